@@ -1,0 +1,73 @@
+/** The engine's contract: what goes into a generation and what comes out. */
+import type { StagePlan, Stage } from "../protocol/plan.ts";
+import type { Previews } from "../protocol/job.ts";
+import type { ModelInfo } from "../protocol/model-info.ts";
+
+/** Three bytes per pixel, rows top to bottom. */
+export interface RgbImage {
+	width: number;
+	height: number;
+	data: Uint8Array<ArrayBuffer>;
+}
+
+/** An intermediate tensor by its reference name (`s4.blk0.out`), row-major. */
+export interface TappedTensor {
+	name: string;
+	shape: number[];
+	data: Float32Array | Int32Array;
+}
+export interface Tap {
+	/** Asked before the work: only wanted tensors are kept and read back. */
+	wants(name: string): boolean;
+	take(tensor: TappedTensor): void;
+}
+
+export interface GenerateOptions {
+	model: LoadedModel;
+	plan: StagePlan;
+	/** Text to draw; or `textFeatures` in its place. */
+	prompt: string;
+	seed: number;
+	/** Random draws to use in place of the generator's, by reference name (`text.feats`, `s4.c0.Q`, `s4.c0.rep_idx`). */
+	draws?: ReadonlyMap<string, Float32Array | Int32Array>;
+	/** Packed codes of the first scales. By default they are replayed (no head, no sampling, not yielded). */
+	forcedCodes?: readonly Uint8Array[];
+	/** Sample at forced scales too (yielded and tapped), then continue from the forced codes: how `verify` checks each scale. */
+	sampleForced?: boolean;
+	/** Stop after this scale index (inclusive). Default: the plan's last executed scale. */
+	until?: number;
+	previews: Previews;
+	signal?: AbortSignal;
+	tap?: Tap;
+}
+
+export interface ScaleResult {
+	kind: "scale";
+	index: number;
+	grid: [height: number, width: number];
+	stage: Stage;
+	/** Executed scales so far, this one included, of how many. */
+	step: number;
+	steps: number;
+	/** Sampled bits, packed as in protocol/job.ts `PackedCodes`. */
+	codes: Uint8Array<ArrayBuffer>;
+	preview: RgbImage | null;
+	/** Wall-clock milliseconds: transformer and sampling, and the preview's decode. */
+	milliseconds: { transformer: number; preview: number };
+}
+export interface FinalResult {
+	kind: "final";
+	image: RgbImage;
+	milliseconds: { decode: number; total: number };
+}
+export type GenerateResult = ScaleResult | FinalResult;
+
+/** A model whose weights are on the device. */
+export interface LoadedModel {
+	info: ModelInfo;
+	/** Identifies bit-equal results: engine version, model digest, adapter and driver, kernel variants. */
+	numerics: string;
+	generate(options: Omit<GenerateOptions, "model">): AsyncGenerator<GenerateResult, void, undefined>;
+	/** Frees every buffer of the model. */
+	destroy(): void;
+}

@@ -1,0 +1,91 @@
+/** A picture being made: what was asked for (JobRequest) and what has happened so far (the event log). */
+import { z } from "zod";
+import { MAX_PROMPT_CHARS, MAX_SEED } from "./limits.ts";
+import { Digest, Stage, StagePlan } from "./plan.ts";
+
+export const Seed = z.int().min(0).max(MAX_SEED);
+
+/** `all` = every executed scale, `none`, or k = the last k scales before the final picture. */
+export const Previews = z.union([z.literal("all"), z.literal("none"), z.int().min(0).max(64)]);
+export type Previews = z.infer<typeof Previews>;
+
+export const ImageFormat = z.strictObject({
+	type: z.enum(["png", "webp", "jpeg"]),
+	/** Encoder quality of the lossy formats, 1 to 100. */
+	quality: z.int().min(1).max(100),
+});
+export type ImageFormat = z.infer<typeof ImageFormat>;
+
+/** Everything a worker needs to make the picture. */
+export const JobRequest = z.strictObject({
+	model: z.string().min(1).max(64),
+	prompt: z.string().min(1).max(MAX_PROMPT_CHARS),
+	seed: Seed,
+	plan: StagePlan,
+	previews: Previews,
+	format: ImageFormat,
+});
+export type JobRequest = z.infer<typeof JobRequest>;
+
+/** Sampled bits of one scale, packed eight to a byte (token-major, bit 0 of a token first, least significant bit first), base64. */
+export const PackedCodes = z.base64().max(4 * 1024 * 1024);
+
+const Mime = z.enum(["image/png", "image/webp", "image/jpeg"]);
+
+export const PlanEvent = z.strictObject({
+	type: z.literal("plan"),
+	job: z.string(),
+	model: z.string(),
+	policy: z.string(),
+	seed: Seed,
+	width: z.int(),
+	height: z.int(),
+	plan: StagePlan,
+	/** Token grid of every scale of the plan's schedule. */
+	grids: z.array(z.tuple([z.int(), z.int()])),
+});
+export const ScaleEvent = z.strictObject({
+	type: z.literal("scale"),
+	/** Scale index in the schedule. */
+	index: z.int().min(0),
+	grid: z.tuple([z.int(), z.int()]),
+	stage: Stage,
+	/** Executed scales so far, this one included, and how many there will be. */
+	step: z.int().min(1),
+	steps: z.int().min(1),
+	/** Time this scale took on the worker. */
+	milliseconds: z.number().min(0),
+	codes: PackedCodes,
+	mime: Mime.nullable(),
+	/** The encoded preview; null where the request asked for none at this scale. */
+	base64: z.base64().nullable(),
+});
+export const FinalEvent = z.strictObject({
+	type: z.literal("final"),
+	seed: Seed,
+	width: z.int(),
+	height: z.int(),
+	/** From lease to finished picture on the worker. */
+	milliseconds: z.number().min(0),
+	mime: Mime,
+	base64: z.base64(),
+	/** Hex SHA-256 of the encoded picture's bytes. */
+	sha256: z.string().regex(/^[0-9a-f]{64}$/),
+	digest: Digest,
+	numerics: z.string(),
+	adapter: z.string(),
+});
+export const ErrorEvent = z.strictObject({
+	type: z.literal("error"),
+	code: z.string(),
+	message: z.string().max(2000),
+});
+/** What a worker may append to a job's log. */
+export const WorkerEvent = z.discriminatedUnion("type", [ScaleEvent, FinalEvent, ErrorEvent]);
+export type WorkerEvent = z.infer<typeof WorkerEvent>;
+export const JobEvent = z.discriminatedUnion("type", [PlanEvent, ScaleEvent, FinalEvent, ErrorEvent]);
+export type JobEvent = z.infer<typeof JobEvent>;
+export type PlanEvent = z.infer<typeof PlanEvent>;
+export type ScaleEvent = z.infer<typeof ScaleEvent>;
+export type FinalEvent = z.infer<typeof FinalEvent>;
+export type ErrorEvent = z.infer<typeof ErrorEvent>;

@@ -1,0 +1,51 @@
+/** What the edge, the page and the policies know of a model: its shape as data, never its weights. */
+import { z } from "zod";
+import { Digest, MAX_SCALES } from "./plan.ts";
+
+const Side = z.int().min(1).max(16384);
+
+export const Schedule = z.strictObject({
+	/** [height, width] in tokens of every scale, smallest first. */
+	grids: z.array(z.tuple([Side, Side])).min(1).max(MAX_SCALES),
+	/** Finished picture in pixels. */
+	image: z.strictObject({ height: Side, width: Side }),
+});
+export type Schedule = z.infer<typeof Schedule>;
+
+/**
+ * Where the stages of a schedule begin and how many tokens its late scales need. Indices are scale indices; a bound equal to
+ * the number of scales means "never". Ratios are shares of the scale's tokens, by scale and then by chunk.
+ */
+export const Calibration = z.strictObject({
+	structureFrom: z.int().min(0).max(MAX_SCALES),
+	fidelityFrom: z.int().min(0).max(MAX_SCALES),
+	skipFrom: z.int().min(1).max(MAX_SCALES),
+	rankRatio: z.record(z.string().regex(/^\d+$/), z.array(z.number().gt(0).max(1))),
+});
+export type Calibration = z.infer<typeof Calibration>;
+
+export const Sampling = z.strictObject({
+	guidance: z.number().min(0).max(100),
+	tau: z.number().min(0.01).max(100),
+	topK: z.int().min(0),
+	topP: z.number().min(0).max(1),
+});
+
+export const ModelInfo = z.strictObject({
+	id: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/),
+	digest: Digest,
+	family: z.string().min(1).max(32),
+	schedules: z.record(z.string().min(1).max(64), Schedule),
+	defaultSchedule: z.string(),
+	/** Transformer blocks, and the chunks StageVAR projects over: [from, to) block ranges that cover them in order. */
+	blocks: z.int().min(1),
+	chunks: z.array(z.tuple([z.int().min(0), z.int().min(1)])).min(1),
+	/** Bits sampled per token. */
+	bitsPerToken: z.int().min(1).max(1024),
+	/** Prompt tokens the text side takes, end marker included. */
+	maxPromptTokens: z.int().min(1),
+	sampling: Sampling,
+	/** By schedule name. A schedule without one runs `exact` only. */
+	calibration: z.record(z.string(), Calibration),
+});
+export type ModelInfo = z.infer<typeof ModelInfo>;
