@@ -1,0 +1,53 @@
+/** Shape of an Infinity-family model: what the graph needs beside its tensors. Names follow the field, not the official files. */
+import { z } from "zod";
+
+const Count = z.int().min(1).max(1 << 20);
+
+/** Word embeddings, learned positions, pre-norm transformer layers, final norm: the default model's stand-in for T5. */
+export const WordTransformerConfig = z.strictObject({
+	kind: z.literal("word-transformer"),
+	width: Count,
+	heads: Count,
+	layers: Count,
+	ffn: Count,
+	vocabulary: Count,
+	maxTokens: Count,
+	padId: z.int().min(0),
+	unknownId: z.int().min(0),
+	endId: z.int().min(0),
+	normEps: z.number().gt(0),
+});
+export type WordTransformerConfig = z.infer<typeof WordTransformerConfig>;
+
+export const VaeConfig = z.strictObject({
+	baseChannels: Count,
+	/** Channel multiplier of every level, finest first. */
+	multipliers: z.array(Count).min(1).max(8),
+	residualBlocks: Count,
+	normGroups: Count,
+	normEps: z.number().gt(0),
+});
+export type VaeConfig = z.infer<typeof VaeConfig>;
+
+export const InfinityConfig = z.strictObject({
+	depth: Count,
+	width: Count,
+	heads: Count,
+	ffn: Count,
+	/** Blocks per chunk: `block_chunks.{chunk}.module.{j}` in the checkpoint. */
+	chunkBlocks: Count,
+	/** Width of the text features, and the most tokens of a prompt. */
+	textChannels: Count,
+	textMaxTokens: Count,
+	/** Heads of the attentive pooling of the text. */
+	poolHeads: Count,
+	/** Bits per token of the BSQ tokenizer. */
+	bits: Count,
+	normEps: z.number().gt(0),
+	/** [height, width] over which rotary positions are spread, by schedule name: the last 1M-schedule grid of that aspect. */
+	ropeReach: z.record(z.string(), z.tuple([Count, Count])),
+	vae: VaeConfig,
+	/** Null: features are given (`draws["text.feats"]`), as in the reference sets. */
+	textEncoder: WordTransformerConfig.nullable(),
+});
+export type InfinityConfig = z.infer<typeof InfinityConfig>;
