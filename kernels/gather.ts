@@ -1,0 +1,52 @@
+import type { Pass, Tensor } from "./gpu.ts";
+import { groups } from "./rows.ts";
+
+/**
+ * y[i] = x[index[i]] (+ extra[extraIndex[i]]), rows of `width` floats: embeddings, broadcasts of a row, level embeddings.
+ * `index` and `extraIndex` are u32 tensors of `count` entries.
+ */
+export function gatherRows(
+	pass: Pass,
+	op: { x: Tensor; index: Tensor; y: Tensor; count: number; width: number; extra?: { table: Tensor; index: Tensor }; label: string },
+): void {
+	const { extra } = op;
+	const code = `
+@group(0) @binding(0) var<uniform> p: vec4u;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read> index: array<u32>;
+@group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
+${extra ? `@group(0) @binding(4) var<storage, read> extra: array<vec4f>;
+@group(0) @binding(5) var<storage, read> extraIndex: array<u32>;` : ""}
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	if (id.x >= p.x * p.y) { return; }
+	let row = id.x / p.y;
+	let c = id.x % p.y;
+	y[id.x] = x[index[row] * p.y + c]${extra ? " + extra[extraIndex[row] * p.y + c]" : ""};
+}`;
+	const bindings = [op.x, op.index, op.y, ...(extra ? [extra.table, extra.index] : [])];
+	pass.run(op.label, code, [op.count, op.width / 4, 0, 0], bindings, [groups((op.count * op.width) / 4)]);
+}
+
+/** y = silu(x) over `count` floats (a multiple of 4). */
+export function silu(pass: Pass, op: { x: Tensor; y: Tensor; count: number; label: string }): void {
+	const code = `
+@group(0) @binding(0) var<uniform> p: vec4u;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	if (id.x < p.x) { let v = x[id.x]; y[id.x] = v / (1.0 + exp(-v)); }
+}`;
+	pass.run(op.label, code, [op.count / 4, 0, 0, 0], [op.x, op.y], [groups(op.count / 4)]);
+}
+
+/** Channels-last floats in [-1, 1] to packed 8-bit RGBA: x [pixels, channels] -> y u32 [pixels], opaque. */
+export function packRgb(pass: Pass, op: { x: Tensor; y: Tensor; pixels: number; channels: number; label: string }): void {
+	const code = `
+@group(0) @binding(0) var<uniform> p: vec4u;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> y: array<u32>;
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	if (id.x < p.x) { y[id.x] = pack4x8unorm(vec4f(clamp(x[id.x * p.y].rgb, vec3f(-1), vec3f(1)) * 0.5 + 0.5, 1.0)); }
+}`;
+	pass.run(op.label, code, [op.pixels, op.channels / 4, 0, 0], [op.x, op.y], [groups(op.pixels)]);
+}

@@ -1,0 +1,68 @@
+import type { Pass, Tensor } from "./gpu.ts";
+import { groups, ROW, type RowTable } from "./rows.ts";
+
+export interface Norm {
+	/** [tokens, width] */
+	x: Tensor;
+	y: Tensor;
+	width: number;
+	eps: number;
+	rows: RowTable;
+	label: string;
+	/** `affine`: * weight + bias. `modulate`: * (1 + scale) + shift, from a table [conds, stride] by the condition of each row. */
+	after:
+		| { kind: "affine"; weight: Tensor; bias: Tensor }
+		| { kind: "modulate"; table: Tensor; stride: number; scale: number; shift: number };
+}
+
+/** LayerNorm over the channels, then an affine map or AdaLN modulation. */
+export function layerNorm(pass: Pass, { x, y, width, eps, rows, after, label }: Norm): void {
+	const modulate = after.kind === "modulate";
+	const code = `
+${ROW}
+struct Params { tokens: u32, width4: u32, stride4: u32, scale4: u32, shift4: u32, eps: f32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(3) var<storage, read> a: array<vec4f>;
+${modulate ? `@group(0) @binding(4) var<storage, read> tokenRow: array<u32>;
+@group(0) @binding(5) var<storage, read> rows: array<Row>;` : "@group(0) @binding(4) var<storage, read> b: array<vec4f>;"}
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	let t = id.x;
+	if (t >= p.tokens) { return; }
+	let at = t * p.width4;
+	var sum = vec4f(0);
+	for (var i = 0u; i < p.width4; i++) { sum += x[at + i]; }
+	let mean = dot(sum, vec4f(1)) / f32(p.width4 * 4u);
+	var square = vec4f(0);
+	for (var i = 0u; i < p.width4; i++) { let d = x[at + i] - mean; square += d * d; }
+	let r = inverseSqrt(dot(square, vec4f(1)) / f32(p.width4 * 4u) + p.eps);
+	${modulate ? "let m = rows[tokenRow[t]].cond * p.stride4;" : ""}
+	for (var i = 0u; i < p.width4; i++) {
+		let n = (x[at + i] - mean) * r;
+		y[at + i] = ${modulate ? "n * (1.0 + a[m + p.scale4 + i]) + a[m + p.shift4 + i]" : "n * a[i] + b[i]"};
+	}
+}`;
+	const [stride, scale, shift] = after.kind === "modulate" ? [after.stride / 4, after.scale / 4, after.shift / 4] : [0, 0, 0];
+	const extra = after.kind === "modulate" ? [after.table, rows.tokenRow, rows.table] : [after.weight, after.bias];
+	pass.run(label, code, [rows.tokens, width / 4, stride, scale, shift, { f32: eps }, 0, 0], [x, y, ...extra], [groups(rows.tokens)]);
+}
+
+/** y = x * rsqrt(mean(x^2) + eps) * weight, over [tokens, width]. */
+export function rmsNorm(pass: Pass, op: { x: Tensor; y: Tensor; weight: Tensor; tokens: number; width: number; eps: number; label: string }): void {
+	const code = `
+struct Params { tokens: u32, width4: u32, eps: f32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(3) var<storage, read> weight: array<vec4f>;
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	if (id.x >= p.tokens) { return; }
+	let at = id.x * p.width4;
+	var square = vec4f(0);
+	for (var i = 0u; i < p.width4; i++) { square += x[at + i] * x[at + i]; }
+	let r = inverseSqrt(dot(square, vec4f(1)) / f32(p.width4 * 4u) + p.eps);
+	for (var i = 0u; i < p.width4; i++) { y[at + i] = x[at + i] * r * weight[i]; }
+}`;
+	pass.run(op.label, code, [op.tokens, op.width / 4, { f32: op.eps }, 0], [op.x, op.y, op.weight], [groups(op.tokens)]);
+}

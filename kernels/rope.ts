@@ -1,0 +1,81 @@
+import type { Pass, Tensor } from "./gpu.ts";
+import { groups, ROW, type RowTable } from "./rows.ts";
+
+/**
+ * Cosine attention's side of a fused projection: q and k are L2-normalised by head, q times exp(min(scaleMul, ln 100)), both
+ * rotated (channels 2m, 2m+1 by the m-th angle of the token's position), k and v appended to the row's cache.
+ *
+ * qkv: [tokens, 3 * width] in, q rotated in place; cache: [keys, 2 * width]; table: cos [positions, headDim / 2], then sin.
+ */
+export function rotateAndCache(
+	pass: Pass,
+	op: { qkv: Tensor; cache: Tensor; cosSin: Tensor; positions: number; scaleMul: Tensor; heads: number; headDim: number; rows: RowTable; label: string },
+): void {
+	const { heads, headDim, rows } = op;
+	const code = `
+${ROW}
+struct Params { tokens: u32, positions: u32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read_write> qkv: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> cache: array<vec4f>;
+@group(0) @binding(3) var<storage, read> cosSin: array<vec2f>;
+@group(0) @binding(4) var<storage, read> scaleMul: array<f32>;
+@group(0) @binding(5) var<storage, read> tokenRow: array<u32>;
+@group(0) @binding(6) var<storage, read> rows: array<Row>;
+const width4 = ${(heads * headDim) / 4}u;
+const d4 = ${headDim / 4}u;
+fn rotate(v: vec4f, c: vec2f, s: vec2f) -> vec4f {
+	return vec4f(v.x * c.x - v.y * s.x, v.x * s.x + v.y * c.x, v.z * c.y - v.w * s.y, v.z * s.y + v.w * c.y);
+}
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	let t = id.x;
+	if (t >= p.tokens) { return; }
+	let row = rows[tokenRow[t]];
+	let local = t - row.token;
+	let q = t * 3u * width4 + id.y * d4;
+	let k = q + width4;
+	let v = k + width4;
+	var qq = vec4f(0);
+	var kk = vec4f(0);
+	for (var i = 0u; i < d4; i++) { qq += qkv[q + i] * qkv[q + i]; kk += qkv[k + i] * qkv[k + i]; }
+	let qScale = exp(min(scaleMul[id.y], 4.605170185988092)) / max(sqrt(dot(qq, vec4f(1))), 1e-12);
+	let kScale = 1.0 / max(sqrt(dot(kk, vec4f(1))), 1e-12);
+	let angle = (row.rope + local) * d4;
+	let sines = p.positions * d4;
+	let keyAt = (row.append + local) * 2u * width4 + id.y * d4;
+	for (var i = 0u; i < d4; i++) {
+		let c = cosSin[angle + i];
+		let s = cosSin[sines + angle + i];
+		qkv[q + i] = rotate(qkv[q + i] * qScale, c, s);
+		cache[keyAt + i] = rotate(qkv[k + i] * kScale, c, s);
+		cache[keyAt + width4 + i] = qkv[v + i];
+	}
+}`;
+	pass.run(op.label, code, [rows.tokens, op.positions, 0, 0], [op.qkv, op.cache, op.cosSin, op.scaleMul, rows.tokenRow, rows.table], [groups(rows.tokens), heads]);
+}
+
+/**
+ * cos then sin, [2, positions, headDim / 2], of Infinity's normalised 2D rotary embedding (`rope2d_normalized_by_hw = 2`): every
+ * scale's rows and columns are spread over `reach`, half of the channels turn with y and half with x.
+ */
+export function infinityRopeTable(grids: readonly (readonly [number, number])[], headDim: number, reach: readonly [number, number]): Float32Array<ArrayBuffer> {
+	const half = headDim / 2;
+	const frequencies = Array.from({ length: half / 2 }, (_, m) => Math.fround(1 / Math.fround(10000 ** Math.fround((2 * m) / half))));
+	const angles: number[] = [];
+	for (const [height, width] of grids) {
+		for (let y = 0; y < height; y++) {
+			for (let x = 0; x < width; x++) {
+				for (const f of frequencies) angles.push(Math.fround(roundHalfEven((y * reach[0]) / height) * f));
+				for (const f of frequencies) angles.push(Math.fround(roundHalfEven((x * reach[1]) / width) * f));
+			}
+		}
+	}
+	return Float32Array.from([...angles.map(Math.cos), ...angles.map(Math.sin)]);
+}
+
+/** torch.round: a half goes to the even neighbour. */
+function roundHalfEven(value: number): number {
+	const low = Math.floor(value);
+	if (value - low !== 0.5) return Math.round(value);
+	return low % 2 === 0 ? low : low + 1;
+}

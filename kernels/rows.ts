@@ -1,0 +1,42 @@
+/**
+ * Ragged rows: a batch is a flat list of tokens, cut into rows (one sequence of one job, conditional or not). Every row has
+ * its own length, cache and text range; operators find a token's row through `tokenRow`.
+ */
+import type { Pass, Tensor } from "./gpu.ts";
+
+export interface Row {
+	/** First token in the flat batch, and how many. */
+	token: number;
+	tokens: number;
+	/** Row of the conditioning tables (modulation, pooled text). */
+	cond: number;
+	/** Rotary position of the row's first token. */
+	rope: number;
+	/** Keys this row attends to: first and count, in the key/value buffer. */
+	key: number;
+	keys: number;
+	/** Where in the cache its own keys go. */
+	append: number;
+}
+export interface RowTable {
+	rows: readonly Row[];
+	tokens: number;
+	/** u32 [tokens]: row of each token. */
+	tokenRow: Tensor;
+	/** Row structs. */
+	table: Tensor;
+}
+
+/** WGSL of one Row; `rows[tokenRow[t]]` is the row of token t. */
+export const ROW = `struct Row { token: u32, tokens: u32, cond: u32, rope: u32, key: u32, keys: u32, append: u32, pad: u32 }`;
+
+export function rowTable(pass: Pass, rows: readonly Row[]): RowTable {
+	const tokens = rows.reduce((sum, row) => sum + row.tokens, 0);
+	const tokenRow = new Uint32Array(tokens);
+	rows.forEach((row, index) => tokenRow.fill(index, row.token, row.token + row.tokens));
+	const table = rows.flatMap(({ token, tokens, cond, rope, key, keys, append }) => [token, tokens, cond, rope, key, keys, append, 0]);
+	return { rows, tokens, tokenRow: pass.table(tokenRow), table: pass.table(table) };
+}
+
+/** Workgroups of `size` threads that cover `threads`. */
+export const groups = (threads: number, size = 64) => Math.ceil(threads / size);
