@@ -6,18 +6,19 @@ import { groups, ROW, type RowTable } from "./rows.ts";
  * softmax(scale * Q K^T) V by head over each row's own key range, with a running maximum and sum (Milakov and Gimelshein,
  * arXiv 1805.02867): no score matrix in memory. One thread is one (token, head).
  *
- * q: [tokens, heads * headDim] (`qStride` floats a token); kv: [keys, 2 * heads * headDim], keys first; y: [tokens, heads * headDim].
+ * q: [tokens, heads * headDim] (`qStride` floats a token); y: [tokens, heads * headDim]. `kv` holds `stride` floats a key, its key
+ * from float `key` on and its value from float `value` on.
  */
 export function attention(
 	pass: Pass,
-	op: { q: Tensor; qStride: number; kv: Tensor; y: Tensor; heads: number; headDim: number; scale: number; rows: RowTable; label: string },
+	op: { q: Tensor; qStride: number; kv: { tensor: Tensor; stride: number; key: number; value: number }; y: Tensor; heads: number; headDim: number; scale: number; rows: RowTable; label: string },
 ): void {
-	const { heads, headDim, rows } = op;
+	const { heads, headDim, rows, kv } = op;
 	if (headDim % 4) throw new RangeError(`${op.label}: head dimension ${headDim} must be a multiple of 4`);
 	const d = range(headDim / 4);
 	const code = `
 ${ROW}
-struct Params { tokens: u32, qStride4: u32, scale: f32 }
+struct Params { tokens: u32, qStride4: u32, scale: f32, stride4: u32, key4: u32, value4: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4f>;
 @group(0) @binding(2) var<storage, read> kv: array<vec4f>;
@@ -36,7 +37,7 @@ const width4 = ${(heads * headDim) / 4}u;
 	var top = -3.4e38;
 	var total = 0.0;
 	for (var key = row.key; key < row.key + row.keys; key++) {
-		let k = key * 2u * width4 + head;
+		let k = key * p.stride4 + p.key4 + head;
 		var dots = vec4f(0);
 		${d.map((i) => `dots = fma(q${i}, kv[k + ${i}u], dots);`).join(" ")}
 		let score = dot(dots, vec4f(1));
@@ -48,11 +49,11 @@ const width4 = ${(heads * headDim) / 4}u;
 		}
 		let weight = exp(score - top);
 		total += weight;
-		let v = k + width4;
+		let v = key * p.stride4 + p.value4 + head;
 		${d.map((i) => `o${i} = fma(vec4f(weight), kv[v + ${i}u], o${i});`).join(" ")}
 	}
 	let yAt = t * width4 + head;
 	${d.map((i) => `y[yAt + ${i}u] = o${i} / total;`).join(" ")}
 }`;
-	pass.run(op.label, code, [rows.tokens, op.qStride / 4, { f32: op.scale }, 0], [op.q, op.kv, op.y, rows.tokenRow, rows.table], [groups(rows.tokens), heads]);
+	pass.run(op.label, code, [rows.tokens, op.qStride / 4, { f32: op.scale }, kv.stride / 4, kv.key / 4, kv.value / 4, 0, 0], [op.q, kv.tensor, op.y, rows.tokenRow, rows.table], [groups(rows.tokens), heads]);
 }

@@ -27,6 +27,18 @@ ${extra ? `@group(0) @binding(4) var<storage, read> extra: array<vec4f>;
 	pass.run(op.label, code, [op.count, op.width / 4, 0, 0], bindings, [groups((op.count * op.width) / 4)]);
 }
 
+/** Copies `count` floats, from float `from` of x to float `to` of y; all three are multiples of 4 (`count` is rounded up). */
+export function copy(pass: Pass, op: { x: Tensor; from?: number; y: Tensor; to?: number; count: number; label: string }): void {
+	const code = `
+@group(0) @binding(0) var<uniform> p: vec4u;
+@group(0) @binding(1) var<storage, read> x: array<vec4u>;
+@group(0) @binding(2) var<storage, read_write> y: array<vec4u>;
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	if (id.x < p.x) { y[p.z + id.x] = x[p.y + id.x]; }
+}`;
+	pass.run(op.label, code, [Math.ceil(op.count / 4), (op.from ?? 0) / 4, (op.to ?? 0) / 4, 0], [op.x, op.y], [groups(Math.ceil(op.count / 4))]);
+}
+
 /** y = silu(x) over `count` floats (a multiple of 4). */
 export function silu(pass: Pass, op: { x: Tensor; y: Tensor; count: number; label: string }): void {
 	const code = `

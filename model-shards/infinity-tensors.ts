@@ -1,0 +1,105 @@
+/** Every tensor that inference of an Infinity-family model reads, with its shape: official names under a prefix. */
+import type { InfinityConfig, VaeConfig, WordTransformerConfig } from "./infinity-config.ts";
+import { MAX_LEVELS } from "./manifest.ts";
+
+export interface TensorShape {
+	name: string;
+	shape: number[];
+}
+
+/** `transformer.*`, `text_encoder.*` and `vae.decoder.*`, in the order they are used. */
+export function infinityTensors(config: InfinityConfig): TensorShape[] {
+	return [...(config.textEncoder ? textEncoder(config.textEncoder) : []), ...transformer(config), ...decoder(config.vae, config.bits)];
+}
+
+const linear = (name: string, from: number, to: number): TensorShape[] => [
+	{ name: `${name}.weight`, shape: [to, from] },
+	{ name: `${name}.bias`, shape: [to] },
+];
+const norm = (name: string, width: number): TensorShape[] => [
+	{ name: `${name}.weight`, shape: [width] },
+	{ name: `${name}.bias`, shape: [width] },
+];
+
+function transformer(config: InfinityConfig): TensorShape[] {
+	const { width, heads, ffn, bits, textChannels, textMaxTokens, poolHeads } = config;
+	const t = (name: string) => `transformer.${name}`;
+	const list: TensorShape[] = [
+		{ name: t("cfg_uncond"), shape: [textMaxTokens, textChannels] },
+		{ name: t("text_norm.weight"), shape: [textChannels] },
+		{ name: t("text_proj_for_sos.ca.mat_q"), shape: [1, poolHeads, width / poolHeads] },
+		{ name: t("text_proj_for_sos.ca.v_bias"), shape: [width] },
+		{ name: t("text_proj_for_sos.ca.mat_kv.weight"), shape: [2 * width, textChannels] },
+		...linear(t("text_proj_for_sos.ca.proj"), width, width),
+		...linear(t("text_proj_for_ca.0"), textChannels, width),
+		...linear(t("text_proj_for_ca.2"), width, width),
+		{ name: t("pos_start"), shape: [1, 1, width] },
+		{ name: t("lvl_embed.weight"), shape: [MAX_LEVELS, width] },
+		...linear(t("word_embed"), bits, width),
+		...linear(t("shared_ada_lin.1"), width, 6 * width),
+	];
+	for (let block = 0; block < config.depth; block++) {
+		const chunk = Math.floor(block / config.chunkBlocks);
+		const b = (name: string) => t(`block_chunks.${chunk}.module.${block % config.chunkBlocks}.${name}`);
+		list.push(
+			{ name: b("ada_gss"), shape: [1, 1, 6, width] },
+			{ name: b("sa.scale_mul_1H11"), shape: [1, heads, 1, 1] },
+			{ name: b("sa.q_bias"), shape: [width] },
+			{ name: b("sa.v_bias"), shape: [width] },
+			{ name: b("sa.mat_qkv.weight"), shape: [3 * width, width] },
+			...linear(b("sa.proj"), width, width),
+			...norm(b("ca_norm"), width),
+			...linear(b("ca.mat_q"), width, width),
+			{ name: b("ca.v_bias"), shape: [width] },
+			{ name: b("ca.mat_kv.weight"), shape: [2 * width, width] },
+			...linear(b("ca.proj"), width, width),
+			...linear(b("ffn.fc1"), width, ffn),
+			...linear(b("ffn.fc2"), ffn, width),
+		);
+	}
+	return [...list, ...linear(t("head_nm.ada_lin.1"), width, 2 * width), ...linear(t("head"), width, 2 * bits)];
+}
+
+function textEncoder({ width, ffn, layers, vocabulary, maxTokens }: WordTransformerConfig): TensorShape[] {
+	const list: TensorShape[] = [
+		{ name: "text_encoder.tok_embed.weight", shape: [vocabulary, width] },
+		{ name: "text_encoder.pos_embed.weight", shape: [maxTokens, width] },
+	];
+	for (let layer = 0; layer < layers; layer++) {
+		const l = (name: string) => `text_encoder.layers.${layer}.${name}`;
+		list.push(
+			...norm(l("norm1"), width),
+			...linear(l("qkv"), width, 3 * width),
+			...linear(l("proj"), width, width),
+			...norm(l("norm2"), width),
+			...linear(l("fc1"), width, ffn),
+			...linear(l("fc2"), ffn, width),
+		);
+	}
+	return [...list, ...norm("text_encoder.final_norm", width)];
+}
+
+function decoder({ baseChannels, multipliers, residualBlocks }: VaeConfig, bits: number): TensorShape[] {
+	const conv = (name: string, from: number, to: number, side = 3): TensorShape[] => [
+		{ name: `vae.decoder.${name}.conv.weight`, shape: [to, from, side, side] },
+		{ name: `vae.decoder.${name}.conv.bias`, shape: [to] },
+	];
+	const residual = (name: string, from: number, to: number): TensorShape[] => [
+		...norm(`vae.decoder.${name}.norm1.norm`, from),
+		...conv(`${name}.conv1`, from, to),
+		...norm(`vae.decoder.${name}.norm2.norm`, to),
+		...conv(`${name}.conv2`, to, to),
+		...(from === to ? [] : conv(`${name}.nin_shortcut`, from, to, 1)),
+	];
+	const widths = multipliers.map((m) => m * baseChannels);
+	let width = widths[widths.length - 1];
+	const list = [...conv("conv_in", bits, width), ...residual("mid.block_1", width, width), ...residual("mid.block_2", width, width)];
+	for (let level = widths.length - 1; level >= 0; level--) {
+		for (let block = 0; block <= residualBlocks; block++) {
+			list.push(...residual(`up.${level}.block.${block}`, width, widths[level]));
+			width = widths[level];
+		}
+		if (level > 0) list.push(...conv(`up.${level}.upsample.conv`, width, width));
+	}
+	return [...list, ...norm("vae.decoder.norm_out.norm", width), ...conv("conv_out", width, 3)];
+}

@@ -1,0 +1,208 @@
+/**
+ * A model folder's `manifest.json`: what the model is and where its tensors lie in the shards. The schema checks the form,
+ * `checkManifest` what a schema cannot see: sizes, ranges, overlaps, and that the parts of the configuration fit together.
+ */
+import { createHash } from "node:crypto";
+import { z } from "zod";
+import { Calibration, type ModelInfo, Sampling, Schedule } from "../worker/protocol/model-info.ts";
+import { InfinityConfig } from "./infinity-config.ts";
+
+export const MANIFEST_FILE = "manifest.json";
+export const MAX_MANIFEST_BYTES = 16 * 2 ** 20;
+/** A loader holds whole shards in host memory, so one shard stays well below what a machine has. */
+export const MAX_SHARD_BYTES = 2 ** 30;
+/** Rows of the level embedding in every checkpoint of the family. */
+export const MAX_LEVELS = 15;
+
+/** A model folder that cannot be used. The message names the file or tensor and says what to do. */
+export class ModelFormatError extends Error {
+	override name = "ModelFormatError";
+}
+
+const PlainFile = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/, "expected a plain file name without folders");
+const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 lower-case hex digits");
+const ScheduleName = z.string().min(1).max(64);
+
+const FileEntry = z.strictObject({ file: PlainFile, bytes: z.int().min(1).max(MAX_SHARD_BYTES), sha256: Sha256 });
+export type FileEntry = z.infer<typeof FileEntry>;
+
+export const DTYPE_BYTES = { F32: 4, F16: 2, I32: 4 } as const;
+export type Dtype = keyof typeof DTYPE_BYTES;
+
+const TensorEntry = z.strictObject({
+	name: z.string().min(1).max(256),
+	dtype: z.enum(["F32", "F16", "I32"]),
+	shape: z.array(z.int().min(1)).max(8),
+	/** Index into `shards`, and the byte offset in that file. */
+	shard: z.int().min(0),
+	offset: z.int().min(0),
+	bytes: z.int().min(1),
+});
+export type TensorEntry = z.infer<typeof TensorEntry>;
+
+export const Manifest = z.strictObject({
+	format: z.literal("firstlight-model"),
+	version: z.literal(1),
+	name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, "expected lower-case letters, digits, '.', '_' and '-', 64 at most"),
+	family: z.literal("infinity"),
+	config: InfinityConfig,
+	schedules: z.record(ScheduleName, Schedule),
+	defaultSchedule: ScheduleName,
+	sampling: Sampling,
+	calibration: z.record(ScheduleName, Calibration),
+	/** Null: the text side is given as features or token ids. */
+	tokenizer: FileEntry.nullable(),
+	licence: z.string().min(1).max(4096),
+	tensors: z.array(TensorEntry).min(1).max(100_000),
+	shards: z.array(FileEntry).min(1).max(10_000),
+});
+export type Manifest = z.infer<typeof Manifest>;
+
+/** Bytes of a tensor, or null where the product leaves the exact integers. */
+export function tensorBytes(dtype: Dtype, shape: readonly number[]): number | null {
+	let bytes = DTYPE_BYTES[dtype] as number;
+	for (const side of shape) {
+		bytes *= side;
+		if (!Number.isSafeInteger(bytes)) return null;
+	}
+	return bytes;
+}
+
+/** Parses and checks the text of a manifest. `where` names it in errors. */
+export function parseManifest(text: string, where = MANIFEST_FILE): Manifest {
+	let json: unknown;
+	try {
+		json = JSON.parse(text);
+	} catch (error) {
+		throw new ModelFormatError(`${where} is not JSON (${(error as Error).message}). Import the model again.`);
+	}
+	const parsed = Manifest.safeParse(json);
+	if (!parsed.success) {
+		throw new ModelFormatError(`${where} is not a model manifest this version reads:\n${z.prettifyError(parsed.error)}`);
+	}
+	checkManifest(parsed.data, where);
+	return parsed.data;
+}
+
+/** Throws one ModelFormatError that lists every contradiction in the manifest. */
+export function checkManifest(manifest: Manifest, where = MANIFEST_FILE): void {
+	const problems = [...configProblems(manifest), ...tensorProblems(manifest)];
+	if (problems.length === 0) return;
+	const shown = problems.slice(0, 20);
+	if (problems.length > shown.length) shown.push(`and ${problems.length - shown.length} more`);
+	throw new ModelFormatError(`${where} contradicts itself:\n${shown.map((p) => `- ${p}`).join("\n")}`);
+}
+
+function tensorProblems({ tensors, shards, tokenizer }: Manifest): string[] {
+	const problems: string[] = [];
+	const files = new Set<string>([MANIFEST_FILE]);
+	for (const { file } of tokenizer ? [tokenizer, ...shards] : shards) {
+		if (files.has(file.toLowerCase())) problems.push(`file ${file} is named twice`);
+		files.add(file.toLowerCase());
+	}
+
+	const names = new Set<string>();
+	const placed: TensorEntry[][] = shards.map(() => []);
+	for (const tensor of tensors) {
+		const { name, dtype, shape, shard, offset, bytes } = tensor;
+		if (names.has(name)) problems.push(`tensor ${name} stands twice`);
+		names.add(name);
+		const expected = tensorBytes(dtype, shape);
+		if (expected === null) problems.push(`tensor ${name}: shape [${shape}] overflows`);
+		else if (expected !== bytes) problems.push(`tensor ${name}: ${dtype} [${shape}] is ${expected} bytes, not ${bytes}`);
+		if (offset % 4 !== 0) problems.push(`tensor ${name}: offset ${offset} is not a multiple of 4`);
+		if (shard >= shards.length) problems.push(`tensor ${name}: there is no shard ${shard}, only ${shards.length}`);
+		else if (offset > shards[shard].bytes - bytes) {
+			problems.push(`tensor ${name}: bytes ${offset} to ${offset + bytes} leave shard ${shards[shard].file} of ${shards[shard].bytes} bytes`);
+		} else placed[shard].push(tensor);
+	}
+	for (const list of placed) {
+		list.sort((a, b) => a.offset - b.offset);
+		for (let i = 1; i < list.length; i++) {
+			if (list[i].offset < list[i - 1].offset + list[i - 1].bytes) problems.push(`tensors ${list[i - 1].name} and ${list[i].name} overlap`);
+		}
+	}
+	return problems;
+}
+
+function configProblems({ config, schedules, defaultSchedule, calibration }: Manifest): string[] {
+	const problems: string[] = [];
+	const { width, heads, depth, chunkBlocks, vae, textEncoder } = config;
+	if (width % heads !== 0 || (width / heads) % 4 !== 0) problems.push(`width ${width} over ${heads} heads does not give a head size that is a multiple of 4`);
+	if (width % config.poolHeads !== 0) problems.push(`width ${width} is not a multiple of poolHeads ${config.poolHeads}`);
+	if (depth % chunkBlocks !== 0) problems.push(`depth ${depth} is not a multiple of chunkBlocks ${chunkBlocks}`);
+	for (const multiplier of vae.multipliers) {
+		if ((vae.baseChannels * multiplier) % vae.normGroups !== 0) {
+			problems.push(`decoder width ${vae.baseChannels * multiplier} is not a multiple of normGroups ${vae.normGroups}`);
+		}
+	}
+	if (textEncoder) {
+		if (textEncoder.width !== config.textChannels) problems.push(`text encoder width ${textEncoder.width} is not textChannels ${config.textChannels}`);
+		if (textEncoder.width % textEncoder.heads !== 0) problems.push(`text encoder width ${textEncoder.width} is not a multiple of its ${textEncoder.heads} heads`);
+		for (const id of ["padId", "unknownId", "endId"] as const) {
+			if (textEncoder[id] >= textEncoder.vocabulary) problems.push(`text encoder ${id} ${textEncoder[id]} is outside its vocabulary of ${textEncoder.vocabulary}`);
+		}
+	}
+
+	if (!Object.hasOwn(schedules, defaultSchedule)) problems.push(`default schedule ${defaultSchedule} is not one of ${Object.keys(schedules).join(", ") || "(none)"}`);
+	const patch = 2 ** (vae.multipliers.length - 1);
+	for (const [name, { grids, image }] of Object.entries(schedules)) {
+		const [height, width] = grids[grids.length - 1];
+		if (image.height !== height * patch || image.width !== width * patch) {
+			problems.push(`schedule ${name}: last grid ${height}x${width} decodes to ${height * patch}x${width * patch} pixels, not ${image.height}x${image.width}`);
+		}
+		if (grids.length > MAX_LEVELS) problems.push(`schedule ${name} has ${grids.length} scales; the family has embeddings for ${MAX_LEVELS}`);
+		if (!Object.hasOwn(config.ropeReach, name)) problems.push(`schedule ${name} has no ropeReach`);
+	}
+
+	const chunks = depth / chunkBlocks;
+	for (const [name, { structureFrom, fidelityFrom, skipFrom, rankRatio }] of Object.entries(calibration)) {
+		if (!Object.hasOwn(schedules, name)) {
+			problems.push(`calibration ${name} is of no schedule`);
+			continue;
+		}
+		const scales = schedules[name].grids.length;
+		if (structureFrom > fidelityFrom || fidelityFrom > scales || skipFrom > scales) {
+			problems.push(`calibration ${name}: expected structureFrom <= fidelityFrom <= ${scales} and skipFrom <= ${scales}`);
+		}
+		for (const [scale, ratios] of Object.entries(rankRatio)) {
+			if (Number(scale) >= scales || ratios.length !== chunks) {
+				problems.push(`calibration ${name}: rankRatio ${scale} needs a scale below ${scales} and ${chunks} ratios, one per chunk`);
+			}
+		}
+	}
+	return problems;
+}
+
+/** `sha256:…` of the manifest's bytes: the model's identity, since the manifest holds the hash of every shard. */
+export function manifestDigest(bytes: Uint8Array): string {
+	return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+}
+
+/** What the edge, the page and the policies may know of the model. */
+export function modelInfo(manifest: Manifest, digest: string): ModelInfo {
+	const { config } = manifest;
+	const chunks: [number, number][] = [];
+	for (let from = 0; from < config.depth; from += config.chunkBlocks) chunks.push([from, from + config.chunkBlocks]);
+	return {
+		id: manifest.name,
+		digest,
+		family: manifest.family,
+		schedules: manifest.schedules,
+		defaultSchedule: manifest.defaultSchedule,
+		blocks: config.depth,
+		chunks,
+		bitsPerToken: config.bits,
+		maxPromptTokens: Math.min(config.textMaxTokens, config.textEncoder?.maxTokens ?? config.textMaxTokens),
+		sampling: manifest.sampling,
+		calibration: manifest.calibration,
+	};
+}
+
+/** The manifest as text: one line per tensor and shard, so that a person and a diff can read it. */
+export function manifestText(manifest: Manifest): string {
+	const { tensors, shards, ...head } = manifest;
+	const lines = (list: readonly object[]) => `[\n${list.map((entry) => `\t\t${JSON.stringify(entry)}`).join(",\n")}\n\t]`;
+	const fields = Object.entries(head).map(([key, value]) => `\t${JSON.stringify(key)}: ${JSON.stringify(value)}`);
+	return `{\n${[...fields, `\t"tensors": ${lines(tensors)}`, `\t"shards": ${lines(shards)}`].join(",\n")}\n}\n`;
+}

@@ -1,0 +1,37 @@
+/** Sampled bits: u32 words by token on the device, tightly packed bytes on the wire and in logs. */
+
+/** words [tokens, ceil(bits / 32)] -> bytes, eight bits each, token-major, bit 0 first, least significant bit first. */
+export function packCodes(words: Uint32Array, tokens: number, bits: number): Uint8Array<ArrayBuffer> {
+	const bytes = new Uint8Array(packedLength(tokens, bits));
+	const stride = Math.ceil(bits / 32);
+	for (let token = 0; token < tokens; token++) {
+		for (let b = 0; b < bits; b++) {
+			const at = token * bits + b;
+			bytes[at >> 3] |= ((words[token * stride + (b >> 5)] >>> (b & 31)) & 1) << (at & 7);
+		}
+	}
+	return bytes;
+}
+
+/** The reverse of `packCodes`. Throws RangeError when the length does not fit the grid. */
+export function unpackCodes(bytes: Uint8Array, tokens: number, bits: number): Uint32Array<ArrayBuffer> {
+	if (bytes.length !== packedLength(tokens, bits)) {
+		throw new RangeError(`Codes of ${tokens} tokens with ${bits} bits take ${packedLength(tokens, bits)} bytes, got ${bytes.length}. They belong to another model or scale.`);
+	}
+	const stride = Math.ceil(bits / 32);
+	const words = new Uint32Array(tokens * stride);
+	for (let token = 0; token < tokens; token++) {
+		for (let b = 0; b < bits; b++) {
+			const at = token * bits + b;
+			words[token * stride + (b >> 5)] |= ((bytes[at >> 3] >> (at & 7)) & 1) << (b & 31);
+		}
+	}
+	return words;
+}
+
+/** Bits as 0 and 1, [tokens, bits]. */
+export function codeBits(bytes: Uint8Array, tokens: number, bits: number): Int32Array<ArrayBuffer> {
+	return Int32Array.from({ length: tokens * bits }, (_, at) => (bytes[at >> 3] >> (at & 7)) & 1);
+}
+
+export const packedLength = (tokens: number, bits: number) => Math.ceil((tokens * bits) / 8);

@@ -1,0 +1,32 @@
+import { createHash } from "node:crypto";
+import type { Gpu } from "../../kernels/gpu.ts";
+import type { ModelFolder } from "../../model-shards/folder.ts";
+import { walk } from "./generate.ts";
+import { InfinityRun } from "./models/infinity/run.ts";
+import { checkPlan } from "./plan/validate.ts";
+import { Taps } from "./tap.ts";
+import { promptTokenizer } from "./tokenizer.ts";
+import type { LoadedModel } from "./types.ts";
+import { Weights } from "./weights.ts";
+
+/** Raised whenever a kernel or the graph changes what it computes, down to the last bit. */
+const ENGINE_VERSION = 1;
+
+/** Puts a model folder on the device. Throws ModelFormatError for a damaged folder, DeviceError when it does not fit. */
+export async function openModel(gpu: Gpu, folder: ModelFolder, progress?: (done: number, total: number) => void): Promise<LoadedModel> {
+	const { manifest, info, digest } = folder;
+	const weights = await Weights.load(gpu, folder, progress);
+	const tokenizer = folder.tokenizer === null ? null : promptTokenizer(folder.tokenizer, info.maxPromptTokens);
+	return {
+		info,
+		numerics: createHash("sha256").update(JSON.stringify([ENGINE_VERSION, digest, gpu.facts.name, gpu.facts.driver])).digest("hex").slice(0, 32),
+		generate({ plan, prompt, seed, draws = new Map(), tap, ...rest }) {
+			checkPlan(plan, info);
+			const schedule = manifest.schedules[plan.schedule];
+			const ids = draws.has("text.feats") || !tokenizer ? [] : tokenizer.encode(prompt);
+			const run = new InfinityRun(gpu, manifest.config, weights, schedule, plan, seed, draws, new Taps(gpu, tap));
+			return walk(run, { plan, grids: schedule.grids, ids, ...rest });
+		},
+		destroy: () => weights.destroy(),
+	};
+}

@@ -1,0 +1,75 @@
+import { copy } from "../../kernels/gather.ts";
+import type { Gpu, Pass, Tensor } from "../../kernels/gpu.ts";
+import type { Tap } from "./types.ts";
+
+interface Pending {
+	name: string;
+	shape: number[];
+	/** Floats copied. */
+	count: number;
+	tensor: Tensor;
+	view: (data: Float32Array) => Float32Array;
+}
+
+/** Keeps copies of wanted tensors as they pass and hands them to the tap once the pass was submitted. Costs nothing when off. */
+export class Taps {
+	#gpu: Gpu;
+	#tap: Tap | undefined;
+	#pending: Pending[] = [];
+
+	constructor(gpu: Gpu, tap: Tap | undefined) {
+		this.#gpu = gpu;
+		this.#tap = tap;
+	}
+
+	wants(name: string): boolean {
+		return this.#tap?.wants(name) ?? false;
+	}
+
+	/** Copies `shape` floats of x, from float `from` on. `view` may reorder them on the host, to `options.shape`. */
+	keep(pass: Pass, name: string, x: Tensor, shape: number[], options: { from?: number; view?: (data: Float32Array) => Float32Array; shape?: number[] } = {}): void {
+		if (!this.wants(name)) return;
+		const count = shape.reduce((product, size) => product * size, 1);
+		const tensor = this.#gpu.tensor(`tap ${name}`, [Math.ceil(count / 4) * 4]);
+		copy(pass, { x, from: options.from, y: tensor, count, label: `tap ${name}` });
+		this.#pending.push({ name, shape: options.shape ?? shape, count, tensor, view: options.view ?? ((data) => data) });
+	}
+
+	/** Takes over a tensor made for the tap alone. */
+	own(name: string, tensor: Tensor, shape: number[]): void {
+		const count = shape.reduce((product, size) => product * size, 1);
+		this.#pending.push({ name, shape, count, tensor, view: (data) => data });
+	}
+
+	/** For tensors that are on the host already. */
+	give(name: string, shape: number[], data: () => Float32Array | Int32Array): void {
+		if (this.wants(name)) this.#tap?.take({ name, shape, data: data() });
+	}
+
+	async flush(): Promise<void> {
+		const pending = this.#pending.splice(0);
+		if (pending.length === 0) return;
+		try {
+			const buffers = await this.#gpu.read(pending.map(({ tensor }) => tensor));
+			pending.forEach(({ name, shape, count, view }, i) => {
+				this.#tap?.take({ name, shape, data: view(new Float32Array(buffers[i]).subarray(0, count)) });
+			});
+		} finally {
+			this.#gpu.free(...pending.map(({ tensor }) => tensor));
+		}
+	}
+
+	destroy(): void {
+		this.#gpu.free(...this.#pending.splice(0).map(({ tensor }) => tensor));
+	}
+}
+
+/** [height * width, channels] to [channels, height, width]. */
+export function channelsFirst(channels: number): (data: Float32Array) => Float32Array {
+	return (data) => {
+		const pixels = data.length / channels;
+		const out = new Float32Array(data.length);
+		for (let p = 0; p < pixels; p++) for (let c = 0; c < channels; c++) out[c * pixels + p] = data[p * channels + c];
+		return out;
+	};
+}
