@@ -1,0 +1,79 @@
+/**
+ * Makes models/tiny: `node model-shards/make-tiny.ts REFERENCE_DIR OUT`. Transformer and tokenizer of the reference set
+ * `infinity-tiny` (random weights) and a small seeded text encoder over emoji-128's words. Its pictures are noise; engine,
+ * kernels and formats are the real ones. The same input gives the same bytes.
+ */
+import { join } from "node:path";
+import { readReferenceSet, referenceSchedules } from "./import-reference.ts";
+import { importInfinity } from "./import-infinity.ts";
+import { shapesOf } from "./import-directory.ts";
+import { MODELS_DIR } from "./folder.ts";
+import type { WordTransformerConfig } from "./infinity-config.ts";
+import { infinityConfigFromReference } from "./infinity-reference.ts";
+import { infinityTensors, type TensorShape } from "./infinity-tensors.ts";
+import { openSafetensors, type SourceTensor, type TensorSource } from "./safetensors.ts";
+
+const TEXT_ENCODER: WordTransformerConfig = {
+	kind: "word-transformer", width: 256, heads: 4, layers: 1, ffn: 256, vocabulary: 205, maxTokens: 32, padId: 0, unknownId: 1, endId: 2, normEps: 1e-5,
+};
+const SEED = 20_251_216;
+
+const [reference, out] = process.argv.slice(2);
+if (!reference || !out) {
+	console.error("usage: node model-shards/make-tiny.ts REFERENCE_DIR OUT");
+	process.exit(2);
+}
+const dir = join(reference, "infinity-tiny");
+const set = await readReferenceSet(join(dir, "manifest.json"));
+await using weights = await openSafetensors(join(dir, set.weights_file));
+const bare = infinityConfigFromReference(set.config, set.vae_config, shapesOf(weights));
+const { schedules, ropeReach } = referenceSchedules(set, 2 ** (bare.vae.multipliers.length - 1));
+const config = { ...bare, ropeReach, textEncoder: TEXT_ENCODER };
+const textTensors = infinityTensors(config).filter(({ name }) => name.startsWith("text_encoder."));
+
+const manifest = await importInfinity({
+	weights: joined(weights, textTensors),
+	vae: join(dir, set.vae_file),
+	tokenizer: join(MODELS_DIR, "emoji-128", "tokenizer.json"),
+	config,
+	name: "tiny",
+	schedules,
+	defaultSchedule: "1:1",
+	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
+	calibration: {
+		"1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 5, rankRatio: { 4: [0.3, 0.45], 5: [0.2, 0.35], 6: [0.12, 0.28] } },
+	},
+	licence: "Random weights for tests; free to use for anything.",
+	out,
+});
+console.log(`${manifest.name}: ${manifest.tensors.length} tensors in ${manifest.shards.length} shards`);
+
+/** The file's tensors and seeded random ones. */
+function joined(file: TensorSource, random: readonly TensorShape[]): TensorSource {
+	const made = new Map(random.map((tensor) => [tensor.name, seeded(tensor)]));
+	const tensors = new Map<string, SourceTensor>(file.tensors);
+	for (const { name, shape } of random) tensors.set(name, { dtype: "F32", shape, bytes: (made.get(name) as Uint8Array).byteLength });
+	return { label: file.label, tensors, read: async (name) => made.get(name) ?? (await file.read(name)) };
+}
+
+/** Word vectors of unit size so that words differ, matrices that keep it, norms that change nothing. Uniform, so that no libm is asked. */
+function seeded({ name, shape }: TensorShape): Uint8Array<ArrayBuffer> {
+	const values = new Float32Array(shape.reduce((a, b) => a * b, 1));
+	const deviation = name.includes("_embed.") ? 1 : shape.length === 2 ? shape[1] ** -0.5 : 0;
+	if (deviation === 0) {
+		values.fill(/norm\d?\.weight$/.test(name) ? 1 : 0);
+	} else {
+		const next = mulberry32([...name].reduce((seed, char) => Math.imul(seed ^ (char.codePointAt(0) as number), 0x01000193), SEED));
+		for (let i = 0; i < values.length; i++) values[i] = (2 * next() - 1) * Math.sqrt(3) * deviation;
+	}
+	return new Uint8Array(values.buffer);
+}
+
+function mulberry32(state: number): () => number {
+	return () => {
+		state = (state + 0x6d2b79f5) | 0;
+		let t = Math.imul(state ^ (state >>> 15), 1 | state);
+		t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+		return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+	};
+}
