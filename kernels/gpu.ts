@@ -32,6 +32,8 @@ export class Gpu {
 	#lost: string | undefined;
 	#pipelines = new Map<string, GPUComputePipeline>();
 	#failure: Error | undefined;
+	/** The first refused source: the cause of whatever fails after it. */
+	#refused: KernelError | undefined;
 	#checks: Promise<void>[] = [];
 	#arena: Tensor;
 
@@ -93,7 +95,7 @@ export class Gpu {
 				if (!error) return;
 				const messages = (await module.getCompilationInfo()).messages.map((m) => `${m.lineNum}:${m.linePos} ${m.message}`);
 				const source = code.split("\n").map((line, i) => `${i + 1}\t${line}`);
-				this.#failure ??= new KernelError(`${label}: ${[error.message, ...messages].join("\n")}\n${source.join("\n")}`);
+				this.#refused ??= new KernelError(`${label}: ${[error.message, ...messages].join("\n")}\n${source.join("\n")}`);
 			}),
 		);
 		this.#pipelines.set(code, pipeline);
@@ -117,7 +119,8 @@ export class Gpu {
 			await Promise.race([staging.mapAsync(GPUMapMode.READ), this.lost]);
 			await Promise.all(this.#checks.splice(0));
 			if (this.#lost) throw new DeviceError(`The GPU device was lost (${this.#lost}). Open it again.`);
-			if (this.#failure) throw this.#failure;
+			const failure = this.#refused ?? this.#failure;
+			if (failure) throw failure;
 			const mapped = staging.getMappedRange();
 			at = 0;
 			return tensors.map(({ bytes }) => mapped.slice(at, (at += bytes)));

@@ -32,17 +32,17 @@ struct Params { channels: u32, groups: u32, images: u32, eps: f32 }
 	let size = p.channels / p.groups;
 	let pixels = image.height * image.width;
 	let chunk = (pixels + ${SLICES - 1}u) / ${SLICES}u;
-	let from = min(slice * chunk, pixels);
-	let to = min(from + chunk, pixels);
-	let count = f32((to - from) * size);
+	let first = min(slice * chunk, pixels);
+	let last = min(first + chunk, pixels);
+	let count = f32((last - first) * size);
 	var sum = 0.0;
-	for (var i = from; i < to; i++) {
+	for (var i = first; i < last; i++) {
 		let at = (image.pixel + i) * p.channels + group * size;
 		for (var c = 0u; c < size; c++) { sum += x[at + c]; }
 	}
 	let mean = sum / max(count, 1.0);
 	var square = 0.0;
-	for (var i = from; i < to; i++) {
+	for (var i = first; i < last; i++) {
 		let at = (image.pixel + i) * p.channels + group * size;
 		for (var c = 0u; c < size; c++) { let d = x[at + c] - mean; square += d * d; }
 	}

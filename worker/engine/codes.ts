@@ -34,4 +34,11 @@ export function codeBits(bytes: Uint8Array, tokens: number, bits: number): Int32
 	return Int32Array.from({ length: tokens * bits }, (_, at) => (bytes[at >> 3] >> (at & 7)) & 1);
 }
 
+/** The reverse of `codeBits`. */
+export function packBits(bits: ArrayLike<number>): Uint8Array<ArrayBuffer> {
+	const bytes = new Uint8Array(Math.ceil(bits.length / 8));
+	for (let at = 0; at < bits.length; at++) bytes[at >> 3] |= bits[at] << (at & 7);
+	return bytes;
+}
+
 export const packedLength = (tokens: number, bits: number) => Math.ceil((tokens * bits) / 8);

@@ -5,7 +5,7 @@ import { walk } from "./generate.ts";
 import { InfinityRun } from "./models/infinity/run.ts";
 import { checkPlan } from "./plan/validate.ts";
 import { Taps } from "./tap.ts";
-import { promptTokenizer } from "./tokenizer.ts";
+import { PromptError, promptTokenizer } from "./tokenizer.ts";
 import type { LoadedModel } from "./types.ts";
 import { Weights } from "./weights.ts";
 
@@ -23,9 +23,12 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, progress?: (done:
 		generate({ plan, prompt, seed, draws = new Map(), tap, ...rest }) {
 			checkPlan(plan, info);
 			const schedule = manifest.schedules[plan.schedule];
-			const ids = draws.has("text.feats") || !tokenizer ? [] : tokenizer.encode(prompt);
-			const run = new InfinityRun(gpu, manifest.config, weights, schedule, plan, seed, draws, new Taps(gpu, tap));
-			return walk(run, { plan, grids: schedule.grids, ids, ...rest });
+			const ids = draws.get("text.ids") ?? (draws.has("text.feats") ? [] : tokenizer?.encode(prompt));
+			if (!ids) throw new PromptError("This model has no tokenizer: give text.ids or text.feats in `draws`.");
+			const taps = new Taps(gpu, tap);
+			taps.give("text.ids", [ids.length], () => Int32Array.from(ids));
+			const run = new InfinityRun(gpu, manifest.config, weights, schedule, plan, seed, draws, taps);
+			return walk(run, { plan, grids: schedule.grids, ids: [...ids], ...rest });
 		},
 		destroy: () => weights.destroy(),
 	};

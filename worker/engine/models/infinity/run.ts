@@ -20,6 +20,15 @@ import { COND, type Condition, condition, UNCOND } from "./condition.ts";
 
 type Draws = ReadonlyMap<string, Float32Array | Int32Array>;
 
+/** Workspace of reduced spans. */
+interface Reduced {
+	x: Tensor;
+	matrices: Tensor;
+	norms: Tensor;
+	keys: Tensor;
+	positions: Tensor;
+}
+
 /** Device state of one picture: latent, KV cache, activations. Its memory follows from plan and schedule and is freed by `destroy`. */
 export class InfinityRun {
 	#gpu: Gpu;
@@ -43,7 +52,7 @@ export class InfinityRun {
 	/** Outputs that later restorations fill from, by `scale:block boundary`. */
 	#retained = new Map<string, { tensor: Tensor; conds: number[] }>();
 	#x: Tensor;
-	#reduced: { x: Tensor; matrices: Tensor; norms: Tensor; keys: Tensor; positions: Tensor } | undefined;
+	#reduced: Reduced | undefined;
 	#logits: Tensor;
 	#mixed: Tensor;
 	#codes: Tensor;
@@ -212,7 +221,7 @@ export class InfinityRun {
 			const span = step.reduce.find((r) => r.blocks[0] === from);
 			const to = span ? span.blocks[1] : Math.min(depth, ...step.reduce.map((r) => r.blocks[0]).filter((start) => start > from));
 			if (span) this.#reduce(pass, scale, span, conds);
-			const x = span ? (this.#reduced as NonNullable<typeof this.#reduced>).x : this.#x;
+			const x = span ? (this.#reduced as Reduced).x : this.#x;
 			const count = span ? span.count : tokens;
 			if (span && from === 0) this.#taps.keep(pass, `s${scale}.block_in`, x, [conds.length, count, width]);
 			for (let index = from; index < to; index++) {
@@ -250,7 +259,7 @@ export class InfinityRun {
 	/** The span input to `count` tokens a row, and the positions their outputs will be written to. */
 	#reduce(pass: Pass, scale: number, span: Reduction, conds: number[]): void {
 		const { width } = this.#config;
-		const work = this.#reduced as NonNullable<typeof this.#reduced>;
+		const work = this.#reduced as Reduced;
 		const tokens = this.#tokens(scale);
 		const rows = this.#reduceRows(scale, span, conds);
 		const name = this.#spanName(scale, span);
@@ -268,7 +277,7 @@ export class InfinityRun {
 	/** Fills the full length from an earlier scale, then writes the kept tokens over it. */
 	#restore(pass: Pass, scale: number, span: Reduction, conds: number[]): void {
 		const { width } = this.#config;
-		const work = this.#reduced as NonNullable<typeof this.#reduced>;
+		const work = this.#reduced as Reduced;
 		const rest = this.#retained.get(`${span.rest.from}:${span.blocks[1]}`);
 		if (!rest) throw new Error(`Scale ${span.rest.from} kept nothing for blocks up to ${span.blocks[1]}.`);
 		const name = this.#spanName(scale, span);

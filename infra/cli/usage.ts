@@ -1,0 +1,22 @@
+import { parseArgs, type ParseArgsConfig } from "node:util";
+
+/** A command line that cannot be understood. */
+export class UsageError extends Error {
+	override name = "UsageError";
+}
+
+/** node's parseArgs, with its complaints as UsageError. */
+export function parse<T extends ParseArgsConfig>(config: T): ReturnType<typeof parseArgs<T>> {
+	try {
+		return parseArgs(config);
+	} catch (error) {
+		throw new UsageError((error as Error).message);
+	}
+}
+
+/** A whole number within [low, high]. */
+export function whole(name: string, text: string, low: number, high: number): number {
+	const value = Number(text);
+	if (!/^\d+$/.test(text) || value < low || value > high) throw new UsageError(`--${name} must be a whole number from ${low} to ${high}, not ${text}.`);
+	return value;
+}

@@ -1,0 +1,133 @@
+/** Reads a folder of the reference format (format 1) and turns each of its runs into what the engine takes. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { ModelFormatError } from "../../model-shards/manifest.ts";
+import { openSafetensors, type Safetensors } from "../../model-shards/safetensors.ts";
+import type { ModelInfo } from "../../worker/protocol/model-info.ts";
+import type { Reduction, StagePlan, Step } from "../../worker/protocol/plan.ts";
+
+const PlainPath = z.string().min(1).max(512);
+const Recorded = z.looseObject({
+	dtype: z.enum(["F32", "I32"]),
+	shape: z.array(z.int().min(0)).max(8),
+	role: z.enum(["input", "output"]),
+	exact: z.boolean().default(false),
+	abs: z.number().min(0).default(0),
+	rel: z.number().min(0).default(0),
+	mean: z.number().min(0).optional(),
+});
+export type Recorded = z.infer<typeof Recorded>;
+
+const Settings = {
+	cfg: z.number().optional(),
+	cfg_list: z.array(z.number()).optional(),
+	tau: z.number().optional(),
+	top_k: z.int().optional(),
+	top_p: z.number().optional(),
+	scale_schedule: z.array(z.tuple([z.int(), z.int().min(1), z.int().min(1)])).min(1).max(64).optional(),
+	ranks: z.record(z.string(), z.array(z.int().min(1))).optional(),
+	executed_scales: z.array(z.int().min(0)).optional(),
+};
+const Run = z.looseObject({
+	...Settings,
+	file: PlainPath,
+	prompt: z.string().max(2000).optional(),
+	inputs: z.record(z.string(), z.looseObject({ file: PlainPath, tensor: z.string() })),
+	recorded: z.record(z.string(), Recorded),
+});
+const Manifest = z.looseObject({
+	...Settings,
+	format: z.literal(1),
+	kind: z.enum(["infinity", "stagevar-infinity"], { error: "this engine verifies the kinds infinity and stagevar-infinity" }),
+	runs: z.record(z.string(), Run),
+});
+
+export interface ReferenceRun {
+	name: string;
+	prompt: string;
+	schedule: [height: number, width: number][];
+	/** Null for the scales the run left out. */
+	scales: ({ guidance: number; tau: number; topK: number; topP: number; ranks: number[] } | null)[];
+	draws: Map<string, Float32Array | Int32Array>;
+	expected: Map<string, Recorded & { data: Float32Array | Int32Array }>;
+}
+
+/** Throws ModelFormatError when the folder is not of the format. */
+export async function readReferenceSet(dir: string): Promise<ReferenceRun[]> {
+	const path = join(dir, "manifest.json");
+	let json: unknown;
+	try {
+		json = JSON.parse(await readFile(path, "utf8"));
+	} catch (error) {
+		throw new ModelFormatError(`${path} cannot be read: ${(error as Error).message}. Give a folder of the reference format.`);
+	}
+	const parsed = Manifest.safeParse(json);
+	if (!parsed.success) throw new ModelFormatError(`${path} is not of the reference format 1: ${z.prettifyError(parsed.error)}`);
+	await using files = new TensorFiles(dir);
+	const runs: ReferenceRun[] = [];
+	for (const [name, own] of Object.entries(parsed.data.runs)) {
+		const run = { ...parsed.data, ...own };
+		if (!run.scale_schedule) throw new ModelFormatError(`${path}: run ${name} has no scale_schedule.`);
+		const executed = new Set(run.executed_scales ?? run.scale_schedule.map((_, scale) => scale));
+		const draws: ReferenceRun["draws"] = new Map();
+		for (const [input, { file, tensor }] of Object.entries(run.inputs)) draws.set(input, await files.read(file, tensor));
+		const expected: ReferenceRun["expected"] = new Map();
+		for (const [tensor, recorded] of Object.entries(run.recorded)) {
+			if (recorded.role === "output") expected.set(tensor, { ...recorded, data: await files.read(run.file, tensor) });
+		}
+		runs.push({
+			name,
+			prompt: run.prompt ?? "",
+			schedule: run.scale_schedule.map(([, h, w]) => [h, w]),
+			scales: run.scale_schedule.map((_, scale) =>
+				executed.has(scale)
+					? { guidance: run.cfg_list?.[scale] ?? run.cfg ?? 1, tau: run.tau ?? 1, topK: run.top_k ?? 1, topP: run.top_p ?? 0, ranks: run.ranks?.[scale] ?? [] }
+					: null,
+			),
+			draws,
+			expected,
+		});
+	}
+	return runs;
+}
+
+/** The recorded run as a plan: guidance 0 is StageVAR's text-free step, ranks are one reduction a block chunk. */
+export function referencePlan(run: ReferenceRun, info: ModelInfo): StagePlan {
+	const schedule = Object.entries(info.schedules).find(([, { grids }]) => JSON.stringify(grids) === JSON.stringify(run.schedule));
+	if (!schedule) throw new ModelFormatError(`Run ${run.name} has a scale schedule that the imported model lacks.`);
+	const steps = run.scales.map((scale, index): Step => {
+		if (!scale) return { kind: "skip" };
+		const { guidance, tau, topK, topP, ranks } = scale;
+		const free = guidance === 0;
+		const reduce = ranks.map((count, chunk): Reduction => ({
+			blocks: [...info.chunks[chunk]], each: "span", count, take: { project: "gaussian" }, rope: "first", write: "norm-sampled",
+			rest: { from: index - 1, resize: "area" },
+		}));
+		return { kind: "run", stage: free || ranks.length > 0 ? "fidelity" : "semantic", rows: free ? "uncond" : "both", guidance, tau, topK, topP, reduce };
+	});
+	return { version: 1, policy: `reference ${run.name}`.slice(0, 64), model: info.digest, schedule: schedule[0], steps };
+}
+
+class TensorFiles implements AsyncDisposable {
+	#dir: string;
+	#open = new Map<string, Safetensors>();
+
+	constructor(dir: string) {
+		this.#dir = dir;
+	}
+
+	async read(file: string, tensor: string): Promise<Float32Array | Int32Array> {
+		const source = this.#open.get(file) ?? (await openSafetensors(join(this.#dir, file)));
+		this.#open.set(file, source);
+		const { dtype } = source.tensors.get(tensor) ?? { dtype: "" };
+		const { buffer } = await source.read(tensor);
+		if (dtype === "F32") return new Float32Array(buffer);
+		if (dtype === "I32") return new Int32Array(buffer);
+		throw new ModelFormatError(`${file}: ${tensor} is ${dtype}; recordings are F32 or I32.`);
+	}
+
+	async [Symbol.asyncDispose](): Promise<void> {
+		for (const source of this.#open.values()) await source[Symbol.asyncDispose]();
+	}
+}
