@@ -1,0 +1,123 @@
+import { describe, expect, it } from "vitest";
+import { ModelInfo } from "../../protocol/model-info.ts";
+import { type Reduction, type RunStep, StagePlan, type Step } from "../../protocol/plan.ts";
+import { PlanError, policies } from "./policies.ts";
+import { checkPlan, planProblems } from "./validate.ts";
+
+const square: [number, number][] = [1, 2, 4, 6, 8, 12, 16].map((side) => [side, side]);
+const info = ModelInfo.parse({
+	id: "test",
+	digest: `sha256:${"ab".repeat(32)}`,
+	family: "infinity",
+	schedules: {
+		"1:1": { grids: square, image: { height: 256, width: 256 } },
+		"2:1": { grids: [[1, 1], [2, 2], [4, 2]], image: { height: 64, width: 32 } },
+	},
+	defaultSchedule: "1:1",
+	blocks: 4,
+	chunks: [[0, 2], [2, 4]],
+	bitsPerToken: 16,
+	maxPromptTokens: 32,
+	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
+	calibration: { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 5, rankRatio: { 4: [0.3, 0.45], 5: [0.2, 0.35], 6: [0.12, 0.28] } } },
+});
+const runs = (steps: readonly Step[]) => steps.filter((step): step is RunStep => step.kind === "run");
+
+describe("policies", () => {
+	it("are known by their own names and make plans that pass schema and validation", () => {
+		expect(Object.keys(policies)).toEqual(["exact", "stagevar", "stagevar-skip"]);
+		for (const [name, policy] of Object.entries(policies)) {
+			const plan = policy.plan(info, {});
+			expect(policy.name).toBe(name);
+			expect(plan).toMatchObject({ policy: name, schedule: "1:1", model: info.digest });
+			expect(StagePlan.parse(plan)).toEqual(plan);
+			expect(planProblems(plan, info)).toEqual([]);
+			expect(policy.plan(info, { schedule: "1:1" })).toEqual(plan);
+		}
+	});
+
+	it("exact runs both rows everywhere, stages from the calibration", () => {
+		const steps = runs(policies.exact.plan(info, { schedule: "1:1" }).steps);
+		expect(steps.map((s) => s.stage)).toEqual(["semantic", "semantic", "structure", "structure", "fidelity", "fidelity", "fidelity"]);
+		for (const step of steps) expect(step).toMatchObject({ rows: "both", guidance: 3, tau: 0.5, topK: 0, topP: 0, reduce: [] });
+	});
+
+	it("exact cuts an uncalibrated schedule in thirds", () => {
+		const steps = runs(policies.exact.plan(info, { schedule: "2:1" }).steps);
+		expect(steps.map((s) => s.stage)).toEqual(["semantic", "structure", "fidelity"]);
+	});
+
+	it("stagevar keeps the unconditional row late, with the ranks the official code recorded", () => {
+		const steps = runs(policies.stagevar.plan(info, {}).steps);
+		expect(steps.map((s) => s.rows)).toEqual(["both", "both", "both", "both", "uncond", "uncond", "uncond"]);
+		expect(steps.map((s) => s.guidance)).toEqual([3, 3, 3, 3, 0, 0, 0]);
+		expect(steps.slice(4).map((s) => s.reduce.map((r) => r.count))).toEqual([[20, 29], [29, 51], [31, 72]]);
+		expect(steps.slice(4).map((s) => s.reduce.map((r) => r.rest.from))).toEqual([[3, 3], [4, 4], [5, 5]]);
+		expect(steps[4].reduce.map((r) => r.blocks)).toEqual([[0, 2], [2, 4]]);
+	});
+
+	it("stagevar without ratios is text-free only, and a ratio of 1 keeps every token", () => {
+		const [late] = runs(policies.stagevar.plan({ ...info, calibration: { "1:1": { ...info.calibration["1:1"], rankRatio: { 5: [1, 1] } } } }, {}).steps).slice(4);
+		expect(late).toMatchObject({ rows: "uncond", reduce: [] });
+		const all = policies.stagevar.plan({ ...info, calibration: { "1:1": { ...info.calibration["1:1"], rankRatio: { 5: [1, 1] } } } }, {});
+		expect(runs(all.steps)[5].reduce.map((r) => r.count)).toEqual([144, 144]);
+	});
+
+	it("stagevar-skip leaves the last scales out", () => {
+		const { steps } = policies["stagevar-skip"].plan(info, {});
+		expect(steps.map((s) => s.kind)).toEqual(["run", "run", "run", "run", "run", "skip", "skip"]);
+		expect(steps.slice(0, 5)).toEqual(policies.stagevar.plan(info, {}).steps.slice(0, 5));
+	});
+
+	it("refuses what it cannot plan and says what it can", () => {
+		expect(() => policies.exact.plan(info, { schedule: "3:1" })).toThrow(new PlanError('Model test has no schedule "3:1". It has: 1:1, 2:1.'));
+		expect(() => policies.exact.plan(info, { schedule: "constructor" })).toThrow(PlanError);
+		for (const name of ["stagevar", "stagevar-skip"]) {
+			expect(() => policies[name].plan(info, { schedule: "2:1" })).toThrow(/needs a calibration.*Calibrated schedules: 1:1; or use policy exact/);
+			expect(() => policies[name].plan({ ...info, calibration: {} }, {})).toThrow(PlanError);
+		}
+	});
+});
+
+describe("planProblems", () => {
+	const base = policies.stagevar.plan(info, {});
+	/** The plan with some steps changed. */
+	const changed = (changes: Record<number, Partial<RunStep> | { kind: "skip" }>): StagePlan => ({
+		...base,
+		steps: base.steps.map((step, i) => {
+			const change = changes[i];
+			return change === undefined ? step : change.kind === "skip" ? { kind: "skip" } : ({ ...step, ...change } as RunStep);
+		}),
+	});
+	const reduction = (changes: Partial<Reduction>): Reduction => ({ ...runs(base.steps)[5].reduce[0], ...changes });
+
+	it.each<[string, StagePlan, RegExp]>([
+		["another model", { ...base, model: `sha256:${"0".repeat(64)}` }, /made for model sha256:0+; this is sha256:abab/],
+		["an unknown schedule", { ...base, schedule: "9:1" }, /"9:1" is unknown; allowed: 1:1, 2:1/],
+		["too few steps", { ...base, steps: base.steps.slice(1) }, /has 6 steps; schedule "1:1" has 7 scales/],
+		["a skipped first scale", changed({ 0: { kind: "skip" } }), /first scale must run/],
+		["a scale after a skipped one", changed({ 5: { kind: "skip" } }), /step 6 runs after step 5/],
+		["rows that widen", changed({ 6: { rows: "both" } }), /step 6 has rows "both" after "uncond"/],
+		["rows that cross", changed({ 6: { rows: "cond" } }), /step 6 has rows "cond" after "uncond"; rows only narrow, so "uncond" is allowed/],
+		["a span beyond the blocks", changed({ 5: { reduce: [reduction({ blocks: [2, 5] })] } }), /from < to <= 4/],
+		["an empty span", changed({ 5: { reduce: [reduction({ blocks: [2, 2] })] } }), /from < to/],
+		["overlapping spans", changed({ 5: { reduce: [reduction({ blocks: [0, 2] }), reduction({ blocks: [1, 4] })] } }), /disjoint and in order; this one may begin at 2/],
+		["spans out of order", changed({ 5: { reduce: [reduction({ blocks: [2, 4] }), reduction({ blocks: [0, 2] })] } }), /in order/],
+		["more tokens than there are", changed({ 5: { reduce: [reduction({ count: 145 })] } }), /145 tokens kept of 144/],
+		["restoring from itself", changed({ 5: { reduce: [reduction({ rest: { from: 5, resize: "area" } })] } }), /0 to 4 are allowed/],
+		["reducing scale 0", changed({ 0: { reduce: [reduction({ count: 1, rest: { from: 0, resize: "area" } })] } }), /scale 0 has none/],
+		["restoring from inside a reduced span", changed({ 4: { reduce: [reduction({ blocks: [0, 4], count: 9, rest: { from: 3, resize: "area" } })] } }), /scale 4 is reduced across block 2/],
+	])("refuses %s", (_, plan, message) => {
+		expect(planProblems(plan, info).join("\n")).toMatch(message);
+		expect(() => checkPlan(plan, info)).toThrow(PlanError);
+	});
+
+	it("refuses to restore from a skipped scale", () => {
+		const plan = changed({ 4: { kind: "skip" } });
+		expect(planProblems(plan, info).join("\n")).toMatch(/rest.from 4 is skipped/);
+	});
+
+	it("lists every problem at once", () => {
+		expect(planProblems(changed({ 5: { rows: "both" }, 6: { reduce: [reduction({ count: 257 })] } }), info)).toHaveLength(2);
+	});
+});

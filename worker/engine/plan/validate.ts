@@ -1,0 +1,72 @@
+/** Whether a plan can be executed on a model: what the schema of a plan cannot see. The engine executes nothing else. */
+import type { ModelInfo } from "../../protocol/model-info.ts";
+import type { Reduction, StagePlan, Step } from "../../protocol/plan.ts";
+import { PlanError } from "./policy.ts";
+
+/** Throws one PlanError that lists every problem. */
+export function checkPlan(plan: StagePlan, info: ModelInfo): void {
+	const problems = planProblems(plan, info);
+	if (problems.length > 0) throw new PlanError(`The plan cannot be executed on model ${info.id}:\n${problems.map((p) => `- ${p}`).join("\n")}`);
+}
+
+/** Everything that is wrong with the plan; empty when it can be executed. Expects a plan that passed its schema. */
+export function planProblems(plan: StagePlan, info: ModelInfo): string[] {
+	const problems: string[] = [];
+	if (plan.model !== info.digest) problems.push(`it was made for model ${plan.model}; this is ${info.digest}. Make the plan again`);
+	if (!Object.hasOwn(info.schedules, plan.schedule)) {
+		return [...problems, `schedule "${plan.schedule}" is unknown; allowed: ${Object.keys(info.schedules).join(", ")}`];
+	}
+	const { grids } = info.schedules[plan.schedule];
+	if (plan.steps.length !== grids.length) {
+		return [...problems, `it has ${plan.steps.length} steps; schedule "${plan.schedule}" has ${grids.length} scales and needs as many`];
+	}
+	problems.push(...skipProblems(plan.steps), ...rowProblems(plan.steps));
+	for (const [scale, step] of plan.steps.entries()) {
+		if (step.kind === "run") problems.push(...reduceProblems(plan.steps, scale, step.reduce, grids[scale][0] * grids[scale][1], info.blocks));
+	}
+	return problems;
+}
+
+function skipProblems(steps: readonly Step[]): string[] {
+	const problems: string[] = [];
+	if (steps[0].kind === "skip") problems.push("step 0 is skipped; the first scale must run");
+	const firstSkip = steps.findIndex(({ kind }) => kind === "skip");
+	for (const [scale, { kind }] of steps.entries()) {
+		if (firstSkip !== -1 && scale > firstSkip && kind === "run") problems.push(`step ${scale} runs after step ${firstSkip} is skipped; only trailing scales may be skipped`);
+	}
+	return problems;
+}
+
+/** A dropped row's cache is gone: rows go from `both` to `cond` or `uncond` once, never back and never across. */
+function rowProblems(steps: readonly Step[]): string[] {
+	const problems: string[] = [];
+	let rows: "both" | "cond" | "uncond" = "both";
+	for (const [scale, step] of steps.entries()) {
+		if (step.kind !== "run") continue;
+		if (rows !== "both" && step.rows !== rows) problems.push(`step ${scale} has rows "${step.rows}" after "${rows}"; rows only narrow, so "${rows}" is allowed from there on`);
+		else rows = step.rows;
+	}
+	return problems;
+}
+
+function reduceProblems(steps: readonly Step[], scale: number, reduce: readonly Reduction[], tokens: number, blocks: number): string[] {
+	const problems: string[] = [];
+	let end = 0;
+	for (const { blocks: [from, to], count, rest } of reduce) {
+		const where = `step ${scale}, blocks ${from} to ${to}`;
+		if (from >= to || to > blocks) problems.push(`${where}: a span needs from < to <= ${blocks}, the model's blocks`);
+		else if (from < end) problems.push(`${where}: spans must be disjoint and in order; this one may begin at ${end}`);
+		end = Math.max(end, to);
+		if (count > tokens) problems.push(`${where}: ${count} tokens kept of ${tokens}; at most ${tokens} are allowed`);
+
+		const source = steps[rest.from];
+		if (rest.from >= scale) {
+			problems.push(`${where}: rest.from ${rest.from} is not an earlier scale; ${scale === 0 ? "scale 0 has none and cannot be reduced" : `0 to ${scale - 1} are allowed`}`);
+		} else if (source?.kind !== "run") {
+			problems.push(`${where}: rest.from ${rest.from} is skipped; it must be a scale that runs`);
+		} else if (source.reduce.some(({ blocks: [a, b] }) => a < to && to < b)) {
+			problems.push(`${where}: scale ${rest.from} is reduced across block ${to} and has no full-length output there; align the spans`);
+		}
+	}
+	return problems;
+}
