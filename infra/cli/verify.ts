@@ -1,17 +1,19 @@
 import { Gpu } from "../../kernels/gpu.ts";
+import { findModel } from "../../model-shards/folder.ts";
 import type { Comparison } from "../verify/compare.ts";
 import { verifySet } from "../verify/verify.ts";
 import { parse, UsageError } from "./usage.ts";
 
 /** Exit code 1 when any tensor of any set misses its bound. */
 export async function verifyCommand(args: string[]): Promise<number> {
-	const { positionals } = parse({ args, allowPositionals: true });
+	const { positionals, values } = parse({ args, allowPositionals: true, options: { model: { type: "string" } } });
+	const model = values.model === undefined ? undefined : findModel(values.model);
 	if (positionals.length === 0) throw new UsageError("verify needs at least one folder of the reference format.");
 	const gpu = await Gpu.open();
 	console.log(`Adapter: ${gpu.facts.name} (${gpu.facts.driver})`);
 	let missed = 0;
 	for (const dir of positionals) {
-		for await (const { name, comparisons } of verifySet(gpu, dir)) {
+		for await (const { name, comparisons } of verifySet(gpu, dir, model)) {
 			console.log(`\n${dir} · ${name}`);
 			for (const comparison of comparisons) console.log(line(comparison));
 			const misses = comparisons.filter(({ ok }) => !ok).length;

@@ -16,21 +16,24 @@ export interface VerifiedRun {
 	comparisons: Comparison[];
 }
 
-/** Imports the set's weights into a temporary model folder, then yields each run. Throws ModelFormatError for what is no such set. */
-export async function* verifySet(gpu: Gpu, dir: string): AsyncGenerator<VerifiedRun, void, undefined> {
+/**
+ * Yields each run of a set, computed with the set's own weights, imported into a temporary model folder, or with the model
+ * folder given. Throws ModelFormatError for what is no such set.
+ */
+export async function* verifySet(gpu: Gpu, dir: string, modelFolder?: string): AsyncGenerator<VerifiedRun, void, undefined> {
 	const runs = await readReferenceSet(dir);
-	const folder = await mkdtemp(join(tmpdir(), "firstlight-verify-"));
+	const temporary = modelFolder ? undefined : await mkdtemp(join(tmpdir(), "firstlight-verify-"));
 	try {
-		await importReferenceSet(join(dir, "manifest.json"), folder);
-		const imported = await openModelFolder(folder);
-		const model = await openModel(gpu, imported);
+		if (temporary) await importReferenceSet(join(dir, "manifest.json"), temporary);
+		const folder = await openModelFolder(modelFolder ?? (temporary as string));
+		const model = await openModel(gpu, folder);
 		try {
-			for (const run of runs) yield { name: run.name, comparisons: await verifyRun(model, run, imported.tokenizer !== null) };
+			for (const run of runs) yield { name: run.name, comparisons: await verifyRun(model, run, folder.tokenizer !== null) };
 		} finally {
 			model.destroy();
 		}
 	} finally {
-		await rm(folder, { recursive: true, force: true });
+		if (temporary) await rm(temporary, { recursive: true, force: true });
 	}
 }
 

@@ -1,0 +1,68 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { extname, join } from "node:path";
+import { SingleBar } from "cli-progress";
+import { Gpu } from "../../kernels/gpu.ts";
+import { findModel, openModelFolder } from "../../model-shards/folder.ts";
+import { openModel } from "../../worker/engine/open-model.ts";
+import { policies } from "../../worker/engine/plan/policies.ts";
+import { encodeImage } from "../../worker/gpu/encode.ts";
+import type { ImageFormat } from "../../worker/protocol/job.ts";
+import { MAX_PROMPT_CHARS, MAX_SEED } from "../../worker/protocol/limits.ts";
+import { parse, UsageError, whole } from "./usage.ts";
+
+const FORMATS: Record<string, ImageFormat["type"]> = { ".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg" };
+
+/** One picture without the edge. Ctrl-C stops between scales. */
+export async function generateCommand(args: string[]): Promise<number> {
+	const { values, positionals } = parse({
+		args,
+		allowPositionals: true,
+		options: {
+			model: { type: "string", default: "emoji-128" },
+			policy: { type: "string", default: "exact" },
+			schedule: { type: "string" },
+			seed: { type: "string" },
+			out: { type: "string", default: "firstlight.png" },
+			quality: { type: "string", default: "90" },
+			"scales-dir": { type: "string" },
+		},
+	});
+	const [prompt] = positionals;
+	if (positionals.length !== 1 || !prompt.trim()) throw new UsageError("generate takes one prompt, in quotes.");
+	if (prompt.length > MAX_PROMPT_CHARS) throw new UsageError(`The prompt has ${prompt.length} characters; at most ${MAX_PROMPT_CHARS} are allowed.`);
+	const policy = Object.hasOwn(policies, values.policy) ? policies[values.policy] : undefined;
+	if (!policy) throw new UsageError(`There is no policy ${values.policy}. There are: ${Object.keys(policies).join(", ")}.`);
+	const type = FORMATS[extname(values.out).toLowerCase()];
+	if (!type) throw new UsageError(`--out must end in ${Object.keys(FORMATS).join(", ")}.`);
+	const seed = values.seed === undefined ? crypto.getRandomValues(new Uint32Array(1))[0] : whole("seed", values.seed, 0, MAX_SEED);
+	const format: ImageFormat = { type, quality: whole("quality", values.quality, 1, 100) };
+
+	const folder = await openModelFolder(findModel(values.model));
+	const plan = policy.plan(folder.info, { schedule: values.schedule });
+	const gpu = await Gpu.open();
+	console.error(`Adapter: ${gpu.facts.name}`);
+	const model = await openModel(gpu, folder);
+	const abort = new AbortController();
+	process.once("SIGINT", () => abort.abort());
+	const scalesDir = values["scales-dir"];
+	if (scalesDir) await mkdir(scalesDir, { recursive: true });
+	const metadata = { prompt, seed, plan, model: folder.info.id, digest: folder.digest, numerics: model.numerics };
+	const bar = new SingleBar({ format: "{bar} scale {value}/{total} {grid} {stage} {ms} ms", stream: process.stderr, hideCursor: true });
+	bar.start(plan.steps.filter(({ kind }) => kind === "run").length, 0, { grid: "", stage: "", ms: 0 });
+	try {
+		for await (const result of model.generate({ plan, prompt, seed, previews: scalesDir ? "all" : "none", signal: abort.signal })) {
+			if (result.kind === "scale") {
+				const { step, index, grid, stage, milliseconds, preview } = result;
+				bar.update(step, { grid: grid.join("x"), stage, ms: Math.round(milliseconds.transformer) });
+				if (scalesDir && preview) await writeFile(join(scalesDir, `scale-${String(index).padStart(2, "0")}.${type}`), await encodeImage(preview, format, metadata));
+			} else {
+				bar.stop();
+				await writeFile(values.out, await encodeImage(result.image, format, metadata));
+				console.log(`${values.out}: ${result.image.width}x${result.image.height}, seed ${seed}, ${(result.milliseconds.total / 1000).toFixed(2)} s`);
+			}
+		}
+	} finally {
+		bar.stop();
+	}
+	return 0;
+}
