@@ -19,8 +19,8 @@ fn philox(counter: vec4u, key: vec2u) -> vec4u {
 	}
 	return c;
 }
-// Uniform in (0, 1), never an end: 24 bits and a half.
-fn uniform4(bits: vec4u) -> vec4f { return (vec4f(bits >> vec4u(8u)) + 0.5) * 5.9604644775390625e-8; }`;
+// Uniform in (0, 1), never an end: 23 bits and a half (with 24 the topmost would round to 1).
+fn uniform4(bits: vec4u) -> vec4f { return (vec4f(bits >> vec4u(9u)) + 0.5) * 1.1920928955078125e-7; }`;
 
 /** The same on the host, for tests and for sibling seeds. */
 export function philox(counter: readonly number[], key: readonly number[]): number[] {

@@ -1,0 +1,92 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { attention } from "./attention.ts";
+import { Gpu } from "./gpu.ts";
+import { type Row, rowTable } from "./rows.ts";
+import { Bench, maxError, words } from "./testing.ts";
+
+let gpu: Gpu;
+beforeAll(async () => {
+	gpu = await Gpu.open();
+});
+afterAll(() => gpu.destroy());
+
+const KEYS = 150;
+/** Ragged rows whose key ranges start anywhere and overlap: one key, an odd number, all. */
+const ROWS: Row[] = [
+	{ token: 0, tokens: 3, cond: 0, rope: 0, key: 5, keys: 1, append: 0 },
+	{ token: 3, tokens: 65, cond: 0, rope: 0, key: 11, keys: 37, append: 0 },
+	{ token: 68, tokens: 1, cond: 0, rope: 0, key: 0, keys: KEYS, append: 0 },
+	{ token: 69, tokens: 9, cond: 0, rope: 0, key: 140, keys: 10, append: 0 },
+];
+const TOKENS = 78;
+
+interface Setup {
+	heads: number;
+	headDim: number;
+	scale: number;
+	/** Multiplies the queries: large ones make one key win. */
+	sharp?: number;
+}
+
+async function compare({ heads, headDim, scale, sharp = 1 }: Setup): Promise<number> {
+	using bench = new Bench(gpu);
+	const width = heads * headDim;
+	const qStride = 3 * width;
+	const stride = 2 * width + 4;
+	const [key, value] = [width + 4, 0];
+	const q = bench.put(bench.random(TOKENS, qStride).data.map((v) => v * sharp));
+	const kv = bench.random(KEYS, stride);
+	const run = async (from: number, rows: Row[]) => {
+		const tokens = rows.reduce((sum, { tokens }) => sum + tokens, 0);
+		const part = bench.put(q.data.slice(from * qStride, (from + tokens) * qStride));
+		const y = bench.empty(tokens, width);
+		const [out] = await bench.run((pass) => attention(pass, { q: part.tensor, qStride, kv: { tensor: kv.tensor, stride, key, value }, y, heads, headDim, scale, rows: rowTable(pass, rows), label: "attention" }), y);
+		return out;
+	};
+	const batch = await run(0, ROWS);
+	for (const row of ROWS) {
+		const alone = await run(row.token, [{ ...row, token: 0 }]);
+		expect(words(alone)).toEqual(words(batch.slice(row.token * width, (row.token + row.tokens) * width)));
+	}
+	const expected = new Float64Array(TOKENS * width);
+	for (const row of ROWS) {
+		for (let t = row.token; t < row.token + row.tokens; t++) {
+			for (let head = 0; head < width; head += headDim) {
+				const scores = Array.from({ length: row.keys }, (_, i) => {
+					let dot = 0;
+					for (let c = 0; c < headDim; c++) dot += q.data[t * qStride + head + c] * kv.data[(row.key + i) * stride + key + head + c];
+					return dot * scale;
+				});
+				const top = Math.max(...scores);
+				const weights = scores.map((score) => Math.exp(score - top));
+				const total = weights.reduce((a, b) => a + b, 0);
+				weights.forEach((weight, i) => {
+					for (let c = 0; c < headDim; c++) expected[t * width + head + c] += (weight / total) * kv.data[(row.key + i) * stride + value + head + c];
+				});
+			}
+		}
+	}
+	return maxError(batch, expected);
+}
+
+describe("attention over ragged rows, each alone giving the bits of the batch", () => {
+	test.each<Setup>([
+		{ heads: 1, headDim: 4, scale: 1 },
+		{ heads: 3, headDim: 12, scale: 0.3 },
+		{ heads: 2, headDim: 64, scale: 0.125 },
+	])("$heads heads of $headDim", async (setup) => {
+		expect(await compare(setup)).toBeLessThan(1e-5);
+	});
+
+	test("scores far apart, and far from zero", async () => {
+		expect(await compare({ heads: 2, headDim: 8, scale: 1, sharp: 40 })).toBeLessThan(1e-4);
+	});
+
+	test("refuses a head dimension that is no multiple of 4", () => {
+		using bench = new Bench(gpu);
+		const t = bench.empty(64);
+		const pass = gpu.pass("test");
+		const rows = rowTable(pass, [{ ...ROWS[0] }]);
+		expect(() => attention(pass, { q: t, qStride: 6, kv: { tensor: t, stride: 12, key: 0, value: 6 }, y: t, heads: 1, headDim: 6, scale: 1, rows, label: "odd" })).toThrow(/multiple of 4/);
+	});
+});

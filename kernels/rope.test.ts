@@ -1,0 +1,108 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Gpu } from "./gpu.ts";
+import { infinityRopeTable, rotateAndCache } from "./rope.ts";
+import { type Row, rowTable } from "./rows.ts";
+import { Bench, maxError, words } from "./testing.ts";
+
+let gpu: Gpu;
+beforeAll(async () => {
+	gpu = await Gpu.open();
+});
+afterAll(() => gpu.destroy());
+
+const ROWS: Row[] = [
+	{ token: 0, tokens: 2, cond: 0, rope: 3, key: 0, keys: 0, append: 40 },
+	{ token: 2, tokens: 66, cond: 0, rope: 0, key: 0, keys: 0, append: 50 },
+	{ token: 68, tokens: 1, cond: 0, rope: 65, key: 0, keys: 0, append: 0 },
+];
+const [TOKENS, POSITIONS, KEYS] = [69, 66, 120];
+
+test.each([
+	[1, 8],
+	[3, 12],
+])("rotateAndCache, %i heads of %i: queries rotated, keys and values appended, nothing else touched", async (heads, headDim) => {
+	using bench = new Bench(gpu);
+	const width = heads * headDim;
+	const half = headDim / 2;
+	const qkv = bench.random(TOKENS, 3 * width).data;
+	qkv.fill(0, 0, width); // A zero query stays zero.
+	const before = bench.random(KEYS, 2 * width).data;
+	const cosSin = bench.random(2, POSITIONS, half);
+	// The last one is beyond ln 100 and is held there.
+	const scaleMul = bench.put(Float32Array.from({ length: heads }, (_, h) => (h === heads - 1 ? 6 : h)));
+	const run = async (rows: Row[], from: number) => {
+		const tokens = rows.reduce((sum, { tokens }) => sum + tokens, 0);
+		const x = bench.put(qkv.slice(from * 3 * width, (from + tokens) * 3 * width), [tokens, 3 * width]).tensor;
+		const cache = bench.put(before.slice(), [KEYS, 2 * width]).tensor;
+		return await bench.run((pass) => rotateAndCache(pass, { qkv: x, cache, cosSin: cosSin.tensor, positions: POSITIONS, scaleMul: scaleMul.tensor, heads, headDim, rows: rowTable(pass, rows), label: "rope" }), x, cache);
+	};
+	const [rotated, cache] = await run(ROWS, 0);
+
+	const expected = Float64Array.from(qkv);
+	const expectedCache = Float64Array.from(before);
+	const rotate = (from: number, to: Float64Array, at: number, position: number, scale: number) => {
+		const norm = Math.max(Math.hypot(...qkv.subarray(from, from + headDim)), 1e-12);
+		for (let m = 0; m < half; m++) {
+			const [a, b] = [(qkv[from + 2 * m] * scale) / norm, (qkv[from + 2 * m + 1] * scale) / norm];
+			const cos = cosSin.data[position * half + m];
+			const sin = cosSin.data[(POSITIONS + position) * half + m];
+			to[at + 2 * m] = a * cos - b * sin;
+			to[at + 2 * m + 1] = a * sin + b * cos;
+		}
+	};
+	for (const row of ROWS) {
+		for (let i = 0; i < row.tokens; i++) {
+			const q = (row.token + i) * 3 * width;
+			const key = (row.append + i) * 2 * width;
+			for (let head = 0; head < heads; head++) {
+				const at = head * headDim;
+				rotate(q + at, expected, q + at, row.rope + i, Math.exp(Math.min(scaleMul.data[head], Math.log(100))));
+				rotate(q + width + at, expectedCache, key + at, row.rope + i, 1);
+			}
+			expectedCache.set(qkv.subarray(q + 2 * width, q + 3 * width), key + width);
+		}
+	}
+	expect(maxError(rotated, expected)).toBeLessThan(2e-4);
+	expect(maxError(cache, expectedCache)).toBeLessThan(1e-5);
+
+	for (const row of ROWS) {
+		const [alone, own] = await run([{ ...row, token: 0 }], row.token);
+		expect(words(alone)).toEqual(words(rotated.slice(row.token * 3 * width, (row.token + row.tokens) * 3 * width)));
+		const keys = [row.append * 2 * width, (row.append + row.tokens) * 2 * width];
+		expect(words(own.slice(...keys))).toEqual(words(cache.slice(...keys)));
+	}
+});
+
+describe("infinityRopeTable", () => {
+	const grids = [[1, 1], [2, 3], [4, 2]] as const;
+	const [headDim, reach] = [16, [4, 6]] as const;
+	const half = headDim / 2;
+	const table = infinityRopeTable(grids, headDim, reach);
+	const positions = 1 + 6 + 8;
+
+	test("cosines, then sines, of every position of every grid", () => {
+		expect(table.length).toBe(2 * positions * half);
+		for (let i = 0; i < positions * half; i++) expect(table[i] ** 2 + table[positions * half + i] ** 2).toBeCloseTo(1, 6);
+	});
+
+	test("rows spread over the reach turn the first half, columns the second", () => {
+		const frequencies = [0, 2, 4, 6].map((c) => 1 / 10000 ** (c / 8));
+		const angles: number[] = [];
+		for (const [height, width] of grids) {
+			for (let y = 0; y < height; y++) {
+				for (let x = 0; x < width; x++) {
+					angles.push(...frequencies.map((f) => ((y * reach[0]) / height) * f), ...frequencies.map((f) => ((x * reach[1]) / width) * f));
+				}
+			}
+		}
+		expect(maxError(table, [...angles.map(Math.cos), ...angles.map(Math.sin)])).toBeLessThan(1e-6);
+	});
+
+	test("a position half-way goes to the even neighbour, as torch.round", () => {
+		// 0, 2.5, 5, 7.5 of 4 rows over 10, and 0, 1.5 of 2 columns over 3.
+		const own = infinityRopeTable([[4, 2]], 4, [10, 3]);
+		const rows = [0, 2, 5, 8];
+		const columns = [0, 2];
+		expect(maxError(own.subarray(0, 16), rows.flatMap((y) => columns.flatMap((x) => [Math.cos(y), Math.cos(x)])))).toBeLessThan(1e-6);
+	});
+});
