@@ -1,7 +1,8 @@
 /**
  * Makes models/tiny: `node model-shards/make-tiny.ts REFERENCE_DIR OUT`. Transformer and tokenizer of the reference set
- * `infinity-tiny` (random weights) and a small seeded text encoder over emoji-128's words. Its pictures are noise; engine,
- * kernels and formats are the real ones. The same input gives the same bytes.
+ * `infinity-tiny` (random weights) and a small seeded text encoder over emoji-128's words, on short schedules so that a
+ * picture takes a fraction of a second on a CPU. Its pictures are noise; engine, kernels and formats are the real ones. The
+ * same input gives the same bytes.
  */
 import { join } from "node:path";
 import { readReferenceSet, referenceSchedules } from "./import-reference.ts";
@@ -17,6 +18,7 @@ const TEXT_ENCODER: WordTransformerConfig = {
 	kind: "word-transformer", width: 256, heads: 4, layers: 1, ffn: 256, vocabulary: 205, maxTokens: 32, padId: 0, unknownId: 1, endId: 2, normEps: 1e-5,
 };
 const SEED = 20_251_216;
+const GRIDS: Record<string, [number, number][]> = { "1:1": [[1, 1], [2, 2], [3, 3], [4, 4]], "2:1": [[1, 1], [2, 1], [4, 2], [6, 3]] };
 
 const [reference, out] = process.argv.slice(2);
 if (!reference || !out) {
@@ -27,7 +29,14 @@ const dir = join(reference, "infinity-tiny");
 const set = await readReferenceSet(join(dir, "manifest.json"));
 await using weights = await openSafetensors(join(dir, set.weights_file));
 const bare = infinityConfigFromReference(set.config, set.vae_config, shapesOf(weights));
-const { schedules, ropeReach } = referenceSchedules(set, 2 ** (bare.vae.multipliers.length - 1));
+const patch = 2 ** (bare.vae.multipliers.length - 1);
+const { ropeReach } = referenceSchedules(set, patch);
+const schedules = Object.fromEntries(
+	Object.entries(GRIDS).map(([aspect, grids]) => {
+		const [height, width] = grids[grids.length - 1];
+		return [aspect, { grids, image: { height: height * patch, width: width * patch } }];
+	}),
+);
 const config = { ...bare, ropeReach, textEncoder: TEXT_ENCODER };
 const textTensors = infinityTensors(config).filter(({ name }) => name.startsWith("text_encoder."));
 
@@ -41,7 +50,7 @@ const manifest = await importInfinity({
 	defaultSchedule: "1:1",
 	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
 	calibration: {
-		"1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 5, rankRatio: { 4: [0.3, 0.45], 5: [0.2, 0.35], 6: [0.12, 0.28] } },
+		"1:1": { structureFrom: 1, fidelityFrom: 2, skipFrom: 3, rankRatio: { 2: [0.3, 0.45], 3: [0.2, 0.35] } },
 	},
 	licence: "Random weights for tests; free to use for anything.",
 	out,

@@ -1,0 +1,43 @@
+/** The engine against the official code's recordings, on this machine's adapter, in Node and in Deno. */
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { verifySet } from "../../infra/verify/verify.ts";
+import { Gpu } from "../../kernels/gpu.ts";
+import { findModel } from "../../model-shards/folder.ts";
+
+const root = join(import.meta.dirname, "..", "..");
+const reference = (name: string) => join(root, "test", "reference", name);
+
+describe("in Node", () => {
+	let gpu: Gpu;
+	beforeAll(async () => {
+		gpu = await Gpu.open();
+	});
+	afterAll(() => gpu.destroy());
+
+	it.each([
+		["infinity-tiny", undefined, 2],
+		["stagevar-infinity-tiny", undefined, 5],
+		["emoji-128", findModel("emoji-128"), 3],
+	])("every recorded tensor of %s is within its bound", async (name, model, runs) => {
+		const before = gpu.bytes;
+		let count = 0;
+		for await (const { name: run, comparisons } of verifySet(gpu, reference(name), model)) {
+			count++;
+			expect(comparisons.length, run).toBeGreaterThan(5);
+			expect(comparisons.filter(({ ok }) => !ok), run).toEqual([]);
+		}
+		expect(count).toBe(runs);
+		expect(gpu.bytes).toBe(before);
+	});
+});
+
+it("Deno passes the same sets from the command line", async () => {
+	const deno = join(root, "node_modules", ".bin", "deno");
+	const args = ["run", "-A", "infra/cli/cli.ts", "verify", reference("infinity-tiny"), reference("stagevar-infinity-tiny")];
+	const { stdout } = await promisify(execFile)(deno, args, { cwd: root });
+	expect(stdout).toContain("via wgpu");
+	expect(stdout).toContain("All tensors are within their bounds.");
+});
