@@ -1,0 +1,29 @@
+/** The edge's tests, in the real Workers runtime: `vitest run --config test/edge/vitest.config.ts`. */
+import { fileURLToPath } from "node:url";
+import { cloudflareTest } from "@cloudflare/vitest-plugin";
+import { defineConfig } from "vitest/config";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+export default defineConfig({
+	root,
+	plugins: [
+		cloudflareTest({
+			wrangler: { configPath: `${root}/wrangler.toml` },
+			miniflare: {
+				// The production settings, only quicker.
+				bindings: {
+					WORKER_SECRET: "test-secret-0123456789",
+					HEARTBEAT_SECONDS: 0.3,
+					READER_GRACE_SECONDS: 0.6,
+					JOB_DEADLINE_SECONDS: 4,
+					JOB_KEEP_SECONDS: 2,
+					NO_WORKER_SECONDS: 0.5,
+					COMMENT_SECONDS: 0.2,
+					QUEUE_LIMIT: 4,
+				},
+			},
+		}),
+	],
+	test: { name: "edge", include: ["test/edge/**/*.test.ts"], testTimeout: 15_000 },
+});

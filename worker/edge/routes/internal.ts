@@ -1,0 +1,48 @@
+/** For GPU workers only: the socket to the pool, and deliveries to a job. */
+import type { Context } from "hono";
+import { WorkerEvent } from "../../protocol/job.ts";
+import { MAX_IMAGE_BYTES } from "../../protocol/limits.ts";
+import { readJson } from "../body.ts";
+import { ApiError, invalidInput } from "../errors.ts";
+import { jobId } from "../follow.ts";
+import { poolNamed, poolNameOf } from "../pool.ts";
+import { type App, type Env, settingsOf } from "../settings.ts";
+import { bearer, sameSecret, verifyToken } from "../token.ts";
+
+type C = Context<App>;
+
+/** Base64 of the largest picture, and room for codes and the rest. Under a Durable Object's 2 MB a row. */
+const MAX_DELIVERY_BYTES = Math.floor(MAX_IMAGE_BYTES * 1.4) + 64 * 1024;
+
+export async function connect(c: C): Promise<Response> {
+	if (!(await sameSecret(secretOf(c.env), bearer(c.req.raw)))) {
+		throw new ApiError(401, "invalid_secret", "The worker's secret is missing or wrong. Start the worker with the WORKER_SECRET of this edge.", { type: "authentication_error" });
+	}
+	if (c.req.header("upgrade")?.toLowerCase() !== "websocket") {
+		throw new ApiError(426, "upgrade_required", "GPU workers connect here by WebSocket.", { headers: { upgrade: "websocket", connection: "upgrade" } });
+	}
+	return poolNamed(c.env, poolNameOf()).fetch(c.req.raw);
+}
+
+export async function deliver(c: C): Promise<Response> {
+	const job = c.req.param("job") ?? "";
+	// The token first: without one nothing is read and no object wakes.
+	const attempt = await verifyToken(secretOf(c.env), job, bearer(c.req.raw));
+	const id = jobId(c.env, job);
+	if (attempt === null || id === null) {
+		throw new ApiError(401, "invalid_token", "The token was not signed for this job. Use the token of its newest lease.", { type: "authentication_error" });
+	}
+	const parsed = WorkerEvent.safeParse(await readJson(c.req.raw, MAX_DELIVERY_BYTES));
+	if (!parsed.success) throw invalidInput(parsed.error);
+	const answer = await c.env.JOB.get(id).deliver(attempt, parsed.data);
+	if ("refused" in answer) throw new ApiError(400, "bad_event", `The event does not fit the job: ${answer.refused}.`);
+	return c.json(answer);
+}
+
+function secretOf(env: Env): string {
+	const { WORKER_SECRET } = settingsOf(env);
+	if (WORKER_SECRET === undefined) {
+		throw new ApiError(503, "no_worker_secret", "This edge takes no GPU workers: its WORKER_SECRET is not set, or shorter than 16 characters.", { headers: { "x-should-retry": "false" } });
+	}
+	return WORKER_SECRET;
+}

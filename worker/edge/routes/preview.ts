@@ -1,0 +1,74 @@
+/** GET /v1/images/preview: a picture scale by scale, made for EventSource. */
+import type { Context } from "hono";
+import { z } from "zod";
+import { MAX_SEED } from "../../protocol/limits.ts";
+import { asApiError, invalid, invalidInput } from "../errors.ts";
+import { follow, jobGone, jobId } from "../follow.ts";
+import { Name, Prompt } from "../input.ts";
+import { randomSeed } from "../seeds.ts";
+import type { App } from "../settings.ts";
+import { COMMENT, SSE_HEADERS, sseEvent, sseResponse } from "../sse.ts";
+import { chooseModel, makePlan, startJob } from "../start.ts";
+
+const Query = z.strictObject({
+	prompt: Prompt,
+	seed: z
+		.string()
+		.regex(/^\d{1,10}$/, `must be a whole number from 0 to ${MAX_SEED}`)
+		.transform(Number)
+		.refine((seed) => seed <= MAX_SEED, `must be at most ${MAX_SEED}`)
+		.optional(),
+	policy: Name.default("exact"),
+	model: Name.optional(),
+	schedule: Name.optional(),
+	format: z.enum(["png", "webp", "jpeg"], "must be png, webp or jpeg").default("png"),
+});
+
+/** Quality of lossy previews and pictures where none was asked for. */
+const QUALITY = 90;
+
+export async function preview(c: Context<App>): Promise<Response> {
+	// A HEAD must not cost a picture.
+	if (c.req.method === "HEAD") return new Response(null, { headers: SSE_HEADERS });
+
+	const { lastEventId, ...query } = c.req.query();
+	const from = c.req.header("last-event-id") ?? lastEventId;
+	if (from) return resume(c, from);
+
+	const repeated = Object.entries(c.req.queries()).find(([, values]) => values.length > 1);
+	if (repeated) throw invalid(repeated[0].slice(0, 64), `${repeated[0].slice(0, 64)} is given ${repeated[1].length} times; give it once.`);
+	const parsed = Query.safeParse(query);
+	if (!parsed.success) throw invalidInput(parsed.error);
+	const { prompt, seed = randomSeed(), policy, schedule, format } = parsed.data;
+	const model = await chooseModel(c.env, parsed.data.model);
+	const plan = makePlan(model, policy, schedule);
+	const job = await startJob(c.env, { model, plan, prompt, seed, previews: "all", format: { type: format, quality: QUALITY } });
+	return events(c, job, -1);
+}
+
+/** An EventSource that lost its connection repeats its GET with the last id it saw: it gets its own job's next events. */
+async function resume(c: Context<App>, lastEventId: string): Promise<Response> {
+	const match = /^([0-9a-f]{64})\.(\d{1,9})$/.exec(lastEventId);
+	if (!match) throw invalid("lastEventId", "Last-Event-ID must be the id of an event of this route: <job>.<number>.");
+	const id = jobId(c.env, match[1]);
+	const page = id && (await c.env.JOB.get(id).read(Number(match[2]), 0));
+	if (!page) throw jobGone();
+	// 204 is how an EventSource is told to stop coming back.
+	if (page.ended && page.rows.length === 0) return new Response(null, { status: 204 });
+	return events(c, match[1], Number(match[2]));
+}
+
+function events(c: Context<App>, job: string, after: number): Response {
+	return sseResponse(c.req.raw, async function* (signal) {
+		yield "retry: 1000\n\n";
+		try {
+			for await (const row of follow(c.env, job, after, signal)) {
+				yield row === null ? COMMENT : sseEvent(row.type, row.json, `${job}.${row.n}`);
+			}
+		} catch (error) {
+			// Without an id: the job may go on, and the reader can come back to where it was.
+			const { code, message } = asApiError(error, c.var.requestId);
+			yield sseEvent("error", JSON.stringify({ type: "error", code, message }));
+		}
+	});
+}

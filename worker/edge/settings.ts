@@ -1,0 +1,55 @@
+/** What an operator can set, parsed once. Production needs WORKER_SECRET alone. */
+import { z } from "zod";
+import type { Job } from "./job.ts";
+import type { Pool } from "./pool.ts";
+
+/** Bindings and variables of wrangler.toml. */
+export interface Env {
+	JOB: DurableObjectNamespace<Job>;
+	POOL: DurableObjectNamespace<Pool>;
+	[variable: string]: unknown;
+}
+
+/** What a route has in hand. */
+export interface App {
+	Bindings: Env;
+	Variables: { requestId: string };
+}
+
+const seconds = (least: number, most: number, otherwise: number) => z.coerce.number().min(least).max(most).default(otherwise);
+
+const Settings = z.object({
+	/** Shared with the GPU workers. Absent or too short: /internal refuses everything. */
+	WORKER_SECRET: z.string().min(16).max(512).optional().catch(undefined),
+	/** Workers report this often; three missed reports end their membership. */
+	HEARTBEAT_SECONDS: seconds(0.1, 60, 10),
+	/** A job nobody has been reading for this long is stopped. */
+	READER_GRACE_SECONDS: seconds(0.1, 600, 5),
+	/** A job that is not finished by then ends with an error. */
+	JOB_DEADLINE_SECONDS: seconds(0.1, 86_400, 600),
+	/** A finished job's log can be read for this long. */
+	JOB_KEEP_SECONDS: seconds(0.1, 86_400, 3600),
+	/** A queued job whose model no worker offers any more ends with an error after this long. */
+	NO_WORKER_SECONDS: seconds(0.1, 3600, 60),
+	/** Silence on an event stream is broken by a comment this often. */
+	COMMENT_SECONDS: seconds(0.1, 60, 15),
+	/** Jobs that may wait for a worker. */
+	QUEUE_LIMIT: z.coerce.number().int().min(1).max(10_000).default(64),
+	/** Leases of one job, the first included. */
+	MAX_ATTEMPTS: z.coerce.number().int().min(1).max(100).default(3),
+});
+export type Settings = z.infer<typeof Settings>;
+
+const parsed = new WeakMap<object, Settings>();
+
+/** The settings of this deployment. Throws when a variable is out of range, naming it. */
+export function settingsOf(env: Env): Settings {
+	let settings = parsed.get(env);
+	if (!settings) {
+		const result = Settings.safeParse(env);
+		if (!result.success) throw new Error(`Bad settings; see worker/edge/settings.ts:\n${z.prettifyError(result.error)}`);
+		settings = result.data;
+		parsed.set(env, settings);
+	}
+	return settings;
+}

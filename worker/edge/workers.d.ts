@@ -1,0 +1,69 @@
+/** The part of the Workers runtime we use, typed by hand: the generated types are half a megabyte. */
+
+interface WebSocket {
+	accept(): void;
+	serializeAttachment(value: unknown): void;
+	deserializeAttachment(): unknown;
+}
+declare class WebSocketPair {
+	0: WebSocket;
+	1: WebSocket;
+}
+interface ResponseInit {
+	webSocket?: WebSocket | null;
+}
+interface Response {
+	readonly webSocket: WebSocket | null;
+}
+
+interface DurableObjectId {
+	toString(): string;
+}
+/** Calls of a Durable Object's public methods, each now asynchronous. */
+type DurableObjectStub<T = unknown> = {
+	[K in keyof T as T[K] extends (...args: never[]) => unknown ? K : never]: T[K] extends (...args: infer A) => infer R ? (...args: A) => Promise<Awaited<R>> : never;
+} & { fetch(request: Request): Promise<Response> };
+interface DurableObjectNamespace<T = unknown> {
+	newUniqueId(): DurableObjectId;
+	idFromName(name: string): DurableObjectId;
+	/** Throws for an id that this namespace did not make. */
+	idFromString(id: string): DurableObjectId;
+	get(id: DurableObjectId): DurableObjectStub<T>;
+}
+type SqlValue = string | number | null;
+interface SqlStorage {
+	exec<T extends Record<string, SqlValue>>(query: string, ...bindings: SqlValue[]): Iterable<T> & { toArray(): T[]; one(): T; rowsWritten: number };
+}
+interface DurableObjectState {
+	readonly id: DurableObjectId;
+	readonly storage: {
+		readonly sql: SqlStorage;
+		readonly kv: { get<T>(key: string): T | undefined; put(key: string, value: unknown): void; delete(key: string): boolean };
+		transactionSync<T>(run: () => T): T;
+		getAlarm(): Promise<number | null>;
+		setAlarm(time: number): Promise<void>;
+		deleteAlarm(): Promise<void>;
+		deleteAll(): Promise<void>;
+	};
+	waitUntil(promise: Promise<unknown>): void;
+	acceptWebSocket(socket: WebSocket, tags?: string[]): void;
+	getWebSockets(tag?: string): WebSocket[];
+}
+
+declare namespace Cloudflare {
+	interface Env {}
+}
+declare module "cloudflare:workers" {
+	export abstract class DurableObject<E = unknown> {
+		protected ctx: DurableObjectState;
+		protected env: E;
+		constructor(ctx: DurableObjectState, env: E);
+		fetch(request: Request): Promise<Response>;
+		alarm(): Promise<void>;
+		webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): Promise<void>;
+		webSocketClose(socket: WebSocket): Promise<void>;
+		webSocketError(socket: WebSocket): Promise<void>;
+	}
+	export const env: Cloudflare.Env;
+	export const exports: { default: { fetch(input: string | Request, init?: RequestInit): Promise<Response> } };
+}
