@@ -28,6 +28,19 @@ test.each([4, 36])("gatherRows, width %i, with and without an addend", async (wi
 	expect(maxError(b, b.map((_, i) => at(x.data, INDEX[Math.floor(i / width)], i) + at(extra.data, EXTRA[Math.floor(i / width)], i)))).toBe(0);
 });
 
+test("more than 65535 workgroups of elements: gathered, then copied", async () => {
+	using bench = new Bench(gpu);
+	const [count, width] = [17, 1 << 20];
+	const x = bench.put(new Uint32Array(2 * width).map((_, i) => i));
+	const [gathered, copied] = [bench.empty(count, width), bench.empty(count, width)];
+	const [out] = await bench.run((pass) => {
+		const index = pass.table(Array.from({ length: count }, (_, i) => i % 2));
+		gatherRows(pass, { x: x.tensor, index, y: gathered, count, width, label: "gather" });
+		copy(pass, { x: gathered, y: copied, count: count * width, label: "copy" });
+	}, copied);
+	expect(words(out).findIndex((word, i) => word !== i % (2 * width))).toBe(-1);
+});
+
 describe("copy", () => {
 	test("a part to a place, the rest untouched, the count rounded up to 4", async () => {
 		using bench = new Bench(gpu);

@@ -1,5 +1,5 @@
 import type { Pass, Tensor } from "./gpu.ts";
-import { groups } from "./rows.ts";
+import { FLAT, flatGroups } from "./rows.ts";
 
 /**
  * y[i] = x[index[i]] (+ extra[extraIndex[i]]), rows of `width` floats: embeddings, broadcasts of a row, level embeddings.
@@ -18,13 +18,14 @@ export function gatherRows(
 ${extra ? `@group(0) @binding(4) var<storage, read> extra: array<vec4f>;
 @group(0) @binding(5) var<storage, read> extraIndex: array<u32>;` : ""}
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	if (id.x >= p.x * p.y) { return; }
-	let row = id.x / p.y;
-	let c = id.x % p.y;
-	y[id.x] = x[index[row] * p.y + c]${extra ? " + extra[extraIndex[row] * p.y + c]" : ""};
+	let i = ${FLAT};
+	if (i >= p.x * p.y) { return; }
+	let row = i / p.y;
+	let c = i % p.y;
+	y[i] = x[index[row] * p.y + c]${extra ? " + extra[extraIndex[row] * p.y + c]" : ""};
 }`;
 	const bindings = [op.x, op.index, op.y, ...(extra ? [extra.table, extra.index] : [])];
-	pass.run(op.label, code, [op.count, op.width / 4, 0, 0], bindings, [groups((op.count * op.width) / 4)]);
+	pass.run(op.label, code, [op.count, op.width / 4, 0, 0], bindings, flatGroups((op.count * op.width) / 4));
 }
 
 /** Copies `count` floats, from float `from` of x to float `to` of y; all three are multiples of 4 (`count` is rounded up). */
@@ -34,9 +35,10 @@ export function copy(pass: Pass, op: { x: Tensor; from?: number; y: Tensor; to?:
 @group(0) @binding(1) var<storage, read> x: array<vec4u>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4u>;
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	if (id.x < p.x) { y[p.z + id.x] = x[p.y + id.x]; }
+	let i = ${FLAT};
+	if (i < p.x) { y[p.z + i] = x[p.y + i]; }
 }`;
-	pass.run(op.label, code, [Math.ceil(op.count / 4), (op.from ?? 0) / 4, (op.to ?? 0) / 4, 0], [op.x, op.y], [groups(Math.ceil(op.count / 4))]);
+	pass.run(op.label, code, [Math.ceil(op.count / 4), (op.from ?? 0) / 4, (op.to ?? 0) / 4, 0], [op.x, op.y], flatGroups(Math.ceil(op.count / 4)));
 }
 
 /** y = silu(x) over `count` floats (a multiple of 4). */
@@ -46,9 +48,10 @@ export function silu(pass: Pass, op: { x: Tensor; y: Tensor; count: number; labe
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	if (id.x < p.x) { let v = x[id.x]; y[id.x] = v / (1.0 + exp(-v)); }
+	let i = ${FLAT};
+	if (i < p.x) { let v = x[i]; y[i] = v / (1.0 + exp(-v)); }
 }`;
-	pass.run(op.label, code, [op.count / 4, 0, 0, 0], [op.x, op.y], [groups(op.count / 4)]);
+	pass.run(op.label, code, [op.count / 4, 0, 0, 0], [op.x, op.y], flatGroups(op.count / 4));
 }
 
 /** Channels-last floats in [-1, 1] to packed 8-bit RGBA: x [pixels, channels] -> y u32 [pixels], opaque. */
@@ -58,7 +61,8 @@ export function packRgb(pass: Pass, op: { x: Tensor; y: Tensor; pixels: number; 
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> y: array<u32>;
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	if (id.x < p.x) { y[id.x] = pack4x8unorm(vec4f(clamp(x[id.x * p.y].rgb, vec3f(-1), vec3f(1)) * 0.5 + 0.5, 1.0)); }
+	let i = ${FLAT};
+	if (i < p.x) { y[i] = pack4x8unorm(vec4f(clamp(x[i * p.y].rgb, vec3f(-1), vec3f(1)) * 0.5 + 0.5, 1.0)); }
 }`;
-	pass.run(op.label, code, [op.pixels, op.channels / 4, 0, 0], [op.x, op.y], [groups(op.pixels)]);
+	pass.run(op.label, code, [op.pixels, op.channels / 4, 0, 0], [op.x, op.y], flatGroups(op.pixels));
 }

@@ -40,3 +40,8 @@ export function rowTable(pass: Pass, rows: readonly Row[]): RowTable {
 
 /** Workgroups of `size` threads that cover `threads`. */
 export const groups = (threads: number, size = 64) => Math.ceil(threads / size);
+
+const MOST = 32768;
+/** Workgroups of 64 that cover any number of threads, in x and y (a dimension holds 65535 at most). `FLAT` is their thread's index. */
+export const flatGroups = (threads: number): [number, number] => [Math.min(groups(threads), MOST), Math.ceil(groups(threads) / MOST)];
+export const FLAT = `(id.y * ${MOST * 64}u + id.x)`;
