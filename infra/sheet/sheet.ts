@@ -26,7 +26,7 @@ for (const [i, prompt] of PROMPTS.entries()) {
 		if (result.kind !== "final") continue;
 		const { width, height, data } = result.image;
 		side = width + GAP;
-		tiles.push({ input: data, raw: { width, height, channels: 3 }, left: GAP + (i % COLUMNS) * side, top: GAP + Math.floor(i / COLUMNS) * side });
+		tiles.push({ input: Buffer.from(data), raw: { width, height, channels: 3 }, left: GAP + (i % COLUMNS) * side, top: GAP + Math.floor(i / COLUMNS) * side });
 		console.log(`${prompt}, seed ${i + 1}: ${Math.round(result.milliseconds.total)} ms`);
 	}
 }
