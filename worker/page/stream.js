@@ -1,0 +1,47 @@
+// @ts-check
+/** @import { ErrorEvent, FinalEvent, PlanEvent, ScaleEvent } from "../protocol/job.ts" */
+
+/**
+ * Follows one picture. EventSource reconnects by itself with the id of the last event, so a cut connection goes on where it was.
+ * @param {{ prompt: string, seed: string, policy: string }} ask an empty seed is random
+ * @param {{ plan(event: PlanEvent): void, scale(event: Omit<ScaleEvent, "codes">): void, final(event: FinalEvent): void, failed(message: string): void }} on
+ * @returns {() => void} stops listening; the edge then stops the job
+ */
+export function follow(ask, on) {
+	const query = new URLSearchParams({ prompt: ask.prompt, policy: ask.policy, format: "webp", ...(ask.seed && { seed: ask.seed }) });
+	const url = `/v1/images/preview?${query}`;
+	const source = new EventSource(url);
+	source.addEventListener("plan", ({ data }) => on.plan(JSON.parse(data)));
+	source.addEventListener("scale", ({ data }) => on.scale(JSON.parse(data)));
+	source.addEventListener("final", ({ data }) => {
+		source.close();
+		on.final(JSON.parse(data));
+	});
+	source.addEventListener("error", (event) => {
+		const { data } = /** @type {MessageEvent} */ (event);
+		if (data) {
+			source.close();
+			on.failed(/** @type {ErrorEvent} */ (JSON.parse(data)).message);
+		} else if (source.readyState === EventSource.CLOSED) {
+			refusal(url).then(on.failed);
+		}
+	});
+	return () => source.close();
+}
+
+/**
+ * Why a request was refused: EventSource does not tell, so it is asked once more.
+ * @param {string} url
+ */
+async function refusal(url) {
+	const abort = new AbortController();
+	try {
+		const response = await fetch(url, { signal: abort.signal });
+		if (response.ok) return "The connection was lost. Generate again.";
+		return (await response.json()).error.message;
+	} catch {
+		return "Firstlight cannot be reached. Check that it runs, then generate again.";
+	} finally {
+		abort.abort();
+	}
+}
