@@ -25,5 +25,5 @@ export default defineConfig({
 			},
 		}),
 	],
-	test: { name: "edge", include: ["test/edge/**/*.test.ts"], testTimeout: 15_000 },
+	test: { name: "edge", include: ["test/edge/**/*.test.ts"], testTimeout: 15_000, silent: "passed-only" },
 });

@@ -69,7 +69,7 @@ export async function generations(c: Context<App>): Promise<Response> {
 /** The request with nulls as absent, which is how OpenAI's API takes them, and what we cannot honour refused. */
 function parseBody(json: unknown): Body {
 	if (json === null || typeof json !== "object" || Array.isArray(json)) throw new ApiError(400, "invalid_value", "The body must be a JSON object with at least a prompt.");
-	const parsed = Body.safeParse(Object.fromEntries(Object.entries(json).filter(([, value]) => value !== null)));
+	const parsed = Body.safeParse(Object.fromEntries(Object.entries(json).filter(([, value]) => value !== null)), { reportInput: true });
 	if (!parsed.success) throw invalidInput(parsed.error);
 	const body = parsed.data;
 	if (body.response_format === "url") throw invalid("response_format", "Pictures are not kept at URLs here. Use response_format b64_json, or leave it out.");

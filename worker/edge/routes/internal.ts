@@ -32,7 +32,7 @@ export async function deliver(c: C): Promise<Response> {
 	if (attempt === null || id === null) {
 		throw new ApiError(401, "invalid_token", "The token was not signed for this job. Use the token of its newest lease.", { type: "authentication_error" });
 	}
-	const parsed = WorkerEvent.safeParse(await readJson(c.req.raw, MAX_DELIVERY_BYTES));
+	const parsed = WorkerEvent.safeParse(await readJson(c.req.raw, MAX_DELIVERY_BYTES), { reportInput: true });
 	if (!parsed.success) throw invalidInput(parsed.error);
 	const answer = await c.env.JOB.get(id).deliver(attempt, parsed.data);
 	if ("refused" in answer) throw new ApiError(400, "bad_event", `The event does not fit the job: ${answer.refused}.`);

@@ -37,7 +37,7 @@ export async function preview(c: Context<App>): Promise<Response> {
 
 	const repeated = Object.entries(c.req.queries()).find(([, values]) => values.length > 1);
 	if (repeated) throw invalid(repeated[0].slice(0, 64), `${repeated[0].slice(0, 64)} is given ${repeated[1].length} times; give it once.`);
-	const parsed = Query.safeParse(query);
+	const parsed = Query.safeParse(query, { reportInput: true });
 	if (!parsed.success) throw invalidInput(parsed.error);
 	const { prompt, seed = randomSeed(), policy, schedule, format } = parsed.data;
 	const model = await chooseModel(c.env, parsed.data.model);

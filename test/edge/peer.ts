@@ -1,0 +1,247 @@
+/** A GPU worker for tests: speaks the real protocol over a real socket, makes deterministic bytes, and misbehaves on request. */
+import { exports } from "cloudflare:workers";
+import type { WorkerEvent } from "../../worker/protocol/job.ts";
+import { CONNECT_PATH, type DeliveryAnswer, type Lease, type PoolMessage, PROTOCOL_VERSION } from "../../worker/protocol/messages.ts";
+import { ModelInfo } from "../../worker/protocol/model-info.ts";
+
+export const SECRET = "test-secret-0123456789";
+export const ORIGIN = "http://edge";
+
+export function edge(path: string, init?: RequestInit): Promise<Response> {
+	return exports.default.fetch(`${ORIGIN}${path}`, init);
+}
+
+export interface Health {
+	status: string;
+	workers: { adapter: string; software: boolean; runtime: string; models: string[]; busy: number; slots: number; draining: boolean }[];
+	models: string[];
+	queue: number;
+}
+export async function health(): Promise<Health> {
+	return (await edge("/healthz")).json();
+}
+
+const peers = new Set<Peer>();
+export function peersLeave(): void {
+	for (const peer of peers) peer.leave();
+	peers.clear();
+}
+
+export const MODEL = ModelInfo.parse({
+	id: "test-32",
+	digest: `sha256:${"a1".repeat(32)}`,
+	family: "infinity",
+	schedules: {
+		"1:1": { grids: [[1, 1], [2, 2], [3, 3], [4, 4]], image: { height: 32, width: 32 } },
+		"2:1": { grids: [[1, 1], [4, 2]], image: { height: 64, width: 32 } },
+	},
+	defaultSchedule: "1:1",
+	blocks: 4,
+	chunks: [[0, 2], [2, 4]],
+	bitsPerToken: 8,
+	maxPromptTokens: 16,
+	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
+	calibration: { "1:1": { structureFrom: 1, fidelityFrom: 2, skipFrom: 3, rankRatio: { 2: [0.5, 0.5], 3: [0.5, 0.5] } } },
+});
+export const OTHER_MODEL = ModelInfo.parse({ ...MODEL, id: "other-32", digest: `sha256:${"b2".repeat(32)}`, calibration: {} });
+
+interface PeerOptions {
+	worker?: string;
+	models?: ModelInfo[];
+	numerics?: string;
+	slots?: number;
+	/** Answers every lease with the whole picture. */
+	automatic?: boolean;
+}
+
+export class Peer {
+	readonly inbox: PoolMessage[] = [];
+	closed: { code: number; reason: string } | null = null;
+	/** Leases in hand, as heartbeats name them. */
+	readonly jobs = new Set<string>();
+	readonly #socket: WebSocket;
+	readonly #options: PeerOptions;
+	#waiting: (() => void)[] = [];
+	#heart: ReturnType<typeof setInterval> | undefined;
+
+	/** A socket to the pool, before `hello`. */
+	static async dial(options: PeerOptions = {}): Promise<Peer> {
+		const response = await edge(CONNECT_PATH, { headers: { upgrade: "websocket", authorization: `Bearer ${SECRET}` } });
+		if (!response.webSocket) throw new Error(`no socket: ${response.status} ${await response.text()}`);
+		return new Peer(response.webSocket, options);
+	}
+
+	/** An admitted worker. */
+	static async join(options: PeerOptions = {}): Promise<Peer> {
+		const peer = await Peer.dial(options);
+		peer.send(peer.hello());
+		const { heartbeatSeconds } = await peer.next("welcome");
+		peer.#heart = setInterval(() => peer.heartbeat(), heartbeatSeconds * 500);
+		return peer;
+	}
+
+	constructor(socket: WebSocket, options: PeerOptions) {
+		this.#socket = socket;
+		this.#options = options;
+		socket.addEventListener("message", ({ data }) => this.#receive(JSON.parse(data as string)));
+		socket.addEventListener("close", ({ code, reason }) => {
+			this.closed = { code, reason };
+			clearInterval(this.#heart);
+			this.#wake();
+		});
+		socket.accept();
+		peers.add(this);
+	}
+
+	hello() {
+		const { worker = "peer-1", models = [MODEL], numerics = "numerics-1", slots = 1 } = this.#options;
+		return {
+			type: "hello",
+			version: PROTOCOL_VERSION,
+			worker,
+			adapter: { name: "Test adapter", software: true, runtime: "node", driver: "test 1" },
+			models: models.map((info) => ({ info, numerics })),
+			slots,
+		};
+	}
+
+	send(message: unknown): void {
+		if (this.closed) return;
+		this.#socket.send(typeof message === "string" ? message : JSON.stringify(message));
+	}
+
+	sendBytes(bytes: Uint8Array<ArrayBuffer>): void {
+		this.#socket.send(bytes);
+	}
+
+	heartbeat(): void {
+		this.send({ type: "heartbeat", leases: [...this.jobs] });
+	}
+
+	/** Stops the heartbeat but keeps the socket, as a hung process does. */
+	hang(): void {
+		clearInterval(this.#heart);
+	}
+
+	/** Goes away without a word. */
+	leave(): void {
+		clearInterval(this.#heart);
+		if (this.closed) return;
+		this.closed = { code: 1000, reason: "gone" };
+		this.#socket.close(1000, "gone");
+	}
+
+	/** The next message of a type, out of those that have come and those to come. */
+	async next<T extends PoolMessage["type"]>(type: T, milliseconds = 5000): Promise<Extract<PoolMessage, { type: T }>> {
+		const deadline = Date.now() + milliseconds;
+		for (;;) {
+			const at = this.inbox.findIndex((message) => message.type === type);
+			if (at !== -1) return this.inbox.splice(at, 1)[0] as Extract<PoolMessage, { type: T }>;
+			if (Date.now() > deadline) throw new Error(`no ${type} within ${milliseconds} ms; closed: ${JSON.stringify(this.closed)}`);
+			await this.#changed(deadline - Date.now());
+		}
+	}
+
+	async untilClosed(milliseconds = 5000): Promise<{ code: number; reason: string }> {
+		const deadline = Date.now() + milliseconds;
+		while (!this.closed) {
+			if (Date.now() > deadline) throw new Error(`the socket is open after ${milliseconds} ms`);
+			await this.#changed(deadline - Date.now());
+		}
+		return this.closed;
+	}
+
+	release(lease: Lease, outcome: "done" | "handed-back" = "done"): void {
+		this.jobs.delete(lease.job);
+		this.send({ type: "release", job: lease.job, attempt: lease.attempt, outcome, reason: "test" });
+	}
+
+	/** Delivers what the lease still lacks, then the final picture; ends early when told to stop. */
+	async finish(lease: Lease): Promise<void> {
+		for (const index of runs(lease).slice(lease.codes.length)) {
+			if ((await delivered(lease, scaleEvent(lease, index))).go === "stop") return this.release(lease);
+		}
+		await delivered(lease, finalEvent(lease));
+		this.release(lease);
+	}
+
+	#receive(message: PoolMessage): void {
+		if (message.type === "lease") {
+			this.jobs.add(message.job);
+			if (this.#options.automatic) return void this.finish(message).catch((error: unknown) => console.error(error));
+		}
+		this.inbox.push(message);
+		this.#wake();
+	}
+
+	#wake(): void {
+		for (const resume of this.#waiting.splice(0)) resume();
+	}
+
+	#changed(milliseconds: number): Promise<void> {
+		return new Promise((resolve) => {
+			this.#waiting.push(resolve);
+			setTimeout(resolve, Math.max(1, milliseconds));
+		});
+	}
+}
+
+/** Scale indices that the lease's plan runs. */
+export function runs({ request: { plan } }: Lease): number[] {
+	return plan.steps.flatMap(({ kind }, index) => (kind === "run" ? [index] : []));
+}
+
+export function codesOf(index: number, tokens: number): string {
+	return btoa(String.fromCharCode(...Array.from({ length: tokens }, (_, token) => (31 * index + token) % 256)));
+}
+
+export function scaleEvent(lease: Lease, index: number): Extract<WorkerEvent, { type: "scale" }> {
+	const { plan, previews, format } = lease.request;
+	const [height, width] = MODEL.schedules[plan.schedule].grids[index];
+	const all = runs(lease);
+	const wanted = previews === "all" || (previews !== "none" && all.indexOf(index) >= all.length - previews);
+	return {
+		type: "scale",
+		index,
+		grid: [height, width],
+		stage: "semantic",
+		step: all.indexOf(index) + 1,
+		steps: all.length,
+		milliseconds: 1.5,
+		codes: codesOf(index, height * width),
+		mime: wanted ? `image/${format.type}` : null,
+		base64: wanted ? btoa(`preview ${index}`) : null,
+	};
+}
+
+export function finalEvent({ request }: Lease): Extract<WorkerEvent, { type: "final" }> {
+	const { width, height } = MODEL.schedules[request.plan.schedule].image;
+	return {
+		type: "final",
+		seed: request.seed,
+		width,
+		height,
+		milliseconds: 12,
+		mime: `image/${request.format.type}`,
+		base64: btoa(`picture of ${request.seed}`),
+		sha256: "0f".repeat(32),
+		digest: request.plan.model,
+		numerics: "numerics-1",
+		adapter: "Test adapter",
+	};
+}
+
+export function deliver(lease: Lease, event: unknown, token = lease.token): Promise<Response> {
+	return edge(lease.deliver, {
+		method: "POST",
+		headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
+		body: typeof event === "string" ? event : JSON.stringify(event),
+	});
+}
+
+/** A delivery that must be taken. */
+export async function delivered(lease: Lease, event: WorkerEvent): Promise<DeliveryAnswer> {
+	const response = await deliver(lease, event);
+	if (response.status !== 200) throw new Error(`delivery refused: ${response.status} ${await response.text()}`);
+	return response.json();
+}
