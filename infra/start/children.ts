@@ -1,0 +1,61 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+
+export interface Child {
+	name: string;
+	command: string[];
+	cwd: string;
+	/** Added to our own environment. */
+	env: Record<string, string>;
+	/** Start again when it ends by itself. */
+	restart?: boolean;
+	ended?(code: number): void;
+}
+
+/** How long a child may take to end before it is killed. */
+const GRACE_MS = 12_000;
+const RESTART_MS = 1000;
+
+/** Processes started together, each leading a group of its own, so that all they start ends with them. */
+export class Children {
+	#running = new Set<ChildProcess>();
+	#stopping = false;
+
+	start(child: Child): void {
+		const [command, ...args] = child.command;
+		const spawned = spawn(command, args, { cwd: child.cwd, env: { ...process.env, ...child.env }, stdio: ["ignore", "pipe", "pipe"], detached: true });
+		this.#running.add(spawned);
+		for (const stream of [spawned.stdout, spawned.stderr]) {
+			createInterface({ input: stream }).on("line", (line) => line.trim() && console.log(line.startsWith("[") ? line : `[${child.name}] ${line}`));
+		}
+		spawned.on("error", (error) => console.error(`[${child.name}] could not start: ${error.message}`));
+		spawned.on("exit", (code, signal) => {
+			this.#running.delete(spawned);
+			if (this.#stopping) return;
+			console.error(`[${child.name}] ended (${signal ?? code})`);
+			child.ended?.(code ?? 1);
+			if (child.restart) setTimeout(() => this.#stopping || this.start(child), RESTART_MS);
+		});
+	}
+
+	/** Ends every child and what it started; resolves when all are gone. */
+	async stop(): Promise<void> {
+		this.#stopping = true;
+		const groups = [...this.#running].flatMap(({ pid }) => pid ?? []);
+		for (const group of groups) signalGroup(group, "SIGTERM");
+		// A leader may be gone before what it started: a group counts as ended when nobody in it is left.
+		for (const deadline = Date.now() + GRACE_MS; groups.some((group) => signalGroup(group, 0)); ) {
+			if (Date.now() > deadline) for (const group of groups) signalGroup(group, "SIGKILL");
+			await new Promise((resolve) => setTimeout(resolve, 50));
+		}
+	}
+}
+
+/** False when the group has no process left. */
+function signalGroup(group: number, signal: NodeJS.Signals | 0): boolean {
+	try {
+		return process.kill(-group, signal);
+	} catch {
+		return false;
+	}
+}

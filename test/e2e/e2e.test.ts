@@ -1,0 +1,152 @@
+/** Real workerd, a real GPU worker process, real clients. */
+import { createHash } from "node:crypto";
+import chromium from "@sparticuz/chromium";
+import OpenAI from "openai";
+import { chromium as browserType } from "playwright-core";
+import sharp from "sharp";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { readMetadata } from "../../worker/gpu/encode.ts";
+import { Firstlight, sse, type SseEvent } from "./firstlight.ts";
+
+let firstlight: Firstlight;
+beforeAll(async () => {
+	firstlight = await Firstlight.start("tiny");
+});
+afterAll(() => firstlight?.stop());
+
+const preview = (query: Record<string, string>, init?: RequestInit) => fetch(`${firstlight.url}/v1/images/preview?${new URLSearchParams({ prompt: "a photo of a cat", ...query })}`, init);
+const size = async (bytes: Buffer) => {
+	const { width, height } = await sharp(bytes).metadata();
+	return { width, height };
+};
+const base64 = (event: SseEvent) => Buffer.from(String(event.data.base64), "base64");
+
+describe("the preview stream", () => {
+	it.each([
+		["exact", 4, "png"],
+		["stagevar", 4, "webp"],
+		["stagevar-skip", 3, "jpeg"],
+	])("%s gives the plan, every executed scale in order, then the picture", async (policy, scales, format) => {
+		const events = await Array.fromAsync(sse(await preview({ policy, format, seed: "7" })));
+		expect(events.map(({ event }) => event)).toEqual(["plan", ...Array(scales).fill("scale"), "final"]);
+		expect(events.slice(1, -1).map(({ data }) => data.index)).toEqual(Array.from({ length: scales }, (_, i) => i));
+		for (const scale of events.slice(1, -1)) {
+			const [height, width] = scale.data.grid as number[];
+			expect(await size(base64(scale))).toEqual({ width: width * 16, height: height * 16 });
+		}
+		const final = events[events.length - 1];
+		const bytes = base64(final);
+		expect(await size(bytes)).toEqual({ width: 64, height: 64 });
+		expect(createHash("sha256").update(bytes).digest("hex")).toBe(final.data.sha256);
+		expect(await readMetadata(bytes)).toMatchObject({ prompt: "a photo of a cat", seed: 7, model: "tiny", plan: { policy } });
+	});
+
+	it("gives the same picture for the same seed, and always returns the seed", async () => {
+		const once = async (seed?: number) => (await Array.fromAsync(sse(await preview(seed === undefined ? {} : { seed: String(seed) })))).at(-1) as SseEvent;
+		const random = await once();
+		const again = await once(random.data.seed as number);
+		expect(again.data.sha256).toBe(random.data.sha256);
+	});
+
+	it("goes on after the last event a reader saw, and ends with 204", async () => {
+		const events = await Array.fromAsync(sse(await preview({ seed: "3" })));
+		const resumed = await Array.fromAsync(sse(await preview({}, { headers: { "last-event-id": events[2].id } })));
+		expect(resumed).toEqual(events.slice(3));
+		expect((await preview({}, { headers: { "last-event-id": (events.at(-1) as SseEvent).id } })).status).toBe(204);
+	});
+});
+
+describe("the openai client", () => {
+	const client = () => new OpenAI({ baseURL: `${firstlight.url}/v1`, apiKey: "unused", maxRetries: 0 });
+
+	it("streams partial pictures, then the finished one", async () => {
+		const stream = await client().images.generate({ model: "tiny", prompt: "a photo of a cat", stream: true, partial_images: 2 });
+		const types: string[] = [];
+		for await (const event of stream) {
+			types.push(event.type);
+			expect((await sharp(Buffer.from(event.b64_json, "base64")).metadata()).format).toBe("png");
+		}
+		expect(types).toEqual(["image_generation.partial_image", "image_generation.partial_image", "image_generation.completed"]);
+	});
+
+	it("gets several pictures at once, and a clear error", async () => {
+		const { data } = await client().images.generate({ model: "tiny", prompt: "a photo of a cat", n: 2 });
+		expect(data).toHaveLength(2);
+		expect(data?.[0].b64_json).not.toBe(data?.[1].b64_json);
+		await expect(client().images.generate({ model: "tiny", prompt: "" })).rejects.toThrow(OpenAI.BadRequestError);
+	});
+});
+
+it("the page shows every scale in order, then the finished picture", async () => {
+	const browser = await browserType.launch({ executablePath: await chromium.executablePath(), args: [...chromium.args, "--no-sandbox"], headless: true });
+	try {
+		const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+		const problems: string[] = [];
+		page.on("pageerror", (error) => problems.push(String(error)));
+		await page.goto(firstlight.url);
+		await page.evaluate(() => {
+			const seen: string[] = [];
+			Object.assign(globalThis, { seen });
+			new MutationObserver(() => {
+				const { scale } = (document.querySelector("#picture") as HTMLElement).dataset;
+				if (scale && seen.at(-1) !== scale) seen.push(scale);
+			}).observe(document.querySelector("#picture") as HTMLElement, { attributes: true });
+		});
+		await page.fill("#prompt", "a photo of a red apple");
+		await page.click("#go");
+		await page.waitForSelector('body[data-state="done"]', { timeout: 60_000 });
+		expect(await page.evaluate(() => (globalThis as unknown as { seen: string[] }).seen)).toEqual(["0", "1", "2", "3", "final"]);
+		expect(await page.$$eval("#timeline li", (items) => items.map((item) => [(item as HTMLElement).dataset.stage, (item as HTMLElement).dataset.state]))).toEqual([
+			["semantic", "done"], ["structure", "done"], ["fidelity", "done"], ["fidelity", "done"],
+		]);
+		expect(await page.$eval("#picture", (image) => (image as HTMLImageElement).naturalWidth)).toBe(64);
+		expect(await page.textContent("#status")).toMatch(/Picture finished in/);
+		expect(await page.textContent("#facts")).toMatch(/software, on the CPU|via Dawn/);
+		expect(await page.getAttribute("#download", "download")).toMatch(/^a-photo-of-a-red-apple-\d+\.webp$/);
+		expect(problems).toEqual([]);
+	} finally {
+		await browser.close();
+	}
+});
+
+describe("bad input", () => {
+	it.each<[string, Record<string, string>, number]>([
+		["an empty prompt", { prompt: "" }, 400],
+		["a prompt of 100 kB", { prompt: "x".repeat(10_000) }, 400],
+		["a seed out of range", { seed: "4294967296" }, 400],
+		["an unknown policy", { policy: "fastest" }, 400],
+		["an unknown model", { model: "nope" }, 404],
+		["more words than the model takes", { prompt: "cat ".repeat(100) }, 200],
+	])("%s gets a clear error and the next request works", async (_, query, status) => {
+		const response = await preview(query);
+		expect(response.status).toBe(status);
+		if (status === 200) expect((await Array.fromAsync(sse(response))).at(-1)).toMatchObject({ event: "error", data: { code: "invalid_prompt" } });
+		else expect(await response.json()).toMatchObject({ error: { message: expect.any(String), type: expect.any(String) } });
+		expect((await Array.fromAsync(sse(await preview({})))).at(-1)).toMatchObject({ event: "final" });
+	});
+});
+
+it("a picture goes on elsewhere when its worker is killed", async () => {
+	const events: SseEvent[] = [];
+	for await (const event of sse(await preview({ seed: "11" }))) {
+		events.push(event);
+		if (events.length === 3) for (const pid of firstlight.workers()) process.kill(pid, "SIGKILL");
+	}
+	expect(events.map(({ event }) => event)).toEqual(["plan", "scale", "scale", "scale", "scale", "final"]);
+	const whole = await Array.fromAsync(sse(await preview({ seed: "11" })));
+	expect((whole.at(-1) as SseEvent).data.sha256).toBe((events.at(-1) as SseEvent).data.sha256);
+});
+
+it("ends everything it started", async () => {
+	const started = firstlight.descendants().map(({ pid }) => pid);
+	expect(started.length).toBeGreaterThan(2);
+	expect(await firstlight.stop()).toBe(0);
+	const alive = started.filter((pid) => {
+		try {
+			return process.kill(pid, 0);
+		} catch {
+			return false;
+		}
+	});
+	expect(alive).toEqual([]);
+});

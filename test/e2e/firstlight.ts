@@ -1,0 +1,80 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { join } from "node:path";
+
+const root = join(import.meta.dirname, "..", "..");
+
+/** The real thing, as `npm start` starts it, on a free port. */
+export class Firstlight {
+	readonly url: string;
+	readonly log: string[] = [];
+	#child: ChildProcess;
+
+	private constructor(port: number, child: ChildProcess) {
+		this.url = `http://localhost:${port}`;
+		this.#child = child;
+		for (const stream of [child.stdout, child.stderr]) stream?.on("data", (data) => this.log.push(...String(data).split("\n")));
+	}
+
+	static async start(models: string): Promise<Firstlight> {
+		const port = await freePort();
+		const child = spawn(process.execPath, [join(root, "infra", "start", "start.ts")], { cwd: root, env: { ...process.env, PORT: String(port), MODELS: models }, stdio: ["ignore", "pipe", "pipe"] });
+		const firstlight = new Firstlight(port, child);
+		while (!firstlight.log.includes(`Firstlight is ready on ${firstlight.url}`)) {
+			if (child.exitCode !== null) throw new Error(`npm start ended with ${child.exitCode}:\n${firstlight.log.join("\n")}`);
+			await new Promise((resolve) => setTimeout(resolve, 100));
+		}
+		return firstlight;
+	}
+
+	/** Process ids of the GPU workers. */
+	workers(): number[] {
+		return this.descendants().filter(({ command }) => command.includes("worker/gpu/main.ts")).map(({ pid }) => pid);
+	}
+
+	descendants(): { pid: number; command: string }[] {
+		const rows = execFileSync("ps", ["-eo", "pid=,ppid=,args="], { encoding: "utf8" }).trim().split("\n").map((line) => {
+			const [, pid, parent, command] = /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line) as RegExpExecArray;
+			return { pid: Number(pid), parent: Number(parent), command };
+		});
+		const below = (pid: number): typeof rows => rows.filter(({ parent }) => parent === pid).flatMap((row) => [row, ...below(row.pid)]);
+		return below(this.#child.pid as number);
+	}
+
+	/** As Ctrl-C does; resolves with the exit code. */
+	async stop(): Promise<number | null> {
+		if (this.#child.exitCode !== null) return this.#child.exitCode;
+		const ended = once(this.#child, "exit");
+		this.#child.kill("SIGINT");
+		return (await ended)[0] as number | null;
+	}
+}
+
+async function freePort(): Promise<number> {
+	const server = createServer().listen(0);
+	await once(server, "listening");
+	const { port } = server.address() as { port: number };
+	server.close();
+	await once(server, "close");
+	return port;
+}
+
+export interface SseEvent {
+	event: string;
+	id: string;
+	data: Record<string, unknown>;
+}
+
+/** Events of a response as they come. */
+export async function* sse(response: Response): AsyncGenerator<SseEvent> {
+	let text = "";
+	for await (const chunk of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+		text += chunk;
+		for (let end = text.indexOf("\n\n"); end !== -1; end = text.indexOf("\n\n")) {
+			const fields = new Map(text.slice(0, end).split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()]));
+			text = text.slice(end + 2);
+			if (fields.has("data")) yield { event: fields.get("event") ?? "message", id: fields.get("id") ?? "", data: JSON.parse(fields.get("data") as string) };
+		}
+	}
+}

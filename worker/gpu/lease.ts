@@ -1,0 +1,97 @@
+import { createHash } from "node:crypto";
+import { DeviceError } from "../../kernels/device.ts";
+import { KernelError } from "../../kernels/gpu.ts";
+import { PlanError } from "../engine/plan/policies.ts";
+import { PromptError } from "../engine/tokenizer.ts";
+import type { LoadedModel } from "../engine/types.ts";
+import type { WorkerEvent } from "../protocol/job.ts";
+import { DeliveryAnswer, type Lease } from "../protocol/messages.ts";
+import { encodeImage } from "./encode.ts";
+
+/** How a lease ended: `done` needs nothing more, `handed-back` goes on elsewhere. */
+export interface Outcome {
+	outcome: "done" | "handed-back";
+	reason: string;
+}
+
+const DELIVERY_TRIES = 5;
+
+/**
+ * Makes a leased picture: replays the codes logged before, delivers every further scale and the final picture, and obeys the
+ * edge's `stop`. Never throws: what the request itself is to blame for becomes its error event, all else is handed back.
+ */
+export async function runLease(lease: Lease, model: LoadedModel, adapter: string, edge: string, signal: AbortSignal): Promise<Outcome> {
+	const { request } = lease;
+	const { prompt, seed, plan, previews, format } = request;
+	const begun = performance.now();
+	const metadata = { prompt, seed, plan, model: model.info.id, digest: model.info.digest, numerics: model.numerics };
+	const mime = `image/${format.type}` as const;
+	const deliver = (event: WorkerEvent) => post(lease, edge, event, signal);
+	try {
+		const forcedCodes = lease.codes.map((codes) => Uint8Array.from(Buffer.from(codes, "base64")));
+		for await (const result of model.generate({ plan, prompt, seed, previews, forcedCodes, signal })) {
+			if (result.kind === "scale") {
+				const { index, grid, stage, step, steps, codes, preview, milliseconds } = result;
+				const picture = preview && (await encodeImage(preview, format, metadata));
+				const { go } = await deliver({
+					type: "scale", index, grid, stage, step, steps,
+					milliseconds: milliseconds.transformer + milliseconds.preview,
+					codes: Buffer.from(codes).toString("base64"),
+					mime: picture && mime,
+					base64: picture && picture.toString("base64"),
+				});
+				if (go === "stop") return { outcome: "done", reason: "told to stop" };
+			} else {
+				const picture = await encodeImage(result.image, format, metadata);
+				await deliver({
+					type: "final", seed, mime, adapter,
+					width: result.image.width, height: result.image.height,
+					milliseconds: performance.now() - begun,
+					base64: picture.toString("base64"),
+					sha256: createHash("sha256").update(picture).digest("hex"),
+					digest: model.info.digest, numerics: model.numerics,
+				});
+			}
+		}
+		return { outcome: "done", reason: "" };
+	} catch (error) {
+		if (signal.aborted) return signal.reason === HAND_BACK ? { outcome: "handed-back", reason: "the worker is stopping" } : { outcome: "done", reason: "cancelled" };
+		if (error instanceof PromptError || error instanceof PlanError) {
+			await deliver({ type: "error", code: error instanceof PromptError ? "invalid_prompt" : "invalid_plan", message: error.message }).catch(() => {});
+			return { outcome: "done", reason: error.message.slice(0, 500) };
+		}
+		const name = error instanceof DeviceError || error instanceof KernelError || error instanceof DeliveryError ? error.name : "Error";
+		return { outcome: "handed-back", reason: `${name}: ${(error as Error).message}`.slice(0, 500) };
+	}
+}
+
+/** Reason of an abort that returns the lease instead of dropping it. */
+export const HAND_BACK = "hand back";
+
+class DeliveryError extends Error {
+	override name = "DeliveryError";
+}
+
+/** Posts one event. Network failures and 5xx are tried again; deliveries are idempotent at the edge. */
+async function post(lease: Lease, edge: string, event: WorkerEvent, signal: AbortSignal): Promise<DeliveryAnswer> {
+	for (let attempt = 1; ; attempt++) {
+		let problem: string;
+		try {
+			const response = await fetch(new URL(lease.deliver, edge), {
+				method: "POST",
+				headers: { authorization: `Bearer ${lease.token}`, "content-type": "application/json" },
+				body: JSON.stringify(event),
+				signal: AbortSignal.any([signal, AbortSignal.timeout(20_000)]),
+			});
+			if (response.ok) return DeliveryAnswer.parse(await response.json());
+			problem = `the edge answered ${response.status}`;
+			await response.body?.cancel();
+			if (response.status < 500) throw new DeliveryError(problem);
+		} catch (error) {
+			if (error instanceof DeliveryError || signal.aborted) throw error;
+			problem = (error as Error).message;
+		}
+		if (attempt === DELIVERY_TRIES) throw new DeliveryError(`${problem}, ${DELIVERY_TRIES} times`);
+		await new Promise((resolve) => setTimeout(resolve, 100 * 2 ** attempt));
+	}
+}

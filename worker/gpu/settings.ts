@@ -1,0 +1,23 @@
+import { hostname } from "node:os";
+import { z } from "zod";
+
+const Settings = z.object({
+	/** Where the edge listens. */
+	EDGE_URL: z.url({ protocol: /^https?$/ }).default("http://localhost:8787"),
+	WORKER_SECRET: z.string().min(16).max(512),
+	/** Bundled model names or folders, the default one first. */
+	MODELS: z
+		.string()
+		.default("emoji-128")
+		.transform((list) => list.split(",").map((name) => name.trim()).filter(Boolean))
+		.refine((list) => list.length > 0, "names no model"),
+	WORKER_ID: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/).default(`${hostname().replace(/[^A-Za-z0-9._-]/g, "-").slice(0, 40)}-${process.pid}`),
+});
+export type Settings = z.infer<typeof Settings>;
+
+/** Throws naming the variable that is wrong; never its value. */
+export function readSettings(environment: Record<string, string | undefined>): Settings {
+	const parsed = Settings.safeParse(environment);
+	if (parsed.success) return parsed.data;
+	throw new Error(parsed.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("; "));
+}
