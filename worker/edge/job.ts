@@ -118,15 +118,15 @@ export class Job extends DurableObject<Env> {
 		};
 	}
 
-	/** Whether this attempt is the newest and still has something to deliver. */
-	unfinished(attempt: number): boolean {
-		return this.#job !== undefined && this.#job.ended === null && this.#job.attempt === attempt;
+	/** Whether nothing is left to do: finished, failed, or forgotten. */
+	ended(): boolean {
+		return this.#job === undefined || this.#job.ended !== null;
 	}
 
 	/** Appends what a worker made as `attempt`, which the caller has verified. A scale that is logged already is not logged twice. */
 	async deliver(attempt: number, event: WorkerEvent): Promise<DeliveryAnswer | { refused: string }> {
-		if (!this.unfinished(attempt)) return { go: "stop" };
-		const job = this.#job!;
+		const job = this.#job;
+		if (!job || job.ended !== null || job.attempt !== attempt) return { go: "stop" };
 		if (event.type === "error") {
 			await this.#end(event);
 			return { go: "stop" };

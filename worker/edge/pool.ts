@@ -200,7 +200,18 @@ export class Pool extends DurableObject<Env> {
 	#leave(session: string): void {
 		this.#hellos.delete(session);
 		this.#sql("DELETE FROM worker WHERE session = ?", session);
-		this.#requeue(this.#leases(session));
+		const leases = this.#leases(session);
+		this.#requeue(leases);
+		for (const { job } of leases) this.ctx.waitUntil(this.#unqueueEnded(job));
+	}
+
+	/** A worker may be gone before it could release a job that it had finished: that one keeps nobody waiting. */
+	async #unqueueEnded(job: string): Promise<void> {
+		try {
+			if (await this.#job(job).ended()) this.#sql("DELETE FROM queue WHERE job = ?", job);
+		} catch (error) {
+			console.error(JSON.stringify({ event: "job not reached", job, message: String(error) }));
+		}
 	}
 
 	async #release({ session }: Seat, { job, attempt, outcome, reason }: Extract<WorkerMessage, { type: "release" }>): Promise<void> {
@@ -213,7 +224,7 @@ export class Pool extends DurableObject<Env> {
 		} else {
 			this.#sql("DELETE FROM lease WHERE job = ?", job);
 			// "Done" with the picture missing would leave its readers waiting for ever.
-			if (await this.#job(job).unfinished(attempt)) this.#requeue([lease]);
+			if (!(await this.#job(job).ended())) this.#requeue([lease]);
 		}
 		this.#dispatch();
 	}
