@@ -1,6 +1,6 @@
 /**
  * `npm start`: the edge (real workerd through wrangler) and its GPU workers on this machine, until Ctrl-C.
- * PORT (8787), GPU_WORKERS (1), MODELS (emoji-128,tiny). State lies in .firstlight/.
+ * PORT (8787), GPU_WORKERS (1), MODELS (emoji-128,tiny), STATE_DIR (.firstlight).
  */
 import { randomBytes } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -11,7 +11,6 @@ import { z } from "zod";
 import { Children } from "./children.ts";
 
 const root = join(import.meta.dirname, "..", "..");
-const state = join(root, ".firstlight");
 const READY_TIMEOUT_MS = 180_000;
 
 const parsed = z
@@ -19,10 +18,11 @@ const parsed = z
 		PORT: z.coerce.number().int().min(1).max(65535).default(8787),
 		GPU_WORKERS: z.coerce.number().int().min(0).max(16).default(1),
 		MODELS: z.string().default("emoji-128,tiny"),
+		STATE_DIR: z.string().min(1).default(join(root, ".firstlight")),
 	})
 	.safeParse(process.env);
 if (!parsed.success) fail(parsed.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("; "));
-const { PORT, GPU_WORKERS, MODELS } = parsed.data as NonNullable<typeof parsed.data>;
+const { PORT, GPU_WORKERS, MODELS, STATE_DIR: state } = parsed.data as NonNullable<typeof parsed.data>;
 const url = `http://localhost:${PORT}`;
 if (!(await isFree(PORT))) fail(`Port ${PORT} is in use. Stop what uses it, or choose another: PORT=8788 npm start`);
 

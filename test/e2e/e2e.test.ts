@@ -10,7 +10,7 @@ import { Firstlight, sse, type SseEvent } from "./firstlight.ts";
 
 let firstlight: Firstlight;
 beforeAll(async () => {
-	firstlight = await Firstlight.start("tiny");
+	firstlight = await Firstlight.start({});
 });
 afterAll(() => firstlight?.stop());
 

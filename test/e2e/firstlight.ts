@@ -1,6 +1,8 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const root = join(import.meta.dirname, "..", "..");
@@ -10,22 +12,31 @@ export class Firstlight {
 	readonly url: string;
 	readonly log: string[] = [];
 	#child: ChildProcess;
+	#state: string;
 
-	private constructor(port: number, child: ChildProcess) {
+	private constructor(port: number, child: ChildProcess, state: string) {
+		this.#state = state;
 		this.url = `http://localhost:${port}`;
 		this.#child = child;
 		for (const stream of [child.stdout, child.stderr]) stream?.on("data", (data) => this.log.push(...String(data).split("\n")));
 	}
 
-	static async start(models: string): Promise<Firstlight> {
+	static async start(settings: Record<string, string>): Promise<Firstlight> {
 		const port = await freePort();
-		const child = spawn(process.execPath, [join(root, "infra", "start", "start.ts")], { cwd: root, env: { ...process.env, PORT: String(port), MODELS: models }, stdio: ["ignore", "pipe", "pipe"] });
-		const firstlight = new Firstlight(port, child);
+		const state = mkdtempSync(join(tmpdir(), "firstlight-e2e-"));
+		const child = spawn(process.execPath, [join(root, "infra", "start", "start.ts")], { cwd: root, env: { ...process.env, MODELS: "tiny", ...settings, PORT: String(port), STATE_DIR: state }, stdio: ["ignore", "pipe", "pipe"] });
+		const firstlight = new Firstlight(port, child, state);
 		while (!firstlight.log.includes(`Firstlight is ready on ${firstlight.url}`)) {
 			if (child.exitCode !== null) throw new Error(`npm start ended with ${child.exitCode}:\n${firstlight.log.join("\n")}`);
 			await new Promise((resolve) => setTimeout(resolve, 100));
 		}
 		return firstlight;
+	}
+
+	/** What a further worker needs to dial this edge. */
+	workerSettings(): Record<string, string> {
+		const secret = readFileSync(join(this.#state, "edge.env"), "utf8").trim().split("=")[1];
+		return { EDGE_URL: this.url, WORKER_SECRET: secret, MODELS: "tiny" };
 	}
 
 	/** Process ids of the GPU workers. */
@@ -47,7 +58,9 @@ export class Firstlight {
 		if (this.#child.exitCode !== null) return this.#child.exitCode;
 		const ended = once(this.#child, "exit");
 		this.#child.kill("SIGINT");
-		return (await ended)[0] as number | null;
+		const [code] = await ended;
+		rmSync(this.#state, { recursive: true, force: true });
+		return code as number | null;
 	}
 }
 

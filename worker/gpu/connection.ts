@@ -34,6 +34,7 @@ export class Connection {
 	}
 
 	dial(): void {
+		this.#closed = false;
 		// Node and Deno both take headers here; the DOM's types do not know it.
 		const options = { headers: { authorization: `Bearer ${this.#secret}` } };
 		const socket = new WebSocket(this.#url, options as unknown as string[]);
@@ -41,7 +42,7 @@ export class Connection {
 		socket.onopen = () => this.send(this.#on.hello());
 		socket.onmessage = ({ data }) => this.#receive(String(data));
 		socket.onerror = () => {};
-		socket.onclose = ({ code }) => this.#dropped(code);
+		socket.onclose = ({ code }) => socket === this.#socket && this.#dropped(code);
 	}
 
 	/** False when there is no connection. */
@@ -51,6 +52,7 @@ export class Connection {
 		return true;
 	}
 
+	/** Leaves the pool, until `dial` is called again. */
 	close(): void {
 		this.#closed = true;
 		clearTimeout(this.#retry);

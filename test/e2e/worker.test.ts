@@ -1,0 +1,61 @@
+/** The GPU worker against a real edge, when things are taken from it. */
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { readSettings } from "../../worker/gpu/settings.ts";
+import { GpuWorker } from "../../worker/gpu/worker.ts";
+import { Firstlight, sse, type SseEvent } from "./firstlight.ts";
+
+let firstlight: Firstlight;
+beforeAll(async () => {
+	firstlight = await Firstlight.start({ GPU_WORKERS: "0" });
+});
+afterAll(() => firstlight?.stop());
+
+const preview = (seed: number, init?: RequestInit) => fetch(`${firstlight.url}/v1/images/preview?prompt=a+cat&seed=${seed}`, init);
+const log: string[] = [];
+const logged = async (text: string | RegExp, times = 1) => {
+	while (log.filter((line) => line.match(text)).length < times) await new Promise((resolve) => setTimeout(resolve, 20));
+};
+
+it("says that no worker is there", async () => {
+	expect((await fetch(`${firstlight.url}/healthz`)).status).toBe(503);
+	const response = await preview(1);
+	expect(response.status).toBe(503);
+	expect(await response.json()).toMatchObject({ error: { message: expect.stringMatching(/worker/i) } });
+});
+
+it("a lost device hands its picture back, is opened again and finishes it; drained, the worker ends", async () => {
+	const worker = await GpuWorker.start(readSettings(firstlight.workerSettings()), (line) => log.push(line));
+	await logged(/admitted/);
+	const whole = await Array.fromAsync(sse(await preview(5)));
+	const events: SseEvent[] = [];
+	for await (const event of sse(await preview(5))) {
+		events.push(event);
+		if (events.length === 3) worker.device.gpu.device.destroy();
+	}
+	expect(log.some((line) => line.includes("the GPU device was lost"))).toBe(true);
+	expect(events.map(({ event }) => event)).toEqual(["plan", "scale", "scale", "scale", "scale", "final"]);
+	expect((events.at(-1) as SseEvent).data.sha256).toBe((whole.at(-1) as SseEvent).data.sha256);
+
+	// A picture that is in hand when the worker is told to stop is still finished.
+	const last = sse(await preview(6));
+	await last.next();
+	await worker.drain();
+	expect(await worker.ended).toBe(0);
+	expect((await Array.fromAsync(last)).at(-1)).toMatchObject({ event: "final" });
+});
+
+it("a worker on Deno makes pictures too", async () => {
+	const root = join(import.meta.dirname, "..", "..");
+	const deno = spawn(join(root, "node_modules", ".bin", "deno"), ["run", "-A", "worker/gpu/main.ts"], { cwd: root, env: { ...process.env, ...firstlight.workerSettings() }, stdio: ["ignore", "pipe", "inherit"] });
+	try {
+		for await (const line of deno.stdout) if (String(line).includes("admitted")) break;
+		const events = await Array.fromAsync(sse(await preview(5)));
+		expect(events.at(-1)).toMatchObject({ event: "final", data: { adapter: expect.stringContaining("wgpu") } });
+	} finally {
+		deno.kill("SIGTERM");
+		await new Promise((resolve) => deno.once("exit", resolve));
+	}
+	expect(deno.exitCode).toBe(0);
+});
