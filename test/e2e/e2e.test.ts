@@ -112,7 +112,7 @@ it("the page shows every scale in order, then the finished picture", async () =>
 describe("bad input", () => {
 	it.each<[string, Record<string, string>, number]>([
 		["an empty prompt", { prompt: "" }, 400],
-		["a prompt of 100 kB", { prompt: "x".repeat(10_000) }, 400],
+		["a prompt of 10 kB", { prompt: "x".repeat(10_000) }, 400],
 		["a seed out of range", { seed: "4294967296" }, 400],
 		["an unknown policy", { policy: "fastest" }, 400],
 		["an unknown model", { model: "nope" }, 404],
@@ -124,6 +124,14 @@ describe("bad input", () => {
 		else expect(await response.json()).toMatchObject({ error: { message: expect.any(String), type: expect.any(String) } });
 		expect((await Array.fromAsync(sse(await preview({})))).at(-1)).toMatchObject({ event: "final" });
 	});
+});
+
+it("a body of 100 kB, of another type or broken gets a clear error and the next request works", async () => {
+	const post = (body: string, type = "application/json") => fetch(`${firstlight.url}/v1/images/generations`, { method: "POST", body, headers: { "content-type": type } });
+	const wrong = [await post(JSON.stringify({ prompt: "x".repeat(100_000) })), await post("prompt=x", "application/x-www-form-urlencoded"), await post('{"prompt":')];
+	expect(wrong.map(({ status }) => status)).toEqual([413, 415, 400]);
+	for (const response of wrong) expect(await response.json()).toMatchObject({ error: { message: expect.any(String), code: expect.any(String) } });
+	expect((await post(JSON.stringify({ model: "tiny", prompt: "a photo of a cat" }))).status).toBe(200);
 });
 
 it("a picture goes on elsewhere when its worker is killed", async () => {
