@@ -23,16 +23,19 @@ const Settings = z.object({
 	WORKER_SECRET: z.string().min(16).max(512).optional().catch(undefined),
 	/** Workers report this often; three missed reports end their membership. */
 	HEARTBEAT_SECONDS: seconds(0.1, 60, 10),
-	/** A job nobody has been reading for this long is stopped. */
-	READER_GRACE_SECONDS: seconds(0.1, 600, 5),
+	/** A job is stopped this long after the last sign of a reader. With the time to notice that one left (two comments): five seconds. */
+	READER_GRACE_SECONDS: seconds(0.1, 600, 4),
 	/** A job that is not finished by then ends with an error. */
 	JOB_DEADLINE_SECONDS: seconds(0.1, 86_400, 600),
 	/** A finished job's log can be read for this long. */
 	JOB_KEEP_SECONDS: seconds(0.1, 86_400, 3600),
 	/** A queued job whose model no worker offers any more ends with an error after this long. */
 	NO_WORKER_SECONDS: seconds(0.1, 3600, 60),
-	/** Silence on an event stream is broken by a comment this often. */
-	COMMENT_SECONDS: seconds(0.1, 60, 15),
+	/**
+	 * Silence on an event stream is broken by a comment this often. A connection that the reader closed shows only when
+	 * something is written to it, and behind a proxy (as in `wrangler dev`) only at the second write.
+	 */
+	COMMENT_SECONDS: seconds(0.1, 60, 0.5),
 	/** Jobs that may wait for a worker. */
 	QUEUE_LIMIT: z.coerce.number().int().min(1).max(10_000).default(64),
 	/** Leases of one job, the first included. */

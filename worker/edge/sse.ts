@@ -8,8 +8,8 @@ export const SSE_HEADERS: Record<string, string> = {
 	"x-accel-buffering": "no",
 };
 
-/** Keeps proxies and clients from taking silence for an end. */
-export const COMMENT = ": waiting\n\n";
+/** Keeps proxies and clients from taking silence for an end, and finds out whether the reader is still there. */
+export const COMMENT = ":\n\n";
 
 /** One event. `json` has no line breaks, as JSON.stringify makes it. */
 export function sseEvent(type: string, json: string, id?: string): string {
