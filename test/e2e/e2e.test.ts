@@ -83,6 +83,11 @@ it("the page shows every scale in order, then the finished picture", async () =>
 		const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
 		const problems: string[] = [];
 		page.on("pageerror", (error) => problems.push(String(error)));
+		// What is typed before the lists have come is kept.
+		await page.route("**/v1/policies", async (route) => {
+			await new Promise((resolve) => setTimeout(resolve, 1000));
+			await route.continue();
+		});
 		await page.goto(firstlight.url);
 		await page.evaluate(() => {
 			const seen: string[] = [];
@@ -93,6 +98,7 @@ it("the page shows every scale in order, then the finished picture", async () =>
 			}).observe(document.querySelector("#picture") as HTMLElement, { attributes: true });
 		});
 		await page.fill("#prompt", "a photo of a red apple");
+		await page.waitForResponse("**/v1/policies");
 		await page.click("#go");
 		await page.waitForSelector('body[data-state="done"]', { timeout: 60_000 });
 		expect(await page.evaluate(() => (globalThis as unknown as { seen: string[] }).seen)).toEqual(["0", "1", "2", "3", "final"]);

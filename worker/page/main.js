@@ -26,8 +26,12 @@ $("reuse").addEventListener("click", () => {
 	seed.value = $("seed-used").textContent ?? "";
 });
 policy.addEventListener("change", describePolicy);
-await Promise.all([listPolicies(), nameAdapter()]);
-fillFromLink();
+// A link carries prompt, seed and policy; the reader decides when to generate.
+const link = new URLSearchParams(location.search);
+if (link.has("prompt")) prompt.value = link.get("prompt") ?? "";
+if (link.has("seed")) seed.value = link.get("seed") ?? "";
+listPolicies();
+nameAdapter();
 
 function generate() {
 	const ask = { prompt: prompt.value.trim(), seed: seed.value.trim(), policy: policy.value };
@@ -122,6 +126,8 @@ async function listPolicies() {
 	const { data } = await json("/v1/policies", { data: [] });
 	if (data.length === 0) return;
 	policy.replaceChildren(...data.map((/** @type {{ name: string, title: string }} */ { name, title }) => Object.assign(new Option(name, name), { title })));
+	const wanted = link.get("policy");
+	if (data.some((/** @type {{ name: string }} */ { name }) => name === wanted)) policy.value = wanted ?? "";
 	describePolicy();
 }
 
@@ -133,15 +139,6 @@ async function nameAdapter() {
 	const { workers } = await json("/healthz", { workers: [] });
 	const names = [...new Set(workers.map((/** @type {{ adapter: string }} */ { adapter }) => adapter))];
 	$("adapter").textContent = names.length > 0 ? `Computed by ${names.join("; ")}.` : "No GPU worker is connected yet.";
-}
-
-/** A link carries prompt, seed and policy; the reader decides when to generate. */
-function fillFromLink() {
-	const link = new URLSearchParams(location.search);
-	prompt.value = link.get("prompt") ?? "";
-	seed.value = link.get("seed") ?? "";
-	if ([...policy.options].some(({ value }) => value === link.get("policy"))) policy.value = /** @type {string} */ (link.get("policy"));
-	describePolicy();
 }
 
 /** @param {string} url @param {any} otherwise */
