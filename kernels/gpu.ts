@@ -21,6 +21,8 @@ export class KernelError extends Error {
 
 const ARENA_BYTES = 8 << 20;
 const ALIGN = 256;
+/** Bind groups kept; a busy worker goes over its few shapes of rounds again and again. */
+const MAX_GROUPS = 8192;
 
 export class Gpu {
 	readonly device: GPUDevice;
@@ -35,7 +37,13 @@ export class Gpu {
 	/** The first refused source: the cause of whatever fails after it. */
 	#refused: KernelError | undefined;
 	#checks: Promise<void>[] = [];
+	#groups = new Map<string, GPUBindGroup>();
+	#ids = new WeakMap<GPUBuffer | GPUComputePipeline, number>();
+	#made = 0;
+	/** Tables and parameters of the pass that is being recorded; written to the device at its submission. */
 	#arena: Tensor;
+	/** Host copies of the arena that no pass is using. */
+	#spare: Uint32Array<ArrayBuffer>[] = [];
 
 	constructor(device: GPUDevice, facts: AdapterFacts) {
 		this.device = device;
@@ -70,6 +78,16 @@ export class Gpu {
 		return tensor;
 	}
 
+	/** A larger tensor that begins with this one's data; this one is freed. */
+	grown(tensor: Tensor, shape: readonly number[]): Tensor {
+		const larger = this.tensor(tensor.buffer.label, shape);
+		const encoder = this.device.createCommandEncoder({ label: `grow ${tensor.buffer.label}` });
+		encoder.copyBufferToBuffer(tensor.buffer, 0, larger.buffer, 0, Math.min(tensor.bytes, larger.bytes));
+		this.device.queue.submit([encoder.finish()]);
+		this.free(tensor);
+		return larger;
+	}
+
 	free(...tensors: Tensor[]): void {
 		for (const { buffer } of tensors) {
 			this.bytes -= buffer.size;
@@ -77,10 +95,16 @@ export class Gpu {
 		}
 	}
 
-	/** Starts a submission. Record synchronously, then `submit`. */
+	/** Starts a submission: record, then `submit`. A pass that is not submitted leaves nothing behind. */
 	pass(label: string): Pass {
-		if (this.#lost) throw new DeviceError(`The GPU device was lost (${this.#lost}). Open it again.`);
-		return new Pass(this, label, this.#arena);
+		this.#assertAlive();
+		const words = this.#spare.pop() ?? new Uint32Array(ARENA_BYTES / 4);
+		return new Pass(this, label, this.#arena, words, (used, command, reads) => {
+			this.device.queue.writeBuffer(this.#arena.buffer, 0, words, 0, used / 4);
+			this.#spare.push(words);
+			this.device.queue.submit([command]);
+			return reads && this.#map(reads);
+		});
 	}
 
 	/** Compiles once a source; a refusal surfaces at the next `read` with the compiler's message. */
@@ -102,32 +126,52 @@ export class Gpu {
 		return pipeline;
 	}
 
+	/** One bind group for the same pipeline over the same parts of the same buffers: rounds of one shape repeat them all. */
+	group(label: string, pipeline: GPUComputePipeline, tensors: readonly Tensor[]): GPUBindGroup {
+		const key = `${this.#id(pipeline)}${tensors.map(({ buffer, offset, bytes }) => `,${this.#id(buffer)}:${offset}:${bytes}`).join("")}`;
+		let group = this.#groups.get(key);
+		if (!group) {
+			if (this.#groups.size >= MAX_GROUPS) this.#groups.clear();
+			group = this.device.createBindGroup({
+				label,
+				layout: pipeline.getBindGroupLayout(0),
+				entries: tensors.map(({ buffer, offset, bytes }, binding) => ({ binding, resource: { buffer, offset, size: bytes } })),
+			});
+			this.#groups.set(key, group);
+		}
+		return group;
+	}
+
 	/** Copies tensors back after all submitted work. Throws KernelError or DeviceError when that work failed. */
 	async read(tensors: readonly Tensor[]): Promise<ArrayBuffer[]> {
-		if (this.#lost) throw new DeviceError(`The GPU device was lost (${this.#lost}). Open it again.`);
-		const total = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
-		const staging = this.device.createBuffer({ label: "staging", size: Math.max(16, total), usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
-		this.bytes += staging.size;
+		return this.pass("read").submit(tensors);
+	}
+
+	async #map({ staging, tensors }: Reads): Promise<ArrayBuffer[]> {
 		try {
-			const encoder = this.device.createCommandEncoder({ label: "read" });
-			let at = 0;
-			for (const tensor of tensors) {
-				encoder.copyBufferToBuffer(tensor.buffer, tensor.offset, staging, at, tensor.bytes);
-				at += tensor.bytes;
-			}
-			this.device.queue.submit([encoder.finish()]);
 			await Promise.race([staging.mapAsync(GPUMapMode.READ), this.lost]);
 			await Promise.all(this.#checks.splice(0));
-			if (this.#lost) throw new DeviceError(`The GPU device was lost (${this.#lost}). Open it again.`);
+			this.#assertAlive();
 			const failure = this.#refused ?? this.#failure;
 			if (failure) throw failure;
 			const mapped = staging.getMappedRange();
-			at = 0;
+			let at = 0;
 			return tensors.map(({ bytes }) => mapped.slice(at, (at += bytes)));
 		} finally {
 			this.bytes -= staging.size;
 			staging.destroy();
 		}
+	}
+
+	#assertAlive(): void {
+		if (this.#lost) throw new DeviceError(`The GPU device was lost (${this.#lost}). Open it again.`);
+	}
+
+	/** A number of its own for every object, never given twice. */
+	#id(object: GPUBuffer | GPUComputePipeline): number {
+		let id = this.#ids.get(object);
+		if (id === undefined) this.#ids.set(object, (id = this.#made++));
+		return id;
 	}
 
 	destroy(): void {
@@ -137,18 +181,28 @@ export class Gpu {
 
 export type Word = { u32: number } | { f32: number } | number;
 
+interface Reads {
+	staging: GPUBuffer;
+	tensors: readonly Tensor[];
+}
+type Submit = (used: number, command: GPUCommandBuffer, reads: Reads | undefined) => Promise<ArrayBuffer[]> | undefined;
+
 /** One command buffer with one compute pass. Small tables and parameters travel in a shared arena, written at submit. */
 export class Pass {
 	#gpu: Gpu;
 	#encoder: GPUCommandEncoder;
 	#pass: GPUComputePassEncoder;
 	#arena: Tensor;
-	#words = new Uint32Array(ARENA_BYTES / 4);
+	#words: Uint32Array<ArrayBuffer>;
 	#used = 0;
+	#afterwards: (() => void)[] = [];
+	#submit: Submit;
 
-	constructor(gpu: Gpu, label: string, arena: Tensor) {
+	constructor(gpu: Gpu, label: string, arena: Tensor, words: Uint32Array<ArrayBuffer>, submit: Submit) {
 		this.#gpu = gpu;
 		this.#arena = arena;
+		this.#words = words;
+		this.#submit = submit;
 		this.#encoder = gpu.device.createCommandEncoder({ label });
 		this.#pass = this.#encoder.beginComputePass({ label });
 	}
@@ -178,20 +232,36 @@ export class Pass {
 			else if ("u32" in word) bits[i] = word.u32;
 			else floats[i] = word.f32;
 		});
-		const group = this.#gpu.device.createBindGroup({
-			label,
-			layout: pipeline.getBindGroupLayout(0),
-			entries: [this.table(bits), ...bindings].map(({ buffer, offset, bytes }, binding) => ({ binding, resource: { buffer, offset, size: bytes } })),
-		});
 		this.#pass.setPipeline(pipeline);
-		this.#pass.setBindGroup(0, group);
+		this.#pass.setBindGroup(0, this.#gpu.group(label, pipeline, [this.table(bits), ...bindings]));
 		this.#pass.dispatchWorkgroups(x, y, z);
 	}
 
-	submit(): void {
+	/** Runs `free` when this pass has been submitted: for tensors that only it uses. */
+	afterwards(free: () => void): void {
+		this.#afterwards.push(free);
+	}
+
+	/** Submits; with `tensors`, also copies them back in the same submission. Rejects with KernelError or DeviceError when the work failed. */
+	submit(): void;
+	submit(tensors: readonly Tensor[]): Promise<ArrayBuffer[]>;
+	submit(tensors?: readonly Tensor[]): Promise<ArrayBuffer[]> | undefined {
 		this.#pass.end();
-		const { queue } = this.#gpu.device;
-		queue.writeBuffer(this.#arena.buffer, 0, this.#words, 0, this.#used / 4);
-		queue.submit([this.#encoder.finish()]);
+		const reads = tensors && { tensors, staging: this.#copyBack(tensors) };
+		const read = this.#submit(this.#used, this.#encoder.finish(), reads);
+		for (const free of this.#afterwards) free();
+		return read;
+	}
+
+	#copyBack(tensors: readonly Tensor[]): GPUBuffer {
+		const total = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
+		const staging = this.#gpu.device.createBuffer({ label: "staging", size: Math.max(16, total), usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+		this.#gpu.bytes += staging.size;
+		let at = 0;
+		for (const { buffer, offset, bytes } of tensors) {
+			this.#encoder.copyBufferToBuffer(buffer, offset, staging, at, bytes);
+			at += bytes;
+		}
+		return staging;
 	}
 }
