@@ -1,5 +1,5 @@
 import type { Pass, Tensor } from "./gpu.ts";
-import { range } from "./matmul.ts";
+import { range } from "./tuning.ts";
 import { groups, ROW, type RowTable } from "./rows.ts";
 
 /**

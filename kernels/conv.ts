@@ -1,5 +1,5 @@
 import type { Pass, Tensor } from "./gpu.ts";
-import { range } from "./matmul.ts";
+import { range } from "./tuning.ts";
 
 /** A ragged batch of channels-last images: image i has [height * width, channels] at pixel `pixel` of its tensor. */
 export interface ImageShape {

@@ -3,6 +3,7 @@
  * Operators (the other files here) describe themselves as WGSL plus bindings and are recorded with `Pass.run`.
  */
 import { type AdapterFacts, DeviceError, openDevice } from "./device.ts";
+import type { Tuning } from "./tuning.ts";
 
 /** A dense row-major array on the device, or a part of a buffer: what every operator takes. Offsets are multiples of 256. */
 export interface Tensor {
@@ -12,6 +13,8 @@ export interface Tensor {
 	/** Bytes bound; operators see nothing beyond them. */
 	bytes: number;
 	shape: readonly number[];
+	/** Default f32 (or 32-bit words). */
+	dtype?: "f16";
 }
 
 /** WGSL that the device refused, with the compiler's message and the numbered source. */
@@ -27,6 +30,8 @@ const MAX_GROUPS = 8192;
 export class Gpu {
 	readonly device: GPUDevice;
 	readonly facts: AdapterFacts;
+	/** Variants measured on this adapter; empty where nothing was measured. */
+	tuning: Tuning = {};
 	/** Bytes of every live buffer made here. */
 	bytes = 0;
 	/** Settles when the device is gone, with the reason. */
@@ -190,6 +195,9 @@ type Submit = (used: number, command: GPUCommandBuffer, reads: Reads | undefined
 /** One command buffer with one compute pass. Small tables and parameters travel in a shared arena, written at submit. */
 export class Pass {
 	#gpu: Gpu;
+	get gpu(): Gpu {
+		return this.#gpu;
+	}
 	#encoder: GPUCommandEncoder;
 	#pass: GPUComputePassEncoder;
 	#arena: Tensor;
