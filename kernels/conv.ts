@@ -1,4 +1,5 @@
-import type { Pass, Tensor } from "./gpu.ts";
+import type { Tensor } from "./gpu.ts";
+import type { Pass } from "./pass.ts";
 import { range } from "./tuning.ts";
 
 /** A ragged batch of channels-last images: image i has [height * width, channels] at pixel `pixel` of its tensor. */

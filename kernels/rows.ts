@@ -2,7 +2,8 @@
  * Ragged rows: a batch is a flat list of tokens, cut into rows (one sequence of one job, conditional or not). Every row has
  * its own length, cache and text range; operators find a token's row through `tokenRow`.
  */
-import type { Pass, Tensor } from "./gpu.ts";
+import type { Tensor } from "./gpu.ts";
+import type { Pass } from "./pass.ts";
 
 export interface Row {
 	/** First token in the flat batch, and how many. */

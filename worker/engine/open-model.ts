@@ -3,7 +3,9 @@ import type { Gpu } from "../../kernels/gpu.ts";
 import type { ModelFolder } from "../../model-shards/folder.ts";
 import { packedLength } from "./codes.ts";
 import { walk } from "./generate.ts";
+import type { Family } from "./models/family.ts";
 import { InfinityModel } from "./models/infinity/model.ts";
+import type { StagePlan } from "../protocol/plan.ts";
 import { checkPlan } from "./plan/validate.ts";
 import { Rounds } from "./rounds.ts";
 import { Taps } from "./tap.ts";
@@ -32,6 +34,9 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, prog
 		info,
 		slots,
 		numerics: createHash("sha256").update(JSON.stringify([ENGINE_VERSION, digest, gpu.facts.name, gpu.facts.driver])).digest("hex").slice(0, 32),
+		async compile(plans) {
+			await gpu.compile(() => plans.forEach((plan) => rehearse(gpu, family, plan)));
+		},
 		generate({ plan, prompt, seed, draws = new Map(), tap, ...rest }) {
 			checkPlan(plan, info);
 			const { grids } = manifest.schedules[plan.schedule];
@@ -47,6 +52,14 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, prog
 			weights.destroy();
 		},
 	};
+}
+
+/** Records every round of a picture with all of its previews. */
+function rehearse<Job>(gpu: Gpu, family: Family<Job>, plan: StagePlan): void {
+	const job = family.open({ plan, seed: 0, ids: [0], draws: new Map(), taps: new Taps(gpu, undefined) });
+	const last = plan.steps.length - 1;
+	for (const [scale, { kind }] of plan.steps.entries()) if (kind === "run") family.round([{ job, scale, sample: true, pictures: scale === last ? [scale] : [scale, last] }]);
+	family.close(job);
 }
 
 /** Throws RangeError for codes of another model or scale, before they can spoil a round that others share. */

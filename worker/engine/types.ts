@@ -69,6 +69,8 @@ export interface LoadedModel {
 	slots: number;
 	/** Identifies bit-equal results: engine version, model digest, adapter and driver, kernel variants. */
 	numerics: string;
+	/** Compiles every kernel that a picture by these plans needs, side by side, without making one. */
+	compile(plans: readonly StagePlan[]): Promise<void>;
 	generate(options: Omit<GenerateOptions, "model">): AsyncGenerator<GenerateResult, void, undefined>;
 	/** Frees every buffer of the model. */
 	destroy(): void;

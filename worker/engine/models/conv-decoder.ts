@@ -1,7 +1,8 @@
 import { conv3x3, type ImageShape } from "../../../kernels/conv.ts";
 import { packRgb } from "../../../kernels/gather.ts";
 import { groupNormScratch, groupNormSilu } from "../../../kernels/group-norm.ts";
-import type { Gpu, Pass, Tensor } from "../../../kernels/gpu.ts";
+import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
+import type { Pass } from "../../../kernels/pass.ts";
 import { matmul } from "../../../kernels/matmul.ts";
 import type { VaeConfig } from "../../../model-shards/infinity-config.ts";
 import type { Weights } from "../weights.ts";

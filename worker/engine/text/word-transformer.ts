@@ -1,6 +1,7 @@
 import { attention } from "../../../kernels/attention.ts";
 import { gatherRows } from "../../../kernels/gather.ts";
-import type { Gpu, Pass, Tensor } from "../../../kernels/gpu.ts";
+import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
+import type { Pass } from "../../../kernels/pass.ts";
 import { matmul } from "../../../kernels/matmul.ts";
 import { layerNorm } from "../../../kernels/norm.ts";
 import { rowTable } from "../../../kernels/rows.ts";

@@ -1,4 +1,4 @@
-import type { Pass } from "../../../../kernels/gpu.ts";
+import type { Pass } from "../../../../kernels/pass.ts";
 import type { Row } from "../../../../kernels/rows.ts";
 import { rowTable, type RowTable } from "../../../../kernels/rows.ts";
 import type { Reduction, RunStep } from "../../../protocol/plan.ts";

@@ -1,5 +1,6 @@
 import { attention } from "../../../../kernels/attention.ts";
-import type { Gpu, Pass, Tensor } from "../../../../kernels/gpu.ts";
+import type { Gpu, Tensor } from "../../../../kernels/gpu.ts";
+import type { Pass } from "../../../../kernels/pass.ts";
 import { matmul } from "../../../../kernels/matmul.ts";
 import { layerNorm } from "../../../../kernels/norm.ts";
 import { rotateAndCache } from "../../../../kernels/rope.ts";

@@ -1,5 +1,6 @@
 import { copy, gatherRows } from "../../../../kernels/gather.ts";
-import type { Gpu, Pass, Tensor } from "../../../../kernels/gpu.ts";
+import type { Gpu, Tensor } from "../../../../kernels/gpu.ts";
+import type { Pass } from "../../../../kernels/pass.ts";
 import { resize } from "../../../../kernels/interpolate.ts";
 import { matmul } from "../../../../kernels/matmul.ts";
 import { layerNorm } from "../../../../kernels/norm.ts";

@@ -1,6 +1,6 @@
 /** Reduced spans: where one begins or ends, the flat batch is laid out anew, and what does not change is copied. */
 import { copy } from "../../../../kernels/gather.ts";
-import type { Pass } from "../../../../kernels/gpu.ts";
+import type { Pass } from "../../../../kernels/pass.ts";
 import { resize } from "../../../../kernels/interpolate.ts";
 import { drawPositions, drawProjection, project, type ReduceRow, scatterRows, squaredNorms } from "../../../../kernels/reduce.ts";
 import type { InfinityConfig } from "../../../../model-shards/infinity-config.ts";

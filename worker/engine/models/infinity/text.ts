@@ -1,6 +1,7 @@
 import { attention } from "../../../../kernels/attention.ts";
 import { copy, gatherRows, silu } from "../../../../kernels/gather.ts";
-import type { Gpu, Pass, Tensor } from "../../../../kernels/gpu.ts";
+import type { Gpu, Tensor } from "../../../../kernels/gpu.ts";
+import type { Pass } from "../../../../kernels/pass.ts";
 import { matmul } from "../../../../kernels/matmul.ts";
 import { rmsNorm } from "../../../../kernels/norm.ts";
 import { type Row, rowTable } from "../../../../kernels/rows.ts";
