@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { attention } from "./attention.ts";
+import { attention, attentionVariants } from "./attention.ts";
 import { Gpu } from "./gpu.ts";
 import { type Row, rowTable } from "./rows.ts";
+import { available } from "./tuning.ts";
 import { Bench, maxError, words } from "./testing.ts";
 
 let gpu: Gpu;
@@ -76,6 +77,21 @@ describe("attention over ragged rows, each alone giving the bits of the batch", 
 		{ heads: 2, headDim: 64, scale: 0.125 },
 	])("$heads heads of $headDim", async (setup) => {
 		expect(await compare(setup)).toBeLessThan(1e-5);
+	});
+
+	test("every variant gives the same bits", async () => {
+		using bench = new Bench(gpu);
+		const [heads, headDim] = [2, 32];
+		const width = heads * headDim;
+		const q = bench.random(TOKENS, width);
+		const kv = { tensor: bench.random(KEYS, 2 * width).tensor, stride: 2 * width, key: 0, value: width };
+		const outputs = [];
+		for (const variant of attentionVariants.filter((variant) => available(gpu, variant))) {
+			const y = bench.empty(TOKENS, width);
+			outputs.push(words((await bench.run((pass) => attention(pass, { q: q.tensor, qStride: width, kv, y, heads, headDim, scale: 0.2, rows: rowTable(pass, ROWS), label: variant.name, variant }), y))[0]));
+		}
+		expect(outputs.length).toBeGreaterThan(0);
+		for (const output of outputs) expect(output).toEqual(outputs[0]);
 	});
 
 	test("scores far apart, and far from zero", async () => {
