@@ -1,9 +1,8 @@
 import type { Pass } from "../../../../kernels/pass.ts";
-import type { Row } from "../../../../kernels/rows.ts";
-import { rowTable, type RowTable } from "../../../../kernels/rows.ts";
+import { NOWHERE, type Row, rowTable, type RowTable } from "../../../../kernels/rows.ts";
 import type { Reduction, RunStep } from "../../../protocol/plan.ts";
 import type { Step } from "../family.ts";
-import type { InfinityJob } from "./job.ts";
+import { type InfinityJob, stores } from "./job.ts";
 import { rowsOf } from "./kv-plan.ts";
 import { condOf, ROWS } from "./text.ts";
 
@@ -60,13 +59,13 @@ export function rowsIn(parts: readonly Part[], more: (part: Part, row: number) =
 	);
 }
 
-/** Tables of one block: the rows with the keys they see and append, and the same rows with their text. */
+/** Tables of one block: the rows with the cached keys they see and where their own are stored, and the same rows with their text. */
 export function blockRows(pass: Pass, parts: readonly Part[], block: number, rope: (part: Part) => number): { self: RowTable; cross: RowTable } {
 	const self = rowTable(
 		pass,
 		rowsIn(parts, (part, row) => {
 			const { start, used } = part.job.keys[row][block];
-			return { rope: rope(part), key: start, keys: used + part.length, append: start + used };
+			return { rope: rope(part), key: start, keys: used, append: stores(part.job, row, part.scale) ? start + used : NOWHERE };
 		}),
 	);
 	const text = rowsIn(parts, ({ job: { text } }, row) => ({ key: text.textKeys[block] + row * text.textTokens, keys: text.textTokens }));

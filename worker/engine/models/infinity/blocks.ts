@@ -94,7 +94,7 @@ export function block(pass: Pass, { gpu, config, weights, block, x, work, modula
 		scaleMul: weights.get(`${official}.sa.scale_mul_1H11`), heads, headDim, rows: self, label: `block ${block} rope`,
 	});
 	const cached = { tensor: kv, stride: 2 * width, key: 0, value: width };
-	attention(pass, { q: work.qkv, qStride: 3 * width, kv: cached, y: work.attended, heads, headDim, scale: 1, rows: self, label: `block ${block} sa` });
+	attention(pass, { q: work.qkv, qStride: 3 * width, kv: cached, own: { key: width, value: 2 * width }, y: work.attended, heads, headDim, scale: 1, rows: self, label: `block ${block} sa` });
 	addLinear("sa.proj", work.attended, width, "sa_out", gamma1);
 
 	layerNorm(pass, { x, y: work.normed, width, eps: normEps, rows: self, after: { kind: "affine", ...weights.linear(`${official}.ca_norm`) }, label: `block ${block} ca_norm` });

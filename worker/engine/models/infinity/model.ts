@@ -18,7 +18,7 @@ import type { Family, JobOptions, Round, Step } from "../family.ts";
 import { KeyValueStore } from "../key-value-store.ts";
 import { blockRows, cellsIn, layOut, type Part, rowsIn, tokensIn } from "./batch.ts";
 import { block } from "./blocks.ts";
-import { closeJob, type InfinityJob, openJob, releaseKeys } from "./job.ts";
+import { closeJob, type InfinityJob, openJob, releaseKeys, stores } from "./job.ts";
 import { rowsOf } from "./kv-plan.ts";
 import { crossBoundary } from "./spans.ts";
 import { COND, condOf, InfinityText, ROWS, UNCOND } from "./text.ts";
@@ -169,7 +169,7 @@ export class InfinityModel implements Family<InfinityJob> {
 				parts: parts.map(({ job, scale, at, rows, length }) => ({ taps: job.taps, name: `s${scale}`, at, rows: rows.length, length })),
 			});
 			for (const part of parts) {
-				for (const row of part.rows) part.job.keys[row][index].used += part.length;
+				for (const row of part.rows) if (stores(part.job, row, part.scale)) part.job.keys[row][index].used += part.length;
 				this.#keep(pass, work, part, `s${part.scale}.blk${index}.out`);
 				this.#tapKeys(pass, part, index, width);
 			}
