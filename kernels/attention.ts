@@ -1,6 +1,6 @@
 import type { Gpu, Tensor } from "./gpu.ts";
 import type { Pass } from "./pass.ts";
-import { groups, ROW, type RowTable } from "./rows.ts";
+import { groups, ROW, type Row, type RowTable } from "./rows.ts";
 import { bucket, pick, range, type Variant } from "./tuning.ts";
 
 export interface Attention {
@@ -31,14 +31,14 @@ const quad = (tokens: number): AttentionVariant => ({ name: `quad ${tokens}`, qu
 /** The plainest first: what the tuner checks the others against. */
 export const attentionVariants: readonly AttentionVariant[] = [{ name: "token", quad: false, tokens: 1 }, quad(1), quad(2), quad(4)];
 
-export const attentionKey = ({ rows, heads, headDim }: Pick<Attention, "rows" | "heads" | "headDim">) => `attention ${heads}x${headDim} t${bucket(longest(rows))}`;
-const longest = ({ rows }: RowTable) => Math.max(...rows.map(({ tokens }) => tokens));
+export const attentionKey = (rows: readonly Row[], heads: number, headDim: number) => `attention ${heads}x${headDim} t${bucket(longest(rows))}`;
+const longest = (rows: readonly Row[]) => Math.max(...rows.map(({ tokens }) => tokens));
 
 /** Untuned: quads where four lanes are the whole machine, as in matmul. */
-function pickAttention(gpu: Gpu, op: Attention): AttentionVariant {
+export function pickAttention(gpu: Gpu, rows: readonly Row[], heads: number, headDim: number): AttentionVariant {
 	const quads = gpu.facts.lanes === 4 && gpu.device.features.has("subgroups");
-	const variant = pick(gpu, attentionKey(op), attentionVariants, quads ? (longest(op.rows) > 4 ? "quad 2" : "quad 1") : "token");
-	return variant.quad && op.headDim % 16 ? attentionVariants[0] : variant;
+	const variant = pick(gpu, attentionKey(rows, heads, headDim), attentionVariants, quads ? (longest(rows) > 128 ? "quad 4" : longest(rows) > 4 ? "quad 2" : "quad 1") : "token");
+	return variant.quad && headDim % 16 ? attentionVariants[0] : variant;
 }
 
 /**
@@ -48,7 +48,7 @@ function pickAttention(gpu: Gpu, op: Attention): AttentionVariant {
 export function attention(pass: Pass, op: Attention): void {
 	const { headDim, heads, rows, kv, own, qStride } = op;
 	if (headDim % 4) throw new RangeError(`${op.label}: head dimension ${headDim} must be a multiple of 4`);
-	const variant = op.variant ?? pickAttention(pass.gpu, op);
+	const variant = op.variant ?? pickAttention(pass.gpu, rows.rows, heads, headDim);
 	const half = kv.tensor.dtype === "f16";
 	const sources = own ? [CACHED, OWN] : [CACHED];
 	const code = `${half ? "enable f16;\n" : ""}${variant.quad ? "enable subgroups;\n" : ""}
@@ -67,7 +67,7 @@ fn loadOwn(at: u32) -> vec4f { return q[at]; }
 ${variant.quad ? quadCode(variant.tokens, headDim / 4, sources) : tokenCode(headDim / 4, sources)}`;
 	const params = [rows.tokens, qStride / 4, { f32: op.scale }, kv.stride / 4, kv.key / 4, kv.value / 4, (own?.key ?? 0) / 4, (own?.value ?? 0) / 4];
 	const bindings = [op.q, kv.tensor, op.y, rows.table];
-	if (variant.quad) pass.run(op.label, code, params, bindings, [Math.ceil(longest(rows) / variant.tokens / 4), heads, rows.rows.length]);
+	if (variant.quad) pass.run(op.label, code, params, bindings, [Math.ceil(longest(rows.rows) / variant.tokens / 4), heads, rows.rows.length]);
 	else pass.run(op.label, code, params, [...bindings, rows.tokenRow], [groups(rows.tokens), heads]);
 }
 
