@@ -7,8 +7,12 @@ import type { InfinityConfig } from "../../../model-shards/infinity-config.ts";
 import { GraphBuilder } from "./graph.ts";
 import type { HostWeights } from "./weights.ts";
 
-/** `standard`: ONNX operators alone. `fused`: ONNX Runtime's RotaryEmbedding, MultiHeadAttention, FastGelu and RMS norm. */
-export type Formulation = "standard" | "fused";
+/**
+ * `standard`: ONNX operators alone. `fused`: ONNX Runtime's RotaryEmbedding, RMS norm, FastGelu and MultiHeadAttention. `fused but
+ * attention`: the same with attention of standard operators.
+ */
+export const FORMULATIONS = ["standard", "fused", "fused but attention"] as const;
+export type Formulation = (typeof FORMULATIONS)[number];
 
 export interface ExportedModel {
 	config: InfinityConfig;
@@ -19,6 +23,7 @@ export interface ExportedModel {
 }
 
 const ROWS = 2;
+const MICROSOFT = "com.microsoft";
 const MODULATION = ["gamma1", "gamma2", "scale1", "scale2", "shift1", "shift2"] as const;
 
 /**
@@ -61,7 +66,9 @@ export function transformerGraph({ config, weights, grids, reach, textTokens }: 
 	const g = new GraphBuilder();
 	const net = layers(g, config, weights);
 	const table = infinityRopeTable(grids, headDim, reach);
-	const attend = formulation === "fused" ? fusedAttention(g, config, table) : standardAttention(g, config, table);
+	const standard = formulation === "standard";
+	const turn = (standard ? standardTurn : fusedTurn)(g, config, table);
+	const attend = (formulation === "fused" ? fusedAttend : standardAttend)(g, config);
 	const given = (name: string) => g.input(name, [ROWS, 1, width]);
 	const blocks = Array.from({ length: depth }, (_, b) => {
 		const name = net.blockName(b);
@@ -72,7 +79,7 @@ export function transformerGraph({ config, weights, grids, reach, textTokens }: 
 	});
 	const [headScale, headShift] = [given("head_scale"), given("head_shift")];
 	const modulated = (x: string, scale: string, shift: string) => g.op("Add", [g.op("Mul", [net.norm(x), scale]), shift]);
-	const pasts: (Cache | undefined)[] = blocks.map(() => undefined);
+	const caches: { k: string; v: string }[] = [];
 	let first = 0;
 	grids.forEach(([h, w], scale) => {
 		const tokens = h * w;
@@ -83,13 +90,16 @@ export function transformerGraph({ config, weights, grids, reach, textTokens }: 
 			const qkv = net.linear(`${name}.sa.mat_qkv`, modulated(x, scale1, shift1), qkvBias);
 			const [q, k, v] = g.ops("Split", [qkv, g.ints(width, width, width)], 3, { axis: { i: 2 } });
 			const scaleMul = weights.get(`${name}.sa.scale_mul_1H11`).map((value) => Math.exp(Math.min(value, Math.log(100))));
-			const self = attend.self(q, k, v, g.constant(`${name}.sa.scale`, [heads, 1], scaleMul), pasts[b], { first, tokens });
-			pasts[b] = self.cache;
-			plus(g.op("Mul", [net.linear(`${name}.sa.proj`, self.y), gamma1]));
+			const at = { first, tokens };
+			const ownK = turn(k, undefined, at);
+			const past = caches[b];
+			const cache = (caches[b] = past ? { k: g.op("Concat", [past.k, ownK], { axis: { i: 1 } }), v: g.op("Concat", [past.v, v], { axis: { i: 1 } }) } : { k: ownK, v });
+			const self = attend(turn(q, g.constant(`${name}.sa.scale`, [heads, 1], scaleMul), at), cache.k, cache.v, 1);
+			plus(g.op("Mul", [net.linear(`${name}.sa.proj`, self), gamma1]));
 			const normed = net.norm(x, `${name}.ca_norm`);
-			plus(net.linear(`${name}.ca.proj`, attend.cross(net.linear(`${name}.ca.mat_q`, normed), text.k, text.v, tokens)));
+			plus(net.linear(`${name}.ca.proj`, attend(net.linear(`${name}.ca.mat_q`, normed), text.k, text.v, headDim ** -0.5)));
 			const hidden = net.linear(`${name}.ffn.fc1`, modulated(x, scale2, shift2));
-			const active = formulation === "fused" ? g.op("FastGelu", [hidden], {}, undefined, "com.microsoft") : g.op("Gelu", [hidden], { approximate: { s: "tanh" } });
+			const active = standard ? g.op("Gelu", [hidden], { approximate: { s: "tanh" } }) : g.op("FastGelu", [hidden], {}, undefined, MICROSOFT);
 			plus(g.op("Mul", [net.linear(`${name}.ffn.fc2`, active), gamma2]));
 		});
 		const logits = net.linear("transformer.head", modulated(x, headScale, headShift));
@@ -116,67 +126,52 @@ function layers(g: GraphBuilder, config: InfinityConfig, weights: HostWeights) {
 	};
 }
 
-interface Cache {
-	k: string;
-	v: string;
-}
-interface Attention {
-	/** Cosine attention with rotary positions over the cache and its own tokens. q, k, v: [2, tokens, width]. */
-	self(q: string, k: string, v: string, scale: string, past: Cache | undefined, at: { first: number; tokens: number }): { y: string; cache: Cache };
-	cross(q: string, k: string, v: string, tokens: number): string;
-}
+/** Cosine attention's q or k, [2, tokens, width]: L2-normalised by head, times `scale` by head, rotated from position `first` on. */
+type Turn = (x: string, scale: string | undefined, at: { first: number; tokens: number }) => string;
+/** softmax(scale * q k^T) v by head; q: [2, tokens, width], k and v: [2, keys, width]. */
+type Attend = (q: string, k: string, v: string, scale: number) => string;
 
-function standardAttention(g: GraphBuilder, { width, heads }: InfinityConfig, table: Float32Array): Attention {
+function standardTurn(g: GraphBuilder, { width, heads }: InfinityConfig, table: Float32Array): Turn {
 	const headDim = width / heads;
 	const half = headDim / 2;
-	const byHead = (x: string) => g.op("Transpose", [g.op("Reshape", [x, g.ints(ROWS, -1, heads, headDim)])], { perm: { ints: [0, 2, 1, 3] } });
-	const unit = (x: string) => g.op("Div", [x, g.op("Max", [g.op("ReduceL2", [x, g.ints(-1)], { keepdims: { i: 1 } }), g.scalar(1e-12)])]);
-	const weigh = (q: string, kT: string, v: string, tokens: number) => {
-		const y = g.op("MatMul", [g.op("Softmax", [g.op("MatMul", [q, kT])], { axis: { i: -1 } }), v]);
-		return g.op("Reshape", [g.op("Transpose", [y], { perm: { ints: [0, 2, 1, 3] } }), g.ints(ROWS, tokens, width)]);
-	};
-	const rotate = (x: string, { first, tokens }: { first: number; tokens: number }) => {
-		const part = (name: string, from: number) => g.constant(`${name} ${first}`, [tokens, half, 1], table.slice(from + first * half, from + (first + tokens) * half));
+	return (x, scale, { first, tokens }) => {
+		const part = (name: string, from: number) => g.constant(`${name} ${first}`, [tokens, 1, half, 1], table.slice(from + first * half, from + (first + tokens) * half));
 		const [cos, sin] = [part("cos", 0), part("sin", table.length / 2)];
-		const [a, b] = g.ops("Split", [g.op("Reshape", [x, g.ints(ROWS, heads, tokens, half, 2)]), g.ints(1, 1)], 2, { axis: { i: 4 } });
+		const split = g.op("Reshape", [x, g.ints(ROWS, tokens, heads, headDim)]);
+		const norm = g.op("Max", [g.op("ReduceL2", [split, g.ints(-1)], { keepdims: { i: 1 } }), g.scalar(1e-12)]);
+		const unit = g.op("Div", [split, norm]);
+		const scaled = scale ? g.op("Mul", [unit, scale]) : unit;
+		const [a, b] = g.ops("Split", [g.op("Reshape", [scaled, g.ints(ROWS, tokens, heads, half, 2)]), g.ints(1, 1)], 2, { axis: { i: 4 } });
 		const real = g.op("Sub", [g.op("Mul", [a, cos]), g.op("Mul", [b, sin])]);
 		const imaginary = g.op("Add", [g.op("Mul", [a, sin]), g.op("Mul", [b, cos])]);
-		return g.op("Reshape", [g.op("Concat", [real, imaginary], { axis: { i: 4 } }), g.ints(ROWS, heads, tokens, headDim)]);
-	};
-	return {
-		self(q, k, v, scale, past, at) {
-			const byHeadScale = g.op("Reshape", [scale, g.ints(heads, 1, 1)]);
-			const ownK = rotate(unit(byHead(k)), at);
-			const join = (before: string | undefined, own: string) => (before ? g.op("Concat", [before, own], { axis: { i: 2 } }) : own);
-			const cache = { k: join(past?.k, ownK), v: join(past?.v, byHead(v)) };
-			const turned = rotate(g.op("Mul", [unit(byHead(q)), byHeadScale]), at);
-			return { y: weigh(turned, g.op("Transpose", [cache.k], { perm: { ints: [0, 1, 3, 2] } }), cache.v, at.tokens), cache };
-		},
-		cross(q, k, v, tokens) {
-			const kT = g.op("Transpose", [g.op("Reshape", [k, g.ints(ROWS, -1, heads, headDim)])], { perm: { ints: [0, 2, 3, 1] } });
-			return weigh(g.op("Mul", [byHead(q), g.scalar(headDim ** -0.5)]), kT, byHead(v), tokens);
-		},
+		return g.op("Reshape", [g.op("Concat", [real, imaginary], { axis: { i: 4 } }), g.ints(ROWS, tokens, width)]);
 	};
 }
 
-function fusedAttention(g: GraphBuilder, { width, heads }: InfinityConfig, table: Float32Array): Attention {
+function fusedTurn(g: GraphBuilder, { width, heads }: InfinityConfig, table: Float32Array): Turn {
 	const headDim = width / heads;
-	const half = headDim / 2;
-	const positions = table.length / 2 / half;
-	const cos = g.constant("cos", [positions, half], table.slice(0, table.length / 2));
-	const sin = g.constant("sin", [positions, half], table.slice(table.length / 2));
+	const positions = table.length / headDim;
+	const cos = g.constant("cos", [positions, headDim / 2], table.slice(0, table.length / 2));
+	const sin = g.constant("sin", [positions, headDim / 2], table.slice(table.length / 2));
 	// x / |x| = x * rsqrt(mean(x^2)) / sqrt(headDim): an RMS norm with one weight throughout.
 	const unitWeight = g.constant("unit weight", [headDim], new Float32Array(headDim).fill(headDim ** -0.5));
-	const unit = (x: string) =>
-		g.op("SimplifiedLayerNormalization", [g.op("Reshape", [x, g.ints(ROWS, -1, heads, headDim)]), unitWeight], { axis: { i: -1 }, epsilon: { f: 1e-20 } });
-	const rotate = (x: string, first: number) =>
-		g.op("RotaryEmbedding", [g.op("Reshape", [x, g.ints(ROWS, -1, width)]), g.ints(first), cos, sin], { interleaved: { i: 1 }, num_heads: { i: heads } }, undefined, "com.microsoft");
-	return {
-		self(q, k, v, scale, past, { first }) {
-			const inputs = [rotate(g.op("Mul", [unit(q), scale]), first), rotate(unit(k), first), v, "", "", "", ...(past ? [past.k, past.v] : [])];
-			const [y, presentK, presentV] = g.ops("MultiHeadAttention", inputs, 3, { num_heads: { i: heads }, scale: { f: 1 } }, "com.microsoft");
-			return { y, cache: { k: presentK, v: presentV } };
-		},
-		cross: (q, k, v) => g.op("MultiHeadAttention", [q, k, v], { num_heads: { i: heads } }, undefined, "com.microsoft"),
+	return (x, scale, { first }) => {
+		const split = g.op("Reshape", [x, g.ints(ROWS, -1, heads, headDim)]);
+		const unit = g.op("SimplifiedLayerNormalization", [split, unitWeight], { axis: { i: -1 }, epsilon: { f: 1e-20 } });
+		const flat = g.op("Reshape", [scale ? g.op("Mul", [unit, scale]) : unit, g.ints(ROWS, -1, width)]);
+		return g.op("RotaryEmbedding", [flat, g.ints(first), cos, sin], { interleaved: { i: 1 }, num_heads: { i: heads } }, undefined, MICROSOFT);
 	};
 }
+
+function standardAttend(g: GraphBuilder, { width, heads }: InfinityConfig): Attend {
+	const byHead = (x: string, perm: number[]) => g.op("Transpose", [g.op("Reshape", [x, g.ints(ROWS, -1, heads, width / heads)])], { perm: { ints: perm } });
+	return (q, k, v, scale) => {
+		const scaled = scale === 1 ? q : g.op("Mul", [q, g.scalar(scale)]);
+		const scores = g.op("MatMul", [byHead(scaled, [0, 2, 1, 3]), byHead(k, [0, 2, 3, 1])]);
+		const y = g.op("MatMul", [g.op("Softmax", [scores], { axis: { i: -1 } }), byHead(v, [0, 2, 1, 3])]);
+		return g.op("Reshape", [g.op("Transpose", [y], { perm: { ints: [0, 2, 1, 3] } }), g.ints(ROWS, -1, width)]);
+	};
+}
+
+const fusedAttend = (g: GraphBuilder, { heads }: InfinityConfig): Attend => (q, k, v, scale) =>
+	g.op("MultiHeadAttention", [q, k, v], { num_heads: { i: heads }, scale: { f: scale } }, undefined, MICROSOFT);
