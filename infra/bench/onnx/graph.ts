@@ -1,5 +1,8 @@
 import { type AttributeValue, encodeModel, type Initializer, type Node, type Value } from "./proto.ts";
 
+/** Domain of ONNX Runtime's own operators. */
+export const MICROSOFT = "com.microsoft";
+
 /** Builds an ONNX graph node by node; every operator returns the name of its output. */
 export class GraphBuilder {
 	#nodes: Node[] = [];

@@ -4,7 +4,7 @@
  */
 import { infinityRopeTable } from "../../../kernels/rope.ts";
 import type { InfinityConfig } from "../../../model-shards/infinity-config.ts";
-import { GraphBuilder } from "./graph.ts";
+import { GraphBuilder, MICROSOFT } from "./graph.ts";
 import type { HostWeights } from "./weights.ts";
 
 /**
@@ -23,7 +23,6 @@ export interface ExportedModel {
 }
 
 const ROWS = 2;
-const MICROSOFT = "com.microsoft";
 const MODULATION = ["gamma1", "gamma2", "scale1", "scale2", "shift1", "shift2"] as const;
 
 /**
