@@ -29,15 +29,15 @@ const SEED = 1;
 const TRIED_SCALES = 4;
 const TRIED_TOLERANCE = 1e-4;
 
-/** Generates once with the taps that the export needs. */
-export async function generateTapped(gpu: Gpu, dir: string, options: { draws?: ReadonlyMap<string, Float32Array | Int32Array> } = {}): Promise<Generation> {
+/** Generates once with the taps that the export needs. The model stays on the device until it is destroyed. */
+export async function generateTapped(gpu: Gpu, dir: string): Promise<Generation> {
 	const folder = await openModelFolder(dir);
 	const model = await openModel(gpu, folder);
 	const plan = exact.plan(model.info, {});
 	const schedule = model.info.schedules[plan.schedule];
 	const taps = new Map<string, TappedTensor>();
 	const wants = (name: string) => /^s\d+\.(block_in|logits_pre)$|^text\.(sos|shared_gss|kv_proj)$/.test(name);
-	for await (const _ of model.generate({ plan, prompt: PROMPT, seed: SEED, previews: "none", tap: { wants, take: (tensor) => taps.set(tensor.name, tensor) }, ...options }));
+	for await (const _ of model.generate({ plan, prompt: PROMPT, seed: SEED, previews: "none", tap: { wants, take: (tensor) => taps.set(tensor.name, tensor) } }));
 	const { config } = folder.manifest;
 	const textTokens = taken(taps, "text.kv_proj").length / 2 / config.width;
 	const exported = { config, weights: await HostWeights.read(folder), grids: schedule.grids, reach: config.ropeReach[plan.schedule], textTokens };
@@ -88,7 +88,7 @@ export function transformerPeer(provider: Provider): Peer<Generation> {
 	};
 }
 
-async function exportedContender(runtime: Runtime, provider: Provider, { taps }: Generation, exported: ExportedModel, how: (typeof FORMULATIONS)[number], condition: Record<string, Tensor>): Promise<Contender> {
+export async function exportedContender(runtime: Runtime, provider: Provider, { taps }: Generation, exported: ExportedModel, how: (typeof FORMULATIONS)[number], condition: Record<string, Tensor>): Promise<Contender> {
 	const session = await runtime.InferenceSession.create(transformerGraph(exported, how), sessionOptions(provider));
 	const feeds = { ...condition };
 	exported.grids.forEach((_, scale) => (feeds[`x_${scale}`] = tensor(runtime, taken(taps, `s${scale}.block_in`), [2, -1, exported.config.width])));
