@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- [--model NAME] [--pictures N] [--peers] [--rows REGEXP] [--shape infinity-2b --blocks N --scales a..b]
- * [--max-seconds S] [--json FILE] [--svg FILE]`: times of the model's policies (the default), of peers on the same adapter, of a
+ * `npm run bench -- [--model NAME] [--pictures N] [--peers [--rows REGEXP] [--runtimes REGEXP]]
+ * [--shape infinity-2b --blocks N --scales a..b] [--max-seconds S] [--json FILE] [--svg FILE]`: times of the model's policies (the default), of peers on the same adapter, of a
  * published shape. Tables on stdout; `--json` has the same in full, `--svg` draws the times by scale.
  */
 import { writeFileSync } from "node:fs";
@@ -15,6 +15,7 @@ const { values } = parseArgs({
 		pictures: { type: "string" },
 		peers: { type: "boolean", default: false },
 		rows: { type: "string", default: "" },
+		runtimes: { type: "string", default: "" },
 		shape: { type: "string" },
 		blocks: { type: "string", default: "2" },
 		scales: { type: "string" },
@@ -60,7 +61,7 @@ if (values.shape) {
 if (values.peers) {
 	const { comparePeers } = await import("./peers/peers.ts");
 	const rows = [];
-	for await (const row of comparePeers(gpu, { model: values.model, rows: new RegExp(values.rows), maxSeconds })) {
+	for await (const row of comparePeers(gpu, { model: values.model, rows: new RegExp(values.rows), runtimes: new RegExp(values.runtimes), maxSeconds })) {
 		rows.push(row);
 		process.stderr.write(`${row.name}\n`);
 	}

@@ -17,10 +17,10 @@ test("the faster ONNX Runtime counts, its CPU provider does not", () => {
 	expect(ratio(row.entries, /^TensorFlow/)).toBe("");
 });
 
-test("a row without entries is told in the notes alone", () => {
-	const text = peersText([row, { name: "huge", gflop: 1e5, entries: [], notes: ["Firstlight: left out"] }]);
-	expect(text).toContain("- matmul: TensorFlow.js: no adapter");
-	expect(text).toContain("- huge: Firstlight: left out");
+test("a row without entries is told in the notes alone, and what holds for several rows once", () => {
+	const text = peersText([row, { ...row, name: "other" }, { name: "huge", gflop: 1e5, entries: [], notes: ["Firstlight: left out"] }]);
+	expect(text).toContain("- TensorFlow.js: no adapter (matmul; other)");
+	expect(text).toContain("- Firstlight: left out (huge)");
 	expect(text.split("\n").filter((line) => line.startsWith("huge"))).toEqual([]);
 });
 

@@ -50,12 +50,20 @@ export function peersText(rows: readonly Row[]): string {
 		const error = Math.max(...entries.map((entry) => entry.error));
 		return [{ workload: name, GFLOPS: digits(entries[0].gflops), ...times, "faster ONNX": ratio(entries, /^onnxruntime/), TensorFlow: ratio(entries, /^TensorFlow/), "max error": error.toExponential(0) }];
 	});
-	const notes = rows.flatMap(({ name, notes }) => notes.map((note) => `- ${name}: ${note}`));
-	const ways = rows.flatMap(({ name, entries }) => {
-		const how = entries.filter((entry) => entry.how).map((entry) => `${entry.runtime} ${entry.how}`);
-		return how.length ? [`- ${name}: ${how.join("; ")}`] : [];
-	});
-	return [table(body), "\nGFLOPS are Firstlight's; the columns after the times say how many times longer a peer takes on WebGPU.", notes.length ? `\nLeft out:\n${notes.join("\n")}` : "", `\nWays that counted:\n${ways.join("\n")}`].join("\n");
+	const notes = grouped(rows.flatMap(({ name, notes }) => notes.map((note): [string, string] => [note, name])));
+	const ways = grouped(rows.flatMap(({ name, entries }) => entries.filter(({ how }) => how).map((entry): [string, string] => [`${entry.runtime} by ${entry.how}`, name])));
+	return [
+		table(body),
+		"\nGFLOPS are Firstlight's; the last columns say how many times longer a peer takes on WebGPU, and the largest error of one that was timed.",
+		notes && `\nLeft out:\n${notes}`,
+		ways && `\nWays that counted:\n${ways}`,
+	].filter(Boolean).join("\n");
+}
+
+/** What is said of rows, each thing once. */
+function grouped(said: readonly [what: string, row: string][]): string {
+	const rows = Map.groupBy(said, ([what]) => what);
+	return [...rows].map(([what, of]) => `- ${what} (${of.map(([, row]) => row).join("; ")})`).join("\n");
 }
 
 /** The fastest WebGPU peer of a name, in multiples of Firstlight's time; "" where there is none. */

@@ -45,6 +45,9 @@ interface Ready {
 export class Comparison {
 	#limits: Limits;
 	#rates = new Map<string, number>();
+	#started = new Set<string>();
+	/** Runtimes that did not start, with the reason: they are not asked again. */
+	#broken = new Map<string, string>();
 
 	constructor(limits: Limits) {
 		this.#limits = limits;
@@ -69,6 +72,7 @@ export class Comparison {
 				const note = this.#tooLong(peer.name, kind, flops) ?? (await this.#enter(peer, kind, flops, work, expected, ready, row.notes));
 				if (note) row.notes.push(note);
 			}
+			ready.sort((a, b) => Number(a.entry.cpu) - Number(b.entry.cpu));
 			await this.#rounds(ready);
 			row.entries = ready.map(({ entry }) => {
 				const milliseconds = median(entry.samples);
@@ -80,11 +84,14 @@ export class Comparison {
 		}
 	}
 
-	/** Tries a peer's ways and keeps the fastest that computes the same. Returns why there is none. */
+	/** Tries a peer's ways and keeps the fastest that computes the same. Returns why none was tried. */
 	async #enter<Work>(peer: Peer<Work>, kind: string, flops: number, work: Work, expected: Float32Array, ready: Ready[], notes: string[]): Promise<string | undefined> {
+		const broken = this.#broken.get(peer.name);
+		if (broken) return broken;
 		let best: Ready | undefined;
 		try {
 			for await (const { how, contender } of peer.open(work)) {
+				this.#started.add(peer.name);
 				const error = relativeError(await contender.result(), expected);
 				if (!(error <= TOLERANCE)) {
 					notes.push(`${peer.name}, ${how}: not compared, its result is off by ${error.toExponential(1)} of the largest value`);
@@ -97,10 +104,11 @@ export class Comparison {
 				best = faster;
 			}
 		} catch (error) {
-			if (!best) return `${peer.name}: ${firstLine(error)}`;
-			notes.push(`${peer.name}: ${firstLine(error)}`);
+			const note = `${peer.name}: ${reason(error)}`;
+			if (!this.#started.has(peer.name)) this.#broken.set(peer.name, note);
+			notes.push(note);
 		}
-		if (!best) return `${peer.name}: nothing to compare`;
+		if (!best) return;
 		ready.push(best);
 		this.#learn(peer.name, kind, flops, best.entry);
 	}
@@ -138,4 +146,5 @@ async function time(contender: Contender): Promise<number> {
 	return spent / runs;
 }
 
-const firstLine = (error: unknown) => String((error as Error).message ?? error).split("\n")[0].slice(0, 200);
+/** The end of the first line: native messages begin with the place in their source. */
+const reason = (error: unknown) => String((error as Error).message ?? error).split("\n")[0].slice(-120);

@@ -21,9 +21,9 @@ export interface Provider {
 }
 
 export const PROVIDERS: readonly Provider[] = [
+	{ name: "onnxruntime-node cpu", cpu: true, load: () => import("onnxruntime-node"), executionProvider: "cpu" },
 	{ name: "onnxruntime-node", load: () => import("onnxruntime-node"), executionProvider: "webgpu" },
 	{ name: "onnxruntime-web", load: loadWeb, executionProvider: "webgpu" },
-	{ name: "onnxruntime-node cpu", cpu: true, load: () => import("onnxruntime-node"), executionProvider: "cpu" },
 ];
 
 /** Errors only: its warnings about constant graphs say nothing here. */

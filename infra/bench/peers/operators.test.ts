@@ -55,16 +55,22 @@ test("the fastest of a peer's right ways counts, a wrong one is named and left o
 	expect(closed.sort()).toEqual(["fast", "ours", "slow", "wrong"]);
 });
 
-test("a peer that cannot run is a note with its message", async () => {
+test("a peer that cannot start is a note with its message, and is not asked again", async () => {
+	let asked = 0;
 	const broken: Peer<null> = {
 		name: "broken",
 		async *open() {
+			asked++;
 			throw new Error("no adapter\nstack");
 		},
 	};
-	const row = await new Comparison(limits()).row("row", "kind", 1e6, null, () => fake(1, [1]), [broken]);
-	expect(row.entries).toHaveLength(1);
-	expect(row.notes).toEqual(["broken: no adapter"]);
+	const comparison = new Comparison(limits());
+	for (const name of ["first", "second"]) {
+		const row = await comparison.row(name, "kind", 1e6, null, () => fake(1, [1]), [broken]);
+		expect(row.entries).toHaveLength(1);
+		expect(row.notes).toEqual(["broken: no adapter"]);
+	}
+	expect(asked).toBe(1);
 });
 
 test("what would take too long by the rate shown so far is not begun", async () => {
