@@ -61,9 +61,10 @@ if (values.shape) {
 if (values.peers) {
 	const { comparePeers } = await import("./peers/peers.ts");
 	const rows = [];
-	for await (const row of comparePeers(gpu, { model: values.model, rows: new RegExp(values.rows), runtimes: new RegExp(values.runtimes), maxSeconds })) {
+	const begun = performance.now();
+	const progress = (text: string) => process.stderr.write(`${((performance.now() - begun) / 1000).toFixed(0).padStart(4)} s  ${text}\n`);
+	for await (const row of comparePeers(gpu, { model: values.model, rows: new RegExp(values.rows), runtimes: new RegExp(values.runtimes), maxSeconds, progress })) {
 		rows.push(row);
-		process.stderr.write(`${row.name}\n`);
 	}
 	console.log(peersText(rows));
 	report.peers = rows;

@@ -44,13 +44,16 @@ interface Ready {
 /** Compares workloads one after another; remembers each runtime's rate by kind of work, to tell beforehand what would take too long. */
 export class Comparison {
 	#limits: Limits;
+	#progress: (text: string) => void;
 	#rates = new Map<string, number>();
 	#started = new Set<string>();
 	/** Runtimes that did not start, with the reason: they are not asked again. */
 	#broken = new Map<string, string>();
 
-	constructor(limits: Limits) {
+	/** `progress` hears what is being done: on a CPU adapter that can take minutes. */
+	constructor(limits: Limits, progress: (text: string) => void = () => {}) {
 		this.#limits = limits;
+		this.#progress = progress;
 	}
 
 	/** Checks every peer's result against `ours`, then times all of them in turn. `kind`: workloads of one kind run at similar rates. */
@@ -63,12 +66,14 @@ export class Comparison {
 				row.notes.push(slow);
 				return row;
 			}
+			this.#progress(`${name}: Firstlight`);
 			const mine: Ready = { contender: ours(), entry: { runtime: "Firstlight", cpu: false, how: "", samples: [], milliseconds: 0, gflops: 0, error: 0 } };
 			ready.push(mine);
 			const expected = await mine.contender.result();
 			mine.entry.samples.push(await time(mine.contender));
 			this.#learn("Firstlight", kind, flops, mine.entry);
 			for (const peer of peers) {
+				this.#progress(`${name}: ${peer.name}`);
 				const note = this.#tooLong(peer.name, kind, flops) ?? (await this.#enter(peer, kind, flops, work, expected, ready, row.notes));
 				if (note) row.notes.push(note);
 			}
@@ -116,7 +121,8 @@ export class Comparison {
 	async #rounds(ready: readonly Ready[]): Promise<void> {
 		const round = ready.reduce((sum, { entry }) => sum + Math.max(LEAST_MS, entry.samples[0]), 0) / 1000;
 		const left = Math.min(this.#limits.row, (this.#limits.deadline - performance.now()) / 1000);
-		const rounds = Math.min(MOST_ROUNDS, Math.floor(left / round));
+		const rounds = Math.max(0, Math.min(MOST_ROUNDS, Math.floor(left / round)));
+		this.#progress(`${rounds} rounds of ${round.toFixed(1)} s`);
 		for (let i = 0; i < rounds; i++) for (const { entry, contender } of ready) entry.samples.push(await time(contender));
 	}
 
