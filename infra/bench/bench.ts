@@ -43,10 +43,10 @@ if (values.pictures || (!values.peers && !values.shape)) {
 }
 if (values.shape) {
 	const { benchShape, SHAPES } = await import("./shape.ts");
-	if (!Object.hasOwn(SHAPES, values.shape)) fail(`There is no shape ${values.shape}. Shapes: ${Object.keys(SHAPES).join(", ")}.`);
+	const wanted = SHAPES.find(({ name }) => name === values.shape) ?? fail(`There is no shape ${values.shape}. Shapes: ${SHAPES.map(({ name }) => name).join(", ")}.`);
 	const scales = /^(\d+)\.\.(\d+)$/.exec(values.scales ?? (gpu.facts.software ? "0..3" : "0..12"));
 	if (!scales) fail(`--scales ${values.scales}: give the first and the last scale, as in 0..4.`);
-	const shape = await benchShape(gpu, { shape: values.shape, blocks: number("blocks", values.blocks, 1), scales: [Number(scales[1]), Number(scales[2])], maxSeconds });
+	const shape = await benchShape(gpu, { shape: wanted, blocks: number("blocks", values.blocks, 1), scales: [Number(scales[1]), Number(scales[2])], maxSeconds });
 	console.log(shapeText(shape));
 	report.shape = shape;
 	const groups = shape.policies.map(({ policy, scales, total_ms }) => ({

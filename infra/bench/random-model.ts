@@ -7,23 +7,31 @@ import { type Manifest, manifestDigest, modelInfo } from "../../model-shards/man
 const SIDES = [1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64];
 const SCHEDULE = "1:1";
 
+/** What the shapes of the family differ in. */
+export interface Dimensions {
+	width: number;
+	heads: number;
+	ffn: number;
+}
+export const INFINITY_2B: Dimensions = { width: 2048, heads: 16, ffn: 8192 };
+
 /**
- * Infinity-2B at 1024x1024 with the first `depth` of its 32 blocks. The decoder is a token one: it is not run. StageVAR's published
- * setting (arXiv 2512.16483, threshold 0.96): text-free from width 40 on, low rank at width 40, 48 and 64 skipped. Every chunk
- * gets the mean of the published eight ratios, so that a part of the blocks costs its share of all.
+ * Infinity at 1024x1024 with `depth` blocks. The decoder is a token one: it is not run. StageVAR's published setting (arXiv
+ * 2512.16483, threshold 0.96): text-free from width 40 on, low rank at width 40, 48 and 64 skipped. Every chunk gets the mean of
+ * the published eight ratios, so that a part of the blocks costs its share of all.
  */
-export function infinity2b(depth: number): ModelFolder {
+export function randomInfinity({ width, heads, ffn }: Dimensions, depth: number): ModelFolder {
 	const chunkBlocks = depth % 4 === 0 ? 4 : depth;
 	const ratios = [0.0168, 0.1365, 0.2104, 0.2503, 0.2559, 0.1979, 0.157, 0.1909];
 	const mean = ratios.reduce((sum, ratio) => sum + ratio, 0) / ratios.length;
 	const config: InfinityConfig = {
-		depth, width: 2048, heads: 16, ffn: 8192, chunkBlocks, textChannels: 2048, textMaxTokens: 512, poolHeads: 16, bits: 32, normEps: 1e-6,
+		depth, width, heads, ffn, chunkBlocks, textChannels: 2048, textMaxTokens: 512, poolHeads: heads, bits: 32, normEps: 1e-6,
 		ropeReach: { [SCHEDULE]: [64, 64] },
 		vae: { baseChannels: 4, multipliers: [1, 1, 1, 1, 1], residualBlocks: 1, normGroups: 4, normEps: 1e-6 },
 		textEncoder: null,
 	};
 	const manifest: Manifest = {
-		format: "firstlight-model", version: 1, name: `infinity-2b-random-${depth}`, family: "infinity", config,
+		format: "firstlight-model", version: 1, name: `infinity-random-${width}-${depth}`, family: "infinity", config,
 		schedules: { [SCHEDULE]: { grids: SIDES.map((side) => [side, side]), image: { height: 1024, width: 1024 } } },
 		defaultSchedule: SCHEDULE,
 		sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },

@@ -7,16 +7,24 @@ import { policies } from "../../worker/engine/plan/policies.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
 import type { Stage, StagePlan, Step } from "../../worker/protocol/plan.ts";
 import { median } from "./measure.ts";
-import { infinity2b, randomFloats } from "./random-model.ts";
+import { INFINITY_2B, randomFloats, randomInfinity } from "./random-model.ts";
 
-export const SHAPES: Readonly<Record<string, { depth: number; folder(depth: number): ModelFolder }>> = { "infinity-2b": { depth: 32, folder: infinity2b } };
+export interface Shape {
+	name: string;
+	depth: number;
+	/** A model of that shape with so many blocks. */
+	folder(depth: number): ModelFolder;
+}
+export const SHAPES: readonly Shape[] = [{ name: "infinity-2b", depth: 32, folder: (depth) => randomInfinity(INFINITY_2B, depth) }];
 
 export interface ShapeOptions {
-	shape: string;
+	shape: Shape;
 	blocks: number;
 	/** First and last scale to time; those before are run too, for their keys. */
 	scales: [from: number, to: number];
 	maxSeconds: number;
+	/** At most. */
+	rounds?: number;
 }
 export interface ShapeScale {
 	scale: number;
@@ -49,16 +57,17 @@ const MOST_ROUNDS = 6;
 const WARM_SCALE = 2;
 
 /** Rounds over the policies until the time is spent, after one over the first scales for compiling. Figures are medians. */
-export async function benchShape(gpu: Gpu, { shape, blocks, scales: [from, to], maxSeconds }: ShapeOptions): Promise<ShapeReport> {
-	const { depth, folder } = SHAPES[shape];
+export async function benchShape(gpu: Gpu, { shape, blocks, scales: [from, to], maxSeconds, rounds = MOST_ROUNDS }: ShapeOptions): Promise<ShapeReport> {
+	const { name: shapeName, depth, folder } = shape;
 	const part = folder(blocks);
 	const model = await openModel(gpu, part);
+	const features = randomFloats(TEXT_TOKENS * part.manifest.config.textChannels, 2);
 	const deadline = performance.now() + maxSeconds * 1000;
 	const names = Object.keys(policies);
 	const samples = new Map<string, number[][]>(names.map((name) => [name, []]));
-	await timeScales(model, upTo(policies.exact.plan(model.info, {}), Math.min(to, WARM_SCALE)), deadline);
-	for (let round = 0; round < MOST_ROUNDS && performance.now() < deadline; round++) {
-		for (const name of names) samples.get(name)?.push(await timeScales(model, upTo(policies[name].plan(model.info, {}), to), deadline));
+	await timeScales(model, features, upTo(policies.exact.plan(model.info, {}), Math.min(to, WARM_SCALE)), deadline);
+	for (let round = 0; round < rounds && performance.now() < deadline; round++) {
+		for (const name of names) samples.get(name)?.push(await timeScales(model, features, upTo(policies[name].plan(model.info, {}), to), deadline));
 	}
 	model.destroy();
 	const whole = folder(depth);
@@ -68,14 +77,14 @@ export async function benchShape(gpu: Gpu, { shape, blocks, scales: [from, to], 
 		policy, rounds: samples.get(policy)?.filter((sample) => sample[from] !== undefined).length ?? 0,
 		...extrapolate(part, whole, policy, times.get(policy) as (number | null)[], Math.max(0, ...rates) || null),
 	}));
-	return { shape, blocks, depth, policies: reports };
+	return { shape: shapeName, blocks, depth, policies: reports };
 }
 
 /** Milliseconds of every scale, as many as begin before the deadline. */
-async function timeScales(model: LoadedModel, plan: StagePlan, deadline: number): Promise<number[]> {
+async function timeScales(model: LoadedModel, features: Float32Array, plan: StagePlan, deadline: number): Promise<number[]> {
 	const times: number[] = [];
 	if (performance.now() > deadline) return times;
-	const draws = new Map([["text.feats", randomFloats(TEXT_TOKENS * 2048, 2)]]);
+	const draws = new Map([["text.feats", features]]);
 	for await (const result of model.generate({ plan, prompt: "", seed: 1, previews: "none", draws })) {
 		if (result.kind !== "scale") break;
 		times[result.index] = result.milliseconds.transformer;

@@ -4,8 +4,8 @@ import { GraphBuilder, MICROSOFT } from "./graph.ts";
 export interface OperatorGraph {
 	how: string;
 	model: Uint8Array;
-	/** `y` is [1, output, height, width]. */
-	channelsFirst?: boolean;
+	/** `y` as the graph gives it to what `Contender.result` promises. */
+	read(y: Float32Array): Float32Array;
 }
 
 /**
@@ -16,13 +16,13 @@ export interface OperatorGraph {
 export function operatorGraphs(work: Workload, data: Data): OperatorGraph[] {
 	if (work.op === "matmul") {
 		const { m, k, n } = work;
-		return [{ how: "MatMul", model: graph([m, n], (g) => g.op("MatMul", [g.constant("x", [m, k], data.x), g.constant("w", [k, n], data.w)])) }];
+		return [{ how: "MatMul", read: asItIs, model: graph([m, n], (g) => g.op("MatMul", [g.constant("x", [m, k], data.x), g.constant("w", [k, n], data.w)])) }];
 	}
 	if (work.op === "attention") {
 		const shape = [work.rows, work.tokens, work.heads * work.headDim];
 		return [
-			{ how: "MatMul, Softmax, MatMul", model: graph(shape, (g) => attention(g, work, data, false)) },
-			{ how: "MultiHeadAttention", model: graph(shape, (g) => attention(g, work, data, true)) },
+			{ how: "MatMul, Softmax, MatMul", read: asItIs, model: graph(shape, (g) => attention(g, work, data, false)) },
+			{ how: "MultiHeadAttention", read: asItIs, model: graph(shape, (g) => attention(g, work, data, true)) },
 		];
 	}
 	const { height, width, input, output } = work;
@@ -31,13 +31,15 @@ export function operatorGraphs(work: Workload, data: Data): OperatorGraph[] {
 	const turn = (g: GraphBuilder, x: string, ...perm: number[]) => g.op("Transpose", [x], { perm: { ints: perm } });
 	// A provider that works channels-last takes the transposes away with its own.
 	return [
-		{ how: "Conv", channelsFirst: true, model: graph([1, output, height, width], (g) => conv(g, g.constant("x", [1, input, height, width], channelsFirst(data.x, input)))) },
-		{ how: "Conv, channels last", model: graph([1, height, width, output], (g) => turn(g, conv(g, turn(g, g.constant("x", [1, height, width, input], data.x), 0, 3, 1, 2)), 0, 2, 3, 1)) },
+		{ how: "Conv", read: (y) => channelsFirst(y, height * width), model: graph([1, output, height, width], (g) => conv(g, g.constant("x", [1, input, height, width], channelsFirst(data.x, input)))) },
+		{ how: "Conv, channels last", read: asItIs, model: graph([1, height, width, output], (g) => turn(g, conv(g, turn(g, g.constant("x", [1, height, width, input], data.x), 0, 3, 1, 2)), 0, 2, 3, 1)) },
 	];
 }
 
+const asItIs = (y: Float32Array) => y;
+
 /** [pixels, channels] to [channels, pixels], and with the number of pixels in place of the channels' the other way. */
-export function channelsFirst(x: Float32Array, channels: number): Float32Array {
+function channelsFirst(x: Float32Array, channels: number): Float32Array {
 	const pixels = x.length / channels;
 	const out = new Float32Array(x.length);
 	for (let p = 0; p < pixels; p++) for (let c = 0; c < channels; c++) out[c * pixels + p] = x[p * channels + c];

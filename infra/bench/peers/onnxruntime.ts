@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { InferenceSession, Tensor, TensorConstructor } from "onnxruntime-common";
-import { channelsFirst, operatorGraphs } from "../onnx/operators.ts";
+import { operatorGraphs } from "../onnx/operators.ts";
 import type { Contender, Peer } from "./contender.ts";
 import { webGpuOnNavigator } from "./navigator.ts";
 import { dataOf, type Workload } from "./workloads.ts";
@@ -45,16 +45,13 @@ export function operatorPeer({ name, cpu, load, executionProvider }: Provider): 
 		cpu,
 		async *open(work) {
 			const runtime = await load();
-			for (const { how, model, channelsFirst: turned } of operatorGraphs(work, dataOf(work))) {
+			for (const { how, model, read } of operatorGraphs(work, dataOf(work))) {
 				const session = await runtime.InferenceSession.create(model, { executionProviders: [executionProvider], graphOptimizationLevel: "disabled", logSeverityLevel: QUIET });
-				const read = (results: Results) => (turned ? channelsFirst(results.y.data, results.y.data.length / dims(work).output) : results.y.data);
-				yield { how, contender: contender(session, {}, ["y"], read) };
+				yield { how, contender: contender(session, {}, ["y"], ({ y }) => read(y.data)) };
 			}
 		},
 	};
 }
-
-const dims = (work: Workload) => (work.op === "conv3x3" ? work : { output: 1 });
 
 export type Results = Record<string, { data: Float32Array }>;
 
