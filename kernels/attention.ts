@@ -1,4 +1,5 @@
-import type { Gpu, Pass, Tensor } from "./gpu.ts";
+import type { Gpu, Tensor } from "./gpu.ts";
+import type { Pass } from "./pass.ts";
 import { groups, ROW, type Row, type RowTable } from "./rows.ts";
 import { bucket, pick, range, type Variant } from "./tuning.ts";
 
@@ -8,6 +9,8 @@ export interface Attention {
 	qStride: number;
 	/** `stride` elements a key, its key from element `key` on and its value from element `value` on; f32 or f16. */
 	kv: { tensor: Tensor; stride: number; key: number; value: number };
+	/** The row's own tokens are keys too, after those of `kv`: where a token of `q` has its key and its value. */
+	own?: { key: number; value: number };
 	/** [tokens, heads * headDim] */
 	y: Tensor;
 	heads: number;
@@ -39,17 +42,18 @@ export function pickAttention(gpu: Gpu, rows: readonly Row[], heads: number, hea
 }
 
 /**
- * softmax(scale * Q K^T) V by head over each row's own key range, with a running maximum and sum (Milakov and Gimelshein,
- * arXiv 1805.02867): no score matrix in memory. Keys come four at a time, counted from the row's first, whatever the variant.
+ * softmax(scale * Q K^T) V by head over each row's own keys (its range of `kv`, then with `own` its tokens), with a running maximum and sum (Milakov and Gimelshein,
+ * arXiv 1805.02867): no score matrix in memory. Keys come four at a time, counted from the first of either kind, whatever the variant.
  */
 export function attention(pass: Pass, op: Attention): void {
-	const { headDim, heads, rows, kv, qStride } = op;
+	const { headDim, heads, rows, kv, own, qStride } = op;
 	if (headDim % 4) throw new RangeError(`${op.label}: head dimension ${headDim} must be a multiple of 4`);
 	const variant = op.variant ?? pickAttention(pass.gpu, rows.rows, heads, headDim);
 	const half = kv.tensor.dtype === "f16";
+	const sources = own ? [CACHED, OWN] : [CACHED];
 	const code = `${half ? "enable f16;\n" : ""}${variant.quad ? "enable subgroups;\n" : ""}
 ${ROW}
-struct Params { tokens: u32, qStride4: u32, scale: f32, stride4: u32, key4: u32, value4: u32 }
+struct Params { tokens: u32, qStride4: u32, scale: f32, stride4: u32, key4: u32, value4: u32, ownKey4: u32, ownValue4: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4f>;
 @group(0) @binding(2) var<storage, read> kv: array<${half ? "vec4h" : "vec4f"}>;
@@ -59,12 +63,18 @@ ${variant.quad ? "" : "@group(0) @binding(5) var<storage, read> tokenRow: array<
 const width4 = ${(heads * headDim) / 4}u;
 const LEAST = -3.4e38;
 fn loadKv(at: u32) -> vec4f { return ${half ? "vec4f(kv[at])" : "kv[at]"}; }
-${variant.quad ? quadCode(variant.tokens, headDim / 4) : tokenCode(headDim / 4)}`;
-	const params = [rows.tokens, qStride / 4, { f32: op.scale }, kv.stride / 4, kv.key / 4, kv.value / 4, 0, 0];
+fn loadOwn(at: u32) -> vec4f { return q[at]; }
+${variant.quad ? quadCode(variant.tokens, headDim / 4, sources) : tokenCode(headDim / 4, sources)}`;
+	const params = [rows.tokens, qStride / 4, { f32: op.scale }, kv.stride / 4, kv.key / 4, kv.value / 4, (own?.key ?? 0) / 4, (own?.value ?? 0) / 4];
 	const bindings = [op.q, kv.tensor, op.y, rows.table];
 	if (variant.quad) pass.run(op.label, code, params, bindings, [Math.ceil(longest(rows.rows) / variant.tokens / 4), heads, rows.rows.length]);
 	else pass.run(op.label, code, params, [...bindings, rows.tokenRow], [groups(rows.tokens), heads]);
 }
+
+/** Keys that a row sees: WGSL of how many, the first, floats / 4 between two, and where in one its key and value begin. */
+const CACHED = { keys: "row.keys", first: "row.key", stride: "p.stride4", key: "p.key4", value: "p.value4", load: "loadKv" };
+const OWN: Source = { keys: "row.tokens", first: "row.token", stride: "p.qStride4", key: "p.ownKey4", value: "p.ownValue4", load: "loadOwn" };
+type Source = typeof CACHED;
 
 /** The running softmax of token i: its four `score`s become weights, `shrink` is what the sums so far are multiplied by. */
 const softmax = (i: number) => `
@@ -75,7 +85,7 @@ const softmax = (i: number) => `
 		total${i} = fma(total${i}, shrink${i}, dot(weight${i}, vec4f(1)));`;
 
 /** One invocation is one (token, head). */
-function tokenCode(d4: number): string {
+function tokenCode(d4: number, sources: readonly Source[]): string {
 	const d = range(d4);
 	return `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -87,14 +97,15 @@ function tokenCode(d4: number): string {
 	${d.map((i) => `var o${i} = vec4f(0);`).join(" ")}
 	var top_0 = LEAST;
 	var total0 = 0.0;
-	for (var key = 0u; key < row.keys; key += 4u) {
-		${range(4).map((j) => `let at${j} = (row.key + min(key + ${j}u, row.keys - 1u)) * p.stride4 + head; var dots${j} = vec4f(0);`).join(" ")}
-		${range(4).flatMap((j) => d.map((i) => `dots${j} = fma(q${i}, loadKv(at${j} + p.key4 + ${i}u), dots${j});`)).join(" ")}
-		let score0 = select(vec4f(LEAST), vec4f(${range(4).map((j) => `dot(dots${j}, vec4f(1))`).join(", ")}), vec4u(key) + vec4u(0, 1, 2, 3) < vec4u(row.keys));
+	${sources.map((s) => `
+	for (var key = 0u; key < ${s.keys}; key += 4u) {
+		${range(4).map((j) => `let at${j} = (${s.first} + min(key + ${j}u, ${s.keys} - 1u)) * ${s.stride} + head; var dots${j} = vec4f(0);`).join(" ")}
+		${range(4).flatMap((j) => d.map((i) => `dots${j} = fma(q${i}, ${s.load}(at${j} + ${s.key} + ${i}u), dots${j});`)).join(" ")}
+		let score0 = select(vec4f(LEAST), vec4f(${range(4).map((j) => `dot(dots${j}, vec4f(1))`).join(", ")}), vec4u(key) + vec4u(0, 1, 2, 3) < vec4u(${s.keys}));
 		${softmax(0)}
 		${d.map((i) => `o${i} *= shrink0;`).join(" ")}
-		${range(4).flatMap((j) => d.map((i) => `o${i} = fma(vec4f(weight0[${j}]), loadKv(at${j} + p.value4 + ${i}u), o${i});`)).join(" ")}
-	}
+		${range(4).flatMap((j) => d.map((i) => `o${i} = fma(vec4f(weight0[${j}]), ${s.load}(at${j} + ${s.value} + ${i}u), o${i});`)).join(" ")}
+	}`).join("")}
 	${d.map((i) => `y[t * width4 + head + ${i}u] = o${i} / total0;`).join(" ")}
 }`;
 }
@@ -103,7 +114,7 @@ function tokenCode(d4: number): string {
  * Four lanes share a head of 4 * `tokens` tokens of a row. For the scores each lane has its own tokens and one of the four keys,
  * and the keys go round by quad swaps; for the sum each lane has its own quarter of the channels, and the weights go round.
  */
-function quadCode(tokens: number, d4: number): string {
+function quadCode(tokens: number, d4: number, sources: readonly Source[]): string {
 	const d = range(d4);
 	const own = range(d4 / 4);
 	const t = range(tokens);
@@ -122,24 +133,25 @@ function quadCode(tokens: number, d4: number): string {
 	${t.flatMap((i) => d.map((c) => `let q${i}_${c} = q[t${i} * p.qStride4 + head + ${c}u] * p.scale;`)).join(" ")}
 	${t.flatMap((i) => range(4).flatMap((s) => own.map((c) => `var o${i}_${s}_${c} = vec4f(0);`))).join(" ")}
 	${t.map((i) => `var top_${i} = LEAST; var total${i} = 0.0;`).join(" ")}
-	for (var key = 0u; key < row.keys; key += 4u) {
-		let kAt = (row.key + min(key + lane, row.keys - 1u)) * p.stride4 + p.key4 + head;
-		${t.flatMap((i) => range(4).map((s) => `var dots${i}_${s} = vec4f(0);`)).join(" ")}
-		${d.map((c) => `{ let k = loadKv(kAt + ${c}u); ${swapped("k")} ${t.flatMap((i) => range(4).map((s) => `dots${i}_${s} = fma(q${i}_${c}, k_${s}, dots${i}_${s});`)).join(" ")} }`).join("\n\t\t")}
-		// The score at s belongs to key lane ^ s: back into the order of the keys.
-		let valid = vec4u(key) + vec4u(0, 1, 2, 3) < vec4u(row.keys);
+	${sources.map((s) => `
+	for (var key = 0u; key < ${s.keys}; key += 4u) {
+		let kAt = (${s.first} + min(key + lane, ${s.keys} - 1u)) * ${s.stride} + ${s.key} + head;
+		${t.flatMap((i) => range(4).map((r) => `var dots${i}_${r} = vec4f(0);`)).join(" ")}
+		${d.map((c) => `{ let k = ${s.load}(kAt + ${c}u); ${swapped("k")} ${t.flatMap((i) => range(4).map((r) => `dots${i}_${r} = fma(q${i}_${c}, k_${r}, dots${i}_${r});`)).join(" ")} }`).join("\n\t\t")}
+		// The score at r belongs to key lane ^ r: back into the order of the keys.
+		let valid = vec4u(key) + vec4u(0, 1, 2, 3) < vec4u(${s.keys});
 		${t.map((i) => `
-		let r${i} = vec4f(${range(4).map((s) => `dot(dots${i}_${s}, vec4f(1))`).join(", ")});
+		let r${i} = vec4f(${range(4).map((r) => `dot(dots${i}_${r}, vec4f(1))`).join(", ")});
 		let e${i} = select(r${i}, r${i}.yxwz, odd);
 		let score${i} = select(vec4f(LEAST), select(e${i}, e${i}.zwxy, high), valid);
 		${softmax(i)}
 		${swapped(`shrink${i}`)} ${swapped(`weight${i}`)}
-		${range(4).flatMap((s) => own.map((c) => `o${i}_${s}_${c} *= shrink${i}_${s};`)).join(" ")}`).join("")}
+		${range(4).flatMap((r) => own.map((c) => `o${i}_${r}_${c} *= shrink${i}_${r};`)).join(" ")}`).join("")}
 		${range(4).map((j) => `{
-			let vAt = (row.key + min(key + ${j}u, row.keys - 1u)) * p.stride4 + p.value4 + head + lane * ${d4 / 4}u;
-			${own.map((c) => `let v${c} = loadKv(vAt + ${c}u);`).join(" ")}
-			${t.flatMap((i) => range(4).flatMap((s) => own.map((c) => `o${i}_${s}_${c} = fma(vec4f(weight${i}_${s}[${j}]), v${c}, o${i}_${s}_${c});`))).join(" ")} }`).join("")}
-	}
+			let vAt = (${s.first} + min(key + ${j}u, ${s.keys} - 1u)) * ${s.stride} + ${s.value} + head + lane * ${d4 / 4}u;
+			${own.map((c) => `let v${c} = ${s.load}(vAt + ${c}u);`).join(" ")}
+			${t.flatMap((i) => range(4).flatMap((r) => own.map((c) => `o${i}_${r}_${c} = fma(vec4f(weight${i}_${r}[${j}]), v${c}, o${i}_${r}_${c});`))).join(" ")} }`).join("")}
+	}`).join("")}
 	${t.map((i) => `${swapped(`total${i}`)}
 	${range(4).map((s) => `{ let t = id.x * ${4 * tokens}u + ${4 * i}u + (lane ^ ${s}u); if (t < row.tokens) { let at = (row.token + t) * width4 + head + lane * ${d4 / 4}u; ${own.map((c) => `y[at + ${c}u] = o${i}_${s}_${c} / total${i}_${s};`).join(" ")} } }`).join(" ")}`).join("\n\t")}
 }`;

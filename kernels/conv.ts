@@ -1,4 +1,5 @@
-import type { Gpu, Pass, Tensor } from "./gpu.ts";
+import type { Gpu, Tensor } from "./gpu.ts";
+import type { Pass } from "./pass.ts";
 import { bucket, pick, range, type Variant } from "./tuning.ts";
 
 /** A ragged batch of channels-last images: image i has [height * width, channels] at pixel `pixel` of its tensor. */

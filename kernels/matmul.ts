@@ -1,4 +1,5 @@
-import type { Gpu, Pass, Tensor } from "./gpu.ts";
+import type { Gpu, Tensor } from "./gpu.ts";
+import type { Pass } from "./pass.ts";
 import { matmulForms, type MatmulVariant, matmulVariants } from "./matmul-variants.ts";
 import { ROW, type RowTable } from "./rows.ts";
 import { bucket, pick } from "./tuning.ts";

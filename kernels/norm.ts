@@ -1,4 +1,5 @@
-import type { Pass, Tensor } from "./gpu.ts";
+import type { Tensor } from "./gpu.ts";
+import type { Pass } from "./pass.ts";
 import { groups, ROW, type RowTable } from "./rows.ts";
 
 export interface Norm {

@@ -5,7 +5,8 @@
 import { createHash } from "node:crypto";
 import { attention, attentionKey, attentionVariants, pickAttention } from "./attention.ts";
 import { conv3x3, convKey, convVariants, pickConv } from "./conv.ts";
-import type { Gpu, Pass, Tensor } from "./gpu.ts";
+import type { Gpu, Tensor } from "./gpu.ts";
+import type { Pass } from "./pass.ts";
 import { matmul, matmulKey, pickMatmul } from "./matmul.ts";
 import { matmulVariants } from "./matmul-variants.ts";
 import { rowTable } from "./rows.ts";
