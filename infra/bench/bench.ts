@@ -1,13 +1,13 @@
 /**
  * `npm run bench -- [--model NAME] [--pictures N] [--peers [--rows REGEXP] [--runtimes REGEXP]]
- * [--shape infinity-2b --blocks N --scales a..b] [--max-seconds S] [--json FILE] [--svg FILE]`: times of the model's policies (the default), of peers on the same adapter, of a
- * published shape. Tables on stdout; `--json` has the same in full, `--svg` draws the times by scale.
+ * [--together 1,2,4,8] [--shape infinity-2b --blocks N --scales a..b] [--max-seconds S] [--json FILE] [--svg FILE]`: times of the model's policies (the default), of peers on the same
+ * adapter, of several pictures in one batch, of a published shape. Tables on stdout; `--json` has the same in full, `--svg` draws the times by scale.
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { Gpu } from "../../kernels/gpu.ts";
 import { type Chart, timeByScale } from "./svg.ts";
-import { peersText, picturesText, shapeText } from "./tables.ts";
+import { peersText, picturesText, shapeText, togetherText } from "./tables.ts";
 
 const { values } = parseArgs({
 	options: {
@@ -16,6 +16,7 @@ const { values } = parseArgs({
 		peers: { type: "boolean", default: false },
 		rows: { type: "string", default: "" },
 		runtimes: { type: "string", default: "" },
+		together: { type: "string" },
 		shape: { type: "string" },
 		blocks: { type: "string", default: "2" },
 		scales: { type: "string" },
@@ -30,7 +31,7 @@ const report: Record<string, unknown> = { adapter: gpu.facts };
 const charts: Chart[] = [];
 console.log(`${gpu.facts.name} (${gpu.facts.driver})\n`);
 
-if (values.pictures || (!values.peers && !values.shape)) {
+if (values.pictures || (!values.peers && !values.shape && !values.together)) {
 	const { benchPictures } = await import("./pictures.ts");
 	const pictures = await benchPictures(gpu, values.model, number("pictures", values.pictures ?? "3", 1));
 	console.log(picturesText(pictures));
@@ -40,6 +41,13 @@ if (values.pictures || (!values.peers && !values.shape)) {
 		return { name: policy, total: bars.reduce((sum, bar) => sum + bar.milliseconds, 0), bars };
 	});
 	charts.push({ title: `${pictures.model}: transformer time by scale`, subtitle: gpu.facts.name, groups });
+}
+if (values.together) {
+	const { benchTogether } = await import("./together.ts");
+	const sizes = values.together.split(",").map((size) => number("together", size, 1));
+	const together = await benchTogether(gpu, values.model, sizes, ["exact", "stagevar"]);
+	console.log(togetherText(together));
+	report.together = together;
 }
 if (values.shape) {
 	const { benchShape, SHAPES } = await import("./shape.ts");

@@ -34,6 +34,8 @@ export interface PicturesReport {
 	device_bytes: number;
 	resident_bytes: number;
 	matmul_gflops: number;
+	/** Achieved by a whole picture of the first policy, previews included. */
+	picture_gflops: number;
 	policies: PolicyReport[];
 }
 
@@ -95,11 +97,13 @@ export async function benchPictures(gpu: Gpu, modelName: string, pictures: numbe
 		});
 		return { policy: plan.policy, total_ms: median(taken.map((s) => s.total)), first_preview_ms: median(taken.map((s) => s.first)), scales };
 	});
+	const [first] = reports;
+	const work = first.scales.reduce((sum, scale) => sum + scale.transformer_ms * scale.transformer_gflops + scale.preview_ms * scale.preview_gflops, 0);
 	const device = gpu.bytes;
 	const matmulGflops = await matmulRate(gpu);
 	model.destroy();
 	return {
-		model: modelName, pictures, loaded_ms: loaded, warm_ms: warm, device_bytes: device, resident_bytes: process.memoryUsage.rss(), matmul_gflops: matmulGflops, policies: reports,
+		model: modelName, pictures, loaded_ms: loaded, warm_ms: warm, device_bytes: device, resident_bytes: process.memoryUsage.rss(), matmul_gflops: matmulGflops, picture_gflops: work / first.total_ms, policies: reports,
 	};
 }
 

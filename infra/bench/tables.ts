@@ -4,6 +4,7 @@ import type { Row } from "./peers/compare.ts";
 import type { PicturesReport } from "./pictures.ts";
 import type { ShapeReport } from "./shape.ts";
 import { time } from "./svg.ts";
+import type { TogetherRow } from "./together.ts";
 
 export type Cell = string | number;
 
@@ -34,10 +35,19 @@ export function picturesText(report: PicturesReport): string {
 		`${report.model}: ${report.pictures} pictures a policy, medians`,
 		`cold start: ${Math.round(loaded_ms)} ms from process start to weights on the device, ${Math.round(warm_ms)} ms to the first picture done`,
 		`memory: ${mib(device_bytes)} on the device between pictures, ${mib(resident_bytes)} resident`,
-		`matmul 512x768x768: ${matmul_gflops.toFixed(2)} GFLOPS`,
+		`matmul 512x768x768: ${matmul_gflops.toFixed(2)} GFLOPS; the ${report.policies[0].policy} picture with every preview: ${report.picture_gflops.toFixed(2)} GFLOPS (${Math.round((100 * report.picture_gflops) / matmul_gflops)} %)`,
 		...policies,
 		`${report.policies.map(({ policy, total_ms }) => `${policy} ${(exact / total_ms).toFixed(2)}x`).join(", ")} against exact, whole picture`,
 	].join("\n");
+}
+
+export function togetherText(rows: readonly TogetherRow[]): string {
+	return table(
+		rows.map(({ policy, jobs, together, one_by_one, first_preview_ms, latency_ms, equal }) => ({
+			policy, jobs, "together /s": digits(together), "one by one /s": digits(one_by_one), ratio: digits(together / one_by_one),
+			"first preview": time(first_preview_ms), picture: time(latency_ms), "same bits": equal ? "yes" : "NO",
+		})),
+	);
 }
 
 /** Times by runtime, and how many times longer the faster ONNX Runtime and TensorFlow.js take than Firstlight. */

@@ -1,6 +1,7 @@
 import { attention } from "../../../kernels/attention.ts";
 import { conv3x3, convWeight } from "../../../kernels/conv.ts";
-import type { Gpu, Pass, Tensor } from "../../../kernels/gpu.ts";
+import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
+import type { Pass } from "../../../kernels/pass.ts";
 import { matmul } from "../../../kernels/matmul.ts";
 import { rowTable } from "../../../kernels/rows.ts";
 import type { Contender } from "./contender.ts";
