@@ -34,10 +34,10 @@ export const attentionVariants: readonly AttentionVariant[] = [{ name: "token", 
 export const attentionKey = (rows: readonly Row[], heads: number, headDim: number) => `attention ${heads}x${headDim} t${bucket(longest(rows))}`;
 const longest = (rows: readonly Row[]) => Math.max(...rows.map(({ tokens }) => tokens));
 
-/** Untuned: quads where four lanes are the whole machine, as in matmul. */
+/** Untuned: quads where four lanes are the whole machine, as in matmul; only the smallest and the largest, since each compiles for as long as a scale runs. */
 export function pickAttention(gpu: Gpu, rows: readonly Row[], heads: number, headDim: number): AttentionVariant {
 	const quads = gpu.facts.lanes === 4 && gpu.device.features.has("subgroups");
-	const variant = pick(gpu, attentionKey(rows, heads, headDim), attentionVariants, quads ? (longest(rows) > 128 ? "quad 4" : longest(rows) > 4 ? "quad 2" : "quad 1") : "token");
+	const variant = pick(gpu, attentionKey(rows, heads, headDim), attentionVariants, quads ? (longest(rows) > 8 ? "quad 4" : "quad 1") : "token");
 	return variant.quad && headDim % 16 ? attentionVariants[0] : variant;
 }
 
