@@ -7,7 +7,8 @@ import { aspectOfGrid } from "./aspect.ts";
 import { importInfinity } from "./import-infinity.ts";
 import { infinityConfigFromReference } from "./infinity-reference.ts";
 import { type Manifest, ModelFormatError } from "./manifest.ts";
-import { openSafetensors, type TensorSource } from "./safetensors.ts";
+import { openSafetensors } from "./safetensors.ts";
+import { type TensorSource } from "./tensor-source.ts";
 
 const Directory = z.looseObject({
 	name: z.string(),

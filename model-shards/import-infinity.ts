@@ -5,7 +5,8 @@ import type { z } from "zod";
 import type { InfinityConfig } from "./infinity-config.ts";
 import { infinityTensors } from "./infinity-tensors.ts";
 import { type Dtype, Manifest, ModelFormatError } from "./manifest.ts";
-import { openSafetensors, type SourceTensor, type TensorSource } from "./safetensors.ts";
+import { openSafetensors } from "./safetensors.ts";
+import { type SourceTensor, type TensorSource } from "./tensor-source.ts";
 import { ShardWriter } from "./shard-writer.ts";
 
 export const DEFAULT_SHARD_BYTES = 64 * 2 ** 20;

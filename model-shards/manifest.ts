@@ -19,7 +19,7 @@ export class ModelFormatError extends Error {
 	override name = "ModelFormatError";
 }
 
-const PlainFile = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/, "expected a plain file name without folders");
+export const PlainFile = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/, "expected a plain file name without folders");
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 lower-case hex digits");
 const ScheduleName = z.string().min(1).max(64);
 
