@@ -4,7 +4,7 @@ import { isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ModelInfo } from "../worker/protocol/model-info.ts";
 import { openFile, readExactly, readVerified } from "./files.ts";
-import { type Dtype, MANIFEST_FILE, MAX_MANIFEST_BYTES, type Manifest, manifestDigest, ModelFormatError, modelInfo, parseManifest, type TensorEntry } from "./manifest.ts";
+import { type Dtype, MANIFEST_FILE, MAX_MANIFEST_BYTES, type Manifest, manifestDigest, ModelFormatError, modelInfo, parseManifest, type TensorEntry, unsupported } from "./manifest.ts";
 
 /** The models that come with the repository. */
 export const MODELS_DIR: string = fileURLToPath(new URL("./models", import.meta.url));
@@ -55,7 +55,10 @@ function parseTokenizer(bytes: Uint8Array, path: string): unknown {
 	}
 }
 
-async function* readTensors(dir: string, { tensors, shards }: Manifest): AsyncGenerator<ModelTensor, void, void> {
+async function* readTensors(dir: string, manifest: Manifest): AsyncGenerator<ModelTensor, void, void> {
+	const missing = unsupported(manifest);
+	if (missing) throw new ModelFormatError(`The model in ${dir} cannot be loaded by this version of the engine: ${missing}.`);
+	const { tensors, shards } = manifest;
 	const byShard: TensorEntry[][] = shards.map(() => []);
 	for (const tensor of tensors) byShard[tensor.shard].push(tensor);
 	for (const [index, shard] of shards.entries()) {

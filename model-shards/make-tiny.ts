@@ -7,11 +7,12 @@
 import { join } from "node:path";
 import { readReferenceSet, referenceSchedules } from "./import-reference.ts";
 import { importInfinity } from "./import-infinity.ts";
+import type { TensorShape } from "./import-tensors.ts";
 import { shapesOf } from "./import-directory.ts";
 import { MODELS_DIR } from "./folder.ts";
 import type { WordTransformerConfig } from "./infinity-config.ts";
 import { infinityConfigFromReference } from "./infinity-reference.ts";
-import { infinityTensors, type TensorShape } from "./infinity-tensors.ts";
+import { infinityTensors } from "./infinity-tensors.ts";
 import { openSafetensors } from "./safetensors.ts";
 import { type SourceTensor, type TensorSource } from "./tensor-source.ts";
 

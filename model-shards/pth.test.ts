@@ -114,7 +114,7 @@ describe("made-up files", () => {
 		const head = tensorOps({ dtype: "ByteStorage", count: big, shape: [big] });
 		const ops = dict(["text", "big"], ...head, ["text", "last"], ...tensorOps({ key: "1" }));
 		const handle = await open(path, "r+");
-		for (const { at, bytes } of hugeZip({ "a/data.pkl": pickle(ops), "a/data/0": big, "a/data/1": four })) await handle.write(bytes, 0, bytes.length, at);
+		for (const { at, bytes } of hugeZip({ "a/data.pkl": pickle(ops), "a/data/0": big, "a/data/1": four }).parts) await handle.write(bytes, 0, bytes.length, at);
 		await handle.close();
 		await using source = await openPth(path);
 		expect(source.tensors.get("big")?.bytes).toBe(big);

@@ -6,7 +6,7 @@ import type { FileHandle } from "node:fs/promises";
 import { openFile, readExactly } from "./files.ts";
 import { ModelFormatError } from "./manifest.ts";
 import { Global, PickleError, Tuple, unpickle } from "./pickle.ts";
-import { ELEMENT_BYTES, MAX_DIMENSIONS, MAX_TENSORS, type OpenTensorSource, rangeOf, type SourceTensor } from "./tensor-source.ts";
+import { clip, ELEMENT_BYTES, MAX_DIMENSIONS, MAX_TENSORS, type OpenTensorSource, rangeOf, type SourceTensor } from "./tensor-source.ts";
 import { readZip, type StoredZip } from "./zip.ts";
 
 const MAX_PICKLE_BYTES = 16 * 2 ** 20;
@@ -126,7 +126,7 @@ export async function openPth(path: string, { separator = "." }: PthOptions = {}
 		return source(path, zip, views, () => handle.close());
 	} catch (error) {
 		await handle.close();
-		if (error instanceof PickleError) throw new ModelFormatError(`${path} is not a checkpoint this importer reads: ${error.message}. If you trust where it came from, load it in PyTorch and save its state_dict alone.`);
+		if (error instanceof PickleError) throw new ModelFormatError(`${path} is not a checkpoint this importer reads: ${clip(error.message)}. If you trust where it came from, load it in PyTorch and save its state_dict alone.`);
 		throw error;
 	}
 }

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { openFile, readExactly } from "./files.ts";
 import { jsonProblem } from "./json.ts";
 import { ModelFormatError } from "./manifest.ts";
-import { ELEMENT_BYTES, MAX_DIMENSIONS, MAX_TENSORS, type OpenTensorSource, rangeOf, type SourceTensor } from "./tensor-source.ts";
+import { clip, ELEMENT_BYTES, MAX_DIMENSIONS, MAX_TENSORS, type OpenTensorSource, rangeOf, type SourceTensor } from "./tensor-source.ts";
 
 /** Room for `MAX_TENSORS`; the official library would take 100 MB, which no checkpoint needs. */
 const MAX_HEADER_BYTES = 16 * 2 ** 20;
@@ -32,7 +32,7 @@ export async function openSafetensors(path: string): Promise<Safetensors> {
 
 async function readHeader(handle: FileHandle, path: string): Promise<Safetensors> {
 	const fail = (what: string): never => {
-		throw new ModelFormatError(`${path} is not a sound safetensors file: ${what}. Download or export it again.`);
+		throw new ModelFormatError(`${path} is not a sound safetensors file: ${clip(what)}. Download or export it again.`);
 	};
 	const { size } = await handle.stat();
 	if (size < 8) fail(`it has ${size} bytes, too few for the header's length`);

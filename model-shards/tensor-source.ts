@@ -76,10 +76,18 @@ export function joined(label: string, sources: readonly TensorSource[]): TensorS
 			tensors.set(name, tensor);
 		}
 	}
-	const joint: TensorSource = { label, tensors, read: async (name, from, to) => (of.get(name) ?? noTensor(label, name)).read(name, from, to) };
+	const joint: TensorSource = {
+		label,
+		tensors,
+		async read(name, from, to) {
+			rangeOf(joint, name, from, to);
+			return await (of.get(name) as TensorSource).read(name, from, to);
+		},
+	};
 	return joint;
 }
 
-function noTensor(label: string, name: string): never {
-	throw new ModelFormatError(`${label} has no tensor ${name}.`);
+/** Words from a file that is not trusted, short enough for an error message. */
+export function clip(text: string): string {
+	return text.length <= 400 ? text : `${text.slice(0, 400)}…`;
 }

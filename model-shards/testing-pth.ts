@@ -7,7 +7,8 @@ export type Op =
 	| ["text" | "global", string]
 	| ["int" | "put" | "get" | "proto", number]
 	| ["long", bigint]
-	| ["bytes", ...number[]];
+	| ["bytes", ...number[]]
+	| ["repeat", opcode: number, count: number];
 
 const PLAIN: Record<string, number> = {
 	mark: 0x28, dict: 0x7d, list: 0x5d, "()": 0x29, tuple: 0x74, tuple1: 0x85, tuple2: 0x86, none: 0x4e, true: 0x88, false: 0x89, reduce: 0x52, persid: 0x51, setitem: 0x73, setitems: 0x75,
@@ -16,16 +17,17 @@ const PLAIN: Record<string, number> = {
 
 /** Protocol 2, the operations, the end. */
 export function pickle(ops: readonly Op[]): Uint8Array<ArrayBuffer> {
-	return Uint8Array.from([0x80, 2, ...ops.flatMap(encode), 0x2e]);
+	const parts = [[0x80, 2], ...ops.map(encode), [0x2e]].map((part) => Uint8Array.from(part));
+	return new Uint8Array(Buffer.concat(parts));
 }
 
-function encode(op: Op): number[] {
+function encode(op: Op): number[] | Uint8Array {
 	if (typeof op === "string") return [PLAIN[op]];
 	const [kind, value] = op;
 	switch (kind) {
 		case "text": {
-			const text = [...new TextEncoder().encode(value as string)];
-			return [0x58, ...u32(text.length), ...text];
+			const text = new TextEncoder().encode(value as string);
+			return Buffer.concat([Uint8Array.from([0x58, ...u32(text.length)]), text]);
 		}
 		case "global": return [0x63, ...new TextEncoder().encode(`${(value as string).replace(" ", "\n")}\n`)];
 		case "int": return [0x4a, ...u32(value as number)];
@@ -34,6 +36,7 @@ function encode(op: Op): number[] {
 		case "proto": return [0x80, value as number];
 		case "long": return [0x8a, 8, ...Array.from({ length: 8 }, (_, i) => Number((BigInt.asUintN(64, value as bigint) >> BigInt(8 * i)) & 255n))];
 		case "bytes": return op.slice(1) as number[];
+		case "repeat": return new Uint8Array(op[2]).fill(op[1]);
 	}
 }
 
@@ -85,18 +88,19 @@ export interface ZipEdit {
 
 /** A zip archive with every entry stored. */
 export function zipBytes(entries: Record<string, Uint8Array>, edit: ZipEdit = {}): Uint8Array<ArrayBuffer> {
-	const parts = zipParts(entries, edit);
+	const { parts } = zipParts(entries, edit);
 	const last = parts[parts.length - 1];
 	const file = new Uint8Array(last.at + last.bytes.length);
 	for (const { at, bytes } of parts) file.set(bytes, at);
 	return file;
 }
 
-/** The same with zip64 fields, as pieces to write; an entry given as a number is that many bytes left as a hole, without a CRC-32. */
-export const hugeZip = (entries: Record<string, Uint8Array | number>) => zipParts(entries, { zip64: true });
+/** The same with zip64 fields, as pieces to write. An entry given as a number is a hole of so many bytes, without a CRC-32. */
+export const hugeZip = (entries: Record<string, Uint8Array | number>, edit?: ZipEdit["edit"]) => zipParts(entries, { edit, zip64: true });
 
-function zipParts(entries: Record<string, Uint8Array | number>, { edit, zip64 = false, comment = new Uint8Array(0) }: ZipEdit): { at: number; bytes: Uint8Array }[] {
+function zipParts(entries: Record<string, Uint8Array | number>, { edit, zip64 = false, comment = new Uint8Array(0) }: ZipEdit): { parts: { at: number; bytes: Uint8Array }[]; holes: Map<string, number> } {
 	const parts: { at: number; bytes: Uint8Array }[] = [];
+	const holes = new Map<string, number>();
 	const directory: number[] = [];
 	const size = (value: number) => u32(zip64 ? 0xffffffff : value);
 	let at = 0;
@@ -109,8 +113,10 @@ function zipParts(entries: Record<string, Uint8Array | number>, { edit, zip64 = 
 		const fields: ZipFields = { method: 0, flags: 0x800, crc: typeof content === "number" ? 0 : crc32(content), stored: bytes, bytes, header: at };
 		const text = [...new TextEncoder().encode(name)];
 		put([...u32(0x04034b50), ...u16(20), ...u16(0x800), ...u16(0), ...u32(0), ...u32(fields.crc), ...size(bytes), ...size(bytes), ...u16(text.length), ...u16(0), ...text]);
-		if (typeof content === "number") at += content;
-		else put(content);
+		if (typeof content === "number") {
+			holes.set(name, at);
+			at += content;
+		} else put(content);
 		edit?.(name, fields);
 		const extra = zip64 ? [...u16(1), ...u16(24), ...u64(fields.bytes), ...u64(fields.stored), ...u64(fields.header)] : [];
 		directory.push(
@@ -127,5 +133,5 @@ function zipParts(entries: Record<string, Uint8Array | number>, { edit, zip64 = 
 	}
 	const full = zip64 ? 0xffff : count;
 	put([...u32(0x06054b50), ...u16(0), ...u16(0), ...u16(full), ...u16(full), ...size(directory.length), ...size(start), ...u16(comment.length), ...comment]);
-	return parts;
+	return { parts, holes };
 }

@@ -6,7 +6,7 @@ import type { FileHandle } from "node:fs/promises";
 import { crc32 } from "node:zlib";
 import { readExactly } from "./files.ts";
 import { ModelFormatError } from "./manifest.ts";
-import { MAX_TENSORS } from "./tensor-source.ts";
+import { clip, MAX_TENSORS } from "./tensor-source.ts";
 
 const END = 0x06054b50;
 const END_BYTES = 22;
@@ -42,7 +42,7 @@ export interface StoredZip {
 /** Reads the directory of a file of `size` bytes. `path` stands in errors. */
 export async function readZip(handle: FileHandle, size: number, path: string): Promise<StoredZip> {
 	const fail: Fail = (what) => {
-		throw new ModelFormatError(`${path} is not a sound zip archive: ${what}. Download or export it again.`);
+		throw new ModelFormatError(`${path} is not a sound zip archive: ${clip(what)}. Download or export it again.`);
 	};
 	const at: At = async (position, bytes) => {
 		if (position < 0 || position + bytes > size) fail(`bytes ${position} to ${position + bytes} were expected and it has ${size}`);
