@@ -25,7 +25,7 @@ export interface InfinityImport extends WriteOptions {
 }
 
 /** Constants and buffers of the checkpoints that inference does not read. */
-const UNUSED = /^vae\.(encoder\.|quantizer?\.)|\.zero_k_bias$|(^|\.)(mask|lvl_1L|attn_bias_for_masking)$/;
+export const INFINITY_UNUSED = /^vae\.(encoder\.|quantizer?\.)|\.zero_k_bias$|(^|\.)(mask|lvl_1L|attn_bias_for_masking)$/;
 
 /** Streams the needed tensors into `out`. Throws ModelFormatError before writing where checkpoint and configuration do not fit. */
 export async function importInfinity({ config, name, schedules, defaultSchedule, sampling, calibration, licence, tokenizer, ...options }: InfinityImport): Promise<Manifest> {
@@ -37,7 +37,7 @@ export async function importInfinity({ config, name, schedules, defaultSchedule,
 		{
 			found: infinityFound(weights, vae),
 			wanted: infinityTensors(config),
-			unused: UNUSED,
+			unused: INFINITY_UNUSED,
 			label: `${weights.label} and ${vae.label}`,
 			head: { name, family: "infinity", config, schedules, defaultSchedule, sampling, calibration, licence },
 			tokenizer,

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { type Dtype, Manifest, ModelFormatError, type Quantization } from "./manifest.ts";
 import { FLOATS, type Precision, quantize, toF16, toF32, type Whole } from "./precision.ts";
+import { type RoundTrip, roundTrip } from "./round-trip.ts";
 import { ShardWriter } from "./shard-writer.ts";
 import type { Sink } from "./sink.ts";
 import { ELEMENT_BYTES, pieces, type SourceTensor, type TensorSource } from "./tensor-source.ts";
@@ -52,6 +53,8 @@ export interface WriteOptions {
 	group?: Group;
 	/** Gets bytes of the checkpoint read so far and in all. */
 	progress?: (done: number, total: number) => void;
+	/** Gets the error of every tensor, read back from `out`, which must be a folder. */
+	checked?: (error: RoundTrip) => void;
 }
 
 /** Streams the wanted tensors out. Refuses, before writing, a checkpoint that lacks one or holds one the configuration does not know. */
@@ -67,7 +70,9 @@ export async function importTensors({ found, wanted, unused, label, head, tokeni
 	for (const tensor of wanted) {
 		await writeTensor(writer, tensor, found.get(tensor.name) as Found, options, (bytes) => options.progress?.((done += bytes), total));
 	}
-	return await writer.finish({ ...rest.data, tokenizer: text && (await writer.addFile("tokenizer.json", text)) });
+	const manifest = await writer.finish({ ...rest.data, tokenizer: text && (await writer.addFile("tokenizer.json", text)) });
+	if (options.checked && typeof options.out === "string") for await (const error of roundTrip(options.out, manifest, found)) options.checked(error);
+	return manifest;
 }
 
 async function writeTensor(writer: ShardWriter, tensor: TensorShape, { source, sourceName, tensor: { dtype: from } }: Found, options: WriteOptions, progress: (bytes: number) => void): Promise<void> {

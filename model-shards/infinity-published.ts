@@ -5,6 +5,8 @@
 import type { Sampling, Schedule } from "../worker/protocol/model-info.ts";
 import type { z } from "zod";
 import { ASPECTS } from "./aspect.ts";
+import { INFINITY_UNUSED } from "./import-infinity.ts";
+import type { Family } from "./import-published.ts";
 import type { TensorShape } from "./import-tensors.ts";
 import type { InfinityConfig, VaeConfig } from "./infinity-config.ts";
 import { infinityTensors } from "./infinity-tensors.ts";
@@ -52,15 +54,21 @@ export const PUBLISHED: Readonly<Record<string, Published>> = {
 	},
 };
 
-export interface PublishedModel {
-	name: string;
-	config: InfinityConfig;
-	schedules: Record<string, Schedule>;
-	sampling: z.infer<typeof Sampling>;
-}
+export const infinity: Family = {
+	sizes: Object.keys(PUBLISHED),
+	describe(size) {
+		const { name, config, schedules, sampling } = publishedInfinity(size);
+		return {
+			head: { name, family: "infinity", config, schedules, defaultSchedule: "1:1", sampling, calibration: {}, licence: "MIT (FoundationVision/Infinity)" },
+			wanted: infinityTensors(config),
+			parts: ["transformer.", "vae."],
+			unused: INFINITY_UNUSED,
+		};
+	},
+};
 
 /** The configuration and schedules of a published size; `size` in any case, as `125M`. Throws ModelFormatError for an unknown one. */
-export function publishedInfinity(size: string): PublishedModel {
+export function publishedInfinity(size: string): { name: string; config: InfinityConfig; schedules: Record<string, Schedule>; sampling: z.infer<typeof Sampling> } {
 	const key = size.toLowerCase();
 	const published = Object.hasOwn(PUBLISHED, key) ? PUBLISHED[key] : undefined;
 	if (!published) throw new ModelFormatError(`Infinity was not published in size ${size}. There are: ${Object.keys(PUBLISHED).join(", ")}.`);
