@@ -24,8 +24,8 @@ export interface InfinityImport extends WriteOptions {
 	licence: string;
 }
 
-/** Constants and buffers of the checkpoints that inference does not read. */
-export const INFINITY_UNUSED = /^vae\.(encoder\.|quantizer?\.)|\.zero_k_bias$|(^|\.)(mask|lvl_1L|attn_bias_for_masking)$/;
+/** What inference does not read: constants, buffers, and of the tokenizer's file all but the decoder (some hold a discriminator). */
+export const INFINITY_UNUSED = /^vae\.(?!decoder\.)|\.zero_k_bias$|(^|\.)(mask|lvl_1L|attn_bias_for_masking)$/;
 
 /** Streams the needed tensors into `out`. Throws ModelFormatError before writing where checkpoint and configuration do not fit. */
 export async function importInfinity({ config, name, schedules, defaultSchedule, sampling, calibration, licence, tokenizer, ...options }: InfinityImport): Promise<Manifest> {

@@ -29,7 +29,8 @@ const family: Family = {
 };
 const of = (prefix: string, nested = "") => infinityTensors(SMALL).flatMap(({ name, shape }) => (name.startsWith(prefix) ? [{ name: nested + name.slice(prefix.length), shape }] : []));
 const weights = syntheticSource("weights.pth", of("transformer."), "F32");
-const vae = syntheticSource("vae.pth", [...of("vae.", "vae."), { name: "epoch", shape: [1] }], "F32");
+/** As the published tokenizers: the state_dict beside an average of it, with more than the decoder. */
+const vae = syntheticSource("vae.pth", [...of("vae.", "ema."), ...of("vae.", "vae."), { name: "vae.image_discriminator.conv.weight", shape: [1] }, { name: "step", shape: [1] }], "F32");
 const write = (options: Partial<PublishedOptions>, checkpoints = [vae, weights]) => importPublished(family, "small", checkpoints, { out: join(dir, "out"), ...options });
 
 describe("importPublished", () => {

@@ -99,10 +99,13 @@ const archive = (ops: Op[], extra: Record<string, Uint8Array> = {}) => zipBytes(
 const dict = (...items: Op[]): Op[] => ["dict", "mark", ...items, "setitems"];
 
 describe("made-up files", () => {
-	it("newer types and state of a state_dict are read", async () => {
+	it("newer types, state of a state_dict and settings beside it are read", async () => {
 		const float8 = tensorOps({ dtype: "storage.UntypedStorage", count: 16, shape: [2, 3], strides: [3, 1], offset: 2, as: "float8_e4m3fn" });
 		const ordered: Op[] = [["global", "collections OrderedDict"], "()", "reduce"];
 		const path = await write(archive([...ordered, "mark", ["text", "x"], ...float8, "setitems", ...dict(["text", "_metadata"], "none"), "build"]));
+		const settings: Op[] = [["text", "dtype"], ["global", "torch bfloat16"], ["text", "device"], ["global", "torch device"], ["text", "cuda"], ["int", 0], "tuple2", "reduce"];
+		await using beside = await openPth(await write(archive(dict(...settings, ["text", "y"], ...tensorOps({})))));
+		expect([...beside.tensors.keys()]).toEqual(["y"]);
 		await using source = await openPth(path);
 		expect(source.tensors.get("x")).toEqual({ dtype: "F8_E4M3", shape: [2, 3], bytes: 6 });
 		expect(await source.read("x")).toEqual(four.slice(2, 8));

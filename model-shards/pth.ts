@@ -104,6 +104,9 @@ const GLOBALS: ReadonlyMap<string, Global> = new Map<string, Global>([
 	...Object.entries(STORAGES).map(([name, dtype]): [string, Global] => [`torch.${name}`, new StorageType(dtype)]),
 	...Object.entries(DTYPES).map(([name, dtype]): [string, Global] => [`torch.${name}`, new StorageType(dtype)]),
 	["torch.storage.UntypedStorage", new StorageType("U8")],
+	// Settings that stand beside the state_dict: passed over.
+	["torch.device", new Global(() => null)],
+	...["float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"].map((name): [string, Global] => [`torch.${name}`, new Global()]),
 ]);
 
 function refuse(what: string): never {
