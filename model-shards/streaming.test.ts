@@ -41,8 +41,7 @@ it("Infinity 125M imports over its full official list within a few pieces of mem
 it.each(Object.keys(PUBLISHED))("the list of %s has the published number of parameters", (size) => {
 	const { weights } = publishedTensors(size);
 	const parameters = weights.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
-	// "125M" leaves out the text side, "2B" and "8B" are rounded.
-	const [low, high] = { "125m": [120e6, 180e6], "2b": [1.9e9, 2.3e9], "8b": [7.5e9, 8.6e9], "8b-512": [7.5e9, 8.6e9] }[size] as number[];
+	const [low, high] = { "125m": [124e6, 126e6], "2b": [1.95e9, 2.25e9], "8b": [7.8e9, 8.5e9], "8b-512": [7.8e9, 8.5e9] }[size] as number[];
 	expect(parameters).toBeGreaterThan(low);
 	expect(parameters).toBeLessThan(high);
 	expect(new Set(weights.map(({ name }) => name)).size).toBe(weights.length);
