@@ -1,6 +1,6 @@
 import type { Gpu, Tensor } from "./gpu.ts";
 import type { Pass } from "./pass.ts";
-import { bucket, pick, range, type Variant } from "./tuning.ts";
+import { bucket, memo, pick, range, type Variant } from "./tuning.ts";
 
 /** A ragged batch of channels-last images: image i has [height * width, channels] at pixel `pixel` of its tensor. */
 export interface ImageShape {
@@ -85,7 +85,7 @@ interface Form {
 	add: boolean;
 }
 
-function convCode({ width, columns, block, quad, half, upsample, add }: Form): string {
+const convCode = memo(({ width, columns, block, quad, half, upsample, add }: Form): string => {
 	const px = range(width);
 	const c = range(columns);
 	const rotations = range(quad ? 4 : 1);
@@ -142,7 +142,7 @@ ${quad ? `@compute @workgroup_size(4) fn main(@builtin(workgroup_id) id: vec3u, 
 		if (inside && left + i32(pixel) < width && first + column < p.out4) { y[out + pixel * p.out4 + column] ${add ? "+=" : "="} sums[i]; }
 	}
 }`;
-}
+});
 
 /** Official [out, in, 3, 3] to [3, 3, in padded, out padded], zeros in the padding. */
 export function convWeight(weight: Float32Array, out: number, input: number): Float32Array<ArrayBuffer> {

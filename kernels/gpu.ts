@@ -89,7 +89,7 @@ export class Gpu {
 
 	/** A larger tensor that begins with this one's data; this one is freed. */
 	grown(tensor: Tensor, shape: readonly number[]): Tensor {
-		const larger = this.tensor(tensor.buffer.label, shape);
+		const larger = this.tensor(tensor.buffer.label, shape, 0, tensor.dtype);
 		const encoder = this.device.createCommandEncoder({ label: `grow ${tensor.buffer.label}` });
 		encoder.copyBufferToBuffer(tensor.buffer, 0, larger.buffer, 0, Math.min(tensor.bytes, larger.bytes));
 		this.device.queue.submit([encoder.finish()]);

@@ -24,22 +24,24 @@ export interface OpenOptions {
 	slots?: number;
 	/** Default f32. f16 needs an adapter with shader-f16 (else DeviceError). */
 	dtype?: Dtype;
+	/** The same for cached keys and values. */
+	cacheDtype?: Dtype;
 	/** Bytes of weights read so far and in all. */
 	progress?: (done: number, total: number) => void;
 }
 
 /** Puts a model folder on the device. Throws ModelFormatError for a damaged folder, DeviceError when it does not fit. */
-export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtype = "f32", progress }: OpenOptions = {}): Promise<LoadedModel> {
+export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtype = "f32", cacheDtype = "f32", progress }: OpenOptions = {}): Promise<LoadedModel> {
 	const { manifest, info, digest } = folder;
 	const weights = await Weights.load(gpu, folder, progress, dtype);
 	const tokenizer = folder.tokenizer === null ? null : promptTokenizer(folder.tokenizer, info.maxPromptTokens);
 	await loadTuning(gpu, kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]));
-	const family = new InfinityModel(gpu, manifest.config, manifest.schedules, weights, slots);
+	const family = new InfinityModel(gpu, manifest.config, manifest.schedules, weights, slots, cacheDtype);
 	const rounds = new Rounds(family);
 	return {
 		info,
 		slots,
-		numerics: createHash("sha256").update(JSON.stringify([ENGINE_VERSION, tuningId(), dtype, digest, gpu.facts.name, gpu.facts.driver])).digest("hex").slice(0, 32),
+		numerics: createHash("sha256").update(JSON.stringify([ENGINE_VERSION, tuningId(), dtype, cacheDtype, digest, gpu.facts.name, gpu.facts.driver])).digest("hex").slice(0, 32),
 		async compile(plans) {
 			await gpu.compile(() => plans.forEach((plan) => rehearse(gpu, family, plan)));
 		},

@@ -12,7 +12,7 @@ import type { Schedule } from "../../../protocol/model-info.ts";
 import { packCodes, unpackCodes } from "../../codes.ts";
 import { channelsFirst } from "../../tap.ts";
 import type { RgbImage } from "../../types.ts";
-import type { Weights } from "../../weights.ts";
+import type { Dtype, Weights } from "../../weights.ts";
 import { ConvDecoder, MAX_PICTURES } from "../conv-decoder.ts";
 import type { Family, JobOptions, Round, Step } from "../family.ts";
 import { KeyValueStore } from "../key-value-store.ts";
@@ -44,7 +44,7 @@ export class InfinityModel implements Family<InfinityJob> {
 	#work: Workspace | undefined;
 	#jobs: (InfinityJob | undefined)[];
 
-	constructor(gpu: Gpu, config: InfinityConfig, schedules: Readonly<Record<string, Schedule>>, weights: Weights, slots: number) {
+	constructor(gpu: Gpu, config: InfinityConfig, schedules: Readonly<Record<string, Schedule>>, weights: Weights, slots: number, cacheDtype: Dtype) {
 		const { depth, width, heads, ffn, bits, vae } = config;
 		this.slots = slots;
 		this.maxTokens = Math.floor(gpu.device.limits.maxStorageBufferBindingSize / 4 / Math.max(ffn, 3 * width, 2 * bits));
@@ -52,7 +52,7 @@ export class InfinityModel implements Family<InfinityJob> {
 		this.#config = config;
 		this.#schedules = schedules;
 		this.#weights = weights;
-		this.#store = new KeyValueStore(gpu, depth, width);
+		this.#store = new KeyValueStore(gpu, depth, width, cacheDtype);
 		this.#text = new InfinityText(gpu, config, weights, this.#store, slots);
 		this.#latentCells = Math.max(...Object.values(schedules).map(({ grids }) => area(grids[grids.length - 1])));
 		this.#latents = gpu.tensor("latents", [slots * this.#latentCells, bits]);
