@@ -4,7 +4,8 @@ import type { ModelFolder } from "../../model-shards/folder.ts";
 import { packedLength } from "./codes.ts";
 import { walk } from "./generate.ts";
 import type { Family } from "./models/family.ts";
-import { InfinityModel } from "./models/infinity/model.ts";
+import { InfinityGraph } from "./models/infinity/graph.ts";
+import { NextScaleModel } from "./models/next-scale.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { checkPlan } from "./plan/validate.ts";
 import { Rounds } from "./rounds.ts";
@@ -28,7 +29,7 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, prog
 	const { manifest, info, digest } = folder;
 	const weights = await Weights.load(gpu, folder, progress);
 	const tokenizer = folder.tokenizer === null ? null : promptTokenizer(folder.tokenizer, info.maxPromptTokens);
-	const family = new InfinityModel(gpu, manifest.config, manifest.schedules, weights, slots);
+	const family = new NextScaleModel(gpu, new InfinityGraph(gpu, manifest.config, manifest.schedules, weights, slots), manifest.schedules, weights, slots);
 	const rounds = new Rounds(family);
 	return {
 		info,

@@ -26,6 +26,7 @@ export class KeyValueStore {
 
 	/** First key of `count` free ones. Throws DeviceError when the adapter cannot bind that many. */
 	take(block: number, count: number): number {
+		if (count === 0) return 0;
 		const held = this.#blocks[block];
 		const fits = held.ranges.take(count, this.#align);
 		if (fits !== undefined) return fits;
