@@ -4,20 +4,22 @@ import type { Calibration, Sampling, Schedule } from "../worker/protocol/model-i
 import type { z } from "zod";
 import type { InfinityConfig } from "./infinity-config.ts";
 import { infinityTensors } from "./infinity-tensors.ts";
-import { type Dtype, Manifest, ModelFormatError } from "./manifest.ts";
+import { type Dtype, type FamilyConfig, type Manifest, ManifestHead, ModelFormatError } from "./manifest.ts";
 import { openSafetensors, type SourceTensor, type TensorSource } from "./safetensors.ts";
 import { ShardWriter } from "./shard-writer.ts";
+import type { TensorShape } from "./tensor-shapes.ts";
+import { varTensors } from "./var-tensors.ts";
 
 export const DEFAULT_SHARD_BYTES = 64 * 2 ** 20;
 
-export interface InfinityImport {
+export interface ModelImport {
 	/** Transformer and, under `text_encoder.`, the text encoder: a safetensors path or an open source. */
 	weights: string | TensorSource;
-	/** Tokenizer of the pictures; only `decoder.*` of it is kept. */
+	/** Tokenizer of the pictures; the encoder is left out. */
 	vae: string | TensorSource;
 	/** Path of the text tokenizer's tokenizer.json. */
 	tokenizer?: string | null;
-	config: InfinityConfig;
+	model: FamilyConfig;
 	name: string;
 	schedules: Record<string, Schedule>;
 	defaultSchedule: string;
@@ -29,12 +31,20 @@ export interface InfinityImport {
 	shardBytes?: number;
 }
 
+export type InfinityImport = Omit<ModelImport, "model"> & { config: InfinityConfig };
+export const importInfinity = ({ config, ...options }: InfinityImport): Promise<Manifest> => importModel({ ...options, model: { family: "infinity", config } });
+
+/** Official names and shapes of everything that a model of this shape reads. */
+export function modelTensors(model: FamilyConfig): TensorShape[] {
+	return model.family === "infinity" ? infinityTensors(model.config) : varTensors(model.config);
+}
+
 /** Constants and buffers of the checkpoints that inference does not read. */
-const UNUSED = /^vae\.(encoder\.|quantizer?\.)|\.zero_k_bias$|(^|\.)(mask|lvl_1L|attn_bias_for_masking)$/;
+const UNUSED = /^vae\.(encoder\.|quant_conv\.|quantizer?\.)|\.zero_k_bias$|(^|\.)(mask|lvl_1L|attn_bias_for_masking)$/;
 
 /** Streams the needed tensors into `out`. Refuses, before writing, a checkpoint that lacks one or holds one the config does not know. */
-export async function importInfinity(options: InfinityImport): Promise<Manifest> {
-	const { config, name, schedules, defaultSchedule, sampling, calibration, licence } = options;
+export async function importModel(options: ModelImport): Promise<Manifest> {
+	const { model, name, schedules, defaultSchedule, sampling, calibration, licence } = options;
 	await using resources = new AsyncDisposableStack();
 	const open = async (from: string | TensorSource) => (typeof from === "string" ? resources.use(await openSafetensors(from)) : from);
 	const weights = await open(options.weights);
@@ -42,7 +52,7 @@ export async function importInfinity(options: InfinityImport): Promise<Manifest>
 	const tokenizer = options.tokenizer ? await readFile(options.tokenizer) : null;
 
 	const found = collect(weights, vae);
-	const wanted = infinityTensors(config);
+	const wanted = modelTensors(model);
 	refuseMismatch(found, wanted, `${weights.label} and ${vae.label}`);
 
 	const writer = resources.use(await ShardWriter.create(options.out, options.shardBytes ?? DEFAULT_SHARD_BYTES));
@@ -50,12 +60,12 @@ export async function importInfinity(options: InfinityImport): Promise<Manifest>
 		const { source, sourceName, tensor } = found.get(name) as Found;
 		await writer.add(name, tensor.dtype as Dtype, shape, await source.read(sourceName));
 	}
-	const head = Manifest.omit({ tensors: true, shards: true }).safeParse({
+	const head = ManifestHead.safeParse({
 		format: "firstlight-model",
 		version: 1,
 		name,
-		family: "infinity",
-		config,
+		family: model.family,
+		config: model.config,
 		schedules,
 		defaultSchedule,
 		sampling,

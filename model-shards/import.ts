@@ -1,5 +1,5 @@
 /** Importing models: from tensors with a known configuration, from a released directory, from a reference set. */
-export { DEFAULT_SHARD_BYTES, importInfinity, type InfinityImport } from "./import-infinity.ts";
+export { DEFAULT_SHARD_BYTES, importInfinity, type InfinityImport, importModel, type ModelImport, modelTensors } from "./import-infinity.ts";
 export { type DirectoryOptions, importModelDirectory } from "./import-directory.ts";
 export { importReferenceSet, readReferenceSet, type ReferenceSchedules, referenceSchedules, type ReferenceSet } from "./import-reference.ts";
 export { infinityConfigFromReference } from "./infinity-reference.ts";

@@ -11,8 +11,9 @@ import { shapesOf } from "./import-directory.ts";
 import { MODELS_DIR } from "./folder.ts";
 import type { WordTransformerConfig } from "./infinity-config.ts";
 import { infinityConfigFromReference } from "./infinity-reference.ts";
-import { infinityTensors, type TensorShape } from "./infinity-tensors.ts";
+import { infinityTensors } from "./infinity-tensors.ts";
 import { openSafetensors, type SourceTensor, type TensorSource } from "./safetensors.ts";
+import type { TensorShape } from "./tensor-shapes.ts";
 
 const TEXT_ENCODER: WordTransformerConfig = {
 	kind: "word-transformer", width: 256, heads: 4, layers: 1, ffn: 256, vocabulary: 205, maxTokens: 32, padId: 0, unknownId: 1, endId: 2, normEps: 1e-5,

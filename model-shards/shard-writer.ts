@@ -3,7 +3,7 @@ import { createHash, type Hash } from "node:crypto";
 import { mkdir, open, rm, writeFile } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import { checkManifest, type Dtype, type FileEntry, MANIFEST_FILE, type Manifest, manifestText, MAX_SHARD_BYTES, ModelFormatError, type TensorEntry } from "./manifest.ts";
+import { checkManifest, type Dtype, type FileEntry, MANIFEST_FILE, type Manifest, type ManifestHead, manifestText, MAX_SHARD_BYTES, ModelFormatError, type TensorEntry } from "./manifest.ts";
 
 export class ShardWriter implements AsyncDisposable {
 	readonly tensors: TensorEntry[] = [];
@@ -45,7 +45,7 @@ export class ShardWriter implements AsyncDisposable {
 	}
 
 	/** Closes the last shard and writes the manifest. */
-	async finish(head: Omit<Manifest, "tensors" | "shards">): Promise<Manifest> {
+	async finish(head: ManifestHead): Promise<Manifest> {
 		await this.#finishShard();
 		const manifest: Manifest = { ...head, tensors: this.tensors, shards: this.shards };
 		checkManifest(manifest);

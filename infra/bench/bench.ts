@@ -20,6 +20,7 @@ const gpu = await Gpu.open();
 const folder = await openModelFolder(findModel(values.model));
 const model = await openModel(gpu, folder);
 const loaded = performance.now();
+if (folder.manifest.family !== "infinity") throw new Error(`The operations of family ${folder.manifest.family} are not counted; give an Infinity model.`);
 const { config } = folder.manifest;
 const schedule = folder.manifest.schedules[folder.info.defaultSchedule];
 const plans = Object.values(policies).map((policy) => policy.plan(model.info, {}));

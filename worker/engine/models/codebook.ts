@@ -6,9 +6,11 @@ import { resize } from "../../../kernels/interpolate.ts";
 import type { Pass } from "../../../kernels/pass.ts";
 import type { SampleRow } from "../../../kernels/sample.ts";
 import { sampleCategories } from "../../../kernels/sample-categories.ts";
+import type { VaeConfig } from "../../../model-shards/infinity-config.ts";
 import type { CodebookConfig } from "../../../model-shards/var-config.ts";
 import type { Weights } from "../weights.ts";
-import type { LatentPart, Quantiser } from "./graph.ts";
+import type { DecoderSource } from "./conv-decoder.ts";
+import type { LatentPart, Quantiser, TapNames } from "./graph.ts";
 
 /**
  * VAR's multi-scale vector quantisation (arXiv 2404.02905): a token is one code of a vocabulary. Its map is enlarged bicubically to
@@ -65,6 +67,16 @@ export class Codebook implements Quantiser {
 		this.#gpu.free(...this.#maps);
 	}
 }
+
+/** The decoder that goes with it. */
+export const codebookPicture = (config: VaeConfig): DecoderSource => ({ config, conv: (module) => module, norm: (module) => module, attentive: true });
+
+/** Reference names in the recordings of VAR and its descendants. */
+export const codebookTaps: TapNames = {
+	input: "input", logits: "logits_pre_cfg", mixed: "logits_post_cfg", latent: "f_hat", final: "f_hat_final", spanInput: "full_in",
+	map: (scale) => ({ name: `s${scale - 1}.next_map`, channelsFirst: true }),
+	span: ({ blocks }) => `blk${blocks[0]}`,
+};
 
 /**
  * Which of the `count` partially shared convolutions a scale uses: the one whose tick is nearest to scale / (scales - 1), the lower

@@ -45,6 +45,6 @@ export interface Family<Job = unknown> {
 	round(steps: readonly Step<Job>[]): Round;
 	close(job: Job): void;
 	/** The picture of a latent [height * width, channels] given from outside. Throws RangeError when it is too large. */
-	decode(latent: Float32Array<ArrayBuffer>, grid: readonly [height: number, width: number], taps: Taps, tapPrefix: string): Promise<RgbImage>;
+	decode(latent: Float32Array<ArrayBuffer>, grid: readonly [height: number, width: number], taps: Taps): Promise<RgbImage>;
 	destroy(): void;
 }

@@ -98,13 +98,13 @@ export class NextScaleModel implements Family<Job> {
 		};
 	}
 
-	async decode(latent: Float32Array<ArrayBuffer>, [height, width]: readonly [number, number], taps: Taps, tapPrefix: string): Promise<RgbImage> {
+	async decode(latent: Float32Array<ArrayBuffer>, [height, width]: readonly [number, number], taps: Taps): Promise<RgbImage> {
 		const { channels } = this.#graph.codes;
 		if (latent.length !== height * width * channels) throw new RangeError(`A latent of ${height}x${width} has ${height * width * channels} floats, not ${latent.length}.`);
 		if (height * width > this.#latentCells) throw new RangeError(`A latent of ${height}x${width} is larger than the model's largest, which has ${this.#latentCells} cells.`);
 		const tensor = this.#gpu.upload("latent", [height * width, channels], latent);
 		try {
-			const [picture] = await this.#pictures.decode(tensor, [{ from: { pixel: 0, height, width }, grid: [height, width], taps, latentName: null, tapPrefix }]);
+			const [picture] = await this.#pictures.decode(tensor, [{ from: { pixel: 0, height, width }, grid: [height, width], taps, latentName: null, finished: true }]);
 			return picture;
 		} finally {
 			this.#gpu.free(tensor);
@@ -223,7 +223,7 @@ export class NextScaleModel implements Family<Job> {
 			this.#latents,
 			wanted.map(({ part: { job }, scale }) => {
 				const last = scale === job.grids.length - 1;
-				return { from: this.#latent(job), grid: job.grids[scale], taps: job.taps, latentName: last ? this.#graph.names.final : null, tapPrefix: last ? "" : null };
+				return { from: this.#latent(job), grid: job.grids[scale], taps: job.taps, latentName: last ? this.#graph.names.final : null, finished: last };
 			}),
 		);
 		wanted.forEach(({ part }, i) => made.set(part, [...(made.get(part) ?? []), pictures[i]]));

@@ -14,8 +14,8 @@ export interface Wanted {
 	taps: Taps;
 	/** Reference name of the latent as it is decoded; null where nobody asks. */
 	latentName: string | null;
-	/** Of the picture, and before those of what the decoder computes on its way. */
-	tapPrefix: string | null;
+	/** The picture, and what the decoder computes on its way, are for the taps. */
+	finished: boolean;
 }
 
 /** From latents to pictures, as many at once as one of full size takes room. */
@@ -55,16 +55,16 @@ export class Pictures {
 		const images = group.map(({ grid }) => ({ pixel: (cell += area(grid)) - area(grid), height: grid[0], width: grid[1] }));
 		resize(pass, { x: latents, y: this.#resized, how: shrink, channels, from: group.map(({ from }) => from), to: images, label: "picture latents" });
 		this.#decoder.record(pass, this.#resized, images, (name, x, size) =>
-			group.forEach(({ taps, tapPrefix }, i) => {
+			group.forEach(({ taps, finished }, i) => {
 				const { pixel, height, width } = images[i];
-				if (tapPrefix !== null) taps.keep(pass, `${tapPrefix}${name}`, x, [size, height, width], { from: pixel * size, view: channelsFirst(size) });
+				if (finished) taps.keep(pass, name, x, [size, height, width], { from: pixel * size, view: channelsFirst(size) });
 			}),
 		);
-		group.forEach(({ taps, latentName, tapPrefix }, i) => {
+		group.forEach(({ taps, latentName, finished }, i) => {
 			const { pixel, height, width } = images[i];
 			if (latentName !== null) taps.keep(pass, latentName, this.#resized, [channels, height, width], { from: pixel * channels, view: channelsFirst(channels) });
 			const [h, w] = [height * patch, width * patch];
-			if (tapPrefix !== null) taps.keep(pass, `${tapPrefix}image`, output, [4, h, w], { from: pixel * patch ** 2 * 4, view: unitRgb, shape: [3, h, w] });
+			if (finished) taps.keep(pass, "image", output, [4, h, w], { from: pixel * patch ** 2 * 4, view: unitRgb, shape: [3, h, w] });
 		});
 		const [data] = await pass.submit([{ ...rgba, bytes: cell * patch ** 2 * 4 }]);
 		return images.map(({ pixel, height, width }) => {
