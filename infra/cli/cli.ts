@@ -15,6 +15,7 @@ const HELP = `firstlight: text to image, scale by scale, on WebGPU
 
   firstlight generate "a photo of a red apple" [--out apple.png] [--seed 7] [--policy stagevar]
              [--model emoji-128] [--schedule 1:1] [--scales-dir DIR] [--quality 90]
+             --class N in place of the prompt for a model that draws classes
   firstlight verify DIR... [--model NAME]
              check the engine against folders of the reference format, with their weights or a model folder's
   firstlight import DIR --out DIR   make a model folder of a released model directory

@@ -34,6 +34,7 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, prog
 	const rounds = new Rounds(family);
 	/** Token ids of what is to be drawn, or the class alone. Throws PromptError when this model does not draw such a thing. */
 	const subject = ({ prompt, label }: { prompt?: string; label?: number }, draws: Draws): number[] => {
+		if (info.classes === undefined && label !== undefined) throw new PromptError("This model draws text: give a prompt in place of a class.");
 		if (info.classes !== undefined) {
 			if (label === undefined || !(label < info.classes)) throw new PromptError(`This model draws classes: give one from 0 to ${info.classes - 1} in place of a prompt.`);
 			return [label];

@@ -1,5 +1,6 @@
 /** What the edge, the page and the policies know of a model: its shape as data, never its weights. */
 import { z } from "zod";
+import { MAX_CLASSES } from "./limits.ts";
 import { Digest, MAX_SCALES } from "./plan.ts";
 
 const Side = z.int().min(1).max(16384);
@@ -47,7 +48,7 @@ export const ModelInfo = z.strictObject({
 	/** Prompt tokens the text side takes, end marker included; 0 where there is none. */
 	maxPromptTokens: z.int().min(0),
 	/** Of a model that draws classes, 0 to `classes` - 1, in place of text. */
-	classes: z.int().min(1).optional(),
+	classes: z.int().min(1).max(MAX_CLASSES).optional(),
 	sampling: Sampling,
 	/** By schedule name. A schedule without one runs `exact` only. */
 	calibration: z.record(z.string(), Calibration),
