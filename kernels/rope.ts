@@ -1,11 +1,11 @@
 import type { Tensor } from "./gpu.ts";
 import type { Pass } from "./pass.ts";
-import { groups, ROW, type RowTable } from "./rows.ts";
+import { groups, NOWHERE, ROW, type RowTable } from "./rows.ts";
 
 export interface RotateAndCache {
-	/** [tokens, 3 * width]; q is changed in place. */
+	/** [tokens, 3 * width]; q and k are changed in place. */
 	qkv: Tensor;
-	/** [keys, 2 * width] */
+	/** [keys, 2 * width], f32 or f16. */
 	cache: Tensor;
 	/** cos [positions, headDim / 2], then sin; without it nothing is rotated. */
 	cosSin?: Tensor;
@@ -22,18 +22,19 @@ export interface RotateAndCache {
 
 /**
  * Attention's side of a fused projection: q and k are L2-normalised by head, q times exp(min(scaleMul, ln 100)), both
- * rotated (channels 2m, 2m+1 by the m-th angle of the token's position), k and v appended to the row's cache.
+ * rotated (channels 2m, 2m+1 by the m-th angle of the token's position), k and v copied to the row's cache, where it has one.
  */
 export function rotateAndCache(pass: Pass, op: RotateAndCache): void {
 	const { heads, headDim, rows, cosSin, positions = 0, kept, scaleMul } = op;
 	let binding = 3;
 	const bind = (tensor: Tensor | undefined, name: string, type: string) => (tensor ? `@group(0) @binding(${binding++}) var<storage, read> ${name}: array<${type}>;` : "");
-	const code = `
+	const vec = op.cache.dtype === "f16" ? "vec4h" : "vec4f";
+	const code = `${vec === "vec4h" ? "enable f16;" : ""}
 ${ROW}
 struct Params { tokens: u32, positions: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> qkv: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> cache: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> cache: array<${vec}>;
 ${bind(rows.tokenRow, "tokenRow", "u32")}
 ${bind(rows.table, "rows", "Row")}
 ${bind(cosSin, "cosSin", "vec2f")}
@@ -65,8 +66,12 @@ fn rotate(v: vec4f, c: vec2f, s: vec2f) -> vec4f {
 		let c = ${cosSin ? "cosSin[angle + i]" : "vec2f(1)"};
 		let s = ${cosSin ? "cosSin[sines + angle + i]" : "vec2f(0)"};
 		qkv[q + i] = rotate(qkv[q + i] * qScale, c, s);
-		cache[keyAt + i] = rotate(qkv[k + i] * kScale, c, s);
-		cache[keyAt + width4 + i] = qkv[v + i];
+		qkv[k + i] = rotate(qkv[k + i] * kScale, c, s);
+	}
+	if (row.append == ${NOWHERE}u) { return; }
+	for (var i = 0u; i < d4; i++) {
+		cache[keyAt + i] = ${vec}(qkv[k + i]);
+		cache[keyAt + width4 + i] = ${vec}(qkv[v + i]);
 	}
 }`;
 	const read = [rows.tokenRow, rows.table, cosSin, kept, scaleMul].filter((tensor) => tensor !== undefined);

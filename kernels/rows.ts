@@ -16,7 +16,7 @@ export interface Row {
 	/** Keys this row attends to: first and count, in the key/value buffer. */
 	key: number;
 	keys: number;
-	/** Where in the cache its own keys go. */
+	/** Where in the cache its own keys go, or NOWHERE. */
 	append: number;
 	/** Where kept tokens stand: 1 + the first of their positions in a table of those. Absent: one after the other. */
 	kept?: number;
@@ -29,6 +29,9 @@ export interface RowTable {
 	/** Row structs. */
 	table: Tensor;
 }
+
+/** For rows whose keys no later step needs. */
+export const NOWHERE = 0xffff_ffff;
 
 /** WGSL of one Row; `rows[tokenRow[t]]` is the row of token t. */
 export const ROW = `struct Row { token: u32, tokens: u32, cond: u32, rope: u32, key: u32, keys: u32, append: u32, kept: u32 }`;

@@ -20,7 +20,7 @@ export function pick<T extends Variant>(gpu: Gpu, key: string, variants: readonl
 	return variant;
 }
 
-/** Shape classes of a row count: the next power of two, 512 for all larger ones. */
-export const bucket = (count: number) => Math.min(512, 2 ** Math.ceil(Math.log2(Math.max(1, count))));
+/** Shape classes of a count of rows or pixels: the next power of two, 1024 for all larger ones. */
+export const bucket = (count: number) => Math.min(1024, 2 ** Math.ceil(Math.log2(Math.max(1, count))));
 
 export const range = (count: number) => Array.from({ length: count }, (_, i) => i);

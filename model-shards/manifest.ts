@@ -223,6 +223,12 @@ export function modelInfo(manifest: Manifest, digest: string): ModelInfo {
 
 const infinityInfo = ({ bits, textMaxTokens, textEncoder }: InfinityConfig) => ({ bitsPerToken: bits, maxPromptTokens: Math.min(textMaxTokens, textEncoder?.maxTokens ?? textMaxTokens) });
 
+/** The shape of an Infinity model. Throws ModelFormatError for one of another family. */
+export function infinityConfigOf(manifest: Manifest): InfinityConfig {
+	if (manifest.family !== "infinity") throw new ModelFormatError(`${manifest.name} is a model of the family ${manifest.family}; an Infinity model is needed here.`);
+	return manifest.config;
+}
+
 /** The manifest as text: one line per tensor and shard, so that a person and a diff can read it. */
 export function manifestText(manifest: Manifest): string {
 	const { tensors, shards, ...head } = manifest;

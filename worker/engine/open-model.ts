@@ -1,5 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Gpu } from "../../kernels/gpu.ts";
+import { tuningId } from "../../kernels/tune.ts";
+import { loadTuning } from "../../kernels/tune-cache.ts";
 import type { ModelFolder } from "../../model-shards/folder.ts";
 import type { Manifest } from "../../model-shards/manifest.ts";
 import { packedLength } from "./codes.ts";
@@ -10,6 +12,7 @@ import { NextScaleModel } from "./models/next-scale.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { checkPlan } from "./plan/validate.ts";
 import { Rounds } from "./rounds.ts";
+import { kernelShapes } from "./shapes.ts";
 import { Taps } from "./tap.ts";
 import { PromptError, promptTokenizer } from "./tokenizer.ts";
 import type { LoadedModel } from "./types.ts";
@@ -30,6 +33,7 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, prog
 	const { manifest, info, digest } = folder;
 	const weights = await Weights.load(gpu, folder, progress);
 	const tokenizer = folder.tokenizer === null ? null : promptTokenizer(folder.tokenizer, info.maxPromptTokens);
+	await loadTuning(gpu, kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]));
 	const family = new NextScaleModel(gpu, graphOf(gpu, manifest, weights, slots), manifest.schedules, weights, slots);
 	const rounds = new Rounds(family);
 	/** Token ids of what is to be drawn, or the class alone. Throws PromptError when this model does not draw such a thing. */
@@ -48,7 +52,7 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, prog
 	return {
 		info,
 		slots,
-		numerics: createHash("sha256").update(JSON.stringify([ENGINE_VERSION, digest, gpu.facts.name, gpu.facts.driver])).digest("hex").slice(0, 32),
+		numerics: createHash("sha256").update(JSON.stringify([ENGINE_VERSION, tuningId(), digest, gpu.facts.name, gpu.facts.driver])).digest("hex").slice(0, 32),
 		async compile(plans) {
 			await gpu.compile(() => plans.forEach((plan) => rehearse(gpu, family, plan)));
 		},

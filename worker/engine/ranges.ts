@@ -8,19 +8,19 @@ export class Ranges {
 		return this.#size;
 	}
 
-	/** First of `count` free places in a row, or undefined when there are none; the start is a multiple of `align`. */
-	take(count: number, align = 1): number | undefined {
-		for (const [i, { start, end }] of this.#free.entries()) {
-			const first = Math.ceil(start / align) * align;
-			if (first + count > end) continue;
-			this.#free.splice(i, 1, ...[{ start, end: first }, { start: first + count, end }].filter((part) => part.end > part.start));
-			return first;
-		}
-		return undefined;
+	/** First of `count` free places in a row, or undefined when there are none. */
+	take(count: number): number | undefined {
+		const part = this.#free.find(({ start, end }) => start + count <= end);
+		if (count === 0 || !part) return count === 0 ? 0 : undefined;
+		const { start } = part;
+		part.start += count;
+		if (part.start === part.end) this.#free.splice(this.#free.indexOf(part), 1);
+		return start;
 	}
 
 	/** Takes back what `take` gave. */
 	give(start: number, count: number): void {
+		if (count === 0) return;
 		const at = this.#free.findIndex((part) => part.start > start);
 		const index = at === -1 ? this.#free.length : at;
 		const merged = { start, end: start + count };
@@ -28,16 +28,15 @@ export class Ranges {
 		const after = this.#free[index]?.start === merged.end ? this.#free[index] : undefined;
 		if (before) merged.start = before.start;
 		if (after) merged.end = after.end;
-		if (count > 0) this.#free.splice(before ? index - 1 : index, Number(!!before) + Number(!!after), merged);
+		this.#free.splice(before ? index - 1 : index, Number(!!before) + Number(!!after), merged);
 	}
 
 	/** Adds places at the end until a `take` of `count` must succeed. */
-	growFor(count: number, align = 1): void {
+	growFor(count: number): void {
 		const last = this.#free[this.#free.length - 1];
-		const start = last?.end === this.#size ? last.start : this.#size;
-		const end = Math.ceil(start / align) * align + count;
+		const end = (last?.end === this.#size ? last.start : this.#size) + count;
 		const from = this.#size;
-		this.#size = Math.max(this.#size, end);
+		this.#size = Math.max(from, end);
 		this.give(from, this.#size - from);
 	}
 }

@@ -1,9 +1,8 @@
 import type { Pass } from "../../../kernels/pass.ts";
-import type { Row } from "../../../kernels/rows.ts";
-import { rowTable, type RowTable } from "../../../kernels/rows.ts";
+import { NOWHERE, type Row, rowTable, type RowTable } from "../../../kernels/rows.ts";
 import type { Reduction, RunStep } from "../../protocol/plan.ts";
 import type { Step } from "./family.ts";
-import type { Job } from "./job.ts";
+import { type Job, stores } from "./job.ts";
 import { COND, condOf, ROWS, rowsOf } from "./kv-plan.ts";
 
 /** One job's scale in a round: its guidance rows lie one after the other in the flat batch, `length` tokens each. */
@@ -59,14 +58,14 @@ export function rowsIn(parts: readonly Part[], more: (part: Part, row: number) =
 	);
 }
 
-/** Tables of one block: the rows with the keys they see and append, and the same rows with their text. */
+/** Tables of one block: the rows with the cached keys they see and where their own are stored, and the same rows with their text. */
 export function blockRows(pass: Pass, parts: readonly Part[], block: number, rope: (part: Part) => number): { self: RowTable; cross: RowTable } {
 	const self = rowTable(
 		pass,
 		rowsIn(parts, (part, row) => {
 			const { start, used } = part.job.keys[row][block];
 			const kept = part.span?.rope === "kept" ? 1 + part.pick + part.rows.indexOf(row) * part.length : 0;
-			return { rope: rope(part), key: start, keys: used + part.length, append: start + used, kept };
+			return { rope: rope(part), key: start, keys: used, append: stores(part.job, row, part.scale) ? start + used : NOWHERE, kept };
 		}),
 	);
 	const text = rowsIn(parts, ({ job: { context } }, row) => ({ key: context.keys[block] + (row === COND ? 0 : context.counts[COND]), keys: context.counts[row] }));

@@ -26,6 +26,8 @@ export interface Job extends JobOptions {
 	begun: boolean;
 	/** By guidance row, then by block; empty once no later step computes the row. */
 	keys: KeyRange[][];
+	/** Also store the keys of a row's last scale, which no step reads: they are tapped. */
+	keepLast: boolean;
 	/** Outputs that later restorations fill from, by `scale:block boundary`: [rows * tokens, width]. */
 	retained: Map<string, { tensor: Tensor; rows: number[] }>;
 	/** Given draws, on the device. */
@@ -40,14 +42,14 @@ export function openJob(gpu: Gpu, graph: Graph, store: KeyValueStore, schedule: 
 	const { depth, width } = graph.shape;
 	const tokens = schedule.grids.map(([height, width]) => height * width);
 	const context = { keys: [] as number[], counts: graph.contextKeys(options) };
-	const job: Job = { ...options, slot, grids: schedule.grids, tokens, begun: false, context, keys: [], retained: new Map(), drawn: new Map(), most: mostOf(plan, tokens) };
+	const job: Job = { ...options, slot, grids: schedule.grids, tokens, begun: false, context, keys: [], keepLast: tapsLast(options, depth), retained: new Map(), drawn: new Map(), most: mostOf(plan, tokens) };
 	try {
 		for (const [name, data] of draws) if (name !== "text.ids") job.drawn.set(name, gpu.upload(name, [data.length], data.slice() as Float32Array<ArrayBuffer>));
 		for (let block = 0; block < depth; block++) context.keys.push(store.take(block, contextKeys(job)));
 		for (const row of [COND, UNCOND]) {
 			const ranges: KeyRange[] = [];
 			job.keys.push(ranges);
-			for (const [block, capacity] of storedKeys(plan, tokens, depth, row).entries()) ranges.push({ start: store.take(block, capacity), capacity, used: 0 });
+			for (const [block, capacity] of storedKeys(plan, tokens, depth, row, job.keepLast).entries()) ranges.push({ start: store.take(block, capacity), capacity, used: 0 });
 		}
 		for (const { rest, blocks } of spansOf(plan)) {
 			const key = retainedKey(rest.from, blocks[1]);
@@ -60,6 +62,14 @@ export function openJob(gpu: Gpu, graph: Graph, store: KeyValueStore, schedule: 
 		throw error;
 	}
 }
+
+function tapsLast({ plan, taps }: JobOptions, depth: number): boolean {
+	const last = plan.steps.findLastIndex(({ kind }) => kind === "run");
+	return Array.from({ length: depth }, (_, block) => `s${last}.blk${block}`).some((name) => taps.wants(`${name}.k_cache`) || taps.wants(`${name}.v_cache`));
+}
+
+/** Whether a scale's keys of a guidance row are stored. */
+export const stores = ({ plan, keepLast }: Job, row: number, scale: number): boolean => scale < lastScaleOf(plan, row) + Number(keepLast);
 
 /** Gives a guidance row's keys back once no later step of the plan computes it. */
 export function releaseKeys(job: Job, store: KeyValueStore, scale: number): void {

@@ -6,18 +6,14 @@ import { Ranges } from "../ranges.ts";
  * hold ranges of it, so that one dispatch attends for all of them. It grows when a range does not fit, and stays that large.
  */
 export class KeyValueStore {
-	/** Floats a key. */
-	readonly stride: number;
 	#gpu: Gpu;
-	#align: number;
+	#stride: number;
 	#blocks: { ranges: Ranges; tensor: Tensor }[];
 
 	constructor(gpu: Gpu, depth: number, width: number) {
 		this.#gpu = gpu;
-		this.stride = 2 * width;
-		// A range begins where a binding may begin, so that a matmul can write into it.
-		this.#align = 256 / gcd(256, this.stride * 4);
-		this.#blocks = Array.from({ length: depth }, (_, block) => ({ ranges: new Ranges(), tensor: gpu.tensor(`keys and values ${block}`, [0, this.stride]) }));
+		this.#stride = 2 * width;
+		this.#blocks = Array.from({ length: depth }, (_, block) => ({ ranges: new Ranges(), tensor: gpu.tensor(`keys and values ${block}`, [0, this.#stride]) }));
 	}
 
 	tensor(block: number): Tensor {
@@ -26,13 +22,12 @@ export class KeyValueStore {
 
 	/** First key of `count` free ones. Throws DeviceError when the adapter cannot bind that many. */
 	take(block: number, count: number): number {
-		if (count === 0) return 0;
 		const held = this.#blocks[block];
-		const fits = held.ranges.take(count, this.#align);
+		const fits = held.ranges.take(count);
 		if (fits !== undefined) return fits;
-		held.ranges.growFor(count, this.#align);
-		held.tensor = this.#gpu.grown(held.tensor, [held.ranges.size, this.stride]);
-		return held.ranges.take(count, this.#align) as number;
+		held.ranges.growFor(count);
+		held.tensor = this.#gpu.grown(held.tensor, [held.ranges.size, this.#stride]);
+		return held.ranges.take(count) as number;
 	}
 
 	give(block: number, start: number, count: number): void {
@@ -43,5 +38,3 @@ export class KeyValueStore {
 		this.#gpu.free(...this.#blocks.map(({ tensor }) => tensor));
 	}
 }
-
-const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));

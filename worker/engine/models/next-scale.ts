@@ -12,7 +12,7 @@ import type { Weights } from "../weights.ts";
 import { blockRows, cellsIn, layOut, type Part, rowsIn } from "./batch.ts";
 import type { Family, JobOptions, Round, Step } from "./family.ts";
 import type { Graph } from "./graph.ts";
-import { closeJob, type Job, openJob, releaseKeys } from "./job.ts";
+import { closeJob, type Job, openJob, releaseKeys, stores } from "./job.ts";
 import { KeyValueStore } from "./key-value-store.ts";
 import { COND, condOf, ROWS, rowsOf, UNCOND } from "./kv-plan.ts";
 import { Pictures } from "./pictures.ts";
@@ -173,7 +173,7 @@ export class NextScaleModel implements Family<Job> {
 				parts: parts.map(({ job, scale, at, rows, length }) => ({ taps: job.taps, name: `s${scale}`, at, rows: rows.length, length })),
 			});
 			for (const part of parts) {
-				for (const row of part.rows) part.job.keys[row][index].used += part.length;
+				for (const row of part.rows) if (stores(part.job, row, part.scale)) part.job.keys[row][index].used += part.length;
 				this.#keep(pass, work, part, `s${part.scale}.blk${index}.out`);
 				this.#tapKeys(pass, part, index);
 			}

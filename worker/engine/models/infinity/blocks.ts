@@ -32,7 +32,7 @@ export function block(pass: Pass, input: BlockInput): void {
 	const scaleMul = weights.get(`${official}.sa.scale_mul_1H11`);
 	rotateAndCache(pass, { qkv: work.qkv, cache: kv, cosSin: rotary.table, positions: rotary.positions, kept, scaleMul, heads, headDim, rows: self, label: label("rope") });
 	const cached = { tensor: kv, stride: 2 * width, key: 0, value: width };
-	attention(pass, { q: work.qkv, qStride: 3 * width, kv: cached, y: work.attended, heads, headDim, scale: 1, rows: self, label: label("sa") });
+	attention(pass, { q: work.qkv, qStride: 3 * width, kv: cached, own: { key: width, value: 2 * width }, y: work.attended, heads, headDim, scale: 1, rows: self, label: label("sa") });
 	tapLinear("sa.proj", work.attended, width, "sa_out");
 	addLinear("sa.proj", work.attended, width, { table: modulation, vector: GAMMA[0] });
 

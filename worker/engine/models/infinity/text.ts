@@ -26,7 +26,7 @@ export class InfinityText {
 	#gpu: Gpu;
 	#owned: Tensor[] = [];
 	/** Workspace for one prompt; prompts of one pass use it in turn. */
-	#work: Record<"features" | "prompt" | "normed" | "poolKv" | "query" | "pooled" | "sos" | "hidden" | "source" | "activated" | "shared" | "head", Tensor>;
+	#work: Record<"features" | "prompt" | "normed" | "poolKv" | "query" | "pooled" | "sos" | "hidden" | "source" | "activated" | "shared" | "head" | "textKv", Tensor>;
 
 	constructor(gpu: Gpu, config: InfinityConfig, weights: Weights, slots: number) {
 		const { width, textChannels, textMaxTokens: most, depth } = config;
@@ -54,6 +54,7 @@ export class InfinityText {
 			activated: make("silu cond", ROWS, width),
 			shared: make("shared_ada_lin", ROWS, 6 * width),
 			head: make("head ada_lin", ROWS, 2 * width),
+			textKv: make("text kv", ROWS * most, 2 * width),
 		};
 		this.#encoder = config.textEncoder ? new WordTransformer(gpu, config.textEncoder, weights) : undefined;
 	}
@@ -61,7 +62,7 @@ export class InfinityText {
 	/** Encodes one job's prompt into the rows of its slot. */
 	record(pass: Pass, { slot, ids, drawn, context, taps }: Job, store: KeyValueStore): void {
 		const { width, textChannels, depth, poolHeads, normEps } = this.#config;
-		const { features, normed, poolKv, query, pooled, sos, hidden, source, activated, shared, head } = this.#work;
+		const { features, normed, poolKv, query, pooled, sos, hidden, source, activated, shared, head, textKv } = this.#work;
 		const w = (name: string) => this.#weights.get(`transformer.${name}`);
 		const linear = (name: string, x: Tensor, y: Tensor, m: number, k: number, n: number, gelu = false) =>
 			matmul(pass, { x, y, ...this.#weights.linear(`transformer.${name}`), m, k, n, gelu, label: name });
@@ -107,9 +108,8 @@ export class InfinityText {
 			const name = blockName(this.#config, block);
 			const extra = { table: w(`${name}.ada_gss`), index: first };
 			gatherRows(pass, { x: shared, index: both, y: this.modulation[block], to, count: ROWS, width: 6 * width, extra, label: `${name}.ada_gss` });
-			const keys = store.tensor(block);
-			const offset = context.keys[block] * store.stride * 4;
-			linear(`${name}.ca.mat_kv`, source, { ...keys, offset, bytes: keys.bytes - offset }, ROWS * tokens, width, 2 * width);
+			linear(`${name}.ca.mat_kv`, source, textKv, ROWS * tokens, width, 2 * width);
+			copy(pass, { x: textKv, y: store.tensor(block), to: context.keys[block] * 2 * width, count: ROWS * tokens * 2 * width, label: `${name} text kv` });
 		}
 	}
 

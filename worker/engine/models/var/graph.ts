@@ -116,7 +116,7 @@ export class VarGraph implements Graph {
 		const scaleMul = normalised ? this.#weights.get(`${official}.attn.scale_mul_1H11`) : undefined;
 		rotateAndCache(pass, { qkv: work.qkv, cache: kv, scaleMul, heads, headDim, rows: self, label: label("cache") });
 		const scale = normalised ? 1 : 0.25 / Math.sqrt(headDim);
-		attention(pass, { q: work.qkv, qStride: 3 * width, kv: { tensor: kv, stride: 2 * width, key: 0, value: width }, y: work.attended, heads, headDim, scale, rows: self, label: label("attn") });
+		attention(pass, { q: work.qkv, qStride: 3 * width, kv: { tensor: kv, stride: 2 * width, key: 0, value: width }, own: { key: width, value: 2 * width }, y: work.attended, heads, headDim, scale, rows: self, label: label("attn") });
 		tapLinear("attn.proj", work.attended, width, "attn_out");
 		addLinear("attn.proj", work.attended, width, { table: modulation, vector: GAMMA[0] });
 
