@@ -47,6 +47,19 @@ export function copy(pass: Pass, op: { x: Tensor; from?: number; y: Tensor; to?:
 	pass.run(op.label, code, [Math.ceil(op.count / 4), (op.from ?? 0) / 4, (op.to ?? 0) / 4, 0], [op.x, op.y], flatGroups(Math.ceil(op.count / 4)));
 }
 
+/** Copies `count` 32-bit words to word `to` of y. */
+export function copyWords(pass: Pass, op: { x: Tensor; y: Tensor; to: number; count: number; label: string }): void {
+	const code = `
+@group(0) @binding(0) var<uniform> p: vec4u;
+@group(0) @binding(1) var<storage, read> x: array<u32>;
+@group(0) @binding(2) var<storage, read_write> y: array<u32>;
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	let i = ${FLAT};
+	if (i < p.x) { y[p.y + i] = x[i]; }
+}`;
+	pass.run(op.label, code, [op.count, op.to, 0, 0], [op.x, op.y], flatGroups(op.count));
+}
+
 /** y = silu(x) over `count` floats (a multiple of 4). */
 export function silu(pass: Pass, op: { x: Tensor; y: Tensor; count: number; label: string }): void {
 	const code = `

@@ -8,13 +8,13 @@ const SLICES = 64;
 const RUN = 16;
 
 /**
- * GroupNorm over channels-last images, then SiLU: y = silu((x - mean) * rstd * weight + bias), statistics by (image, group).
+ * GroupNorm over channels-last images, then SiLU unless `plain`: y = silu((x - mean) * rstd * weight + bias), statistics by (image, group).
  * `scratch` holds at least `groupNormScratch(...)` floats. Statistics run in a fixed number of slices, each in two passes, and
  * are joined by Chan's formula, so that large pictures lose no precision.
  */
 export function groupNormSilu(
 	pass: Pass,
-	op: { x: Tensor; y: Tensor; weight: Tensor; bias: Tensor; scratch: Tensor; images: readonly ImageShape[]; channels: number; groups: number; eps: number; label: string },
+	op: { x: Tensor; y: Tensor; weight: Tensor; bias: Tensor; scratch: Tensor; images: readonly ImageShape[]; channels: number; groups: number; eps: number; plain?: boolean; label: string },
 ): void {
 	const { images, channels, groups, label } = op;
 	const table = imageTable(pass, images);
@@ -92,7 +92,7 @@ struct Params { channels: u32, groups: u32, images: u32, eps: f32 }
 	for (var pixel = first; pixel < min(first + ${RUN}u, pixels); pixel++) {
 		let at = (image.pixel + pixel) * channels4 + i;
 		let n = (x[at] - mean) * rstd * w + b;
-		y[at] = n / (1.0 + exp(-n));
+		y[at] = ${op.plain ? "n" : "n / (1.0 + exp(-n))"};
 	}
 }`;
 	pass.run(`${label}.slices`, slices, params, [table, op.x, op.scratch], [workgroups(images.length * groups * SLICES)]);

@@ -2,17 +2,32 @@ import type { Tensor } from "./gpu.ts";
 import type { Pass } from "./pass.ts";
 import { groups, NOWHERE, ROW, type RowTable } from "./rows.ts";
 
+export interface RotateAndCache {
+	/** [tokens, 3 * width]; q and k are changed in place. */
+	qkv: Tensor;
+	/** [keys, 2 * width], f32 or f16. */
+	cache: Tensor;
+	/** cos [positions, headDim / 2], then sin; without it nothing is rotated. */
+	cosSin?: Tensor;
+	positions?: number;
+	/** u32: positions within the scale of the tokens of rows with `kept`; other rows' tokens stand one after the other. */
+	kept?: Tensor;
+	/** [heads]; without it nothing is normalised. */
+	scaleMul?: Tensor;
+	heads: number;
+	headDim: number;
+	rows: RowTable;
+	label: string;
+}
+
 /**
- * Cosine attention's side of a fused projection: q and k are L2-normalised by head, q times exp(min(scaleMul, ln 100)), both
+ * Attention's side of a fused projection: q and k are L2-normalised by head, q times exp(min(scaleMul, ln 100)), both
  * rotated (channels 2m, 2m+1 by the m-th angle of the token's position), k and v copied to the row's cache, where it has one.
- *
- * qkv: [tokens, 3 * width], q and k in place; cache: [keys, 2 * width], f32 or f16; table: cos [positions, headDim / 2], then sin.
  */
-export function rotateAndCache(
-	pass: Pass,
-	op: { qkv: Tensor; cache: Tensor; cosSin: Tensor; positions: number; scaleMul: Tensor; heads: number; headDim: number; rows: RowTable; label: string },
-): void {
-	const { heads, headDim, rows } = op;
+export function rotateAndCache(pass: Pass, op: RotateAndCache): void {
+	const { heads, headDim, rows, cosSin, positions = 0, kept, scaleMul } = op;
+	let binding = 3;
+	const bind = (tensor: Tensor | undefined, name: string, type: string) => (tensor ? `@group(0) @binding(${binding++}) var<storage, read> ${name}: array<${type}>;` : "");
 	const vec = op.cache.dtype === "f16" ? "vec4h" : "vec4f";
 	const code = `${vec === "vec4h" ? "enable f16;" : ""}
 ${ROW}
@@ -20,10 +35,11 @@ struct Params { tokens: u32, positions: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> qkv: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> cache: array<${vec}>;
-@group(0) @binding(3) var<storage, read> cosSin: array<vec2f>;
-@group(0) @binding(4) var<storage, read> scaleMul: array<f32>;
-@group(0) @binding(5) var<storage, read> tokenRow: array<u32>;
-@group(0) @binding(6) var<storage, read> rows: array<Row>;
+${bind(rows.tokenRow, "tokenRow", "u32")}
+${bind(rows.table, "rows", "Row")}
+${bind(cosSin, "cosSin", "vec2f")}
+${bind(kept, "kept", "u32")}
+${bind(scaleMul, "scaleMul", "f32")}
 const width4 = ${(heads * headDim) / 4}u;
 const d4 = ${headDim / 4}u;
 fn rotate(v: vec4f, c: vec2f, s: vec2f) -> vec4f {
@@ -37,17 +53,18 @@ fn rotate(v: vec4f, c: vec2f, s: vec2f) -> vec4f {
 	let q = t * 3u * width4 + id.y * d4;
 	let k = q + width4;
 	let v = k + width4;
-	var qq = vec4f(0);
+	${scaleMul ? `var qq = vec4f(0);
 	var kk = vec4f(0);
 	for (var i = 0u; i < d4; i++) { qq += qkv[q + i] * qkv[q + i]; kk += qkv[k + i] * qkv[k + i]; }
 	let qScale = exp(min(scaleMul[id.y], 4.605170185988092)) / max(sqrt(dot(qq, vec4f(1))), 1e-12);
-	let kScale = 1.0 / max(sqrt(dot(kk, vec4f(1))), 1e-12);
-	let angle = (row.rope + local) * d4;
+	let kScale = 1.0 / max(sqrt(dot(kk, vec4f(1))), 1e-12);` : "let qScale = 1.0; let kScale = 1.0;"}
+	${kept ? "var position = local; if (row.kept > 0u) { position = kept[row.kept - 1u + local]; }" : "let position = local;"}
+	let angle = (row.rope + position) * d4;
 	let sines = p.positions * d4;
 	let keyAt = (row.append + local) * 2u * width4 + id.y * d4;
 	for (var i = 0u; i < d4; i++) {
-		let c = cosSin[angle + i];
-		let s = cosSin[sines + angle + i];
+		let c = ${cosSin ? "cosSin[angle + i]" : "vec2f(1)"};
+		let s = ${cosSin ? "cosSin[sines + angle + i]" : "vec2f(0)"};
 		qkv[q + i] = rotate(qkv[q + i] * qScale, c, s);
 		qkv[k + i] = rotate(qkv[k + i] * kScale, c, s);
 	}
@@ -57,7 +74,8 @@ fn rotate(v: vec4f, c: vec2f, s: vec2f) -> vec4f {
 		cache[keyAt + width4 + i] = ${vec}(qkv[v + i]);
 	}
 }`;
-	pass.run(op.label, code, [rows.tokens, op.positions, 0, 0], [op.qkv, op.cache, op.cosSin, op.scaleMul, rows.tokenRow, rows.table], [groups(rows.tokens), heads]);
+	const read = [rows.tokenRow, rows.table, cosSin, kept, scaleMul].filter((tensor) => tensor !== undefined);
+	pass.run(op.label, code, [rows.tokens, positions, 0, 0], [op.qkv, op.cache, ...read], [groups(rows.tokens), heads]);
 }
 
 /**

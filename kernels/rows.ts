@@ -18,6 +18,8 @@ export interface Row {
 	keys: number;
 	/** Where in the cache its own keys go, or NOWHERE. */
 	append: number;
+	/** Where kept tokens stand: 1 + the first of their positions in a table of those. Absent: one after the other. */
+	kept?: number;
 }
 export interface RowTable {
 	rows: readonly Row[];
@@ -32,12 +34,12 @@ export interface RowTable {
 export const NOWHERE = 0xffff_ffff;
 
 /** WGSL of one Row; `rows[tokenRow[t]]` is the row of token t. */
-export const ROW = `struct Row { token: u32, tokens: u32, cond: u32, rope: u32, key: u32, keys: u32, append: u32, pad: u32 }`;
+export const ROW = `struct Row { token: u32, tokens: u32, cond: u32, rope: u32, key: u32, keys: u32, append: u32, kept: u32 }`;
 
 /** `tokenRow`: that of another table of this pass with the same rows over the same tokens, to share it. */
 export function rowTable(pass: Pass, rows: readonly Row[], tokenRow = tokenRows(pass, rows)): RowTable {
 	const tokens = rows.reduce((sum, row) => sum + row.tokens, 0);
-	const table = rows.flatMap(({ token, tokens, cond, rope, key, keys, append }) => [token, tokens, cond, rope, key, keys, append, 0]);
+	const table = rows.flatMap(({ token, tokens, cond, rope, key, keys, append, kept = 0 }) => [token, tokens, cond, rope, key, keys, append, kept]);
 	return { rows, tokens, tokenRow, table: pass.table(table) };
 }
 

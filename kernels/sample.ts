@@ -13,17 +13,17 @@ export interface SampleRow {
 	out: number;
 	guidance: number;
 	tau: number;
-	/** 1 takes the likelier value of each bit; 0 and 2 keep both. */
+	/** Most likely values kept: 1 is the argmax, 0 keeps all. */
 	topK: number;
-	/** Nucleus mass, 0 = off: a bit's rarer value survives only when the likelier one's mass is below it. */
+	/** Nucleus mass, 0 = off. */
 	topP: number;
 	seed: number;
 	scale: number;
 	branch: number;
 }
-const SAMPLE_ROW = `struct SampleRow { cond: u32, uncond: u32, tokens: u32, out: u32, guidance: f32, tau: f32, topK: u32, topP: f32, seed: u32, scale: u32, branch: u32, pad: u32 }`;
+export const SAMPLE_ROW = `struct SampleRow { cond: u32, uncond: u32, tokens: u32, out: u32, guidance: f32, tau: f32, topK: u32, topP: f32, seed: u32, scale: u32, branch: u32, pad: u32 }`;
 
-function sampleTable(pass: Pass, rows: readonly SampleRow[]): Tensor {
+export function sampleTable(pass: Pass, rows: readonly SampleRow[]): Tensor {
 	const words = new Uint32Array(rows.length * 12);
 	const floats = new Float32Array(words.buffer);
 	rows.forEach((row, i) => {
@@ -36,7 +36,7 @@ function sampleTable(pass: Pass, rows: readonly SampleRow[]): Tensor {
 
 /**
  * Guidance then binary sampling (Infinity, arXiv 2412.04431): mixed = w * cond / tau + (1 - w) * uncond / tau, where output 2b is
- * bit b = 0 and 2b + 1 is bit b = 1.
+ * bit b = 0 and 2b + 1 is bit b = 1. Under top-p a bit's rarer value survives only when the likelier one's mass is below it.
  *
  * logits: [tokens, 2 * bits] -> mixed: [out tokens, 2 * bits], codes: u32 [out tokens, ceil(bits / 32)], least significant bit first.
  */

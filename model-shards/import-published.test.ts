@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
 import { openModelFolder } from "./folder.ts";
-import { INFINITY_UNUSED } from "./import-infinity.ts";
+import { UNUSED } from "./import-model.ts";
 import { type Family, importPublished, type PublishedOptions } from "./import-published.ts";
 import { publishedInfinity, TOKENIZERS, tokenizerConfig } from "./infinity-published.ts";
 import { infinityTensors } from "./infinity-tensors.ts";
@@ -24,7 +24,7 @@ const family: Family = {
 			name: "small", family: "infinity", config: SMALL, schedules: { "1:1": { grids: [[1, 1], [2, 2]], image: { height: 4, width: 4 } } }, defaultSchedule: "1:1",
 			sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 }, calibration: {}, licence: "none",
 		},
-		wanted: infinityTensors(SMALL), parts: ["transformer.", "vae."], unused: INFINITY_UNUSED,
+		wanted: infinityTensors(SMALL), parts: ["transformer.", "vae."], unused: UNUSED,
 	}),
 };
 const of = (prefix: string, nested = "") => infinityTensors(SMALL).flatMap(({ name, shape }) => (name.startsWith(prefix) ? [{ name: nested + name.slice(prefix.length), shape }] : []));
@@ -89,7 +89,7 @@ describe("official lists", () => {
 		};
 		const made = Object.fromEntries(infinityTensors(config).map(({ name, shape }) => [name, shape]));
 		const expected = Object.fromEntries(
-			Object.entries(recorded).flatMap(([file, shapes]) => Object.entries(shapes).map(([name, shape]): [string, number[]] => [`${file === "vae" ? "vae" : "transformer"}.${name}`, shape])).filter(([name]) => !INFINITY_UNUSED.test(name)),
+			Object.entries(recorded).flatMap(([file, shapes]) => Object.entries(shapes).map(([name, shape]): [string, number[]] => [`${file === "vae" ? "vae" : "transformer"}.${name}`, shape])).filter(([name]) => !UNUSED.test(name)),
 		);
 		expect(made).toEqual(expected);
 	});

@@ -1,13 +1,14 @@
 /** Imports a published checkpoint whose family and size are named. A family is one file that tells what its sizes are made of. */
 import { openCheckpoint } from "./checkpoint.ts";
-import { type Found, importTensors, type TensorShape, type WriteOptions } from "./import-tensors.ts";
+import { type Described, type Found, importTensors, type WriteOptions } from "./import-tensors.ts";
+import type { TensorShape } from "./tensor-shapes.ts";
 import { infinity } from "./infinity-published.ts";
 import { type Manifest, ModelFormatError } from "./manifest.ts";
 import { clip, stateDict, type TensorSource } from "./tensor-source.ts";
 
 /** All of a model but its numbers. */
 export interface PublishedModel {
-	head: Omit<Manifest, "tensors" | "shards" | "tokenizer" | "format" | "version">;
+	head: Described;
 	wanted: TensorShape[];
 	/** Prefixes of the model's names, one for each file it was published as: `transformer.`, `vae.`. */
 	parts: string[];

@@ -1,14 +1,15 @@
-/** Imports a reference set (format 1, kinds `infinity` and `stagevar-infinity`) so that the production path can be checked against it. */
+/** Imports a reference set (format 1) so that the production path can be checked against it. */
 import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import type { Schedule } from "../worker/protocol/model-info.ts";
 import { type Aspect, aspectOf, aspectOfGrid } from "./aspect.ts";
-import { importInfinity } from "./import-infinity.ts";
+import { importModel } from "./import-model.ts";
 import { readJson, shapesOf } from "./import-directory.ts";
 import type { InfinityConfig } from "./infinity-config.ts";
 import { infinityConfigFromReference } from "./infinity-reference.ts";
-import { type Manifest, ModelFormatError } from "./manifest.ts";
+import { type FamilyConfig, type Manifest, ModelFormatError } from "./manifest.ts";
 import { openSafetensors } from "./safetensors.ts";
+import { varConfigFromReference } from "./var-reference.ts";
 
 /** `[t, h, w]` per scale. */
 const Scales = z.array(z.tuple([z.literal(1), z.int().min(1), z.int().min(1)])).min(1);
@@ -24,12 +25,14 @@ const Settings = {
 
 export const ReferenceSet = z.looseObject({
 	format: z.literal(1),
-	kind: z.enum(["infinity", "stagevar-infinity"]),
+	kind: z.enum(["infinity", "stagevar-infinity", "var"]),
 	config: z.looseObject({}),
 	vae_config: z.looseObject({}),
 	weights_file: z.string(),
 	vae_file: z.string(),
 	tokenizer_file: z.string().optional(),
+	/** Settings of the sets that have no others. */
+	inference: z.looseObject({ cfg: z.number().optional() }).optional(),
 	...Settings,
 	runs: z.record(z.string(), z.looseObject(Settings)),
 });
@@ -70,23 +73,33 @@ export function referenceSchedules(set: ReferenceSet, patch: number): ReferenceS
 	return result;
 }
 
+const infinity = (set: ReferenceSet, shapes: ReadonlyMap<string, readonly number[]>): FamilyConfig => ({ family: "infinity", config: infinityConfigFromReference(set.config, set.vae_config, shapes) });
+
+const FAMILIES: Record<ReferenceSet["kind"], (set: ReferenceSet, shapes: ReadonlyMap<string, readonly number[]>) => FamilyConfig> = {
+	infinity,
+	"stagevar-infinity": infinity,
+	var: (set) => ({ family: "var", config: varConfigFromReference(set.config, set.vae_config) }),
+};
+
 export async function importReferenceSet(manifestPath: string, out: string): Promise<Manifest> {
 	const set = await readReferenceSet(manifestPath);
 	const dir = dirname(resolve(manifestPath));
 	await using weights = await openSafetensors(join(dir, set.weights_file));
-	const config = infinityConfigFromReference(set.config, set.vae_config, shapesOf(weights));
-	const { schedules, ropeReach, ofRun } = referenceSchedules(set, 2 ** (config.vae.multipliers.length - 1));
+	const shapes = shapesOf(weights);
+	const model = FAMILIES[set.kind](set, shapes);
+	const { schedules, ropeReach, ofRun } = referenceSchedules(set, 2 ** (model.config.vae.multipliers.length - 1));
+	if (model.family === "infinity") model.config.ropeReach = ropeReach;
 	const [firstRun, run] = Object.entries(set.runs)[0];
-	return await importInfinity({
+	return await importModel({
 		weights,
 		vae: join(dir, set.vae_file),
 		tokenizer: set.tokenizer_file === undefined ? null : join(dir, set.tokenizer_file),
-		config: { ...config, ropeReach },
+		model,
 		name: basename(dir).toLowerCase().replace(/[^a-z0-9._-]+/g, "-").replace(/^[^a-z0-9]+/, "").slice(0, 64) || "reference",
 		schedules,
 		defaultSchedule: ofRun[firstRun],
 		sampling: {
-			guidance: run.cfg ?? set.cfg ?? 3,
+			guidance: model.family === "infinity" ? (run.cfg ?? set.cfg ?? 3) : [1, 1 + (set.inference?.cfg ?? 0)],
 			tau: run.tau ?? set.tau ?? 1,
 			topK: run.top_k ?? set.top_k ?? 1,
 			topP: run.top_p ?? set.top_p ?? 0,

@@ -1,11 +1,12 @@
 /** The half of an import that is the same for every family: find the tensors, compare them with the configuration, stream them into shards. */
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
-import { type Dtype, Manifest, ModelFormatError, type Quantization } from "./manifest.ts";
+import { type Dtype, type FamilyConfig, type Manifest, ManifestHead, ModelFormatError, type Quantization } from "./manifest.ts";
 import { FLOATS, type Precision, quantize, toF16, toF32, type Whole } from "./precision.ts";
 import { type RoundTrip, roundTrip } from "./round-trip.ts";
 import { ShardWriter } from "./shard-writer.ts";
 import type { Sink } from "./sink.ts";
+import type { TensorShape } from "./tensor-shapes.ts";
 import { ELEMENT_BYTES, pieces, type SourceTensor, type TensorSource } from "./tensor-source.ts";
 
 export const DEFAULT_SHARD_BYTES = 64 * 2 ** 20;
@@ -15,13 +16,6 @@ export type Group = (typeof GROUPS)[number];
 /** Elements converted at a time: a multiple of every group. */
 const PIECE_ELEMENTS = 2 ** 21;
 
-/** A tensor of a model. `matmul`: a [n, k] matrix that may be quantised along k. */
-export interface TensorShape {
-	name: string;
-	shape: number[];
-	matmul?: true;
-}
-
 /** Where a tensor of the model comes from. */
 export interface Found {
 	source: TensorSource;
@@ -30,6 +24,9 @@ export interface Found {
 	tensor: SourceTensor;
 }
 
+/** A model without its files. */
+export type Described = FamilyConfig & Pick<Manifest, "name" | "schedules" | "defaultSchedule" | "sampling" | "calibration" | "licence">;
+
 export interface TensorImport {
 	found: ReadonlyMap<string, Found>;
 	wanted: readonly TensorShape[];
@@ -37,7 +34,7 @@ export interface TensorImport {
 	unused: RegExp;
 	/** Names the checkpoint in errors. */
 	label: string;
-	head: Omit<Manifest, "tensors" | "shards" | "tokenizer" | "format" | "version">;
+	head: Described;
 	/** Path of the text tokenizer's tokenizer.json. */
 	tokenizer?: string | null;
 }
@@ -60,7 +57,7 @@ export interface WriteOptions {
 /** Streams the wanted tensors out. Refuses, before writing, a checkpoint that lacks one or holds one the configuration does not know. */
 export async function importTensors({ found, wanted, unused, label, head, tokenizer }: TensorImport, options: WriteOptions): Promise<Manifest> {
 	refuseMismatch(found, wanted, unused, label);
-	const rest = Manifest.omit({ tensors: true, shards: true, tokenizer: true }).safeParse({ format: "firstlight-model", version: 1, ...head });
+	const rest = ManifestHead.safeParse({ format: "firstlight-model", version: 1, tokenizer: null, ...head });
 	if (!rest.success) throw new ModelFormatError(`Model ${head.name} cannot be described:\n${z.prettifyError(rest.error)}`);
 	const text = tokenizer ? await readFile(tokenizer) : null;
 

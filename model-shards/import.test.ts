@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { MODELS_DIR, findModel, openModelFolder } from "./folder.ts";
-import { importInfinity, importReferenceSet, infinityConfigFromReference, referenceSchedules } from "./import.ts";
+import { importInfinity, importReferenceSet, infinityConfigFromReference, modelTensors, referenceSchedules } from "./import.ts";
 import { infinityTensors } from "./infinity-tensors.ts";
 import { ModelFormatError } from "./manifest.ts";
 import { SMALL, smallCheckpoint, writeSafetensors } from "./testing.ts";
@@ -101,7 +101,7 @@ describe("models of the repository", () => {
 		const folder = await openModelFolder(findModel(name));
 		const shapes = new Map<string, number[]>();
 		for await (const tensor of folder.tensors()) shapes.set(tensor.name, tensor.shape);
-		expect([...shapes].map(([name, shape]) => ({ name, shape }))).toEqual(infinityTensors(folder.manifest.config).map(({ name, shape }) => ({ name, shape })));
+		expect([...shapes].map(([name, shape]) => ({ name, shape }))).toEqual(modelTensors(folder.manifest).map(({ name, shape }) => ({ name, shape })));
 		expect(folder.info.id).toBe(name);
 		expect(folder.info.calibration).toHaveProperty("1:1");
 		expect(folder.tokenizer).toMatchObject({ model: { type: "WordLevel" } });

@@ -5,9 +5,9 @@
 import type { Sampling, Schedule } from "../worker/protocol/model-info.ts";
 import type { z } from "zod";
 import { ASPECTS } from "./aspect.ts";
-import { INFINITY_UNUSED } from "./import-infinity.ts";
+import { UNUSED } from "./import-model.ts";
 import type { Family } from "./import-published.ts";
-import type { TensorShape } from "./import-tensors.ts";
+import type { TensorShape } from "./tensor-shapes.ts";
 import type { InfinityConfig, VaeConfig } from "./infinity-config.ts";
 import { infinityTensors } from "./infinity-tensors.ts";
 import { ModelFormatError } from "./manifest.ts";
@@ -62,7 +62,7 @@ export const infinity: Family = {
 			head: { name, family: "infinity", config, schedules, defaultSchedule: "1:1", sampling, calibration: {}, licence: "MIT (FoundationVision/Infinity)" },
 			wanted: infinityTensors(config),
 			parts: ["transformer.", "vae."],
-			unused: INFINITY_UNUSED,
+			unused: UNUSED,
 		};
 	},
 };

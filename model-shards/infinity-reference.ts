@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { InfinityConfig, VaeConfig, WordTransformerConfig } from "./infinity-config.ts";
 import { ModelFormatError } from "./manifest.ts";
+import { parse } from "./var-reference.ts";
 
 const Flag = z.union([z.int(), z.boolean()]).transform(Number);
 const Count = z.int().min(1);
@@ -111,10 +112,4 @@ function textEncoderFromReference(t: z.infer<typeof TextEncoder>): WordTransform
 		endId: t.eos_id,
 		normEps: Number(/eps ([\d.e-]+)/.exec(t.norm ?? "")?.[1] ?? 1e-5),
 	};
-}
-
-function parse<T extends z.ZodType>(schema: T, value: unknown, what: string): z.infer<T> {
-	const parsed = schema.safeParse(value);
-	if (!parsed.success) throw new ModelFormatError(`The ${what} cannot be read:\n${z.prettifyError(parsed.error)}`);
-	return parsed.data;
 }

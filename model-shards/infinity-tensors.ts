@@ -1,22 +1,12 @@
 /** Every tensor that inference of an Infinity-family model reads, with its shape: official names under a prefix. */
-import type { TensorShape } from "./import-tensors.ts";
-import type { InfinityConfig, VaeConfig, WordTransformerConfig } from "./infinity-config.ts";
+import type { InfinityConfig, WordTransformerConfig } from "./infinity-config.ts";
 import { MAX_LEVELS } from "./manifest.ts";
+import { decoderTensors, linear, matrix, norm, precise, type TensorShape } from "./tensor-shapes.ts";
 
 /** `transformer.*`, `text_encoder.*` and `vae.decoder.*`, in the order they are used. */
 export function infinityTensors(config: InfinityConfig): TensorShape[] {
-	return [...(config.textEncoder ? textEncoder(config.textEncoder) : []), ...transformer(config), ...decoder(config.vae, config.bits)];
+	return [...(config.textEncoder ? textEncoder(config.textEncoder) : []), ...transformer(config), ...decoderTensors(config.vae, config.bits, "wrapped")];
 }
-
-const matrix = (name: string, from: number, to: number): TensorShape => ({ name: `${name}.weight`, shape: [to, from], matmul: true });
-const bias = (name: string, width: number): TensorShape => ({ name: `${name}.bias`, shape: [width] });
-const linear = (name: string, from: number, to: number): TensorShape[] => [matrix(name, from, to), bias(name, to)];
-/** First and last layers: small, and worth their full precision. */
-const precise = (name: string, from: number, to: number): TensorShape[] => [{ name: `${name}.weight`, shape: [to, from] }, bias(name, to)];
-const norm = (name: string, width: number): TensorShape[] => [
-	{ name: `${name}.weight`, shape: [width] },
-	{ name: `${name}.bias`, shape: [width] },
-];
 
 function transformer(config: InfinityConfig): TensorShape[] {
 	const { width, heads, ffn, textChannels, textMaxTokens, poolHeads } = config;
@@ -75,29 +65,4 @@ function textEncoder({ width, ffn, layers, vocabulary, maxTokens }: WordTransfor
 		);
 	}
 	return [...list, ...norm("text_encoder.final_norm", width)];
-}
-
-function decoder({ baseChannels, multipliers, residualBlocks }: VaeConfig, bits: number): TensorShape[] {
-	const conv = (name: string, from: number, to: number, side = 3): TensorShape[] => [
-		{ name: `vae.decoder.${name}.conv.weight`, shape: [to, from, side, side] },
-		{ name: `vae.decoder.${name}.conv.bias`, shape: [to] },
-	];
-	const residual = (name: string, from: number, to: number): TensorShape[] => [
-		...norm(`vae.decoder.${name}.norm1.norm`, from),
-		...conv(`${name}.conv1`, from, to),
-		...norm(`vae.decoder.${name}.norm2.norm`, to),
-		...conv(`${name}.conv2`, to, to),
-		...(from === to ? [] : conv(`${name}.nin_shortcut`, from, to, 1)),
-	];
-	const widths = multipliers.map((m) => m * baseChannels);
-	let width = widths[widths.length - 1];
-	const list = [...conv("conv_in", bits, width), ...residual("mid.block_1", width, width), ...residual("mid.block_2", width, width)];
-	for (let level = widths.length - 1; level >= 0; level--) {
-		for (let block = 0; block <= residualBlocks; block++) {
-			list.push(...residual(`up.${level}.block.${block}`, width, widths[level]));
-			width = widths[level];
-		}
-		if (level > 0) list.push(...conv(`up.${level}.upsample.conv`, width, width));
-	}
-	return [...list, ...norm("vae.decoder.norm_out.norm", width), ...conv("conv_out", width, 3)];
 }

@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 import { Calibration, type ModelInfo, Sampling, Schedule } from "../worker/protocol/model-info.ts";
 import { InfinityConfig } from "./infinity-config.ts";
+import { VarConfig, varProblems } from "./var-config.ts";
 
 export const MANIFEST_FILE = "manifest.json";
 export const MAX_MANIFEST_BYTES = 16 * 2 ** 20;
@@ -51,23 +52,33 @@ const TensorEntry = z.strictObject({
 });
 export type TensorEntry = z.infer<typeof TensorEntry>;
 
-export const Manifest = z.strictObject({
+const fields = <F extends string, C extends z.ZodType>(family: F, config: C) => ({
 	format: z.literal("firstlight-model"),
 	version: z.literal(1),
 	name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, "expected lower-case letters, digits, '.', '_' and '-', 64 at most"),
-	family: z.literal("infinity"),
-	config: InfinityConfig,
+	family: z.literal(family),
+	config,
 	schedules: z.record(ScheduleName, Schedule),
 	defaultSchedule: ScheduleName,
 	sampling: Sampling,
 	calibration: z.record(ScheduleName, Calibration),
-	/** Null: the text side is given as features or token ids. */
+	/** Null: there is no text, or the text side is given as features or token ids. */
 	tokenizer: FileEntry.nullable(),
 	licence: z.string().min(1).max(4096),
+});
+const files = {
 	tensors: z.array(TensorEntry).min(1).max(100_000),
 	shards: z.array(FileEntry).min(1).max(10_000),
-});
+};
+const [infinity, var_] = [fields("infinity", InfinityConfig), fields("var", VarConfig)];
+
+/** A manifest without its files. */
+export const ManifestHead = z.discriminatedUnion("family", [z.strictObject(infinity), z.strictObject(var_)]);
+export type ManifestHead = z.infer<typeof ManifestHead>;
+export const Manifest = z.discriminatedUnion("family", [z.strictObject({ ...infinity, ...files }), z.strictObject({ ...var_, ...files })]);
 export type Manifest = z.infer<typeof Manifest>;
+/** A family and the shape of its models. */
+export type FamilyConfig = ManifestHead extends infer H ? (H extends ManifestHead ? Pick<H, "family" | "config"> : never) : never;
 
 /** Bytes of a tensor, or null where the product leaves the exact integers. */
 export function tensorBytes(dtype: Dtype, shape: readonly number[]): number | null {
@@ -149,37 +160,26 @@ function quantizationProblems({ name, dtype, shape, quantization }: TensorEntry,
 	return of?.dtype === "F16" && of.shape.join() === expected.join() ? [] : [`tensor ${name}: its scales ${scales} are not F16 [${expected}]`];
 }
 
-function configProblems({ config, schedules, defaultSchedule, calibration }: Manifest): string[] {
-	const problems: string[] = [];
-	const { width, heads, depth, chunkBlocks, vae, textEncoder } = config;
+function configProblems(manifest: Manifest): string[] {
+	const { config, schedules, defaultSchedule, calibration } = manifest;
+	const problems = manifest.family === "infinity" ? infinityProblems(manifest.config, schedules) : varProblems(manifest.config, schedules);
+	const { width, heads, vae } = config;
 	if (width % heads !== 0 || (width / heads) % 4 !== 0) problems.push(`width ${width} over ${heads} heads does not give a head size that is a multiple of 4`);
-	if (width % config.poolHeads !== 0) problems.push(`width ${width} is not a multiple of poolHeads ${config.poolHeads}`);
-	if (depth % chunkBlocks !== 0) problems.push(`depth ${depth} is not a multiple of chunkBlocks ${chunkBlocks}`);
 	for (const multiplier of vae.multipliers) {
 		if ((vae.baseChannels * multiplier) % vae.normGroups !== 0) {
 			problems.push(`decoder width ${vae.baseChannels * multiplier} is not a multiple of normGroups ${vae.normGroups}`);
 		}
 	}
-	if (textEncoder) {
-		if (textEncoder.width !== config.textChannels) problems.push(`text encoder width ${textEncoder.width} is not textChannels ${config.textChannels}`);
-		if (textEncoder.width % textEncoder.heads !== 0) problems.push(`text encoder width ${textEncoder.width} is not a multiple of its ${textEncoder.heads} heads`);
-		for (const id of ["padId", "unknownId", "endId"] as const) {
-			if (textEncoder[id] >= textEncoder.vocabulary) problems.push(`text encoder ${id} ${textEncoder[id]} is outside its vocabulary of ${textEncoder.vocabulary}`);
-		}
-	}
-
 	if (!Object.hasOwn(schedules, defaultSchedule)) problems.push(`default schedule ${defaultSchedule} is not one of ${Object.keys(schedules).join(", ") || "(none)"}`);
-	const patch = (config.patchify ?? 1) * 2 ** (vae.multipliers.length - 1);
+	const patch = patchify(config) * 2 ** (vae.multipliers.length - 1);
 	for (const [name, { grids, image }] of Object.entries(schedules)) {
 		const [height, width] = grids[grids.length - 1];
 		if (image.height !== height * patch || image.width !== width * patch) {
 			problems.push(`schedule ${name}: last grid ${height}x${width} decodes to ${height * patch}x${width * patch} pixels, not ${image.height}x${image.width}`);
 		}
-		if (grids.length > MAX_LEVELS) problems.push(`schedule ${name} has ${grids.length} scales; the family has embeddings for ${MAX_LEVELS}`);
-		if (!Object.hasOwn(config.ropeReach, name)) problems.push(`schedule ${name} has no ropeReach`);
 	}
 
-	const chunks = depth / chunkBlocks;
+	const chunks = chunksOf(config).length;
 	for (const [name, { structureFrom, fidelityFrom, skipFrom, rankRatio }] of Object.entries(calibration)) {
 		if (!Object.hasOwn(schedules, name)) {
 			problems.push(`calibration ${name} is of no schedule`);
@@ -198,6 +198,34 @@ function configProblems({ config, schedules, defaultSchedule, calibration }: Man
 	return problems;
 }
 
+function infinityProblems(config: InfinityConfig, schedules: Manifest["schedules"]): string[] {
+	const problems: string[] = [];
+	const { width, depth, chunkBlocks, textEncoder } = config;
+	if (width % config.poolHeads !== 0) problems.push(`width ${width} is not a multiple of poolHeads ${config.poolHeads}`);
+	if (depth % chunkBlocks !== 0) problems.push(`depth ${depth} is not a multiple of chunkBlocks ${chunkBlocks}`);
+	if (textEncoder) {
+		if (textEncoder.width !== config.textChannels) problems.push(`text encoder width ${textEncoder.width} is not textChannels ${config.textChannels}`);
+		if (textEncoder.width % textEncoder.heads !== 0) problems.push(`text encoder width ${textEncoder.width} is not a multiple of its ${textEncoder.heads} heads`);
+		for (const id of ["padId", "unknownId", "endId"] as const) {
+			if (textEncoder[id] >= textEncoder.vocabulary) problems.push(`text encoder ${id} ${textEncoder[id]} is outside its vocabulary of ${textEncoder.vocabulary}`);
+		}
+	}
+	for (const [name, { grids }] of Object.entries(schedules)) {
+		if (grids.length > MAX_LEVELS) problems.push(`schedule ${name} has ${grids.length} scales; the family has embeddings for ${MAX_LEVELS}`);
+		if (!Object.hasOwn(config.ropeReach, name)) problems.push(`schedule ${name} has no ropeReach`);
+	}
+	return problems;
+}
+
+/** Tokens of the picture tokenizer per side of one of the transformer. */
+const patchify = (config: Manifest["config"]): number => ("patchify" in config ? (config.patchify ?? 1) : 1);
+
+/** [from, to) blocks of each chunk, as StageVAR counts them; a family without chunks has one for every block. */
+function chunksOf({ depth, ...config }: Manifest["config"]): [number, number][] {
+	const blocks = "chunkBlocks" in config ? config.chunkBlocks : 1;
+	return Array.from({ length: Math.ceil(depth / blocks) }, (_, chunk) => [chunk * blocks, (chunk + 1) * blocks]);
+}
+
 /** `sha256:…` of the manifest's bytes: the model's identity, since the manifest holds the hash of every shard. */
 export function manifestDigest(bytes: Uint8Array): string {
 	return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
@@ -207,14 +235,12 @@ export function manifestDigest(bytes: Uint8Array): string {
 export function unsupported({ config, tensors }: Manifest): string | null {
 	const quantized = tensors.find(({ quantization }) => quantization);
 	if (quantized) return `tensor ${quantized.name} is ${quantized.dtype}; import the model with --dtype f32 or f16`;
-	return config.patchify === 2 ? "it uses spatial patchify" : null;
+	return patchify(config) === 2 ? "it uses spatial patchify" : null;
 }
 
 /** What the edge, the page and the policies may know of the model. */
 export function modelInfo(manifest: Manifest, digest: string): ModelInfo {
 	const { config } = manifest;
-	const chunks: [number, number][] = [];
-	for (let from = 0; from < config.depth; from += config.chunkBlocks) chunks.push([from, from + config.chunkBlocks]);
 	return {
 		id: manifest.name,
 		digest,
@@ -222,12 +248,19 @@ export function modelInfo(manifest: Manifest, digest: string): ModelInfo {
 		schedules: manifest.schedules,
 		defaultSchedule: manifest.defaultSchedule,
 		blocks: config.depth,
-		chunks,
-		bitsPerToken: config.bits * (config.patchify ?? 1) ** 2,
-		maxPromptTokens: Math.min(config.textMaxTokens, config.textEncoder?.maxTokens ?? config.textMaxTokens),
+		chunks: chunksOf(config),
+		...(manifest.family === "infinity" ? infinityInfo(manifest.config) : { bitsPerToken: Math.log2(manifest.config.codebook.vocabulary), maxPromptTokens: 0, classes: manifest.config.classes }),
 		sampling: manifest.sampling,
 		calibration: manifest.calibration,
 	};
+}
+
+const infinityInfo = ({ bits, textMaxTokens, textEncoder, patchify = 1 }: InfinityConfig) => ({ bitsPerToken: bits * patchify ** 2, maxPromptTokens: Math.min(textMaxTokens, textEncoder?.maxTokens ?? textMaxTokens) });
+
+/** The shape of an Infinity model. Throws ModelFormatError for one of another family. */
+export function infinityConfigOf(manifest: Manifest): InfinityConfig {
+	if (manifest.family !== "infinity") throw new ModelFormatError(`${manifest.name} is a model of the family ${manifest.family}; an Infinity model is needed here.`);
+	return manifest.config;
 }
 
 /** The manifest as text: one line per tensor and shard, so that a person and a diff can read it. */

@@ -1,7 +1,7 @@
 /** Writes a model folder: tensors into shards as they come, the manifest last, so that a cut import is no model. */
 import { createHash, type Hash } from "node:crypto";
 import {
-	checkManifest, type Dtype, type FileEntry, MANIFEST_FILE, type Manifest, manifestText, MAX_SHARD_BYTES, ModelFormatError, type Quantization, tensorBytes, type TensorEntry,
+	checkManifest, type Dtype, type FileEntry, MANIFEST_FILE, type Manifest, type ManifestHead, manifestText, MAX_SHARD_BYTES, ModelFormatError, type Quantization, tensorBytes, type TensorEntry,
 } from "./manifest.ts";
 import { folderSink, type Sink, type SinkFile } from "./sink.ts";
 
@@ -55,7 +55,7 @@ export class ShardWriter implements AsyncDisposable {
 	}
 
 	/** Closes the last shard and writes the manifest. */
-	async finish(head: Omit<Manifest, "tensors" | "shards">): Promise<Manifest> {
+	async finish(head: ManifestHead): Promise<Manifest> {
 		await this.#finishShard();
 		const manifest: Manifest = { ...head, tensors: this.tensors, shards: this.shards };
 		checkManifest(manifest);

@@ -3,6 +3,7 @@ import { SingleBar } from "cli-progress";
 import type { Gpu } from "../../kernels/gpu.ts";
 import { matmul } from "../../kernels/matmul.ts";
 import { findModel, openModelFolder } from "../../model-shards/folder.ts";
+import { infinityConfigOf } from "../../model-shards/manifest.ts";
 import { decoderFlops, transformerFlops } from "../../worker/engine/flops.ts";
 import { openModel } from "../../worker/engine/open-model.ts";
 import { policies } from "../../worker/engine/plan/policies.ts";
@@ -54,7 +55,7 @@ export async function benchPictures(gpu: Gpu, modelName: string, pictures: numbe
 	const folder = await openModelFolder(findModel(modelName));
 	const model = await openModel(gpu, folder);
 	const loaded = performance.now();
-	const { config } = folder.manifest;
+	const config = infinityConfigOf(folder.manifest);
 	const schedule = folder.manifest.schedules[folder.info.defaultSchedule];
 	const plans = Object.values(policies).map((policy) => policy.plan(model.info, {}));
 	for await (const _ of model.generate({ plan: plans[0], prompt: PROMPT, seed: 0, previews: "all" }));

@@ -1,6 +1,7 @@
 /** A published shape scale by scale: a few of its blocks run with random weights, the rest extrapolated and marked so. */
 import type { Gpu } from "../../kernels/gpu.ts";
 import type { ModelFolder } from "../../model-shards/folder.ts";
+import { infinityConfigOf } from "../../model-shards/manifest.ts";
 import { transformerFlops } from "../../worker/engine/flops.ts";
 import { openModel } from "../../worker/engine/open-model.ts";
 import { policies } from "../../worker/engine/plan/policies.ts";
@@ -63,7 +64,7 @@ export async function benchShape(gpu: Gpu, { shape, blocks, scales: [from, to], 
 	const { name: shapeName, depth, folder } = shape;
 	const part = folder(blocks);
 	const model = await openModel(gpu, part);
-	const features = randomFloats(TEXT_TOKENS * part.manifest.config.textChannels, 2);
+	const features = randomFloats(TEXT_TOKENS * infinityConfigOf(part.manifest).textChannels, 2);
 	const deadline = performance.now() + maxSeconds * 1000;
 	const names = Object.keys(policies);
 	const samples = new Map<string, number[][]>(names.map((name) => [name, []]));
@@ -135,5 +136,5 @@ export function extrapolate(part: ModelFolder, whole: ModelFolder, policy: strin
 
 function flopsByScale({ manifest, info }: ModelFolder, policy: string): number[] {
 	const plan = policies[policy].plan(info, {});
-	return transformerFlops(manifest.config, manifest.schedules[plan.schedule], plan, TEXT_TOKENS);
+	return transformerFlops(infinityConfigOf(manifest), manifest.schedules[plan.schedule], plan, TEXT_TOKENS);
 }

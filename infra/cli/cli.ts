@@ -17,6 +17,7 @@ const HELP = `firstlight: text to image, scale by scale, on WebGPU
 
   firstlight generate "a photo of a red apple" [--out apple.png] [--seed 7] [--policy stagevar]
              [--model emoji-128] [--schedule 1:1] [--scales-dir DIR] [--quality 90]
+             --class N in place of the prompt for a model that draws classes
   firstlight verify DIR... [--model NAME] [--dtype f16] [--cache f16]
              check the engine against folders of the reference format, with their weights or a model folder's
   firstlight import CHECKPOINT... --family infinity --size 2b --out DIR [--name NAME] [--tokenizer FILE]

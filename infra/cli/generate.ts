@@ -6,7 +6,7 @@ import { openModel } from "../../worker/engine/open-model.ts";
 import { policies } from "../../worker/engine/plan/policies.ts";
 import { encodeImage } from "../../worker/gpu/encode.ts";
 import type { ImageFormat } from "../../worker/protocol/job.ts";
-import { MAX_PROMPT_CHARS, MAX_SEED } from "../../worker/protocol/limits.ts";
+import { MAX_CLASSES, MAX_PROMPT_CHARS, MAX_SEED } from "../../worker/protocol/limits.ts";
 import { openModelWithBar } from "./open-model.ts";
 import { parse, UsageError, whole } from "./usage.ts";
 
@@ -19,6 +19,7 @@ export async function generateCommand(args: string[]): Promise<number> {
 		allowPositionals: true,
 		options: {
 			model: { type: "string", default: "emoji-128" },
+			class: { type: "string" },
 			policy: { type: "string", default: "exact" },
 			schedule: { type: "string" },
 			seed: { type: "string" },
@@ -27,8 +28,9 @@ export async function generateCommand(args: string[]): Promise<number> {
 			"scales-dir": { type: "string" },
 		},
 	});
-	const [prompt] = positionals;
-	if (positionals.length !== 1 || !prompt.trim()) throw new UsageError("generate takes one prompt, in quotes.");
+	const [prompt = ""] = positionals;
+	const label = values.class === undefined ? undefined : whole("class", values.class, 0, MAX_CLASSES - 1);
+	if (positionals.length !== (label === undefined ? 1 : 0) || (label === undefined && !prompt.trim())) throw new UsageError("generate takes one prompt, in quotes, or --class N.");
 	if (prompt.length > MAX_PROMPT_CHARS) throw new UsageError(`The prompt has ${prompt.length} characters; at most ${MAX_PROMPT_CHARS} are allowed.`);
 	const policy = Object.hasOwn(policies, values.policy) ? policies[values.policy] : undefined;
 	if (!policy) throw new UsageError(`There is no policy ${values.policy}. There are: ${Object.keys(policies).join(", ")}.`);
@@ -46,11 +48,11 @@ export async function generateCommand(args: string[]): Promise<number> {
 	process.once("SIGINT", () => abort.abort());
 	const scalesDir = values["scales-dir"];
 	if (scalesDir) await mkdir(scalesDir, { recursive: true });
-	const metadata = { prompt, seed, plan, model: folder.info.id, digest: folder.digest, numerics: model.numerics };
+	const metadata = { ...(label === undefined ? { prompt } : { class: label }), seed, plan, model: folder.info.id, digest: folder.digest, numerics: model.numerics };
 	const bar = new SingleBar({ format: "{bar} scale {value}/{total} {grid} {stage} {ms} ms", stream: process.stderr, hideCursor: true });
 	bar.start(plan.steps.filter(({ kind }) => kind === "run").length, 0, { grid: "", stage: "", ms: 0 });
 	try {
-		for await (const result of model.generate({ plan, prompt, seed, previews: scalesDir ? "all" : "none", signal: abort.signal })) {
+		for await (const result of model.generate({ plan, ...(label === undefined ? { prompt } : { label }), seed, previews: scalesDir ? "all" : "none", signal: abort.signal })) {
 			if (result.kind === "scale") {
 				const { step, index, grid, stage, milliseconds, preview } = result;
 				bar.update(step, { grid: grid.join("x"), stage, ms: Math.round(milliseconds.transformer) });

@@ -28,6 +28,7 @@ const Settings = {
 	scale_schedule: z.array(z.tuple([z.int(), z.int().min(1), z.int().min(1)])).min(1).max(64).optional(),
 	ranks: z.record(z.string(), z.array(z.int().min(1))).optional(),
 	executed_scales: z.array(z.int().min(0)).optional(),
+	inference: z.looseObject({ cfg: z.number().optional() }).optional(),
 };
 const Run = z.looseObject({
 	...Settings,
@@ -36,20 +37,31 @@ const Run = z.looseObject({
 	inputs: z.record(z.string(), z.looseObject({ file: PlainPath, tensor: z.string() })),
 	recorded: z.record(z.string(), Recorded),
 });
+/** How a kind's guidance is meant: as w in u + w (c - u), or as t in (1 + t) c - t u, growing from 0 at the first scale. */
+const KINDS = {
+	infinity: { ramp: false },
+	"stagevar-infinity": { ramp: false },
+	var: { ramp: true },
+} as const;
+const kinds = Object.keys(KINDS) as (keyof typeof KINDS)[];
 const Manifest = z.looseObject({
 	...Settings,
 	format: z.literal(1),
-	kind: z.enum(["infinity", "stagevar-infinity"], { error: "this engine verifies the kinds infinity and stagevar-infinity" }),
+	kind: z.enum(kinds, { error: `this engine verifies the kinds ${kinds.join(", ")}` }),
 	runs: z.record(z.string(), Run),
 });
 
 export interface ReferenceRun {
 	name: string;
 	prompt: string;
+	/** Classes of its pictures, all made at once; null where it draws one text. */
+	labels: number[] | null;
 	schedule: [height: number, width: number][];
 	/** Null for the scales the run left out. */
 	scales: ({ guidance: number; tau: number; topK: number; topP: number; ranks: number[] } | null)[];
 	draws: Map<string, Float32Array | Int32Array>;
+	/** Latents for the decoder alone, [height * width, channels], by the prefix of what is recorded of them. */
+	latents: { prefix: string; data: Float32Array<ArrayBuffer>; grid: [height: number, width: number] }[];
 	expected: Map<string, Recorded & { data: Float32Array | Int32Array }>;
 }
 
@@ -76,16 +88,25 @@ export async function readReferenceSet(dir: string): Promise<ReferenceRun[]> {
 		for (const [tensor, recorded] of Object.entries(run.recorded)) {
 			if (recorded.role === "output") expected.set(tensor, { ...recorded, data: await files.read(run.file, tensor) });
 		}
+		const labels = draws.get("labels");
+		const { ramp } = KINDS[parsed.data.kind];
+		const last = Math.max(1, run.scale_schedule.length - 1);
+		const guidanceOf = (scale: number) => {
+			const cfg = run.cfg_list?.[scale] ?? run.cfg ?? run.inference?.cfg;
+			return ramp && cfg ? 1 + (cfg * scale) / last : (cfg ?? 1);
+		};
 		runs.push({
 			name,
 			prompt: run.prompt ?? "",
+			labels: labels ? [...labels] : null,
 			schedule: run.scale_schedule.map(([, h, w]) => [h, w]),
 			scales: run.scale_schedule.map((_, scale) =>
 				executed.has(scale)
-					? { guidance: run.cfg_list?.[scale] ?? run.cfg ?? 1, tau: run.tau ?? 1, topK: run.top_k ?? 1, topP: run.top_p ?? 0, ranks: run.ranks?.[scale] ?? [] }
+					? { guidance: guidanceOf(scale), tau: run.tau ?? 1, topK: run.top_k ?? 1, topP: run.top_p ?? 0, ranks: run.ranks?.[scale] ?? [] }
 					: null,
 			),
 			draws,
+			latents: [...draws.keys()].filter((input) => /^dec\..*f_hat$/.test(input)).map((input) => latentOf(input, draws.get(input) as Float32Array, run.recorded[input]?.shape ?? [])),
 			expected,
 		});
 	}
@@ -107,6 +128,13 @@ export function referencePlan(run: ReferenceRun, info: ModelInfo): StagePlan {
 		return { kind: "run", stage: free || ranks.length > 0 ? "fidelity" : "semantic", rows: free ? "uncond" : "both", guidance, tau, topK, topP, reduce };
 	});
 	return { version: 1, policy: `reference ${run.name}`.slice(0, 64), model: info.digest, schedule: schedule[0], steps };
+}
+
+/** A recorded latent [1, channels, height, width]. */
+function latentOf(input: string, data: ArrayLike<number>, [one, channels, height, width]: readonly number[]): ReferenceRun["latents"][number] {
+	if (one !== 1 || data.length !== channels * height * width) throw new ModelFormatError(`${input} is not one latent of [1, channels, height, width].`);
+	const pixels = height * width;
+	return { prefix: input.slice(0, -"f_hat".length), grid: [height, width], data: Float32Array.from({ length: data.length }, (_, i) => data[(i % channels) * pixels + Math.floor(i / channels)]) };
 }
 
 class TensorFiles implements AsyncDisposable {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Gpu } from "../../kernels/gpu.ts";
 import { openModelFolder } from "../../model-shards/folder.ts";
 import { importReferenceSet } from "../../model-shards/import-reference.ts";
-import { codeBits, packBits } from "../../worker/engine/codes.ts";
+import { codeBits, packBits, packCodes, unpackCodes } from "../../worker/engine/codes.ts";
 import { type OpenOptions, openModel } from "../../worker/engine/open-model.ts";
 import type { LoadedModel, TappedTensor } from "../../worker/engine/types.ts";
 import { compare, type Comparison, subsample } from "./compare.ts";
@@ -26,7 +26,7 @@ export async function* verifySet(gpu: Gpu, dir: string, modelFolder?: string, pr
 	try {
 		if (temporary) await importReferenceSet(join(dir, "manifest.json"), temporary);
 		const folder = await openModelFolder(modelFolder ?? (temporary as string));
-		const model = await openModel(gpu, folder, precision);
+		const model = await openModel(gpu, folder, { ...precision, slots: Math.max(1, ...runs.map(({ labels }) => labels?.length ?? 1)) });
 		try {
 			for (const run of runs) yield { name: run.name, comparisons: await verifyRun(model, run, folder.tokenizer !== null) };
 		} finally {
@@ -48,20 +48,59 @@ async function verifyRun(model: LoadedModel, run: ReferenceRun, tokenizes: boole
 		run.draws.delete("text.ids");
 		run.expected.set("text.ids", { dtype: "I32", shape: [ids.length], role: "output", exact: true, abs: 0, rel: 0, data: ids });
 	}
-	const bits = model.info.bitsPerToken;
-	const forcedCodes = run.scales.flatMap((scale, index) => (scale ? [packBits(run.expected.get(`s${index}.bits`)?.data ?? [])] : []));
+	// The pictures of a run are made at once, in one batch.
+	const images = await Promise.all((run.labels ?? [undefined]).map((label, image) => tapImage(model, run, label, image)));
 	const actual = new Map<string, ArrayLike<number>>();
-	const images = [...run.expected.keys()].filter((name) => name.startsWith("image"));
-	const take = ({ name, shape, data }: TappedTensor) => {
-		if (name !== "image") actual.set(name, data);
-		else for (const image of images) actual.set(image, subsample(data, shape, Number(/every(\d+)/.exec(image)?.[1] ?? 1)));
-	};
-	const wants = (name: string) => run.expected.has(name) || (name === "image" && images.length > 0);
-	const plan = referencePlan(run, model.info);
-	for await (const result of model.generate({
-		plan, prompt: run.prompt, seed: 0, draws: run.draws, forcedCodes, sampleForced: true, previews: "none", tap: { wants, take },
-	})) {
-		if (result.kind === "scale") actual.set(`s${result.index}.bits`, codeBits(result.codes, result.grid[0] * result.grid[1], bits));
+	for (const [name, { shape }] of run.expected) {
+		const parts = images.map((image) => image.get(name)).filter((part) => part !== undefined);
+		if (parts.length === images.length) actual.set(name, images.length === 1 ? parts[0] : joinRows(parts, shape[0] / images.length));
+	}
+	for (const { prefix, data, grid } of run.latents) {
+		await model.decode(data, grid, { wants: (name) => run.expected.has(prefix + name), take: ({ name, data }) => actual.set(prefix + name, data) });
 	}
 	return [...run.expected].map(([name, expected]) => compare(name, expected, actual.get(name)));
+}
+
+/** What the engine computes for one picture of a run, by name. */
+async function tapImage(model: LoadedModel, run: ReferenceRun, label: number | undefined, image: number): Promise<Map<string, ArrayLike<number>>> {
+	const bits = model.info.bitsPerToken;
+	const forcedCodes = run.scales.flatMap((scale, index) => (scale ? [recordedCodes(run, index, image, bits)] : []));
+	const actual = new Map<string, ArrayLike<number>>();
+	const pictures = [...run.expected.keys()].filter((name) => name.startsWith("image"));
+	const take = ({ name, shape, data }: TappedTensor) => {
+		if (name !== "image") actual.set(name, data);
+		else for (const picture of pictures) actual.set(picture, subsample(data, shape, Number(/every(\d+)/.exec(picture)?.[1] ?? 1)));
+	};
+	const wants = (name: string) => run.expected.has(name) || (name === "image" && pictures.length > 0);
+	const subject = label === undefined ? { prompt: run.prompt } : { label };
+	for await (const result of model.generate({
+		...subject, plan: referencePlan(run, model.info), seed: 0, draws: run.draws, forcedCodes, sampleForced: true, previews: "none", tap: { wants, take },
+	})) {
+		if (result.kind !== "scale") continue;
+		const tokens = result.grid[0] * result.grid[1];
+		actual.set(`s${result.index}.bits`, codeBits(result.codes, tokens, bits));
+		if (bits <= 32) actual.set(`s${result.index}.idx`, unpackCodes(result.codes, tokens, bits));
+	}
+	return actual;
+}
+
+/** The codes of a scale, recorded as bits or as indices into a vocabulary, packed. */
+function recordedCodes(run: ReferenceRun, scale: number, image: number, bits: number): Uint8Array {
+	const [height, width] = run.schedule[scale];
+	const indices = run.expected.get(`s${scale}.idx`)?.data;
+	if (!indices) return packBits(run.expected.get(`s${scale}.bits`)?.data ?? []);
+	return packCodes(Uint32Array.from(indices.subarray(image * height * width, (image + 1) * height * width)), height * width, bits);
+}
+
+/** Each image's rows, as the official code lays them out: the first row of every image, then the second of every image. */
+function joinRows(images: readonly ArrayLike<number>[], rows: number): Float32Array {
+	const joined = new Float32Array(images.reduce((sum, { length }) => sum + length, 0));
+	let at = 0;
+	for (let row = 0; row < rows; row++) {
+		for (const image of images) {
+			const each = image.length / rows;
+			for (let i = 0; i < each; i++) joined[at++] = image[row * each + i];
+		}
+	}
+	return joined;
 }

@@ -44,6 +44,8 @@ export const MODEL = ModelInfo.parse({
 	calibration: { "1:1": { structureFrom: 1, fidelityFrom: 2, skipFrom: 3, rankRatio: { 2: [0.5, 0.5], 3: [0.5, 0.5] } } },
 });
 export const OTHER_MODEL = ModelInfo.parse({ ...MODEL, id: "other-32", digest: `sha256:${"b2".repeat(32)}`, calibration: {} });
+/** Draws ten classes in place of text. */
+export const CLASS_MODEL = ModelInfo.parse({ ...MODEL, id: "classes-32", digest: `sha256:${"c3".repeat(32)}`, family: "var", maxPromptTokens: 0, classes: 10, sampling: { ...MODEL.sampling, guidance: [1, 2.5] }, calibration: {} });
 
 interface PeerOptions {
 	worker?: string;

@@ -5,13 +5,14 @@ import type { ImageFormat, Previews } from "../protocol/job.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { ApiError, invalid, unavailable } from "./errors.ts";
+import type { Subject } from "./input.ts";
 import { type PoolStatus, poolNamed, poolNameOf } from "./pool.ts";
 import type { Env } from "./settings.ts";
 
 export interface JobInput {
 	model: ModelInfo;
 	plan: StagePlan;
-	prompt: string;
+	subject: Subject;
 	seed: number;
 	previews: Previews;
 	format: ImageFormat;
@@ -66,13 +67,13 @@ export function usable(model: ModelInfo, policy: string, schedule?: string): boo
 }
 
 /** Creates the job and queues it. Its id is the address of its log. */
-export async function startJob(env: Env, { model, plan, prompt, seed, previews, format }: JobInput): Promise<string> {
+export async function startJob(env: Env, { model, plan, subject, seed, previews, format }: JobInput): Promise<string> {
 	const { grids, image } = model.schedules[plan.schedule];
 	const pool = poolNameOf(model.id);
 	const id = env.JOB.newUniqueId();
 	const job = env.JOB.get(id);
 	await job.create({
-		request: { model: model.id, prompt, seed, plan, previews, format },
+		request: { model: model.id, ...subject, seed, plan, previews, format },
 		pool,
 		bitsPerToken: model.bitsPerToken,
 		event: { model: model.id, policy: plan.policy, seed, width: image.width, height: image.height, plan, grids },

@@ -3,10 +3,12 @@ import type { Gpu } from "../../kernels/gpu.ts";
 import { tuningId } from "../../kernels/tune.ts";
 import { loadTuning } from "../../kernels/tune-cache.ts";
 import type { ModelFolder } from "../../model-shards/folder.ts";
+import type { Manifest } from "../../model-shards/manifest.ts";
 import { packedLength } from "./codes.ts";
 import { walk } from "./generate.ts";
-import type { Family } from "./models/family.ts";
-import { InfinityModel } from "./models/infinity/model.ts";
+import type { Draws, Family } from "./models/family.ts";
+import { graphOf } from "./models/graphs.ts";
+import { NextScaleModel } from "./models/next-scale.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { checkPlan } from "./plan/validate.ts";
 import { Rounds } from "./rounds.ts";
@@ -36,8 +38,21 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtyp
 	const weights = await Weights.load(gpu, folder, progress, dtype);
 	const tokenizer = folder.tokenizer === null ? null : promptTokenizer(folder.tokenizer, info.maxPromptTokens);
 	await loadTuning(gpu, kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]));
-	const family = new InfinityModel(gpu, manifest.config, manifest.schedules, weights, slots, cacheDtype);
+	const family = new NextScaleModel(gpu, graphOf(gpu, manifest, weights, slots), manifest.schedules, weights, slots, cacheDtype);
 	const rounds = new Rounds(family);
+	/** Token ids of what is to be drawn, or the class alone. Throws PromptError when this model does not draw such a thing. */
+	const subject = ({ prompt, label }: { prompt?: string; label?: number }, draws: Draws): number[] => {
+		if (info.classes === undefined && label !== undefined) throw new PromptError("This model draws text: give a prompt in place of a class.");
+		if (info.classes !== undefined) {
+			if (label === undefined || !(label < info.classes)) throw new PromptError(`This model draws classes: give one from 0 to ${info.classes - 1} in place of a prompt.`);
+			return [label];
+		}
+		if (!hasTextEncoder(manifest) && !draws.has("text.feats")) throw new PromptError("This model has no text encoder: give its text features in `draws` as text.feats.");
+		const ids = draws.get("text.ids");
+		if (ids || draws.has("text.feats")) return [...(ids ?? [])];
+		if (prompt === undefined || !tokenizer) throw new PromptError("This model draws text: give a prompt.");
+		return tokenizer.encode(prompt);
+	};
 	return {
 		info,
 		slots,
@@ -45,15 +60,24 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtyp
 		async compile(plans) {
 			await gpu.compile(() => plans.forEach((plan) => rehearse(gpu, family, plan)));
 		},
-		generate({ plan, prompt, seed, draws = new Map(), tap, ...rest }) {
+		generate({ plan, prompt, label, seed, draws = new Map(), tap, ...rest }) {
 			checkPlan(plan, info);
 			const { grids } = manifest.schedules[plan.schedule];
-			const ids = draws.get("text.ids") ?? (draws.has("text.feats") ? [] : tokenizer?.encode(prompt));
-			if (!ids || (!manifest.config.textEncoder && !draws.has("text.feats"))) throw new PromptError("This model has no text encoder: give its text features in `draws` as text.feats.");
+			const ids = subject({ prompt, label }, draws);
 			checkCodes(rest.forcedCodes, grids, info.bitsPerToken);
 			const taps = new Taps(gpu, tap);
 			taps.give("text.ids", [ids.length], () => Int32Array.from(ids));
-			return walk(family, rounds, { plan, grids, seed, ids: [...ids], draws, taps, ...rest });
+			return walk(family, rounds, { plan, grids, seed, ids, draws, taps, ...rest });
+		},
+		async decode(latent, grid, tap) {
+			const taps = new Taps(gpu, tap);
+			try {
+				const image = await family.decode(latent, grid, taps);
+				await taps.flush();
+				return image;
+			} finally {
+				taps.destroy();
+			}
 		},
 		destroy() {
 			family.destroy();
@@ -61,6 +85,8 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtyp
 		},
 	};
 }
+
+const hasTextEncoder = ({ config }: Manifest) => "textEncoder" in config && config.textEncoder !== null;
 
 /** Records every round of a picture with all of its previews. */
 function rehearse<Job>(gpu: Gpu, family: Family<Job>, plan: StagePlan): void {

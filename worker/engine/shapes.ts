@@ -1,15 +1,17 @@
 import type { Shapes } from "../../kernels/tune.ts";
-import type { InfinityConfig } from "../../model-shards/infinity-config.ts";
+import type { Manifest } from "../../model-shards/manifest.ts";
 import type { Schedule } from "../protocol/model-info.ts";
 
 /** The shapes of the heavy operators in one picture of `rows` guidance rows: what kernels are tuned and measured at. Largest first. */
-export function kernelShapes({ width, heads, ffn, bits, vae }: InfinityConfig, { grids }: Schedule, rows = 2): Shapes {
+export function kernelShapes(config: Manifest["config"], { grids }: Schedule, rows = 2): Shapes {
+	const { width, heads, ffn, vae } = config;
+	const logits = "bits" in config ? 2 * config.bits : config.codebook.vocabulary;
 	const shapes: Shapes = { matmul: [], conv: [], attention: [] };
 	let keys = grids.reduce((sum, [height, w]) => sum + height * w, 0);
 	for (const [height, w] of [...grids].reverse()) {
 		const tokens = height * w;
 		const m = rows * tokens;
-		shapes.matmul.push({ m, k: width, n: 3 * width }, { m, k: width, n: width }, { m, k: width, n: ffn }, { m, k: ffn, n: width }, { m, k: width, n: 2 * bits });
+		shapes.matmul.push({ m, k: width, n: 3 * width }, { m, k: width, n: width }, { m, k: width, n: ffn }, { m, k: ffn, n: width }, { m, k: width, n: logits });
 		shapes.attention.push({ rows, tokens, keys, heads, headDim: width / heads });
 		keys -= tokens;
 	}

@@ -25,8 +25,9 @@ export interface Tap {
 export interface GenerateOptions {
 	model: LoadedModel;
 	plan: StagePlan;
-	/** Text to draw; or `textFeatures` in its place. */
-	prompt: string;
+	/** Text to draw, or the class, whichever the model takes. */
+	prompt?: string;
+	label?: number;
 	seed: number;
 	/** Random draws to use in place of the generator's, by reference name (`text.feats`, `s4.c0.Q`, `s4.c0.rep_idx`). */
 	draws?: ReadonlyMap<string, Float32Array | Int32Array>;
@@ -72,6 +73,8 @@ export interface LoadedModel {
 	/** Compiles every kernel that a picture by these plans needs, side by side, without making one. */
 	compile(plans: readonly StagePlan[]): Promise<void>;
 	generate(options: Omit<GenerateOptions, "model">): AsyncGenerator<GenerateResult, void, undefined>;
+	/** The picture of a latent [height * width, channels] of any size up to the model's largest. */
+	decode(latent: Float32Array<ArrayBuffer>, grid: readonly [height: number, width: number], tap?: Tap): Promise<RgbImage>;
 	/** Frees every buffer of the model. */
 	destroy(): void;
 }

@@ -63,24 +63,31 @@ export class Weights {
 		this.#tensors.set(name, this.#gpu.upload(name, [padded.length], half ? new Float16Array(padded) : padded));
 	}
 
-	/** Attention projections fused as q, k, v have one bias; the key's is zero in every checkpoint of this family. */
+	/** Attention projections fused as q, k, v or as k, v have one bias; the key's is zero in every checkpoint. */
 	#joinBiases(): void {
+		const put = (name: string, ...parts: Float32Array[]) => {
+			const joined = Float32Array.from(parts.flatMap((part) => [...part]));
+			this.#tensors.set(name, this.#gpu.upload(name, [joined.length], joined));
+		};
 		for (const [name, v] of this.#biases) {
 			if (!name.endsWith(".v_bias")) continue;
 			const module = name.slice(0, -".v_bias".length);
 			const q = this.#biases.get(`${module}.q_bias`);
-			const fused = q ? Float32Array.from([...q, ...new Float32Array(v.length), ...v]) : Float32Array.from([...new Float32Array(v.length), ...v]);
-			const fusedName = q ? `${module}.mat_qkv.bias` : `${module}.mat_kv.bias`;
-			this.#tensors.set(fusedName, this.#gpu.upload(fusedName, [fused.length], fused));
+			const k = new Float32Array(v.length);
+			if (q && this.#tensors.has(`${module}.mat_qkv.weight`)) put(`${module}.mat_qkv.bias`, q, k, v);
+			else {
+				put(`${module}.mat_kv.bias`, k, v);
+				if (q) put(`${module}.mat_q.bias`, q);
+			}
 		}
 		this.#biases.clear();
 	}
 }
 
-const LOOKED_UP = /(tok_embed|pos_embed|lvl_embed)\.weight$|cfg_uncond$/;
+const LOOKED_UP = /(tok_embed|pos_embed|lvl_embed|class_emb|quantize\.embedding)\.weight$|cfg_uncond$/;
 
 const convolution = (shape: readonly number[]) => shape.length === 4 && shape[2] === 3 && shape[3] === 3;
-const matrix = (name: string, shape: readonly number[]) => (shape.length === 2 || (shape.length === 4 && name.endsWith(".conv.weight"))) && !LOOKED_UP.test(name);
+const matrix = (name: string, shape: readonly number[]) => (shape.length === 2 || (shape.length === 4 && name.endsWith(".weight"))) && !LOOKED_UP.test(name);
 const multiplied = (name: string, shape: readonly number[]) => convolution(shape) || matrix(name, shape);
 
 /** Linear weights [n, k] and 1x1 convolutions become [k, n]; 3x3 convolutions [3, 3, in, out]; tables and vectors stay. */

@@ -14,6 +14,12 @@ it.each(["png", "webp", "jpeg"] as const)("%s keeps size and metadata", async (t
 	expect(await readMetadata(bytes)).toEqual(metadata);
 });
 
+it("keeps the class where there is no prompt", async () => {
+	const { prompt: _, ...rest } = metadata;
+	const own = { class: 7, ...rest };
+	expect(await readMetadata(await encodeImage(image, { type: "png", quality: 90 }, own))).toEqual(own);
+});
+
 it("png keeps every pixel", async () => {
 	const bytes = await encodeImage(image, { type: "png", quality: 90 }, metadata);
 	expect([...(await sharp(bytes).removeAlpha().raw().toBuffer())]).toEqual([...image.data]);

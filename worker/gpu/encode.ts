@@ -5,7 +5,9 @@ import type { RgbImage } from "../engine/types.ts";
 
 /** Written into every picture, so that it can be made again. */
 export interface PictureMetadata {
-	prompt: string;
+	/** What it shows: text, or one of the model's classes. */
+	prompt?: string;
+	class?: number;
 	seed: number;
 	plan: StagePlan;
 	model: string;
@@ -26,7 +28,7 @@ export async function encodeImage(image: RgbImage, format: ImageFormat, metadata
 /** What `encodeImage` wrote, or null for a picture that is not ours. */
 export async function readMetadata(bytes: Uint8Array): Promise<PictureMetadata | null> {
 	const { exif } = await sharp(bytes).metadata();
-	const json = exif && /\{"prompt":.*\}/s.exec(exif.toString("latin1"))?.[0];
+	const json = exif && /\{"(prompt|class)":.*\}/s.exec(exif.toString("latin1"))?.[0];
 	return json ? (JSON.parse(json) as PictureMetadata) : null;
 }
 

@@ -22,14 +22,14 @@ const DELIVERY_TRIES = 5;
  */
 export async function runLease(lease: Lease, model: LoadedModel, adapter: string, edge: string, signal: AbortSignal): Promise<Outcome> {
 	const { request } = lease;
-	const { prompt, seed, plan, previews, format } = request;
+	const { prompt, label, seed, plan, previews, format } = request;
 	const begun = performance.now();
-	const metadata = { prompt, seed, plan, model: model.info.id, digest: model.info.digest, numerics: model.numerics };
+	const metadata = { ...(label === undefined ? { prompt } : { class: label }), seed, plan, model: model.info.id, digest: model.info.digest, numerics: model.numerics };
 	const mime = `image/${format.type}` as const;
 	const deliver = (event: WorkerEvent) => post(lease, edge, event, signal);
 	try {
 		const forcedCodes = lease.codes.map((codes) => Uint8Array.from(Buffer.from(codes, "base64")));
-		for await (const result of model.generate({ plan, prompt, seed, previews, forcedCodes, signal })) {
+		for await (const result of model.generate({ plan, prompt, label, seed, previews, forcedCodes, signal })) {
 			if (result.kind === "scale") {
 				const { index, grid, stage, step, steps, codes, preview, milliseconds } = result;
 				const picture = preview && (await encodeImage(preview, format, metadata));

@@ -26,7 +26,7 @@ export async function openDevice(names: readonly string[], slots: number | undef
 		const model = await openModel(gpu, await openModelFolder(findModel(name)), { slots: slots ?? defaultSlots(gpu) });
 		await model.compile(plansOf(model.info));
 		// A first small picture: what a driver puts off until a kernel runs is done by now.
-		for await (const _ of model.generate({ plan: policies.exact.plan(model.info, {}), prompt: "a photo", seed: 0, previews: "all", until: 0 }));
+		for await (const _ of model.generate({ plan: policies.exact.plan(model.info, {}), ...(model.info.classes === undefined ? { prompt: "a photo" } : { label: 0 }), seed: 0, previews: "all", until: 0 }));
 		models.set(model.info.id, model);
 		log(`model ${model.info.id} loaded and warm in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
 	}

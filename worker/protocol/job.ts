@@ -1,6 +1,6 @@
 /** A picture being made: what was asked for (JobRequest) and what has happened so far (the event log). */
 import { z } from "zod";
-import { MAX_PROMPT_CHARS, MAX_SEED } from "./limits.ts";
+import { MAX_CLASSES, MAX_PROMPT_CHARS, MAX_SEED } from "./limits.ts";
 import { Digest, Stage, StagePlan } from "./plan.ts";
 
 export const Seed = z.int().min(0).max(MAX_SEED);
@@ -19,12 +19,14 @@ export type ImageFormat = z.infer<typeof ImageFormat>;
 /** Everything a worker needs to make the picture. */
 export const JobRequest = z.strictObject({
 	model: z.string().min(1).max(64),
-	prompt: z.string().min(1).max(MAX_PROMPT_CHARS),
+	/** One of the two, by what the model draws. */
+	prompt: z.string().min(1).max(MAX_PROMPT_CHARS).optional(),
+	label: z.int().min(0).max(MAX_CLASSES - 1).optional(),
 	seed: Seed,
 	plan: StagePlan,
 	previews: Previews,
 	format: ImageFormat,
-});
+}).refine(({ prompt, label }) => (prompt === undefined) !== (label === undefined), "needs a prompt or a label");
 export type JobRequest = z.infer<typeof JobRequest>;
 
 /** Sampled bits of one scale, packed eight to a byte (token-major, bit 0 of a token first, least significant bit first), base64. */

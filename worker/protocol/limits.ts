@@ -1,5 +1,6 @@
 /** Size limits of everything that comes from outside, in one place. */
 export const MAX_PROMPT_CHARS = 2000;
+export const MAX_CLASSES = 1_000_000;
 export const MAX_REQUEST_BYTES = 64 * 1024;
 /** Largest encoded picture an event carries; an event row must stay under a Durable Object's 2 MB. */
 export const MAX_IMAGE_BYTES = 1_200_000;

@@ -1,5 +1,6 @@
 /** What the edge, the page and the policies know of a model: its shape as data, never its weights. */
 import { z } from "zod";
+import { MAX_CLASSES } from "./limits.ts";
 import { Digest, MAX_SCALES } from "./plan.ts";
 
 const Side = z.int().min(1).max(16384);
@@ -24,8 +25,10 @@ export const Calibration = z.strictObject({
 });
 export type Calibration = z.infer<typeof Calibration>;
 
+const Guidance = z.number().min(0).max(100);
 export const Sampling = z.strictObject({
-	guidance: z.number().min(0).max(100),
+	/** w in u + w (c - u) at every scale; or from the first to the last scale, growing in equal steps. */
+	guidance: z.union([Guidance, z.tuple([Guidance, Guidance])]),
 	tau: z.number().min(0.01).max(100),
 	topK: z.int().min(0),
 	topP: z.number().min(0).max(1),
@@ -42,8 +45,10 @@ export const ModelInfo = z.strictObject({
 	chunks: z.array(z.tuple([z.int().min(0), z.int().min(1)])).min(1),
 	/** Bits sampled per token. */
 	bitsPerToken: z.int().min(1).max(1024),
-	/** Prompt tokens the text side takes, end marker included. */
-	maxPromptTokens: z.int().min(1),
+	/** Prompt tokens the text side takes, end marker included; 0 where there is none. */
+	maxPromptTokens: z.int().min(0),
+	/** Of a model that draws classes, 0 to `classes` - 1, in place of text. */
+	classes: z.int().min(1).max(MAX_CLASSES).optional(),
 	sampling: Sampling,
 	/** By schedule name. A schedule without one runs `exact` only. */
 	calibration: z.record(z.string(), Calibration),

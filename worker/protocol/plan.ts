@@ -27,8 +27,8 @@ export const Reduction = z.strictObject({
 	count: z.int().min(1),
 	/** How the kept tokens are made: x' = Q^T x with Q ~ N(0, 1/count). */
 	take: z.strictObject({ project: z.literal("gaussian") }),
-	/** Rotary positions of the kept tokens: the first `count` of the scale. */
-	rope: z.literal("first"),
+	/** Rotary positions of the kept tokens: the first `count` of the scale (StageVAR on Infinity), or those they are written back to (on STAR). */
+	rope: z.enum(["first", "kept"]),
 	/** Where kept outputs are written back: positions drawn without replacement, weight = squared norm of the span input. */
 	write: z.literal("norm-sampled"),
 	/** What fills the other positions: the same span's output at scale `from`, resized to this grid. */

@@ -1,6 +1,7 @@
 /** The default model's whole transformer: the engine against its export, scale by scale on the same inputs. */
 import type { Tensor } from "onnxruntime-common";
 import { openModelFolder } from "../../../model-shards/folder.ts";
+import { infinityConfigOf } from "../../../model-shards/manifest.ts";
 import type { Gpu } from "../../../kernels/gpu.ts";
 import { transformerFlops } from "../../../worker/engine/flops.ts";
 import { openModel } from "../../../worker/engine/open-model.ts";
@@ -38,7 +39,7 @@ export async function generateTapped(gpu: Gpu, dir: string): Promise<Generation>
 	const taps = new Map<string, TappedTensor>();
 	const wants = (name: string) => /^s\d+\.(block_in|logits_pre)$|^text\.(sos|shared_gss|kv_proj)$/.test(name);
 	for await (const _ of model.generate({ plan, prompt: PROMPT, seed: SEED, previews: "none", tap: { wants, take: (tensor) => taps.set(tensor.name, tensor) } }));
-	const { config } = folder.manifest;
+	const config = infinityConfigOf(folder.manifest);
 	const textTokens = taken(taps, "text.kv_proj").length / 2 / config.width;
 	const exported = { config, weights: await HostWeights.read(folder), grids: schedule.grids, reach: config.ropeReach[plan.schedule], textTokens };
 	const flops = transformerFlops(config, schedule, plan, textTokens).reduce((sum, flops) => sum + flops, 0);

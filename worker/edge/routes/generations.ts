@@ -2,13 +2,13 @@
 import type { Context } from "hono";
 import { z } from "zod";
 import { type FinalEvent, type ImageFormat, type ScaleEvent, Seed } from "../../protocol/job.ts";
-import { MAX_IMAGES_PER_REQUEST, MAX_PARTIAL_IMAGES, MAX_REQUEST_BYTES } from "../../protocol/limits.ts";
+import { MAX_CLASSES, MAX_IMAGES_PER_REQUEST, MAX_PARTIAL_IMAGES, MAX_REQUEST_BYTES } from "../../protocol/limits.ts";
 import type { ModelInfo } from "../../protocol/model-info.ts";
 import type { StagePlan } from "../../protocol/plan.ts";
 import { readJson } from "../body.ts";
 import { ApiError, asApiError, invalid, invalidInput, jobError } from "../errors.ts";
 import { follow } from "../follow.ts";
-import { Name, Prompt } from "../input.ts";
+import { Name, Prompt, requireSubject, subjectOf } from "../input.ts";
 import { randomSeed, siblingSeed } from "../seeds.ts";
 import type { App, Env } from "../settings.ts";
 import { COMMENT, sseEvent, sseResponse } from "../sse.ts";
@@ -18,7 +18,7 @@ const whole = (from: number, to: number) => z.int(`must be a whole number from $
 const Quality = z.enum(["auto", "standard", "hd", "low", "medium", "high"], "must be auto, low, medium, high, standard or hd");
 
 const Body = z.strictObject({
-	prompt: Prompt,
+	prompt: Prompt.optional(),
 	model: Name.optional(),
 	n: whole(1, MAX_IMAGES_PER_REQUEST).default(1),
 	size: z.string().max(32, "must be auto or WIDTHxHEIGHT").default("auto"),
@@ -30,6 +30,7 @@ const Body = z.strictObject({
 	stream: z.boolean("must be true or false").default(false),
 	partial_images: whole(0, MAX_PARTIAL_IMAGES).default(0),
 	// Ours.
+	class: whole(0, MAX_CLASSES - 1).optional(),
 	seed: Seed.optional(),
 	policy: Name.optional(),
 	// Accepted without effect: there is nothing here that they could change.
@@ -51,13 +52,14 @@ const policyOfQuality: Record<z.infer<typeof Quality>, string> = {
 export async function generations(c: Context<App>): Promise<Response> {
 	const body = parseBody(await readJson(c.req.raw, MAX_REQUEST_BYTES));
 	const model = await chooseModel(c.env, body.model);
+	const subject = subjectOf(model, body);
 	const schedule = scheduleOfSize(model, body.size);
 	const plan = makePlan(model, policyOf(body, model, schedule), schedule);
 	const seed = body.seed ?? randomSeed();
 	const input: JobInput = {
 		model,
 		plan,
-		prompt: body.prompt,
+		subject,
 		seed,
 		previews: body.stream && body.partial_images > 0 ? body.partial_images : "none",
 		format: formatOf(body),
@@ -72,6 +74,7 @@ function parseBody(json: unknown): Body {
 	const parsed = Body.safeParse(Object.fromEntries(Object.entries(json).filter(([, value]) => value !== null)), { reportInput: true });
 	if (!parsed.success) throw invalidInput(parsed.error);
 	const body = parsed.data;
+	requireSubject(body);
 	if (body.response_format === "url") throw invalid("response_format", "Pictures are not kept at URLs here. Use response_format b64_json, or leave it out.");
 	if (body.background === "transparent") throw invalid("background", "The models here paint no transparency. Use background auto or opaque.");
 	if (body.output_format === "png" && body.output_compression !== 100) throw invalid("output_compression", "PNG is lossless: output_compression applies to webp and jpeg.");
@@ -129,7 +132,7 @@ function describe(body: Body, model: ModelInfo, plan: StagePlan): About {
 		output_format: body.output_format,
 		quality: plan.policy === "exact" ? "high" : plan.steps.some(({ kind }) => kind === "skip") ? "low" : "medium",
 		size: sizeOf(model, plan.schedule),
-		usage: usage(body.prompt, model, plan),
+		usage: usage(body.prompt ?? "", model, plan),
 	};
 }
 

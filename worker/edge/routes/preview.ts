@@ -1,23 +1,26 @@
 /** GET /v1/images/preview: a picture scale by scale, made for EventSource. */
 import type { Context } from "hono";
 import { z } from "zod";
-import { MAX_SEED } from "../../protocol/limits.ts";
+import { MAX_CLASSES, MAX_SEED } from "../../protocol/limits.ts";
 import { asApiError, invalid, invalidInput } from "../errors.ts";
 import { follow, jobGone, jobId } from "../follow.ts";
-import { Name, Prompt } from "../input.ts";
+import { Name, Prompt, requireSubject, subjectOf } from "../input.ts";
 import { randomSeed } from "../seeds.ts";
 import type { App } from "../settings.ts";
 import { COMMENT, SSE_HEADERS, sseEvent, sseResponse } from "../sse.ts";
 import { chooseModel, makePlan, startJob } from "../start.ts";
 
-const Query = z.strictObject({
-	prompt: Prompt,
-	seed: z
+const whole = (most: number) =>
+	z
 		.string()
-		.regex(/^\d{1,10}$/, `must be a whole number from 0 to ${MAX_SEED}`)
+		.regex(/^\d{1,10}$/, `must be a whole number from 0 to ${most}`)
 		.transform(Number)
-		.refine((seed) => seed <= MAX_SEED, `must be at most ${MAX_SEED}`)
-		.optional(),
+		.refine((value) => value <= most, `must be at most ${most}`);
+
+const Query = z.strictObject({
+	prompt: Prompt.optional(),
+	class: whole(MAX_CLASSES - 1).optional(),
+	seed: whole(MAX_SEED).optional(),
 	policy: Name.default("exact"),
 	model: Name.optional(),
 	schedule: Name.optional(),
@@ -39,10 +42,12 @@ export async function preview(c: Context<App>): Promise<Response> {
 	if (repeated) throw invalid(repeated[0].slice(0, 64), `${repeated[0].slice(0, 64)} is given ${repeated[1].length} times; give it once.`);
 	const parsed = Query.safeParse(query, { reportInput: true });
 	if (!parsed.success) throw invalidInput(parsed.error);
-	const { prompt, seed = randomSeed(), policy, schedule, format } = parsed.data;
+	const { seed = randomSeed(), policy, schedule, format } = parsed.data;
+	requireSubject(parsed.data);
 	const model = await chooseModel(c.env, parsed.data.model);
+	const subject = subjectOf(model, parsed.data);
 	const plan = makePlan(model, policy, schedule);
-	const job = await startJob(c.env, { model, plan, prompt, seed, previews: "all", format: { type: format, quality: QUALITY } });
+	const job = await startJob(c.env, { model, plan, subject, seed, previews: "all", format: { type: format, quality: QUALITY } });
 	return events(c, job, -1);
 }
 

@@ -9,6 +9,7 @@ export type Draws = ReadonlyMap<string, Float32Array | Int32Array>;
 export interface JobOptions {
 	plan: StagePlan;
 	seed: number;
+	/** Token ids of the prompt, or the one class label. */
 	ids: readonly number[];
 	draws: Draws;
 	taps: Taps;
@@ -43,5 +44,7 @@ export interface Family<Job = unknown> {
 	/** Records and submits one round; steps are of different jobs, and the scales of a job come in order. */
 	round(steps: readonly Step<Job>[]): Round;
 	close(job: Job): void;
+	/** The picture of a latent [height * width, channels] given from outside. Throws RangeError when it is too large. */
+	decode(latent: Float32Array<ArrayBuffer>, grid: readonly [height: number, width: number], taps: Taps): Promise<RgbImage>;
 	destroy(): void;
 }

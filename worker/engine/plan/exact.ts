@@ -14,7 +14,7 @@ export const exact: Policy = {
 			policy: "exact",
 			model: info.digest,
 			schedule: name,
-			steps: schedule.grids.map((_, scale) => fullStep(info, stageOf(scale, bounds))),
+			steps: schedule.grids.map((_, scale) => fullStep(info, stageOf(scale, bounds), scale, scales)),
 		};
 	},
 };

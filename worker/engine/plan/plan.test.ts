@@ -42,6 +42,14 @@ describe("policies", () => {
 		for (const step of steps) expect(step).toMatchObject({ rows: "both", guidance: 3, tau: 0.5, topK: 0, topP: 0, reduce: [] });
 	});
 
+	it("guidance given for the first and the last scale grows in equal steps", () => {
+		const ramped = { ...info, sampling: { ...info.sampling, guidance: [1, 2.5] as [number, number] } };
+		expect(runs(policies.exact.plan(ramped, {}).steps).map((s) => s.guidance)).toEqual([1, 1.25, 1.5, 1.75, 2, 2.25, 2.5]);
+		expect(runs(policies.stagevar.plan(ramped, {}).steps).map((s) => s.guidance)).toEqual([1, 1.25, 1.5, 1.75, 0, 0, 0]);
+		const one = { ...ramped, schedules: { ...info.schedules, "1:1": { ...info.schedules["1:1"], grids: [[1, 1]] as [number, number][] } } };
+		expect(runs(policies.exact.plan(one, {}).steps).map((s) => s.guidance)).toEqual([1]);
+	});
+
 	it("exact cuts an uncalibrated schedule in thirds", () => {
 		const steps = runs(policies.exact.plan(info, { schedule: "2:1" }).steps);
 		expect(steps.map((s) => s.stage)).toEqual(["semantic", "structure", "fidelity"]);

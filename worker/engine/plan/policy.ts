@@ -43,8 +43,10 @@ export function stageOf(scale: number, { structureFrom, fidelityFrom }: Pick<Cal
 	return scale >= fidelityFrom ? "fidelity" : scale >= structureFrom ? "structure" : "semantic";
 }
 
-/** A scale computed in full, both guidance rows, with the model's sampling defaults. */
-export function fullStep(info: ModelInfo, stage: Stage): RunStep {
-	const { guidance, tau, topK, topP } = info.sampling;
-	return { kind: "run", stage, rows: "both", guidance, tau, topK, topP, reduce: [] };
+/** A scale computed in full, both guidance rows, with the model's sampling defaults. `scales`: of the schedule. */
+export function fullStep({ sampling }: ModelInfo, stage: Stage, scale: number, scales: number): RunStep {
+	const { guidance, tau, topK, topP } = sampling;
+	return { kind: "run", stage, rows: "both", guidance: typeof guidance === "number" ? guidance : between(guidance, scale / Math.max(1, scales - 1)), tau, topK, topP, reduce: [] };
 }
+
+const between = ([from, to]: readonly [number, number], share: number) => from + (to - from) * share;

@@ -16,7 +16,7 @@ export function stagevarPlan(info: ModelInfo, request: PlanRequest, policy: stri
 	const { name, schedule } = scheduleOf(info, request);
 	const calibration = calibrationOf(info, name, policy);
 	const steps = schedule.grids.map(([height, width], scale): Step => {
-		const step = fullStep(info, stageOf(scale, calibration));
+		const step = fullStep(info, stageOf(scale, calibration), scale, schedule.grids.length);
 		if (scale < calibration.fidelityFrom) return step;
 		return { ...step, rows: "uncond", guidance: 0, reduce: reductions(info, scale, height * width, calibration.rankRatio[scale]) };
 	});

@@ -6,30 +6,11 @@ import { matmul } from "../../../../kernels/matmul.ts";
 import { rmsNorm } from "../../../../kernels/norm.ts";
 import { type Row, rowTable } from "../../../../kernels/rows.ts";
 import type { InfinityConfig } from "../../../../model-shards/infinity-config.ts";
-import type { Taps } from "../../tap.ts";
 import { WordTransformer } from "../../text/word-transformer.ts";
 import type { Weights } from "../../weights.ts";
+import type { Job } from "../job.ts";
 import type { KeyValueStore } from "../key-value-store.ts";
-
-/** Guidance rows, in the order of every conditioning table. */
-export const COND = 0;
-export const UNCOND = 1;
-export const ROWS = 2;
-
-/** Row of a job's conditional or unconditional half in the conditioning tables. */
-export const condOf = (slot: number, row: number): number => slot * ROWS + row;
-
-/** What a job's text side reads and where it writes. */
-export interface TextJob {
-	slot: number;
-	ids: readonly number[];
-	/** [tokens, textChannels], in place of the ids. */
-	features: Tensor | undefined;
-	textTokens: number;
-	/** By block: first of the 2 * textTokens keys for cross attention; the unconditional row's follow the conditional ones. */
-	textKeys: number[];
-	taps: Taps;
-}
+import { COND, condOf, ROWS, UNCOND } from "../kv-plan.ts";
 
 /** What the text gives every scale, by slot and guidance row: start tokens, modulations, cross-attention keys and values. */
 export class InfinityText {
@@ -41,19 +22,17 @@ export class InfinityText {
 	readonly headModulation: Tensor;
 	#config: InfinityConfig;
 	#weights: Weights;
-	#store: KeyValueStore;
 	#encoder: WordTransformer | undefined;
 	#gpu: Gpu;
 	#owned: Tensor[] = [];
 	/** Workspace for one prompt; prompts of one pass use it in turn. */
 	#work: Record<"features" | "prompt" | "normed" | "poolKv" | "query" | "pooled" | "sos" | "hidden" | "source" | "activated" | "shared" | "head" | "textKv", Tensor>;
 
-	constructor(gpu: Gpu, config: InfinityConfig, weights: Weights, store: KeyValueStore, slots: number) {
+	constructor(gpu: Gpu, config: InfinityConfig, weights: Weights, slots: number) {
 		const { width, textChannels, textMaxTokens: most, depth } = config;
 		this.#gpu = gpu;
 		this.#config = config;
 		this.#weights = weights;
-		this.#store = store;
 		const make = (label: string, ...shape: number[]) => {
 			const tensor = gpu.tensor(label, shape);
 			this.#owned.push(tensor);
@@ -81,13 +60,15 @@ export class InfinityText {
 	}
 
 	/** Encodes one job's prompt into the rows of its slot. */
-	record(pass: Pass, { slot, ids, features: given, textTokens: tokens, textKeys, taps }: TextJob): void {
+	record(pass: Pass, { slot, ids, drawn, context, taps }: Job, store: KeyValueStore): void {
 		const { width, textChannels, depth, poolHeads, normEps } = this.#config;
 		const { features, normed, poolKv, query, pooled, sos, hidden, source, activated, shared, head, textKv } = this.#work;
 		const w = (name: string) => this.#weights.get(`transformer.${name}`);
 		const linear = (name: string, x: Tensor, y: Tensor, m: number, k: number, n: number, gelu = false) =>
 			matmul(pass, { x, y, ...this.#weights.linear(`transformer.${name}`), m, k, n, gelu, label: name });
 
+		const tokens = context.counts[COND];
+		const given = drawn.get("text.feats");
 		const prompt = given ?? this.#work.prompt;
 		if (!given) {
 			this.#encoder?.record(pass, ids, prompt);
@@ -128,7 +109,7 @@ export class InfinityText {
 			const extra = { table: w(`${name}.ada_gss`), index: first };
 			gatherRows(pass, { x: shared, index: both, y: this.modulation[block], to, count: ROWS, width: 6 * width, extra, label: `${name}.ada_gss` });
 			linear(`${name}.ca.mat_kv`, source, textKv, ROWS * tokens, width, 2 * width);
-			copy(pass, { x: textKv, y: this.#store.tensor(block), to: textKeys[block] * 2 * width, count: ROWS * tokens * 2 * width, label: `${name} text kv` });
+			copy(pass, { x: textKv, y: store.tensor(block), to: context.keys[block] * 2 * width, count: ROWS * tokens * 2 * width, label: `${name} text kv` });
 		}
 	}
 

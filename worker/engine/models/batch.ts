@@ -1,15 +1,14 @@
-import type { Pass } from "../../../../kernels/pass.ts";
-import { NOWHERE, type Row, rowTable, type RowTable } from "../../../../kernels/rows.ts";
-import type { Reduction, RunStep } from "../../../protocol/plan.ts";
-import type { Step } from "../family.ts";
-import { type InfinityJob, stores } from "./job.ts";
-import { rowsOf } from "./kv-plan.ts";
-import { condOf, ROWS } from "./text.ts";
+import type { Pass } from "../../../kernels/pass.ts";
+import { NOWHERE, type Row, rowTable, type RowTable } from "../../../kernels/rows.ts";
+import type { Reduction, RunStep } from "../../protocol/plan.ts";
+import type { Step } from "./family.ts";
+import { type Job, stores } from "./job.ts";
+import { COND, condOf, ROWS, rowsOf } from "./kv-plan.ts";
 
 /** One job's scale in a round: its guidance rows lie one after the other in the flat batch, `length` tokens each. */
 export interface Part {
-	step: Step<InfinityJob>;
-	job: InfinityJob;
+	step: Step<Job>;
+	job: Job;
 	run: RunStep;
 	scale: number;
 	/** Tokens of the scale; `length` are fewer inside a reduced span. */
@@ -28,7 +27,7 @@ export interface Part {
 }
 
 /** Lays the steps of a round out. Those that are sampled come first: the head runs over them alone. */
-export function layOut(steps: readonly Step<InfinityJob>[]): Part[] {
+export function layOut(steps: readonly Step<Job>[]): Part[] {
 	const parts: Part[] = [];
 	let at = 0;
 	let cell = 0;
@@ -65,9 +64,10 @@ export function blockRows(pass: Pass, parts: readonly Part[], block: number, rop
 		pass,
 		rowsIn(parts, (part, row) => {
 			const { start, used } = part.job.keys[row][block];
-			return { rope: rope(part), key: start, keys: used, append: stores(part.job, row, part.scale) ? start + used : NOWHERE };
+			const kept = part.span?.rope === "kept" ? 1 + part.pick + part.rows.indexOf(row) * part.length : 0;
+			return { rope: rope(part), key: start, keys: used, append: stores(part.job, row, part.scale) ? start + used : NOWHERE, kept };
 		}),
 	);
-	const text = rowsIn(parts, ({ job: { text } }, row) => ({ key: text.textKeys[block] + row * text.textTokens, keys: text.textTokens }));
+	const text = rowsIn(parts, ({ job: { context } }, row) => ({ key: context.keys[block] + (row === COND ? 0 : context.counts[COND]), keys: context.counts[row] }));
 	return { self, cross: rowTable(pass, text, self.tokenRow) };
 }

@@ -1,5 +1,12 @@
-import type { RunStep, StagePlan } from "../../../protocol/plan.ts";
-import { COND, UNCOND } from "./text.ts";
+import type { RunStep, StagePlan } from "../../protocol/plan.ts";
+
+/** Guidance rows, in the order of every conditioning table. */
+export const COND = 0;
+export const UNCOND = 1;
+export const ROWS = 2;
+
+/** Row of a job's conditional or unconditional half in the conditioning tables. */
+export const condOf = (slot: number, row: number): number => slot * ROWS + row;
 
 /** Guidance rows a step computes, in the order of the batch. */
 export const rowsOf = (step: RunStep): number[] => (step.rows === "both" ? [COND, UNCOND] : step.rows === "cond" ? [COND] : [UNCOND]);

@@ -1,7 +1,6 @@
 import { expect, test } from "vitest";
-import type { RunStep, StagePlan } from "../../../protocol/plan.ts";
-import { lastScaleOf, rowsOf, storedKeys, tokensAt } from "./kv-plan.ts";
-import { COND, UNCOND } from "./text.ts";
+import type { RunStep, StagePlan } from "../../protocol/plan.ts";
+import { COND, lastScaleOf, rowsOf, storedKeys, tokensAt, UNCOND } from "./kv-plan.ts";
 
 const step = (rows: RunStep["rows"], ...reduce: { blocks: [number, number]; count: number }[]): RunStep =>
 	({ kind: "run", stage: "fidelity", rows, guidance: 3, tau: 1, topK: 0, topP: 0, reduce: reduce as RunStep["reduce"] });

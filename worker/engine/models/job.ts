@@ -1,11 +1,10 @@
-import type { Gpu, Tensor } from "../../../../kernels/gpu.ts";
-import type { InfinityConfig } from "../../../../model-shards/infinity-config.ts";
-import type { Schedule } from "../../../protocol/model-info.ts";
-import type { Reduction, RunStep, StagePlan } from "../../../protocol/plan.ts";
-import type { JobOptions } from "../family.ts";
-import type { KeyValueStore } from "../key-value-store.ts";
-import { lastScaleOf, rowsOf, storedKeys } from "./kv-plan.ts";
-import { COND, type TextJob, UNCOND } from "./text.ts";
+import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
+import type { Schedule } from "../../protocol/model-info.ts";
+import type { Reduction, RunStep, StagePlan } from "../../protocol/plan.ts";
+import type { JobOptions } from "./family.ts";
+import type { Graph } from "./graph.ts";
+import type { KeyValueStore } from "./key-value-store.ts";
+import { COND, lastScaleOf, rowsOf, storedKeys, UNCOND } from "./kv-plan.ts";
 import type { Need } from "./workspace.ts";
 
 /** Cached keys of one guidance row, by block. */
@@ -16,13 +15,14 @@ interface KeyRange {
 }
 
 /** One picture's state on the device, beside the rows of its slot in the tables that all jobs share. */
-export interface InfinityJob extends JobOptions {
+export interface Job extends JobOptions {
 	slot: number;
 	grids: Schedule["grids"];
 	/** Tokens of every scale. */
 	tokens: readonly number[];
-	text: TextJob;
-	/** The text side has been recorded. */
+	/** Keys of the text that cross attention sees, none where there is no text: first by block, and how many by guidance row, one after the other. */
+	context: { keys: number[]; counts: readonly number[] };
+	/** The conditioning has been recorded. */
 	begun: boolean;
 	/** By guidance row, then by block; empty once no later step computes the row. */
 	keys: KeyRange[][];
@@ -37,26 +37,24 @@ export interface InfinityJob extends JobOptions {
 }
 
 /** Allocates what lives as long as the job. Throws DeviceError with nothing left allocated. */
-export function openJob(gpu: Gpu, config: InfinityConfig, store: KeyValueStore, schedule: Schedule, slot: number, options: JobOptions): InfinityJob {
-	const { plan, ids, draws, taps } = options;
+export function openJob(gpu: Gpu, graph: Graph, store: KeyValueStore, schedule: Schedule, slot: number, options: JobOptions): Job {
+	const { plan, draws } = options;
+	const { depth, width } = graph.shape;
 	const tokens = schedule.grids.map(([height, width]) => height * width);
-	const features = draws.get("text.feats");
-	const textTokens = features ? features.length / config.textChannels : ids.length;
-	const text = { slot, ids, features: undefined, textTokens, textKeys: [], taps };
-	const job: InfinityJob = { ...options, slot, grids: schedule.grids, tokens, begun: false, text, keys: [], keepLast: tapsLast(options, config.depth), retained: new Map(), drawn: new Map(), most: mostOf(plan, tokens) };
+	const context = { keys: [] as number[], counts: graph.contextKeys(options) };
+	const job: Job = { ...options, slot, grids: schedule.grids, tokens, begun: false, context, keys: [], keepLast: tapsLast(options, depth), retained: new Map(), drawn: new Map(), most: mostOf(plan, tokens) };
 	try {
 		for (const [name, data] of draws) if (name !== "text.ids") job.drawn.set(name, gpu.upload(name, [data.length], data.slice() as Float32Array<ArrayBuffer>));
-		job.text.features = job.drawn.get("text.feats");
-		for (let block = 0; block < config.depth; block++) job.text.textKeys.push(store.take(block, 2 * textTokens));
+		for (let block = 0; block < depth; block++) context.keys.push(store.take(block, contextKeys(job)));
 		for (const row of [COND, UNCOND]) {
 			const ranges: KeyRange[] = [];
 			job.keys.push(ranges);
-			for (const [block, capacity] of storedKeys(plan, tokens, config.depth, row, job.keepLast).entries()) ranges.push({ start: store.take(block, capacity), capacity, used: 0 });
+			for (const [block, capacity] of storedKeys(plan, tokens, depth, row, job.keepLast).entries()) ranges.push({ start: store.take(block, capacity), capacity, used: 0 });
 		}
 		for (const { rest, blocks } of spansOf(plan)) {
 			const key = retainedKey(rest.from, blocks[1]);
 			const rows = rowsOf(plan.steps[rest.from] as RunStep);
-			if (!job.retained.has(key)) job.retained.set(key, { tensor: gpu.tensor(`retained ${key}`, [rows.length * tokens[rest.from], config.width]), rows });
+			if (!job.retained.has(key)) job.retained.set(key, { tensor: gpu.tensor(`retained ${key}`, [rows.length * tokens[rest.from], width]), rows });
 		}
 		return job;
 	} catch (error) {
@@ -71,23 +69,25 @@ function tapsLast({ plan, taps }: JobOptions, depth: number): boolean {
 }
 
 /** Whether a scale's keys of a guidance row are stored. */
-export const stores = ({ plan, keepLast }: InfinityJob, row: number, scale: number): boolean => scale < lastScaleOf(plan, row) + Number(keepLast);
+export const stores = ({ plan, keepLast }: Job, row: number, scale: number): boolean => scale < lastScaleOf(plan, row) + Number(keepLast);
 
 /** Gives a guidance row's keys back once no later step of the plan computes it. */
-export function releaseKeys(job: InfinityJob, store: KeyValueStore, scale: number): void {
+export function releaseKeys(job: Job, store: KeyValueStore, scale: number): void {
 	job.keys.forEach((ranges, row) => {
 		if (scale < lastScaleOf(job.plan, row)) return;
 		ranges.splice(0).forEach(({ start, capacity }, block) => store.give(block, start, capacity));
 	});
 }
 
-export function closeJob(gpu: Gpu, job: InfinityJob, store: KeyValueStore): void {
+export function closeJob(gpu: Gpu, job: Job, store: KeyValueStore): void {
 	releaseKeys(job, store, job.grids.length);
-	job.text.textKeys.forEach((start, block) => store.give(block, start, 2 * job.text.textTokens));
+	job.context.keys.forEach((start, block) => store.give(block, start, contextKeys(job)));
 	gpu.free(...[...job.retained.values()].map(({ tensor }) => tensor), ...job.drawn.values());
 }
 
 export const retainedKey = (scale: number, boundary: number): string => `${scale}:${boundary}`;
+
+const contextKeys = ({ context: { counts } }: Job) => counts.reduce((sum, count) => sum + count, 0);
 
 const spansOf = ({ steps }: StagePlan): Reduction[] => steps.flatMap((step) => (step.kind === "run" ? step.reduce : []));
 

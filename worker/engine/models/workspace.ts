@@ -1,6 +1,5 @@
-import type { Gpu, Tensor } from "../../../../kernels/gpu.ts";
-import type { InfinityConfig } from "../../../../model-shards/infinity-config.ts";
-import { type BlockWork, blockWork } from "./blocks.ts";
+import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
+import type { GraphShape, Quantiser } from "./graph.ts";
 
 /** The largest round to come: tokens over all guidance rows, tokens counted once a job, the largest projection. */
 export interface Need {
@@ -10,18 +9,30 @@ export interface Need {
 	spans: boolean;
 }
 
+/** Activations inside a block, reused by every block. */
+export interface BlockWork {
+	/** [rows, width] */
+	normed: Tensor;
+	/** [rows, 3 * width] */
+	qkv: Tensor;
+	/** [rows, width] */
+	attended: Tensor;
+	/** [rows, ffn] */
+	hidden: Tensor;
+}
+
 /** Activations of one round. Made for the largest round that the open jobs can need; nothing in it outlives a round. */
 export class Workspace {
 	readonly need: Need;
 	/** [rows, width]; the second is there when spans change the layout of the batch. */
 	x: [Tensor, Tensor];
 	readonly block: BlockWork;
-	/** [rows, 2 * bits], and mixed by guidance: [2 * cells, 2 * bits]. */
+	/** [rows, logits], and mixed by guidance: [2 * cells, logits]. */
 	readonly logits: Tensor;
 	readonly mixed: Tensor;
 	/** u32 [2 * cells, words]: codes to go on with, then those sampled where others are forced. */
 	readonly codes: Tensor;
-	/** [cells, bits]: the codes as numbers, and the inputs of the scale. */
+	/** [cells, channels]: the codes as numbers, and the inputs of the scale. */
 	readonly values: Tensor;
 	readonly input: Tensor;
 	/** [cells, width] */
@@ -34,8 +45,7 @@ export class Workspace {
 	#gpu: Gpu;
 	#owned: Tensor[] = [];
 
-	constructor(gpu: Gpu, config: InfinityConfig, need: Need) {
-		const { width, bits } = config;
+	constructor(gpu: Gpu, { width, ffn }: GraphShape, { logits, channels, bits }: Quantiser, need: Need) {
 		const { rows, cells, matrix, spans } = need;
 		this.#gpu = gpu;
 		this.need = need;
@@ -46,12 +56,17 @@ export class Workspace {
 		};
 		const x = make("x", [rows, width]);
 		this.x = [x, spans ? make("x of another layout", [rows, width]) : x];
-		this.block = blockWork(make, config, rows);
-		this.logits = make("logits", [rows, 2 * bits]);
-		this.mixed = make("mixed logits", [2 * cells, 2 * bits]);
+		this.block = {
+			normed: make("block norm", [rows, width]),
+			qkv: make("block qkv", [rows, 3 * width]),
+			attended: make("block attention", [rows, width]),
+			hidden: make("block ffn", [rows, ffn]),
+		};
+		this.logits = make("logits", [rows, logits]);
+		this.mixed = make("mixed logits", [2 * cells, logits]);
 		this.codes = make("codes", [2 * cells, Math.ceil(bits / 32)]);
-		this.values = make("code values", [cells, bits]);
-		this.input = make("scale input", [cells, bits]);
+		this.values = make("code values", [cells, channels]);
+		this.input = make("scale input", [cells, channels]);
 		this.embedded = make("embedded", [cells, width]);
 		this.matrices = make("projections", [matrix]);
 		const spanRows = spans ? rows : 0;

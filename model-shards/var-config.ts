@@ -1,0 +1,58 @@
+/** Shape of a VAR model (arXiv 2404.02905): what the graph needs beside its tensors. */
+import { z } from "zod";
+import type { Schedule } from "../worker/protocol/model-info.ts";
+import { VaeConfig } from "./infinity-config.ts";
+
+const Count = z.int().min(1).max(1 << 20);
+
+/** Multi-scale vector quantisation: one code of a vocabulary a token, partially shared convolutions after enlarging. */
+export const CodebookConfig = z.strictObject({
+	vocabulary: Count.refine((size) => size > 1 && Number.isInteger(Math.log2(size)), "expected a power of two"),
+	/** Of a code's vector, and of the latent. */
+	channels: Count,
+	/** Convolutions that the scales share. */
+	phis: Count,
+});
+export type CodebookConfig = z.infer<typeof CodebookConfig>;
+
+export const VarConfig = z.strictObject({
+	depth: Count,
+	width: Count,
+	heads: Count,
+	ffn: Count,
+	/** Classes; one more embedding stands for none of them. */
+	classes: Count,
+	/** AdaLN: a map of the class for every block, or one for all with an offset by block. */
+	adaln: z.enum(["block", "shared"]),
+	/** Queries and keys are L2-normalised, with a learned scale by head; else the softmax scale is 0.25 / sqrt(head size). */
+	normalised: z.boolean(),
+	normEps: z.number().gt(0),
+	/** Scales, and tokens of all of them: every schedule has as many. */
+	scales: Count,
+	tokens: Count,
+	codebook: CodebookConfig,
+	vae: VaeConfig,
+});
+export type VarConfig = z.infer<typeof VarConfig>;
+
+/** Side lengths of the published models' token maps, by picture size. */
+export const VAR_SIDES = { 256: [1, 2, 3, 4, 5, 6, 8, 10, 13, 16], 512: [1, 2, 3, 4, 6, 9, 13, 18, 24, 32] } as const;
+
+/** The published models: d16, d20, d24 and d30 draw 256 pixels, d36 512 with shared AdaLN. Width and heads follow from the depth. */
+export function publishedVar(depth: 16 | 20 | 24 | 30 | 36): VarConfig {
+	const sides = depth === 36 ? VAR_SIDES[512] : VAR_SIDES[256];
+	return {
+		depth, width: 64 * depth, heads: depth, ffn: 256 * depth, classes: 1000, adaln: depth === 36 ? "shared" : "block", normalised: true, normEps: 1e-6,
+		scales: sides.length, tokens: sides.reduce((sum, side) => sum + side ** 2, 0),
+		codebook: { vocabulary: 4096, channels: 32, phis: 4 },
+		vae: { baseChannels: 160, multipliers: [1, 1, 2, 2, 4], residualBlocks: 2, normGroups: 32, normEps: 1e-6 },
+	};
+}
+
+/** What of the configuration contradicts itself or the schedules. */
+export function varProblems({ scales, tokens }: VarConfig, schedules: Readonly<Record<string, Schedule>>): string[] {
+	return Object.entries(schedules).flatMap(([name, { grids }]) => {
+		const own = grids.reduce((sum, [height, width]) => sum + height * width, 0);
+		return grids.length === scales && own === tokens ? [] : [`schedule ${name} has ${grids.length} scales of ${own} tokens; the model's positions are for ${scales} of ${tokens}`];
+	});
+}

@@ -1,0 +1,38 @@
+import type { Tensor } from "../../../kernels/gpu.ts";
+import { resize } from "../../../kernels/interpolate.ts";
+import type { Pass } from "../../../kernels/pass.ts";
+import { codeValues, sampleBits, type SampleRow } from "../../../kernels/sample.ts";
+import type { LatentPart, Quantiser } from "./graph.ts";
+
+/** Binary spherical quantisation (arXiv 2406.07548): a token is `bits` signs, two logits a bit; maps add up bilinearly. */
+export class Bsq implements Quantiser {
+	readonly bits: number;
+	readonly logits: number;
+	readonly channels: number;
+	readonly shrink = "bilinear";
+
+	constructor(bits: number) {
+		this.bits = bits;
+		this.logits = 2 * bits;
+		this.channels = bits;
+	}
+
+	sample(pass: Pass, op: { logits: Tensor; mixed: Tensor; codes: Tensor; rows: readonly SampleRow[] }): void {
+		sampleBits(pass, { ...op, bits: this.bits, label: "sample bits" });
+	}
+
+	values(pass: Pass, op: { codes: Tensor; values: Tensor; tokens: number }): void {
+		codeValues(pass, { ...op, bits: this.bits, label: "code values" });
+	}
+
+	add(pass: Pass, { values, latents, parts }: { values: Tensor; latents: Tensor; parts: readonly LatentPart[] }): void {
+		for (const first of [true, false]) {
+			const some = parts.filter(({ scale }) => (scale === 0) === first);
+			if (some.length === 0) continue;
+			const [from, to] = [some.map((part) => part.from), some.map((part) => part.to)];
+			resize(pass, { x: values, y: latents, how: "bilinear", channels: this.channels, add: !first, from, to, label: "sum codes" });
+		}
+	}
+
+	destroy(): void {}
+}

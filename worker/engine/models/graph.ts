@@ -1,0 +1,100 @@
+/** What a family adds to the walk over scales that all of them share: conditioning, blocks, head, codes, picture decoder. */
+import type { Tensor } from "../../../kernels/gpu.ts";
+import type { Resize } from "../../../kernels/interpolate.ts";
+import type { Pass } from "../../../kernels/pass.ts";
+import type { RowTable } from "../../../kernels/rows.ts";
+import type { SampleRow } from "../../../kernels/sample.ts";
+import type { ImageShape } from "../../../kernels/conv.ts";
+import type { Reduction } from "../../protocol/plan.ts";
+import type { Part } from "./batch.ts";
+import type { BlockPart } from "./block-ops.ts";
+import type { DecoderSource } from "./conv-decoder.ts";
+import type { JobOptions } from "./family.ts";
+import type { Job } from "./job.ts";
+import type { KeyValueStore } from "./key-value-store.ts";
+import type { BlockWork, Workspace } from "./workspace.ts";
+
+export interface GraphShape {
+	depth: number;
+	width: number;
+	heads: number;
+	ffn: number;
+}
+
+/** How tokens become codes and codes a latent. */
+export interface Quantiser {
+	/** Bits of a token's code, on the wire and in the log. */
+	readonly bits: number;
+	/** Floats of a token's logits. */
+	readonly logits: number;
+	/** Channels of the latent, and of a code as numbers. */
+	readonly channels: number;
+	/** How the latent is brought to the size of a scale, as its input or to look at it. */
+	readonly shrink: Resize;
+	/** Guidance and sampling: logits [tokens, logits] -> mixed [out tokens, logits], codes u32 [out tokens, words]. */
+	sample(pass: Pass, op: { logits: Tensor; mixed: Tensor; codes: Tensor; rows: readonly SampleRow[] }): void;
+	/** Codes u32 [tokens, words] -> values [tokens, channels]. */
+	values(pass: Pass, op: { codes: Tensor; values: Tensor; tokens: number }): void;
+	/** Adds the values of each part's scale to its latent; the first scale's overwrite it. */
+	add(pass: Pass, op: { values: Tensor; latents: Tensor; parts: readonly LatentPart[] }): void;
+	destroy(): void;
+}
+export interface LatentPart {
+	scale: number;
+	scales: number;
+	/** Of the values, and of the latent. */
+	from: ImageShape;
+	to: ImageShape;
+}
+
+/** Reference names of what all families have, without the scale's prefix. */
+export interface TapNames {
+	input: string;
+	logits: string;
+	mixed: string;
+	latent: string;
+	final: string;
+	/** The latent at the size of scale `scale`: what its word embedding reads. */
+	map(scale: number): { name: string; channelsFirst: boolean };
+	/** Prefix of a span's own tensors (`c1`, `blk3`), and its full-length input under that prefix. */
+	span(span: Reduction): string;
+	spanInput: string;
+}
+
+export interface BlockContext {
+	index: number;
+	work: BlockWork;
+	/** [tokens, width]; updated in place. */
+	x: Tensor;
+	/** Of this block, [keys, 2 * width]: cached keys and values, those of the text too. */
+	kv: Tensor;
+	/** Rows with the keys they see and append, and the same rows with their text. */
+	self: RowTable;
+	cross: RowTable;
+	/** u32: positions of kept tokens, for rows that have them. */
+	kept: Tensor | undefined;
+	parts: readonly BlockPart[];
+}
+
+export interface Graph {
+	readonly shape: GraphShape;
+	readonly codes: Quantiser;
+	readonly picture: DecoderSource;
+	readonly names: TapNames;
+	/** By slot and guidance row: input of scale 0, before the level embedding. [slots * 2, width] */
+	readonly start: Tensor;
+	/** Added to every token's embedding: row `index(part)[i]` of the table to token i. */
+	readonly embedding: { table: Tensor; index(part: Part): number[] };
+	/** Keys that cross attention needs, by guidance row. */
+	contextKeys(options: JobOptions): readonly number[];
+	/** First rotary position of a part's scale; 0 where there is none. */
+	ropeAt(part: Part): number;
+	/** Hands over what does not depend on the pass. */
+	opened(job: Job): void;
+	/** Conditioning of one job, into the rows of its slot and its keys. */
+	begin(pass: Pass, job: Job, store: KeyValueStore): void;
+	block(pass: Pass, context: BlockContext): void;
+	/** x [tokens, width] -> logits [tokens, logits]. */
+	head(pass: Pass, op: { x: Tensor; work: Workspace; rows: RowTable }): void;
+	destroy(): void;
+}

@@ -1,0 +1,17 @@
+/** Every family by its name. A new one is a graph of its own and a line here. */
+import type { Gpu } from "../../../kernels/gpu.ts";
+import type { Manifest } from "../../../model-shards/manifest.ts";
+import type { Weights } from "../weights.ts";
+import type { Graph } from "./graph.ts";
+import { InfinityGraph } from "./infinity/graph.ts";
+import { VarGraph } from "./var/graph.ts";
+
+export function graphOf(gpu: Gpu, manifest: Manifest, weights: Weights, slots: number): Graph {
+	const { schedules } = manifest;
+	switch (manifest.family) {
+		case "infinity":
+			return new InfinityGraph(gpu, manifest.config, schedules, weights, slots);
+		case "var":
+			return new VarGraph(gpu, manifest.config, schedules, weights, slots);
+	}
+}

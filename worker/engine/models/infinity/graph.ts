@@ -1,0 +1,91 @@
+import type { Gpu, Tensor } from "../../../../kernels/gpu.ts";
+import { matmul } from "../../../../kernels/matmul.ts";
+import { layerNorm } from "../../../../kernels/norm.ts";
+import type { Pass } from "../../../../kernels/pass.ts";
+import { infinityRopeTable } from "../../../../kernels/rope.ts";
+import type { RowTable } from "../../../../kernels/rows.ts";
+import type { InfinityConfig } from "../../../../model-shards/infinity-config.ts";
+import type { Schedule } from "../../../protocol/model-info.ts";
+import type { Weights } from "../../weights.ts";
+import type { Part } from "../batch.ts";
+import { Bsq } from "../bsq.ts";
+import type { DecoderSource } from "../conv-decoder.ts";
+import type { JobOptions } from "../family.ts";
+import type { BlockContext, Graph, GraphShape, Quantiser, TapNames } from "../graph.ts";
+import type { Job } from "../job.ts";
+import type { KeyValueStore } from "../key-value-store.ts";
+import { Rotary } from "../rotary.ts";
+import type { Workspace } from "../workspace.ts";
+import { block } from "./blocks.ts";
+import { InfinityText } from "./text.ts";
+
+/** The Infinity family (arXiv 2412.04431): text to bits; AdaLN from the pooled text, cross attention, rotary positions. */
+export class InfinityGraph implements Graph {
+	readonly shape: GraphShape;
+	readonly codes: Quantiser;
+	readonly picture: DecoderSource;
+	readonly names: TapNames;
+	readonly start: Tensor;
+	readonly embedding: Graph["embedding"];
+	#gpu: Gpu;
+	#config: InfinityConfig;
+	#weights: Weights;
+	#text: InfinityText;
+	#rotary: Rotary;
+
+	constructor(gpu: Gpu, config: InfinityConfig, schedules: Readonly<Record<string, Schedule>>, weights: Weights, slots: number) {
+		const { width, heads, ropeReach, chunkBlocks } = config;
+		this.shape = config;
+		this.codes = new Bsq(config.bits);
+		this.picture = { config: config.vae, conv: (module) => `${module}.conv`, norm: (module) => `${module}.norm`, attentive: false };
+		this.names = {
+			input: "block_in", logits: "logits_pre", mixed: "logits_post", latent: "summed_codes", final: "summed_codes_final", spanInput: "in",
+			map: (scale) => ({ name: `s${scale}.word_embed_in`, channelsFirst: false }),
+			span: ({ blocks }) => `c${Math.floor(blocks[0] / chunkBlocks)}`,
+		};
+		this.#gpu = gpu;
+		this.#config = config;
+		this.#weights = weights;
+		this.#text = new InfinityText(gpu, config, weights, slots);
+		this.#rotary = new Rotary(gpu, schedules, width / heads, (name, grids) => infinityRopeTable(grids, width / heads, ropeReach[name]));
+		this.start = this.#text.start;
+		this.embedding = { table: weights.get("transformer.lvl_embed.weight"), index: ({ scale, tokens }) => Array<number>(tokens).fill(scale) };
+	}
+
+	/** Unconditional features are as many as the prompt has tokens. */
+	contextKeys({ ids, draws }: JobOptions): number[] {
+		const features = draws.get("text.feats");
+		const tokens = features ? features.length / this.#config.textChannels : ids.length;
+		return [tokens, tokens];
+	}
+
+	ropeAt(part: Part): number {
+		return this.#rotary.at(part);
+	}
+
+	opened({ taps, plan, grids, tokens }: Job): void {
+		const { heads, width, ropeReach } = this.#config;
+		const headDim = width / heads;
+		taps.give("rope.cache", [2, tokens.reduce((sum, count) => sum + count, 0), headDim / 2], () => infinityRopeTable(grids, headDim, ropeReach[plan.schedule]));
+	}
+
+	begin(pass: Pass, job: Job, store: KeyValueStore): void {
+		this.#text.record(pass, job, store);
+	}
+
+	block(pass: Pass, context: BlockContext): void {
+		block(pass, { gpu: this.#gpu, config: this.#config, weights: this.#weights, modulation: this.#text.modulation[context.index], rotary: this.#rotary, ...context });
+	}
+
+	head(pass: Pass, { x, work, rows }: { x: Tensor; work: Workspace; rows: RowTable }): void {
+		const { width, normEps } = this.#config;
+		const after = { kind: "modulate" as const, table: this.#text.headModulation, stride: 2 * width, scale: 0, shift: width };
+		layerNorm(pass, { x, y: work.block.normed, width, eps: normEps, rows, after, label: "head norm" });
+		matmul(pass, { x: work.block.normed, y: work.logits, ...this.#weights.linear("transformer.head"), m: rows.tokens, k: width, n: this.codes.logits, label: "head" });
+	}
+
+	destroy(): void {
+		this.#text.destroy();
+		this.#gpu.free(this.#rotary.table);
+	}
+}

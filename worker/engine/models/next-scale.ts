@@ -1,0 +1,285 @@
+import { copy, gatherRows } from "../../../kernels/gather.ts";
+import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
+import { resize } from "../../../kernels/interpolate.ts";
+import { matmul } from "../../../kernels/matmul.ts";
+import type { Pass } from "../../../kernels/pass.ts";
+import { rowTable } from "../../../kernels/rows.ts";
+import type { Schedule } from "../../protocol/model-info.ts";
+import { packCodes, unpackCodes } from "../codes.ts";
+import { channelsFirst, type Taps } from "../tap.ts";
+import type { RgbImage } from "../types.ts";
+import type { Dtype, Weights } from "../weights.ts";
+import { blockRows, cellsIn, layOut, type Part, rowsIn } from "./batch.ts";
+import type { Family, JobOptions, Round, Step } from "./family.ts";
+import type { Graph } from "./graph.ts";
+import { closeJob, type Job, openJob, releaseKeys, stores } from "./job.ts";
+import { KeyValueStore } from "./key-value-store.ts";
+import { COND, condOf, ROWS, rowsOf, UNCOND } from "./kv-plan.ts";
+import { Pictures } from "./pictures.ts";
+import { crossBoundary } from "./spans.ts";
+import { type Need, Workspace } from "./workspace.ts";
+
+/** Next-scale prediction (arXiv 2404.02905) by any family's graph, several jobs in one batch. */
+export class NextScaleModel implements Family<Job> {
+	readonly slots: number;
+	readonly maxTokens: number;
+	#gpu: Gpu;
+	#graph: Graph;
+	#schedules: Readonly<Record<string, Schedule>>;
+	#weights: Weights;
+	#store: KeyValueStore;
+	/** [slots * latentCells, channels]: each job's sum of codes so far, at the size of its last grid. */
+	#latents: Tensor;
+	#latentCells: number;
+	#pictures: Pictures;
+	#work: Workspace | undefined;
+	#jobs: (Job | undefined)[];
+
+	constructor(gpu: Gpu, graph: Graph, schedules: Readonly<Record<string, Schedule>>, weights: Weights, slots: number, cacheDtype: Dtype) {
+		const { depth, width, ffn } = graph.shape;
+		const { channels, logits } = graph.codes;
+		this.slots = slots;
+		this.maxTokens = Math.floor(gpu.device.limits.maxStorageBufferBindingSize / 4 / Math.max(ffn, 3 * width, logits));
+		this.#gpu = gpu;
+		this.#graph = graph;
+		this.#schedules = schedules;
+		this.#weights = weights;
+		this.#store = new KeyValueStore(gpu, depth, width, cacheDtype);
+		this.#latentCells = latentCells(schedules);
+		this.#latents = gpu.tensor("latents", [slots * this.#latentCells, channels]);
+		this.#pictures = new Pictures(gpu, weights, graph, this.#latentCells);
+		this.#jobs = Array.from({ length: slots });
+	}
+
+	tokensOf({ job, scale }: Step<Job>): number {
+		const step = job.plan.steps[scale];
+		return step.kind === "run" ? rowsOf(step).length * job.tokens[scale] : 0;
+	}
+
+	open(options: JobOptions): Job {
+		const slot = this.#jobs.findIndex((job) => job === undefined);
+		if (slot === -1) throw new RangeError(`All ${this.slots} slots of the model are taken.`);
+		const job = openJob(this.#gpu, this.#graph, this.#store, this.#schedules[options.plan.schedule], slot, options);
+		try {
+			this.#fit([...this.#jobs, job].filter((other) => other !== undefined));
+		} catch (error) {
+			closeJob(this.#gpu, job, this.#store);
+			throw error;
+		}
+		this.#jobs[slot] = job;
+		this.#graph.opened(job);
+		return job;
+	}
+
+	close(job: Job): void {
+		closeJob(this.#gpu, job, this.#store);
+		this.#jobs[job.slot] = undefined;
+	}
+
+	round(steps: readonly Step<Job>[]): Round {
+		const parts = layOut(steps);
+		const work = this.#work as Workspace;
+		const pass = this.#gpu.pass(`round of ${parts.map(({ scale }) => scale).join(", ")}`);
+		for (const { job } of parts.filter(({ job }) => !job.begun)) {
+			this.#graph.begin(pass, job, this.#store);
+			job.begun = true;
+		}
+		this.#embed(pass, work, parts);
+		this.#blocks(pass, work, parts);
+		this.#sample(pass, work, parts.filter(({ step }) => step.sample));
+		this.#advance(pass, work, parts);
+		const words = pass.submit([{ ...work.codes, bytes: 2 * cellsIn(parts) * this.#words * 4 }]);
+		for (const { job, scale } of parts) releaseKeys(job, this.#store, scale);
+		const pictures = this.#decode(parts);
+		const inOrder = steps.map((step) => parts.find((part) => part.step === step) as Part);
+		return {
+			codes: words.then(([data]) => inOrder.map((part) => this.#codesOf(part, new Uint32Array(data)))),
+			pictures: pictures.then((made) => inOrder.map((part) => made.get(part) ?? [])),
+		};
+	}
+
+	async decode(latent: Float32Array<ArrayBuffer>, [height, width]: readonly [number, number], taps: Taps): Promise<RgbImage> {
+		const { channels } = this.#graph.codes;
+		if (latent.length !== height * width * channels) throw new RangeError(`A latent of ${height}x${width} has ${height * width * channels} floats, not ${latent.length}.`);
+		if (height * width > this.#latentCells) throw new RangeError(`A latent of ${height}x${width} is larger than the model's largest, which has ${this.#latentCells} cells.`);
+		const tensor = this.#gpu.upload("latent", [height * width, channels], latent);
+		try {
+			const [picture] = await this.#pictures.decode(tensor, [{ from: { pixel: 0, height, width }, grid: [height, width], taps, latentName: null, finished: true }]);
+			return picture;
+		} finally {
+			this.#gpu.free(tensor);
+		}
+	}
+
+	destroy(): void {
+		this.#graph.destroy();
+		this.#graph.codes.destroy();
+		this.#store.destroy();
+		this.#pictures.destroy();
+		this.#work?.destroy();
+		this.#gpu.free(this.#latents);
+	}
+
+	/** Makes the workspace large enough for any round of these jobs. */
+	#fit(jobs: readonly Job[]): void {
+		const sum = (of: (need: Need) => number) => jobs.reduce((total, { most }) => total + of(most), 0);
+		const need: Need = {
+			// A round takes one step at least, and no more than maxTokens beyond that.
+			rows: Math.min(sum(({ rows }) => rows), Math.max(this.maxTokens, ...jobs.map(({ most }) => most.rows))),
+			cells: sum(({ cells }) => cells),
+			matrix: Math.max(...jobs.map(({ most }) => most.matrix)),
+			spans: jobs.some(({ most }) => most.spans),
+		};
+		if (this.#work?.fits(need)) return;
+		const old = this.#work?.need ?? need;
+		this.#work?.destroy();
+		this.#work = undefined;
+		this.#work = new Workspace(this.#gpu, this.#graph.shape, this.#graph.codes, {
+			rows: Math.max(need.rows, old.rows), cells: Math.max(need.cells, old.cells), matrix: Math.max(need.matrix, old.matrix), spans: need.spans || old.spans,
+		});
+	}
+
+	/** x = embedded latent (the same for every guidance row) or the start tokens, plus the embedding of level or position. */
+	#embed(pass: Pass, work: Workspace, parts: readonly Part[]): void {
+		const { shape: { width }, codes: { channels, shrink }, names, start, embedding } = this.#graph;
+		const later = parts.filter(({ scale }) => scale > 0);
+		if (later.length > 0) {
+			resize(pass, {
+				x: this.#latents, y: work.input, how: shrink, channels, label: "scale input",
+				from: later.map((part) => this.#latent(part.job)), to: later.map((part) => image(part.job, part.scale, part.cell)),
+			});
+			matmul(pass, { x: work.input, y: work.embedded, ...this.#weights.linear("transformer.word_embed"), m: cellsIn(parts), k: channels, n: width, label: "word_embed" });
+		}
+		for (const { job, scale, cell, tokens } of parts) {
+			if (scale === 0) copy(pass, { x: start, from: condOf(job.slot, 0) * width, y: work.embedded, to: cell * width, count: ROWS * width, label: "start" });
+			else {
+				const map = names.map(scale);
+				job.taps.keep(pass, map.name, work.input, [1, tokens, channels], { from: cell * channels, view: map.channelsFirst ? channelsFirst(channels) : undefined });
+			}
+		}
+		const index = parts.flatMap(({ scale, cell, tokens, rows }) => (scale === 0 ? rows.map((row) => cell + row) : rows.flatMap(() => Array.from({ length: tokens }, (_, i) => cell + i))));
+		const extra = { table: embedding.table, index: pass.table(parts.flatMap((part) => part.rows.flatMap(() => embedding.index(part)))) };
+		gatherRows(pass, { x: work.embedded, index: pass.table(index), y: work.x[0], count: index.length, width, extra, label: "embedding" });
+	}
+
+	#blocks(pass: Pass, work: Workspace, parts: readonly Part[]): void {
+		const { shape: { depth }, names } = this.#graph;
+		for (let index = 0; index < depth; index++) {
+			crossBoundary(pass, this.#graph, work, parts, index);
+			if (index === 0) for (const part of parts) this.#keep(pass, work, part, `s${part.scale}.${names.input}`);
+			const kept = parts.some(({ span }) => span?.rope === "kept") ? work.positions : undefined;
+			this.#graph.block(pass, {
+				index, x: work.x[0], work: work.block, kv: this.#store.tensor(index), kept, ...blockRows(pass, parts, index, (part) => this.#graph.ropeAt(part)),
+				parts: parts.map(({ job, scale, at, rows, length }) => ({ taps: job.taps, name: `s${scale}`, at, rows: rows.length, length })),
+			});
+			for (const part of parts) {
+				for (const row of part.rows) if (stores(part.job, row, part.scale)) part.job.keys[row][index].used += part.length;
+				this.#keep(pass, work, part, `s${part.scale}.blk${index}.out`);
+				this.#tapKeys(pass, part, index);
+			}
+		}
+		crossBoundary(pass, this.#graph, work, parts, depth);
+		for (const part of parts) this.#keep(pass, work, part, `s${part.scale}.head_in`);
+	}
+
+	#sample(pass: Pass, work: Workspace, parts: readonly Part[]): void {
+		if (parts.length === 0) return;
+		const { codes, names } = this.#graph;
+		this.#graph.head(pass, { x: work.x[0], work, rows: rowTable(pass, rowsIn(parts)) });
+		codes.sample(pass, {
+			logits: work.logits, mixed: work.mixed, codes: work.codes,
+			rows: parts.map(({ job, run, scale, tokens, rows, at, sampledAt }) => ({
+				cond: at + Math.max(0, rows.indexOf(COND)) * tokens, uncond: at + Math.max(0, rows.indexOf(UNCOND)) * tokens, tokens, out: sampledAt,
+				guidance: run.guidance, tau: run.tau, topK: run.topK, topP: run.topP, seed: job.seed, scale, branch: 0,
+			})),
+		});
+		for (const { job, scale, tokens, rows, at, sampledAt } of parts) {
+			job.taps.keep(pass, `s${scale}.${names.logits}`, work.logits, [rows.length, tokens, codes.logits], { from: at * codes.logits });
+			job.taps.keep(pass, `s${scale}.${names.mixed}`, work.mixed, [1, tokens, codes.logits], { from: sampledAt * codes.logits });
+		}
+	}
+
+	/** Adds the codes of the scale, sampled or given, to the latents. */
+	#advance(pass: Pass, work: Workspace, parts: readonly Part[]): void {
+		const { codes, names } = this.#graph;
+		for (const { step: { forced }, cell, tokens } of parts) {
+			// Written before the pass runs; sampled codes of such a step go elsewhere.
+			if (forced) this.#gpu.device.queue.writeBuffer(work.codes.buffer, cell * this.#words * 4, unpackCodes(forced, tokens, codes.bits));
+		}
+		codes.values(pass, { codes: work.codes, values: work.values, tokens: cellsIn(parts) });
+		const latentParts = parts.map(({ job, scale, cell }) => ({ scale, scales: job.grids.length, from: image(job, scale, cell), to: this.#latent(job) }));
+		codes.add(pass, { values: work.values, latents: this.#latents, parts: latentParts });
+		for (const { job, scale } of parts) {
+			const { pixel, height, width } = this.#latent(job);
+			job.taps.keep(pass, `s${scale}.${names.latent}`, this.#latents, [codes.channels, height, width], { from: pixel * codes.channels, view: channelsFirst(codes.channels) });
+		}
+	}
+
+	/** The pictures that the steps ask for. */
+	async #decode(parts: readonly Part[]): Promise<Map<Part, RgbImage[]>> {
+		const wanted = parts.flatMap((part) => part.step.pictures.map((scale) => ({ part, scale })));
+		const made = new Map<Part, RgbImage[]>();
+		const pictures = await this.#pictures.decode(
+			this.#latents,
+			wanted.map(({ part: { job }, scale }) => {
+				const last = scale === job.grids.length - 1;
+				return { from: this.#latent(job), grid: job.grids[scale], taps: job.taps, latentName: last ? this.#graph.names.final : null, finished: last };
+			}),
+		);
+		wanted.forEach(({ part }, i) => made.set(part, [...(made.get(part) ?? []), pictures[i]]));
+		return made;
+	}
+
+	#codesOf({ step, sampledAt, tokens }: Part, words: Uint32Array): Uint8Array<ArrayBuffer> | null {
+		if (!step.sample) return null;
+		return packCodes(words.subarray(sampledAt * this.#words, (sampledAt + tokens) * this.#words), tokens, this.#graph.codes.bits);
+	}
+
+	/** A part's residual stream. */
+	#keep(pass: Pass, work: Workspace, { job, at, rows, length }: Part, name: string): void {
+		const { width } = this.#graph.shape;
+		job.taps.keep(pass, name, work.x[0], [rows.length, length, width], { from: at * width });
+	}
+
+	#tapKeys(pass: Pass, { job, scale, rows }: Part, index: number): void {
+		const { heads, width } = this.#graph.shape;
+		for (const [part, at] of [["k_cache", 0], ["v_cache", width]] as const) {
+			const name = `s${scale}.blk${index}.${part}`;
+			if (!job.taps.wants(name)) continue;
+			// The ranges of the rows lie apart: the copy spans them all and the view picks its part.
+			const ranges = rows.map((row) => job.keys[row][index]);
+			const first = Math.min(...ranges.map(({ start }) => start));
+			const { used } = ranges[0];
+			const span = Math.max(...ranges.map(({ start }) => start)) - first + used;
+			const view = (data: Float32Array) => cacheByHead(data, ranges.map(({ start }) => start - first), used, heads, width, at);
+			job.taps.keep(pass, name, this.#store.tensor(index), [span, 2 * width], { from: first * 2 * width, view, shape: [rows.length, heads, used, width / heads] });
+		}
+	}
+
+	/** u32 words of a token's codes. */
+	get #words(): number {
+		return Math.ceil(this.#graph.codes.bits / 32);
+	}
+
+	#latent = (job: Job) => image(job, job.grids.length - 1, job.slot * this.#latentCells);
+}
+
+/** Cells of the largest latent. */
+export const latentCells = (schedules: Readonly<Record<string, Schedule>>): number => Math.max(...Object.values(schedules).map(({ grids }) => area(grids[grids.length - 1])));
+
+const area = ([height, width]: readonly [number, number]) => height * width;
+const image = (job: Job, scale: number, pixel: number) => ({ pixel, height: job.grids[scale][0], width: job.grids[scale][1] });
+
+function cacheByHead(data: Float32Array, starts: number[], keys: number, heads: number, width: number, at: number): Float32Array {
+	const headDim = width / heads;
+	const out = new Float32Array(starts.length * keys * width);
+	let i = 0;
+	for (const start of starts) {
+		for (let head = 0; head < heads; head++) {
+			for (let key = 0; key < keys; key++) {
+				for (let c = 0; c < headDim; c++) out[i++] = data[(start + key) * 2 * width + at + head * headDim + c];
+			}
+		}
+	}
+	return out;
+}
