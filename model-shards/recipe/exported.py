@@ -3,7 +3,7 @@ import os
 
 import torch
 
-from files import load_json, load_safetensors
+from files import load_json, load_safetensors, read_bytes
 from painter import Painter
 
 DTYPES = {"F16": torch.float16, "F32": torch.float32}
@@ -23,7 +23,7 @@ def read_tensors(folder):
         state.update({"tokenizer." + k: v for k, v in vae.items() if k.startswith(("encoder.", "decoder."))})
         return {k: v.float() for k, v in state.items()}
     model, state = load_json(manifest), {}
-    shards = [open(os.path.join(folder, shard["file"]), "rb").read() for shard in model["shards"]]
+    shards = [read_bytes(os.path.join(folder, shard["file"])) for shard in model["shards"]]
     for t in model["tensors"]:
         if t["dtype"] not in DTYPES:
             raise SystemExit(f"{folder} stores {t['name']} as {t['dtype']}; only F16 and F32 models can be read back.")

@@ -26,9 +26,13 @@ def save_safetensors(path, tensors):
         f.writelines(blobs)
 
 
-def load_safetensors(path):
+def read_bytes(path):
     with open(path, "rb") as f:
-        data = f.read()
+        return f.read()
+
+
+def load_safetensors(path):
+    data = read_bytes(path)
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + length])
     header.pop("__metadata__", None)
