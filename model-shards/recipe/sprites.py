@@ -4,6 +4,7 @@ Everything is tensor arithmetic, so a batch of scenes is drawn on a CPU or a GPU
 Positions and sizes are fractions of the picture's side: the same scene is drawn at any size.
 """
 import gzip
+import os
 
 import numpy as np
 import torch
@@ -48,6 +49,8 @@ class SpriteBank:
     """Sprites written by sprites.ts: `path`.json (names, side) and `path`.rgba.gz (straight alpha)."""
 
     def __init__(self, path, device="cpu"):
+        if not os.path.exists(path + ".json"):
+            raise SystemExit(f"There are no sprites {path}: draw them with sprites/build.ts SIDE {path}.")
         meta = load_json(path + ".json")
         self.names, side = meta["names"], meta["side"]
         with gzip.open(path + ".rgba.gz") as f:

@@ -7,6 +7,7 @@ import unittest
 import torch
 
 from config import load_config
+from export import described
 from exported import read_tensors
 from files import load_json, load_safetensors, save_json, save_safetensors
 from geneval import is_right, read_prompts, relations, scores
@@ -15,6 +16,7 @@ from muon import orthogonal
 from painter import Painter
 from scenes import KINDS, VARIETY, plan_scene
 from sources import open_source
+from text import SPECIAL
 from tokenizer import Tokenizer
 from train_judge import targets
 from train_transformer import Pool
@@ -144,6 +146,20 @@ class Arithmetic(unittest.TestCase):
         self.assertEqual(read["cup"][0]["color"], "yellow")
         self.assertAlmostEqual(read["cup"][0]["x"], 0.3, delta=0.03)
         self.assertAlmostEqual(read["cup"][0]["size"], 0.4, places=5)
+
+
+class Configs(unittest.TestCase):
+    def test_every_model_of_a_config_paints_what_its_description_says(self):
+        for name in ("emoji-128", "emoji-128-more", "emoji-256"):
+            config = load_config(os.path.join(HERE, name + ".json"))
+            painter = Painter(config, SPECIAL + ["a", "cat"]).eval()
+            seen = described(config, painter.words.words, {})
+            self.assertEqual(seen["image_size"], [config["side"]] * 2)
+            with torch.no_grad():
+                image = painter.tokenizer.decoder(torch.zeros(1, seen["vae"]["codebook_dim"], *seen["vae"]["scale_schedule"][-1]))
+                self.assertEqual(image.shape, (1, 3, config["side"], config["side"]))
+                few = painter.model(painter.condition(["a cat"], torch.tensor([False])), torch.zeros(1, 4, painter.model.bits), 2)
+            self.assertEqual(few.shape, (1, 5, 2 * painter.model.bits))
 
 
 class Files(unittest.TestCase):

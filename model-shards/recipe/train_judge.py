@@ -5,6 +5,7 @@
 It sees free scenes (any object, size and place) and scenes of the prompts' kinds, half of them blurred, noisy or of odd contrast, as
 generated pictures can be. It never sees a model's pictures or a tokenizer's, so that it favours none.
 """
+import inspect
 import math
 import os
 import random
@@ -113,8 +114,9 @@ def main():
         return
     judge.load_state_dict(average.full(judge))
     out = os.path.join(a.work, "judge")
+    classic = dict(dynamo=False) if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}   # PyTorch 2 has two exporters
     torch.onnx.export(judge.eval().cpu(), torch.zeros(1, 3, SIDE, SIDE), out + ".onnx", input_names=["image"], output_names=["heat", "color", "size"],
-                      opset_version=13, dynamic_axes={name: {0: "n"} for name in ("image", "heat", "color", "size")})
+                      opset_version=13, dynamic_axes={name: {0: "n"} for name in ("image", "heat", "color", "size")}, **classic)
     save_json(out + ".json", dict(objects=bank.names, colors=COLOR_NAMES + ["own"], side=SIDE, grid=GRID))
     print(f"done: {out}.onnx")
 
