@@ -7,6 +7,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from files import load_json, load_safetensors
+
 SIDE, GRID = 128, 32
 
 
@@ -45,9 +47,10 @@ class Judge(nn.Module):
 
 
 def load_judge(path):
-    saved = torch.load(path, map_location="cpu")
-    judge = Judge(saved["names"], saved["colors"], saved["width"])
-    judge.load_state_dict({**saved["judge"], **saved["average"]})
+    """`path`.json and `path`.safetensors, as train_judge.py writes them."""
+    about = load_json(path + ".json")
+    judge = Judge(about["objects"], about["colors"][:-1], about["width"])
+    judge.load_state_dict({k: v.float() for k, v in load_safetensors(path + ".safetensors").items()}, strict=False)
     return judge.eval()
 
 

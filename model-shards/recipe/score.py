@@ -58,7 +58,7 @@ def main():
     p.add_argument("--model", default=os.path.join(HERE, "..", "models", "emoji-128"), help="a release or a model folder")
     p.add_argument("--clean", action="store_true")
     p.add_argument("--round-trip", default="")
-    p.add_argument("--judge", default=os.path.join(EVAL, "judge.pt"))
+    p.add_argument("--judge", default=os.path.join(EVAL, "judge"))
     p.add_argument("--prompts", default=os.path.join(EVAL, "geneval", "evaluation_metadata.jsonl"))
     p.add_argument("--each", type=int, default=0, help="prompts of every category; default all 553")
     p.add_argument("--pictures", type=int, default=1, help="of every prompt")

@@ -1,4 +1,4 @@
-"""Trains the judge and writes it as ONNX.
+"""Trains the judge and writes it as safetensors and ONNX.
 
     python3 train_judge.py judge.json          (run again until it says it is done)
 
@@ -13,7 +13,7 @@ import random
 import torch
 import torch.nn.functional as F
 
-from files import save_checkpoint, save_json
+from files import save_checkpoint, save_json, save_safetensors
 from judge import GRID, SIDE, Judge
 from scenes import KINDS, VARIETY, background, plan_scene
 from slots import Average, Slot, arguments, autocast, rate
@@ -82,8 +82,7 @@ def main():
         average.state, average.steps, step = saved["average"], saved["step"], saved["step"]
 
     def save():
-        save_checkpoint(path, dict(judge=judge.state_dict(), average=average.state, optimizer=optimizer.state_dict(), step=step,
-                                   names=bank.names, colors=COLOR_NAMES, width=config["width"]))
+        save_checkpoint(path, dict(judge=judge.state_dict(), average=average.state, optimizer=optimizer.state_dict(), step=step))
 
     kinds, slot, recent = {kind: 1 for kind in KINDS}, Slot(a.slot, step, train["steps"]), None
     while not slot.over(step):
@@ -112,12 +111,15 @@ def main():
     if step < train["steps"]:
         print("slot over; run again to go on")
         return
-    judge.load_state_dict(average.full(judge))
     out = os.path.join(a.work, "judge")
+    # in half precision in both files, so that both are the same judge
+    state = {k: v.half() for k, v in average.state.items()}
+    judge.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
+    save_safetensors(out + ".safetensors", state)
+    save_json(out + ".json", dict(objects=bank.names, colors=COLOR_NAMES + ["own"], width=config["width"], side=SIDE, grid=GRID))
     classic = dict(dynamo=False) if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}   # PyTorch 2 has two exporters
     torch.onnx.export(judge.eval().cpu(), torch.zeros(1, 3, SIDE, SIDE), out + ".onnx", input_names=["image"], output_names=["heat", "color", "size"],
                       opset_version=13, dynamic_axes={name: {0: "n"} for name in ("image", "heat", "color", "size")}, **classic)
-    save_json(out + ".json", dict(objects=bank.names, colors=COLOR_NAMES + ["own"], side=SIDE, grid=GRID))
     print(f"done: {out}.onnx")
 
 
