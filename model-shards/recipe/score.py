@@ -62,6 +62,7 @@ def main():
     p.add_argument("--prompts", default=os.path.join(EVAL, "geneval", "evaluation_metadata.jsonl"))
     p.add_argument("--each", type=int, default=0, help="prompts of every category; default all 553")
     p.add_argument("--pictures", type=int, default=1, help="of every prompt")
+    p.add_argument("--first", type=int, default=0, help="number n of the first picture; settings are better tried on others than those that are reported")
     p.add_argument("--guidance", type=float)
     p.add_argument("--tau", type=float)
     p.add_argument("--sheet", default="", help="PNG of the first eight pictures of every category")
@@ -69,7 +70,7 @@ def main():
     a = p.parse_args()
     config, judge, started = load_config(a.config), load_judge(a.judge), time.time()
     prompts, make, results, shown = read_prompts(a.prompts, a.each), painter_of(a, config, judge.names), [], {}
-    for n in range(a.pictures):
+    for n in range(a.first, a.first + a.pictures):
         for i in range(0, len(prompts), a.batch):
             part = prompts[i : i + a.batch]
             with torch.no_grad():
