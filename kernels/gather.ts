@@ -1,13 +1,14 @@
-import type { Pass, Tensor } from "./gpu.ts";
+import type { Tensor } from "./gpu.ts";
+import type { Pass } from "./pass.ts";
 import { FLAT, flatGroups } from "./rows.ts";
 
 /**
- * y[i] = x[index[i]] (+ extra[extraIndex[i]]), rows of `width` floats: embeddings, broadcasts of a row, level embeddings.
+ * y[to + i] = x[index[i]] (+ extra[extraIndex[i]]), rows of `width` floats: embeddings, broadcasts of a row, level embeddings.
  * `index` and `extraIndex` are u32 tensors of `count` entries.
  */
 export function gatherRows(
 	pass: Pass,
-	op: { x: Tensor; index: Tensor; y: Tensor; count: number; width: number; extra?: { table: Tensor; index: Tensor }; label: string },
+	op: { x: Tensor; index: Tensor; y: Tensor; to?: number; count: number; width: number; extra?: { table: Tensor; index: Tensor }; label: string },
 ): void {
 	const { extra } = op;
 	const code = `
@@ -22,10 +23,10 @@ ${extra ? `@group(0) @binding(4) var<storage, read> extra: array<vec4f>;
 	if (i >= p.x * p.y) { return; }
 	let row = i / p.y;
 	let c = i % p.y;
-	y[i] = x[index[row] * p.y + c]${extra ? " + extra[extraIndex[row] * p.y + c]" : ""};
+	y[p.z * p.y + i] = x[index[row] * p.y + c]${extra ? " + extra[extraIndex[row] * p.y + c]" : ""};
 }`;
 	const bindings = [op.x, op.index, op.y, ...(extra ? [extra.table, extra.index] : [])];
-	pass.run(op.label, code, [op.count, op.width / 4, 0, 0], bindings, flatGroups((op.count * op.width) / 4));
+	pass.run(op.label, code, [op.count, op.width / 4, op.to ?? 0, 0], bindings, flatGroups((op.count * op.width) / 4));
 }
 
 /** Copies `count` floats, from float `from` of x to float `to` of y; all three are multiples of 4 (`count` is rounded up). */

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { DeviceError } from "./device.ts";
 import { copy } from "./gather.ts";
 import { Gpu, KernelError } from "./gpu.ts";
@@ -81,7 +81,7 @@ struct Params { a: u32, b: f32, c: u32, d: f32, e: u32 }
 @group(0) @binding(1) var<storage, read_write> y: vec4f;
 @compute @workgroup_size(1) fn main() { y = vec4f(f32(p.a), p.b, f32(p.c) + p.d, f32(p.e)); }`;
 		const pass = gpu.pass("test");
-		pass.run("params", code, [3, { f32: 0.25 }, { u32: 7 }, { f32: -1.5 }, 9], [y], [1]);
+		pass.run("params", code, [3, { f32: 0.25 }, 7, { f32: -1.5 }, 9], [y], [1]);
 		pass.submit();
 		expect([...new Float32Array((await gpu.read([y]))[0])]).toEqual([3, 0.25, 5.5, 9]);
 		gpu.free(y);
@@ -105,9 +105,63 @@ struct Params { a: u32, b: f32, c: u32, d: f32, e: u32 }
 		expect(() => pass.table([1])).toThrow(RangeError);
 	});
 
-	test("the same source compiles once", () => {
-		expect(gpu.pipeline("a", DOUBLE)).toBe(gpu.pipeline("b", DOUBLE));
-		expect(gpu.pipeline("c", `${DOUBLE}\n`)).not.toBe(gpu.pipeline("b", DOUBLE));
+	test("the same source compiles once, and bind groups are made once", async () => {
+		const y = gpu.upload("y", [4], new Float32Array([1, 2, 3, 4]));
+		const pipelines = vi.spyOn(gpu.device, "createComputePipeline");
+		const groups = vi.spyOn(gpu.device, "createBindGroup");
+		const source = `${DOUBLE}\n// one of its own`;
+		for (let i = 0; i < 3; i++) {
+			const pass = gpu.pass("test");
+			pass.run(`double ${i}`, source, [4], [y], [1]);
+			pass.submit();
+		}
+		expect([...new Float32Array((await gpu.read([y]))[0])]).toEqual([8, 16, 24, 32]);
+		expect([pipelines.mock.calls.length, groups.mock.calls.length]).toEqual([1, 1]);
+		vi.restoreAllMocks();
+		gpu.free(y);
+	});
+
+	test("a grown tensor begins with the old one's data", async () => {
+		const start = gpu.bytes;
+		const larger = gpu.grown(gpu.upload("y", [4], new Float32Array([1, 2, 3, 4])), [8]);
+		expect([...new Float32Array((await gpu.read([larger]))[0])]).toEqual([1, 2, 3, 4, 0, 0, 0, 0]);
+		expect(gpu.bytes - start).toBe(32);
+		gpu.free(larger);
+	});
+});
+
+describe("compiling ahead", () => {
+	test("runs nothing, reads zeros, and leaves nothing to compile", async () => {
+		const y = gpu.upload("y", [4], new Float32Array([1, 2, 3, 4]));
+		const source = `${DOUBLE}\n// compiled ahead`;
+		const record = () => {
+			const pass = gpu.pass("test");
+			pass.run("double", source, [4], [y], [1]);
+			return pass.submit([y]);
+		};
+		let read: Promise<ArrayBuffer[]> | undefined;
+		await gpu.compile(() => (read = record()));
+		expect([...new Float32Array((await read)?.[0] as ArrayBuffer)]).toEqual([0, 0, 0, 0]);
+		const pipelines = vi.spyOn(gpu.device, "createComputePipeline");
+		expect([...new Float32Array((await record())[0])]).toEqual([2, 4, 6, 8]);
+		expect(pipelines).not.toHaveBeenCalled();
+		vi.restoreAllMocks();
+		gpu.free(y);
+	});
+
+	test("WGSL that is refused rejects with the compiler's message and the source; others go on", async () => {
+		const wrong = DOUBLE.replace("* 2.0", "* missing");
+		const y = gpu.upload("y", [4], new Float32Array([1, 2, 3, 4]));
+		const compiling = gpu.compile(() => gpu.pass("test").run("wrong one", wrong, [4], [y], [1]));
+		await expect(compiling).resolves.toBeUndefined(); // Never submitted, so never asked for.
+		const submitted = gpu.compile(() => {
+			const pass = gpu.pass("test");
+			pass.run("wrong one", wrong, [4], [y], [1]);
+			pass.submit();
+		});
+		await expect(submitted).rejects.toThrow(/^wrong one: [^]*missing[^]*5\t/);
+		expect([...new Float32Array((await gpu.read([y]))[0])]).toEqual([1, 2, 3, 4]);
+		gpu.free(y);
 	});
 });
 

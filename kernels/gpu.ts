@@ -1,8 +1,10 @@
 /**
  * The one place that calls WebGPU: counted buffers, compiled pipelines, one compute pass a submission, reading back.
- * Operators (the other files here) describe themselves as WGSL plus bindings and are recorded with `Pass.run`.
+ * Operators (the other files here) describe themselves as WGSL plus bindings and are recorded by a `Pass`.
  */
 import { type AdapterFacts, DeviceError, openDevice } from "./device.ts";
+import { ARENA_BYTES, type Dispatch, Pass, type Recorded } from "./pass.ts";
+import type { Tuning } from "./tuning.ts";
 
 /** A dense row-major array on the device, or a part of a buffer: what every operator takes. Offsets are multiples of 256. */
 export interface Tensor {
@@ -12,6 +14,8 @@ export interface Tensor {
 	/** Bytes bound; operators see nothing beyond them. */
 	bytes: number;
 	shape: readonly number[];
+	/** Default f32 (or 32-bit words). */
+	dtype?: "f16";
 }
 
 /** WGSL that the device refused, with the compiler's message and the numbered source. */
@@ -19,12 +23,14 @@ export class KernelError extends Error {
 	override name = "KernelError";
 }
 
-const ARENA_BYTES = 8 << 20;
-const ALIGN = 256;
+/** Bind groups kept; a busy worker goes over its few shapes of rounds again and again. */
+const MAX_GROUPS = 8192;
 
 export class Gpu {
 	readonly device: GPUDevice;
 	readonly facts: AdapterFacts;
+	/** Variants measured on this adapter; empty where nothing was measured. */
+	tuning: Tuning = {};
 	/** Bytes of every live buffer made here. */
 	bytes = 0;
 	/** Settles when the device is gone, with the reason. */
@@ -35,7 +41,15 @@ export class Gpu {
 	/** The first refused source: the cause of whatever fails after it. */
 	#refused: KernelError | undefined;
 	#checks: Promise<void>[] = [];
+	#groups = new Map<string, GPUBindGroup>();
+	#ids = new WeakMap<GPUBuffer | GPUComputePipeline, number>();
+	#made = 0;
+	/** Tables and parameters of the submission that runs. */
 	#arena: Tensor;
+	/** While `compile` records: what would have been run. */
+	#dry: Dispatch[] | undefined;
+	/** Host copies of the arena that no pass is using. */
+	#spare: Uint32Array<ArrayBuffer>[] = [];
 
 	constructor(device: GPUDevice, facts: AdapterFacts) {
 		this.device = device;
@@ -52,22 +66,35 @@ export class Gpu {
 		return new Gpu(device, facts);
 	}
 
-	/** Makes an uninitialised (zeroed) tensor of 4-byte elements. Throws when it is beyond the adapter's binding limit. */
-	tensor(label: string, shape: readonly number[], usage = 0): Tensor {
-		const bytes = Math.max(16, 4 * shape.reduce((product, size) => product * size, 1));
+	/** Makes an uninitialised (zeroed) tensor of 4-byte elements, or of f16. Throws when it is beyond the adapter's binding limit, or f16 and the adapter has none. */
+	tensor(label: string, shape: readonly number[], usage = 0, dtype?: "f16"): Tensor {
+		if (dtype === "f16" && !this.device.features.has("shader-f16")) {
+			throw new DeviceError(`${label} is to be f16, but this adapter (${this.facts.name}) has no shader-f16. Use f32, or another GPU or driver.`);
+		}
+		const bytes = Math.max(16, Math.ceil((dtype === "f16" ? 2 : 4) * shape.reduce((product, size) => product * size, 1) / 4) * 4);
 		const limit = this.device.limits.maxStorageBufferBindingSize;
 		if (bytes > limit) {
 			throw new DeviceError(`${label} needs a buffer of ${bytes} bytes; this adapter binds at most ${limit}. Use a smaller model or picture, or another GPU.`);
 		}
 		const buffer = this.device.createBuffer({ label, size: bytes, usage: usage | GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST });
 		this.bytes += bytes;
-		return { buffer, offset: 0, bytes, shape };
+		return { buffer, offset: 0, bytes, shape, dtype };
 	}
 
-	upload(label: string, shape: readonly number[], data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>): Tensor {
-		const tensor = this.tensor(label, shape);
+	upload(label: string, shape: readonly number[], data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Float16Array<ArrayBuffer>): Tensor {
+		const tensor = this.tensor(label, shape, 0, data instanceof Float16Array ? "f16" : undefined);
 		this.device.queue.writeBuffer(tensor.buffer, 0, data);
 		return tensor;
+	}
+
+	/** A larger tensor that begins with this one's data; this one is freed. */
+	grown(tensor: Tensor, shape: readonly number[]): Tensor {
+		const larger = this.tensor(tensor.buffer.label, shape);
+		const encoder = this.device.createCommandEncoder({ label: `grow ${tensor.buffer.label}` });
+		encoder.copyBufferToBuffer(tensor.buffer, 0, larger.buffer, 0, Math.min(tensor.bytes, larger.bytes));
+		this.device.queue.submit([encoder.finish()]);
+		this.free(tensor);
+		return larger;
 	}
 
 	free(...tensors: Tensor[]): void {
@@ -77,52 +104,115 @@ export class Gpu {
 		}
 	}
 
-	/** Starts a submission. Record synchronously, then `submit`. */
+	/** Starts a submission: record, then `submit`. A pass that is not submitted leaves nothing behind. */
 	pass(label: string): Pass {
-		if (this.#lost) throw new DeviceError(`The GPU device was lost (${this.#lost}). Open it again.`);
-		return new Pass(this, label, this.#arena);
+		this.#assertAlive();
+		const words = this.#spare.pop() ?? new Uint32Array(ARENA_BYTES / 4);
+		return new Pass(this, label, this.#arena, words, (recorded, reads) => {
+			const result = this.#dry ? this.#collect(recorded, reads) : this.#execute(label, words, recorded, reads);
+			this.#spare.push(words);
+			return result;
+		});
 	}
 
-	/** Compiles once a source; a refusal surfaces at the next `read` with the compiler's message. */
-	pipeline(label: string, code: string): GPUComputePipeline {
+	/** One command buffer: a compute pass over the dispatches, then copies of what is read back. */
+	#execute(label: string, words: Uint32Array<ArrayBuffer>, { dispatches, used }: Recorded, reads: readonly Tensor[] | undefined): Promise<ArrayBuffer[]> | undefined {
+		const encoder = this.device.createCommandEncoder({ label });
+		const pass = encoder.beginComputePass({ label });
+		for (const { label, code, bindings, groups } of dispatches) {
+			const pipeline = this.#pipeline(label, code);
+			pass.setPipeline(pipeline);
+			pass.setBindGroup(0, this.#group(label, pipeline, bindings));
+			pass.dispatchWorkgroups(...groups);
+		}
+		pass.end();
+		const staging = reads && this.#copyBack(encoder, reads);
+		this.device.queue.writeBuffer(this.#arena.buffer, 0, words, 0, used / 4);
+		this.device.queue.submit([encoder.finish()]);
+		return staging && this.#map(staging, reads);
+	}
+
+	#collect({ dispatches }: Recorded, reads: readonly Tensor[] | undefined): Promise<ArrayBuffer[]> | undefined {
+		this.#dry?.push(...dispatches);
+		return reads && Promise.resolve(reads.map(({ bytes }) => new ArrayBuffer(bytes)));
+	}
+
+	/** Compiles, side by side, every pipeline that `record` would run; what it records is not run. Throws KernelError or DeviceError. */
+	async compile(record: () => void): Promise<void> {
+		const dry: Dispatch[] = (this.#dry = []);
+		try {
+			record();
+		} finally {
+			this.#dry = undefined;
+		}
+		const sources = new Map(dry.filter(({ code }) => !this.#pipelines.has(code)).map(({ code, label }) => [code, label]));
+		const compiled = [...sources].map(async ([code, label]) => {
+			// What is wrong with a module comes again with its pipeline.
+			this.device.pushErrorScope("validation");
+			const module = this.device.createShaderModule({ label, code });
+			this.device.popErrorScope();
+			const pipeline = await this.device.createComputePipelineAsync(describe(label, module)).catch(async (error: Error) => {
+				throw this.#lost ? this.#gone() : await refusal(label, code, module, error.message);
+			});
+			this.#pipelines.set(code, pipeline);
+		});
+		await Promise.all(compiled);
+	}
+
+	/** Compiles a source once; a refusal surfaces at the next `read`. */
+	#pipeline(label: string, code: string): GPUComputePipeline {
 		const known = this.#pipelines.get(code);
 		if (known) return known;
 		this.device.pushErrorScope("validation");
 		const module = this.device.createShaderModule({ label, code });
-		const pipeline = this.device.createComputePipeline({ label, layout: "auto", compute: { module, entryPoint: "main" } });
+		const pipeline = this.device.createComputePipeline(describe(label, module));
 		this.#checks.push(
 			this.device.popErrorScope().then(async (error) => {
-				if (!error) return;
-				const messages = (await module.getCompilationInfo()).messages.map((m) => `${m.lineNum}:${m.linePos} ${m.message}`);
-				const source = code.split("\n").map((line, i) => `${i + 1}\t${line}`);
-				this.#refused ??= new KernelError(`${label}: ${[error.message, ...messages].join("\n")}\n${source.join("\n")}`);
+				if (error) this.#refused ??= await refusal(label, code, module, error.message);
 			}),
 		);
 		this.#pipelines.set(code, pipeline);
 		return pipeline;
 	}
 
+	/** One bind group for the same pipeline over the same parts of the same buffers: rounds of one shape repeat them all. */
+	#group(label: string, pipeline: GPUComputePipeline, tensors: readonly Tensor[]): GPUBindGroup {
+		const key = `${this.#id(pipeline)}${tensors.map(({ buffer, offset, bytes }) => `,${this.#id(buffer)}:${offset}:${bytes}`).join("")}`;
+		const known = this.#groups.get(key);
+		if (known) return known;
+		if (this.#groups.size >= MAX_GROUPS) this.#groups.clear();
+		const entries = tensors.map(({ buffer, offset, bytes }, binding) => ({ binding, resource: { buffer, offset, size: bytes } }));
+		const group = this.device.createBindGroup({ label, layout: pipeline.getBindGroupLayout(0), entries });
+		this.#groups.set(key, group);
+		return group;
+	}
+
 	/** Copies tensors back after all submitted work. Throws KernelError or DeviceError when that work failed. */
 	async read(tensors: readonly Tensor[]): Promise<ArrayBuffer[]> {
-		if (this.#lost) throw new DeviceError(`The GPU device was lost (${this.#lost}). Open it again.`);
+		return this.pass("read").submit(tensors);
+	}
+
+	#copyBack(encoder: GPUCommandEncoder, tensors: readonly Tensor[]): GPUBuffer {
 		const total = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
 		const staging = this.device.createBuffer({ label: "staging", size: Math.max(16, total), usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
 		this.bytes += staging.size;
+		let at = 0;
+		for (const { buffer, offset, bytes } of tensors) {
+			encoder.copyBufferToBuffer(buffer, offset, staging, at, bytes);
+			at += bytes;
+		}
+		return staging;
+	}
+
+	async #map(staging: GPUBuffer, tensors: readonly Tensor[]): Promise<ArrayBuffer[]> {
 		try {
-			const encoder = this.device.createCommandEncoder({ label: "read" });
-			let at = 0;
-			for (const tensor of tensors) {
-				encoder.copyBufferToBuffer(tensor.buffer, tensor.offset, staging, at, tensor.bytes);
-				at += tensor.bytes;
-			}
-			this.device.queue.submit([encoder.finish()]);
 			await Promise.race([staging.mapAsync(GPUMapMode.READ), this.lost]);
 			await Promise.all(this.#checks.splice(0));
-			if (this.#lost) throw new DeviceError(`The GPU device was lost (${this.#lost}). Open it again.`);
+			this.#assertAlive();
 			const failure = this.#refused ?? this.#failure;
 			if (failure) throw failure;
 			const mapped = staging.getMappedRange();
-			at = 0;
+			let at = 0;
 			return tensors.map(({ bytes }) => mapped.slice(at, (at += bytes)));
 		} finally {
 			this.bytes -= staging.size;
@@ -130,68 +220,30 @@ export class Gpu {
 		}
 	}
 
+	#assertAlive(): void {
+		if (this.#lost) throw this.#gone();
+	}
+
+	#gone(): DeviceError {
+		return new DeviceError(`The GPU device was lost (${this.#lost}). Open it again.`);
+	}
+
+	/** A number of its own for every object, never given twice. */
+	#id(object: GPUBuffer | GPUComputePipeline): number {
+		let id = this.#ids.get(object);
+		if (id === undefined) this.#ids.set(object, (id = this.#made++));
+		return id;
+	}
+
 	destroy(): void {
 		this.device.destroy();
 	}
 }
 
-export type Word = { u32: number } | { f32: number } | number;
+const describe = (label: string, module: GPUShaderModule): GPUComputePipelineDescriptor => ({ label, layout: "auto", compute: { module, entryPoint: "main" } });
 
-/** One command buffer with one compute pass. Small tables and parameters travel in a shared arena, written at submit. */
-export class Pass {
-	#gpu: Gpu;
-	#encoder: GPUCommandEncoder;
-	#pass: GPUComputePassEncoder;
-	#arena: Tensor;
-	#words = new Uint32Array(ARENA_BYTES / 4);
-	#used = 0;
-
-	constructor(gpu: Gpu, label: string, arena: Tensor) {
-		this.#gpu = gpu;
-		this.#arena = arena;
-		this.#encoder = gpu.device.createCommandEncoder({ label });
-		this.#pass = this.#encoder.beginComputePass({ label });
-	}
-
-	/** Puts a small table of 32-bit words on the device for this submission. */
-	table(words: ArrayLike<number>): Tensor {
-		const bytes = Math.max(16, words.length * 4);
-		const offset = this.#used;
-		this.#used += Math.ceil(bytes / ALIGN) * ALIGN;
-		if (this.#used > ARENA_BYTES) throw new RangeError("A submission has more tables than its arena holds; split it.");
-		this.#words.set(words, offset / 4);
-		return { buffer: this.#arena.buffer, offset, bytes, shape: [words.length] };
-	}
-
-	/**
-	 * Records one dispatch. `params` become the uniform at binding 0 (bare numbers are u32), `bindings` follow from 1.
-	 * `groups`: workgroups in x, y, z; nothing is recorded when one of them is 0.
-	 */
-	run(label: string, code: string, params: readonly Word[], bindings: readonly Tensor[], groups: readonly [number, number?, number?]): void {
-		const [x, y = 1, z = 1] = groups;
-		if (x * y * z === 0) return;
-		const pipeline = this.#gpu.pipeline(label, code);
-		const bits = new Uint32Array(Math.ceil(params.length / 4) * 4);
-		const floats = new Float32Array(bits.buffer);
-		params.forEach((word, i) => {
-			if (typeof word === "number") bits[i] = word;
-			else if ("u32" in word) bits[i] = word.u32;
-			else floats[i] = word.f32;
-		});
-		const group = this.#gpu.device.createBindGroup({
-			label,
-			layout: pipeline.getBindGroupLayout(0),
-			entries: [this.table(bits), ...bindings].map(({ buffer, offset, bytes }, binding) => ({ binding, resource: { buffer, offset, size: bytes } })),
-		});
-		this.#pass.setPipeline(pipeline);
-		this.#pass.setBindGroup(0, group);
-		this.#pass.dispatchWorkgroups(x, y, z);
-	}
-
-	submit(): void {
-		this.#pass.end();
-		const { queue } = this.#gpu.device;
-		queue.writeBuffer(this.#arena.buffer, 0, this.#words, 0, this.#used / 4);
-		queue.submit([this.#encoder.finish()]);
-	}
+async function refusal(label: string, code: string, module: GPUShaderModule, message: string): Promise<KernelError> {
+	const messages = (await module.getCompilationInfo()).messages.map((m) => `${m.lineNum}:${m.linePos} ${m.message}`);
+	const source = code.split("\n").map((line, i) => `${i + 1}\t${line}`);
+	return new KernelError(`${label}: ${[message, ...messages].join("\n")}\n${source.join("\n")}`);
 }

@@ -1,8 +1,11 @@
 import { IMAGE, type ImageShape, imageTable, largest } from "./conv.ts";
-import type { Pass, Tensor } from "./gpu.ts";
+import type { Tensor } from "./gpu.ts";
+import type { Pass } from "./pass.ts";
 import { groups as workgroups } from "./rows.ts";
 
 const SLICES = 64;
+/** Pixels of an invocation that applies the norm. */
+const RUN = 16;
 
 /**
  * GroupNorm over channels-last images, then SiLU: y = silu((x - mean) * rstd * weight + bias), statistics by (image, group).
@@ -69,24 +72,32 @@ struct Params { channels: u32, groups: u32, images: u32, eps: f32 }
 @group(0) @binding(5) var<storage, read> weight: array<vec4f>;
 @group(0) @binding(6) var<storage, read> bias: array<vec4f>;
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	// One invocation is four channels of a run of pixels: their statistics and weights are loaded once.
 	let image = images[id.z];
-	if (id.x >= image.height * image.width) { return; }
 	let channels4 = p.channels / 4u;
+	let pixels = image.height * image.width;
+	let i = id.x % channels4;
+	let first = id.x / channels4 * ${RUN}u;
+	if (first >= pixels) { return; }
 	let size = p.channels / p.groups;
-	let at = (image.pixel + id.x) * channels4;
-	for (var i = 0u; i < channels4; i++) {
-		var n: vec4f;
-		for (var q = 0u; q < 4u; q++) {
-			let stats = parts[(id.z * p.groups + (i * 4u + q) / size) * ${SLICES}u];
-			n[q] = (x[at + i][q] - stats.x) * stats.y;
-		}
-		n = n * weight[i] + bias[i];
-		y[at + i] = n / (1.0 + exp(-n));
+	var mean: vec4f;
+	var rstd: vec4f;
+	for (var q = 0u; q < 4u; q++) {
+		let stats = parts[(id.z * p.groups + (i * 4u + q) / size) * ${SLICES}u].xy;
+		mean[q] = stats.x;
+		rstd[q] = stats.y;
+	}
+	let w = weight[i];
+	let b = bias[i];
+	for (var pixel = first; pixel < min(first + ${RUN}u, pixels); pixel++) {
+		let at = (image.pixel + pixel) * channels4 + i;
+		let n = (x[at] - mean) * rstd * w + b;
+		y[at] = n / (1.0 + exp(-n));
 	}
 }`;
 	pass.run(`${label}.slices`, slices, params, [table, op.x, op.scratch], [workgroups(images.length * groups * SLICES)]);
 	pass.run(`${label}.join`, join, params, [table, op.scratch], [workgroups(images.length * groups)]);
-	pass.run(`${label}.apply`, apply, params, [table, op.x, op.y, op.scratch, op.weight, op.bias], [workgroups(largest(images)), 1, images.length]);
+	pass.run(`${label}.apply`, apply, params, [table, op.x, op.y, op.scratch, op.weight, op.bias], [workgroups(Math.ceil(largest(images) / RUN) * (channels / 4)), 1, images.length]);
 }
 
 /** Floats of scratch for a batch. */

@@ -1,5 +1,6 @@
 import { IMAGE, type ImageShape, imageTable, largest } from "./conv.ts";
-import type { Pass, Tensor } from "./gpu.ts";
+import type { Tensor } from "./gpu.ts";
+import type { Pass } from "./pass.ts";
 import { groups } from "./rows.ts";
 
 /**

@@ -32,13 +32,13 @@ function normalised(x: Float32Array, width: number, eps: number): Float64Array {
 }
 
 describe("layerNorm", () => {
-	test.each([4, 36, 260])("affine, %i channels", async (width) => {
+	test.each([[4, 1], [36, 1], [260, 1], [4, 64], [260, 64], [516, 64]] as const)("affine, %i channels, %i lanes a token", async (width, lanes) => {
 		using bench = new Bench(gpu);
 		const x = bench.random(TOKENS, width);
 		const [weight, bias] = [bench.random(width), bench.random(width)];
 		const y = bench.empty(TOKENS, width);
 		const after = { kind: "affine", weight: weight.tensor, bias: bias.tensor } as const;
-		const [out] = await bench.run((pass) => layerNorm(pass, { x: x.tensor, y, width, eps: EPS, rows: rowTable(pass, ROWS), after, label: "norm" }), y);
+		const [out] = await bench.run((pass) => layerNorm(pass, { x: x.tensor, y, width, eps: EPS, rows: rowTable(pass, ROWS), after, lanes, label: "norm" }), y);
 		const expected = normalised(x.data, width, EPS).map((n, i) => n * weight.data[i % width] + bias.data[i % width]);
 		expect(maxError(out, expected)).toBeLessThan(2e-5);
 	});
@@ -54,7 +54,7 @@ describe("layerNorm", () => {
 		expect(maxError(out, normalised(x.data, width, EPS))).toBeLessThan(2e-3);
 	});
 
-	test("modulated by the condition of each row, and a row alone gives the bits of the batch", async () => {
+	test.each([1, 64] as const)("modulated by the condition of each row, and a row alone gives the bits of the batch; %i lanes a token", async (lanes) => {
 		using bench = new Bench(gpu);
 		const width = 44;
 		const stride = 3 * width;
@@ -65,7 +65,7 @@ describe("layerNorm", () => {
 			const part = bench.put(x.data.slice(from * width, (from + tokens) * width));
 			const y = bench.empty(tokens, width);
 			const after = { kind: "modulate", table: table.tensor, stride, scale: 2 * width, shift: width } as const;
-			const [out] = await bench.run((pass) => layerNorm(pass, { x: part.tensor, y, width, eps: EPS, rows: rowTable(pass, rows), after, label: "norm" }), y);
+			const [out] = await bench.run((pass) => layerNorm(pass, { x: part.tensor, y, width, eps: EPS, rows: rowTable(pass, rows), after, lanes, label: "norm" }), y);
 			return out;
 		};
 		const batch = await modulate(0, ROWS);

@@ -1,4 +1,5 @@
-import type { Pass, Tensor } from "./gpu.ts";
+import type { Tensor } from "./gpu.ts";
+import type { Pass } from "./pass.ts";
 import { groups, ROW, type RowTable } from "./rows.ts";
 
 export interface Norm {
@@ -9,6 +10,8 @@ export interface Norm {
 	eps: number;
 	rows: RowTable;
 	label: string;
+	/** Invocations that share a token: 64 on a GPU, where there are more of them than tokens, 1 where a few lanes are all there is. The order of the sum follows from it, so it hangs on the adapter alone. */
+	lanes?: 1 | 64;
 	/** `affine`: * weight + bias. `modulate`: * (1 + scale) + shift, from a table [conds, stride] by the condition of each row. */
 	after:
 		| { kind: "affine"; weight: Tensor; bias: Tensor }
@@ -16,7 +19,7 @@ export interface Norm {
 }
 
 /** LayerNorm over the channels, then an affine map or AdaLN modulation. */
-export function layerNorm(pass: Pass, { x, y, width, eps, rows, after, label }: Norm): void {
+export function layerNorm(pass: Pass, { x, y, width, eps, rows, after, label, lanes = pass.gpu.facts.software ? 1 : 64 }: Norm): void {
 	const modulate = after.kind === "modulate";
 	const code = `
 ${ROW}
@@ -27,26 +30,41 @@ struct Params { tokens: u32, width4: u32, stride4: u32, scale4: u32, shift4: u32
 @group(0) @binding(3) var<storage, read> a: array<vec4f>;
 ${modulate ? `@group(0) @binding(4) var<storage, read> tokenRow: array<u32>;
 @group(0) @binding(5) var<storage, read> rows: array<Row>;` : "@group(0) @binding(4) var<storage, read> b: array<vec4f>;"}
-@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	let t = id.x;
+${lanes === 1 ? "fn total(part: vec4f, lane: u32) -> f32 { return dot(part, vec4f(1)); }" : TOTAL}
+@compute @workgroup_size(64) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) index: u32) {
+	let t = ${lanes === 1 ? "group.x * 64u + index" : "group.x"};
+	let lane = ${lanes === 1 ? "0u" : "index"};
 	if (t >= p.tokens) { return; }
 	let at = t * p.width4;
 	var sum = vec4f(0);
-	for (var i = 0u; i < p.width4; i++) { sum += x[at + i]; }
-	let mean = dot(sum, vec4f(1)) / f32(p.width4 * 4u);
+	for (var i = lane; i < p.width4; i += ${lanes}u) { sum += x[at + i]; }
+	let mean = total(sum, lane) / f32(p.width4 * 4u);
 	var square = vec4f(0);
-	for (var i = 0u; i < p.width4; i++) { let d = x[at + i] - mean; square += d * d; }
-	let r = inverseSqrt(dot(square, vec4f(1)) / f32(p.width4 * 4u) + p.eps);
+	for (var i = lane; i < p.width4; i += ${lanes}u) { let d = x[at + i] - mean; square += d * d; }
+	let r = inverseSqrt(total(square, lane) / f32(p.width4 * 4u) + p.eps);
 	${modulate ? "let m = rows[tokenRow[t]].cond * p.stride4;" : ""}
-	for (var i = 0u; i < p.width4; i++) {
+	for (var i = lane; i < p.width4; i += ${lanes}u) {
 		let n = (x[at + i] - mean) * r;
 		y[at + i] = ${modulate ? "n * (1.0 + a[m + p.scale4 + i]) + a[m + p.shift4 + i]" : "n * a[i] + b[i]"};
 	}
 }`;
 	const [stride, scale, shift] = after.kind === "modulate" ? [after.stride / 4, after.scale / 4, after.shift / 4] : [0, 0, 0];
 	const extra = after.kind === "modulate" ? [after.table, rows.tokenRow, rows.table] : [after.weight, after.bias];
-	pass.run(label, code, [rows.tokens, width / 4, stride, scale, shift, { f32: eps }, 0, 0], [x, y, ...extra], [groups(rows.tokens)]);
+	pass.run(label, code, [rows.tokens, width / 4, stride, scale, shift, { f32: eps }, 0, 0], [x, y, ...extra], [groups(rows.tokens * lanes)]);
 }
+
+/** The sum over 64 lanes, in the order of a tree. */
+const TOTAL = `
+var<workgroup> parts: array<f32, 64>;
+fn total(part: vec4f, lane: u32) -> f32 {
+	parts[lane] = dot(part, vec4f(1));
+	workgroupBarrier();
+	for (var step = 32u; step > 0u; step >>= 1u) {
+		if (lane < step) { parts[lane] += parts[lane + step]; }
+		workgroupBarrier();
+	}
+	return workgroupUniformLoad(&parts[0]);
+}`;
 
 /** y = x * rsqrt(mean(x^2) + eps) * weight, over [tokens, width]. */
 export function rmsNorm(pass: Pass, op: { x: Tensor; y: Tensor; weight: Tensor; tokens: number; width: number; eps: number; label: string }): void {

@@ -12,13 +12,15 @@ afterAll(() => gpu.destroy());
 
 /** Rows of different lengths with different counts, one reduced to a token and one kept whole; their outputs lie in another order. */
 const ROWS: ReduceRow[] = [
-	{ token: 0, tokens: 7, out: 13, count: 3, matrix: 5, seed: 1, scale: 2, stream: 0 },
-	{ token: 7, tokens: 70, out: 0, count: 11, matrix: 26, seed: 2, scale: 2, stream: 1 },
-	{ token: 77, tokens: 5, out: 16, count: 5, matrix: 800, seed: 1, scale: 3, stream: 0 },
-	{ token: 82, tokens: 9, out: 12, count: 1, matrix: 830, seed: 3, scale: 0, stream: 0 },
+	{ token: 0, tokens: 7, out: 13, count: 3, draw: 5, seed: 1, scale: 2, stream: 0 },
+	{ token: 7, tokens: 70, out: 0, count: 11, draw: 26, seed: 2, scale: 2, stream: 1 },
+	{ token: 77, tokens: 5, out: 16, count: 5, draw: 800, seed: 1, scale: 3, stream: 0 },
+	{ token: 82, tokens: 9, out: 12, count: 1, draw: 830, seed: 3, scale: 0, stream: 0 },
 ];
 const [TOKENS, OUT, MATRIX] = [91, 21, 840];
-const alone = (row: ReduceRow): ReduceRow => ({ ...row, token: 0, out: 0, matrix: 0 });
+/** The same rows, with their positions in a table of their own. */
+const PICKED = ROWS.map((row) => ({ ...row, draw: row.out + 3 }));
+const alone = (row: ReduceRow): ReduceRow => ({ ...row, token: 0, out: 0, draw: 0 });
 const uniform = (bits: number) => ((bits >>> 9) + 0.5) / 2 ** 23;
 
 describe("drawProjection", () => {
@@ -31,21 +33,21 @@ describe("drawProjection", () => {
 	test("the named normals of every row, and nothing outside of its matrix", async () => {
 		const out = await draw(ROWS, MATRIX);
 		const expected = new Float64Array(MATRIX);
-		for (const { tokens, count, matrix, seed, scale, stream } of ROWS) {
+		for (const { tokens, count, draw, seed, scale, stream } of ROWS) {
 			for (let i = 0; i < tokens * count; i++) {
 				const [a, b] = philox([Math.floor(i / count), i % count, scale, PURPOSE.projection], [seed, stream]).map(uniform);
-				expected[matrix + i] = (Math.sqrt(-2 * Math.log(a)) * Math.cos(2 * Math.PI * b)) / Math.sqrt(count);
+				expected[draw + i] = (Math.sqrt(-2 * Math.log(a)) * Math.cos(2 * Math.PI * b)) / Math.sqrt(count);
 			}
 		}
 		expect(maxError(out, expected)).toBeLessThan(1e-3);
 		for (const row of ROWS) {
-			expect(words(await draw([alone(row)], row.tokens * row.count))).toEqual(words(out.slice(row.matrix, row.matrix + row.tokens * row.count)));
+			expect(words(await draw([alone(row)], row.tokens * row.count))).toEqual(words(out.slice(row.draw, row.draw + row.tokens * row.count)));
 		}
 	});
 
 	test("mean 0, variance 1 / count, no correlation of neighbours, and the kurtosis of a normal", async () => {
 		const [tokens, count] = [400, 50];
-		const values = Array.from(await draw([{ ...ROWS[0], tokens, count, matrix: 0 }], tokens * count), (v) => v * Math.sqrt(count));
+		const values = Array.from(await draw([{ ...ROWS[0], tokens, count, draw: 0 }], tokens * count), (v) => v * Math.sqrt(count));
 		const n = values.length;
 		const mean = (f: (v: number, i: number) => number) => values.reduce((sum, v, i) => sum + f(v, i), 0) / n;
 		// Four standard errors of each.
@@ -68,17 +70,17 @@ test.each([4, 20, 132])("project, width %i: by row, and a row alone gives the bi
 	};
 	const batch = await run(x.data, matrices.data, ROWS, OUT);
 	const expected = new Float64Array(OUT * width);
-	for (const { token, tokens, out, count, matrix } of ROWS) {
+	for (const { token, tokens, out, count, draw } of ROWS) {
 		for (let t = 0; t < tokens; t++) {
 			for (let k = 0; k < count; k++) {
-				for (let c = 0; c < width; c++) expected[(out + k) * width + c] += matrices.data[matrix + t * count + k] * x.data[(token + t) * width + c];
+				for (let c = 0; c < width; c++) expected[(out + k) * width + c] += matrices.data[draw + t * count + k] * x.data[(token + t) * width + c];
 			}
 		}
 	}
 	expect(maxError(batch, expected)).toBeLessThan(1e-5);
 	for (const row of ROWS) {
-		const { token, tokens, out, count, matrix } = row;
-		const own = await run(x.data.slice(token * width, (token + tokens) * width), matrices.data.slice(matrix, matrix + tokens * count), [alone(row)], count);
+		const { token, tokens, out, count, draw } = row;
+		const own = await run(x.data.slice(token * width, (token + tokens) * width), matrices.data.slice(draw, draw + tokens * count), [alone(row)], count);
 		expect(words(own)).toEqual(words(batch.slice(out * width, (out + count) * width)));
 	}
 });
@@ -102,21 +104,21 @@ describe("drawPositions", () => {
 
 	test("of every row `count` different positions of its own, whatever the rows beside it", async () => {
 		const norms = new Float32Array(TOKENS).map((_, i) => 0.1 + (i % 7));
-		const batch = await draw(norms, ROWS, OUT);
-		for (const row of ROWS) {
-			const own = batch.slice(row.out, row.out + row.count);
+		const batch = await draw(norms, PICKED, OUT + 3);
+		for (const row of PICKED) {
+			const own = batch.slice(row.draw, row.draw + row.count);
 			expect(new Set(own).size).toBe(row.count);
 			expect(Math.max(...own)).toBeLessThan(row.tokens);
 			expect(await draw(norms.slice(row.token, row.token + row.tokens), [alone(row)], row.count)).toEqual(own);
 		}
 		// The row that is kept whole has them all.
-		expect([...batch.slice(16, 21)].sort()).toEqual([0, 1, 2, 3, 4]);
+		expect([...batch.slice(19, 24)].sort()).toEqual([0, 1, 2, 3, 4]);
 	});
 
 	test("first draws go by the norms, second draws by what is left", async () => {
 		const norms = [1, 2, 0, 5, 8];
 		const [total, rows, count] = [16, 4000, 2];
-		const batch: ReduceRow[] = Array.from({ length: rows }, (_, i) => ({ token: i * 5, tokens: 5, out: i * count, count, matrix: 0, seed: i, scale: 1, stream: 0 }));
+		const batch: ReduceRow[] = Array.from({ length: rows }, (_, i) => ({ token: i * 5, tokens: 5, out: 0, count, draw: i * count, seed: i, scale: 1, stream: 0 }));
 		const out = await draw(Float32Array.from({ length: rows * 5 }, (_, i) => norms[i % 5]), batch, rows * count);
 		const first = [0, 0, 0, 0, 0];
 		const second = [0, 0, 0, 0, 0];
@@ -141,15 +143,15 @@ describe("drawPositions", () => {
 
 test.each([4, 24])("scatterRows, width %i: kept tokens to their positions, the others untouched", async (width) => {
 	using bench = new Bench(gpu);
-	const positions = bench.put(new Uint32Array(OUT));
-	for (const { tokens, out, count } of ROWS) for (let k = 0; k < count; k++) positions.data[out + k] = (k * 3 + 1) % tokens;
+	const positions = bench.put(new Uint32Array(OUT + 3));
+	for (const { tokens, draw, count } of PICKED) for (let k = 0; k < count; k++) positions.data[draw + k] = (k * 3 + 1) % tokens;
 	gpu.device.queue.writeBuffer(positions.tensor.buffer, 0, positions.data);
 	const x = bench.random(OUT, width);
 	const y = bench.random(TOKENS, width);
-	const [out] = await bench.run((pass) => scatterRows(pass, { x: x.tensor, positions: positions.tensor, y: y.tensor, width, rows: ROWS, label: "scatter" }), y.tensor);
+	const [out] = await bench.run((pass) => scatterRows(pass, { x: x.tensor, positions: positions.tensor, y: y.tensor, width, rows: PICKED, label: "scatter" }), y.tensor);
 	const expected = y.data.slice();
-	for (const row of ROWS) {
-		for (let k = 0; k < row.count; k++) expected.set(x.data.subarray((row.out + k) * width, (row.out + k + 1) * width), (row.token + positions.data[row.out + k]) * width);
+	for (const row of PICKED) {
+		for (let k = 0; k < row.count; k++) expected.set(x.data.subarray((row.out + k) * width, (row.out + k + 1) * width), (row.token + positions.data[row.draw + k]) * width);
 	}
 	expect(words(out)).toEqual(words(expected));
 });

@@ -1,4 +1,5 @@
-import type { Pass, Tensor } from "./gpu.ts";
+import type { Tensor } from "./gpu.ts";
+import type { Pass } from "./pass.ts";
 import { PHILOX, PURPOSE } from "./random.ts";
 import { groups } from "./rows.ts";
 
@@ -8,17 +9,17 @@ export interface ReduceRow {
 	tokens: number;
 	out: number;
 	count: number;
-	/** First element of the row's projection matrix. */
-	matrix: number;
+	/** First of the row's own draws: of its projection matrix, or of its positions. */
+	draw: number;
 	seed: number;
 	scale: number;
 	/** Tells the draws of spans and guidance rows of one scale apart. */
 	stream: number;
 }
-const REDUCE_ROW = `struct ReduceRow { token: u32, tokens: u32, out: u32, count: u32, matrix: u32, seed: u32, scale: u32, stream: u32 }`;
+const REDUCE_ROW = `struct ReduceRow { token: u32, tokens: u32, out: u32, count: u32, draw: u32, seed: u32, scale: u32, stream: u32 }`;
 
 export const reduceTable = (pass: Pass, rows: readonly ReduceRow[]) =>
-	pass.table(rows.flatMap(({ token, tokens, out, count, matrix, seed, scale, stream }) => [token, tokens, out, count, matrix, seed, scale, stream]));
+	pass.table(rows.flatMap(({ token, tokens, out, count, draw, seed, scale, stream }) => [token, tokens, out, count, draw, seed, scale, stream]));
 const most = (rows: readonly ReduceRow[], size: (row: ReduceRow) => number) => Math.max(...rows.map(size));
 
 /** Fills matrices [tokens, count] of every row with N(0, 1/count) (Box and Muller over Philox). */
@@ -33,7 +34,7 @@ ${PHILOX}
 	let row = rows[id.y];
 	if (id.x >= row.tokens * row.count || p.x == 0u) { return; }
 	let u = uniform4(philox(vec4u(id.x / row.count, id.x % row.count, row.scale, ${PURPOSE.projection}u), vec2u(row.seed, row.stream)));
-	matrices[row.matrix + id.x] = sqrt(-2.0 * log(u.x)) * cos(6.283185307179586 * u.y) / sqrt(f32(row.count));
+	matrices[row.draw + id.x] = sqrt(-2.0 * log(u.x)) * cos(6.283185307179586 * u.y) / sqrt(f32(row.count));
 }`;
 	pass.run(op.label, code, [1, 0, 0, 0], [op.matrices, reduceTable(pass, op.rows)], [groups(most(op.rows, (r) => r.tokens * r.count)), op.rows.length]);
 }
@@ -55,7 +56,7 @@ ${REDUCE_ROW}
 	let c = id.x % width4;
 	var sum = vec4f(0);
 	for (var t = 0u; t < row.tokens; t++) {
-		sum = fma(vec4f(matrices[row.matrix + t * row.count + k]), x[(row.token + t) * width4 + c], sum);
+		sum = fma(vec4f(matrices[row.draw + t * row.count + k]), x[(row.token + t) * width4 + c], sum);
 	}
 	y[(row.out + k) * width4 + c] = sum;
 }`;
@@ -84,7 +85,7 @@ export function squaredNorms(pass: Pass, op: { x: Tensor; norms: Tensor; tokens:
  * Draws `count` positions of every row without replacement, probability proportional to `norms`: the order of
  * exponential races -ln(u) / weight is the order of the draws (Efraimidis and Spirakis 2006).
  *
- * norms: [tokens] of the flat batch -> positions: u32 [out rows' counts], `keys`: scratch [tokens].
+ * norms: [tokens] of the flat batch -> positions: u32, `count` from each row's `draw` on; `keys`: scratch [tokens].
  */
 export function drawPositions(pass: Pass, op: { norms: Tensor; keys: Tensor; positions: Tensor; rows: readonly ReduceRow[]; label: string }): void {
 	const table = reduceTable(pass, op.rows);
@@ -117,13 +118,13 @@ ${REDUCE_ROW}
 		let other = keys[row.token + i];
 		if (other < own || (other == own && i < id.x)) { before++; }
 	}
-	if (before < row.count) { positions[row.out + before] = id.x; }
+	if (before < row.count) { positions[row.draw + before] = id.x; }
 }`;
 	pass.run(`${op.label}.race`, race, [1, 0, 0, 0], [op.norms, op.keys, table], [groups(tokens), op.rows.length]);
 	pass.run(`${op.label}.rank`, rank, [1, 0, 0, 0], [op.keys, op.positions, table], [groups(tokens), op.rows.length]);
 }
 
-/** y[token + positions[out + k]] = x[out + k] by row: kept tokens back to where they stand for. */
+/** y[token + positions[draw + k]] = x[out + k] by row: kept tokens back to where they stand for. */
 export function scatterRows(pass: Pass, op: { x: Tensor; positions: Tensor; y: Tensor; width: number; rows: readonly ReduceRow[]; label: string }): void {
 	const code = `
 ${REDUCE_ROW}
@@ -136,7 +137,7 @@ ${REDUCE_ROW}
 	let row = rows[id.y];
 	if (id.x >= row.count * p.x) { return; }
 	let k = id.x / p.x;
-	y[(row.token + positions[row.out + k]) * p.x + id.x % p.x] = x[(row.out + k) * p.x + id.x % p.x];
+	y[(row.token + positions[row.draw + k]) * p.x + id.x % p.x] = x[(row.out + k) * p.x + id.x % p.x];
 }`;
 	pass.run(op.label, code, [op.width / 4, 0, 0, 0], [op.x, op.positions, op.y, reduceTable(pass, op.rows)], [
 		groups(most(op.rows, (r) => (r.count * op.width) / 4)),

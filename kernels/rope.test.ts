@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Gpu } from "./gpu.ts";
 import { infinityRopeTable, rotateAndCache } from "./rope.ts";
-import { type Row, rowTable } from "./rows.ts";
+import { NOWHERE, type Row, rowTable } from "./rows.ts";
 import { Bench, maxError, words } from "./testing.ts";
 
 let gpu: Gpu;
@@ -14,13 +14,14 @@ const ROWS: Row[] = [
 	{ token: 0, tokens: 2, cond: 0, rope: 3, key: 0, keys: 0, append: 40 },
 	{ token: 2, tokens: 66, cond: 0, rope: 0, key: 0, keys: 0, append: 50 },
 	{ token: 68, tokens: 1, cond: 0, rope: 65, key: 0, keys: 0, append: 0 },
+	{ token: 69, tokens: 5, cond: 0, rope: 7, key: 0, keys: 0, append: NOWHERE },
 ];
-const [TOKENS, POSITIONS, KEYS] = [69, 66, 120];
+const [TOKENS, POSITIONS, KEYS] = [74, 66, 120];
 
 test.each([
 	[1, 8],
 	[3, 12],
-])("rotateAndCache, %i heads of %i: queries rotated, keys and values appended, nothing else touched", async (heads, headDim) => {
+])("rotateAndCache, %i heads of %i: queries and keys rotated, keys and values stored where they are to be, nothing else touched", async (heads, headDim) => {
 	using bench = new Bench(gpu);
 	const width = heads * headDim;
 	const half = headDim / 2;
@@ -57,9 +58,10 @@ test.each([
 			for (let head = 0; head < heads; head++) {
 				const at = head * headDim;
 				rotate(q + at, expected, q + at, row.rope + i, Math.exp(Math.min(scaleMul.data[head], Math.log(100))));
-				rotate(q + width + at, expectedCache, key + at, row.rope + i, 1);
+				rotate(q + width + at, expected, q + width + at, row.rope + i, 1);
+				if (row.append !== NOWHERE) rotate(q + width + at, expectedCache, key + at, row.rope + i, 1);
 			}
-			expectedCache.set(qkv.subarray(q + 2 * width, q + 3 * width), key + width);
+			if (row.append !== NOWHERE) expectedCache.set(qkv.subarray(q + 2 * width, q + 3 * width), key + width);
 		}
 	}
 	expect(maxError(rotated, expected)).toBeLessThan(2e-4);
@@ -68,7 +70,7 @@ test.each([
 	for (const row of ROWS) {
 		const [alone, own] = await run([{ ...row, token: 0 }], row.token);
 		expect(words(alone)).toEqual(words(rotated.slice(row.token * 3 * width, (row.token + row.tokens) * 3 * width)));
-		const keys = [row.append * 2 * width, (row.append + row.tokens) * 2 * width];
+		const keys = row.append === NOWHERE ? [0, 0] : [row.append * 2 * width, (row.append + row.tokens) * 2 * width];
 		expect(words(own.slice(...keys))).toEqual(words(cache.slice(...keys)));
 	}
 });

@@ -1,23 +1,25 @@
-import type { Pass, Tensor } from "./gpu.ts";
-import { groups, ROW, type RowTable } from "./rows.ts";
+import type { Tensor } from "./gpu.ts";
+import type { Pass } from "./pass.ts";
+import { groups, NOWHERE, ROW, type RowTable } from "./rows.ts";
 
 /**
  * Cosine attention's side of a fused projection: q and k are L2-normalised by head, q times exp(min(scaleMul, ln 100)), both
- * rotated (channels 2m, 2m+1 by the m-th angle of the token's position), k and v appended to the row's cache.
+ * rotated (channels 2m, 2m+1 by the m-th angle of the token's position), k and v copied to the row's cache, where it has one.
  *
- * qkv: [tokens, 3 * width] in, q rotated in place; cache: [keys, 2 * width]; table: cos [positions, headDim / 2], then sin.
+ * qkv: [tokens, 3 * width], q and k in place; cache: [keys, 2 * width], f32 or f16; table: cos [positions, headDim / 2], then sin.
  */
 export function rotateAndCache(
 	pass: Pass,
 	op: { qkv: Tensor; cache: Tensor; cosSin: Tensor; positions: number; scaleMul: Tensor; heads: number; headDim: number; rows: RowTable; label: string },
 ): void {
 	const { heads, headDim, rows } = op;
-	const code = `
+	const vec = op.cache.dtype === "f16" ? "vec4h" : "vec4f";
+	const code = `${vec === "vec4h" ? "enable f16;" : ""}
 ${ROW}
 struct Params { tokens: u32, positions: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> qkv: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> cache: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> cache: array<${vec}>;
 @group(0) @binding(3) var<storage, read> cosSin: array<vec2f>;
 @group(0) @binding(4) var<storage, read> scaleMul: array<f32>;
 @group(0) @binding(5) var<storage, read> tokenRow: array<u32>;
@@ -47,8 +49,12 @@ fn rotate(v: vec4f, c: vec2f, s: vec2f) -> vec4f {
 		let c = cosSin[angle + i];
 		let s = cosSin[sines + angle + i];
 		qkv[q + i] = rotate(qkv[q + i] * qScale, c, s);
-		cache[keyAt + i] = rotate(qkv[k + i] * kScale, c, s);
-		cache[keyAt + width4 + i] = qkv[v + i];
+		qkv[k + i] = rotate(qkv[k + i] * kScale, c, s);
+	}
+	if (row.append == ${NOWHERE}u) { return; }
+	for (var i = 0u; i < d4; i++) {
+		cache[keyAt + i] = ${vec}(qkv[k + i]);
+		cache[keyAt + width4 + i] = ${vec}(qkv[v + i]);
 	}
 }`;
 	pass.run(op.label, code, [rows.tokens, op.positions, 0, 0], [op.qkv, op.cache, op.cosSin, op.scaleMul, rows.tokenRow, rows.table], [groups(rows.tokens), heads]);

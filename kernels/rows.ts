@@ -2,7 +2,8 @@
  * Ragged rows: a batch is a flat list of tokens, cut into rows (one sequence of one job, conditional or not). Every row has
  * its own length, cache and text range; operators find a token's row through `tokenRow`.
  */
-import type { Pass, Tensor } from "./gpu.ts";
+import type { Tensor } from "./gpu.ts";
+import type { Pass } from "./pass.ts";
 
 export interface Row {
 	/** First token in the flat batch, and how many. */
@@ -15,7 +16,7 @@ export interface Row {
 	/** Keys this row attends to: first and count, in the key/value buffer. */
 	key: number;
 	keys: number;
-	/** Where in the cache its own keys go. */
+	/** Where in the cache its own keys go, or NOWHERE. */
 	append: number;
 }
 export interface RowTable {
@@ -27,15 +28,23 @@ export interface RowTable {
 	table: Tensor;
 }
 
+/** For rows whose keys no later step needs. */
+export const NOWHERE = 0xffff_ffff;
+
 /** WGSL of one Row; `rows[tokenRow[t]]` is the row of token t. */
 export const ROW = `struct Row { token: u32, tokens: u32, cond: u32, rope: u32, key: u32, keys: u32, append: u32, pad: u32 }`;
 
-export function rowTable(pass: Pass, rows: readonly Row[]): RowTable {
+/** `tokenRow`: that of another table of this pass with the same rows over the same tokens, to share it. */
+export function rowTable(pass: Pass, rows: readonly Row[], tokenRow = tokenRows(pass, rows)): RowTable {
 	const tokens = rows.reduce((sum, row) => sum + row.tokens, 0);
-	const tokenRow = new Uint32Array(tokens);
-	rows.forEach((row, index) => tokenRow.fill(index, row.token, row.token + row.tokens));
 	const table = rows.flatMap(({ token, tokens, cond, rope, key, keys, append }) => [token, tokens, cond, rope, key, keys, append, 0]);
-	return { rows, tokens, tokenRow: pass.table(tokenRow), table: pass.table(table) };
+	return { rows, tokens, tokenRow, table: pass.table(table) };
+}
+
+function tokenRows(pass: Pass, rows: readonly Row[]): Tensor {
+	const words = new Uint32Array(rows.reduce((sum, row) => sum + row.tokens, 0));
+	rows.forEach((row, index) => words.fill(index, row.token, row.token + row.tokens));
+	return pass.table(words);
 }
 
 /** Workgroups of `size` threads that cover `threads`. */

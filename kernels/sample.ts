@@ -1,4 +1,5 @@
-import type { Pass, Tensor } from "./gpu.ts";
+import type { Tensor } from "./gpu.ts";
+import type { Pass } from "./pass.ts";
 import { PHILOX, PURPOSE } from "./random.ts";
 import { groups } from "./rows.ts";
 

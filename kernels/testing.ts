@@ -1,5 +1,6 @@
 /** What the kernel tests share: named random data, and running operators with what they wrote read back. */
-import type { Gpu, Pass, Tensor } from "./gpu.ts";
+import type { Gpu, Tensor } from "./gpu.ts";
+import type { Pass } from "./pass.ts";
 import { philox } from "./random.ts";
 
 /** `count` floats, uniform in (-1, 1): the same for the same seed. */

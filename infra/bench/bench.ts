@@ -1,114 +1,95 @@
 /**
- * `npm run bench -- [--model NAME] [--pictures N] [--json FILE]`: each policy scale by scale, interleaved in one process, with
- * achieved GFLOPS, time to first preview, memory and cold start. Figures are medians.
+ * `npm run bench -- [--model NAME] [--pictures N] [--peers [--rows REGEXP] [--runtimes REGEXP]]
+ * [--together 1,2,4,8] [--shape infinity-2b --blocks N --scales a..b] [--max-seconds S] [--json FILE] [--svg FILE]`: times of the model's policies (the default), of peers on the same
+ * adapter, of several pictures in one batch, of a published shape. Tables on stdout; `--json` has the same in full, `--svg` draws the times by scale.
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { SingleBar } from "cli-progress";
 import { Gpu } from "../../kernels/gpu.ts";
-import { matmul } from "../../kernels/matmul.ts";
-import { findModel, openModelFolder } from "../../model-shards/folder.ts";
-import { decoderFlops, transformerFlops } from "../../worker/engine/flops.ts";
-import { openModel } from "../../worker/engine/open-model.ts";
-import { policies } from "../../worker/engine/plan/policies.ts";
+import { type Chart, timeByScale } from "./svg.ts";
+import { peersText, picturesText, shapeText, togetherText } from "./tables.ts";
 
-const { values } = parseArgs({ options: { model: { type: "string", default: "emoji-128" }, pictures: { type: "string", default: "3" }, json: { type: "string" } } });
-const PROMPT = "a photo of a red apple";
-const TEXT_TOKENS = 7;
-
-const gpu = await Gpu.open();
-const folder = await openModelFolder(findModel(values.model));
-const model = await openModel(gpu, folder);
-const loaded = performance.now();
-const { config } = folder.manifest;
-const schedule = folder.manifest.schedules[folder.info.defaultSchedule];
-const plans = Object.values(policies).map((policy) => policy.plan(model.info, {}));
-for await (const _ of model.generate({ plan: plans[0], prompt: PROMPT, seed: 0, previews: "all" }));
-const warm = performance.now();
-
-interface Sample {
-	transformer: number[];
-	preview: number[];
-	first: number;
-	decode: number;
-	total: number;
-}
-const samples = new Map<string, Sample[]>(plans.map((plan) => [plan.policy, []]));
-const rounds = Math.max(1, Number(values.pictures));
-const bar = new SingleBar({ format: "{bar} {value}/{total} pictures", stream: process.stderr });
-bar.start(rounds * plans.length, 0);
-for (let round = 0; round < rounds; round++) {
-	for (const plan of plans) {
-		const sample: Sample = { transformer: [], preview: [], first: 0, decode: 0, total: 0 };
-		const begun = performance.now();
-		for await (const result of model.generate({ plan, prompt: PROMPT, seed: round, previews: "all" })) {
-			if (result.kind === "scale") {
-				sample.first ||= performance.now() - begun;
-				sample.transformer[result.index] = result.milliseconds.transformer;
-				sample.preview[result.index] = result.milliseconds.preview;
-			} else {
-				sample.decode = result.milliseconds.decode;
-				sample.total = result.milliseconds.total;
-			}
-		}
-		samples.get(plan.policy)?.push(sample);
-		bar.increment();
-	}
-}
-bar.stop();
-
-const peak = await matmulGflops();
-console.log(`${values.model} on ${gpu.facts.name} (${gpu.facts.driver}), ${rounds} pictures a policy, medians`);
-console.log(`cold start: ${Math.round(loaded)} ms from process start to weights on the device, ${Math.round(warm)} ms to the first picture done`);
-console.log(`memory: ${mib(gpu.bytes)} on the device between pictures, ${mib(process.memoryUsage.rss())} resident`);
-console.log(`matmul 512x768x768: ${peak.toFixed(2)} GFLOPS`);
-const report = plans.map((plan) => {
-	const taken = samples.get(plan.policy) as Sample[];
-	const flops = transformerFlops(config, schedule, plan, TEXT_TOKENS);
-	const rows = plan.steps.flatMap((step, scale) => {
-		if (step.kind === "skip") return [];
-		const [height, width] = schedule.grids[scale];
-		const transformer = median(taken.map((s) => s.transformer[scale]));
-		const preview = median(taken.map((s) => s.preview[scale]));
-		return [{ scale, grid: `${height}x${width}`, stage: step.stage, transformer_ms: round(transformer), transformer_gflops: round(flops[scale] / transformer / 1e6, 2), preview_ms: round(preview), preview_gflops: round(decoderFlops(config, height, width) / preview / 1e6, 2) }];
-	});
-	const first = median(taken.map((s) => s.first));
-	const total = median(taken.map((s) => s.total));
-	console.log(`\n${plan.policy}: ${Math.round(total)} ms a picture with every preview, first preview after ${Math.round(first)} ms (${((100 * first) / total).toFixed(1)} %)`);
-	console.table(rows);
-	return { policy: plan.policy, total_ms: round(total), first_preview_ms: round(first), scales: rows };
+const { values } = parseArgs({
+	options: {
+		model: { type: "string", default: "emoji-128" },
+		pictures: { type: "string" },
+		peers: { type: "boolean", default: false },
+		rows: { type: "string", default: "" },
+		runtimes: { type: "string", default: "" },
+		together: { type: "string" },
+		shape: { type: "string" },
+		blocks: { type: "string", default: "2" },
+		scales: { type: "string" },
+		"max-seconds": { type: "string", default: "100" },
+		json: { type: "string" },
+		svg: { type: "string" },
+	},
 });
-const exact = report[0].total_ms;
-console.log(report.map(({ policy, total_ms }) => `${policy} ${(exact / total_ms).toFixed(2)}x`).join(", "), "against exact, whole picture");
-if (values.json) writeFileSync(values.json, JSON.stringify({ model: values.model, adapter: gpu.facts, matmul_gflops: peak, report }, null, "\t"));
+const maxSeconds = number("max-seconds", values["max-seconds"], 1);
+const gpu = await Gpu.open();
+const report: Record<string, unknown> = { adapter: gpu.facts };
+const charts: Chart[] = [];
+console.log(`${gpu.facts.name} (${gpu.facts.driver})\n`);
+
+if (values.pictures || (!values.peers && !values.shape && !values.together)) {
+	const { benchPictures } = await import("./pictures.ts");
+	const pictures = await benchPictures(gpu, values.model, number("pictures", values.pictures ?? "3", 1));
+	console.log(picturesText(pictures));
+	report.pictures = pictures;
+	const groups = pictures.policies.map(({ policy, scales }) => {
+		const bars = scales.map(({ grid, stage, transformer_ms }) => ({ label: grid, stage, milliseconds: transformer_ms }));
+		return { name: policy, total: bars.reduce((sum, bar) => sum + bar.milliseconds, 0), bars };
+	});
+	charts.push({ title: `${pictures.model}: transformer time by scale`, subtitle: gpu.facts.name, groups });
+}
+if (values.together) {
+	const { benchTogether } = await import("./together.ts");
+	const sizes = values.together.split(",").map((size) => number("together", size, 1));
+	const together = await benchTogether(gpu, values.model, sizes, ["exact", "stagevar"]);
+	console.log(togetherText(together));
+	report.together = together;
+}
+if (values.shape) {
+	const { benchShape, SHAPES } = await import("./shape.ts");
+	const wanted = SHAPES.find(({ name }) => name === values.shape) ?? fail(`There is no shape ${values.shape}. Shapes: ${SHAPES.map(({ name }) => name).join(", ")}.`);
+	const scales = /^(\d+)\.\.(\d+)$/.exec(values.scales ?? (gpu.facts.software ? "0..3" : "0..12"));
+	if (!scales) fail(`--scales ${values.scales}: give the first and the last scale, as in 0..4.`);
+	const shape = await benchShape(gpu, { shape: wanted, blocks: number("blocks", values.blocks, 1), scales: [Number(scales[1]), Number(scales[2])], maxSeconds });
+	console.log(shapeText(shape));
+	report.shape = shape;
+	const groups = shape.policies.map(({ policy, scales, total_ms }) => ({
+		name: policy,
+		total: total_ms ?? 0,
+		bars: scales.flatMap(({ grid, stage, extrapolated_ms, measured_ms }) =>
+			extrapolated_ms === null ? [] : [{ label: grid.split("x")[0], stage, milliseconds: extrapolated_ms, estimated: measured_ms === null }],
+		),
+	}));
+	charts.push({ title: `${shape.shape}, 1024x1024: time by scale, extrapolated`, subtitle: `${shape.blocks} of ${shape.depth} blocks run with random weights; hollow: not run. ${gpu.facts.name}`, groups });
+}
+if (values.peers) {
+	const { comparePeers } = await import("./peers/peers.ts");
+	const rows = [];
+	const begun = performance.now();
+	const progress = (text: string) => process.stderr.write(`${((performance.now() - begun) / 1000).toFixed(0).padStart(4)} s  ${text}\n`);
+	for await (const row of comparePeers(gpu, { model: values.model, rows: new RegExp(values.rows), runtimes: new RegExp(values.runtimes), maxSeconds, progress })) {
+		rows.push(row);
+	}
+	console.log(peersText(rows));
+	report.peers = rows;
+}
+if (values.json) writeFileSync(values.json, JSON.stringify(report, null, "\t"));
+if (values.svg) {
+	if (charts.length === 0) fail("--svg draws times by scale: give --pictures N or --shape beside it.");
+	for (const [i, chart] of charts.entries()) writeFileSync(i === 0 ? values.svg : values.svg.replace(/(\.svg)?$/, `-${i + 1}.svg`), timeByScale(chart));
+}
 process.exit(0);
 
-/** The engine's own matmul at a shape large enough to show the adapter's rate. */
-async function matmulGflops(): Promise<number> {
-	const [m, k, n] = [512, 768, 768];
-	const x = gpu.tensor("bench x", [m, k]);
-	const weight = gpu.tensor("bench w", [k, n]);
-	const y = gpu.tensor("bench y", [m, n]);
-	const times: number[] = [];
-	for (let i = 0; i < 4; i++) {
-		const begun = performance.now();
-		const pass = gpu.pass("bench");
-		matmul(pass, { x, weight, y, m, k, n, label: "bench" });
-		pass.submit();
-		await gpu.read([{ ...y, bytes: 16 }]);
-		times.push(performance.now() - begun);
-	}
-	gpu.free(x, weight, y);
-	return (2 * m * k * n) / median(times.slice(1)) / 1e6;
+function number(name: string, text: string, least: number): number {
+	const value = Number(text);
+	if (!(value >= least)) fail(`--${name} ${text}: give a number of at least ${least}.`);
+	return value;
 }
-
-function median(sorted: number[]): number {
-	const values = [...sorted].sort((a, b) => a - b);
-	return values[Math.floor(values.length / 2)];
-}
-function round(value: number, digits = 0): number {
-	return Number(value.toFixed(digits));
-}
-function mib(bytes: number): string {
-	return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+function fail(message: string): never {
+	console.error(message);
+	process.exit(2);
 }

@@ -6,14 +6,16 @@ import { parse, UsageError } from "./usage.ts";
 
 /** Exit code 1 when any tensor of any set misses its bound. */
 export async function verifyCommand(args: string[]): Promise<number> {
-	const { positionals, values } = parse({ args, allowPositionals: true, options: { model: { type: "string" } } });
+	const { positionals, values } = parse({ args, allowPositionals: true, options: { model: { type: "string" }, dtype: { type: "string", default: "f32" } } });
 	const model = values.model === undefined ? undefined : findModel(values.model);
 	if (positionals.length === 0) throw new UsageError("verify needs at least one folder of the reference format.");
+	const { dtype } = values;
+	if (dtype !== "f32" && dtype !== "f16") throw new UsageError(`--dtype is f32 or f16, not ${dtype}.`);
 	const gpu = await Gpu.open();
 	console.log(`Adapter: ${gpu.facts.name} (${gpu.facts.driver})`);
 	let missed = 0;
 	for (const dir of positionals) {
-		for await (const { name, comparisons } of verifySet(gpu, dir, model)) {
+		for await (const { name, comparisons } of verifySet(gpu, dir, model, dtype)) {
 			console.log(`\n${dir} · ${name}`);
 			for (const comparison of comparisons) console.log(line(comparison));
 			const misses = comparisons.filter(({ ok }) => !ok).length;

@@ -1,24 +1,11 @@
 import type { Previews } from "../protocol/job.ts";
-import type { RunStep, StagePlan } from "../protocol/plan.ts";
+import type { RunStep } from "../protocol/plan.ts";
+import type { Family, JobOptions, Step } from "./models/family.ts";
+import type { Rounds } from "./rounds.ts";
 import type { GenerateResult, RgbImage } from "./types.ts";
 
-/** What a model family does for one picture; the generator below decides when. */
-export interface FamilyRun {
-	/** Text side; once, before the first scale. */
-	prepare(ids: readonly number[]): Promise<void>;
-	/** Transformer over one scale; packed codes when `sample`. */
-	scale(scale: number, sample: boolean): Promise<Uint8Array<ArrayBuffer> | null>;
-	/** Codes into the latent, next input out of it. */
-	advance(scale: number, codes: Uint8Array): Promise<void>;
-	/** The latent decoded at a scale's grid; the schedule's last scale gives the finished picture. */
-	decode(scale: number): Promise<RgbImage>;
-	destroy(): void;
-}
-
-export interface Generation {
-	plan: StagePlan;
+export interface Generation extends JobOptions {
 	grids: readonly (readonly [number, number])[];
-	ids: readonly number[];
 	previews: Previews;
 	forcedCodes?: readonly Uint8Array[];
 	sampleForced?: boolean;
@@ -26,44 +13,77 @@ export interface Generation {
 	signal?: AbortSignal;
 }
 
+interface PlannedScale extends Omit<Step<never>, "job"> {
+	step: RunStep;
+	/** Place among the executed scales, from 1. */
+	position: number;
+	preview: boolean;
+}
+
 /**
- * Walks a plan scale by scale. Yields every executed scale, then the finished picture (not when `until` ends it earlier).
- * Throws the signal's reason between scales. The run is destroyed however this ends.
+ * Walks a plan scale by scale. Yields every executed scale, then the finished picture (not when `until` ends it earlier). A scale
+ * runs ahead while the one before is in the caller's hands. Throws the signal's reason between scales. The job is closed however this ends.
  */
-export async function* walk(run: FamilyRun, { plan, grids, ids, previews, forcedCodes = [], sampleForced = false, until, signal }: Generation): AsyncGenerator<GenerateResult, void, undefined> {
+export async function* walk<Job>(family: Family<Job>, rounds: Rounds<Job>, generation: Generation): AsyncGenerator<GenerateResult, void, undefined> {
+	const { grids, taps } = generation;
 	const started = performance.now();
-	const executed = plan.steps.flatMap((step, index) => (step.kind === "run" ? [{ index, step }] : []));
-	const last = executed[executed.length - 1].index;
-	const finalScale = grids.length - 1;
+	const { scales, steps, finishes } = plannedScales(generation);
+	// Ends the step that runs ahead, too, when the caller leaves.
+	const left = new AbortController();
+	const signal = AbortSignal.any([left.signal, ...(generation.signal ? [generation.signal] : [])]);
+	signal.throwIfAborted();
+	await rounds.enter();
+	let job: Job | undefined;
+	const asked: Promise<unknown>[] = [];
 	try {
-		signal?.throwIfAborted();
-		await run.prepare(ids);
+		job = family.open(generation);
+		const ask = (planned: PlannedScale) => {
+			const { scale, sample, forced, pictures } = planned;
+			const result = rounds.run({ job: job as Job, scale, sample, forced, pictures }, signal);
+			asked.push(result.catch(() => {}));
+			return result;
+		};
+		let next = ask(scales[0]);
 		let finished: RgbImage | undefined;
-		for (const [position, { index, step }] of executed.entries()) {
-			if (until !== undefined && index > until) return;
-			signal?.throwIfAborted();
-			const begun = performance.now();
-			const forced = forcedCodes[index];
-			const sampled = await run.scale(index, !forced || sampleForced);
-			const codes = forced ?? (sampled as Uint8Array<ArrayBuffer>);
-			await run.advance(index, codes);
-			const ran = performance.now();
-			let preview: RgbImage | null = null;
-			if (sampled && wantsPreview(previews, position, executed.length)) {
-				preview = await run.decode(index);
-				if (index === finalScale) finished = preview;
+		let decode = 0;
+		for (const [i, { scale, step, position, preview, sample, pictures }] of scales.entries()) {
+			const current = next;
+			if (i + 1 < scales.length) next = ask(scales[i + 1]);
+			const { codes, pictures: made, milliseconds } = await current;
+			await taps.flush();
+			if (finishes && i === scales.length - 1) {
+				finished = made[pictures.length - 1];
+				decode = milliseconds.preview;
 			}
-			if (sampled) yield scaleResult(step, index, grids[index], position + 1, executed.length, sampled, preview, ran - begun, performance.now() - ran);
+			if (sample && codes) {
+				yield { kind: "scale", index: scale, grid: [...grids[scale]], stage: step.stage, step: position, steps, codes, preview: preview ? made[0] : null, milliseconds };
+				signal.throwIfAborted();
+			}
 		}
-		if (until !== undefined && until < last) return;
-		signal?.throwIfAborted();
-		const decoding = performance.now();
-		const image = finished ?? (await run.decode(finalScale));
-		const now = performance.now();
-		yield { kind: "final", image, milliseconds: { decode: now - decoding, total: now - started } };
+		if (finished) yield { kind: "final", image: finished, milliseconds: { decode, total: performance.now() - started } };
 	} finally {
-		run.destroy();
+		left.abort();
+		await Promise.all(asked);
+		taps.destroy();
+		if (job !== undefined) family.close(job);
+		rounds.leave();
 	}
+}
+
+/** The executed scales with what each has to do. `finishes`: the last of them also makes the finished picture. */
+function plannedScales({ plan, grids, previews, forcedCodes = [], sampleForced = false, until }: Generation): { scales: PlannedScale[]; steps: number; finishes: boolean } {
+	const executed = plan.steps.flatMap((step, scale) => (step.kind === "run" ? [{ step, scale }] : []));
+	const wanted = executed.filter(({ scale }) => until === undefined || scale <= until);
+	const finishes = wanted.length === executed.length;
+	const scales = wanted.map(({ step, scale }, i): PlannedScale => {
+		const forced = forcedCodes[scale];
+		const sample = !forced || sampleForced;
+		const preview = sample && wantsPreview(previews, i, executed.length);
+		const pictures = preview ? [scale] : [];
+		if (finishes && i === executed.length - 1 && pictures[0] !== grids.length - 1) pictures.push(grids.length - 1);
+		return { step, scale, position: i + 1, sample, forced, preview, pictures };
+	});
+	return { scales, steps: executed.length, finishes };
 }
 
 /** k previews are those of the k executed scales before the last: the last one's picture is the finished one. */
@@ -71,11 +91,4 @@ function wantsPreview(previews: Previews, position: number, executed: number): b
 	if (previews === "all") return true;
 	if (previews === "none") return false;
 	return position < executed - 1 && position >= executed - 1 - previews;
-}
-
-function scaleResult(
-	step: RunStep, index: number, grid: readonly [number, number], position: number, steps: number,
-	codes: Uint8Array<ArrayBuffer>, preview: RgbImage | null, transformer: number, decode: number,
-): GenerateResult {
-	return { kind: "scale", index, grid: [...grid], stage: step.stage, step: position, steps, codes, preview, milliseconds: { transformer, preview: decode } };
 }

@@ -1,5 +1,6 @@
 import { copy } from "../../kernels/gather.ts";
-import type { Gpu, Pass, Tensor } from "../../kernels/gpu.ts";
+import type { Gpu, Tensor } from "../../kernels/gpu.ts";
+import type { Pass } from "../../kernels/pass.ts";
 import type { Tap } from "./types.ts";
 
 interface Pending {

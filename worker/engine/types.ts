@@ -52,7 +52,7 @@ export interface ScaleResult {
 	/** Sampled bits, packed as in protocol/job.ts `PackedCodes`. */
 	codes: Uint8Array<ArrayBuffer>;
 	preview: RgbImage | null;
-	/** Wall-clock milliseconds: transformer and sampling, and the preview's decode. */
+	/** Wall-clock milliseconds of the round it was part of: transformer and sampling, then previews. */
 	milliseconds: { transformer: number; preview: number };
 }
 export interface FinalResult {
@@ -65,8 +65,12 @@ export type GenerateResult = ScaleResult | FinalResult;
 /** A model whose weights are on the device. */
 export interface LoadedModel {
 	info: ModelInfo;
+	/** Pictures it makes at once, in one batch; further ones wait. */
+	slots: number;
 	/** Identifies bit-equal results: engine version, model digest, adapter and driver, kernel variants. */
 	numerics: string;
+	/** Compiles every kernel that a picture by these plans needs, side by side, without making one. */
+	compile(plans: readonly StagePlan[]): Promise<void>;
 	generate(options: Omit<GenerateOptions, "model">): AsyncGenerator<GenerateResult, void, undefined>;
 	/** Frees every buffer of the model. */
 	destroy(): void;

@@ -1,31 +1,38 @@
 import { Gpu } from "../../kernels/gpu.ts";
 import { findModel, openModelFolder } from "../../model-shards/folder.ts";
 import { openModel } from "../engine/open-model.ts";
-import { policies } from "../engine/plan/policies.ts";
+import { PlanError, policies } from "../engine/plan/policies.ts";
 import type { LoadedModel } from "../engine/types.ts";
+import type { ModelInfo } from "../protocol/model-info.ts";
+import type { StagePlan } from "../protocol/plan.ts";
 
 /** One open device with the models on it. */
 export interface Device {
 	gpu: Gpu;
+	/** Pictures made at once, by each model in one batch. */
+	slots: number;
 	/** By id. */
 	models: ReadonlyMap<string, LoadedModel>;
 	close(): void;
 }
 
-/** Opens the adapter, loads the models and makes one picture of each plan, so that every pipeline is compiled before the first job. */
-export async function openDevice(names: readonly string[], log: (line: string) => void): Promise<Device> {
+/** Opens the adapter, loads the models and compiles their kernels, so that the first job meets a warm worker. */
+export async function openDevice(names: readonly string[], slots: number | undefined, log: (line: string) => void): Promise<Device> {
 	const gpu = await Gpu.open();
 	log(`adapter: ${gpu.facts.name}`);
 	const models = new Map<string, LoadedModel>();
 	for (const name of names) {
 		const begun = performance.now();
-		const model = await openModel(gpu, await openModelFolder(findModel(name)));
-		await warm(model);
+		const model = await openModel(gpu, await openModelFolder(findModel(name)), { slots: slots ?? defaultSlots(gpu) });
+		await model.compile(plansOf(model.info));
+		// A first small picture: what a driver puts off until a kernel runs is done by now.
+		for await (const _ of model.generate({ plan: policies.exact.plan(model.info, {}), prompt: "a photo", seed: 0, previews: "all", until: 0 }));
 		models.set(model.info.id, model);
 		log(`model ${model.info.id} loaded and warm in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
 	}
 	return {
 		gpu,
+		slots: slots ?? defaultSlots(gpu),
 		models,
 		close() {
 			for (const model of models.values()) model.destroy();
@@ -34,16 +41,17 @@ export async function openDevice(names: readonly string[], log: (line: string) =
 	};
 }
 
-/** Small pictures that run every kernel of every plan: up to the first reduced scale, else a few scales with their previews. */
-async function warm(model: LoadedModel): Promise<void> {
-	const warmed = new Set<number>();
-	for (const policy of Object.values(policies)) {
-		if (policy.name !== "exact" && !(model.info.defaultSchedule in model.info.calibration)) continue;
-		const plan = policy.plan(model.info, {});
-		const reduced = plan.steps.findIndex((step) => step.kind === "run" && step.reduce.length > 0);
-		const until = reduced === -1 ? Math.min(2, plan.steps.length - 1) : reduced;
-		if (warmed.has(until)) continue;
-		warmed.add(until);
-		for await (const _ of model.generate({ plan, prompt: "a photo", seed: 0, previews: reduced === -1 ? "all" : "none", until }));
-	}
+/** A GPU has room for several pictures at once; on a CPU they would only slow each other. */
+const defaultSlots = (gpu: Gpu) => (gpu.facts.software ? 1 : 4);
+
+/** The default schedule under every policy that can plan it. */
+function plansOf(info: ModelInfo): StagePlan[] {
+	return Object.values(policies).flatMap((policy) => {
+		try {
+			return [policy.plan(info, {})];
+		} catch (error) {
+			if (error instanceof PlanError) return [];
+			throw error;
+		}
+	});
 }

@@ -11,6 +11,8 @@ const Settings = z.object({
 		.default("emoji-128")
 		.transform((list) => list.split(",").map((name) => name.trim()).filter(Boolean))
 		.refine((list) => list.length > 0, "names no model"),
+	/** Pictures made at once; by default 4 on a GPU, 1 on a software adapter. */
+	SLOTS: z.coerce.number().int().min(1).max(64).optional(),
 	WORKER_ID: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/).default(`${hostname().replace(/[^A-Za-z0-9._-]/g, "-").slice(0, 40)}-${process.pid}`),
 });
 export type Settings = z.infer<typeof Settings>;

@@ -28,7 +28,7 @@ export class GpuWorker {
 
 	/** Opens the adapter and the models, then dials. Throws what opening throws. */
 	static async start(settings: Settings, log: (line: string) => void): Promise<GpuWorker> {
-		return new GpuWorker(settings, await openDevice(settings.MODELS, log), log);
+		return new GpuWorker(settings, await openDevice(settings.MODELS, settings.SLOTS, log), log);
 	}
 
 	private constructor(settings: Settings, device: Device, log: (line: string) => void) {
@@ -75,7 +75,7 @@ export class GpuWorker {
 			worker: this.#settings.WORKER_ID,
 			adapter: { name: name.slice(0, 200), driver: driver.slice(0, 200), software, runtime },
 			models: [...this.device.models.values()].map(({ info, numerics }) => ({ info, numerics })),
-			slots: 1,
+			slots: this.device.slots,
 		};
 	}
 
@@ -105,7 +105,7 @@ export class GpuWorker {
 			await this.#idle();
 			this.#connection.close();
 			try {
-				this.device = await openDevice(this.#settings.MODELS, this.#log);
+				this.device = await openDevice(this.#settings.MODELS, this.#settings.SLOTS, this.#log);
 			} catch (error) {
 				this.#log(`it cannot be opened again: ${(error as Error).message}`);
 				return this.#finish(1);

@@ -1,0 +1,12 @@
+/** Figures that the benchmarks share. */
+export function median(values: readonly number[]): number {
+	const sorted = [...values].sort((a, b) => a - b);
+	const half = sorted.length >> 1;
+	return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+}
+export function round(value: number, digits = 0): number {
+	return Number(value.toFixed(digits));
+}
+export function mib(bytes: number): string {
+	return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+}

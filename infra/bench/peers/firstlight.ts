@@ -1,0 +1,76 @@
+import { attention } from "../../../kernels/attention.ts";
+import { conv3x3, convWeight } from "../../../kernels/conv.ts";
+import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
+import type { Pass } from "../../../kernels/pass.ts";
+import { matmul } from "../../../kernels/matmul.ts";
+import { rowTable } from "../../../kernels/rows.ts";
+import type { Contender } from "./contender.ts";
+import { type Data, dataOf, type Workload } from "./workloads.ts";
+
+/** Firstlight's kernels, through the calls the engine makes. */
+export function firstlight(gpu: Gpu, work: Workload): Contender {
+	const data = dataOf(work);
+	const put = (name: string, values: Float32Array<ArrayBuffer>) => gpu.upload(`bench ${name}`, [values.length], values);
+	const { inputs, outputs, record } = prepare(work, data, put);
+	const y = gpu.tensor("bench y", [outputs]);
+	const submit = () => {
+		const pass = gpu.pass("bench");
+		record(pass, y);
+		pass.submit();
+	};
+	return {
+		async run() {
+			submit();
+			await gpu.read([{ ...y, bytes: 16 }]);
+		},
+		async result() {
+			submit();
+			return new Float32Array((await gpu.read([y]))[0], 0, outputs);
+		},
+		async close() {
+			gpu.free(...inputs, y);
+		},
+	};
+}
+
+interface Prepared {
+	inputs: Tensor[];
+	outputs: number;
+	record(pass: Pass, y: Tensor): void;
+}
+
+function prepare(work: Workload, data: Data, put: (name: string, values: Float32Array<ArrayBuffer>) => Tensor): Prepared {
+	const label = work.name;
+	const x = put("x", data.x);
+	if (work.op === "matmul") {
+		const { m, k, n } = work;
+		const weight = put("w", data.w);
+		return { inputs: [x, weight], outputs: m * n, record: (pass, y) => matmul(pass, { x, weight, y, m, k, n, label }) };
+	}
+	if (work.op === "attention") {
+		const { rows, tokens, keys, heads, headDim } = work;
+		const width = heads * headDim;
+		const kv = put("kv", interleave(data.k, data.v, width));
+		const table = Array.from({ length: rows }, (_, row) => ({ token: row * tokens, tokens, cond: row, rope: 0, key: row * keys, keys, append: 0 }));
+		return {
+			inputs: [x, kv],
+			outputs: rows * tokens * width,
+			record: (pass, y) => attention(pass, { q: x, qStride: width, kv: { tensor: kv, stride: 2 * width, key: 0, value: width }, y, heads, headDim, scale: headDim ** -0.5, rows: rowTable(pass, table), label }),
+		};
+	}
+	const { height, width, input, output } = work;
+	const weight = put("w", convWeight(data.w, output, input));
+	const bias = put("bias", data.bias);
+	const images = [{ pixel: 0, height, width }];
+	return { inputs: [x, weight, bias], outputs: height * width * output, record: (pass, y) => conv3x3(pass, { x, y, weight, bias, images, inChannels: input, outChannels: output, label }) };
+}
+
+/** Each key followed by its value. */
+function interleave(k: Float32Array, v: Float32Array, width: number): Float32Array<ArrayBuffer> {
+	const out = new Float32Array(k.length + v.length);
+	for (let key = 0; key < k.length / width; key++) {
+		out.set(k.subarray(key * width, (key + 1) * width), key * 2 * width);
+		out.set(v.subarray(key * width, (key + 1) * width), (key * 2 + 1) * width);
+	}
+	return out;
+}

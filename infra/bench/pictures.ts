@@ -1,0 +1,127 @@
+/** Each policy scale by scale, interleaved, with achieved GFLOPS, time to first preview, memory and cold start. */
+import { SingleBar } from "cli-progress";
+import type { Gpu } from "../../kernels/gpu.ts";
+import { matmul } from "../../kernels/matmul.ts";
+import { findModel, openModelFolder } from "../../model-shards/folder.ts";
+import { decoderFlops, transformerFlops } from "../../worker/engine/flops.ts";
+import { openModel } from "../../worker/engine/open-model.ts";
+import { policies } from "../../worker/engine/plan/policies.ts";
+import type { Stage } from "../../worker/protocol/plan.ts";
+import { median } from "./measure.ts";
+
+export interface PictureScale {
+	scale: number;
+	grid: string;
+	stage: Stage;
+	transformer_ms: number;
+	transformer_gflops: number;
+	preview_ms: number;
+	preview_gflops: number;
+}
+export interface PolicyReport {
+	policy: string;
+	total_ms: number;
+	first_preview_ms: number;
+	scales: PictureScale[];
+}
+export interface PicturesReport {
+	model: string;
+	pictures: number;
+	/** Milliseconds since the process began: weights on the device, first picture done. */
+	loaded_ms: number;
+	warm_ms: number;
+	/** Bytes on the device between pictures. */
+	device_bytes: number;
+	resident_bytes: number;
+	matmul_gflops: number;
+	/** Achieved by a whole picture of the first policy, previews included. */
+	picture_gflops: number;
+	policies: PolicyReport[];
+}
+
+interface Sample {
+	transformer: number[];
+	preview: number[];
+	first: number;
+	total: number;
+}
+
+const PROMPT = "a photo of a red apple";
+const TEXT_TOKENS = 7;
+
+/** `pictures` of every policy. Figures are medians. */
+export async function benchPictures(gpu: Gpu, modelName: string, pictures: number): Promise<PicturesReport> {
+	const folder = await openModelFolder(findModel(modelName));
+	const model = await openModel(gpu, folder);
+	const loaded = performance.now();
+	const { config } = folder.manifest;
+	const schedule = folder.manifest.schedules[folder.info.defaultSchedule];
+	const plans = Object.values(policies).map((policy) => policy.plan(model.info, {}));
+	for await (const _ of model.generate({ plan: plans[0], prompt: PROMPT, seed: 0, previews: "all" }));
+	const warm = performance.now();
+
+	const samples = new Map<string, Sample[]>(plans.map((plan) => [plan.policy, []]));
+	const bar = new SingleBar({ format: "{bar} {value}/{total} pictures", stream: process.stderr });
+	bar.start(pictures * plans.length, 0);
+	for (let seed = 0; seed < pictures; seed++) {
+		for (const plan of plans) {
+			const sample: Sample = { transformer: [], preview: [], first: 0, total: 0 };
+			const begun = performance.now();
+			for await (const result of model.generate({ plan, prompt: PROMPT, seed, previews: "all" })) {
+				if (result.kind === "scale") {
+					sample.first ||= performance.now() - begun;
+					sample.transformer[result.index] = result.milliseconds.transformer;
+					sample.preview[result.index] = result.milliseconds.preview;
+				} else {
+					sample.total = result.milliseconds.total;
+				}
+			}
+			samples.get(plan.policy)?.push(sample);
+			bar.increment();
+		}
+	}
+	bar.stop();
+
+	const reports = plans.map((plan): PolicyReport => {
+		const taken = samples.get(plan.policy) as Sample[];
+		const flops = transformerFlops(config, schedule, plan, TEXT_TOKENS);
+		const scales = plan.steps.flatMap((step, scale): PictureScale[] => {
+			if (step.kind === "skip") return [];
+			const [height, width] = schedule.grids[scale];
+			const transformer = median(taken.map((s) => s.transformer[scale]));
+			const preview = median(taken.map((s) => s.preview[scale]));
+			return [{
+				scale, grid: `${height}x${width}`, stage: step.stage, transformer_ms: transformer, transformer_gflops: flops[scale] / transformer / 1e6,
+				preview_ms: preview, preview_gflops: decoderFlops(config, height, width) / preview / 1e6,
+			}];
+		});
+		return { policy: plan.policy, total_ms: median(taken.map((s) => s.total)), first_preview_ms: median(taken.map((s) => s.first)), scales };
+	});
+	const [first] = reports;
+	const work = first.scales.reduce((sum, scale) => sum + scale.transformer_ms * scale.transformer_gflops + scale.preview_ms * scale.preview_gflops, 0);
+	const device = gpu.bytes;
+	const matmulGflops = await matmulRate(gpu);
+	model.destroy();
+	return {
+		model: modelName, pictures, loaded_ms: loaded, warm_ms: warm, device_bytes: device, resident_bytes: process.memoryUsage.rss(), matmul_gflops: matmulGflops, picture_gflops: work / first.total_ms, policies: reports,
+	};
+}
+
+/** The engine's own matmul at a shape large enough to show the adapter's rate. */
+async function matmulRate(gpu: Gpu): Promise<number> {
+	const [m, k, n] = [512, 768, 768];
+	const x = gpu.tensor("bench x", [m, k]);
+	const weight = gpu.tensor("bench w", [k, n]);
+	const y = gpu.tensor("bench y", [m, n]);
+	const times: number[] = [];
+	for (let i = 0; i < 4; i++) {
+		const begun = performance.now();
+		const pass = gpu.pass("bench");
+		matmul(pass, { x, weight, y, m, k, n, label: "bench" });
+		pass.submit();
+		await gpu.read([{ ...y, bytes: 16 }]);
+		times.push(performance.now() - begun);
+	}
+	gpu.free(x, weight, y);
+	return (2 * m * k * n) / median(times.slice(1)) / 1e6;
+}

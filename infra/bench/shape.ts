@@ -1,0 +1,136 @@
+/** A published shape scale by scale: a few of its blocks run with random weights, the rest extrapolated and marked so. */
+import type { Gpu } from "../../kernels/gpu.ts";
+import type { ModelFolder } from "../../model-shards/folder.ts";
+import { transformerFlops } from "../../worker/engine/flops.ts";
+import { openModel } from "../../worker/engine/open-model.ts";
+import { policies } from "../../worker/engine/plan/policies.ts";
+import type { LoadedModel } from "../../worker/engine/types.ts";
+import type { Stage, StagePlan, Step } from "../../worker/protocol/plan.ts";
+import { median } from "./measure.ts";
+import { INFINITY_2B, randomFloats, randomInfinity } from "./random-model.ts";
+
+export interface Shape {
+	name: string;
+	depth: number;
+	/** A model of that shape with so many blocks. */
+	folder(depth: number): ModelFolder;
+}
+export const SHAPES: readonly Shape[] = [{ name: "infinity-2b", depth: 32, folder: (depth) => randomInfinity(INFINITY_2B, depth) }];
+
+export interface ShapeOptions {
+	shape: Shape;
+	blocks: number;
+	/** First and last scale to time; those before are run too, for their keys. */
+	scales: [from: number, to: number];
+	maxSeconds: number;
+	/** At most. */
+	rounds?: number;
+}
+export interface ShapeScale {
+	scale: number;
+	grid: string;
+	stage: Stage;
+	rows: string;
+	/** Milliseconds of the blocks run; null: not run. */
+	measured_ms: number | null;
+	gflops: number | null;
+	/** All blocks: the measured time by the ratio of floating point operations, or, not run, operations at the best rate of a last scale. */
+	extrapolated_ms: number | null;
+}
+export interface ShapePolicy {
+	policy: string;
+	scales: ShapeScale[];
+	/** Of all scales, extrapolated. */
+	total_ms: number | null;
+	/** Rounds that reached the first scale to be timed. */
+	rounds: number;
+}
+export interface ShapeReport {
+	shape: string;
+	blocks: number;
+	depth: number;
+	policies: ShapePolicy[];
+}
+
+const TEXT_TOKENS = 24;
+const MOST_ROUNDS = 6;
+const WARM_SCALE = 2;
+
+/** Rounds over the policies until the time is spent, after one over the first scales for compiling. Figures are medians. */
+export async function benchShape(gpu: Gpu, { shape, blocks, scales: [from, to], maxSeconds, rounds = MOST_ROUNDS }: ShapeOptions): Promise<ShapeReport> {
+	const { name: shapeName, depth, folder } = shape;
+	const part = folder(blocks);
+	const model = await openModel(gpu, part);
+	const features = randomFloats(TEXT_TOKENS * part.manifest.config.textChannels, 2);
+	const deadline = performance.now() + maxSeconds * 1000;
+	const names = Object.keys(policies);
+	const samples = new Map<string, number[][]>(names.map((name) => [name, []]));
+	await timeScales(model, features, upTo(policies.exact.plan(model.info, {}), Math.min(to, WARM_SCALE)), deadline);
+	for (let round = 0; round < rounds && performance.now() < deadline; round++) {
+		for (const name of names) samples.get(name)?.push(await timeScales(model, features, upTo(policies[name].plan(model.info, {}), to), deadline));
+	}
+	model.destroy();
+	const whole = folder(depth);
+	const times = new Map(names.map((name) => [name, mediansByScale(samples.get(name) as number[][], from)]));
+	const rates = names.flatMap((name) => lastRate(part, name, times.get(name) as (number | null)[]) ?? []);
+	const reports = names.map((policy) => ({
+		policy, rounds: samples.get(policy)?.filter((sample) => sample[from] !== undefined).length ?? 0,
+		...extrapolate(part, whole, policy, times.get(policy) as (number | null)[], Math.max(0, ...rates) || null),
+	}));
+	return { shape: shapeName, blocks, depth, policies: reports };
+}
+
+/** Milliseconds of every scale, as many as begin before the deadline. */
+async function timeScales(model: LoadedModel, features: Float32Array, plan: StagePlan, deadline: number): Promise<number[]> {
+	const times: number[] = [];
+	if (performance.now() > deadline) return times;
+	const draws = new Map([["text.feats", features]]);
+	for await (const result of model.generate({ plan, prompt: "", seed: 1, previews: "none", draws })) {
+		if (result.kind !== "scale") break;
+		times[result.index] = result.milliseconds.transformer;
+		if (performance.now() > deadline || result.step === result.steps) break;
+	}
+	return times;
+}
+
+function mediansByScale(samples: readonly number[][], from: number): (number | null)[] {
+	const scales = Math.max(0, ...samples.map((sample) => sample.length));
+	return Array.from({ length: scales }, (_, scale) => {
+		const of = samples.flatMap((sample) => sample[scale] ?? []);
+		return scale < from || of.length === 0 ? null : median(of);
+	});
+}
+
+const upTo = (plan: StagePlan, last: number): StagePlan => ({ ...plan, steps: plan.steps.map((step, scale): Step => (scale <= last ? step : { kind: "skip" })) });
+
+/** Operations a millisecond at the last scale that ran, or null. */
+function lastRate(part: ModelFolder, policy: string, times: readonly (number | null)[]): number | null {
+	const flops = flopsByScale(part, policy);
+	const last = times.findLastIndex((time) => time !== null);
+	return last < 0 ? null : flops[last] / (times[last] as number);
+}
+
+/**
+ * From the times of the blocks that ran (null: did not) to all blocks, by floating point operations; scales that did not run
+ * at `rate` operations a millisecond.
+ */
+export function extrapolate(part: ModelFolder, whole: ModelFolder, policy: string, times: readonly (number | null)[], rate: number | null): { scales: ShapeScale[]; total_ms: number | null } {
+	const plan = policies[policy].plan(whole.info, {});
+	const { grids } = whole.manifest.schedules[plan.schedule];
+	const [ran, all] = [flopsByScale(part, policy), flopsByScale(whole, policy)];
+	const scales = plan.steps.flatMap((step, scale): ShapeScale[] => {
+		if (step.kind === "skip") return [];
+		const time = times[scale] ?? null;
+		const kept = step.reduce.length ? `, ${step.reduce[0].count} of ${grids[scale][0] * grids[scale][1]} tokens` : "";
+		return [{
+			scale, grid: grids[scale].join("x"), stage: step.stage, rows: `${step.rows}${kept}`, measured_ms: time, gflops: time ? ran[scale] / time / 1e6 : null,
+			extrapolated_ms: time ? (time * all[scale]) / ran[scale] : rate ? all[scale] / rate : null,
+		}];
+	});
+	return { scales, total_ms: rate ? scales.reduce((sum, { extrapolated_ms }) => sum + (extrapolated_ms ?? 0), 0) : null };
+}
+
+function flopsByScale({ manifest, info }: ModelFolder, policy: string): number[] {
+	const plan = policies[policy].plan(info, {});
+	return transformerFlops(manifest.config, manifest.schedules[plan.schedule], plan, TEXT_TOKENS);
+}

@@ -1,0 +1,96 @@
+/** What the benchmarks print. */
+import { mib } from "./measure.ts";
+import type { Row } from "./peers/compare.ts";
+import type { PicturesReport } from "./pictures.ts";
+import type { ShapeReport } from "./shape.ts";
+import { time } from "./svg.ts";
+import type { TogetherRow } from "./together.ts";
+
+export type Cell = string | number;
+
+/** Columns aligned, numbers to the right. All rows have the keys of the first. */
+export function table(rows: readonly Record<string, Cell>[]): string {
+	if (rows.length === 0) return "";
+	const keys = Object.keys(rows[0]);
+	const cells = [keys, ...rows.map((row) => keys.map((key) => String(row[key] ?? "")))];
+	const widths = keys.map((_, column) => Math.max(...cells.map((line) => line[column].length)));
+	const right = keys.map((key) => rows.every((row) => row[key] === "" || typeof row[key] === "number" || /^[\d.]/.test(String(row[key]))));
+	const lines = cells.map((line) => line.map((cell, column) => (right[column] ? cell.padStart(widths[column]) : cell.padEnd(widths[column]))).join("  ").trimEnd());
+	return [lines[0], widths.map((width) => "-".repeat(width)).join("  "), ...lines.slice(1)].join("\n");
+}
+
+export const digits = (value: number) => Number(value.toPrecision(3));
+
+export function picturesText(report: PicturesReport): string {
+	const { loaded_ms, warm_ms, device_bytes, resident_bytes, matmul_gflops } = report;
+	const exact = report.policies[0].total_ms;
+	const policies = report.policies.map(({ policy, total_ms, first_preview_ms, scales }) => {
+		const share = ((100 * first_preview_ms) / total_ms).toFixed(1);
+		const rows = scales.map((s) => ({
+			scale: s.scale, grid: s.grid, stage: s.stage, transformer: time(s.transformer_ms), "GFLOPS ": digits(s.transformer_gflops), preview: time(s.preview_ms), GFLOPS: digits(s.preview_gflops),
+		}));
+		return `\n${policy}: ${time(total_ms)} a picture with every preview, first preview after ${time(first_preview_ms)} (${share} %)\n${table(rows)}\n`;
+	});
+	return [
+		`${report.model}: ${report.pictures} pictures a policy, medians`,
+		`cold start: ${Math.round(loaded_ms)} ms from process start to weights on the device, ${Math.round(warm_ms)} ms to the first picture done`,
+		`memory: ${mib(device_bytes)} on the device between pictures, ${mib(resident_bytes)} resident`,
+		`matmul 512x768x768: ${matmul_gflops.toFixed(2)} GFLOPS; the ${report.policies[0].policy} picture with every preview: ${report.picture_gflops.toFixed(2)} GFLOPS (${Math.round((100 * report.picture_gflops) / matmul_gflops)} %)`,
+		...policies,
+		`${report.policies.map(({ policy, total_ms }) => `${policy} ${(exact / total_ms).toFixed(2)}x`).join(", ")} against exact, whole picture`,
+	].join("\n");
+}
+
+export function togetherText(rows: readonly TogetherRow[]): string {
+	return table(
+		rows.map(({ policy, jobs, together, one_by_one, first_preview_ms, latency_ms, equal }) => ({
+			policy, jobs, "together /s": digits(together), "one by one /s": digits(one_by_one), ratio: digits(together / one_by_one),
+			"first preview": time(first_preview_ms), picture: time(latency_ms), "same bits": equal ? "yes" : "NO",
+		})),
+	);
+}
+
+/** Times by runtime, and how many times longer the faster ONNX Runtime and TensorFlow.js take than Firstlight. */
+export function peersText(rows: readonly Row[]): string {
+	const runtimes = [...new Set(rows.flatMap(({ entries }) => entries.map(({ runtime }) => runtime)))];
+	const body = rows.flatMap(({ name, entries }) => {
+		if (entries.length === 0) return [];
+		const of = (runtime: string) => entries.find((entry) => entry.runtime === runtime);
+		const times = Object.fromEntries(runtimes.map((runtime) => [runtime, of(runtime) ? time((of(runtime) as Row["entries"][0]).milliseconds) : ""]));
+		const error = Math.max(...entries.map((entry) => entry.error));
+		return [{ workload: name, GFLOPS: digits(entries[0].gflops), ...times, "faster ONNX": ratio(entries, /^onnxruntime/), TensorFlow: ratio(entries, /^TensorFlow/), "max error": error.toExponential(0) }];
+	});
+	const notes = grouped(rows.flatMap(({ name, notes }) => notes.map((note): [string, string] => [note, name])));
+	const ways = grouped(rows.flatMap(({ name, entries }) => entries.filter(({ how }) => how).map((entry): [string, string] => [`${entry.runtime} by ${entry.how}`, name])));
+	return [
+		table(body),
+		"\nGFLOPS are Firstlight's; the last columns say how many times longer a peer takes on WebGPU, and the largest error of one that was timed.",
+		notes && `\nLeft out:\n${notes}`,
+		ways && `\nWays that counted:\n${ways}`,
+	].filter(Boolean).join("\n");
+}
+
+/** What is said of rows, each thing once. */
+function grouped(said: readonly [what: string, row: string][]): string {
+	const rows = Map.groupBy(said, ([what]) => what);
+	return [...rows].map(([what, of]) => `- ${what} (${of.map(([, row]) => row).join("; ")})`).join("\n");
+}
+
+/** The fastest WebGPU peer of a name, in multiples of Firstlight's time; "" where there is none. */
+export function ratio(entries: Row["entries"], name: RegExp): string {
+	const peers = entries.filter((entry) => !entry.cpu && name.test(entry.runtime));
+	if (peers.length === 0) return "";
+	return `${(Math.min(...peers.map((entry) => entry.milliseconds)) / entries[0].milliseconds).toFixed(1)}x`;
+}
+
+export function shapeText({ shape, blocks, depth, policies }: ShapeReport): string {
+	const parts = policies.map(({ policy, scales, total_ms, rounds }) => {
+		const rows = scales.map((s) => ({
+			scale: s.scale, grid: s.grid, stage: s.stage, rows: s.rows, [`${blocks} blocks`]: s.measured_ms === null ? "" : time(s.measured_ms), GFLOPS: s.gflops === null ? "" : digits(s.gflops),
+			[`${depth} blocks, extrapolated`]: s.extrapolated_ms === null ? "" : time(s.extrapolated_ms), basis: s.measured_ms === null ? "operations at the rate shown" : "measured blocks",
+		}));
+		const total = total_ms === null ? "nothing measured" : `${time(total_ms)} for all scales, EXTRAPOLATED from ${blocks} of ${depth} blocks`;
+		return `\n${policy}: ${total} (${rounds} rounds)\n${table(rows)}`;
+	});
+	return [`${shape}: ${blocks} blocks with random weights at 1024x1024`, ...parts].join("\n");
+}

@@ -1,0 +1,72 @@
+/** Several pictures in one batch against the same pictures one by one. */
+import { createHash } from "node:crypto";
+import type { Gpu } from "../../kernels/gpu.ts";
+import { findModel, openModelFolder } from "../../model-shards/folder.ts";
+import { openModel } from "../../worker/engine/open-model.ts";
+import { policies } from "../../worker/engine/plan/policies.ts";
+import type { LoadedModel } from "../../worker/engine/types.ts";
+import { median } from "./measure.ts";
+
+export interface TogetherRow {
+	policy: string;
+	jobs: number;
+	/** Pictures a second, together and one by one. */
+	together: number;
+	one_by_one: number;
+	/** Milliseconds from the common start, of the middle picture: to its first preview, and finished. */
+	first_preview_ms: number;
+	latency_ms: number;
+	/** Every job got the codes and the picture that it gets alone. */
+	equal: boolean;
+}
+
+interface Made {
+	hash: string;
+	first: number;
+	total: number;
+}
+
+/** Interleaves batches of each size with the same jobs one after the other. */
+export async function benchTogether(gpu: Gpu, modelName: string, sizes: readonly number[], policyNames: readonly string[]): Promise<TogetherRow[]> {
+	const most = Math.max(...sizes);
+	const model = await openModel(gpu, await openModelFolder(findModel(modelName)), { slots: most });
+	const rows: TogetherRow[] = [];
+	for (const policy of policyNames) {
+		// Compiles what a batch of any size needs.
+		for (const jobs of sizes) await timed(() => all(model, policy, jobs));
+		for (const jobs of sizes) {
+			const alone: Made[] = [];
+			const apart = await timed(async () => {
+				for (let seed = 0; seed < jobs; seed++) alone.push(await make(model, policy, seed));
+			});
+			let batch: Made[] = [];
+			const batched = await timed(async () => (batch = await all(model, policy, jobs)));
+			rows.push({
+				policy, jobs, together: (1000 * jobs) / batched, one_by_one: (1000 * jobs) / apart,
+				first_preview_ms: median(batch.map(({ first }) => first)), latency_ms: median(batch.map(({ total }) => total)),
+				equal: batch.every(({ hash }, seed) => hash === alone[seed].hash),
+			});
+		}
+	}
+	model.destroy();
+	return rows;
+}
+
+const all = (model: LoadedModel, policy: string, jobs: number) => Promise.all(Array.from({ length: jobs }, (_, seed) => make(model, policy, seed)));
+
+async function make(model: LoadedModel, policy: string, seed: number): Promise<Made> {
+	const begun = performance.now();
+	const hash = createHash("sha256");
+	let first = 0;
+	for await (const result of model.generate({ plan: policies[policy].plan(model.info, {}), prompt: "a photo of a red apple", seed, previews: "all" })) {
+		first ||= performance.now() - begun;
+		hash.update(result.kind === "scale" ? result.codes : result.image.data);
+	}
+	return { hash: hash.digest("hex"), first, total: performance.now() - begun };
+}
+
+async function timed(work: () => Promise<unknown>): Promise<number> {
+	const begun = performance.now();
+	await work();
+	return performance.now() - begun;
+}

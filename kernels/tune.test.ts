@@ -1,0 +1,145 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { conv3x3, convVariants } from "./conv.ts";
+import { Gpu } from "./gpu.ts";
+import { matmul } from "./matmul.ts";
+import { matmulVariants } from "./matmul-variants.ts";
+import { Bench, randomFloats, words } from "./testing.ts";
+import { fastest, measure, type Shapes, trials, tune, tuningId } from "./tune.ts";
+import { cacheFolder, loadTuning, readTuning, writeTuning } from "./tune-cache.ts";
+import { available, bucket, pick } from "./tuning.ts";
+
+let gpu: Gpu;
+let folder: string;
+beforeAll(async () => {
+	gpu = await Gpu.open();
+	folder = mkdtempSync(join(tmpdir(), "firstlight-tuning-"));
+});
+afterAll(() => {
+	gpu.destroy();
+	rmSync(folder, { recursive: true });
+});
+
+const SHAPES: Shapes = {
+	matmul: [{ m: 5, k: 32, n: 36 }, { m: 7, k: 32, n: 36 }],
+	conv: [{ height: 6, width: 5, inChannels: 8, outChannels: 20 }, { height: 4, width: 6, inChannels: 4, outChannels: 8, upsample: true }],
+	attention: [{ rows: 2, tokens: 5, keys: 7, heads: 2, headDim: 16 }, { rows: 1, tokens: 3, keys: 9, heads: 1, headDim: 12 }],
+};
+
+describe("variants give one another's bits", () => {
+	test("a row of a matmul alone, among 7 and among 512, in every variant", async () => {
+		using bench = new Bench(gpu);
+		const [k, n] = [52, 40];
+		const x = randomFloats(512 * k, 3);
+		const weight = bench.random(k, n).tensor;
+		const bias = bench.random(n).tensor;
+		const results: Uint32Array[] = [];
+		for (const variant of matmulVariants.filter((variant) => available(gpu, variant))) {
+			for (const [m, from] of [[1, 5], [7, 0], [512, 0]]) {
+				const part = bench.put(x.slice(from * k, (from + m) * k)).tensor;
+				const y = bench.empty(m, n);
+				const [out] = await bench.run((pass) => matmul(pass, { x: part, weight, bias, y, m, k, n, gelu: true, label: variant.name, variant }), y);
+				results.push(words(out.slice((5 - from) * n, (6 - from) * n)));
+			}
+		}
+		expect(results.length).toBeGreaterThanOrEqual(3 * 14);
+		for (const result of results) expect(result).toEqual(results[0]);
+	});
+
+	test("an image of a convolution alone and among others, in every variant", async () => {
+		using bench = new Bench(gpu);
+		const [inChannels, outChannels] = [8, 20];
+		const weight = bench.random(9 * inChannels * outChannels).tensor;
+		const bias = bench.random(outChannels).tensor;
+		const x = randomFloats((30 + 99) * inChannels, 4);
+		const results: Uint32Array[] = [];
+		for (const variant of convVariants.filter((variant) => available(gpu, variant))) {
+			for (const images of [[{ pixel: 0, height: 5, width: 6 }], [{ pixel: 0, height: 5, width: 6 }, { pixel: 30, height: 9, width: 11 }]]) {
+				const input = bench.put(x).tensor;
+				const y = bench.empty(129, outChannels);
+				const [out] = await bench.run((pass) => conv3x3(pass, { x: input, weight, bias, y, images, inChannels, outChannels, label: variant.name, variant }), y);
+				results.push(words(out.slice(0, 30 * outChannels)));
+			}
+		}
+		for (const result of results) expect(result).toEqual(results[0]);
+	});
+
+	test("as measured: every trial, every variant", async () => {
+		for (const trial of trials(SHAPES)) {
+			const results = await measure(gpu, trial, 1);
+			expect(results.length, trial.name).toBeGreaterThanOrEqual(1);
+			expect(results.filter(({ right }) => !right), trial.name).toEqual([]);
+			for (const { milliseconds } of results) expect(milliseconds).toBeGreaterThan(0);
+		}
+	});
+});
+
+describe("choosing", () => {
+	test("the fastest variant that is right", () => {
+		const of = (variant: string, milliseconds: number, right = true) => ({ variant, milliseconds, right });
+		expect(fastest([of("a", 3), of("b", 1, false), of("c", 2), of("d", 2.5)])).toBe("c");
+	});
+
+	test("a wrong variant is found out", async () => {
+		const [trial] = trials(SHAPES);
+		const wrong = { ...trial, record: (...[pass, inputs, y, variant]: Parameters<typeof trial.record>) => variant !== "tile 2x8" && trial.record(pass, inputs, y, variant) };
+		const results = await measure(gpu, wrong as typeof trial, 1, ["tile 1x4", "tile 2x8", "tile 4x4"]);
+		expect(results.map(({ variant, right }) => [variant, right])).toEqual([["tile 1x4", true], ["tile 2x8", false], ["tile 4x4", true]]);
+	});
+
+	test("a tuned variant runs where it is available, else the fallback; an unknown fallback is an error", () => {
+		const variants = [{ name: "a" }, { name: "b" }, { name: "c", needs: ["core-features-and-limits-of-tomorrow" as GPUFeatureName] }];
+		const tuned = { facts: gpu.facts, device: gpu.device, tuning: { one: "b", two: "c", three: "gone" } } as unknown as Gpu;
+		expect(["one", "two", "three", "four"].map((key) => pick(tuned, key, variants, "a").name)).toEqual(["b", "a", "a", "a"]);
+		expect(() => pick(tuned, "four", variants, "z")).toThrow(/no variant z/);
+	});
+
+	test("one entry a shape class", async () => {
+		const tuning = await tune(gpu, { ...SHAPES, conv: [], attention: [] });
+		expect(Object.keys(tuning)).toEqual(["matmul 32x36 m8"]);
+		expect(matmulVariants.map(({ name }) => name)).toContain(tuning["matmul 32x36 m8"]);
+		expect([1, 2, 3, 4, 5, 512, 513, 9999].map(bucket)).toEqual([1, 2, 4, 4, 8, 512, 1024, 1024]);
+		expect(tuningId()).toMatch(/^[0-9a-f]{16}$/);
+	});
+});
+
+describe("the cache", () => {
+	test("lies where the environment says", () => {
+		expect(cacheFolder({ FIRSTLIGHT_CACHE: "/a", XDG_CACHE_HOME: "/b" })).toBe("/a");
+		expect(cacheFolder({ XDG_CACHE_HOME: "/b" })).toBe("/b/firstlight");
+		expect(cacheFolder({})).toMatch(/\.cache\/firstlight$/);
+	});
+
+	test("holds what was written, for this adapter only; damaged files count for nothing and are made again", () => {
+		const tuning = { "matmul 4x4 m1": "tile 1x4" };
+		expect(readTuning(gpu.facts, folder)).toEqual({});
+		writeTuning(gpu.facts, tuning, folder);
+		expect(readTuning(gpu.facts, folder)).toEqual(tuning);
+		expect(readTuning({ ...gpu.facts, driver: "another" }, folder)).toEqual({});
+		const [file] = readdirSync(folder);
+		for (const damaged of ["", "{", "[]", JSON.stringify({ ...JSON.parse(readFileSync(join(folder, file), "utf8")), tuning: { a: 1 } }), " ".repeat((1 << 20) + 1)]) {
+			writeFileSync(join(folder, file), damaged);
+			expect(readTuning(gpu.facts, folder)).toEqual({});
+		}
+		writeTuning(gpu.facts, tuning, folder);
+		expect(readTuning(gpu.facts, folder)).toEqual(tuning);
+		expect(readdirSync(folder)).toEqual([file]);
+	});
+
+	test("a software adapter is measured only on demand; then only what is missing, and kept", async () => {
+		const own = join(folder, "own");
+		const shapes = { matmul: [{ m: 1, k: 8, n: 8 }], conv: [], attention: [] };
+		await loadTuning(gpu, shapes, { folder: own });
+		if (gpu.facts.software) expect(gpu.tuning).toEqual({});
+		await loadTuning(gpu, shapes, { folder: own, always: true });
+		expect(Object.keys(gpu.tuning)).toEqual(["matmul 8x8 m1"]);
+		writeTuning(gpu.facts, { "matmul 8x8 m1": "tile 16x8" }, own);
+		await loadTuning(gpu, { ...shapes, matmul: [...shapes.matmul, { m: 2, k: 8, n: 8 }] }, { folder: own, always: true });
+		expect(gpu.tuning["matmul 8x8 m1"]).toBe("tile 16x8");
+		expect(readTuning(gpu.facts, own)).toEqual(gpu.tuning);
+		expect(Object.keys(gpu.tuning)).toEqual(["matmul 8x8 m1", "matmul 8x8 m2"]);
+		gpu.tuning = {};
+	});
+});

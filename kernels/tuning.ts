@@ -1,0 +1,26 @@
+/** Variants: several programs for one operator, all of which give the same bits. Which one runs is data, by operator and shape. */
+import type { Gpu } from "./gpu.ts";
+
+export interface Variant {
+	name: string;
+	needs?: readonly GPUFeatureName[];
+}
+
+/** Variant name by operator and shape class (`matmulKey` and its like): plain data, measured by `tune`. */
+export type Tuning = Readonly<Record<string, string>>;
+
+export const available = (gpu: Gpu, { needs = [] }: Variant) => needs.every((feature) => gpu.device.features.has(feature));
+
+/** The measured choice for a shape class, else the operator's own for an unmeasured adapter. */
+export function pick<T extends Variant>(gpu: Gpu, key: string, variants: readonly T[], fallback: string): T {
+	const tuned = variants.find(({ name }) => name === gpu.tuning[key]);
+	if (tuned && available(gpu, tuned)) return tuned;
+	const variant = variants.find(({ name }) => name === fallback);
+	if (!variant) throw new RangeError(`There is no variant ${fallback}; there are ${variants.map(({ name }) => name).join(", ")}.`);
+	return variant;
+}
+
+/** Shape classes of a count of rows or pixels: the next power of two, 1024 for all larger ones. */
+export const bucket = (count: number) => Math.min(1024, 2 ** Math.ceil(Math.log2(Math.max(1, count))));
+
+export const range = (count: number) => Array.from({ length: count }, (_, i) => i);

@@ -1,0 +1,47 @@
+/** What a model family is to the engine: it opens jobs and runs rounds, one scale of each of several jobs at a time. */
+import type { StagePlan } from "../../protocol/plan.ts";
+import type { Taps } from "../tap.ts";
+import type { RgbImage } from "../types.ts";
+
+/** Random draws and text features to use in place of the generator's, by reference name. */
+export type Draws = ReadonlyMap<string, Float32Array | Int32Array>;
+
+export interface JobOptions {
+	plan: StagePlan;
+	seed: number;
+	ids: readonly number[];
+	draws: Draws;
+	taps: Taps;
+}
+
+/** One scale of one job: transformer, sampling, codes into the latent, pictures of it. */
+export interface Step<Job> {
+	job: Job;
+	scale: number;
+	/** Run head and sampling. Off where logged codes are replayed. */
+	sample: boolean;
+	/** Packed codes to go on with; absent: those sampled. */
+	forced?: Uint8Array;
+	/** Scales at whose grids the latent is decoded, once the codes are in it; the schedule's last gives the finished picture. */
+	pictures: readonly number[];
+}
+/** Both settle by step, in the order of the steps. */
+export interface Round {
+	/** Packed codes sampled; null where none were. */
+	codes: Promise<(Uint8Array<ArrayBuffer> | null)[]>;
+	pictures: Promise<RgbImage[][]>;
+}
+
+export interface Family<Job = unknown> {
+	/** Jobs that can be open at once. */
+	readonly slots: number;
+	/** Tokens, over all guidance rows, that one round takes at most; a single step may have more. */
+	readonly maxTokens: number;
+	tokensOf(step: Step<Job>): number;
+	/** Allocates a job. Throws DeviceError when it does not fit, RangeError when all slots are taken. */
+	open(options: JobOptions): Job;
+	/** Records and submits one round; steps are of different jobs, and the scales of a job come in order. */
+	round(steps: readonly Step<Job>[]): Round;
+	close(job: Job): void;
+	destroy(): void;
+}

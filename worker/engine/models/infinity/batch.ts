@@ -1,0 +1,73 @@
+import type { Pass } from "../../../../kernels/pass.ts";
+import { NOWHERE, type Row, rowTable, type RowTable } from "../../../../kernels/rows.ts";
+import type { Reduction, RunStep } from "../../../protocol/plan.ts";
+import type { Step } from "../family.ts";
+import { type InfinityJob, stores } from "./job.ts";
+import { rowsOf } from "./kv-plan.ts";
+import { condOf, ROWS } from "./text.ts";
+
+/** One job's scale in a round: its guidance rows lie one after the other in the flat batch, `length` tokens each. */
+export interface Part {
+	step: Step<InfinityJob>;
+	job: InfinityJob;
+	run: RunStep;
+	scale: number;
+	/** Tokens of the scale; `length` are fewer inside a reduced span. */
+	tokens: number;
+	rows: number[];
+	at: number;
+	length: number;
+	span: Reduction | undefined;
+	/** First of its places in what is counted once a job (codes, inputs), and how many. */
+	cell: number;
+	cells: number;
+	/** First of its drawn positions. */
+	pick: number;
+	/** Where its sampled codes go: its own cells, or beyond all cells where others are forced. */
+	sampledAt: number;
+}
+
+/** Lays the steps of a round out. Those that are sampled come first: the head runs over them alone. */
+export function layOut(steps: readonly Step<InfinityJob>[]): Part[] {
+	const parts: Part[] = [];
+	let at = 0;
+	let cell = 0;
+	for (const step of steps.toSorted((a, b) => Number(b.sample) - Number(a.sample))) {
+		const { job, scale } = step;
+		const run = job.plan.steps[scale] as RunStep;
+		const rows = rowsOf(run);
+		const tokens = job.tokens[scale];
+		// The first scale's inputs differ by guidance row.
+		const cells = scale === 0 ? ROWS : tokens;
+		parts.push({ step, job, run, scale, tokens, rows, at, length: tokens, span: undefined, cell, cells, pick: at, sampledAt: cell });
+		at += rows.length * tokens;
+		cell += cells;
+	}
+	for (const part of parts) if (part.step.forced && part.step.sample) part.sampledAt += cell;
+	return parts;
+}
+
+export const tokensIn = (parts: readonly Part[]): number => parts.reduce((sum, { rows, length }) => sum + rows.length * length, 0);
+export const cellsIn = (parts: readonly Part[]): number => parts.reduce((sum, { cells }) => sum + cells, 0);
+
+/** One row a part and guidance row, in the order of the flat batch. */
+export function rowsIn(parts: readonly Part[], more: (part: Part, row: number) => Partial<Row> = () => ({})): Row[] {
+	return parts.flatMap((part) =>
+		part.rows.map((row, i) => ({
+			token: part.at + i * part.length, tokens: part.length, cond: condOf(part.job.slot, row), rope: 0, key: 0, keys: 0, append: 0, ...more(part, row),
+		})),
+	);
+}
+
+/** Tables of one block: the rows with the cached keys they see and where their own are stored, and the same rows with their text. */
+export function blockRows(pass: Pass, parts: readonly Part[], block: number, rope: (part: Part) => number): { self: RowTable; cross: RowTable } {
+	const self = rowTable(
+		pass,
+		rowsIn(parts, (part, row) => {
+			const { start, used } = part.job.keys[row][block];
+			return { rope: rope(part), key: start, keys: used, append: stores(part.job, row, part.scale) ? start + used : NOWHERE };
+		}),
+	);
+	const text = rowsIn(parts, ({ job: { text } }, row) => ({ key: text.textKeys[block] + row * text.textTokens, keys: text.textTokens }));
+	return { self, cross: rowTable(pass, text, self.tokenRow) };
+}

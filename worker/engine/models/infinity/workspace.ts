@@ -1,0 +1,71 @@
+import type { Gpu, Tensor } from "../../../../kernels/gpu.ts";
+import type { InfinityConfig } from "../../../../model-shards/infinity-config.ts";
+import { type BlockWork, blockWork } from "./blocks.ts";
+
+/** The largest round to come: tokens over all guidance rows, tokens counted once a job, the largest projection. */
+export interface Need {
+	rows: number;
+	cells: number;
+	matrix: number;
+	spans: boolean;
+}
+
+/** Activations of one round. Made for the largest round that the open jobs can need; nothing in it outlives a round. */
+export class Workspace {
+	readonly need: Need;
+	/** [rows, width]; the second is there when spans change the layout of the batch. */
+	x: [Tensor, Tensor];
+	readonly block: BlockWork;
+	/** [rows, 2 * bits], and mixed by guidance: [2 * cells, 2 * bits]. */
+	readonly logits: Tensor;
+	readonly mixed: Tensor;
+	/** u32 [2 * cells, words]: codes to go on with, then those sampled where others are forced. */
+	readonly codes: Tensor;
+	/** [cells, bits]: the codes as numbers, and the inputs of the scale. */
+	readonly values: Tensor;
+	readonly input: Tensor;
+	/** [cells, width] */
+	readonly embedded: Tensor;
+	/** Of spans: projections, squared norms, keys of the draw, drawn positions. */
+	readonly matrices: Tensor;
+	readonly norms: Tensor;
+	readonly race: Tensor;
+	readonly positions: Tensor;
+	#gpu: Gpu;
+	#owned: Tensor[] = [];
+
+	constructor(gpu: Gpu, config: InfinityConfig, need: Need) {
+		const { width, bits } = config;
+		const { rows, cells, matrix, spans } = need;
+		this.#gpu = gpu;
+		this.need = need;
+		const make = (label: string, shape: number[]) => {
+			const tensor = gpu.tensor(label, shape);
+			this.#owned.push(tensor);
+			return tensor;
+		};
+		const x = make("x", [rows, width]);
+		this.x = [x, spans ? make("x of another layout", [rows, width]) : x];
+		this.block = blockWork(make, config, rows);
+		this.logits = make("logits", [rows, 2 * bits]);
+		this.mixed = make("mixed logits", [2 * cells, 2 * bits]);
+		this.codes = make("codes", [2 * cells, Math.ceil(bits / 32)]);
+		this.values = make("code values", [cells, bits]);
+		this.input = make("scale input", [cells, bits]);
+		this.embedded = make("embedded", [cells, width]);
+		this.matrices = make("projections", [matrix]);
+		const spanRows = spans ? rows : 0;
+		this.norms = make("squared norms", [spanRows]);
+		this.race = make("race keys", [spanRows]);
+		this.positions = make("positions", [spanRows]);
+	}
+
+	fits({ rows, cells, matrix, spans }: Need): boolean {
+		const { need } = this;
+		return rows <= need.rows && cells <= need.cells && matrix <= need.matrix && (!spans || need.spans);
+	}
+
+	destroy(): void {
+		this.#gpu.free(...this.#owned);
+	}
+}
