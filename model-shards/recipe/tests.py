@@ -1,4 +1,5 @@
 """Tests of the recipe's Python: `python3 tests.py`; the smoke run starts with them."""
+import gzip
 import os
 import random
 import tempfile
@@ -87,6 +88,21 @@ class Data(unittest.TestCase):
         for k in range(500):
             made = plan_scene(random.Random(k), names, {kind: 1 for kind in KINDS}, VARIETY["wide"])
             self.assertLessEqual(set(made["caption"].split()), words)
+
+    def test_own_pictures_come_with_their_captions_and_words(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "mine")
+            save_json(path + ".json", dict(side=2, captions=["A red boat,", "a hut"]))
+            with gzip.open(path + ".rgb.gz", "wb") as f:
+                f.write(bytes([255, 0, 0] * 4 + [0, 0, 255] * 4))
+            source = open_source(dict(side=2, data=dict(pictures=path)), 1, "cpu")
+            self.assertEqual(source.words(), SPECIAL + [",", "a", "boat", "hut", "red"])
+            images, captions = source.pictures(range(20))
+            for image, caption in zip(images, captions):
+                self.assertEqual(image[:, 0, 0].tolist(), [1, -1, -1] if "boat" in caption else [-1, -1, 1])
+            self.assertEqual(set(captions), {"A red boat,", "a hut"})
+            with self.assertRaises(SystemExit):
+                open_source(dict(side=4, data=dict(pictures=path)), 1, "cpu")
 
     def test_a_resumed_pool_holds_what_it_held(self):
         train, source = SMOKE["transformer"]["train"], open_source(SMOKE, 5, "cpu")
