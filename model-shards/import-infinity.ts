@@ -7,6 +7,7 @@ import { infinityTensors } from "./infinity-tensors.ts";
 import { type Dtype, type FamilyConfig, type Manifest, ManifestHead, ModelFormatError } from "./manifest.ts";
 import { openSafetensors, type SourceTensor, type TensorSource } from "./safetensors.ts";
 import { ShardWriter } from "./shard-writer.ts";
+import { starTensors } from "./star-tensors.ts";
 import type { TensorShape } from "./tensor-shapes.ts";
 import { varTensors } from "./var-tensors.ts";
 
@@ -36,11 +37,18 @@ export const importInfinity = ({ config, ...options }: InfinityImport): Promise<
 
 /** Official names and shapes of everything that a model of this shape reads. */
 export function modelTensors(model: FamilyConfig): TensorShape[] {
-	return model.family === "infinity" ? infinityTensors(model.config) : varTensors(model.config);
+	switch (model.family) {
+		case "infinity":
+			return infinityTensors(model.config);
+		case "var":
+			return varTensors(model.config);
+		case "star":
+			return starTensors(model.config);
+	}
 }
 
 /** Constants and buffers of the checkpoints that inference does not read. */
-const UNUSED = /^vae\.(encoder\.|quant_conv\.|quantizer?\.)|\.zero_k_bias$|(^|\.)(mask|lvl_1L|attn_bias_for_masking)$/;
+const UNUSED = /^vae\.(encoder\.|quant_conv\.|quantizer?\.)|^transformer\.class_emb\.|\.zero_k_bias$|(^|\.)(mask|lvl_1L|attn_bias_for_masking)$/;
 
 /** Streams the needed tensors into `out`. Refuses, before writing, a checkpoint that lacks one or holds one the config does not know. */
 export async function importModel(options: ModelImport): Promise<Manifest> {
