@@ -229,6 +229,7 @@ export function modelInfo(manifest: Manifest, digest: string): ModelInfo {
 		chunks: chunksOf(config),
 		bitsPerToken: "bits" in config ? config.bits : Math.log2(config.codebook.vocabulary),
 		maxPromptTokens: "textMaxTokens" in config ? Math.min(config.textMaxTokens, "textEncoder" in config ? (config.textEncoder?.maxTokens ?? Infinity) : Infinity) : 0,
+		...(manifest.family === "star" ? { lowRank: { rope: "kept" as const, mostTokens: config.width } } : {}),
 		...("classes" in config ? { classes: config.classes } : {}),
 		sampling: manifest.sampling,
 		calibration: manifest.calibration,
