@@ -1,7 +1,7 @@
 import type { Gpu, Tensor } from "./gpu.ts";
 import type { Pass } from "./pass.ts";
 import { groups, ROW, type Row, type RowTable } from "./rows.ts";
-import { bucket, pick, range, type Variant } from "./tuning.ts";
+import { bucket, memo, pick, range, type Variant } from "./tuning.ts";
 
 export interface Attention {
 	/** [tokens, heads * headDim], `qStride` floats a token. */
@@ -34,10 +34,10 @@ export const attentionVariants: readonly AttentionVariant[] = [{ name: "token", 
 export const attentionKey = (rows: readonly Row[], heads: number, headDim: number) => `attention ${heads}x${headDim} t${bucket(longest(rows))}`;
 const longest = (rows: readonly Row[]) => Math.max(...rows.map(({ tokens }) => tokens));
 
-/** Untuned: quads where four lanes are the whole machine, as in matmul. */
+/** Untuned: quads where four lanes are the whole machine, as in matmul; only the smallest and the largest, since each compiles for as long as a scale runs. */
 export function pickAttention(gpu: Gpu, rows: readonly Row[], heads: number, headDim: number): AttentionVariant {
 	const quads = gpu.facts.lanes === 4 && gpu.device.features.has("subgroups");
-	const variant = pick(gpu, attentionKey(rows, heads, headDim), attentionVariants, quads ? (longest(rows) > 128 ? "quad 4" : longest(rows) > 4 ? "quad 2" : "quad 1") : "token");
+	const variant = pick(gpu, attentionKey(rows, heads, headDim), attentionVariants, quads ? (longest(rows) > 8 ? "quad 4" : "quad 1") : "token");
 	return variant.quad && headDim % 16 ? attentionVariants[0] : variant;
 }
 
@@ -49,9 +49,16 @@ export function attention(pass: Pass, op: Attention): void {
 	const { headDim, heads, rows, kv, own, qStride } = op;
 	if (headDim % 4) throw new RangeError(`${op.label}: head dimension ${headDim} must be a multiple of 4`);
 	const variant = op.variant ?? pickAttention(pass.gpu, rows.rows, heads, headDim);
-	const half = kv.tensor.dtype === "f16";
+	const code = attentionCode(variant, heads, headDim, kv.tensor.dtype === "f16", own !== undefined);
+	const params = [rows.tokens, qStride / 4, { f32: op.scale }, kv.stride / 4, kv.key / 4, kv.value / 4, (own?.key ?? 0) / 4, (own?.value ?? 0) / 4];
+	const bindings = [op.q, kv.tensor, op.y, rows.table];
+	if (variant.quad) pass.run(op.label, code, params, bindings, [Math.ceil(longest(rows.rows) / variant.tokens / 4), heads, rows.rows.length]);
+	else pass.run(op.label, code, params, [...bindings, rows.tokenRow], [groups(rows.tokens), heads]);
+}
+
+const attentionCode = memo((variant: AttentionVariant, heads: number, headDim: number, half: boolean, own: boolean): string => {
 	const sources = own ? [CACHED, OWN] : [CACHED];
-	const code = `${half ? "enable f16;\n" : ""}${variant.quad ? "enable subgroups;\n" : ""}
+	return `${half ? "enable f16;\n" : ""}${variant.quad ? "enable subgroups;\n" : ""}
 ${ROW}
 struct Params { tokens: u32, qStride4: u32, scale: f32, stride4: u32, key4: u32, value4: u32, ownKey4: u32, ownValue4: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -65,11 +72,7 @@ const LEAST = -3.4e38;
 fn loadKv(at: u32) -> vec4f { return ${half ? "vec4f(kv[at])" : "kv[at]"}; }
 fn loadOwn(at: u32) -> vec4f { return q[at]; }
 ${variant.quad ? quadCode(variant.tokens, headDim / 4, sources) : tokenCode(headDim / 4, sources)}`;
-	const params = [rows.tokens, qStride / 4, { f32: op.scale }, kv.stride / 4, kv.key / 4, kv.value / 4, (own?.key ?? 0) / 4, (own?.value ?? 0) / 4];
-	const bindings = [op.q, kv.tensor, op.y, rows.table];
-	if (variant.quad) pass.run(op.label, code, params, bindings, [Math.ceil(longest(rows.rows) / variant.tokens / 4), heads, rows.rows.length]);
-	else pass.run(op.label, code, params, [...bindings, rows.tokenRow], [groups(rows.tokens), heads]);
-}
+});
 
 /** Keys that a row sees: WGSL of how many, the first, floats / 4 between two, and where in one its key and value begin. */
 const CACHED = { keys: "row.keys", first: "row.key", stride: "p.stride4", key: "p.key4", value: "p.value4", load: "loadKv" };

@@ -1,6 +1,6 @@
 import type { Gpu, Tensor } from "./gpu.ts";
 import type { Pass } from "./pass.ts";
-import { bucket, pick, range, type Variant } from "./tuning.ts";
+import { bucket, memo, pick, range, type Variant } from "./tuning.ts";
 
 /** A ragged batch of channels-last images: image i has [height * width, channels] at pixel `pixel` of its tensor. */
 export interface ImageShape {
@@ -43,11 +43,13 @@ export function conv3x3(pass: Pass, op: Conv): void {
 	const half = weight.dtype === "f16";
 	const { width, quad } = variant;
 	const columns = Math.min(variant.columns, quad ? variant.columns : outChannels % 8 ? 4 : 8) / (quad ? 16 : 4);
+	const across = Math.ceil(outChannels / 4 / columns);
+	const block: [number, number] = quad ? [4, 4] : across >= 8 ? [8, 8] : across >= 4 ? [4, 16] : across >= 2 ? [2, 32] : [1, 64];
 	const runs = Math.max(...images.map((image) => image.height * Math.ceil(image.width / width)));
-	const code = convCode({ width, columns, quad, half, upsample: op.upsample ?? false, add: op.add ?? false });
+	const code = convCode({ width, columns, block, quad, half, upsample: op.upsample ?? false, add: op.add ?? false });
 	pass.run(op.label, code, [inChannels / 4, outChannels / 4, 0, 0], [op.x, op.y, weight, op.bias, imageTable(pass, images)], [
-		Math.ceil(outChannels / 4 / columns / (quad ? 4 : 8)),
-		Math.ceil(runs / (quad ? 4 : 8)),
+		Math.ceil(across / block[0]),
+		Math.ceil(runs / block[1]),
 		images.length,
 	]);
 }
@@ -61,27 +63,29 @@ export interface ConvVariant extends Variant {
 const tile = (width: number, columns: number): ConvVariant => ({ name: `tile ${width}x${columns}`, quad: false, width, columns });
 const quad = (width: number, columns: number): ConvVariant => ({ name: `quad ${width}x${columns}`, quad: true, width, columns, needs: ["subgroups"] });
 /** The plainest first: what the tuner checks the others against. */
-export const convVariants: readonly ConvVariant[] = [tile(4, 8), tile(2, 8), tile(8, 8), tile(4, 4), quad(2, 16), quad(4, 16), quad(8, 16), quad(4, 32)];
+export const convVariants: readonly ConvVariant[] = [tile(4, 8), tile(2, 8), tile(8, 8), tile(4, 4), tile(16, 4), quad(2, 16), quad(4, 16), quad(8, 16), quad(4, 32)];
 
 export const convKey = (images: readonly ImageShape[], input: number, output: number) => `conv ${input}x${output} p${bucket(largest(images))}`;
 
-/** Untuned: as matmul, quads where four lanes are the whole machine, unless there are too few channels for four lanes to share. */
+/** Untuned: as matmul, quads where four lanes are the whole machine; with too few channels for four lanes to share, long runs. */
 export function pickConv(gpu: Gpu, images: readonly ImageShape[], input: number, output: number): ConvVariant {
-	const quads = gpu.facts.lanes === 4 && gpu.device.features.has("subgroups") && output >= 16;
-	return pick(gpu, convKey(images, input, output), convVariants, quads ? "quad 8x16" : "tile 4x8");
+	const quads = gpu.facts.lanes === 4 && gpu.device.features.has("subgroups");
+	return pick(gpu, convKey(images, input, output), convVariants, quads ? (output >= 16 ? "quad 8x16" : "tile 16x4") : "tile 4x8");
 }
 
 interface Form {
 	width: number;
 	/** vec4s of output channels of an invocation. */
 	columns: number;
+	/** Tiles of a workgroup, by columns and runs: no invocation idles where channels are few. */
+	block: [number, number];
 	quad: boolean;
 	half: boolean;
 	upsample: boolean;
 	add: boolean;
 }
 
-function convCode({ width, columns, quad, half, upsample, add }: Form): string {
+const convCode = memo(({ width, columns, block, quad, half, upsample, add }: Form): string => {
 	const px = range(width);
 	const c = range(columns);
 	const rotations = range(quad ? 4 : 1);
@@ -102,7 +106,7 @@ ${quad ? `@compute @workgroup_size(4) fn main(@builtin(workgroup_id) id: vec3u, 
 	let lane = invocation & 3u;
 	let run = id.y * 4u + lane;
 	let first = id.x * ${4 * columns}u;
-	${c.map((j) => `let c${j} = min(first + ${4 * j}u + lane, p.out4 - 1u);`).join(" ")}` : `@compute @workgroup_size(8, 8) fn main(@builtin(global_invocation_id) id: vec3u) {
+	${c.map((j) => `let c${j} = min(first + ${4 * j}u + lane, p.out4 - 1u);`).join(" ")}` : `@compute @workgroup_size(${block.join(", ")}) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let run = id.y;
 	let first = id.x * ${columns}u;
 	${c.map((j) => `let c${j} = min(first + ${j}u, p.out4 - 1u);`).join(" ")}`}
@@ -138,7 +142,7 @@ ${quad ? `@compute @workgroup_size(4) fn main(@builtin(workgroup_id) id: vec3u, 
 		if (inside && left + i32(pixel) < width && first + column < p.out4) { y[out + pixel * p.out4 + column] ${add ? "+=" : "="} sums[i]; }
 	}
 }`;
-}
+});
 
 /** Official [out, in, 3, 3] to [3, 3, in padded, out padded], zeros in the padding. */
 export function convWeight(weight: Float32Array, out: number, input: number): Float32Array<ArrayBuffer> {

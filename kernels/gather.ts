@@ -29,15 +29,20 @@ ${extra ? `@group(0) @binding(4) var<storage, read> extra: array<vec4f>;
 	pass.run(op.label, code, [op.count, op.width / 4, op.to ?? 0, 0], bindings, flatGroups((op.count * op.width) / 4));
 }
 
-/** Copies `count` floats, from float `from` of x to float `to` of y; all three are multiples of 4 (`count` is rounded up). */
+/**
+ * Copies `count` elements, from element `from` of x to element `to` of y; all three are multiples of 4 (`count` is rounded up).
+ * Bit for bit where both are of one type of 4 bytes, converted between f32 and f16.
+ */
 export function copy(pass: Pass, op: { x: Tensor; from?: number; y: Tensor; to?: number; count: number; label: string }): void {
-	const code = `
+	const half = op.x.dtype === "f16" || op.y.dtype === "f16";
+	const type = (tensor: Tensor) => (!half ? "vec4u" : tensor.dtype === "f16" ? "vec4h" : "vec4f");
+	const code = `${half ? "enable f16;" : ""}
 @group(0) @binding(0) var<uniform> p: vec4u;
-@group(0) @binding(1) var<storage, read> x: array<vec4u>;
-@group(0) @binding(2) var<storage, read_write> y: array<vec4u>;
+@group(0) @binding(1) var<storage, read> x: array<${type(op.x)}>;
+@group(0) @binding(2) var<storage, read_write> y: array<${type(op.y)}>;
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let i = ${FLAT};
-	if (i < p.x) { y[p.z + i] = x[p.y + i]; }
+	if (i < p.x) { y[p.z + i] = ${type(op.y)}(x[p.y + i]); }
 }`;
 	pass.run(op.label, code, [Math.ceil(op.count / 4), (op.from ?? 0) / 4, (op.to ?? 0) / 4, 0], [op.x, op.y], flatGroups(Math.ceil(op.count / 4)));
 }

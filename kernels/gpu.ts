@@ -66,27 +66,30 @@ export class Gpu {
 		return new Gpu(device, facts);
 	}
 
-	/** Makes an uninitialised (zeroed) tensor of 4-byte elements. Throws when it is beyond the adapter's binding limit. */
-	tensor(label: string, shape: readonly number[], usage = 0): Tensor {
-		const bytes = Math.max(16, 4 * shape.reduce((product, size) => product * size, 1));
+	/** Makes an uninitialised (zeroed) tensor of 4-byte elements, or of f16. Throws when it is beyond the adapter's binding limit, or f16 and the adapter has none. */
+	tensor(label: string, shape: readonly number[], usage = 0, dtype?: "f16"): Tensor {
+		if (dtype === "f16" && !this.device.features.has("shader-f16")) {
+			throw new DeviceError(`${label} is to be f16, but this adapter (${this.facts.name}) has no shader-f16. Use f32, or another GPU or driver.`);
+		}
+		const bytes = Math.max(16, Math.ceil((dtype === "f16" ? 2 : 4) * shape.reduce((product, size) => product * size, 1) / 4) * 4);
 		const limit = this.device.limits.maxStorageBufferBindingSize;
 		if (bytes > limit) {
 			throw new DeviceError(`${label} needs a buffer of ${bytes} bytes; this adapter binds at most ${limit}. Use a smaller model or picture, or another GPU.`);
 		}
 		const buffer = this.device.createBuffer({ label, size: bytes, usage: usage | GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST });
 		this.bytes += bytes;
-		return { buffer, offset: 0, bytes, shape };
+		return { buffer, offset: 0, bytes, shape, dtype };
 	}
 
-	upload(label: string, shape: readonly number[], data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>): Tensor {
-		const tensor = this.tensor(label, shape);
+	upload(label: string, shape: readonly number[], data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Float16Array<ArrayBuffer>): Tensor {
+		const tensor = this.tensor(label, shape, 0, data instanceof Float16Array ? "f16" : undefined);
 		this.device.queue.writeBuffer(tensor.buffer, 0, data);
 		return tensor;
 	}
 
 	/** A larger tensor that begins with this one's data; this one is freed. */
 	grown(tensor: Tensor, shape: readonly number[]): Tensor {
-		const larger = this.tensor(tensor.buffer.label, shape);
+		const larger = this.tensor(tensor.buffer.label, shape, 0, tensor.dtype);
 		const encoder = this.device.createCommandEncoder({ label: `grow ${tensor.buffer.label}` });
 		encoder.copyBufferToBuffer(tensor.buffer, 0, larger.buffer, 0, Math.min(tensor.bytes, larger.bytes));
 		this.device.queue.submit([encoder.finish()]);

@@ -2,11 +2,11 @@
 import { range, type Variant } from "./tuning.ts";
 
 export interface MatmulVariant extends Variant {
-	form: keyof typeof matmulForms;
+	form: "tile" | "quad" | "shared";
 	/** Outputs of one tile: rows and columns of an invocation (tile), of four lanes (quad) or of a workgroup (shared). */
 	rows: number;
 	columns: number;
-	/** vec4s of k a loop turn takes; 1 where k has no such multiple. */
+	/** vec4s of k a loop turn takes, where k has such a multiple. */
 	unroll: number;
 }
 
@@ -18,29 +18,27 @@ const shared = (rows: number, columns: number): MatmulVariant => ({ name: `share
 export const matmulVariants: readonly MatmulVariant[] = [
 	...[1, 2, 4, 8, 16].flatMap((rows) => [tile(rows, 4), tile(rows, 8)]),
 	tile(4, 16), tile(8, 16),
-	quad(4, 16, 2), quad(8, 16, 2), quad(16, 16, 2), quad(32, 16, 1), quad(32, 32, 1), quad(16, 32, 2),
+	quad(4, 16, 2), quad(8, 16, 2), quad(16, 16, 2), quad(32, 16, 2), quad(32, 32, 1), quad(16, 32, 2),
 	shared(32, 32), shared(64, 64),
 ];
 
-interface Shape {
-	m: number;
-	k4: number;
-	n4: number;
-	half: boolean;
-}
-interface Program {
+interface Form {
 	enable?: string;
-	code: string;
-	groups: [number, number];
+	/** Workgroups for m rows and n4 vec4s of columns. */
+	groups(variant: MatmulVariant, m: number, n4: number): [number, number];
+	/** `turns` vec4s of k a loop turn. */
+	code(variant: MatmulVariant, turns: number): string;
 }
+/** vec4s of k a loop turn takes where there are k4 of them. */
+export const turnsOf = ({ unroll }: MatmulVariant, k4: number): number => (k4 % unroll ? 1 : unroll);
 
 /** Register tiles: an invocation computes rows x columns outputs from its own loads. */
-function tiled({ rows, columns }: MatmulVariant, { m, n4 }: Shape): Program {
-	const r = range(rows);
-	const c = range(columns / 4);
-	return {
-		groups: [Math.ceil(n4 / c.length / 8), Math.ceil(m / rows / 8)],
-		code: `
+const tiled: Form = {
+	groups: ({ rows, columns }, m, n4) => [Math.ceil(n4 / (columns / 4) / 8), Math.ceil(m / rows / 8)],
+	code({ rows, columns }) {
+		const r = range(rows);
+		const c = range(columns / 4);
+		return `
 @compute @workgroup_size(8, 8) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let column = id.x * ${c.length}u;
 	let row = id.y * ${rows}u;
@@ -56,22 +54,21 @@ function tiled({ rows, columns }: MatmulVariant, { m, n4 }: Shape): Program {
 		${r.flatMap((i) => c.map((j) => `s${i}_${j} = fma(vec4f(a${i}[${q}]), b${q}_${j}, s${i}_${j});`)).join(" ")}`).join("")}
 	}
 	${r.flatMap((i) => c.map((j) => `store(row + ${i}u, column + ${j}u, s${i}_${j});`)).join("\n\t")}
-}`,
-	};
-}
+}`;
+	},
+};
 
 /**
  * Quads: four lanes share a tile. Each lane loads its own rows of x and its own columns of W; the columns go round by quad swaps,
  * so that lane l sums its rows with the columns of lanes l, l^1, l^2, l^3. Every loaded word is used by four lanes.
  */
-function quads({ rows, columns, unroll }: MatmulVariant, { m, k4, n4 }: Shape): Program {
-	const r = range(rows / 4);
-	const c = range(columns / 16);
-	const turns = k4 % unroll ? 1 : unroll;
-	return {
-		enable: "enable subgroups;\n",
-		groups: [Math.ceil(n4 / 4 / c.length), Math.ceil(m / rows)],
-		code: `
+const quads: Form = {
+	enable: "enable subgroups;\n",
+	groups: ({ rows, columns }, m, n4) => [Math.ceil(n4 / (columns / 4)), Math.ceil(m / rows)],
+	code({ rows, columns }, turns) {
+		const r = range(rows / 4);
+		const c = range(columns / 16);
+		return `
 @compute @workgroup_size(4) fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invocation: u32) {
 	let lane = invocation & 3u;
 	let row = id.y * ${rows}u + lane;
@@ -92,19 +89,18 @@ function quads({ rows, columns, unroll }: MatmulVariant, { m, k4, n4 }: Shape): 
 	// A loop, so that the store is compiled once.
 	var sums = array<vec4f, ${r.length * c.length * 4}>(${r.flatMap((i) => c.flatMap((j) => range(4).map((s) => `s${i}_${j}_${s}`))).join(", ")});
 	for (var i = 0u; i < ${r.length * c.length * 4}u; i++) { store(row + i / ${4 * c.length}u * 4u, column + (i / 4u) % ${c.length}u * 4u + (lane ^ (i & 3u)), sums[i]); }
-}`,
-	};
-}
+}`;
+	},
+};
 
 /** Workgroup memory: 8 x 8 invocations stage a slab of x and of W for a tile of rows x columns, then sum from there. */
-function sharedMemory({ rows, columns, unroll }: MatmulVariant, { m, k4, n4 }: Shape): Program {
-	const r = range(rows / 8);
-	const c = range(columns / 32);
-	const slab = k4 % unroll ? 1 : unroll;
-	const columns4 = columns / 4;
-	return {
-		groups: [Math.ceil(n4 / columns4), Math.ceil(m / rows)],
-		code: `
+const sharedMemory: Form = {
+	groups: ({ rows, columns }, m, n4) => [Math.ceil(n4 / (columns / 4)), Math.ceil(m / rows)],
+	code({ rows, columns }, slab) {
+		const r = range(rows / 8);
+		const c = range(columns / 32);
+		const columns4 = columns / 4;
+		return `
 var<workgroup> xs: array<vec4f, ${rows * slab}>;
 var<workgroup> ws: array<vec4f, ${columns4 * slab * 4}>;
 @compute @workgroup_size(8, 8) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u, @builtin(local_invocation_index) index: u32) {
@@ -124,8 +120,8 @@ var<workgroup> ws: array<vec4f, ${columns4 * slab * 4}>;
 		workgroupBarrier();
 	}
 	${r.flatMap((i) => c.map((j) => `store(row + id.y + ${8 * i}u, column + id.x + ${8 * j}u, s${i}_${j});`)).join("\n\t")}
-}`,
-	};
-}
+}`;
+	},
+};
 
 export const matmulForms = { tile: tiled, quad: quads, shared: sharedMemory };

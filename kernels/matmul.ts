@@ -1,8 +1,8 @@
 import type { Gpu, Tensor } from "./gpu.ts";
 import type { Pass } from "./pass.ts";
-import { matmulForms, type MatmulVariant, matmulVariants } from "./matmul-variants.ts";
+import { matmulForms, type MatmulVariant, matmulVariants, turnsOf } from "./matmul-variants.ts";
 import { ROW, type RowTable } from "./rows.ts";
-import { bucket, pick } from "./tuning.ts";
+import { bucket, memo, pick } from "./tuning.ts";
 
 export interface Matmul {
 	/** [m, k] */
@@ -43,9 +43,8 @@ export function matmul(pass: Pass, op: Matmul): void {
 	if (bias) bindings.push(bias);
 	if (gate) bindings.push(gate.table, gate.rows.tokenRow, gate.rows.table);
 	const half = weight.dtype === "f16";
-	const { enable, code, groups } = matmulForms[variant.form](variant, { m, k4: k / 4, n4: n / 4, half });
-	const head = matmulHead(half, Boolean(bias), gelu, add, Boolean(gate));
-	pass.run(label, `${half ? "enable f16;\n" : ""}${enable ?? ""}${head}${code}`, [m, k / 4, n / 4, (gate?.stride ?? 0) / 4, (gate?.at ?? 0) / 4, 0, 0, 0], bindings, groups);
+	const code = matmulCode(variant, turnsOf(variant, k / 4), half, Boolean(bias), gelu, add, Boolean(gate));
+	pass.run(label, code, [m, k / 4, n / 4, (gate?.stride ?? 0) / 4, (gate?.at ?? 0) / 4, 0, 0, 0], bindings, matmulForms[variant.form].groups(variant, m, n / 4));
 }
 
 export const matmulKey = (m: number, k: number, n: number) => `matmul ${k}x${n} m${bucket(m)}`;
@@ -57,9 +56,14 @@ export const matmulKey = (m: number, k: number, n: number) => `matmul ${k}x${n} 
 export function pickMatmul(gpu: Gpu, m: number, k: number, n: number): MatmulVariant {
 	const quads = gpu.facts.lanes === 4 && gpu.device.features.has("subgroups");
 	const tall = m >= 17 ? 32 : m >= 9 ? 16 : m >= 5 ? 8 : 4;
-	const fallback = quads ? `quad ${tall}x${tall === 32 && n % 32 === 0 ? 32 : 16}` : `tile ${m >= 8 ? 8 : m >= 4 ? 4 : m >= 2 ? 2 : 1}x${n % 8 ? 4 : 8}`;
+	const fallback = quads ? `quad ${tall}x16` : `tile ${m >= 8 ? 8 : m >= 4 ? 4 : m >= 2 ? 2 : 1}x${n % 8 ? 4 : 8}`;
 	return pick(gpu, matmulKey(m, k, n), matmulVariants, fallback);
 }
+
+const matmulCode = memo((variant: MatmulVariant, turns: number, half: boolean, bias: boolean, gelu: boolean, add: boolean, gate: boolean): string => {
+	const { enable = "", code } = matmulForms[variant.form];
+	return `${half ? "enable f16;\n" : ""}${enable}${matmulHead(half, bias, gelu, add, gate)}${code(variant, turns)}`;
+});
 
 /** Parameters, bindings and what happens to a finished sum; `loadX` and `loadW` read four channels. */
 function matmulHead(half: boolean, bias: boolean, gelu: boolean, add: boolean, gate: boolean): string {

@@ -24,3 +24,14 @@ export function pick<T extends Variant>(gpu: Gpu, key: string, variants: readonl
 export const bucket = (count: number) => Math.min(1024, 2 ** Math.ceil(Math.log2(Math.max(1, count))));
 
 export const range = (count: number) => Array.from({ length: count }, (_, i) => i);
+
+/** Program texts are long and asked for at every dispatch: `make` runs once for arguments of the same JSON. */
+export function memo<A extends readonly unknown[], R>(make: (...args: A) => R): (...args: A) => R {
+	const made = new Map<string, R>();
+	return (...args) => {
+		const key = JSON.stringify(args);
+		let result = made.get(key);
+		if (result === undefined) made.set(key, (result = make(...args)));
+		return result;
+	};
+}

@@ -3,8 +3,10 @@ import { existsSync, readdirSync } from "node:fs";
 import { isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ModelInfo } from "../worker/protocol/model-info.ts";
-import { openFile, readExactly, readVerified } from "./files.ts";
-import { type Dtype, MANIFEST_FILE, MAX_MANIFEST_BYTES, type Manifest, manifestDigest, ModelFormatError, modelInfo, parseManifest, type TensorEntry } from "./manifest.ts";
+import { cachedSource, defaultCache } from "./cached-source.ts";
+import { httpSource } from "./http-source.ts";
+import { type Dtype, MANIFEST_FILE, MAX_MANIFEST_BYTES, type Manifest, manifestDigest, ModelFormatError, modelInfo, parseManifest, type TensorEntry, unsupported } from "./manifest.ts";
+import { folderSource, type ModelSource, type ReadOptions } from "./source.ts";
 
 /** The models that come with the repository. */
 export const MODELS_DIR: string = fileURLToPath(new URL("./models", import.meta.url));
@@ -18,33 +20,34 @@ export interface ModelTensor {
 }
 
 export interface ModelFolder {
+	/** The folder's path or URL. */
 	dir: string;
 	manifest: Manifest;
 	digest: string;
 	info: ModelInfo;
 	/** Parsed tokenizer.json, or null for a model without one. */
 	tokenizer: unknown;
-	/** Every tensor in shard order. Holds one shard while iterating, two at most while it moves to the next. */
+	/** Every tensor in shard order. Holds two shards: the one at hand and the next. */
 	tensors(): AsyncGenerator<ModelTensor, void, void>;
 }
 
-/** Reads and checks the manifest and the tokenizer. Throws ModelFormatError with nothing left open. */
+/** Reads and checks manifest and tokenizer of a folder. Throws ModelFormatError with nothing left open. */
 export async function openModelFolder(dir: string): Promise<ModelFolder> {
-	const path = join(dir, MANIFEST_FILE);
-	const bytes = await readManifest(path);
-	const manifest = parseManifest(new TextDecoder().decode(bytes), path);
-	const digest = manifestDigest(bytes);
-	const tokenizer = manifest.tokenizer && parseTokenizer(await readVerified(dir, manifest.tokenizer), join(dir, manifest.tokenizer.file));
-	return { dir, manifest, digest, info: modelInfo(manifest, digest), tokenizer, tensors: () => readTensors(dir, manifest) };
+	return await openModelSource(folderSource(dir));
 }
 
-async function readManifest(path: string): Promise<Uint8Array> {
-	await using handle = await openFile(path);
-	const { size } = await handle.stat();
-	if (size > MAX_MANIFEST_BYTES) throw new ModelFormatError(`${path} has ${size} bytes; a manifest has at most ${MAX_MANIFEST_BYTES}.`);
-	const bytes = new Uint8Array(size);
-	await readExactly(handle, bytes, 0, path);
-	return bytes;
+/** The same of a bundled model's name, a folder's path, or the http(s) URL of a folder, whose shards are cached on disk. */
+export async function openModelAt(where: string, options?: ReadOptions): Promise<ModelFolder> {
+	if (/^https?:\/\//.test(where)) return await openModelSource(cachedSource(httpSource(where), defaultCache()), options);
+	return await openModelSource(folderSource(findModel(where)), options);
+}
+
+export async function openModelSource(source: ModelSource, options: ReadOptions = {}): Promise<ModelFolder> {
+	const bytes = await source.small(MANIFEST_FILE, MAX_MANIFEST_BYTES, options.signal);
+	const manifest = parseManifest(new TextDecoder().decode(bytes), `${source.label}/${MANIFEST_FILE}`);
+	const digest = manifestDigest(bytes);
+	const tokenizer = manifest.tokenizer && parseTokenizer(await source.verified(manifest.tokenizer, { signal: options.signal }), `${source.label}/${manifest.tokenizer.file}`);
+	return { dir: source.label, manifest, digest, info: modelInfo(manifest, digest), tokenizer, tensors: () => readTensors(source, manifest, options) };
 }
 
 function parseTokenizer(bytes: Uint8Array, path: string): unknown {
@@ -55,15 +58,31 @@ function parseTokenizer(bytes: Uint8Array, path: string): unknown {
 	}
 }
 
-async function* readTensors(dir: string, { tensors, shards }: Manifest): AsyncGenerator<ModelTensor, void, void> {
+/** While the tensors of one shard are used, the next shard comes. */
+async function* readTensors(source: ModelSource, manifest: Manifest, { signal, progress }: ReadOptions): AsyncGenerator<ModelTensor, void, void> {
+	const missing = unsupported(manifest);
+	if (missing) throw new ModelFormatError(`The model in ${source.label} cannot be loaded by this version of the engine: ${missing}.`);
+	const { tensors, shards } = manifest;
 	const byShard: TensorEntry[][] = shards.map(() => []);
 	for (const tensor of tensors) byShard[tensor.shard].push(tensor);
-	for (const [index, shard] of shards.entries()) {
-		const data = await readVerified(dir, shard);
-		byShard[index].sort((a, b) => a.offset - b.offset);
-		for (const { name, dtype, shape, offset, bytes } of byShard[index]) {
-			yield { name, dtype, shape, bytes: data.subarray(offset, offset + bytes) };
+	const left = new AbortController();
+	const read = (index: number): Promise<Uint8Array<ArrayBuffer>> | null => {
+		if (index === shards.length) return null;
+		const reading = source.verified(shards[index], { signal: signal ? AbortSignal.any([signal, left.signal]) : left.signal, progress });
+		// Awaited when its turn comes; until then its failure must not end the process.
+		reading.catch(() => {});
+		return reading;
+	};
+	try {
+		let next = read(0);
+		for (const [index, list] of byShard.entries()) {
+			const data = (await next) as Uint8Array<ArrayBuffer>;
+			next = read(index + 1);
+			list.sort((a, b) => a.offset - b.offset);
+			for (const { name, dtype, shape, offset, bytes } of list) yield { name, dtype, shape, bytes: data.subarray(offset, offset + bytes) };
 		}
+	} finally {
+		left.abort();
 	}
 }
 

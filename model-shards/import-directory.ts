@@ -5,9 +5,11 @@ import { z } from "zod";
 import type { Calibration } from "../worker/protocol/model-info.ts";
 import { aspectOfGrid } from "./aspect.ts";
 import { importInfinity } from "./import-infinity.ts";
+import type { WriteOptions } from "./import-tensors.ts";
 import { infinityConfigFromReference } from "./infinity-reference.ts";
 import { type Manifest, ModelFormatError } from "./manifest.ts";
-import { openSafetensors, type TensorSource } from "./safetensors.ts";
+import { openSafetensors } from "./safetensors.ts";
+import { type TensorSource } from "./tensor-source.ts";
 
 const Directory = z.looseObject({
 	name: z.string(),
@@ -18,13 +20,12 @@ const Directory = z.looseObject({
 	sampling: z.looseObject({ cfg: z.number(), tau: z.number(), top_k: z.int().default(0), top_p: z.number().default(0) }),
 });
 
-export interface DirectoryOptions {
+export interface DirectoryOptions extends Omit<WriteOptions, "out"> {
 	calibration?: Record<string, Calibration>;
 	licence?: string;
-	shardBytes?: number;
 }
 
-export async function importModelDirectory(dir: string, out: string, options: DirectoryOptions = {}): Promise<Manifest> {
+export async function importModelDirectory(dir: string, out: string, { calibration = {}, licence = "unknown", ...options }: DirectoryOptions = {}): Promise<Manifest> {
 	const parsed = Directory.safeParse(await readJson(join(dir, "config.json")));
 	if (!parsed.success) throw new ModelFormatError(`${join(dir, "config.json")} does not describe an Infinity model:\n${z.prettifyError(parsed.error)}`);
 	const { name, image_size, vae, transformer, sampling } = parsed.data;
@@ -40,10 +41,10 @@ export async function importModelDirectory(dir: string, out: string, options: Di
 		schedules: { [aspect]: { grids, image: { height: image_size[0], width: image_size[1] } } },
 		defaultSchedule: aspect,
 		sampling: { guidance: sampling.cfg, tau: sampling.tau, topK: sampling.top_k, topP: sampling.top_p },
-		calibration: options.calibration ?? {},
-		licence: options.licence ?? "unknown",
+		calibration,
+		licence,
 		out,
-		shardBytes: options.shardBytes,
+		...options,
 	});
 }
 

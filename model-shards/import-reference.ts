@@ -3,7 +3,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import type { Schedule } from "../worker/protocol/model-info.ts";
 import { type Aspect, aspectOf, aspectOfGrid } from "./aspect.ts";
-import { importModel } from "./import-infinity.ts";
+import { importModel } from "./import-model.ts";
 import { readJson, shapesOf } from "./import-directory.ts";
 import type { InfinityConfig } from "./infinity-config.ts";
 import { infinityConfigFromReference } from "./infinity-reference.ts";

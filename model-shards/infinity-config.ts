@@ -43,6 +43,8 @@ export const InfinityConfig = z.strictObject({
 	poolHeads: Count,
 	/** Bits per token of the BSQ tokenizer. */
 	bits: Count,
+	/** Spatial patchify: tokens of the tokenizer per side of one of the transformer, which then has patchify^2 * bits. Left out: 1. */
+	patchify: z.literal([1, 2]).optional(),
 	normEps: z.number().gt(0),
 	/** [height, width] over which rotary positions are spread, by schedule name: the last 1M-schedule grid of that aspect. */
 	ropeReach: z.record(z.string(), z.tuple([Count, Count])),

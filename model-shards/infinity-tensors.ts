@@ -1,7 +1,7 @@
 /** Every tensor that inference of an Infinity-family model reads, with its shape: official names under a prefix. */
 import type { InfinityConfig, WordTransformerConfig } from "./infinity-config.ts";
 import { MAX_LEVELS } from "./manifest.ts";
-import { decoderTensors, linear, norm, type TensorShape } from "./tensor-shapes.ts";
+import { decoderTensors, linear, matrix, norm, precise, type TensorShape } from "./tensor-shapes.ts";
 
 /** `transformer.*`, `text_encoder.*` and `vae.decoder.*`, in the order they are used. */
 export function infinityTensors(config: InfinityConfig): TensorShape[] {
@@ -9,20 +9,21 @@ export function infinityTensors(config: InfinityConfig): TensorShape[] {
 }
 
 function transformer(config: InfinityConfig): TensorShape[] {
-	const { width, heads, ffn, bits, textChannels, textMaxTokens, poolHeads } = config;
+	const { width, heads, ffn, textChannels, textMaxTokens, poolHeads } = config;
+	const bits = config.bits * (config.patchify ?? 1) ** 2;
 	const t = (name: string) => `transformer.${name}`;
 	const list: TensorShape[] = [
 		{ name: t("cfg_uncond"), shape: [textMaxTokens, textChannels] },
 		{ name: t("text_norm.weight"), shape: [textChannels] },
 		{ name: t("text_proj_for_sos.ca.mat_q"), shape: [1, poolHeads, width / poolHeads] },
 		{ name: t("text_proj_for_sos.ca.v_bias"), shape: [width] },
-		{ name: t("text_proj_for_sos.ca.mat_kv.weight"), shape: [2 * width, textChannels] },
+		matrix(t("text_proj_for_sos.ca.mat_kv"), textChannels, 2 * width),
 		...linear(t("text_proj_for_sos.ca.proj"), width, width),
 		...linear(t("text_proj_for_ca.0"), textChannels, width),
 		...linear(t("text_proj_for_ca.2"), width, width),
 		{ name: t("pos_start"), shape: [1, 1, width] },
 		{ name: t("lvl_embed.weight"), shape: [MAX_LEVELS, width] },
-		...linear(t("word_embed"), bits, width),
+		...precise(t("word_embed"), bits, width),
 		...linear(t("shared_ada_lin.1"), width, 6 * width),
 	];
 	for (let block = 0; block < config.depth; block++) {
@@ -33,18 +34,18 @@ function transformer(config: InfinityConfig): TensorShape[] {
 			{ name: b("sa.scale_mul_1H11"), shape: [1, heads, 1, 1] },
 			{ name: b("sa.q_bias"), shape: [width] },
 			{ name: b("sa.v_bias"), shape: [width] },
-			{ name: b("sa.mat_qkv.weight"), shape: [3 * width, width] },
+			matrix(b("sa.mat_qkv"), width, 3 * width),
 			...linear(b("sa.proj"), width, width),
 			...norm(b("ca_norm"), width),
 			...linear(b("ca.mat_q"), width, width),
 			{ name: b("ca.v_bias"), shape: [width] },
-			{ name: b("ca.mat_kv.weight"), shape: [2 * width, width] },
+			matrix(b("ca.mat_kv"), width, 2 * width),
 			...linear(b("ca.proj"), width, width),
 			...linear(b("ffn.fc1"), width, ffn),
 			...linear(b("ffn.fc2"), ffn, width),
 		);
 	}
-	return [...list, ...linear(t("head_nm.ada_lin.1"), width, 2 * width), ...linear(t("head"), width, 2 * bits)];
+	return [...list, ...linear(t("head_nm.ada_lin.1"), width, 2 * width), ...precise(t("head"), width, 2 * bits)];
 }
 
 function textEncoder({ width, ffn, layers, vocabulary, maxTokens }: WordTransformerConfig): TensorShape[] {

@@ -12,7 +12,8 @@ import { MODELS_DIR } from "./folder.ts";
 import type { WordTransformerConfig } from "./infinity-config.ts";
 import { infinityConfigFromReference } from "./infinity-reference.ts";
 import { infinityTensors } from "./infinity-tensors.ts";
-import { openSafetensors, type SourceTensor, type TensorSource } from "./safetensors.ts";
+import { openSafetensors } from "./safetensors.ts";
+import { type SourceTensor, type TensorSource } from "./tensor-source.ts";
 import type { TensorShape } from "./tensor-shapes.ts";
 
 const TEXT_ENCODER: WordTransformerConfig = {
@@ -63,7 +64,7 @@ function joined(file: TensorSource, random: readonly TensorShape[]): TensorSourc
 	const made = new Map(random.map((tensor) => [tensor.name, seeded(tensor)]));
 	const tensors = new Map<string, SourceTensor>(file.tensors);
 	for (const { name, shape } of random) tensors.set(name, { dtype: "F32", shape, bytes: (made.get(name) as Uint8Array).byteLength });
-	return { label: file.label, tensors, read: async (name) => made.get(name) ?? (await file.read(name)) };
+	return { label: file.label, tensors, read: async (name, from, to) => made.get(name)?.slice(from, to) ?? (await file.read(name, from, to)) };
 }
 
 /** Word vectors of unit size so that words differ, matrices that keep it, norms that change nothing. Uniform, so that no libm is asked. */

@@ -21,24 +21,35 @@ export class ModelFormatError extends Error {
 	override name = "ModelFormatError";
 }
 
-const PlainFile = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/, "expected a plain file name without folders");
+export const PlainFile = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/, "expected a plain file name without folders");
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 lower-case hex digits");
 const ScheduleName = z.string().min(1).max(64);
 
 const FileEntry = z.strictObject({ file: PlainFile, bytes: z.int().min(1).max(MAX_SHARD_BYTES), sha256: Sha256 });
 export type FileEntry = z.infer<typeof FileEntry>;
 
-export const DTYPE_BYTES = { F32: 4, F16: 2, I32: 4 } as const;
-export type Dtype = keyof typeof DTYPE_BYTES;
+const DTYPE_BITS = { F32: 32, F16: 16, I32: 32, I8: 8, I4: 4 } as const;
+export type Dtype = keyof typeof DTYPE_BITS;
+
+/** How the whole numbers of an I8 or I4 matrix [n, k] become values; the layout is in precision.ts. */
+const Quantization = z.strictObject({
+	/** Neighbours along k that share a scale. */
+	group: z.literal([32, 64]),
+	/** The F16 tensor [n, k / group] of scales. */
+	scales: z.string().min(1).max(256),
+});
+export type Quantization = z.infer<typeof Quantization>;
 
 const TensorEntry = z.strictObject({
 	name: z.string().min(1).max(256),
-	dtype: z.enum(["F32", "F16", "I32"]),
+	dtype: z.enum(["F32", "F16", "I32", "I8", "I4"]),
 	shape: z.array(z.int().min(1)).max(8),
 	/** Index into `shards`, and the byte offset in that file. */
 	shard: z.int().min(0),
 	offset: z.int().min(0),
 	bytes: z.int().min(1),
+	/** Of I8 and I4, and only of them. */
+	quantization: Quantization.optional(),
 });
 export type TensorEntry = z.infer<typeof TensorEntry>;
 
@@ -72,12 +83,12 @@ export type FamilyConfig = ManifestHead extends infer H ? (H extends ManifestHea
 
 /** Bytes of a tensor, or null where the product leaves the exact integers. */
 export function tensorBytes(dtype: Dtype, shape: readonly number[]): number | null {
-	let bytes = DTYPE_BYTES[dtype] as number;
+	let bits = DTYPE_BITS[dtype] as number;
 	for (const side of shape) {
-		bytes *= side;
-		if (!Number.isSafeInteger(bytes)) return null;
+		bits *= side;
+		if (!Number.isSafeInteger(bits)) return null;
 	}
-	return bytes;
+	return Math.ceil(bits / 8);
 }
 
 /** Parses and checks the text of a manifest. `where` names it in errors. */
@@ -114,6 +125,7 @@ function tensorProblems({ tensors, shards, tokenizer }: Manifest): string[] {
 	}
 
 	const names = new Set<string>();
+	const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
 	const placed: TensorEntry[][] = shards.map(() => []);
 	for (const tensor of tensors) {
 		const { name, dtype, shape, shard, offset, bytes } = tensor;
@@ -122,6 +134,7 @@ function tensorProblems({ tensors, shards, tokenizer }: Manifest): string[] {
 		const expected = tensorBytes(dtype, shape);
 		if (expected === null) problems.push(`tensor ${name}: shape [${shape}] overflows`);
 		else if (expected !== bytes) problems.push(`tensor ${name}: ${dtype} [${shape}] is ${expected} bytes, not ${bytes}`);
+		problems.push(...quantizationProblems(tensor, byName));
 		if (offset % 4 !== 0) problems.push(`tensor ${name}: offset ${offset} is not a multiple of 4`);
 		if (shard >= shards.length) problems.push(`tensor ${name}: there is no shard ${shard}, only ${shards.length}`);
 		else if (offset > shards[shard].bytes - bytes) {
@@ -137,6 +150,17 @@ function tensorProblems({ tensors, shards, tokenizer }: Manifest): string[] {
 	return problems;
 }
 
+function quantizationProblems({ name, dtype, shape, quantization }: TensorEntry, byName: ReadonlyMap<string, TensorEntry>): string[] {
+	const whole = dtype === "I8" || dtype === "I4";
+	if (!quantization) return whole ? [`tensor ${name}: ${dtype} needs a quantization`] : [];
+	if (!whole) return [`tensor ${name}: ${dtype} has no quantization`];
+	const { group, scales } = quantization;
+	if (shape.length !== 2 || shape[1] % group !== 0) return [`tensor ${name}: [${shape}] does not divide into groups of ${group} along its second side`];
+	const of = byName.get(scales);
+	const expected = [shape[0], shape[1] / group];
+	return of?.dtype === "F16" && of.shape.join() === expected.join() ? [] : [`tensor ${name}: its scales ${scales} are not F16 [${expected}]`];
+}
+
 function configProblems(manifest: Manifest): string[] {
 	const { config, schedules, defaultSchedule, calibration } = manifest;
 	const problems = familyProblems(manifest);
@@ -148,7 +172,7 @@ function configProblems(manifest: Manifest): string[] {
 		}
 	}
 	if (!Object.hasOwn(schedules, defaultSchedule)) problems.push(`default schedule ${defaultSchedule} is not one of ${Object.keys(schedules).join(", ") || "(none)"}`);
-	const patch = 2 ** (vae.multipliers.length - 1);
+	const patch = patchify(config) * 2 ** (vae.multipliers.length - 1);
 	for (const [name, { grids, image }] of Object.entries(schedules)) {
 		const [height, width] = grids[grids.length - 1];
 		if (image.height !== height * patch || image.width !== width * patch) {
@@ -205,6 +229,9 @@ function infinityProblems(config: InfinityConfig, schedules: Manifest["schedules
 	return problems;
 }
 
+/** Tokens of the picture tokenizer per side of one of the transformer. */
+const patchify = (config: Manifest["config"]): number => ("patchify" in config ? (config.patchify ?? 1) : 1);
+
 /** [from, to) blocks of each chunk, as StageVAR counts them; a family without chunks has one for every block. */
 function chunksOf({ depth, ...config }: Manifest["config"]): [number, number][] {
 	const blocks = "chunkBlocks" in config ? config.chunkBlocks : 1;
@@ -214,6 +241,13 @@ function chunksOf({ depth, ...config }: Manifest["config"]): [number, number][] 
 /** `sha256:…` of the manifest's bytes: the model's identity, since the manifest holds the hash of every shard. */
 export function manifestDigest(bytes: Uint8Array): string {
 	return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+}
+
+/** What in a sound manifest the engine cannot compute yet, in words, or null. */
+export function unsupported({ config, tensors }: Manifest): string | null {
+	const quantized = tensors.find(({ quantization }) => quantization);
+	if (quantized) return `tensor ${quantized.name} is ${quantized.dtype}; import the model with --dtype f32 or f16`;
+	return patchify(config) === 2 ? "it uses spatial patchify" : null;
 }
 
 /** What the edge, the page and the policies may know of the model. */
@@ -227,7 +261,7 @@ export function modelInfo(manifest: Manifest, digest: string): ModelInfo {
 		defaultSchedule: manifest.defaultSchedule,
 		blocks: config.depth,
 		chunks: chunksOf(config),
-		bitsPerToken: "bits" in config ? config.bits : Math.log2(config.codebook.vocabulary),
+		bitsPerToken: "bits" in config ? config.bits * (config.patchify ?? 1) ** 2 : Math.log2(config.codebook.vocabulary),
 		maxPromptTokens: "textMaxTokens" in config ? Math.min(config.textMaxTokens, "textEncoder" in config ? (config.textEncoder?.maxTokens ?? Infinity) : Infinity) : 0,
 		...(manifest.family === "star" ? { lowRank: { rope: "kept" as const, mostTokens: config.width } } : {}),
 		...("classes" in config ? { classes: config.classes } : {}),

@@ -1,38 +1,23 @@
-/** Strict safetensors reader: the header at once, the tensors one by one from the file handle. */
+/** Strict safetensors reader: the header at once, the tensors piece by piece from the file handle. */
 import type { FileHandle } from "node:fs/promises";
 import { z } from "zod";
 import { openFile, readExactly } from "./files.ts";
+import { jsonProblem } from "./json.ts";
 import { ModelFormatError } from "./manifest.ts";
+import { clip, ELEMENT_BYTES, MAX_DIMENSIONS, MAX_TENSORS, type OpenTensorSource, rangeOf, type SourceTensor } from "./tensor-source.ts";
 
-/** The official library's own limit. */
-const MAX_HEADER_BYTES = 100_000_000;
-
-const ELEMENT_BYTES: Record<string, number> = {
-	F64: 8, I64: 8, U64: 8, F32: 4, I32: 4, U32: 4, F16: 2, BF16: 2, I16: 2, U16: 2, F8_E4M3: 1, F8_E5M2: 1, I8: 1, U8: 1, BOOL: 1,
-};
+/** Room for `MAX_TENSORS`; the official library would take 100 MB, which no checkpoint needs. */
+const MAX_HEADER_BYTES = 16 * 2 ** 20;
 
 const Entry = z.strictObject({
 	dtype: z.string(),
-	shape: z.array(z.int().min(0)).max(16),
+	shape: z.array(z.int().min(0)).max(MAX_DIMENSIONS),
 	data_offsets: z.tuple([z.int().min(0), z.int().min(0)]),
 });
 const Header = z.record(z.string(), z.unknown());
+const Metadata = z.record(z.string(), z.string());
 
-export interface SourceTensor {
-	dtype: string;
-	shape: number[];
-	bytes: number;
-}
-
-/** Named tensors that can be read one at a time: a safetensors file, or several sources joined. */
-export interface TensorSource {
-	/** Named in errors. */
-	label: string;
-	tensors: ReadonlyMap<string, SourceTensor>;
-	read(name: string): Promise<Uint8Array<ArrayBuffer>>;
-}
-
-export interface Safetensors extends TensorSource, AsyncDisposable {}
+export type Safetensors = OpenTensorSource;
 
 /** Opens and checks a file. Close it with `await using`. */
 export async function openSafetensors(path: string): Promise<Safetensors> {
@@ -47,7 +32,7 @@ export async function openSafetensors(path: string): Promise<Safetensors> {
 
 async function readHeader(handle: FileHandle, path: string): Promise<Safetensors> {
 	const fail = (what: string): never => {
-		throw new ModelFormatError(`${path} is not a sound safetensors file: ${what}. Download or export it again.`);
+		throw new ModelFormatError(`${path} is not a sound safetensors file: ${clip(what)}. Download or export it again.`);
 	};
 	const { size } = await handle.stat();
 	if (size < 8) fail(`it has ${size} bytes, too few for the header's length`);
@@ -63,8 +48,12 @@ async function readHeader(handle: FileHandle, path: string): Promise<Safetensors
 	await readExactly(handle, text, 8, path);
 	let json: unknown;
 	try {
-		json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(text));
+		const header = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(text);
+		const problem = jsonProblem(header, { maxDepth: 3, maxKeys: 4 * MAX_TENSORS });
+		if (problem) fail(`its header ${problem}`);
+		json = JSON.parse(header);
 	} catch (error) {
+		if (error instanceof ModelFormatError) throw error;
 		fail(`its header is not JSON (${(error as Error).message})`);
 	}
 	const header = Header.safeParse(json);
@@ -72,7 +61,10 @@ async function readHeader(handle: FileHandle, path: string): Promise<Safetensors
 
 	const placed: { name: string; tensor: SourceTensor; start: number; end: number }[] = [];
 	for (const [name, value] of Object.entries(header.data)) {
-		if (name === "__metadata__") continue;
+		if (name === "__metadata__") {
+			if (!Metadata.safeParse(value).success) fail("its __metadata__ is not text by name");
+			continue;
+		}
 		const entry = Entry.safeParse(value);
 		if (!entry.success) return fail(`tensor ${name}: ${z.prettifyError(entry.error)}`);
 		const { dtype, shape, data_offsets: [start, end] } = entry.data;
@@ -91,16 +83,16 @@ async function readHeader(handle: FileHandle, path: string): Promise<Safetensors
 
 	const starts = new Map(placed.map(({ name, start }) => [name, dataStart + start]));
 	const tensors = new Map(placed.map(({ name, tensor }) => [name, tensor]));
-	return {
+	const source: Safetensors = {
 		label: path,
 		tensors,
-		async read(name) {
-			const tensor = tensors.get(name);
-			if (!tensor) throw new ModelFormatError(`${path} has no tensor ${name}.`);
-			const bytes = new Uint8Array(tensor.bytes);
-			await readExactly(handle, bytes, starts.get(name) as number, path);
+		async read(name, start, end) {
+			const { from, to } = rangeOf(source, name, start, end);
+			const bytes = new Uint8Array(to - from);
+			await readExactly(handle, bytes, (starts.get(name) as number) + from, path);
 			return bytes;
 		},
 		[Symbol.asyncDispose]: () => handle.close(),
 	};
+	return source;
 }

@@ -1,46 +1,56 @@
 /** Writes a model folder: tensors into shards as they come, the manifest last, so that a cut import is no model. */
 import { createHash, type Hash } from "node:crypto";
-import { mkdir, open, rm, writeFile } from "node:fs/promises";
-import type { FileHandle } from "node:fs/promises";
-import { join } from "node:path";
-import { checkManifest, type Dtype, type FileEntry, MANIFEST_FILE, type Manifest, type ManifestHead, manifestText, MAX_SHARD_BYTES, ModelFormatError, type TensorEntry } from "./manifest.ts";
+import {
+	checkManifest, type Dtype, type FileEntry, MANIFEST_FILE, type Manifest, type ManifestHead, manifestText, MAX_SHARD_BYTES, ModelFormatError, type Quantization, tensorBytes, type TensorEntry,
+} from "./manifest.ts";
+import { folderSink, type Sink, type SinkFile } from "./sink.ts";
+
+export interface NewTensor {
+	name: string;
+	dtype: Dtype;
+	shape: number[];
+	quantization?: Quantization;
+}
 
 export class ShardWriter implements AsyncDisposable {
 	readonly tensors: TensorEntry[] = [];
 	readonly shards: FileEntry[] = [];
-	#dir: string;
+	#sink: Sink;
 	#shardBytes: number;
-	#open: { file: string; handle: FileHandle; hash: Hash; bytes: number } | null = null;
+	#open: { file: string; to: SinkFile; hash: Hash; bytes: number } | null = null;
 
-	private constructor(dir: string, shardBytes: number) {
-		this.#dir = dir;
+	private constructor(sink: Sink, shardBytes: number) {
+		this.#sink = sink;
 		this.#shardBytes = shardBytes;
 	}
 
-	/** Makes the folder and takes away an old manifest. */
-	static async create(dir: string, shardBytes: number): Promise<ShardWriter> {
+	/** `out`: a folder's path or a sink. An old manifest in it is taken away. */
+	static async create(out: string | Sink, shardBytes: number): Promise<ShardWriter> {
 		if (!Number.isInteger(shardBytes) || shardBytes < 1 || shardBytes > MAX_SHARD_BYTES) {
 			throw new ModelFormatError(`Shards of ${shardBytes} bytes are not possible; choose 1 to ${MAX_SHARD_BYTES}.`);
 		}
-		await mkdir(dir, { recursive: true });
-		await rm(join(dir, MANIFEST_FILE), { force: true });
-		return new ShardWriter(dir, shardBytes);
+		const sink = typeof out === "string" ? await folderSink(out) : out;
+		await sink.remove(MANIFEST_FILE);
+		return new ShardWriter(sink, shardBytes);
 	}
 
-	/** Appends a tensor. It never spans shards; one larger than a shard gets a shard of its own. */
-	async add(name: string, dtype: Dtype, shape: number[], bytes: Uint8Array): Promise<void> {
-		if (bytes.byteLength > MAX_SHARD_BYTES) throw new ModelFormatError(`Tensor ${name} has ${bytes.byteLength} bytes; a shard holds at most ${MAX_SHARD_BYTES}.`);
-		if (this.#open && align4(this.#open.bytes) + bytes.byteLength > this.#shardBytes) await this.#finishShard();
+	/** Appends a tensor given in pieces. It never spans shards; one larger than a shard gets a shard of its own. */
+	async add({ name, dtype, shape, quantization }: NewTensor, pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void> {
+		const bytes = tensorBytes(dtype, shape) ?? Infinity;
+		if (bytes > MAX_SHARD_BYTES) throw new ModelFormatError(`Tensor ${name} has ${bytes} bytes; a shard holds at most ${MAX_SHARD_BYTES}.`);
+		if (this.#open && align4(this.#open.bytes) + bytes > this.#shardBytes) await this.#finishShard();
 		this.#open ??= await this.#startShard();
 		const shard = this.#open;
 		await this.#append(new Uint8Array(align4(shard.bytes) - shard.bytes));
-		this.tensors.push({ name, dtype, shape, shard: this.shards.length, offset: shard.bytes, bytes: bytes.byteLength });
-		await this.#append(bytes);
+		const offset = shard.bytes;
+		this.tensors.push({ name, dtype, shape, shard: this.shards.length, offset, bytes, ...(quantization && { quantization }) });
+		for await (const piece of pieces) await this.#append(piece);
+		if (shard.bytes - offset !== bytes) throw new ModelFormatError(`Tensor ${name} came with ${shard.bytes - offset} bytes; ${dtype} [${shape}] has ${bytes}.`);
 	}
 
 	/** Copies a small file into the folder. */
 	async addFile(file: string, bytes: Uint8Array): Promise<FileEntry> {
-		await writeFile(join(this.#dir, file), bytes);
+		await this.#sink.put(file, bytes);
 		return { file, bytes: bytes.byteLength, sha256: createHash("sha256").update(bytes).digest("hex") };
 	}
 
@@ -49,32 +59,34 @@ export class ShardWriter implements AsyncDisposable {
 		await this.#finishShard();
 		const manifest: Manifest = { ...head, tensors: this.tensors, shards: this.shards };
 		checkManifest(manifest);
-		await writeFile(join(this.#dir, MANIFEST_FILE), manifestText(manifest));
+		await this.#sink.put(MANIFEST_FILE, manifestText(manifest));
 		return manifest;
 	}
 
 	async [Symbol.asyncDispose](): Promise<void> {
-		await this.#open?.handle.close();
+		await this.#open?.to.close();
 		this.#open = null;
 	}
 
 	async #startShard() {
 		const file = `shard-${String(this.shards.length).padStart(3, "0")}.bin`;
-		return { file, handle: await open(join(this.#dir, file), "w"), hash: createHash("sha256"), bytes: 0 };
+		return { file, to: await this.#sink.create(file), hash: createHash("sha256"), bytes: 0 };
 	}
 
 	async #append(bytes: Uint8Array): Promise<void> {
 		if (!this.#open || bytes.byteLength === 0) return;
-		await this.#open.handle.writeFile(bytes);
-		this.#open.hash.update(bytes);
+		const { to, hash } = this.#open;
+		const written = to.write(bytes);
+		hash.update(bytes);
 		this.#open.bytes += bytes.byteLength;
+		await written;
 	}
 
 	async #finishShard(): Promise<void> {
 		if (!this.#open) return;
-		const { file, handle, hash, bytes } = this.#open;
+		const { file, to, hash, bytes } = this.#open;
 		this.#open = null;
-		await handle.close();
+		await to.close();
 		this.shards.push({ file, bytes, sha256: hash.digest("hex") });
 	}
 }

@@ -1,15 +1,18 @@
 /** Official names and shapes of what the families share. */
 import type { VaeConfig } from "./infinity-config.ts";
 
+/** A tensor of a model. `matmul`: a [n, k] matrix that may be quantised along k. */
 export interface TensorShape {
 	name: string;
 	shape: number[];
+	matmul?: true;
 }
 
-export const linear = (name: string, from: number, to: number): TensorShape[] => [
-	{ name: `${name}.weight`, shape: [to, from] },
-	{ name: `${name}.bias`, shape: [to] },
-];
+export const matrix = (name: string, from: number, to: number): TensorShape => ({ name: `${name}.weight`, shape: [to, from], matmul: true });
+const bias = (name: string, width: number): TensorShape => ({ name: `${name}.bias`, shape: [width] });
+export const linear = (name: string, from: number, to: number): TensorShape[] => [matrix(name, from, to), bias(name, to)];
+/** First and last layers: small, and worth their full precision. */
+export const precise = (name: string, from: number, to: number): TensorShape[] => [{ name: `${name}.weight`, shape: [to, from] }, bias(name, to)];
 export const norm = (name: string, width: number): TensorShape[] => [
 	{ name: `${name}.weight`, shape: [width] },
 	{ name: `${name}.bias`, shape: [width] },

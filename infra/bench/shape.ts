@@ -35,7 +35,7 @@ export interface ShapeScale {
 	/** Milliseconds of the blocks run; null: not run. */
 	measured_ms: number | null;
 	gflops: number | null;
-	/** All blocks: the measured time by the ratio of floating point operations, or, not run, operations at the best rate of a last scale. */
+	/** All blocks: the measured time by the ratio of floating point operations, or, not run, operations at the best rate shown. */
 	extrapolated_ms: number | null;
 }
 export interface ShapePolicy {
@@ -56,6 +56,8 @@ export interface ShapeReport {
 const TEXT_TOKENS = 24;
 const MOST_ROUNDS = 6;
 const WARM_SCALE = 2;
+/** The first scales only read weights: their rate says nothing of later ones. */
+const TELLING_TOKENS = 16;
 
 /** Rounds over the policies until the time is spent, after one over the first scales for compiling. Figures are medians. */
 export async function benchShape(gpu: Gpu, { shape, blocks, scales: [from, to], maxSeconds, rounds = MOST_ROUNDS }: ShapeOptions): Promise<ShapeReport> {
@@ -73,7 +75,7 @@ export async function benchShape(gpu: Gpu, { shape, blocks, scales: [from, to], 
 	model.destroy();
 	const whole = folder(depth);
 	const times = new Map(names.map((name) => [name, mediansByScale(samples.get(name) as number[][], from)]));
-	const rates = names.flatMap((name) => lastRate(part, name, times.get(name) as (number | null)[]) ?? []);
+	const rates = names.flatMap((name) => shownRate(part, name, times.get(name) as (number | null)[]) ?? []);
 	const reports = names.map((policy) => ({
 		policy, rounds: samples.get(policy)?.filter((sample) => sample[from] !== undefined).length ?? 0,
 		...extrapolate(part, whole, policy, times.get(policy) as (number | null)[], Math.max(0, ...rates) || null),
@@ -104,11 +106,12 @@ function mediansByScale(samples: readonly number[][], from: number): (number | n
 
 const upTo = (plan: StagePlan, last: number): StagePlan => ({ ...plan, steps: plan.steps.map((step, scale): Step => (scale <= last ? step : { kind: "skip" })) });
 
-/** Operations a millisecond at the last scale that ran, or null. */
-function lastRate(part: ModelFolder, policy: string, times: readonly (number | null)[]): number | null {
+/** Operations a millisecond at the best of the scales that ran and are large enough to tell; null where none is. */
+function shownRate(part: ModelFolder, policy: string, times: readonly (number | null)[]): number | null {
 	const flops = flopsByScale(part, policy);
-	const last = times.findLastIndex((time) => time !== null);
-	return last < 0 ? null : flops[last] / (times[last] as number);
+	const { grids } = part.manifest.schedules[part.info.defaultSchedule];
+	const rates = times.flatMap((time, scale) => (time && grids[scale][0] * grids[scale][1] >= TELLING_TOKENS ? flops[scale] / time : []));
+	return rates.length ? Math.max(...rates) : null;
 }
 
 /**

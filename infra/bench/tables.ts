@@ -89,8 +89,8 @@ export function shapeText({ shape, blocks, depth, policies }: ShapeReport): stri
 			scale: s.scale, grid: s.grid, stage: s.stage, rows: s.rows, [`${blocks} blocks`]: s.measured_ms === null ? "" : time(s.measured_ms), GFLOPS: s.gflops === null ? "" : digits(s.gflops),
 			[`${depth} blocks, extrapolated`]: s.extrapolated_ms === null ? "" : time(s.extrapolated_ms), basis: s.measured_ms === null ? "operations at the rate shown" : "measured blocks",
 		}));
-		const total = total_ms === null ? "nothing measured" : `${time(total_ms)} for all scales, EXTRAPOLATED from ${blocks} of ${depth} blocks`;
-		return `\n${policy}: ${total} (${rounds} rounds)\n${table(rows)}`;
+		const total = total_ms === null ? "no scale of 4x4 or more was timed, so there is no total" : `${time(total_ms)} for all scales, EXTRAPOLATED from ${blocks} of ${depth} blocks`;
+		return `\n${policy}: ${total} (rounds: ${rounds})\n${table(rows)}`;
 	});
 	return [`${shape}: ${blocks} blocks with random weights at 1024x1024`, ...parts].join("\n");
 }

@@ -2,12 +2,14 @@
 /** `npx firstlight COMMAND`: parses the command line and calls the command. */
 import { generateCommand } from "./generate.ts";
 import { importCommand } from "./import.ts";
+import { inspectCommand } from "./inspect.ts";
 import { UsageError } from "./usage.ts";
 import { verifyCommand } from "./verify.ts";
 
 const commands: Record<string, (args: string[]) => Promise<number>> = {
 	generate: generateCommand,
 	import: importCommand,
+	inspect: inspectCommand,
 	verify: verifyCommand,
 };
 
@@ -16,9 +18,13 @@ const HELP = `firstlight: text to image, scale by scale, on WebGPU
   firstlight generate "a photo of a red apple" [--out apple.png] [--seed 7] [--policy stagevar]
              [--model emoji-128] [--schedule 1:1] [--scales-dir DIR] [--quality 90]
              --class N in place of the prompt for a model that draws classes
-  firstlight verify DIR... [--model NAME]
+  firstlight verify DIR... [--model NAME] [--dtype f16] [--cache f16]
              check the engine against folders of the reference format, with their weights or a model folder's
-  firstlight import DIR --out DIR   make a model folder of a released model directory
+  firstlight import CHECKPOINT... --family infinity --size 2b --out DIR [--name NAME] [--tokenizer FILE]
+             make a model folder of published checkpoints (.pth, .safetensors, or a folder with an index)
+  firstlight import DIR --out DIR   the same of a released model directory
+             both take [--dtype f32|f16|int8|int4] [--group 32|64] [--licence TEXT], and [--check] to print every tensor's error
+  firstlight inspect DIR|URL        what a model is made of and what it needs on a device
 `;
 
 const [name = "help", ...args] = process.argv.slice(2);

@@ -2,12 +2,12 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { SingleBar } from "cli-progress";
 import { Gpu } from "../../kernels/gpu.ts";
-import { findModel, openModelFolder } from "../../model-shards/folder.ts";
 import { openModel } from "../../worker/engine/open-model.ts";
 import { policies } from "../../worker/engine/plan/policies.ts";
 import { encodeImage } from "../../worker/gpu/encode.ts";
 import type { ImageFormat } from "../../worker/protocol/job.ts";
 import { MAX_CLASSES, MAX_PROMPT_CHARS, MAX_SEED } from "../../worker/protocol/limits.ts";
+import { openModelWithBar } from "./open-model.ts";
 import { parse, UsageError, whole } from "./usage.ts";
 
 const FORMATS: Record<string, ImageFormat["type"]> = { ".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg" };
@@ -39,7 +39,7 @@ export async function generateCommand(args: string[]): Promise<number> {
 	const seed = values.seed === undefined ? crypto.getRandomValues(new Uint32Array(1))[0] : whole("seed", values.seed, 0, MAX_SEED);
 	const format: ImageFormat = { type, quality: whole("quality", values.quality, 1, 100) };
 
-	const folder = await openModelFolder(findModel(values.model));
+	const folder = await openModelWithBar(values.model);
 	const plan = policy.plan(folder.info, { schedule: values.schedule });
 	const gpu = await Gpu.open();
 	console.error(`Adapter: ${gpu.facts.name}`);

@@ -6,7 +6,7 @@ import type { Gpu } from "../../kernels/gpu.ts";
 import { openModelFolder } from "../../model-shards/folder.ts";
 import { importReferenceSet } from "../../model-shards/import-reference.ts";
 import { codeBits, packBits, packCodes, unpackCodes } from "../../worker/engine/codes.ts";
-import { openModel } from "../../worker/engine/open-model.ts";
+import { type OpenOptions, openModel } from "../../worker/engine/open-model.ts";
 import type { LoadedModel, TappedTensor } from "../../worker/engine/types.ts";
 import { compare, type Comparison, subsample } from "./compare.ts";
 import { readReferenceSet, referencePlan, type ReferenceRun } from "./reference-set.ts";
@@ -20,13 +20,13 @@ export interface VerifiedRun {
  * Yields each run of a set, computed with the set's own weights, imported into a temporary model folder, or with the model
  * folder given. Throws ModelFormatError for what is no such set.
  */
-export async function* verifySet(gpu: Gpu, dir: string, modelFolder?: string): AsyncGenerator<VerifiedRun, void, undefined> {
+export async function* verifySet(gpu: Gpu, dir: string, modelFolder?: string, precision: Pick<OpenOptions, "dtype" | "cacheDtype"> = {}): AsyncGenerator<VerifiedRun, void, undefined> {
 	const runs = await readReferenceSet(dir);
 	const temporary = modelFolder ? undefined : await mkdtemp(join(tmpdir(), "firstlight-verify-"));
 	try {
 		if (temporary) await importReferenceSet(join(dir, "manifest.json"), temporary);
 		const folder = await openModelFolder(modelFolder ?? (temporary as string));
-		const model = await openModel(gpu, folder, { slots: Math.max(1, ...runs.map(({ labels }) => labels?.length ?? 1)) });
+		const model = await openModel(gpu, folder, { ...precision, slots: Math.max(1, ...runs.map(({ labels }) => labels?.length ?? 1)) });
 		try {
 			for (const run of runs) yield { name: run.name, comparisons: await verifyRun(model, run, folder.tokenizer !== null) };
 		} finally {

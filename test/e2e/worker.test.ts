@@ -46,6 +46,20 @@ it("a lost device hands its picture back, is opened again and finishes it; drain
 	expect((await Array.fromAsync(last)).at(-1)).toMatchObject({ event: "final" });
 });
 
+it("a worker with slots makes several pictures at once, each as it is alone", async () => {
+	const worker = await GpuWorker.start(readSettings({ ...firstlight.workerSettings(), SLOTS: "3" }), (line) => log.push(line));
+	await logged(/admitted/, 3);
+	const final = async (seed: number) => (await Array.fromAsync(sse(await preview(seed)))).at(-1) as SseEvent;
+	const alone: SseEvent[] = [];
+	for (const seed of [1, 2, 3, 4]) alone.push(await final(seed));
+	const together = Promise.all([1, 2, 3, 4].map(final));
+	let busy = 0;
+	while (busy < 3) busy = Math.max(busy, ((await (await fetch(`${firstlight.url}/healthz`)).json()) as { workers: { busy: number }[] }).workers[0].busy);
+	expect((await together).map(({ data }) => data.sha256)).toEqual(alone.map(({ data }) => data.sha256));
+	await worker.drain();
+	expect(await worker.ended).toBe(0);
+});
+
 it("a worker on Deno makes pictures too", async () => {
 	const root = join(import.meta.dirname, "..", "..");
 	const deno = spawn(join(root, "node_modules", ".bin", "deno"), ["run", "-A", "worker/gpu/main.ts"], { cwd: root, env: { ...process.env, ...firstlight.workerSettings() }, stdio: ["ignore", "pipe", "inherit"] });

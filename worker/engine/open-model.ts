@@ -16,7 +16,7 @@ import { kernelShapes } from "./shapes.ts";
 import { Taps } from "./tap.ts";
 import { PromptError, promptTokenizer } from "./tokenizer.ts";
 import type { LoadedModel } from "./types.ts";
-import { Weights } from "./weights.ts";
+import { type Dtype, Weights } from "./weights.ts";
 
 /** Raised whenever a kernel or the graph changes what it computes, down to the last bit. */
 const ENGINE_VERSION = 2;
@@ -24,17 +24,21 @@ const ENGINE_VERSION = 2;
 export interface OpenOptions {
 	/** Pictures that can be made at once; further ones wait. Default 1. */
 	slots?: number;
+	/** Default f32. f16 needs an adapter with shader-f16 (else DeviceError). */
+	dtype?: Dtype;
+	/** The same for cached keys and values. */
+	cacheDtype?: Dtype;
 	/** Bytes of weights read so far and in all. */
 	progress?: (done: number, total: number) => void;
 }
 
 /** Puts a model folder on the device. Throws ModelFormatError for a damaged folder, DeviceError when it does not fit. */
-export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, progress }: OpenOptions = {}): Promise<LoadedModel> {
+export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtype = "f32", cacheDtype = "f32", progress }: OpenOptions = {}): Promise<LoadedModel> {
 	const { manifest, info, digest } = folder;
-	const weights = await Weights.load(gpu, folder, progress);
+	const weights = await Weights.load(gpu, folder, progress, dtype);
 	const tokenizer = folder.tokenizer === null ? null : promptTokenizer(folder.tokenizer, info.maxPromptTokens);
 	await loadTuning(gpu, kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]));
-	const family = new NextScaleModel(gpu, graphOf(gpu, manifest, weights, slots), manifest.schedules, weights, slots);
+	const family = new NextScaleModel(gpu, graphOf(gpu, manifest, weights, slots), manifest.schedules, weights, slots, cacheDtype);
 	const rounds = new Rounds(family);
 	/** Token ids of what is to be drawn, or the class alone. Throws PromptError when this model does not draw such a thing. */
 	const subject = ({ prompt, label }: { prompt?: string; label?: number }, draws: Draws): number[] => {
@@ -52,7 +56,7 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, prog
 	return {
 		info,
 		slots,
-		numerics: createHash("sha256").update(JSON.stringify([ENGINE_VERSION, tuningId(), digest, gpu.facts.name, gpu.facts.driver])).digest("hex").slice(0, 32),
+		numerics: createHash("sha256").update(JSON.stringify([ENGINE_VERSION, tuningId(), dtype, cacheDtype, digest, gpu.facts.name, gpu.facts.driver])).digest("hex").slice(0, 32),
 		async compile(plans) {
 			await gpu.compile(() => plans.forEach((plan) => rehearse(gpu, family, plan)));
 		},

@@ -4,18 +4,23 @@ import type { Gpu, Tensor } from "../../kernels/gpu.ts";
 import { transposeWeight } from "../../kernels/matmul.ts";
 import type { ModelFolder } from "../../model-shards/folder.ts";
 
+/** What matrices and convolutions are stored and multiplied in; sums, and everything else, are f32. */
+export type Dtype = "f32" | "f16";
+
 export class Weights {
 	#gpu: Gpu;
 	#tensors = new Map<string, Tensor>();
 	#biases = new Map<string, Float32Array>();
+	#dtype: Dtype;
 
-	constructor(gpu: Gpu) {
+	constructor(gpu: Gpu, dtype: Dtype = "f32") {
 		this.#gpu = gpu;
+		this.#dtype = dtype;
 	}
 
-	/** Reads every tensor of the folder. `progress` gets bytes read so far and in all. Throws what the folder throws, with nothing left allocated. */
-	static async load(gpu: Gpu, folder: ModelFolder, progress?: (done: number, total: number) => void): Promise<Weights> {
-		const weights = new Weights(gpu);
+	/** Reads every tensor of the folder; with f16 matrices and convolutions are kept in half precision. `progress` gets bytes read so far and in all. Throws what the folder throws, with nothing left allocated. */
+	static async load(gpu: Gpu, folder: ModelFolder, progress?: (done: number, total: number) => void, dtype?: Dtype): Promise<Weights> {
+		const weights = new Weights(gpu, dtype);
 		const total = folder.manifest.tensors.reduce((sum, { bytes }) => sum + bytes, 0);
 		let done = 0;
 		try {
@@ -54,7 +59,8 @@ export class Weights {
 		}
 		const laid = layOut(name, shape, data);
 		const padded = laid.length % 4 ? pad4(laid) : laid;
-		this.#tensors.set(name, this.#gpu.upload(name, [padded.length], padded));
+		const half = this.#dtype === "f16" && multiplied(name, shape);
+		this.#tensors.set(name, this.#gpu.upload(name, [padded.length], half ? new Float16Array(padded) : padded));
 	}
 
 	/** Attention projections fused as q, k, v or as k, v have one bias; the key's is zero in every checkpoint. */
@@ -80,11 +86,14 @@ export class Weights {
 
 const LOOKED_UP = /(tok_embed|pos_embed|lvl_embed|class_emb|quantize\.embedding)\.weight$|cfg_uncond$/;
 
+const convolution = (shape: readonly number[]) => shape.length === 4 && shape[2] === 3 && shape[3] === 3;
+const matrix = (name: string, shape: readonly number[]) => (shape.length === 2 || (shape.length === 4 && name.endsWith(".weight"))) && !LOOKED_UP.test(name);
+const multiplied = (name: string, shape: readonly number[]) => convolution(shape) || matrix(name, shape);
+
 /** Linear weights [n, k] and 1x1 convolutions become [k, n]; 3x3 convolutions [3, 3, in, out]; tables and vectors stay. */
 function layOut(name: string, shape: readonly number[], data: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer> {
-	if (shape.length === 4 && shape[2] === 3 && shape[3] === 3) return convWeight(data, shape[0], shape[1]);
-	const matrix = shape.length === 2 || (shape.length === 4 && name.endsWith(".weight"));
-	return matrix && !LOOKED_UP.test(name) ? transposeWeight(data, shape[0], shape[1]) : data;
+	if (convolution(shape)) return convWeight(data, shape[0], shape[1]);
+	return matrix(name, shape) ? transposeWeight(data, shape[0], shape[1]) : data;
 }
 
 function widen(dtype: string, bytes: Uint8Array): Float32Array<ArrayBuffer> {

@@ -133,8 +133,10 @@ export class Comparison {
 		if (seconds > this.#limits.run) return `${runtime}: left out, a run would take about ${seconds.toPrecision(2)} s at the ${(Number(rate) / 1e9).toPrecision(2)} GFLOPS it showed`;
 	}
 
+	/** The best rate of a kind: small workloads, which show less, must not rule out larger ones. */
 	#learn(runtime: string, kind: string, flops: number, { samples }: Entry): void {
-		this.#rates.set(`${runtime} ${kind}`, (flops / Math.min(...samples)) * 1000);
+		const key = `${runtime} ${kind}`;
+		this.#rates.set(key, Math.max(this.#rates.get(key) ?? 0, (flops / Math.min(...samples)) * 1000));
 	}
 }
 

@@ -8,7 +8,7 @@ import type { Schedule } from "../../protocol/model-info.ts";
 import { packCodes, unpackCodes } from "../codes.ts";
 import { channelsFirst, type Taps } from "../tap.ts";
 import type { RgbImage } from "../types.ts";
-import type { Weights } from "../weights.ts";
+import type { Dtype, Weights } from "../weights.ts";
 import { blockRows, cellsIn, layOut, type Part, rowsIn } from "./batch.ts";
 import type { Family, JobOptions, Round, Step } from "./family.ts";
 import type { Graph } from "./graph.ts";
@@ -35,7 +35,7 @@ export class NextScaleModel implements Family<Job> {
 	#work: Workspace | undefined;
 	#jobs: (Job | undefined)[];
 
-	constructor(gpu: Gpu, graph: Graph, schedules: Readonly<Record<string, Schedule>>, weights: Weights, slots: number) {
+	constructor(gpu: Gpu, graph: Graph, schedules: Readonly<Record<string, Schedule>>, weights: Weights, slots: number, cacheDtype: Dtype) {
 		const { depth, width, ffn } = graph.shape;
 		const { channels, logits } = graph.codes;
 		this.slots = slots;
@@ -44,7 +44,7 @@ export class NextScaleModel implements Family<Job> {
 		this.#graph = graph;
 		this.#schedules = schedules;
 		this.#weights = weights;
-		this.#store = new KeyValueStore(gpu, depth, width);
+		this.#store = new KeyValueStore(gpu, depth, width, cacheDtype);
 		this.#latentCells = latentCells(schedules);
 		this.#latents = gpu.tensor("latents", [slots * this.#latentCells, channels]);
 		this.#pictures = new Pictures(gpu, weights, graph, this.#latentCells);

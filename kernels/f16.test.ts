@@ -1,0 +1,108 @@
+/** Half precision, where the adapter has it: f16 storage, f16 inputs of the multiply, f32 sums. */
+import { afterAll, describe, expect, test } from "vitest";
+import { attention } from "./attention.ts";
+import { conv3x3, convWeight } from "./conv.ts";
+import { DeviceError } from "./device.ts";
+import { Gpu } from "./gpu.ts";
+import { matmul, transposeWeight } from "./matmul.ts";
+import { matmulVariants } from "./matmul-variants.ts";
+import { rotateAndCache } from "./rope.ts";
+import { rowTable } from "./rows.ts";
+import { Bench, maxError, randomFloats, words } from "./testing.ts";
+import { available } from "./tuning.ts";
+
+const gpu = await Gpu.open();
+afterAll(() => gpu.destroy());
+const has = gpu.device.features.has("shader-f16");
+const round = (values: Float32Array) => Float32Array.from(new Float16Array(values));
+const half = (values: Float32Array) => new Float16Array(values) as Float16Array<ArrayBuffer>;
+
+test.runIf(!has)("f16 on an adapter without it is refused with what to do", () => {
+	const start = gpu.bytes;
+	expect(() => gpu.upload("weights", [4], new Float16Array(4))).toThrow(DeviceError);
+	expect(() => gpu.tensor("cache", [4], 0, "f16")).toThrow(/cache is to be f16, but this adapter .* has no shader-f16\. Use f32/);
+	expect(gpu.bytes).toBe(start);
+});
+
+describe.runIf(has)(`on ${gpu.facts.name}`, () => {
+	test("tensors take two bytes an element, in whole words", () => {
+		const start = gpu.bytes;
+		const tensor = gpu.tensor("half", [25], 0, "f16");
+		expect(gpu.bytes - start).toBe(52);
+		gpu.free(tensor);
+	});
+
+	test("matmul: rounded inputs, f32 sums, in every variant the same bits", async () => {
+		using bench = new Bench(gpu);
+		const [m, k, n] = [19, 260, 36];
+		const x = bench.random(m, k);
+		const official = randomFloats(n * k, 99);
+		const weight = gpu.upload("w", [k, n], half(transposeWeight(official, n, k)));
+		const [rx, rw] = [round(x.data), round(official)];
+		const expected = Array.from({ length: m * n }, (_, i) => {
+			let sum = 0;
+			for (let j = 0; j < k; j++) sum += rx[Math.floor(i / n) * k + j] * rw[(i % n) * k + j];
+			return sum;
+		});
+		const outputs = [];
+		for (const variant of matmulVariants.filter((variant) => available(gpu, variant))) {
+			const y = bench.empty(m, n);
+			const [out] = await bench.run((pass) => matmul(pass, { x: x.tensor, weight, y, m, k, n, label: "half", variant }), y);
+			expect(maxError(out, expected)).toBeLessThan(2e-5);
+			outputs.push(words(out));
+		}
+		for (const output of outputs) expect(output).toEqual(outputs[0]);
+		gpu.free(weight);
+	});
+
+	test("convolution", async () => {
+		using bench = new Bench(gpu);
+		const [height, width, channels] = [5, 6, 8];
+		const x = bench.random(height * width, channels);
+		const official = randomFloats(channels * channels * 9, 7);
+		const weight = gpu.upload("w", [official.length], half(convWeight(official, channels, channels)));
+		const bias = bench.random(channels);
+		const y = bench.empty(height * width, channels);
+		const [out] = await bench.run((pass) => conv3x3(pass, { x: x.tensor, y, weight, bias: bias.tensor, images: [{ pixel: 0, height, width }], inChannels: channels, outChannels: channels, label: "half" }), y);
+		const [rx, rw] = [round(x.data), round(official)];
+		const expected = Array.from({ length: height * width * channels }, (_, i) => {
+			const [pixel, o] = [Math.floor(i / channels), i % channels];
+			let sum = bias.data[o];
+			for (let tap = 0; tap < 9; tap++) {
+				const [sy, sx] = [Math.floor(pixel / width) + Math.floor(tap / 3) - 1, (pixel % width) + (tap % 3) - 1];
+				if (sy < 0 || sy >= height || sx < 0 || sx >= width) continue;
+				for (let c = 0; c < channels; c++) sum += rx[(sy * width + sx) * channels + c] * rw[(o * channels + c) * 9 + tap];
+			}
+			return sum;
+		});
+		expect(maxError(out, expected)).toBeLessThan(2e-5);
+		gpu.free(weight);
+	});
+
+	test("keys and values cached as f16 are the rounded ones, and attention reads them", async () => {
+		using bench = new Bench(gpu);
+		const [heads, headDim, tokens] = [2, 16, 9];
+		const width = heads * headDim;
+		const qkv = bench.random(tokens, 3 * width).data;
+		const cosSin = bench.random(2 * tokens * headDim / 2).tensor;
+		const scaleMul = bench.random(heads).tensor;
+		const rows = [{ token: 0, tokens, cond: 0, rope: 0, key: 0, keys: tokens, append: 0 }];
+		const run = async (dtype?: "f16") => {
+			const cache = gpu.tensor("cache", [tokens, 2 * width], 0, dtype);
+			const q = bench.put(qkv).tensor;
+			const y = bench.empty(tokens, width);
+			const [out] = await bench.run((pass) => {
+				const table = rowTable(pass, rows);
+				rotateAndCache(pass, { qkv: q, cache, cosSin, positions: tokens, scaleMul, heads, headDim, rows: table, label: "rotate" });
+				attention(pass, { q, qStride: 3 * width, kv: { tensor: cache, stride: 2 * width, key: 0, value: width }, y, heads, headDim, scale: 1, rows: table, label: "attention" });
+			}, y);
+			const [bytes] = await gpu.read([cache]);
+			gpu.free(cache);
+			return { out, cached: dtype ? Float32Array.from(new Float16Array(bytes)) : new Float32Array(bytes) };
+		};
+		const [full, halved] = [await run(), await run("f16")];
+		expect(maxError(halved.cached, round(full.cached))).toBeLessThan(1e-3);
+		expect(maxError(halved.out, full.out)).toBeLessThan(5e-3);
+		expect(maxError(halved.out, full.out)).toBeGreaterThan(0);
+	});
+});

@@ -1,0 +1,57 @@
+/** Imports a published checkpoint whose family and size are named. A family is one file that tells what its sizes are made of. */
+import { openCheckpoint } from "./checkpoint.ts";
+import { type Described, type Found, importTensors, type WriteOptions } from "./import-tensors.ts";
+import type { TensorShape } from "./tensor-shapes.ts";
+import { infinity } from "./infinity-published.ts";
+import { type Manifest, ModelFormatError } from "./manifest.ts";
+import { clip, stateDict, type TensorSource } from "./tensor-source.ts";
+
+/** All of a model but its numbers. */
+export interface PublishedModel {
+	head: Described;
+	wanted: TensorShape[];
+	/** Prefixes of the model's names, one for each file it was published as: `transformer.`, `vae.`. */
+	parts: string[];
+	/** Model names that inference does not read. */
+	unused: RegExp;
+}
+
+export interface Family {
+	sizes: readonly string[];
+	/** Throws ModelFormatError for a size that was not published. */
+	describe(size: string): PublishedModel;
+}
+
+export const families: Readonly<Record<string, Family>> = { infinity };
+
+export interface PublishedOptions extends WriteOptions {
+	name?: string;
+	licence?: string;
+	/** Path of the text tokenizer's tokenizer.json. */
+	tokenizer?: string | null;
+}
+
+/** `checkpoints`: the files or folders of the parts in any order; each part is looked for in all of them. */
+export async function importPublished(family: Family, size: string, checkpoints: readonly (string | TensorSource)[], { name, licence, tokenizer, ...options }: PublishedOptions): Promise<Manifest> {
+	const { head, wanted, parts, unused } = family.describe(size);
+	await using resources = new AsyncDisposableStack();
+	const sources: TensorSource[] = [];
+	for (const from of checkpoints) sources.push(typeof from === "string" ? resources.use(await openCheckpoint(from)) : from);
+	const found = new Map<string, Found>();
+	for (const prefix of parts) {
+		const names = wanted.flatMap(({ name }) => (name.startsWith(prefix) ? [name.slice(prefix.length)] : []));
+		const source = partOf(sources, names, prefix);
+		for (const [sourceName, tensor] of source.tensors) found.set(prefix + sourceName, { source, sourceName, tensor });
+	}
+	const label = sources.map((source) => source.label).join(" and ");
+	return await importTensors({ found, wanted, unused, label, head: { ...head, name: name ?? head.name, licence: licence ?? head.licence }, tokenizer }, options);
+}
+
+/** The state_dict that holds most of `names`. */
+function partOf(sources: readonly TensorSource[], names: readonly string[], prefix: string): TensorSource {
+	const candidates = sources.map((source) => stateDict(source, names)).map((source) => ({ source, count: names.filter((name) => source.tensors.has(name)).length }));
+	const best = candidates.reduce((a, b) => (b.count > a.count ? b : a));
+	if (best.count > 0) return best.source;
+	const seen = sources.map(({ label, tensors }) => `${label} holds ${clip([...tensors.keys()].slice(0, 4).join(", ")) || "no tensors"}`);
+	throw new ModelFormatError(`No ${prefix.replace(/\.$/, "")} is in the checkpoints given (such as ${names[0]}): ${seen.join("; ")}. Name its file too.`);
+}
