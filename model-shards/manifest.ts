@@ -261,7 +261,7 @@ export function modelInfo(manifest: Manifest, digest: string): ModelInfo {
 		defaultSchedule: manifest.defaultSchedule,
 		blocks: config.depth,
 		chunks: chunksOf(config),
-		bitsPerToken: "bits" in config ? config.bits * (config.patchify ?? 1) ** 2 : Math.log2(config.codebook.vocabulary),
+		bitsPerToken: "bits" in config ? config.bits * patchify(config) ** 2 : Math.log2(config.codebook.vocabulary),
 		maxPromptTokens: "textMaxTokens" in config ? Math.min(config.textMaxTokens, "textEncoder" in config ? (config.textEncoder?.maxTokens ?? Infinity) : Infinity) : 0,
 		...(manifest.family === "star" ? { lowRank: { rope: "kept" as const, mostTokens: config.width } } : {}),
 		...("classes" in config ? { classes: config.classes } : {}),
