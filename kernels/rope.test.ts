@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Gpu } from "./gpu.ts";
-import { infinityRopeTable, rotateAndCache } from "./rope.ts";
+import { infinityRopeTable, rotateAndCache, starRopeTable } from "./rope.ts";
 import { NOWHERE, type Row, rowTable } from "./rows.ts";
 import { Bench, maxError, words } from "./testing.ts";
 
@@ -73,6 +73,61 @@ test.each([
 		const keys = row.append === NOWHERE ? [0, 0] : [row.append * 2 * width, (row.append + row.tokens) * 2 * width];
 		expect(words(own.slice(...keys))).toEqual(words(cache.slice(...keys)));
 	}
+});
+
+test("rotateAndCache without a table rotates nothing, without a scale normalises nothing", async () => {
+	using bench = new Bench(gpu);
+	const [heads, headDim, width] = [2, 8, 16];
+	const qkv = bench.random(TOKENS, 3 * width).data;
+	const run = async (scaleMul?: Float32Array<ArrayBuffer>) => {
+		const x = bench.put(qkv.slice(), [TOKENS, 3 * width]).tensor;
+		const cache = bench.empty(KEYS, 2 * width);
+		return await bench.run((pass) => rotateAndCache(pass, { qkv: x, cache, scaleMul: scaleMul && bench.put(scaleMul).tensor, heads, headDim, rows: rowTable(pass, ROWS), label: "cache" }), x, cache);
+	};
+	const [same, cache] = await run();
+	expect(same).toEqual(qkv);
+	const [, normalised] = await run(Float32Array.of(1, 2));
+	for (const row of ROWS.filter(({ append }) => append !== NOWHERE)) {
+		for (let i = 0; i < row.tokens; i++) {
+			const at = (row.token + i) * 3 * width;
+			const key = (row.append + i) * 2 * width;
+			expect(cache.slice(key, key + 2 * width)).toEqual(qkv.slice(at + width, at + 3 * width));
+			const head = qkv.subarray(at + width, at + width + headDim);
+			expect(maxError(normalised.slice(key, key + headDim), head.map((v) => v / Math.hypot(...head)))).toBeLessThan(1e-6);
+		}
+	}
+});
+
+test("kept tokens turn by the positions they keep, the others one after the other", async () => {
+	using bench = new Bench(gpu);
+	const [heads, headDim, width] = [1, 8, 8];
+	const rows: Row[] = [{ token: 0, tokens: 3, cond: 0, rope: 2, key: 0, keys: 0, append: 0 }, { token: 3, tokens: 4, cond: 0, rope: 5, key: 0, keys: 0, append: 3, kept: 1 + 6 }];
+	const kept = bench.put(Uint32Array.of(9, 9, 9, 9, 9, 9, 7, 0, 3, 2)).tensor;
+	const cosSin = bench.random(2, 20, headDim / 2).tensor;
+	const scaleMul = bench.put(Float32Array.of(1)).tensor;
+	const qkv = bench.random(7, 3 * width).data;
+	const run = async (rows: Row[], kept?: typeof cosSin) => {
+		const x = bench.put(qkv.slice(), [7, 3 * width]).tensor;
+		return (await bench.run((pass) => rotateAndCache(pass, { qkv: x, cache: bench.empty(7, 2 * width), cosSin, positions: 20, kept, scaleMul, heads, headDim, rows: rowTable(pass, rows), label: "rope" }), x))[0];
+	};
+	const single = (token: number, rope: number): Row => ({ token, tokens: 1, cond: 0, rope, key: 0, keys: 0, append: token });
+	const expected = await run([2, 3, 4, 5 + 7, 5, 5 + 3, 5 + 2].map((rope, token) => single(token, rope)));
+	expect(words(await run(rows, kept))).toEqual(words(expected));
+});
+
+test("starRopeTable: columns turn the first half of the pairs, rows the second, each side over the reach", () => {
+	const [headDim, reach, theta] = [16, 64, 10_000];
+	const frequencies = [0, 1, 2, 3].map((m) => theta ** (-m / 4));
+	const expected: number[] = [];
+	for (const [height, width] of [[1, 1], [2, 3]]) {
+		for (let y = 0; y < height; y++) {
+			for (let x = 0; x < width; x++) {
+				const places = [width > 1 ? (x * reach) / (width - 1) : 0, height > 1 ? (y * reach) / (height - 1) : 0];
+				expected.push(...places.flatMap((place) => frequencies.map((f) => place * f)));
+			}
+		}
+	}
+	expect(maxError(starRopeTable([[1, 1], [2, 3]], headDim, reach, theta), [...expected.map(Math.cos), ...expected.map(Math.sin)])).toBeLessThan(1e-6);
 });
 
 describe("infinityRopeTable", () => {

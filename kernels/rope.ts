@@ -97,6 +97,24 @@ export function infinityRopeTable(grids: readonly (readonly [number, number])[],
 	return Float32Array.from([...angles.map(Math.cos), ...angles.map(Math.sin)]);
 }
 
+/**
+ * cos then sin, [2, positions, headDim / 2], of STAR's 2D rotary embedding: the side of every scale is spread over 0 .. reach, the
+ * first half of the pairs turns with x, the second with y.
+ */
+export function starRopeTable(grids: readonly (readonly [number, number])[], headDim: number, reach: number, theta: number): Float32Array<ArrayBuffer> {
+	const frequencies = Array.from({ length: headDim / 4 }, (_, m) => theta ** ((-4 * m) / headDim));
+	const place = (i: number, side: number) => (side > 1 ? (i / (side - 1)) * reach : 0);
+	const angles: number[] = [];
+	for (const [height, width] of grids) {
+		for (let y = 0; y < height; y++) {
+			for (let x = 0; x < width; x++) {
+				for (const at of [place(x, width), place(y, height)]) for (const f of frequencies) angles.push(at * f);
+			}
+		}
+	}
+	return Float32Array.from([...angles.map(Math.cos), ...angles.map(Math.sin)]);
+}
+
 /** torch.round: a half goes to the even neighbour. */
 function roundHalfEven(value: number): number {
 	const low = Math.floor(value);

@@ -5,6 +5,7 @@ import { openCheckpoint } from "./checkpoint.ts";
 import { type Found, importTensors, type WriteOptions } from "./import-tensors.ts";
 import { infinityTensors } from "./infinity-tensors.ts";
 import type { FamilyConfig, Manifest } from "./manifest.ts";
+import { starTensors } from "./star-tensors.ts";
 import type { TensorShape } from "./tensor-shapes.ts";
 import type { TensorSource } from "./tensor-source.ts";
 import { varTensors } from "./var-tensors.ts";
@@ -27,11 +28,18 @@ export interface ModelImport extends WriteOptions {
 
 /** Official names and shapes of everything that a model of this shape reads. */
 export function modelTensors(model: FamilyConfig): TensorShape[] {
-	return model.family === "infinity" ? infinityTensors(model.config) : varTensors(model.config);
+	switch (model.family) {
+		case "infinity":
+			return infinityTensors(model.config);
+		case "var":
+			return varTensors(model.config);
+		case "star":
+			return starTensors(model.config);
+	}
 }
 
-/** What inference may leave unread: constants, buffers, and of the tokenizer's file what no decoder needs (some hold a discriminator). */
-export const UNUSED = /^vae\.(?!decoder\.)|\.zero_k_bias$|(^|\.)(mask|lvl_1L|attn_bias_for_masking)$/;
+/** What inference may leave unread: constants, buffers, the class embedding that STAR inherits, and of the tokenizer's file what no decoder needs (some hold a discriminator). */
+export const UNUSED = /^vae\.(?!decoder\.)|^transformer\.class_emb\.|\.zero_k_bias$|(^|\.)(mask|lvl_1L|attn_bias_for_masking)$/;
 
 /** Streams the needed tensors into `out`. Throws ModelFormatError before writing where checkpoint and configuration do not fit. */
 export async function importModel({ model, name, schedules, defaultSchedule, sampling, calibration, licence, tokenizer, ...options }: ModelImport): Promise<Manifest> {

@@ -9,6 +9,7 @@ import type { InfinityConfig } from "./infinity-config.ts";
 import { infinityConfigFromReference } from "./infinity-reference.ts";
 import { type FamilyConfig, type Manifest, ModelFormatError } from "./manifest.ts";
 import { openSafetensors } from "./safetensors.ts";
+import { starConfigFromReference } from "./star-reference.ts";
 import { varConfigFromReference } from "./var-reference.ts";
 
 /** `[t, h, w]` per scale. */
@@ -25,7 +26,7 @@ const Settings = {
 
 export const ReferenceSet = z.looseObject({
 	format: z.literal(1),
-	kind: z.enum(["infinity", "stagevar-infinity", "var"]),
+	kind: z.enum(["infinity", "stagevar-infinity", "var", "star", "stagevar-star"]),
 	config: z.looseObject({}),
 	vae_config: z.looseObject({}),
 	weights_file: z.string(),
@@ -75,9 +76,13 @@ export function referenceSchedules(set: ReferenceSet, patch: number): ReferenceS
 
 const infinity = (set: ReferenceSet, shapes: ReadonlyMap<string, readonly number[]>): FamilyConfig => ({ family: "infinity", config: infinityConfigFromReference(set.config, set.vae_config, shapes) });
 
+const star = (set: ReferenceSet): FamilyConfig => ({ family: "star", config: starConfigFromReference(set.config, set.vae_config) });
+
 const FAMILIES: Record<ReferenceSet["kind"], (set: ReferenceSet, shapes: ReadonlyMap<string, readonly number[]>) => FamilyConfig> = {
 	infinity,
 	"stagevar-infinity": infinity,
+	star,
+	"stagevar-star": star,
 	var: (set) => ({ family: "var", config: varConfigFromReference(set.config, set.vae_config) }),
 };
 

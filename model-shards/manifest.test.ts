@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { ModelInfo } from "../worker/protocol/model-info.ts";
 import { type Manifest, manifestDigest, manifestText, ModelFormatError, modelInfo, parseManifest, tensorBytes } from "./manifest.ts";
 import { SMALL } from "./testing.ts";
+import { publishedVar } from "./var-config.ts";
 
 const sha256 = "0".repeat(64);
 function sound(): Manifest {
@@ -25,6 +26,33 @@ function broken(edit: (manifest: any) => void): string {
 	edit(manifest);
 	return JSON.stringify(manifest);
 }
+
+describe("manifests of other families", () => {
+	const config = { ...publishedVar(16), scales: 2, tokens: 5 };
+	const manifest = (edit: (manifest: any) => void = () => {}): string => {
+		const made: any = { ...sound(), family: "var", config: structuredClone(config), calibration: {}, schedules: { "1:1": { grids: [[1, 1], [2, 2]], image: { height: 32, width: 32 } } } };
+		edit(made);
+		return JSON.stringify(made);
+	};
+
+	it("say what the model draws", () => {
+		const info = modelInfo(parseManifest(manifest()), manifestDigest(new TextEncoder().encode("x")));
+		expect(ModelInfo.parse(info)).toEqual(info);
+		expect(info).toMatchObject({ family: "var", classes: 1000, bitsPerToken: 12, maxPromptTokens: 0, blocks: 16 });
+		expect(info.chunks.slice(0, 2)).toEqual([[0, 1], [1, 2]]);
+	});
+
+	it.each<[string, (manifest: any) => void, RegExp]>([
+		["another family's configuration", (m) => (m.config = structuredClone(SMALL)), /config/],
+		["an unknown family", (m) => (m.family = "dalle"), /family/],
+		["another number of tokens", (m) => (m.config.tokens = 6), /2 scales of 5 tokens; the model's positions are for 2 of 6/],
+		["schedules of other tokens by scale", (m) => (m.schedules.b = { grids: [[2, 2], [1, 1]], image: { height: 16, width: 16 } }), /schedule b has other tokens by scale/],
+		["a vocabulary that is no power of two", (m) => (m.config.codebook.vocabulary = 4095), /power of two/],
+		["groups that do not fit", (m) => (m.config.vae.baseChannels = 100), /normGroups 32/],
+	])("refuse %s", (_, edit, message) => {
+		expect(() => parseManifest(manifest(edit))).toThrow(message);
+	});
+});
 
 describe("parseManifest", () => {
 	it("reads what manifestText writes", () => {

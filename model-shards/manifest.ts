@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 import { Calibration, type ModelInfo, Sampling, Schedule } from "../worker/protocol/model-info.ts";
 import { InfinityConfig } from "./infinity-config.ts";
+import { StarConfig, starProblems } from "./star-config.ts";
 import { VarConfig, varProblems } from "./var-config.ts";
 
 export const MANIFEST_FILE = "manifest.json";
@@ -70,12 +71,12 @@ const files = {
 	tensors: z.array(TensorEntry).min(1).max(100_000),
 	shards: z.array(FileEntry).min(1).max(10_000),
 };
-const [infinity, var_] = [fields("infinity", InfinityConfig), fields("var", VarConfig)];
+const [infinity, var_, star] = [fields("infinity", InfinityConfig), fields("var", VarConfig), fields("star", StarConfig)];
 
 /** A manifest without its files. */
-export const ManifestHead = z.discriminatedUnion("family", [z.strictObject(infinity), z.strictObject(var_)]);
+export const ManifestHead = z.discriminatedUnion("family", [z.strictObject(infinity), z.strictObject(var_), z.strictObject(star)]);
 export type ManifestHead = z.infer<typeof ManifestHead>;
-export const Manifest = z.discriminatedUnion("family", [z.strictObject({ ...infinity, ...files }), z.strictObject({ ...var_, ...files })]);
+export const Manifest = z.discriminatedUnion("family", [z.strictObject({ ...infinity, ...files }), z.strictObject({ ...var_, ...files }), z.strictObject({ ...star, ...files })]);
 export type Manifest = z.infer<typeof Manifest>;
 /** A family and the shape of its models. */
 export type FamilyConfig = ManifestHead extends infer H ? (H extends ManifestHead ? Pick<H, "family" | "config"> : never) : never;
@@ -162,7 +163,7 @@ function quantizationProblems({ name, dtype, shape, quantization }: TensorEntry,
 
 function configProblems(manifest: Manifest): string[] {
 	const { config, schedules, defaultSchedule, calibration } = manifest;
-	const problems = manifest.family === "infinity" ? infinityProblems(manifest.config, schedules) : varProblems(manifest.config, schedules);
+	const problems = familyProblems(manifest);
 	const { width, heads, vae } = config;
 	if (width % heads !== 0 || (width / heads) % 4 !== 0) problems.push(`width ${width} over ${heads} heads does not give a head size that is a multiple of 4`);
 	for (const multiplier of vae.multipliers) {
@@ -196,6 +197,17 @@ function configProblems(manifest: Manifest): string[] {
 		}
 	}
 	return problems;
+}
+
+function familyProblems({ family, config, schedules }: Manifest): string[] {
+	switch (family) {
+		case "infinity":
+			return infinityProblems(config, schedules);
+		case "var":
+			return varProblems(config, schedules);
+		case "star":
+			return starProblems(config, schedules);
+	}
 }
 
 function infinityProblems(config: InfinityConfig, schedules: Manifest["schedules"]): string[] {
@@ -249,13 +261,14 @@ export function modelInfo(manifest: Manifest, digest: string): ModelInfo {
 		defaultSchedule: manifest.defaultSchedule,
 		blocks: config.depth,
 		chunks: chunksOf(config),
-		...(manifest.family === "infinity" ? infinityInfo(manifest.config) : { bitsPerToken: Math.log2(manifest.config.codebook.vocabulary), maxPromptTokens: 0, classes: manifest.config.classes }),
+		bitsPerToken: "bits" in config ? config.bits * patchify(config) ** 2 : Math.log2(config.codebook.vocabulary),
+		maxPromptTokens: "textMaxTokens" in config ? Math.min(config.textMaxTokens, "textEncoder" in config ? (config.textEncoder?.maxTokens ?? Infinity) : Infinity) : 0,
+		...(manifest.family === "star" ? { lowRank: { rope: "kept" as const, mostTokens: config.width } } : {}),
+		...("classes" in config ? { classes: config.classes } : {}),
 		sampling: manifest.sampling,
 		calibration: manifest.calibration,
 	};
 }
-
-const infinityInfo = ({ bits, textMaxTokens, textEncoder, patchify = 1 }: InfinityConfig) => ({ bitsPerToken: bits * patchify ** 2, maxPromptTokens: Math.min(textMaxTokens, textEncoder?.maxTokens ?? textMaxTokens) });
 
 /** The shape of an Infinity model. Throws ModelFormatError for one of another family. */
 export function infinityConfigOf(manifest: Manifest): InfinityConfig {

@@ -49,10 +49,14 @@ export function publishedVar(depth: 16 | 20 | 24 | 30 | 36): VarConfig {
 	};
 }
 
-/** What of the configuration contradicts itself or the schedules. */
+/** What of the configuration contradicts itself or the schedules: positions are learned, so that all schedules have the same tokens scale by scale. */
 export function varProblems({ scales, tokens }: VarConfig, schedules: Readonly<Record<string, Schedule>>): string[] {
-	return Object.entries(schedules).flatMap(([name, { grids }]) => {
-		const own = grids.reduce((sum, [height, width]) => sum + height * width, 0);
-		return grids.length === scales && own === tokens ? [] : [`schedule ${name} has ${grids.length} scales of ${own} tokens; the model's positions are for ${scales} of ${tokens}`];
+	const tokensOf = ({ grids }: Schedule) => grids.map(([height, width]) => height * width);
+	const [first] = Object.values(schedules);
+	return Object.entries(schedules).flatMap(([name, schedule]) => {
+		const own = tokensOf(schedule);
+		const sum = own.reduce((a, b) => a + b, 0);
+		if (own.length !== scales || sum !== tokens) return [`schedule ${name} has ${own.length} scales of ${sum} tokens; the model's positions are for ${scales} of ${tokens}`];
+		return own.join() === tokensOf(first).join() ? [] : [`schedule ${name} has other tokens by scale than the first one; the model's positions fit one of them`];
 	});
 }

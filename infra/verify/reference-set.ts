@@ -37,11 +37,16 @@ const Run = z.looseObject({
 	inputs: z.record(z.string(), z.looseObject({ file: PlainPath, tensor: z.string() })),
 	recorded: z.record(z.string(), Recorded),
 });
-/** How a kind's guidance is meant: as w in u + w (c - u), or as t in (1 + t) c - t u, growing from 0 at the first scale. */
+/**
+ * How a kind's guidance is meant, as w in u + w (c - u) or as t in (1 + t) c - t u, growing from 0 at the first scale (`ramp`), and
+ * which rotary positions its kept tokens have.
+ */
 const KINDS = {
-	infinity: { ramp: false },
-	"stagevar-infinity": { ramp: false },
-	var: { ramp: true },
+	infinity: { ramp: false, rope: "first" },
+	"stagevar-infinity": { ramp: false, rope: "first" },
+	var: { ramp: true, rope: "first" },
+	star: { ramp: true, rope: "kept" },
+	"stagevar-star": { ramp: true, rope: "kept" },
 } as const;
 const kinds = Object.keys(KINDS) as (keyof typeof KINDS)[];
 const Manifest = z.looseObject({
@@ -59,6 +64,7 @@ export interface ReferenceRun {
 	schedule: [height: number, width: number][];
 	/** Null for the scales the run left out. */
 	scales: ({ guidance: number; tau: number; topK: number; topP: number; ranks: number[] } | null)[];
+	rope: Reduction["rope"];
 	draws: Map<string, Float32Array | Int32Array>;
 	/** Latents for the decoder alone, [height * width, channels], by the prefix of what is recorded of them. */
 	latents: { prefix: string; data: Float32Array<ArrayBuffer>; grid: [height: number, width: number] }[];
@@ -89,7 +95,7 @@ export async function readReferenceSet(dir: string): Promise<ReferenceRun[]> {
 			if (recorded.role === "output") expected.set(tensor, { ...recorded, data: await files.read(run.file, tensor) });
 		}
 		const labels = draws.get("labels");
-		const { ramp } = KINDS[parsed.data.kind];
+		const { ramp, rope } = KINDS[parsed.data.kind];
 		const last = Math.max(1, run.scale_schedule.length - 1);
 		const guidanceOf = (scale: number) => {
 			const cfg = run.cfg_list?.[scale] ?? run.cfg ?? run.inference?.cfg;
@@ -105,6 +111,7 @@ export async function readReferenceSet(dir: string): Promise<ReferenceRun[]> {
 					? { guidance: guidanceOf(scale), tau: run.tau ?? 1, topK: run.top_k ?? 1, topP: run.top_p ?? 0, ranks: run.ranks?.[scale] ?? [] }
 					: null,
 			),
+			rope,
 			draws,
 			latents: [...draws.keys()].filter((input) => /^dec\..*f_hat$/.test(input)).map((input) => latentOf(input, draws.get(input) as Float32Array, run.recorded[input]?.shape ?? [])),
 			expected,
@@ -122,7 +129,7 @@ export function referencePlan(run: ReferenceRun, info: ModelInfo): StagePlan {
 		const { guidance, tau, topK, topP, ranks } = scale;
 		const free = guidance === 0;
 		const reduce = ranks.map((count, chunk): Reduction => ({
-			blocks: [...info.chunks[chunk]], each: "span", count, take: { project: "gaussian" }, rope: "first", write: "norm-sampled",
+			blocks: [...info.chunks[chunk]], each: "span", count, take: { project: "gaussian" }, rope: run.rope, write: "norm-sampled",
 			rest: { from: index - 1, resize: "area" },
 		}));
 		return { kind: "run", stage: free || ranks.length > 0 ? "fidelity" : "semantic", rows: free ? "uncond" : "both", guidance, tau, topK, topP, reduce };

@@ -21,6 +21,9 @@ describe("in Node", () => {
 		["infinity-tiny", undefined, 2],
 		["stagevar-infinity-tiny", undefined, 5],
 		["emoji-128", findModel("emoji-128"), 3],
+		["var-tiny", undefined, 1],
+		["star-tiny", undefined, 1],
+		["stagevar-star-tiny", undefined, 1],
 	])("every recorded tensor of %s is within its bound", async (name, model, runs) => {
 		const before = gpu.bytes;
 		let count = 0;
@@ -36,7 +39,7 @@ describe("in Node", () => {
 
 it("Deno passes the same sets from the command line", async () => {
 	const deno = join(root, "node_modules", ".bin", "deno");
-	const args = ["run", "-A", "infra/cli/cli.ts", "verify", reference("infinity-tiny"), reference("stagevar-infinity-tiny")];
+	const args = ["run", "-A", "infra/cli/cli.ts", "verify", ...["infinity-tiny", "stagevar-infinity-tiny", "var-tiny", "star-tiny", "stagevar-star-tiny"].map(reference)];
 	const { stdout } = await promisify(execFile)(deno, args, { cwd: root });
 	expect(stdout).toContain("via wgpu");
 	expect(stdout).toContain("All tensors are within their bounds.");

@@ -44,7 +44,7 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtyp
 	const subject = ({ prompt, label }: { prompt?: string; label?: number }, draws: Draws): number[] => {
 		if (info.classes === undefined && label !== undefined) throw new PromptError("This model draws text: give a prompt in place of a class.");
 		if (info.classes !== undefined) {
-			if (label === undefined || !(label < info.classes)) throw new PromptError(`This model draws classes: give one from 0 to ${info.classes - 1} in place of a prompt.`);
+			if (label === undefined || !Number.isInteger(label) || label < 0 || label >= info.classes) throw new PromptError(`This model draws classes: give one from 0 to ${info.classes - 1} in place of a prompt.`);
 			return [label];
 		}
 		if (!hasTextEncoder(manifest) && !draws.has("text.feats")) throw new PromptError("This model has no text encoder: give its text features in `draws` as text.feats.");

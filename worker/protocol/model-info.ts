@@ -1,7 +1,7 @@
 /** What the edge, the page and the policies know of a model: its shape as data, never its weights. */
 import { z } from "zod";
 import { MAX_CLASSES } from "./limits.ts";
-import { Digest, MAX_SCALES } from "./plan.ts";
+import { Digest, KeptRope, MAX_SCALES } from "./plan.ts";
 
 const Side = z.int().min(1).max(16384);
 
@@ -43,6 +43,11 @@ export const ModelInfo = z.strictObject({
 	/** Transformer blocks, and the chunks StageVAR projects over: [from, to) block ranges that cover them in order. */
 	blocks: z.int().min(1),
 	chunks: z.array(z.tuple([z.int().min(0), z.int().min(1)])).min(1),
+	/**
+	 * How StageVAR keeps few tokens on this model: rotary positions of those kept, and the most tokens of a scale that a rank ratio counts.
+	 * Absent: the first positions, and all tokens.
+	 */
+	lowRank: z.strictObject({ rope: KeptRope, mostTokens: z.int().min(1) }).optional(),
 	/** Bits sampled per token. */
 	bitsPerToken: z.int().min(1).max(1024),
 	/** Prompt tokens the text side takes, end marker included; 0 where there is none. */

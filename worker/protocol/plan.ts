@@ -17,6 +17,9 @@ export type Digest = z.infer<typeof Digest>;
 export const Stage = z.enum(["semantic", "structure", "fidelity"]);
 export type Stage = z.infer<typeof Stage>;
 
+/** Rotary positions of kept tokens: the first of the scale (StageVAR on Infinity), or those they are written back to (on STAR). */
+export const KeptRope = z.enum(["first", "kept"]);
+
 /** Runs a span of blocks on few tokens and restores the full length after it (StageVAR, arXiv 2512.16483). */
 export const Reduction = z.strictObject({
 	/** Blocks `from` (inclusive) to `to` (exclusive). */
@@ -27,8 +30,7 @@ export const Reduction = z.strictObject({
 	count: z.int().min(1),
 	/** How the kept tokens are made: x' = Q^T x with Q ~ N(0, 1/count). */
 	take: z.strictObject({ project: z.literal("gaussian") }),
-	/** Rotary positions of the kept tokens: the first `count` of the scale (StageVAR on Infinity), or those they are written back to (on STAR). */
-	rope: z.enum(["first", "kept"]),
+	rope: KeptRope,
 	/** Where kept outputs are written back: positions drawn without replacement, weight = squared norm of the span input. */
 	write: z.literal("norm-sampled"),
 	/** What fills the other positions: the same span's output at scale `from`, resized to this grid. */

@@ -79,14 +79,17 @@ export const codebookTaps: TapNames = {
 };
 
 /**
- * Which of the `count` partially shared convolutions a scale uses: the one whose tick is nearest to scale / (scales - 1), the lower
- * one on a tie. Ticks spread evenly over 1/(3 count) .. 1 - 1/(3 count) when there are four, else over 1/(2 count) .. 1 - 1/(2 count).
+ * Which of the `count` partially shared convolutions a scale uses: the one whose tick is nearest to scale / (scales - 1). Ticks spread
+ * evenly over 1/(3 count) .. 1 - 1/(3 count) when there are four, else over 1/(2 count) .. 1 - 1/(2 count). Scales 2 and 7 of the
+ * published ten lie half-way between two ticks: there the last bit of NumPy's arithmetic decides, which is repeated here.
  */
 export function phiOf(scale: number, scales: number, count: number): number {
 	const place = scales > 1 ? scale / (scales - 1) : 0;
-	const margin = 1 / (count === 4 ? 3 : 2) / count;
+	const start = 1 / (count === 4 ? 3 : 2) / count;
+	const stop = 1 - start;
+	const step = (stop - start) / Math.max(1, count - 1);
+	const distance = (phi: number) => Math.abs((phi > 0 && phi === count - 1 ? stop : phi * step + start) - place);
 	let nearest = 0;
-	const distance = (phi: number) => Math.abs((count > 1 ? margin + ((1 - 2 * margin) * phi) / (count - 1) : margin) - place);
-	for (let phi = 1; phi < count; phi++) if (distance(phi) < distance(nearest) - 1e-9) nearest = phi;
+	for (let phi = 1; phi < count; phi++) if (distance(phi) < distance(nearest)) nearest = phi;
 	return nearest;
 }

@@ -4,6 +4,7 @@ import type { Manifest } from "../../../model-shards/manifest.ts";
 import type { Weights } from "../weights.ts";
 import type { Graph } from "./graph.ts";
 import { InfinityGraph } from "./infinity/graph.ts";
+import { StarGraph } from "./star/graph.ts";
 import { VarGraph } from "./var/graph.ts";
 
 export function graphOf(gpu: Gpu, manifest: Manifest, weights: Weights, slots: number): Graph {
@@ -11,6 +12,8 @@ export function graphOf(gpu: Gpu, manifest: Manifest, weights: Weights, slots: n
 	switch (manifest.family) {
 		case "infinity":
 			return new InfinityGraph(gpu, manifest.config, schedules, weights, slots);
+		case "star":
+			return new StarGraph(gpu, manifest.config, schedules, weights, slots);
 		case "var":
 			return new VarGraph(gpu, manifest.config, schedules, weights, slots);
 	}

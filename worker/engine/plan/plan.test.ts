@@ -71,6 +71,22 @@ describe("policies", () => {
 		expect(runs(all.steps)[5].reduce.map((r) => r.count)).toEqual([144, 144]);
 	});
 
+	it("stagevar on a model of single-block chunks whose kept tokens keep their positions, with the ranks the official code recorded", () => {
+		const grids = [1, 2, 3, 4, 6, 8].map((side): [number, number] => [side, side]);
+		const star: ModelInfo = {
+			...info, blocks: 3, chunks: [[0, 1], [1, 2], [2, 3]], lowRank: { rope: "kept", mostTokens: 64 }, sampling: { ...info.sampling, guidance: [1, 5.5] },
+			schedules: { "1:1": { grids, image: { height: 128, width: 128 } } },
+			calibration: { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 6, rankRatio: { 4: [0.2, 0.3, 0.25], 5: [0.25, 0.6, 0.4] } } },
+		};
+		const plan = policies.stagevar.plan(star, {});
+		expect(planProblems(plan, star)).toEqual([]);
+		expect(runs(plan.steps).map(({ reduce }) => reduce.map(({ count, rope }) => [count, rope])).slice(3)).toEqual([
+			[], [[8, "kept"], [11, "kept"], [10, "kept"]], [[17, "kept"], [39, "kept"], [26, "kept"]],
+		]);
+		const narrow = policies.stagevar.plan({ ...star, lowRank: { rope: "kept", mostTokens: 40 } }, {});
+		expect(runs(narrow.steps)[5].reduce.map(({ count }) => count)).toEqual([11, 25, 17]);
+	});
+
 	it("stagevar-skip leaves the last scales out", () => {
 		const { steps } = policies["stagevar-skip"].plan(info, {});
 		expect(steps.map((s) => s.kind)).toEqual(["run", "run", "run", "run", "run", "skip", "skip"]);
@@ -118,6 +134,11 @@ describe("planProblems", () => {
 	])("refuses %s", (_, plan, message) => {
 		expect(planProblems(plan, info).join("\n")).toMatch(message);
 		expect(() => checkPlan(plan, info)).toThrow(PlanError);
+	});
+
+	it("the schema knows two kinds of rotary positions", () => {
+		const rope = (rope: string) => StagePlan.safeParse(changed({ 5: { reduce: [reduction({ rope: rope as Reduction["rope"] })] } })).success;
+		expect([rope("first"), rope("kept"), rope("last")]).toEqual([true, true, false]);
 	});
 
 	it("refuses to restore from a skipped scale", () => {

@@ -26,12 +26,13 @@ export function stagevarPlan(info: ModelInfo, request: PlanRequest, policy: stri
 /** One per chunk. The first scale has nothing to restore from and is never reduced. */
 function reductions(info: ModelInfo, scale: number, tokens: number, ratios: readonly number[] | undefined): Reduction[] {
 	if (scale === 0 || !ratios) return [];
+	const { rope, mostTokens } = info.lowRank ?? { rope: "first", mostTokens: tokens };
 	return info.chunks.slice(0, ratios.length).map(([from, to], chunk) => ({
 		blocks: [from, to],
 		each: "span",
-		count: Math.min(tokens, Math.floor(ratios[chunk] * tokens) + 1),
+		count: Math.min(tokens, Math.floor(ratios[chunk] * Math.min(tokens, mostTokens)) + 1),
 		take: { project: "gaussian" },
-		rope: "first",
+		rope,
 		write: "norm-sampled",
 		rest: { from: scale - 1, resize: "area" },
 	}));

@@ -1,0 +1,35 @@
+/** Every tensor that inference of a STAR model reads, with its shape: official names under a prefix. */
+import type { StarConfig } from "./star-config.ts";
+import { linear, type TensorShape } from "./tensor-shapes.ts";
+import { codebookTensors } from "./var-tensors.ts";
+
+/** `transformer.*` and `vae.*`, in the order they are used. */
+export function starTensors({ depth, width, heads, ffn, textChannels, scales, codebook, vae }: StarConfig): TensorShape[] {
+	const t = (name: string) => `transformer.${name}`;
+	const list: TensorShape[] = [
+		...linear(t("encoder_proj"), textChannels, width),
+		{ name: t("pos_start"), shape: [1, 1, width] },
+		{ name: t("lvl_embed.weight"), shape: [scales, width] },
+		...linear(t("word_embed"), codebook.channels, width),
+	];
+	for (let block = 0; block < depth; block++) {
+		const b = (name: string) => t(`blocks.${block}.${name}`);
+		const biases = (module: string): TensorShape[] => [
+			{ name: b(`${module}.scale_mul_1H11`), shape: [1, heads, 1, 1] },
+			{ name: b(`${module}.q_bias`), shape: [width] },
+			{ name: b(`${module}.v_bias`), shape: [width] },
+		];
+		list.push(
+			...biases("attn"),
+			{ name: b("attn.mat_qkv.weight"), shape: [3 * width, width] },
+			...linear(b("attn.proj"), width, width),
+			...biases("cross_attn"),
+			{ name: b("cross_attn.mat_q.weight"), shape: [width, width] },
+			{ name: b("cross_attn.mat_kv.weight"), shape: [2 * width, textChannels] },
+			...linear(b("cross_attn.proj"), width, width),
+			...linear(b("ffn.fc1"), width, ffn),
+			...linear(b("ffn.fc2"), ffn, width),
+		);
+	}
+	return [...list, ...linear(t("head_logits"), width, codebook.vocabulary), ...codebookTensors(codebook, vae)];
+}

@@ -1,0 +1,135 @@
+/** Promises of the generator for models of other families than the bundled ones, on small random weights: real engine, real kernels. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { readReferenceSet } from "../../../infra/verify/reference-set.ts";
+import { Gpu } from "../../../kernels/gpu.ts";
+import { openModelFolder } from "../../../model-shards/folder.ts";
+import { importReferenceSet } from "../../../model-shards/import.ts";
+import type { StagePlan } from "../../protocol/plan.ts";
+import { openModel } from "../open-model.ts";
+import { policies } from "../plan/policies.ts";
+import type { GenerateOptions, GenerateResult, LoadedModel } from "../types.ts";
+
+type Ask = Omit<GenerateOptions, "model">;
+let gpu: Gpu;
+let dir: string;
+beforeAll(async () => {
+	gpu = await Gpu.open();
+	dir = await mkdtemp(join(tmpdir(), "families-"));
+});
+afterAll(async () => {
+	gpu.destroy();
+	await rm(dir, { recursive: true });
+});
+
+const reference = (set: string) => join(import.meta.dirname, "..", "..", "..", "test", "reference", set);
+async function open(set: string): Promise<LoadedModel> {
+	await importReferenceSet(join(reference(set), "manifest.json"), join(dir, set));
+	return openModel(gpu, await openModelFolder(join(dir, set)), { slots: 3 });
+}
+const codes = (results: GenerateResult[]) => results.flatMap((result) => (result.kind === "scale" ? [result.codes] : []));
+/** Codes and pictures without the times. */
+const made = (results: GenerateResult[]) => results.map((result) => (result.kind === "scale" ? [result.index, result.codes, result.preview] : ["final", result.image]));
+/** The plan with the scales sampled, or changed otherwise. */
+const sampled = (plan: StagePlan, topK = 0, topP = 0): StagePlan => ({ ...plan, steps: plan.steps.map((step) => (step.kind === "run" ? { ...step, topK, topP } : step)) });
+
+describe("VAR", () => {
+	let model: LoadedModel;
+	let ask: (label: number, seed: number, more?: Partial<Ask>) => Promise<GenerateResult[]>;
+	beforeAll(async () => {
+		model = await open("var-tiny");
+		const plan = sampled(policies.exact.plan(model.info, {}), 40, 0.95);
+		ask = async (label, seed, more) => await Array.fromAsync(model.generate({ plan, label, seed, previews: "none", ...more }));
+	});
+	afterAll(() => model.destroy());
+
+	it("says what it draws, and how many of them", () => {
+		expect(model.info).toMatchObject({ family: "var", classes: 10, maxPromptTokens: 0, bitsPerToken: 8, blocks: 3, sampling: { guidance: [1, 2.5] } });
+	});
+
+	it("compiles before the first picture, which compiles nothing more", async () => {
+		const plans = Object.values(policies).flatMap((policy) => (policy.name === "exact" ? [policy.plan(model.info, {})] : []));
+		await model.compile(plans);
+		expect(codes(await ask(3, 1, { until: 4 }))).toHaveLength(5);
+	});
+
+	it("gives the same on every run, others for another seed or class; alone, together and resumed", async () => {
+		const asks = [[3, 1], [3, 2], [9, 1], [0, 5]] as const;
+		const alone: GenerateResult[][] = [];
+		// Codes alone but for the first one, whose pictures are held against each other too.
+		const more = (i: number): Partial<Ask> => (i === 0 ? { previews: 1 } : { until: 3 });
+		for (const [i, [label, seed]] of asks.entries()) alone.push(await ask(label, seed, more(i)));
+		expect(new Set(alone.map((results) => codes(results).join()))).toHaveProperty("size", 4);
+		const resume = { forcedCodes: codes(alone[0]).slice(0, 3) };
+		const [together, resumed] = await Promise.all([Promise.all(asks.map(([label, seed], i) => ask(label, seed, more(i)))), ask(3, 1, { ...resume, previews: 1 })]);
+		expect(together.map(made)).toEqual(alone.map(made));
+		expect(made(resumed)).toEqual(made(alone[0]).slice(3));
+	});
+
+	it("argmax asks no random number", async () => {
+		const plan = sampled(policies.exact.plan(model.info, {}), 1);
+		expect(codes(await ask(4, 1, { plan, until: 4 }))).toEqual(codes(await ask(4, 2, { plan, until: 4 })));
+	});
+
+	it("previews are of each scale's own size, and nothing stays on the device", async () => {
+		await ask(1, 1, { until: 0 });
+		const before = gpu.bytes;
+		for (const result of await ask(2, 1, { previews: "all" })) {
+			if (result.kind === "scale") expect(result.preview).toMatchObject({ height: result.grid[0] * 16, width: result.grid[1] * 16 });
+			else expect(result.image).toMatchObject({ height: 96, width: 96 });
+		}
+		expect(gpu.bytes).toBe(before);
+	});
+
+	it.each<[string, Partial<Ask>, RegExp]>([
+		["a class beyond the last", { label: 10 }, /0 to 9/],
+		["half a class", { label: 0.5 }, /0 to 9/],
+		["a prompt", { label: undefined, prompt: "a cat" }, /draws classes/],
+		["codes of another size", { forcedCodes: [new Uint8Array(2)] }, /take 1 bytes, got 2/],
+	])("refuses %s, and goes on working", async (_, more, message) => {
+		await expect(ask(0, 1, more)).rejects.toThrow(message);
+		expect(codes(await ask(0, 1, { until: 0 }))).toHaveLength(1);
+	});
+
+	it("decodes a latent of its own size and smaller, and refuses others", async () => {
+		expect(await model.decode(new Float32Array(16 * 4 * 7), [4, 7])).toMatchObject({ height: 64, width: 112 });
+		await expect(model.decode(new Float32Array(16 * 7 * 7), [7, 7])).rejects.toThrow(/larger than the model's largest/);
+		await expect(model.decode(new Float32Array(16), [2, 2])).rejects.toThrow(/has 64 floats, not 16/);
+	});
+});
+
+describe("STAR", () => {
+	let model: LoadedModel;
+	let ask: (plan: StagePlan, seed: number, more?: Partial<Ask>) => Promise<GenerateResult[]>;
+	let plans: StagePlan[];
+	beforeAll(async () => {
+		model = await open("star-tiny");
+		const [{ draws }] = await readReferenceSet(reference("star-tiny"));
+		ask = async (plan, seed, more) => await Array.fromAsync(model.generate({ plan, seed, draws, previews: "none", ...more }));
+		// The recorded method's bounds and ratios, with draws of our own.
+		const calibration = { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 5, rankRatio: { 4: [0.2, 0.3, 0.25], 5: [0.25, 0.6, 0.4] } } };
+		plans = Object.values(policies).map((policy) => sampled(policy.plan({ ...model.info, calibration }, {})));
+	});
+	afterAll(() => model.destroy());
+
+	it("keeps few tokens block by block, at their own positions", () => {
+		expect(model.info).toMatchObject({ family: "star", blocks: 3, chunks: [[0, 1], [1, 2], [2, 3]], lowRank: { rope: "kept", mostTokens: 64 } });
+		expect(model.info.classes).toBeUndefined();
+	});
+
+	it("plans of every kind give the same alone and together, and resumed", async () => {
+		const alone: GenerateResult[][] = [];
+		const until = [4, undefined, 3];
+		for (const [i, plan] of plans.entries()) alone.push(await ask(plan, i, { until: until[i] }));
+		const [together, resumed] = await Promise.all([Promise.all(plans.map((plan, i) => ask(plan, i, { until: until[i] }))), ask(plans[1], 1, { forcedCodes: codes(alone[1]).slice(0, 5) })]);
+		expect(together.map(made)).toEqual(alone.map(made));
+		expect(made(resumed)).toEqual(made(alone[1]).slice(5));
+	});
+
+	it("needs text features", async () => {
+		await expect(ask(plans[0], 1, { draws: new Map(), prompt: "a cat" })).rejects.toThrow(/text\.feats/);
+		await expect(ask(plans[0], 1, { label: 3 })).rejects.toThrow(/draws text/);
+	});
+});

@@ -1,0 +1,160 @@
+import { attention } from "../../../../kernels/attention.ts";
+import { copy, gatherRows } from "../../../../kernels/gather.ts";
+import type { Gpu, Tensor } from "../../../../kernels/gpu.ts";
+import { normaliseHeads } from "../../../../kernels/head-norm.ts";
+import { matmul } from "../../../../kernels/matmul.ts";
+import { layerNorm } from "../../../../kernels/norm.ts";
+import type { Pass } from "../../../../kernels/pass.ts";
+import { rotateAndCache, starRopeTable } from "../../../../kernels/rope.ts";
+import type { RowTable } from "../../../../kernels/rows.ts";
+import type { StarConfig } from "../../../../model-shards/star-config.ts";
+import type { Schedule } from "../../../protocol/model-info.ts";
+import type { Weights } from "../../weights.ts";
+import type { Part } from "../batch.ts";
+import { blockOps } from "../block-ops.ts";
+import { Codebook, codebookPicture, codebookTaps } from "../codebook.ts";
+import type { DecoderSource } from "../conv-decoder.ts";
+import type { JobOptions } from "../family.ts";
+import type { BlockContext, Graph, GraphShape, Quantiser, TapNames } from "../graph.ts";
+import type { Job } from "../job.ts";
+import type { KeyValueStore } from "../key-value-store.ts";
+import { COND, condOf, ROWS, UNCOND } from "../kv-plan.ts";
+import { latentCells } from "../next-scale.ts";
+import { Rotary } from "../rotary.ts";
+import type { Workspace } from "../workspace.ts";
+
+/** STAR (arXiv 2406.10797): VAR without AdaLN, text by cross attention, normalised rotary positions. Its text features are given. */
+export class StarGraph implements Graph {
+	readonly shape: GraphShape;
+	readonly codes: Quantiser;
+	readonly picture: DecoderSource;
+	readonly names: TapNames = codebookTaps;
+	/** [slots * 2, width]: encoder_proj(pooled text) + pos_start. */
+	readonly start: Tensor;
+	readonly embedding: Graph["embedding"];
+	#gpu: Gpu;
+	#config: StarConfig;
+	#weights: Weights;
+	#rotary: Rotary;
+	/** One job's text: keys and values of a block, pooled text, its projection. */
+	#work: { keys: Tensor; pooled: Tensor; projected: Tensor };
+	/** Of norms without weights: ones and zeros, [width]. */
+	#plain: { weight: Tensor; bias: Tensor };
+
+	constructor(gpu: Gpu, config: StarConfig, schedules: Readonly<Record<string, Schedule>>, weights: Weights, slots: number) {
+		const { width, heads, textChannels, textMaxTokens } = config;
+		this.shape = config;
+		this.codes = new Codebook(gpu, weights, config.codebook, slots * latentCells(schedules));
+		this.picture = codebookPicture(config.vae);
+		this.#gpu = gpu;
+		this.#config = config;
+		this.#weights = weights;
+		this.#rotary = new Rotary(gpu, schedules, width / heads, (_, grids) => starRopeTable(grids, width / heads, config.ropeReach, config.ropeTheta));
+		this.start = gpu.tensor("start", [slots * ROWS, width]);
+		this.embedding = { table: weights.get("transformer.lvl_embed.weight"), index: ({ scale, tokens }) => Array<number>(tokens).fill(scale) };
+		this.#work = {
+			keys: gpu.tensor("text keys", [ROWS * textMaxTokens, 2 * width]),
+			pooled: gpu.tensor("pooled text", [ROWS, textChannels]),
+			projected: gpu.tensor("projected text", [ROWS, width]),
+		};
+		this.#plain = { weight: gpu.upload("ones", [width], new Float32Array(width).fill(1)), bias: gpu.upload("zeros", [width], new Float32Array(width)) };
+	}
+
+	/** Tokens that the mask leaves, by guidance row. */
+	contextKeys({ draws }: JobOptions): number[] {
+		return maskOf(draws).map((tokens) => tokens.length);
+	}
+
+	ropeAt(part: Part): number {
+		return this.#rotary.at(part);
+	}
+
+	opened({ taps, grids, tokens }: Job): void {
+		const { heads, width, ropeReach, ropeTheta } = this.#config;
+		const half = width / heads / 2;
+		const positions = tokens.reduce((sum, count) => sum + count, 0);
+		const table = () => starRopeTable(grids, 2 * half, ropeReach, ropeTheta);
+		taps.give("rope.cos", [positions, half], () => table().subarray(0, positions * half));
+		taps.give("rope.sin", [positions, half], () => table().subarray(positions * half));
+	}
+
+	begin(pass: Pass, { slot, drawn, draws, context, taps }: Job, store: KeyValueStore): void {
+		const { width, heads, depth, textChannels, textMaxTokens } = this.#config;
+		const { keys, pooled, projected } = this.#work;
+		const w = (name: string) => this.#weights.get(`transformer.${name}`);
+		const both = pass.table([COND, UNCOND]);
+		const pool = drawn.get("text.pool");
+		if (pool) gatherRows(pass, { x: pool, index: both, y: pooled, count: ROWS, width: textChannels, label: "pooled text" });
+		matmul(pass, { x: pooled, y: projected, ...this.#weights.linear("transformer.encoder_proj"), m: ROWS, k: textChannels, n: width, label: "encoder_proj" });
+		taps.keep(pass, "text.sos", projected, [ROWS, width]);
+		gatherRows(pass, { x: projected, index: both, y: this.start, to: condOf(slot, 0), count: ROWS, width, extra: { table: w("pos_start"), index: pass.table([0, 0]) }, label: "pos_start" });
+
+		const features = drawn.get("text.feats");
+		if (!features) return;
+		const count = context.counts[COND] + context.counts[UNCOND];
+		// Masked tokens are left out: a score of -inf weighs nothing.
+		const index = maskOf(draws).flatMap((tokens, row) => tokens.map((token) => row * (features.shape[0] / textChannels / ROWS) + token));
+		const text = this.#gpu.tensor("text", [ROWS * textMaxTokens, textChannels]);
+		pass.afterwards(() => this.#gpu.free(text));
+		gatherRows(pass, { x: features, index: pass.table(index), y: text, count, width: textChannels, label: "text features" });
+		for (let block = 0; block < depth; block++) {
+			const name = `transformer.blocks.${block}.cross_attn`;
+			matmul(pass, { x: text, y: keys, ...this.#weights.linear(`${name}.mat_kv`), m: count, k: textChannels, n: 2 * width, label: `${name}.mat_kv` });
+			normaliseHeads(pass, { x: keys, stride: 2 * width, tokens: count, heads, headDim: width / heads, label: `${name} keys` });
+			copy(pass, { x: keys, y: store.tensor(block), to: context.keys[block] * 2 * width, count: count * 2 * width, label: `${name} text` });
+		}
+	}
+
+	/** Self attention, cross attention, feed-forward. Each adds to the residual stream. */
+	block(pass: Pass, context: BlockContext): void {
+		const { index, x, work, kv, self, cross, kept, parts } = context;
+		const { width, heads, ffn } = this.#config;
+		const headDim = width / heads;
+		const official = `transformer.blocks.${index}`;
+		const { label, linear, tapLinear, addLinear } = blockOps(pass, this.#gpu, this.#weights, this.#config, official, context);
+		const cached = { tensor: kv, stride: 2 * width, key: 0, value: width };
+		const scaleOf = (module: string) => this.#weights.get(`${official}.${module}.scale_mul_1H11`);
+
+		this.#norm(pass, x, work.normed, self, label("norm1"));
+		linear("attn.mat_qkv", work.normed, work.qkv, width, 3 * width);
+		rotateAndCache(pass, { qkv: work.qkv, cache: kv, cosSin: this.#rotary.table, positions: this.#rotary.positions, kept, scaleMul: scaleOf("attn"), heads, headDim, rows: self, label: label("rope") });
+		attention(pass, { q: work.qkv, qStride: 3 * width, kv: cached, own: { key: width, value: 2 * width }, y: work.attended, heads, headDim, scale: 1, rows: self, label: label("attn") });
+		tapLinear("attn.proj", work.attended, width, "attn_out");
+		addLinear("attn.proj", work.attended, width);
+
+		this.#norm(pass, x, work.normed, self, label("norm2"));
+		linear("cross_attn.mat_q", work.normed, work.qkv, width, width);
+		normaliseHeads(pass, { x: work.qkv, stride: width, tokens: self.tokens, heads, headDim, scaleMul: scaleOf("cross_attn"), label: label("cross_attn queries") });
+		attention(pass, { q: work.qkv, qStride: width, kv: cached, y: work.attended, heads, headDim, scale: 1, rows: cross, label: label("cross_attn") });
+		tapLinear("cross_attn.proj", work.attended, width, "cross_attn_out");
+		// The published model adds the result of a picture's first guidance row to all of its rows.
+		const first = parts.flatMap(({ at, rows, length }) => Array.from({ length: rows * length }, (_, i) => at + (i % length)));
+		gatherRows(pass, { x: work.attended, index: pass.table(first), y: work.normed, count: self.tokens, width, label: label("first row") });
+		addLinear("cross_attn.proj", work.normed, width);
+
+		this.#norm(pass, x, work.normed, self, label("norm3"));
+		linear("ffn.fc1", work.normed, work.hidden, width, ffn, { gelu: true });
+		tapLinear("ffn.fc2", work.hidden, ffn, "ffn_out");
+		addLinear("ffn.fc2", work.hidden, ffn);
+	}
+
+	head(pass: Pass, { x, work, rows }: { x: Tensor; work: Workspace; rows: RowTable }): void {
+		this.#norm(pass, x, work.block.normed, rows, "head norm");
+		matmul(pass, { x: work.block.normed, y: work.logits, ...this.#weights.linear("transformer.head_logits"), m: rows.tokens, k: this.#config.width, n: this.codes.logits, label: "head" });
+	}
+
+	destroy(): void {
+		this.#gpu.free(this.start, this.#rotary.table, ...Object.values(this.#work), ...Object.values(this.#plain));
+	}
+
+	#norm(pass: Pass, x: Tensor, y: Tensor, rows: RowTable, label: string): void {
+		layerNorm(pass, { x, y, width: this.#config.width, eps: this.#config.normEps, rows, after: { kind: "affine", ...this.#plain }, label });
+	}
+}
+
+/** Places of the tokens that the mask [2, tokens] leaves, by guidance row; none without a mask. */
+function maskOf(draws: JobOptions["draws"]): number[][] {
+	const mask = draws.get("text.mask") ?? new Int32Array(0);
+	const tokens = mask.length / ROWS;
+	return [COND, UNCOND].map((row) => Array.from({ length: tokens }, (_, token) => token).filter((token) => mask[row * tokens + token] !== 0));
+}
