@@ -3,6 +3,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { attention } from "./attention.ts";
 import { conv3x3, convWeight } from "./conv.ts";
 import { DeviceError } from "./device.ts";
+import { copy } from "./gather.ts";
 import { Gpu } from "./gpu.ts";
 import { matmul, transposeWeight } from "./matmul.ts";
 import { matmulVariants } from "./matmul-variants.ts";
@@ -77,6 +78,17 @@ describe.runIf(has)(`on ${gpu.facts.name}`, () => {
 		});
 		expect(maxError(out, expected)).toBeLessThan(2e-5);
 		gpu.free(weight);
+	});
+
+	test("copies convert between f32 and f16, a part to a place", async () => {
+		const values = Float32Array.from({ length: 16 }, (_, i) => (i - 7) / 3);
+		const [x, half, back] = [gpu.upload("x", [16], values), gpu.tensor("half", [16], 0, "f16"), gpu.tensor("back", [8])];
+		const pass = gpu.pass("copies");
+		copy(pass, { x, from: 4, y: half, to: 8, count: 8, label: "to f16" });
+		copy(pass, { x: half, from: 8, y: back, count: 8, label: "to f32" });
+		const [out] = await pass.submit([back]);
+		expect([...new Float32Array(out)]).toEqual([...Float32Array.from(Float16Array.from(values.subarray(4, 12)))]);
+		gpu.free(x, half, back);
 	});
 
 	test("keys and values cached as f16 are the rounded ones, and attention reads them", async () => {
