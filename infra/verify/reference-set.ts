@@ -130,7 +130,7 @@ export function referencePlan(run: ReferenceRun, info: ModelInfo): StagePlan {
 		const free = guidance === 0;
 		const reduce = ranks.map((count, chunk): Reduction => ({
 			blocks: [...info.chunks[chunk]], each: "span", count, take: { project: "gaussian" }, rope: run.rope, write: "norm-sampled",
-			rest: { from: index - 1, resize: "area" },
+			rest: { from: index - 1, resize: "area", of: "output" },
 		}));
 		return { kind: "run", stage: free || ranks.length > 0 ? "fidelity" : "semantic", rows: free ? "uncond" : "both", guidance, tau, topK, topP, reduce };
 	});
