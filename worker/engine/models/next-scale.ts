@@ -17,7 +17,7 @@ import { closeJob, type Job, openJob, releaseKeys, stores } from "./job.ts";
 import { KeyValueStore } from "./key-value-store.ts";
 import { COND, condOf, ROWS, rowsOf, UNCOND } from "./kv-plan.ts";
 import { Pictures } from "./pictures.ts";
-import { crossBoundary, reduceRows, skipsOthers } from "./spans.ts";
+import { crossBoundary, endSpans, reduceRows, skipsOthers } from "./spans.ts";
 import { type Need, Workspace } from "./workspace.ts";
 
 /** Next-scale prediction (arXiv 2404.02905) by any family's graph, several jobs in one batch. */
@@ -175,6 +175,7 @@ export class NextScaleModel implements Family<Job> {
 				run(pass, context);
 				// Self attention has stored them.
 				if (i === 0) for (const part of parts) for (const row of part.rows) if (stores(part.job, row, part.scale)) part.job.keys[row][index].used += part.length;
+				if (endSpans(pass, this.#graph, work, parts, index * sublayers.length + i + 1, "sublayer")) context = undefined;
 			}
 			for (const part of parts) {
 				this.#keep(pass, work, part, `s${part.scale}.blk${index}.out`);

@@ -46,10 +46,7 @@ export const skipsOthers = (span: Span | undefined): boolean => span?.reduction.
 /** Ends and begins the spans at a boundary of sublayers, and keeps what later scales restore from. Says whether the layout changed. */
 export function crossBoundary(pass: Pass, graph: Graph, work: Workspace, parts: readonly Part[], boundary: number): boolean {
 	const { width } = graph.shape;
-	// Where tokens are left out, the scale ends as short as it is.
-	const ending = parts.filter(({ span }) => span?.to === boundary && !skipsOthers(span));
-	relayout(pass, graph, work, parts, new Map(ending.map((part) => [part, { length: part.tokens, fill: (to: number) => restore(pass, graph, work, part, to) }])));
-	for (const part of ending) part.span = undefined;
+	const ended = endSpans(pass, graph, work, parts, boundary);
 	for (const { job, scale, at, rows, length, span } of parts) {
 		for (const { scale: of, from, to, tensor } of span ? [] : job.retained.values()) {
 			if (of !== scale) continue;
@@ -65,7 +62,16 @@ export function crossBoundary(pass: Pass, graph: Graph, work: Workspace, parts: 
 	if (starting.some(({ span }) => span.reduction.write === "norm-sampled")) squaredNorms(pass, { x: work.x[0], norms: work.norms, tokens: tokensIn(parts), width, label: "squared norms" });
 	relayout(pass, graph, work, parts, new Map(starting.map(({ part, span }) => [part, { length: span.reduction.count, fill: (to: number) => reduce(pass, graph, work, part, span, to) }])));
 	for (const { part, span } of starting) part.span = span;
-	return ending.length + starting.length > 0;
+	return ended || starting.length > 0;
+}
+
+/** Ends the spans at a boundary, or only those around a single sublayer. Says whether the layout changed. */
+export function endSpans(pass: Pass, graph: Graph, work: Workspace, parts: readonly Part[], boundary: number, only?: "sublayer"): boolean {
+	// Where tokens are left out, the scale ends as short as it is.
+	const ending = parts.filter(({ span }) => span?.to === boundary && !skipsOthers(span) && (!only || span.reduction.each === only));
+	relayout(pass, graph, work, parts, new Map(ending.map((part) => [part, { length: part.tokens, fill: (to: number) => restore(pass, graph, work, part, to) }])));
+	for (const part of ending) part.span = undefined;
+	return ending.length > 0;
 }
 
 /** Moves every part to its place in a batch where the `changes` have other lengths and are filled anew. */
