@@ -31,6 +31,7 @@ export interface Retained {
 	from: number | undefined;
 	to: number;
 	tensor: Tensor;
+	/** Guidance rows it has, once it is there. */
 	rows: number[];
 }
 
@@ -48,8 +49,10 @@ export function crossBoundary(pass: Pass, graph: Graph, work: Workspace, parts: 
 	const { width } = graph.shape;
 	const ended = endSpans(pass, graph, work, parts, boundary);
 	for (const { job, scale, at, rows, length, span } of parts) {
-		for (const { scale: of, from, to, tensor } of span ? [] : job.retained.values()) {
-			if (of !== scale) continue;
+		for (const kept of span ? [] : job.retained.values()) {
+			const { from, to, tensor } = kept;
+			if (kept.scale !== scale) continue;
+			kept.rows = rows;
 			const count = rows.length * length * width;
 			if (boundary === to && from !== undefined) {
 				subtractFrom(pass, { x: work.x[0], from: at * width, y: tensor, count, label: "retain change" });
