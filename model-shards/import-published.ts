@@ -2,6 +2,7 @@
 import { openCheckpoint } from "./checkpoint.ts";
 import { type Described, type Found, importTensors, type WriteOptions } from "./import-tensors.ts";
 import type { TensorShape } from "./tensor-shapes.ts";
+import { hart } from "./hart-published.ts";
 import { infinity } from "./infinity-published.ts";
 import { type Manifest, ModelFormatError } from "./manifest.ts";
 import { clip, stateDict, type TensorSource } from "./tensor-source.ts";
@@ -22,7 +23,7 @@ export interface Family {
 	describe(size: string): PublishedModel;
 }
 
-export const families: Readonly<Record<string, Family>> = { infinity };
+export const families: Readonly<Record<string, Family>> = { infinity, hart };
 
 export interface PublishedOptions extends WriteOptions {
 	name?: string;

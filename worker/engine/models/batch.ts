@@ -11,8 +11,9 @@ export interface Part {
 	job: Job;
 	run: RunStep;
 	scale: number;
-	/** Tokens of the scale; `length` are fewer inside a reduced span. */
+	/** Tokens of the scale; `length` are fewer inside a reduced span. The last `codes` of them give its codes. */
 	tokens: number;
+	codes: number;
 	rows: number[];
 	at: number;
 	length: number;
@@ -22,6 +23,8 @@ export interface Part {
 	cells: number;
 	/** First of its drawn positions. */
 	pick: number;
+	/** First of its tokens among those that give codes. */
+	readAt: number;
 	/** Where its sampled codes go: its own cells, or beyond all cells where others are forced. */
 	sampledAt: number;
 }
@@ -31,16 +34,18 @@ export function layOut(steps: readonly Step<Job>[]): Part[] {
 	const parts: Part[] = [];
 	let at = 0;
 	let cell = 0;
+	let readAt = 0;
 	for (const step of steps.toSorted((a, b) => Number(b.sample) - Number(a.sample))) {
 		const { job, scale } = step;
 		const run = job.plan.steps[scale] as RunStep;
 		const rows = rowsOf(run);
-		const tokens = job.tokens[scale];
+		const [tokens, codes] = [job.tokens[scale], job.codes[scale]];
 		// The first scale's inputs differ by guidance row.
-		const cells = scale === 0 ? ROWS : tokens;
-		parts.push({ step, job, run, scale, tokens, rows, at, length: tokens, span: undefined, cell, cells, pick: at, sampledAt: cell });
+		const cells = scale === 0 ? ROWS * tokens : tokens;
+		parts.push({ step, job, run, scale, tokens, codes, rows, at, length: tokens, span: undefined, cell, cells, pick: at, readAt, sampledAt: cell });
 		at += rows.length * tokens;
 		cell += cells;
+		readAt += rows.length * codes;
 	}
 	for (const part of parts) if (part.step.forced && part.step.sample) part.sampledAt += cell;
 	return parts;
@@ -57,6 +62,9 @@ export function rowsIn(parts: readonly Part[], more: (part: Part, row: number) =
 		})),
 	);
 }
+
+/** The rows of those tokens that give codes, one after the other. */
+export const readRows = (parts: readonly Part[]): Row[] => rowsIn(parts, ({ readAt, codes, rows }, row) => ({ token: readAt + rows.indexOf(row) * codes, tokens: codes }));
 
 /** Tables of one block: the rows with the cached keys they see and where their own are stored, and the same rows with their text. */
 export function blockRows(pass: Pass, parts: readonly Part[], block: number, rope: (part: Part) => number): { self: RowTable; cross: RowTable } {

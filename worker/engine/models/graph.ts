@@ -19,6 +19,8 @@ export interface GraphShape {
 	width: number;
 	heads: number;
 	ffn: number;
+	/** The feed-forward has two projections in, one of which gates the other. */
+	gated?: boolean;
 }
 
 /** How tokens become codes and codes a latent. */
@@ -81,7 +83,9 @@ export interface Graph {
 	readonly codes: Quantiser;
 	readonly picture: DecoderSource;
 	readonly names: TapNames;
-	/** By slot and guidance row: input of scale 0, before the level embedding. [slots * 2, width] */
+	/** Tokens of scale 0's input, the last of which gives its code: 1, or those of the text. */
+	readonly startTokens: number;
+	/** By slot and guidance row: input of scale 0, before the level embedding. [slots * 2 * startTokens, width] */
 	readonly start: Tensor;
 	/** Added to every token's embedding: row `index(part)[i]` of the table to token i. */
 	readonly embedding: { table: Tensor; index(part: Part): number[] };
@@ -96,5 +100,7 @@ export interface Graph {
 	block(pass: Pass, context: BlockContext): void;
 	/** x [tokens, width] -> logits [tokens, logits]. */
 	head(pass: Pass, op: { x: Tensor; work: Workspace; rows: RowTable }): void;
+	/** Adds what is no code to latents that have the codes of their schedule's last scale, from its tokens x [tokens, width]. */
+	refine?(pass: Pass, op: { x: Tensor; work: Workspace; latents: Tensor; parts: readonly { part: Part; latent: ImageShape }[] }): void;
 	destroy(): void;
 }

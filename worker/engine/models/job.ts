@@ -4,7 +4,7 @@ import type { Reduction, RunStep, StagePlan } from "../../protocol/plan.ts";
 import type { JobOptions } from "./family.ts";
 import type { Graph } from "./graph.ts";
 import type { KeyValueStore } from "./key-value-store.ts";
-import { COND, lastScaleOf, rowsOf, storedKeys, UNCOND } from "./kv-plan.ts";
+import { COND, lastScaleOf, ROWS, rowsOf, storedKeys, UNCOND } from "./kv-plan.ts";
 import type { Need } from "./workspace.ts";
 
 /** Cached keys of one guidance row, by block. */
@@ -18,8 +18,9 @@ interface KeyRange {
 export interface Job extends JobOptions {
 	slot: number;
 	grids: Schedule["grids"];
-	/** Tokens of every scale. */
+	/** Tokens of every scale, and its codes: one a cell of its grid. */
 	tokens: readonly number[];
+	codes: readonly number[];
 	/** Keys of the text that cross attention sees, none where there is no text: first by block, and how many by guidance row, one after the other. */
 	context: { keys: number[]; counts: readonly number[] };
 	/** The conditioning has been recorded. */
@@ -28,7 +29,7 @@ export interface Job extends JobOptions {
 	keys: KeyRange[][];
 	/** Also store the keys of a row's last scale, which no step reads: they are tapped. */
 	keepLast: boolean;
-	/** Outputs that later restorations fill from, by `scale:block boundary`: [rows * tokens, width]. */
+	/** Outputs that later restorations fill from, by `scale:block boundary`: [rows * codes, width]. */
 	retained: Map<string, { tensor: Tensor; rows: number[] }>;
 	/** Given draws, on the device. */
 	drawn: Map<string, Tensor>;
@@ -40,9 +41,10 @@ export interface Job extends JobOptions {
 export function openJob(gpu: Gpu, graph: Graph, store: KeyValueStore, schedule: Schedule, slot: number, options: JobOptions): Job {
 	const { plan, draws } = options;
 	const { depth, width } = graph.shape;
-	const tokens = schedule.grids.map(([height, width]) => height * width);
+	const codes = schedule.grids.map(([height, width]) => height * width);
+	const tokens = codes.map((count, scale) => (scale === 0 ? graph.startTokens : count));
 	const context = { keys: [] as number[], counts: graph.contextKeys(options) };
-	const job: Job = { ...options, slot, grids: schedule.grids, tokens, begun: false, context, keys: [], keepLast: tapsLast(options, depth), retained: new Map(), drawn: new Map(), most: mostOf(plan, tokens) };
+	const job: Job = { ...options, slot, grids: schedule.grids, tokens, codes, begun: false, context, keys: [], keepLast: tapsLast(options, depth), retained: new Map(), drawn: new Map(), most: mostOf(plan, tokens) };
 	try {
 		for (const [name, data] of draws) if (name !== "text.ids") job.drawn.set(name, gpu.upload(name, [data.length], data.slice() as Float32Array<ArrayBuffer>));
 		for (let block = 0; block < depth; block++) context.keys.push(store.take(block, contextKeys(job)));
@@ -54,7 +56,7 @@ export function openJob(gpu: Gpu, graph: Graph, store: KeyValueStore, schedule: 
 		for (const { rest, blocks } of spansOf(plan)) {
 			const key = retainedKey(rest.from, blocks[1]);
 			const rows = rowsOf(plan.steps[rest.from] as RunStep);
-			if (!job.retained.has(key)) job.retained.set(key, { tensor: gpu.tensor(`retained ${key}`, [rows.length * tokens[rest.from], width]), rows });
+			if (!job.retained.has(key)) job.retained.set(key, { tensor: gpu.tensor(`retained ${key}`, [rows.length * codes[rest.from], width]), rows });
 		}
 		return job;
 	} catch (error) {
@@ -97,7 +99,7 @@ function mostOf({ steps }: StagePlan, tokens: readonly number[]): Need {
 		if (step.kind === "skip") continue;
 		const rows = rowsOf(step).length;
 		most.rows = Math.max(most.rows, rows * tokens[scale]);
-		most.cells = Math.max(most.cells, tokens[scale], 2);
+		most.cells = Math.max(most.cells, scale === 0 ? ROWS * tokens[scale] : tokens[scale]);
 		for (const { count } of step.reduce) most.matrix = Math.max(most.matrix, rows * tokens[scale] * count);
 		most.spans ||= step.reduce.length > 0;
 	}

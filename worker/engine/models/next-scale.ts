@@ -9,7 +9,7 @@ import { packCodes, unpackCodes } from "../codes.ts";
 import { channelsFirst, type Taps } from "../tap.ts";
 import type { RgbImage } from "../types.ts";
 import type { Dtype, Weights } from "../weights.ts";
-import { blockRows, cellsIn, layOut, type Part, rowsIn } from "./batch.ts";
+import { blockRows, cellsIn, layOut, type Part, readRows } from "./batch.ts";
 import type { Family, JobOptions, Round, Step } from "./family.ts";
 import type { Graph } from "./graph.ts";
 import { closeJob, type Job, openJob, releaseKeys, stores } from "./job.ts";
@@ -151,13 +151,13 @@ export class NextScaleModel implements Family<Job> {
 			matmul(pass, { x: work.input, y: work.embedded, ...this.#weights.linear("transformer.word_embed"), m: cellsIn(parts), k: channels, n: width, label: "word_embed" });
 		}
 		for (const { job, scale, cell, tokens } of parts) {
-			if (scale === 0) copy(pass, { x: start, from: condOf(job.slot, 0) * width, y: work.embedded, to: cell * width, count: ROWS * width, label: "start" });
+			if (scale === 0) copy(pass, { x: start, from: condOf(job.slot, 0) * tokens * width, y: work.embedded, to: cell * width, count: ROWS * tokens * width, label: "start" });
 			else {
 				const map = names.map(scale);
 				job.taps.keep(pass, map.name, work.input, [1, tokens, channels], { from: cell * channels, view: map.channelsFirst ? channelsFirst(channels) : undefined });
 			}
 		}
-		const index = parts.flatMap(({ scale, cell, tokens, rows }) => (scale === 0 ? rows.map((row) => cell + row) : rows.flatMap(() => Array.from({ length: tokens }, (_, i) => cell + i))));
+		const index = parts.flatMap(({ scale, cell, tokens, rows }) => rows.flatMap((row) => Array.from({ length: tokens }, (_, i) => cell + (scale === 0 ? row * tokens : 0) + i)));
 		const extra = { table: embedding.table, index: pass.table(parts.flatMap((part) => part.rows.flatMap(() => embedding.index(part)))) };
 		gatherRows(pass, { x: work.embedded, index: pass.table(index), y: work.x[0], count: index.length, width, extra, label: "embedding" });
 	}
@@ -185,26 +185,35 @@ export class NextScaleModel implements Family<Job> {
 	#sample(pass: Pass, work: Workspace, parts: readonly Part[]): void {
 		if (parts.length === 0) return;
 		const { codes, names } = this.#graph;
-		this.#graph.head(pass, { x: work.x[0], work, rows: rowTable(pass, rowsIn(parts)) });
+		this.#graph.head(pass, { x: this.#read(pass, work, parts), work, rows: rowTable(pass, readRows(parts)) });
 		codes.sample(pass, {
 			logits: work.logits, mixed: work.mixed, codes: work.codes,
-			rows: parts.map(({ job, run, scale, tokens, rows, at, sampledAt }) => ({
-				cond: at + Math.max(0, rows.indexOf(COND)) * tokens, uncond: at + Math.max(0, rows.indexOf(UNCOND)) * tokens, tokens, out: sampledAt,
+			rows: parts.map(({ job, run, scale, codes, rows, readAt, sampledAt }) => ({
+				cond: readAt + Math.max(0, rows.indexOf(COND)) * codes, uncond: readAt + Math.max(0, rows.indexOf(UNCOND)) * codes, tokens: codes, out: sampledAt,
 				guidance: run.guidance, tau: run.tau, topK: run.topK, topP: run.topP, seed: job.seed, scale, branch: 0,
 			})),
 		});
-		for (const { job, scale, tokens, rows, at, sampledAt } of parts) {
-			job.taps.keep(pass, `s${scale}.${names.logits}`, work.logits, [rows.length, tokens, codes.logits], { from: at * codes.logits });
-			job.taps.keep(pass, `s${scale}.${names.mixed}`, work.mixed, [1, tokens, codes.logits], { from: sampledAt * codes.logits });
+		for (const { job, scale, codes: count, rows, readAt, sampledAt } of parts) {
+			job.taps.keep(pass, `s${scale}.${names.logits}`, work.logits, [rows.length, count, codes.logits], { from: readAt * codes.logits });
+			job.taps.keep(pass, `s${scale}.${names.mixed}`, work.mixed, [1, count, codes.logits], { from: sampledAt * codes.logits });
 		}
+	}
+
+	/** The tokens that give codes. All of them but where a text is the first scale. */
+	#read(pass: Pass, work: Workspace, parts: readonly Part[]): Tensor {
+		if (parts.every(({ codes, tokens }) => codes === tokens)) return work.x[0];
+		const index = parts.flatMap(({ rows, at, tokens, codes }) => rows.flatMap((_, i) => Array.from({ length: codes }, (_, code) => at + (i + 1) * tokens - codes + code)));
+		const read = work.block.attended;
+		gatherRows(pass, { x: work.x[0], index: pass.table(index), y: read, count: index.length, width: this.#graph.shape.width, label: "tokens of codes" });
+		return read;
 	}
 
 	/** Adds the codes of the scale, sampled or given, to the latents. */
 	#advance(pass: Pass, work: Workspace, parts: readonly Part[]): void {
 		const { codes, names } = this.#graph;
-		for (const { step: { forced }, cell, tokens } of parts) {
+		for (const { step: { forced }, cell, codes: count } of parts) {
 			// Written before the pass runs; sampled codes of such a step go elsewhere.
-			if (forced) this.#gpu.device.queue.writeBuffer(work.codes.buffer, cell * this.#words * 4, unpackCodes(forced, tokens, codes.bits));
+			if (forced) this.#gpu.device.queue.writeBuffer(work.codes.buffer, cell * this.#words * 4, unpackCodes(forced, count, codes.bits));
 		}
 		codes.values(pass, { codes: work.codes, values: work.values, tokens: cellsIn(parts) });
 		const latentParts = parts.map(({ job, scale, cell }) => ({ scale, scales: job.grids.length, from: image(job, scale, cell), to: this.#latent(job) }));
@@ -213,6 +222,8 @@ export class NextScaleModel implements Family<Job> {
 			const { pixel, height, width } = this.#latent(job);
 			job.taps.keep(pass, `s${scale}.${names.latent}`, this.#latents, [codes.channels, height, width], { from: pixel * codes.channels, view: channelsFirst(codes.channels) });
 		}
+		const last = parts.flatMap((part) => (part.scale === part.job.grids.length - 1 ? [{ part, latent: this.#latent(part.job) }] : []));
+		if (last.length > 0) this.#graph.refine?.(pass, { x: work.x[0], work, latents: this.#latents, parts: last });
 	}
 
 	/** The pictures that the steps ask for. */
@@ -230,9 +241,9 @@ export class NextScaleModel implements Family<Job> {
 		return made;
 	}
 
-	#codesOf({ step, sampledAt, tokens }: Part, words: Uint32Array): Uint8Array<ArrayBuffer> | null {
+	#codesOf({ step, sampledAt, codes }: Part, words: Uint32Array): Uint8Array<ArrayBuffer> | null {
 		if (!step.sample) return null;
-		return packCodes(words.subarray(sampledAt * this.#words, (sampledAt + tokens) * this.#words), tokens, this.#graph.codes.bits);
+		return packCodes(words.subarray(sampledAt * this.#words, (sampledAt + codes) * this.#words), codes, this.#graph.codes.bits);
 	}
 
 	/** A part's residual stream. */

@@ -15,9 +15,9 @@ export function crossBoundary(pass: Pass, graph: Graph, work: Workspace, parts: 
 	const ending = parts.filter(({ span }) => span?.blocks[1] === boundary);
 	relayout(pass, graph, work, parts, new Map(ending.map((part) => [part, { length: part.tokens, fill: (to: number) => restore(pass, graph, work, part, to) }])));
 	for (const part of ending) part.span = undefined;
-	for (const { job, scale, at, rows, length, span } of parts) {
+	for (const { job, scale, at, rows, length, codes, span } of parts) {
 		const kept = span ? undefined : job.retained.get(retainedKey(scale, boundary));
-		if (kept) copy(pass, { x: work.x[0], from: at * width, y: kept.tensor, count: rows.length * length * width, label: "retain" });
+		if (kept) rows.forEach((_, i) => copy(pass, { x: work.x[0], from: (at + (i + 1) * length - codes) * width, y: kept.tensor, to: i * codes * width, count: codes * width, label: "retain" }));
 	}
 	const starting = parts.flatMap((part) => part.run.reduce.filter(({ blocks }) => blocks[0] === boundary).map((span) => ({ part, span })));
 	if (starting.length > 0) squaredNorms(pass, { x: work.x[0], norms: work.norms, tokens: tokensIn(parts), width, label: "squared norms" });
@@ -67,7 +67,7 @@ function restore(pass: Pass, { shape: { width }, names }: Graph, work: Workspace
 	const image = (index: number, pixel: number) => ({ pixel, height: job.grids[index][0], width: job.grids[index][1] });
 	resize(pass, {
 		x: rest.tensor, y: work.x[1], how: span.rest.resize, channels: width,
-		from: part.rows.map((row) => image(span.rest.from, rest.rows.indexOf(row) * job.tokens[span.rest.from])),
+		from: part.rows.map((row) => image(span.rest.from, rest.rows.indexOf(row) * job.codes[span.rest.from])),
 		to: part.rows.map((_, i) => image(scale, to + i * tokens)),
 		label: `${name} rest`,
 	});
