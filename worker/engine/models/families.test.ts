@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readReferenceSet } from "../../../infra/verify/reference-set.ts";
 import { Gpu } from "../../../kernels/gpu.ts";
+import { maxError } from "../../../kernels/testing.ts";
 import { openModelFolder } from "../../../model-shards/folder.ts";
 import { importReferenceSet } from "../../../model-shards/import.ts";
 import type { StagePlan } from "../../protocol/plan.ts";
@@ -97,6 +98,86 @@ describe("VAR", () => {
 		expect(await model.decode(new Float32Array(16 * 4 * 7), [4, 7])).toMatchObject({ height: 64, width: 112 });
 		await expect(model.decode(new Float32Array(16 * 7 * 7), [7, 7])).rejects.toThrow(/larger than the model's largest/);
 		await expect(model.decode(new Float32Array(16), [2, 2])).rejects.toThrow(/has 64 floats, not 16/);
+	});
+});
+
+describe("HART", () => {
+	let model: LoadedModel;
+	let ask: (plan: StagePlan, seed: number, more?: Partial<Ask>) => Promise<GenerateResult[]>;
+	let text: Map<string, Float32Array | Int32Array>;
+	let plans: StagePlan[];
+	beforeAll(async () => {
+		model = await open("hart-tiny");
+		const [{ draws }] = await readReferenceSet(reference("hart-tiny"));
+		text = new Map([...draws].filter(([name]) => name.startsWith("text.")));
+		ask = async (plan, seed, more) => await Array.fromAsync(model.generate({ plan, seed, draws: text, previews: "none", ...more }));
+		const calibration = { "1:1": { structureFrom: 1, fidelityFrom: 3, skipFrom: 4, rankRatio: { 3: [0.2, 0.3, 0.25], 4: [0.25, 0.6, 0.4] } } };
+		plans = Object.values(policies).map((policy) => sampled(policy.plan({ ...model.info, calibration }, {}), 40, 0.95));
+		// Scale 1 restores from the text, whose last token stands for the one cell before it.
+		const early = { structureFrom: 0, fidelityFrom: 1, skipFrom: 5, rankRatio: { 1: [0.3, 0.3, 0.3] } };
+		plans.push(sampled(policies.stagevar.plan({ ...model.info, calibration: { "1:1": early } }, {})));
+		plans.push({ ...plans[0], steps: plans[0].steps.map((step, scale) => (step.kind === "run" && scale === 4 ? { ...step, rows: "cond" } : step)) });
+	});
+	afterAll(() => model.destroy());
+	/** Another prompt of another length. */
+	const other = () => new Map<string, Float32Array | Int32Array>([["text.feats", (text.get("text.feats") as Float32Array).map((v) => v * 0.5 + 0.1)], ["text.mask", Int32Array.from({ length: 9 }, (_, token) => Number(token < 3))]]);
+
+	it("resolves the guidance that its last scale shares with the one before it", () => {
+		expect(model.info).toMatchObject({ family: "hart", blocks: 3, maxPromptTokens: 9, bitsPerToken: 8, sampling: { guidance: [1, 5.5], heldScales: 1 } });
+		expect(plans[0].steps.map((step) => step.kind === "run" && step.guidance)).toEqual([1, 2.125, 3.25, 4.375, 4.375]);
+	});
+
+	it("compiles before the first picture", async () => {
+		await model.compile([plans[0]]);
+		expect(codes(await ask(plans[0], 1))).toHaveLength(5);
+	});
+
+	it("plans of every kind give the same alone and together, and resumed, text by text", async () => {
+		const more = (i: number): Partial<Ask> => ({ previews: i === 0 ? 1 : "none", until: [undefined, undefined, 2, 3, undefined][i], ...(i % 2 === 1 && { draws: other() }) });
+		const alone: GenerateResult[][] = [];
+		for (const [i, plan] of plans.entries()) alone.push(await ask(plan, i, more(i)));
+		const resumes = [[0, 3], [1, 4], [0, 5]] as const;
+		const [together, resumed] = await Promise.all([
+			Promise.all(plans.map((plan, i) => ask(plan, i, more(i)))),
+			Promise.all(resumes.map(([i, scales]) => ask(plans[i], i, { ...more(i), forcedCodes: codes(alone[i]).slice(0, scales) }))),
+		]);
+		expect(together.map(made)).toEqual(alone.map(made));
+		// The last one has every code: its residual is made again.
+		expect(resumed.map(made)).toEqual(resumes.map(([i, scales]) => made(alone[i]).slice(scales)));
+		const before = gpu.bytes;
+		expect(codes(await ask(plans[0], 0, { until: 2 }))).not.toEqual(codes(await ask(plans[0], 0, { until: 2, draws: other() })));
+		expect(gpu.bytes).toBe(before);
+	});
+
+	it("the last scale left out takes the residual with it", async () => {
+		const latents = async (plan: StagePlan) => {
+			const taken = new Map<string, ArrayLike<number>>();
+			await ask(plan, 1, { tap: { wants: (name) => /f_hat|^diff\.out/.test(name), take: ({ name, data }) => void taken.set(name, data) } });
+			return taken;
+		};
+		const [whole, short] = [await latents(plans[0]), await latents(plans[2])];
+		expect(plans[2].steps[4]).toEqual({ kind: "skip" });
+		expect(short.has("diff.out")).toBe(false);
+		expect(short.get("f_hat_final")).toEqual(short.get("s3.f_hat"));
+		// [channels, 36] against [tokens, channels].
+		const [before, after, residual] = ["s4.f_hat", "f_hat_final", "diff.out"].map((name) => whole.get(name) as Float32Array);
+		expect(residual).toHaveLength(2 * 36 * 16);
+		expect(maxError(after, before.map((v, i) => v + residual[(i % 36) * 16 + Math.floor(i / 36)]))).toBeLessThan(1e-6);
+		expect(maxError(after, before)).toBeGreaterThan(0.1);
+	});
+
+	it("the seed's noise is all that tells pictures of the same codes apart", async () => {
+		const plan = sampled(plans[0], 1);
+		const [one, again, two] = [await ask(plan, 1), await ask(plan, 1), await ask(plan, 2)];
+		expect(made(again)).toEqual(made(one));
+		expect(codes(two)).toEqual(codes(one));
+		expect(made(two).at(-1)).not.toEqual(made(one).at(-1));
+	});
+
+	it("refuses text of another size, and goes on working", async () => {
+		await expect(ask(plans[0], 1, { draws: new Map(), prompt: "a cat" })).rejects.toThrow(/text\.feats/);
+		await expect(ask(plans[0], 1, { draws: new Map([["text.feats", new Float32Array(40)]]) })).rejects.toThrow(/40 floats with a mask of 0 tokens; this model takes 9 tokens, padded, of 40/);
+		expect(codes(await ask(plans[0], 1, { until: 0 }))).toHaveLength(1);
 	});
 });
 

@@ -42,6 +42,13 @@ describe("policies", () => {
 		for (const step of steps) expect(step).toMatchObject({ rows: "both", guidance: 3, tau: 0.5, topK: 0, topP: 0, reduce: [] });
 	});
 
+	it("the last scales may keep the guidance of those before them, and fewer values from some scale on", () => {
+		const held = { ...info, sampling: { ...info.sampling, guidance: [1, 2.5] as [number, number], heldScales: 2, topK: [[0, 600], [3, 300]] as [number, number][] } };
+		const steps = runs(policies.exact.plan(held, {}).steps);
+		expect(steps.map((s) => s.guidance)).toEqual([1, 1.25, 1.5, 1.75, 2, 2, 2]);
+		expect(steps.map((s) => s.topK)).toEqual([600, 600, 600, 300, 300, 300, 300]);
+	});
+
 	it("guidance given for the first and the last scale grows in equal steps", () => {
 		const ramped = { ...info, sampling: { ...info.sampling, guidance: [1, 2.5] as [number, number] } };
 		expect(runs(policies.exact.plan(ramped, {}).steps).map((s) => s.guidance)).toEqual([1, 1.25, 1.5, 1.75, 2, 2.25, 2.5]);
