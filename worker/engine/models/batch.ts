@@ -1,9 +1,10 @@
 import type { Pass } from "../../../kernels/pass.ts";
 import { NOWHERE, type Row, rowTable, type RowTable } from "../../../kernels/rows.ts";
-import type { Reduction, RunStep } from "../../protocol/plan.ts";
+import type { RunStep } from "../../protocol/plan.ts";
 import type { Step } from "./family.ts";
 import { type Job, stores } from "./job.ts";
 import { COND, condOf, ROWS, rowsOf } from "./kv-plan.ts";
+import type { Span } from "./spans.ts";
 
 /** One job's scale in a round: its guidance rows lie one after the other in the flat batch, `length` tokens each. */
 export interface Part {
@@ -17,14 +18,14 @@ export interface Part {
 	rows: number[];
 	at: number;
 	length: number;
-	span: Reduction | undefined;
+	span: Span | undefined;
+	/** All of its step. */
+	spans: readonly Span[];
 	/** First of its places in what is counted once a job (codes, inputs), and how many. */
 	cell: number;
 	cells: number;
 	/** First of its drawn positions. */
 	pick: number;
-	/** First of its tokens among those that give codes. */
-	readAt: number;
 	/** Where its sampled codes go: its own cells, or beyond all cells where others are forced. */
 	sampledAt: number;
 }
@@ -34,7 +35,6 @@ export function layOut(steps: readonly Step<Job>[]): Part[] {
 	const parts: Part[] = [];
 	let at = 0;
 	let cell = 0;
-	let readAt = 0;
 	for (const step of steps.toSorted((a, b) => Number(b.sample) - Number(a.sample))) {
 		const { job, scale } = step;
 		const run = job.plan.steps[scale] as RunStep;
@@ -42,10 +42,9 @@ export function layOut(steps: readonly Step<Job>[]): Part[] {
 		const [tokens, codes] = [job.tokens[scale], job.codes[scale]];
 		// The first scale's inputs differ by guidance row.
 		const cells = scale === 0 ? ROWS * tokens : tokens;
-		parts.push({ step, job, run, scale, tokens, codes, rows, at, length: tokens, span: undefined, cell, cells, pick: at, readAt, sampledAt: cell });
+		parts.push({ step, job, run, scale, tokens, codes, rows, at, length: tokens, span: undefined, spans: job.spans[scale], cell, cells, pick: at, sampledAt: cell });
 		at += rows.length * tokens;
 		cell += cells;
-		readAt += rows.length * codes;
 	}
 	for (const part of parts) if (part.step.forced && part.step.sample) part.sampledAt += cell;
 	return parts;
@@ -63,8 +62,11 @@ export function rowsIn(parts: readonly Part[], more: (part: Part, row: number) =
 	);
 }
 
-/** The rows of those tokens that give codes, one after the other. */
-export const readRows = (parts: readonly Part[]): Row[] => rowsIn(parts, ({ readAt, codes, rows }, row) => ({ token: readAt + rows.indexOf(row) * codes, tokens: codes }));
+/** Those tokens of a part's rows that stand for the cells of its grid: the last ones, where a text comes before the first cell, else all. */
+export const cellTokens = ({ at, rows, length, codes }: Part): { token: number; tokens: number }[] => {
+	const tokens = Math.min(length, codes);
+	return rows.map((_, row) => ({ token: at + (row + 1) * length - tokens, tokens }));
+};
 
 /** Tables of one block: the rows with the cached keys they see and where their own are stored, and the same rows with their text. */
 export function blockRows(pass: Pass, parts: readonly Part[], block: number, rope: (part: Part) => number): { self: RowTable; cross: RowTable } {
@@ -72,7 +74,7 @@ export function blockRows(pass: Pass, parts: readonly Part[], block: number, rop
 		pass,
 		rowsIn(parts, (part, row) => {
 			const { start, used } = part.job.keys[row][block];
-			const kept = part.span?.rope === "kept" ? 1 + part.pick + part.rows.indexOf(row) * part.length : 0;
+			const kept = part.span?.reduction.rope === "kept" ? 1 + part.pick + part.rows.indexOf(row) * part.length : 0;
 			return { rope: rope(part), key: start, keys: used, append: stores(part.job, row, part.scale) ? start + used : NOWHERE, kept };
 		}),
 	);

@@ -8,7 +8,7 @@ import { Gpu } from "../../../kernels/gpu.ts";
 import { maxError } from "../../../kernels/testing.ts";
 import { openModelFolder } from "../../../model-shards/folder.ts";
 import { importReferenceSet } from "../../../model-shards/import.ts";
-import type { StagePlan } from "../../protocol/plan.ts";
+import type { RunStep, StagePlan } from "../../protocol/plan.ts";
 import { openModel } from "../open-model.ts";
 import { policies } from "../plan/policies.ts";
 import type { GenerateOptions, GenerateResult, LoadedModel } from "../types.ts";
@@ -116,7 +116,13 @@ describe("HART", () => {
 		// Scale 1 restores from the text, whose last token stands for the one cell before it.
 		const early = { structureFrom: 0, fidelityFrom: 1, skipFrom: 5, rankRatio: { 1: [0.3, 0.3, 0.3] } };
 		plans.push(sampled(policies.stagevar.plan({ ...model.info, calibration: { "1:1": early } }, {})));
-		plans.push({ ...plans[0], steps: plans[0].steps.map((step, scale) => (step.kind === "run" && scale === 4 ? { ...step, rows: "cond" } : step)) });
+		const changed = (more: Record<number, Partial<RunStep>>): StagePlan => ({ ...plans[0], steps: plans[0].steps.map((step, scale) => (step.kind === "run" ? { ...step, ...more[scale] } : step)) });
+		plans.push(changed({ 4: { rows: "cond" } }));
+		const gathering = { blocks: [0, 3] as [number, number], rope: "kept" as const, write: "kept" as const };
+		plans.push(changed({
+			3: { reduce: [{ ...gathering, each: "sublayer", count: 9, take: { gather: "mean-distance" }, rest: { from: 0, resize: "area", of: "change" } }] },
+			4: { reduce: [{ ...gathering, each: "span", count: 20, take: { gather: "high-frequency" }, rest: "skip" }] },
+		}));
 	});
 	afterAll(() => model.destroy());
 	/** Another prompt of another length. */
@@ -133,7 +139,7 @@ describe("HART", () => {
 	});
 
 	it("plans of every kind give the same alone and together, and resumed, text by text", async () => {
-		const more = (i: number): Partial<Ask> => ({ previews: i === 0 ? 1 : "none", until: [undefined, undefined, 2, 3, undefined][i], ...(i % 2 === 1 && { draws: other() }) });
+		const more = (i: number): Partial<Ask> => ({ previews: i === 0 ? 1 : "none", until: [undefined, undefined, 2, 3, undefined, undefined][i], ...(i % 2 === 1 && { draws: other() }) });
 		const alone: GenerateResult[][] = [];
 		for (const [i, plan] of plans.entries()) alone.push(await ask(plan, i, more(i)));
 		const resumes = [[0, 3], [1, 4], [0, 5]] as const;
@@ -149,12 +155,23 @@ describe("HART", () => {
 		expect(gpu.bytes).toBe(before);
 	});
 
+	const latents = async (plan: StagePlan) => {
+		const taken = new Map<string, ArrayLike<number>>();
+		await ask(plan, 1, { tap: { wants: (name) => /f_hat|^diff\.out|s4\..*keep/.test(name), take: ({ name, data }) => void taken.set(name, data) } });
+		return taken;
+	};
+
+	it("tokens left out of the last scale get neither codes nor residual", async () => {
+		const taken = await latents(plans[5]);
+		const [before, discrete, after, kept] = ["s3.f_hat", "s4.f_hat", "f_hat_final", "s4.blk0.keep_attn"].map((name) => Array.from(taken.get(name) as Float32Array));
+		expect(new Set(kept.slice(0, 20)).size).toBe(20);
+		const same = (a: number[], b: number[]) => Array.from({ length: 36 }, (_, cell) => cell).filter((cell) => Array.from({ length: 16 }, (_, c) => c * 36 + cell).every((at) => a[at] === b[at]));
+		const others = Array.from({ length: 36 }, (_, cell) => cell).filter((cell) => !kept.slice(0, 20).includes(cell));
+		expect(same(before, after)).toEqual(others);
+		expect(same(discrete, after)).toEqual(others);
+	});
+
 	it("the last scale left out takes the residual with it", async () => {
-		const latents = async (plan: StagePlan) => {
-			const taken = new Map<string, ArrayLike<number>>();
-			await ask(plan, 1, { tap: { wants: (name) => /f_hat|^diff\.out/.test(name), take: ({ name, data }) => void taken.set(name, data) } });
-			return taken;
-		};
 		const [whole, short] = [await latents(plans[0]), await latents(plans[2])];
 		expect(plans[2].steps[4]).toEqual({ kind: "skip" });
 		expect(short.has("diff.out")).toBe(false);

@@ -5,7 +5,7 @@ import type { Pass } from "../../../kernels/pass.ts";
 import type { RowTable } from "../../../kernels/rows.ts";
 import type { SampleRow } from "../../../kernels/sample.ts";
 import type { ImageShape } from "../../../kernels/conv.ts";
-import type { Reduction } from "../../protocol/plan.ts";
+import type { RunStep } from "../../protocol/plan.ts";
 import type { Part } from "./batch.ts";
 import type { BlockPart } from "./block-ops.ts";
 import type { DecoderSource } from "./conv-decoder.ts";
@@ -58,8 +58,8 @@ export interface TapNames {
 	final: string;
 	/** The latent at the size of scale `scale`: what its word embedding reads. */
 	map(scale: number): { name: string; channelsFirst: boolean };
-	/** Prefix of a span's own tensors (`c1`, `blk3`), and its full-length input under that prefix. */
-	span(span: Reduction): string;
+	/** Prefix of the tensors of a span from `block` on (`c1`, `blk3`), and its full-length input under that prefix. */
+	span(block: number): string;
 	spanInput: string;
 }
 
@@ -76,6 +76,26 @@ export interface BlockContext {
 	/** u32: positions of kept tokens, for rows that have them. */
 	kept: Tensor | undefined;
 	parts: readonly BlockPart[];
+}
+
+export interface Sublayer {
+	/** In reference names. */
+	name: string;
+	run(pass: Pass, context: BlockContext): void;
+}
+
+/** One job's last scale. */
+export interface ResidualInput {
+	/** [.., width]: its tokens, those of every guidance row after each other, from token `at` on. */
+	x: Tensor;
+	at: number;
+	rows: number;
+	tokens: number;
+	/** Its codes stand in `work.values` from `cell` on. */
+	work: Workspace;
+	cell: number;
+	job: Job;
+	run: RunStep;
 }
 
 export interface Graph {
@@ -97,10 +117,11 @@ export interface Graph {
 	opened(job: Job): void;
 	/** Conditioning of one job, into the rows of its slot and its keys. */
 	begin(pass: Pass, job: Job, store: KeyValueStore): void;
-	block(pass: Pass, context: BlockContext): void;
+	/** What a block is made of, in order, self attention first. Each adds to the residual stream. */
+	readonly sublayers: readonly Sublayer[];
 	/** x [tokens, width] -> logits [tokens, logits]. */
 	head(pass: Pass, op: { x: Tensor; work: Workspace; rows: RowTable }): void;
-	/** Adds what is no code to latents that have the codes of their schedule's last scale, from its tokens x [tokens, width]. */
-	refine?(pass: Pass, op: { x: Tensor; work: Workspace; latents: Tensor; parts: readonly { part: Part; latent: ImageShape }[] }): void;
+	/** What the latent has beyond its codes, token by token of the last scale: [tokens, channels], until the next call. */
+	residual?(pass: Pass, op: ResidualInput): Tensor;
 	destroy(): void;
 }

@@ -17,8 +17,6 @@ const LATENT_SCALE = 0.6;
 
 /** The residual of a latent by diffusion, token by token, from what the transformer knows of it (HART, after MAR, arXiv 2406.11838). */
 export class ResidualDiffusion {
-	/** [rows * tokens, channels]: the residual of a job, conditional tokens first. */
-	readonly x: Tensor;
 	#gpu: Gpu;
 	#config: ResidualConfig;
 	#channels: number;
@@ -27,7 +25,7 @@ export class ResidualDiffusion {
 	/** [steps, width] */
 	#times: Tensor;
 	/** For the rows of one job. */
-	#work: Record<"input" | "noise" | "out" | "condition" | "activated" | "vectors" | "hidden" | "normed" | "inner", Tensor>;
+	#work: Record<"x" | "input" | "noise" | "out" | "condition" | "activated" | "vectors" | "hidden" | "normed" | "inner", Tensor>;
 
 	/** `tokens`: of the largest latent. */
 	constructor(gpu: Gpu, config: ResidualConfig, channels: number, weights: Weights, tokens: number) {
@@ -38,20 +36,22 @@ export class ResidualDiffusion {
 		this.#channels = channels;
 		this.#weights = weights;
 		this.#schedule = diffusionSchedule(steps);
-		this.x = make("x", channels);
 		this.#work = {
-			input: make("input", channels), noise: make("noise", channels), out: make("out", 2 * channels),
+			x: make("x", channels), input: make("input", channels), noise: make("noise", channels), out: make("out", 2 * channels),
 			condition: make("condition", width), activated: make("silu condition", width), vectors: make("AdaLN vectors", 3 * width),
 			hidden: make("hidden", width), normed: make("norm", width), inner: make("inner", width),
 		};
 		this.#times = timeEmbeddings(gpu, weights, `${NET}.time_embed`, this.#schedule.map(({ time }) => time), width);
 	}
 
-	/** Fills `x` for one job. z [rows * tokens, from]: the network's condition; `guidance`: t in (1 + t) c - t u, of the noise it predicts. */
-	run(pass: Pass, op: { z: Tensor; from: number; job: Job; tokens: number; rows: number; guidance: number }): void {
+	/**
+	 * The residual of a job, [tokens, channels] (and as many more of the second guidance row), until the next run. z [rows * tokens, from]: the
+	 * network's condition; `guidance`: t in (1 + t) c - t u, of the noise it predicts.
+	 */
+	run(pass: Pass, op: { z: Tensor; from: number; job: Job; tokens: number; rows: number; guidance: number }): Tensor {
 		const { z, from, job: { drawn, seed, taps }, tokens, rows, guidance } = op;
 		const { width } = this.#config;
-		const { input, noise, out, condition } = this.#work;
+		const { x, input, noise, out, condition } = this.#work;
 		const channels = this.#channels;
 		const m = rows * tokens;
 		const half = tokens * channels;
@@ -60,18 +60,19 @@ export class ResidualDiffusion {
 		matmul(pass, { x: z, y: condition, ...this.#weights.linear(`${NET}.cond_embed`), m, k: from, n: width, label: label("cond_embed") });
 		const given = drawn.get("diff.noise_init");
 		if (!given) drawNormals(pass, { y: noise, to: 0, tokens, channels, seed, stream: 0, step: 0, label: label("first noise") });
-		for (let row = 0; row < rows; row++) for (const y of [this.x, input]) copy(pass, { x: given ?? noise, y, to: row * half, count: half, label: label("first x") });
+		for (let row = 0; row < rows; row++) for (const y of [x, input]) copy(pass, { x: given ?? noise, y, to: row * half, count: half, label: label("first x") });
 		this.#schedule.forEach((step, index) => {
 			const name = `diff.step${index}`;
 			taps.give(`${name}.t`, [1], () => Int32Array.of(step.time));
-			taps.keep(pass, `${name}.x`, this.x, [m, channels]);
+			taps.keep(pass, `${name}.x`, x, [m, channels]);
 			this.#network(pass, m, index);
 			const recorded = drawn.get(`${name}.noise`);
 			if (!recorded && step.noise) for (let stream = 0; stream < rows; stream++) drawNormals(pass, { y: noise, to: stream * tokens, tokens, channels, seed, stream, step: index + 1, label: label("noise") });
-			denoise(pass, { out, x: this.x, noise: recorded ?? noise, input, tokens, rows, channels, guidance, step, label: label("denoise") });
+			denoise(pass, { out, x, noise: recorded ?? noise, input, tokens, rows, channels, guidance, step, label: label("denoise") });
 			taps.keep(pass, `${name}.model_out`, out, [m, 2 * channels]);
 		});
-		taps.keep(pass, "diff.out", this.x, [m, channels]);
+		taps.keep(pass, "diff.out", x, [m, channels]);
+		return x;
 	}
 
 	/** out = the network at `input`, its condition and the time of step `index`. */
@@ -99,7 +100,7 @@ export class ResidualDiffusion {
 	}
 
 	destroy(): void {
-		this.#gpu.free(this.x, this.#times, ...Object.values(this.#work));
+		this.#gpu.free(this.#times, ...Object.values(this.#work));
 	}
 }
 

@@ -1,9 +1,7 @@
 import { attention } from "../../../../kernels/attention.ts";
-import type { ImageShape } from "../../../../kernels/conv.ts";
 import { siluTimes } from "../../../../kernels/gated.ts";
 import { copy, gatherRows, silu } from "../../../../kernels/gather.ts";
 import type { Gpu, Tensor } from "../../../../kernels/gpu.ts";
-import { resize } from "../../../../kernels/interpolate.ts";
 import { matmul } from "../../../../kernels/matmul.ts";
 import { modulatedNorm } from "../../../../kernels/modulated-norm.ts";
 import { rmsNorm } from "../../../../kernels/norm.ts";
@@ -19,7 +17,7 @@ import { blockOps, GAMMA, SCALE, SHIFT } from "../block-ops.ts";
 import { Codebook, codebookPicture, codebookTaps } from "../codebook.ts";
 import type { DecoderSource } from "../conv-decoder.ts";
 import type { JobOptions } from "../family.ts";
-import type { BlockContext, Graph, GraphShape, Quantiser, TapNames } from "../graph.ts";
+import type { BlockContext, Graph, GraphShape, Quantiser, ResidualInput, Sublayer, TapNames } from "../graph.ts";
 import type { Job } from "../job.ts";
 import { condOf, ROWS } from "../kv-plan.ts";
 import { latentCells } from "../next-scale.ts";
@@ -39,6 +37,10 @@ export class HartGraph implements Graph {
 	readonly startTokens: number;
 	readonly start: Tensor;
 	readonly embedding: Graph["embedding"];
+	readonly sublayers: readonly Sublayer[] = [
+		{ name: "attn", run: (pass, context) => this.#attention(pass, context) },
+		{ name: "ffn", run: (pass, context) => this.#feedForward(pass, context) },
+	];
 	#gpu: Gpu;
 	#config: HartConfig;
 	#weights: Weights;
@@ -128,12 +130,6 @@ export class HartGraph implements Graph {
 		copy(pass, { x: vectors, y: this.#headModulation, to: to * 2 * width, count: ROWS * 2 * width, label: "head modulation" });
 	}
 
-	/** Gated self attention, gated feed-forward. Each adds to the residual stream. */
-	block(pass: Pass, context: BlockContext): void {
-		this.#attention(pass, context);
-		this.#feedForward(pass, context);
-	}
-
 	#attention(pass: Pass, context: BlockContext): void {
 		const { index, work, kv, self, kept } = context;
 		const { width, heads, normalised } = this.#config;
@@ -170,22 +166,18 @@ export class HartGraph implements Graph {
 		matmul(pass, { x: work.block.normed, y: work.logits, ...this.#weights.linear("transformer.head"), m: rows.tokens, k: width, n: this.codes.logits, label: "head" });
 	}
 
-	/** Adds the residual that the diffusion makes of the last scale's tokens and codes. */
-	refine(pass: Pass, { x, work, latents, parts }: { x: Tensor; work: Workspace; latents: Tensor; parts: readonly { part: Part; latent: ImageShape }[] }): void {
+	/** The residual that the diffusion makes of the last scale's tokens and codes. */
+	residual(pass: Pass, { x, at, rows, tokens, work, cell, job, run }: ResidualInput): Tensor {
 		const { width, normEps, codebook: { channels } } = this.#config;
 		const { embedded, values, block: { attended: sum, normed: z } } = work;
-		const cells = Math.max(...parts.map(({ part: { cell, cells } }) => cell + cells));
-		matmul(pass, { x: values, y: embedded, ...this.#weights.linear("transformer.word_embed"), m: cells, k: channels, n: width, label: "word_embed of codes" });
-		for (const { part: { job, run, rows, at, tokens, cell }, latent } of parts) {
-			const count = rows.length * tokens;
-			const each = Array.from({ length: count }, (_, i) => i);
-			const extra = { table: embedded, index: pass.table(each.map((i) => cell + (i % tokens))) };
-			gatherRows(pass, { x, index: pass.table(each.map((i) => at + i)), y: sum, count, width, extra, label: "hidden and codes" });
-			rmsNorm(pass, { x: sum, y: z, weight: this.#weights.get("transformer.decoder_norm.weight"), tokens: count, width, eps: normEps, label: "decoder_norm" });
-			job.taps.keep(pass, "diff.cond", z, [rows.length, tokens, width]);
-			this.#residual.run(pass, { z, from: width, job, tokens, rows: rows.length, guidance: run.guidance - 1 });
-			resize(pass, { x: this.#residual.x, y: latents, how: "nearest", channels, add: true, from: [{ ...latent, pixel: 0 }], to: [latent], label: "add residual" });
-		}
+		const count = rows * tokens;
+		const each = Array.from({ length: count }, (_, i) => i);
+		matmul(pass, { x: values, y: embedded, ...this.#weights.linear("transformer.word_embed"), m: cell + tokens, k: channels, n: width, label: "word_embed of codes" });
+		const extra = { table: embedded, index: pass.table(each.map((i) => cell + (i % tokens))) };
+		gatherRows(pass, { x, index: pass.table(each.map((i) => at + i)), y: sum, count, width, extra, label: "hidden and codes" });
+		rmsNorm(pass, { x: sum, y: z, weight: this.#weights.get("transformer.decoder_norm.weight"), tokens: count, width, eps: normEps, label: "decoder_norm" });
+		job.taps.keep(pass, "diff.cond", z, [rows, tokens, width]);
+		return this.#residual.run(pass, { z, from: width, job, tokens, rows, guidance: run.guidance - 1 });
 	}
 
 	destroy(): void {
