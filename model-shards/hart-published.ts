@@ -30,7 +30,7 @@ export const hart: Family = {
 	describe(size) {
 		const { name, config, schedules, sampling } = publishedHart(size);
 		return {
-			head: { name, family: "hart", config, schedules, defaultSchedule: "1:1", sampling, calibration: {}, licence: "MIT (mit-han-lab/hart)" },
+			head: { name, family: "hart", config, schedules, defaultSchedule: "1:1", sampling, licence: "MIT (mit-han-lab/hart)" },
 			wanted: hartTensors(config), parts: ["transformer.", "vae."], unused: UNUSED,
 		};
 	},

@@ -17,7 +17,7 @@ afterAll(() => rm(dir, { recursive: true }));
 
 const small = {
 	config: SMALL, name: "small", schedules: { "1:1": { grids: [[1, 1], [2, 2]] as [number, number][], image: { height: 4, width: 4 } } }, defaultSchedule: "1:1",
-	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 }, calibration: {}, licence: "none",
+	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 }, licence: "none",
 };
 
 it.each([["infinity", "125m", 300e6], ["hart", "0.7b", 1.6e9]])("%s %s imports over its full official list within a few pieces of memory", async (name, size, bytes) => {

@@ -33,7 +33,7 @@ async function make(model: LoadedModel, plan: StagePlan, subject: Subject, force
 	const codes = [...forcedCodes];
 	for await (const result of model.generate({ plan, ...subject, previews: "none", forcedCodes })) {
 		if (result.kind === "final") return { image: result.image, codes };
-		codes.push(result.codes);
+		if (result.kind === "scale") codes.push(result.codes);
 	}
 	throw new Error(`Plan ${plan.policy} ended without a picture.`);
 }

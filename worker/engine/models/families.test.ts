@@ -8,7 +8,7 @@ import { Gpu } from "../../../kernels/gpu.ts";
 import { maxError } from "../../../kernels/testing.ts";
 import { openModelFolder } from "../../../model-shards/folder.ts";
 import { importReferenceSet } from "../../../model-shards/import.ts";
-import type { RunStep, StagePlan } from "../../protocol/plan.ts";
+import type { StagePlan } from "../../protocol/plan.ts";
 import { openModel } from "../open-model.ts";
 import { policies } from "../plan/policies.ts";
 import type { GenerateOptions, GenerateResult, LoadedModel } from "../types.ts";
@@ -32,7 +32,7 @@ async function open(set: string): Promise<LoadedModel> {
 }
 const codes = (results: GenerateResult[]) => results.flatMap((result) => (result.kind === "scale" ? [result.codes] : []));
 /** Codes and pictures without the times. */
-const made = (results: GenerateResult[]) => results.map((result) => (result.kind === "scale" ? [result.index, result.codes, result.preview] : ["final", result.image]));
+const made = (results: GenerateResult[]) => results.map((result) => (result.kind === "scale" ? [result.index, result.codes, result.preview] : result.kind === "final" ? ["final", result.image] : result));
 /** The plan with the scales sampled, or changed otherwise. */
 const sampled = (plan: StagePlan, topK = 0, topP = 0): StagePlan => ({ ...plan, steps: plan.steps.map((step) => (step.kind === "run" ? { ...step, topK, topP } : step)) });
 
@@ -79,7 +79,7 @@ describe("VAR", () => {
 		const before = gpu.bytes;
 		for (const result of await ask(2, 1, { previews: "all" })) {
 			if (result.kind === "scale") expect(result.preview).toMatchObject({ height: result.grid[0] * 16, width: result.grid[1] * 16 });
-			else expect(result.image).toMatchObject({ height: 96, width: 96 });
+			else if (result.kind === "final") expect(result.image).toMatchObject({ height: 96, width: 96 });
 		}
 		expect(gpu.bytes).toBe(before);
 	});
@@ -105,24 +105,20 @@ describe("HART", () => {
 	let model: LoadedModel;
 	let ask: (plan: StagePlan, seed: number, more?: Partial<Ask>) => Promise<GenerateResult[]>;
 	let text: Map<string, Float32Array | Int32Array>;
-	let plans: StagePlan[];
+	let plans: Record<string, StagePlan>;
 	beforeAll(async () => {
 		model = await open("hart-tiny");
 		const [{ draws }] = await readReferenceSet(reference("hart-tiny"));
 		text = new Map([...draws].filter(([name]) => name.startsWith("text.")));
 		ask = async (plan, seed, more) => await Array.fromAsync(model.generate({ plan, seed, draws: text, previews: "none", ...more }));
-		const calibration = { "1:1": { structureFrom: 1, fidelityFrom: 3, skipFrom: 4, rankRatio: { 3: [0.2, 0.3, 0.25], 4: [0.25, 0.6, 0.4] } } };
-		plans = Object.values(policies).map((policy) => sampled(policy.plan({ ...model.info, calibration }, {}), 40, 0.95));
+		const ratio = { 3: 0.5, 4: 0.55 };
+		const bounds = { structureFrom: 1, fidelityFrom: 3, skipFrom: 4, guidanceTo: 2, rankRatio: { 3: [0.2, 0.3, 0.25], 4: [0.25, 0.6, 0.4] }, detailRatio: ratio, pivotalRatio: ratio, detail: [0.01, 0.9] as [number, number] };
+		const planned = (name: string, more: object = {}) => sampled(policies[name].plan({ ...model.info, calibration: { "1:1": { ...bounds, ...more } } }, {}), 40, 0.95);
+		plans = Object.fromEntries(Object.keys(policies).map((name) => [name, planned(name)]));
 		// Scale 1 restores from the text, whose last token stands for the one cell before it.
-		const early = { structureFrom: 0, fidelityFrom: 1, skipFrom: 5, rankRatio: { 1: [0.3, 0.3, 0.3] } };
-		plans.push(sampled(policies.stagevar.plan({ ...model.info, calibration: { "1:1": early } }, {})));
-		const changed = (more: Record<number, Partial<RunStep>>): StagePlan => ({ ...plans[0], steps: plans[0].steps.map((step, scale) => (step.kind === "run" ? { ...step, ...more[scale] } : step)) });
-		plans.push(changed({ 4: { rows: "cond" } }));
-		const gathering = { blocks: [0, 3] as [number, number], rope: "kept" as const, write: "kept" as const };
-		plans.push(changed({
-			3: { reduce: [{ ...gathering, each: "sublayer", count: 9, take: { gather: "mean-distance" }, rest: { from: 0, resize: "area", of: "change" } }] },
-			4: { reduce: [{ ...gathering, each: "span", count: 20, take: { gather: "high-frequency" }, rest: "skip" }] },
-		}));
+		plans.early = planned("stagevar", { structureFrom: 0, fidelityFrom: 1, rankRatio: { 1: [0.3, 0.3, 0.3] } });
+		plans.earlyChange = planned("sparsevar", { structureFrom: 0, fidelityFrom: 1, detailRatio: { 1: 0.5 } });
+		plans.conditional = { ...plans.exact, steps: plans.exact.steps.map((step, scale) => (step.kind === "run" && scale === 4 ? { ...step, rows: "cond" } : step)) };
 	});
 	afterAll(() => model.destroy());
 	/** Another prompt of another length. */
@@ -130,28 +126,30 @@ describe("HART", () => {
 
 	it("resolves the guidance that its last scale shares with the one before it", () => {
 		expect(model.info).toMatchObject({ family: "hart", blocks: 3, maxPromptTokens: 9, bitsPerToken: 8, sampling: { guidance: [1, 5.5], heldScales: 1 } });
-		expect(plans[0].steps.map((step) => step.kind === "run" && step.guidance)).toEqual([1, 2.125, 3.25, 4.375, 4.375]);
+		expect(plans.exact.steps.map((step) => step.kind === "run" && step.guidance)).toEqual([1, 2.125, 3.25, 4.375, 4.375]);
 	});
 
 	it("compiles before the first picture", async () => {
-		await model.compile([plans[0]]);
-		expect(codes(await ask(plans[0], 1))).toHaveLength(5);
+		await model.compile([plans.exact]);
+		expect(codes(await ask(plans.exact, 1))).toHaveLength(5);
 	});
 
 	it("plans of every kind give the same alone and together, and resumed, text by text", async () => {
-		const more = (i: number): Partial<Ask> => ({ previews: i === 0 ? 1 : "none", until: [undefined, undefined, 2, 3, undefined, undefined][i], ...(i % 2 === 1 && { draws: other() }) });
-		const alone: GenerateResult[][] = [];
-		for (const [i, plan] of plans.entries()) alone.push(await ask(plan, i, more(i)));
-		const resumes = [[0, 3], [1, 4], [0, 5]] as const;
-		const [together, resumed] = await Promise.all([
-			Promise.all(plans.map((plan, i) => ask(plan, i, more(i)))),
-			Promise.all(resumes.map(([i, scales]) => ask(plans[i], i, { ...more(i), forcedCodes: codes(alone[i]).slice(0, scales) }))),
-		]);
-		expect(together.map(made)).toEqual(alone.map(made));
+		// These make a picture, the others stop short of one.
+		const whole = ["exact", "stagevar", "stagevar-auto", "conditional"];
+		const asks = Object.entries(plans).map(([name, plan], i): [string, StagePlan, number, Partial<Ask>] => [name, plan, i, { ...(!whole.includes(name) && { until: 3 - Number(name.startsWith("early")) }), ...(i % 2 === 1 && { draws: other() }) }]);
+		const alone = new Map<string, GenerateResult[]>();
+		for (const [name, plan, seed, more] of asks) alone.set(name, await ask(plan, seed, more));
+		const resume = async (of: string, scales: number) => {
+			const [name, plan, seed, more] = asks.find(([name]) => name === of) as (typeof asks)[number];
+			const before = alone.get(name) as GenerateResult[];
+			expect(made(await ask(plan, seed, { ...more, forcedCodes: codes(before).slice(0, scales) }))).toEqual(made(before).slice(scales));
+		};
 		// The last one has every code: its residual is made again.
-		expect(resumed.map(made)).toEqual(resumes.map(([i, scales]) => made(alone[i]).slice(scales)));
+		const [together] = await Promise.all([Promise.all(asks.map(([, plan, seed, more]) => ask(plan, seed, more))), resume("exact", 3), resume("stagevar", 4), resume("stagevar-auto", 4), resume("exact", 5)]);
+		expect(together.map(made)).toEqual([...alone.values()].map(made));
 		const before = gpu.bytes;
-		expect(codes(await ask(plans[0], 0, { until: 2 }))).not.toEqual(codes(await ask(plans[0], 0, { until: 2, draws: other() })));
+		expect(codes(await ask(plans.exact, 0, { until: 2 }))).not.toEqual(codes(await ask(plans.exact, 0, { until: 2, draws: other() })));
 		expect(gpu.bytes).toBe(before);
 	});
 
@@ -162,7 +160,7 @@ describe("HART", () => {
 	};
 
 	it("tokens left out of the last scale get neither codes nor residual", async () => {
-		const taken = await latents(plans[5]);
+		const taken = await latents(plans["stagevar-auto"]);
 		const [before, discrete, after, kept] = ["s3.f_hat", "s4.f_hat", "f_hat_final", "s4.blk0.keep_attn"].map((name) => Array.from(taken.get(name) as Float32Array));
 		expect(new Set(kept.slice(0, 20)).size).toBe(20);
 		const same = (a: number[], b: number[]) => Array.from({ length: 36 }, (_, cell) => cell).filter((cell) => Array.from({ length: 16 }, (_, c) => c * 36 + cell).every((at) => a[at] === b[at]));
@@ -172,8 +170,8 @@ describe("HART", () => {
 	});
 
 	it("the last scale left out takes the residual with it", async () => {
-		const [whole, short] = [await latents(plans[0]), await latents(plans[2])];
-		expect(plans[2].steps[4]).toEqual({ kind: "skip" });
+		const [whole, short] = [await latents(plans.exact), await latents(plans["stagevar-skip"])];
+		expect(plans["stagevar-skip"].steps[4]).toEqual({ kind: "skip" });
 		expect(short.has("diff.out")).toBe(false);
 		expect(short.get("f_hat_final")).toEqual(short.get("s3.f_hat"));
 		// [channels, 36] against [tokens, channels].
@@ -184,7 +182,7 @@ describe("HART", () => {
 	});
 
 	it("the seed's noise is all that tells pictures of the same codes apart", async () => {
-		const plan = sampled(plans[0], 1);
+		const plan = sampled(plans.exact, 1);
 		const [one, again, two] = [await ask(plan, 1), await ask(plan, 1), await ask(plan, 2)];
 		expect(made(again)).toEqual(made(one));
 		expect(codes(two)).toEqual(codes(one));
@@ -192,9 +190,9 @@ describe("HART", () => {
 	});
 
 	it("refuses text of another size, and goes on working", async () => {
-		await expect(ask(plans[0], 1, { draws: new Map(), prompt: "a cat" })).rejects.toThrow(/text\.feats/);
-		await expect(ask(plans[0], 1, { draws: new Map([["text.feats", new Float32Array(40)]]) })).rejects.toThrow(/40 floats with a mask of 0 tokens; this model takes 9 tokens, padded, of 40/);
-		expect(codes(await ask(plans[0], 1, { until: 0 }))).toHaveLength(1);
+		await expect(ask(plans.exact, 1, { draws: new Map(), prompt: "a cat" })).rejects.toThrow(/text\.feats/);
+		await expect(ask(plans.exact, 1, { draws: new Map([["text.feats", new Float32Array(40)]]) })).rejects.toThrow(/40 floats with a mask of 0 tokens; this model takes 9 tokens, padded, of 40/);
+		expect(codes(await ask(plans.exact, 1, { until: 0 }))).toHaveLength(1);
 	});
 });
 
@@ -207,7 +205,9 @@ describe("STAR", () => {
 		const [{ draws }] = await readReferenceSet(reference("star-tiny"));
 		ask = async (plan, seed, more) => await Array.fromAsync(model.generate({ plan, seed, draws, previews: "none", ...more }));
 		// The recorded method's bounds and ratios, with draws of our own.
-		const calibration = { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 5, rankRatio: { 4: [0.2, 0.3, 0.25], 5: [0.25, 0.6, 0.4] } } };
+		const rankRatio = { 4: [0.2, 0.3, 0.25], 5: [0.25, 0.6, 0.4] };
+		const ratio = { 4: 0.4, 5: 0.3 };
+		const calibration = { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 5, guidanceTo: 3, rankRatio, detailRatio: ratio, pivotalRatio: ratio, detail: [0.01, 0.9] as [number, number] } };
 		plans = Object.values(policies).map((policy) => sampled(policy.plan({ ...model.info, calibration }, {})));
 	});
 	afterAll(() => model.destroy());

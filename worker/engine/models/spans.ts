@@ -31,6 +31,7 @@ export interface Retained {
 	from: number | undefined;
 	to: number;
 	tensor: Tensor;
+	/** Guidance rows it has, once it is there. */
 	rows: number[];
 }
 
@@ -49,8 +50,10 @@ export function crossBoundary(pass: Pass, graph: Graph, work: Workspace, parts: 
 	const ended = endSpans(pass, graph, work, parts, boundary);
 	for (const part of parts) {
 		const { job, scale, rows, codes, span } = part;
-		for (const { scale: of, from, to, tensor } of span ? [] : job.retained.values()) {
-			if (of !== scale) continue;
+		for (const kept of span ? [] : job.retained.values()) {
+			const { from, to, tensor } = kept;
+			if (kept.scale !== scale) continue;
+			kept.rows = rows;
 			const stretches = cellTokens(part).map(({ token, tokens }, row) => ({ x: work.x[0], from: token * width, y: tensor, to: row * tokens * width, count: tokens * width }));
 			if (boundary === to && from !== undefined) {
 				for (const stretch of stretches) subtractFrom(pass, { ...stretch, label: "retain change" });

@@ -110,7 +110,7 @@ it("a block and the residual of HART 0.7B", async () => {
 	const config: HartConfig = { ...published.config, depth: 1, textMaxTokens: TEXT, codebook: { vocabulary: 64, channels: 32, phis: 4 }, vae: { baseChannels: 32, multipliers: [1, 1], residualBlocks: 1, normGroups: 32, normEps: 1e-6 } };
 	const { folder, weight } = randomModel({
 		name: "hart-block", family: "hart", config, schedules: { "1:1": { grids: [[1, 1], [2, 2]], image: { height: 4, width: 4 } } }, defaultSchedule: "1:1",
-		sampling: { guidance: [1.5, 3.5], tau: 1, topK: 1, topP: 0 }, calibration: {}, licence: "Random weights.",
+		sampling: { guidance: [1.5, 3.5], tau: 1, topK: 1, topP: 0 }, licence: "Random weights.",
 	}, hartTensors(config), 5);
 	const { width: C, textChannels, codebook: { channels } } = config;
 	const draws = new Map<string, Float32Array | Int32Array>([

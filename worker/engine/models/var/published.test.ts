@@ -21,7 +21,7 @@ function oneBlock(depth: 16 | 20 | 24 | 30 | 36) {
 	const config: VarConfig = { ...publishedVar(depth), depth: 1, scales: 2, tokens: 5, classes: 10, codebook: { vocabulary: 64, channels: 32, phis: 4 }, vae: { baseChannels: 32, multipliers: [1, 1], residualBlocks: 1, normGroups: 32, normEps: 1e-6 } };
 	const described = {
 		name: `var-d${depth}-block`, family: "var" as const, config, schedules: { "1:1": { grids: [[1, 1], [2, 2]] as [number, number][], image: { height: 4, width: 4 } } }, defaultSchedule: "1:1",
-		sampling: { guidance: [1, 5] as [number, number], tau: 1, topK: 1, topP: 0 }, calibration: {}, licence: "Random weights.",
+		sampling: { guidance: [1, 5] as [number, number], tau: 1, topK: 1, topP: 0 }, licence: "Random weights.",
 	};
 	return { config, ...randomModel(described, varTensors(config), depth) };
 }
