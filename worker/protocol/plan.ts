@@ -20,22 +20,61 @@ export type Stage = z.infer<typeof Stage>;
 /** Rotary positions of kept tokens: the first of the scale (StageVAR on Infinity), or those they are written back to (on STAR). */
 export const KeptRope = z.enum(["first", "kept"]);
 
-/** Runs a span of blocks on few tokens and restores the full length after it (StageVAR, arXiv 2512.16483). */
-export const Reduction = z.strictObject({
-	/** Blocks `from` (inclusive) to `to` (exclusive). */
-	blocks: z.tuple([z.int().min(0).max(MAX_BLOCKS), z.int().min(1).max(MAX_BLOCKS)]),
-	/** `span`: project once before the first block of the span, restore once after its last. */
-	each: z.literal("span"),
-	/** Tokens kept per row. */
-	count: z.int().min(1),
-	/** How the kept tokens are made: x' = Q^T x with Q ~ N(0, 1/count). */
+/**
+ * What tokens are kept for, the highest first: squared distance from the mean token of the scale (FastVAR, arXiv 2503.23367), or from the
+ * mean of the token's own surroundings (as SparseVAR, arXiv 2507.20454, tells high frequencies from low).
+ */
+export const Score = z.enum(["mean-distance", "high-frequency"]);
+export type Score = z.infer<typeof Score>;
+
+/** Blocks `from` (inclusive) to `to` (exclusive). */
+const Blocks = z.tuple([z.int().min(0).max(MAX_BLOCKS), z.int().min(1).max(MAX_BLOCKS)]);
+/** Tokens kept per row. */
+const Count = z.int().min(1);
+/**
+ * Of the scale `from`, resized to this grid: the span's `output`, which the other tokens become, or the `change` it made to the residual
+ * stream, which is added to them.
+ */
+const Earlier = z.strictObject({ from: z.int().min(0), resize: z.literal("area"), of: z.enum(["output", "change"]) });
+
+/** Runs blocks on mixtures of all tokens and restores the full length after them (StageVAR, arXiv 2512.16483). */
+export const Projection = z.strictObject({
+	blocks: Blocks,
+	/** Projects and restores once around all of the blocks, or around each of them. */
+	each: z.enum(["span", "block"]),
+	count: Count,
+	/** x' = Q^T x with Q ~ N(0, 1/count). */
 	take: z.strictObject({ project: z.literal("gaussian") }),
 	rope: KeptRope,
-	/** Where kept outputs are written back: positions drawn without replacement, weight = squared norm of the span input. */
+	/** Outputs go to positions drawn without replacement, weight = squared norm of the span input. */
 	write: z.literal("norm-sampled"),
-	/** What fills the other positions: the same span's output at scale `from`, resized to this grid. */
-	rest: z.strictObject({ from: z.int().min(0), resize: z.literal("area") }),
+	/** What fills the other positions. */
+	rest: Earlier,
 });
+
+export type Projection = z.infer<typeof Projection>;
+
+/** Runs blocks on the tokens that matter most. */
+export const Gathering = z.strictObject({
+	blocks: Blocks,
+	/** Chooses and restores once around all of the blocks, around each of them, or around each attention and feed-forward (FastVAR). */
+	each: z.enum(["span", "block", "sublayer"]),
+	count: Count,
+	take: z.strictObject({ gather: Score }),
+	rope: z.literal("kept"),
+	/** Outputs go to where the tokens were. */
+	write: z.literal("kept"),
+	/**
+	 * The other tokens: filled from an earlier scale; passed by (`residual`); or left out of the scale altogether (`skip`), so that the
+	 * latent goes on as it is there. The last is for one span over all blocks.
+	 */
+	rest: z.union([Earlier, z.enum(["residual", "skip"])]),
+});
+
+export type Gathering = z.infer<typeof Gathering>;
+
+/** A span of blocks that runs on few tokens. */
+export const Reduction = z.discriminatedUnion("write", [Projection, Gathering]);
 export type Reduction = z.infer<typeof Reduction>;
 
 export const RunStep = z.strictObject({

@@ -75,7 +75,7 @@ export const codebookPicture = (config: VaeConfig): DecoderSource => ({ config, 
 export const codebookTaps: TapNames = {
 	input: "input", logits: "logits_pre_cfg", mixed: "logits_post_cfg", latent: "f_hat", final: "f_hat_final", spanInput: "full_in",
 	map: (scale) => ({ name: `s${scale - 1}.next_map`, channelsFirst: true }),
-	span: ({ blocks }) => `blk${blocks[0]}`,
+	span: (block) => `blk${block}`,
 };
 
 /**

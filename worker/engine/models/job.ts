@@ -1,10 +1,11 @@
 import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
-import type { Reduction, RunStep, StagePlan } from "../../protocol/plan.ts";
+import type { RunStep, StagePlan } from "../../protocol/plan.ts";
 import type { JobOptions } from "./family.ts";
 import type { Graph } from "./graph.ts";
 import type { KeyValueStore } from "./key-value-store.ts";
 import { COND, lastScaleOf, rowsOf, storedKeys, UNCOND } from "./kv-plan.ts";
+import { type Retained, retainedKey, sourceOf, type Span, spansOf } from "./spans.ts";
 import type { Need } from "./workspace.ts";
 
 /** Cached keys of one guidance row, by block. */
@@ -22,14 +23,16 @@ export interface Job extends JobOptions {
 	tokens: readonly number[];
 	/** Keys of the text that cross attention sees, none where there is no text: first by block, and how many by guidance row, one after the other. */
 	context: { keys: number[]; counts: readonly number[] };
+	/** By scale. */
+	spans: readonly (readonly Span[])[];
 	/** The conditioning has been recorded. */
 	begun: boolean;
 	/** By guidance row, then by block; empty once no later step computes the row. */
 	keys: KeyRange[][];
 	/** Also store the keys of a row's last scale, which no step reads: they are tapped. */
 	keepLast: boolean;
-	/** Outputs that later restorations fill from, by `scale:block boundary`: [rows * tokens, width]. */
-	retained: Map<string, { tensor: Tensor; rows: number[] }>;
+	/** What later restorations fill from. */
+	retained: Map<string, Retained>;
 	/** Given draws, on the device. */
 	drawn: Map<string, Tensor>;
 	/** Its largest round. */
@@ -42,7 +45,8 @@ export function openJob(gpu: Gpu, graph: Graph, store: KeyValueStore, schedule: 
 	const { depth, width } = graph.shape;
 	const tokens = schedule.grids.map(([height, width]) => height * width);
 	const context = { keys: [] as number[], counts: graph.contextKeys(options) };
-	const job: Job = { ...options, slot, grids: schedule.grids, tokens, begun: false, context, keys: [], keepLast: tapsLast(options, depth), retained: new Map(), drawn: new Map(), most: mostOf(plan, tokens) };
+	const spans = plan.steps.map((step) => (step.kind === "run" ? spansOf(step, graph.sublayers.length) : []));
+	const job: Job = { ...options, slot, grids: schedule.grids, tokens, spans, begun: false, context, keys: [], keepLast: tapsLast(options, depth), retained: new Map(), drawn: new Map(), most: mostOf(plan, tokens) };
 	try {
 		for (const [name, data] of draws) if (name !== "text.ids") job.drawn.set(name, gpu.upload(name, [data.length], data.slice() as Float32Array<ArrayBuffer>));
 		for (let block = 0; block < depth; block++) context.keys.push(store.take(block, contextKeys(job)));
@@ -51,10 +55,10 @@ export function openJob(gpu: Gpu, graph: Graph, store: KeyValueStore, schedule: 
 			job.keys.push(ranges);
 			for (const [block, capacity] of storedKeys(plan, tokens, depth, row, job.keepLast).entries()) ranges.push({ start: store.take(block, capacity), capacity, used: 0 });
 		}
-		for (const { rest, blocks } of spansOf(plan)) {
-			const key = retainedKey(rest.from, blocks[1]);
-			const rows = rowsOf(plan.steps[rest.from] as RunStep);
-			if (!job.retained.has(key)) job.retained.set(key, { tensor: gpu.tensor(`retained ${key}`, [rows.length * tokens[rest.from], width]), rows });
+		for (const source of spans.flat().map(sourceOf)) {
+			if (!source || job.retained.has(retainedKey(source))) continue;
+			const rows = rowsOf(plan.steps[source.scale] as RunStep);
+			job.retained.set(retainedKey(source), { ...source, rows, tensor: gpu.tensor(`retained ${retainedKey(source)}`, [rows.length * tokens[source.scale], width]) });
 		}
 		return job;
 	} catch (error) {
@@ -85,20 +89,19 @@ export function closeJob(gpu: Gpu, job: Job, store: KeyValueStore): void {
 	gpu.free(...[...job.retained.values()].map(({ tensor }) => tensor), ...job.drawn.values());
 }
 
-export const retainedKey = (scale: number, boundary: number): string => `${scale}:${boundary}`;
-
 const contextKeys = ({ context: { counts } }: Job) => counts.reduce((sum, count) => sum + count, 0);
 
-const spansOf = ({ steps }: StagePlan): Reduction[] => steps.flatMap((step) => (step.kind === "run" ? step.reduce : []));
-
 function mostOf({ steps }: StagePlan, tokens: readonly number[]): Need {
-	const most: Need = { rows: 0, cells: 0, matrix: 0, spans: false };
+	const most: Need = { rows: 0, cells: 0, matrix: 0, spans: false, gathers: false };
 	for (const [scale, step] of steps.entries()) {
 		if (step.kind === "skip") continue;
 		const rows = rowsOf(step).length;
 		most.rows = Math.max(most.rows, rows * tokens[scale]);
 		most.cells = Math.max(most.cells, tokens[scale], 2);
-		for (const { count } of step.reduce) most.matrix = Math.max(most.matrix, rows * tokens[scale] * count);
+		for (const { count, write } of step.reduce) {
+			if (write === "kept") most.gathers = true;
+			else most.matrix = Math.max(most.matrix, rows * tokens[scale] * count);
+		}
 		most.spans ||= step.reduce.length > 0;
 	}
 	return most;

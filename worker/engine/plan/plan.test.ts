@@ -60,7 +60,7 @@ describe("policies", () => {
 		expect(steps.map((s) => s.rows)).toEqual(["both", "both", "both", "both", "uncond", "uncond", "uncond"]);
 		expect(steps.map((s) => s.guidance)).toEqual([3, 3, 3, 3, 0, 0, 0]);
 		expect(steps.slice(4).map((s) => s.reduce.map((r) => r.count))).toEqual([[20, 29], [29, 51], [31, 72]]);
-		expect(steps.slice(4).map((s) => s.reduce.map((r) => r.rest.from))).toEqual([[3, 3], [4, 4], [5, 5]]);
+		expect(steps.slice(4).map((s) => s.reduce.map(({ rest }) => (rest as { from: number }).from))).toEqual([[3, 3], [4, 4], [5, 5]]);
 		expect(steps[4].reduce.map((r) => r.blocks)).toEqual([[0, 2], [2, 4]]);
 	});
 
@@ -113,7 +113,7 @@ describe("planProblems", () => {
 			return change === undefined ? step : change.kind === "skip" ? { kind: "skip" } : ({ ...step, ...change } as RunStep);
 		}),
 	});
-	const reduction = (changes: Partial<Reduction>): Reduction => ({ ...runs(base.steps)[5].reduce[0], ...changes });
+	const reduction = (changes: object) => ({ ...runs(base.steps)[5].reduce[0], ...changes }) as Reduction;
 
 	it.each<[string, StagePlan, RegExp]>([
 		["another model", { ...base, model: `sha256:${"0".repeat(64)}` }, /made for model sha256:0+; this is sha256:abab/],
@@ -128,9 +128,9 @@ describe("planProblems", () => {
 		["overlapping spans", changed({ 5: { reduce: [reduction({ blocks: [0, 2] }), reduction({ blocks: [1, 4] })] } }), /disjoint and in order; this one may begin at 2/],
 		["spans out of order", changed({ 5: { reduce: [reduction({ blocks: [2, 4] }), reduction({ blocks: [0, 2] })] } }), /in order/],
 		["more tokens than there are", changed({ 5: { reduce: [reduction({ count: 145 })] } }), /145 tokens kept of 144/],
-		["restoring from itself", changed({ 5: { reduce: [reduction({ rest: { from: 5, resize: "area" } })] } }), /0 to 4 are allowed/],
-		["reducing scale 0", changed({ 0: { reduce: [reduction({ count: 1, rest: { from: 0, resize: "area" } })] } }), /scale 0 has none/],
-		["restoring from inside a reduced span", changed({ 4: { reduce: [reduction({ blocks: [0, 4], count: 9, rest: { from: 3, resize: "area" } })] } }), /scale 4 is reduced across block 2/],
+		["restoring from itself", changed({ 5: { reduce: [reduction({ rest: { from: 5, resize: "area", of: "output" } })] } }), /0 to 4 are allowed/],
+		["reducing scale 0", changed({ 0: { reduce: [reduction({ count: 1, rest: { from: 0, resize: "area", of: "output" } })] } }), /scale 0 has none/],
+		["restoring from inside a reduced span", changed({ 4: { reduce: [reduction({ blocks: [0, 4], count: 9, rest: { from: 3, resize: "area", of: "output" } })] } }), /scale 4 is reduced across block 2/],
 	])("refuses %s", (_, plan, message) => {
 		expect(planProblems(plan, info).join("\n")).toMatch(message);
 		expect(() => checkPlan(plan, info)).toThrow(PlanError);

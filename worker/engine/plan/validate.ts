@@ -52,21 +52,30 @@ function rowProblems(steps: readonly Step[]): string[] {
 function reduceProblems(steps: readonly Step[], scale: number, reduce: readonly Reduction[], tokens: number, blocks: number): string[] {
 	const problems: string[] = [];
 	let end = 0;
-	for (const { blocks: [from, to], count, rest } of reduce) {
+	for (const reduction of reduce) {
+		const { blocks: [from, to], count, rest, each } = reduction;
 		const where = `step ${scale}, blocks ${from} to ${to}`;
 		if (from >= to || to > blocks) problems.push(`${where}: a span needs from < to <= ${blocks}, the model's blocks`);
 		else if (from < end) problems.push(`${where}: spans must be disjoint and in order; this one may begin at ${end}`);
 		end = Math.max(end, to);
 		if (count > tokens) problems.push(`${where}: ${count} tokens kept of ${tokens}; at most ${tokens} are allowed`);
-
-		const source = steps[rest.from];
-		if (rest.from >= scale) {
-			problems.push(`${where}: rest.from ${rest.from} is not an earlier scale; ${scale === 0 ? "scale 0 has none and cannot be reduced" : `0 to ${scale - 1} are allowed`}`);
-		} else if (source?.kind !== "run") {
-			problems.push(`${where}: rest.from ${rest.from} is skipped; it must be a scale that runs`);
-		} else if (source.reduce.some(({ blocks: [a, b] }) => a < to && to < b)) {
-			problems.push(`${where}: scale ${rest.from} is reduced across block ${to} and has no full-length output there; align the spans`);
-		}
+		if (typeof rest === "object") problems.push(...sourceProblems(steps, scale, reduction, rest).map((problem) => `${where}: ${problem}`));
+		if (rest === "skip" && (each !== "span" || from > 0 || to < blocks)) problems.push(`${where}: rest "skip" leaves tokens out of the whole scale; it is allowed for one span over blocks 0 to ${blocks}`);
 	}
 	return problems;
+}
+
+/** What is wrong with filling a reduction's other tokens from an earlier scale. */
+function sourceProblems(steps: readonly Step[], scale: number, { blocks: [from, to], each }: Reduction, rest: Extract<Reduction["rest"], object>): string[] {
+	const source = steps[rest.from];
+	if (rest.from >= scale) return [`rest.from ${rest.from} is not an earlier scale; ${scale === 0 ? "scale 0 has none and cannot be reduced" : `0 to ${scale - 1} are allowed`}`];
+	if (source.kind !== "run") return [`rest.from ${rest.from} is skipped; it must be a scale that runs`];
+	if (rest.of === "change" || each === "sublayer") {
+		const reduced = source.reduce.find(({ blocks: [a, b] }) => a < to && from < b);
+		return reduced ? [`scale ${rest.from} is reduced in blocks ${reduced.blocks.join(" to ")} and has no full-length ${rest.of} there; take it from a scale that is not`] : [];
+	}
+	// A reduction around each block is at full length between blocks.
+	const boundaries = each === "span" ? [to] : Array.from({ length: to - from }, (_, i) => from + i + 1);
+	const across = boundaries.find((at) => source.reduce.some(({ blocks: [a, b], each, rest }) => each === "span" && a < at && (at < b || (at === b && rest === "skip"))));
+	return across === undefined ? [] : [`scale ${rest.from} is reduced across block ${across} and has no full-length output there; align the spans`];
 }
