@@ -21,6 +21,11 @@ export class ModelFormatError extends Error {
 	override name = "ModelFormatError";
 }
 
+/** A file that a folder or server does not have: some a model may do without. */
+export class MissingFileError extends ModelFormatError {
+	override name = "MissingFileError";
+}
+
 export const PlainFile = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/, "expected a plain file name without folders");
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 lower-case hex digits");
 const ScheduleName = z.string().min(1).max(64);
@@ -250,8 +255,8 @@ export function unsupported({ config, tensors }: Manifest): string | null {
 	return patchify(config) === 2 ? "it uses spatial patchify" : null;
 }
 
-/** What the edge, the page and the policies may know of the model. */
-export function modelInfo(manifest: Manifest, digest: string): ModelInfo {
+/** What the edge, the page and the policies may know of the model. `measured`: what its policies.json says. */
+export function modelInfo(manifest: Manifest, digest: string, measured: Pick<ModelInfo, "trades"> = {}): ModelInfo {
 	const { config } = manifest;
 	return {
 		id: manifest.name,
@@ -267,6 +272,7 @@ export function modelInfo(manifest: Manifest, digest: string): ModelInfo {
 		...("classes" in config ? { classes: config.classes } : {}),
 		sampling: manifest.sampling,
 		calibration: manifest.calibration,
+		...measured,
 	};
 }
 

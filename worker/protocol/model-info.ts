@@ -34,6 +34,19 @@ export const Sampling = z.strictObject({
 	topP: z.number().min(0).max(1),
 });
 
+const Share = z.number().min(0).max(1);
+/** What a policy was measured to cost and to bring on a model's default schedule, against exact (`firstlight eval`). */
+export const Trade = z.strictObject({
+	/** Overall score, its difference to exact's on the same prompts and seeds, with the lower bound of the 95 % interval. */
+	score: Share,
+	delta: z.number().min(-1).max(1),
+	lower: z.number().min(-1).max(1),
+	/** Of the whole picture: times faster than exact. */
+	speedup: z.number().gt(0).max(1e6),
+	prompts: z.int().min(1),
+});
+export type Trade = z.infer<typeof Trade>;
+
 export const ModelInfo = z.strictObject({
 	id: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/),
 	digest: Digest,
@@ -57,5 +70,7 @@ export const ModelInfo = z.strictObject({
 	sampling: Sampling,
 	/** By schedule name. A schedule without one runs `exact` only. */
 	calibration: z.record(z.string(), Calibration),
+	/** By policy; absent where nothing was measured. */
+	trades: z.record(z.string().min(1).max(64), Trade).optional(),
 });
 export type ModelInfo = z.infer<typeof ModelInfo>;
