@@ -1,6 +1,7 @@
 import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import type { RunStep, StagePlan } from "../../protocol/plan.ts";
+import { commonSteps } from "../plan/common-steps.ts";
 import type { JobOptions } from "./family.ts";
 import type { Graph } from "./graph.ts";
 import type { KeyValueStore } from "./key-value-store.ts";
@@ -55,7 +56,7 @@ export function openJob(gpu: Gpu, graph: Graph, store: KeyValueStore, schedule: 
 			job.keys.push(ranges);
 			for (const [block, capacity] of storedKeys(plan, tokens, depth, row, job.keepLast).entries()) ranges.push({ start: store.take(block, capacity), capacity, used: 0 });
 		}
-		for (const source of spans.flat().map(sourceOf)) {
+		for (const source of [...spans.flat().map(sourceOf), ...sourcesOfBranches(options, graph.sublayers.length)]) {
 			if (!source || job.retained.has(retainedKey(source))) continue;
 			const rows = rowsOf(plan.steps[source.scale] as RunStep);
 			job.retained.set(retainedKey(source), { ...source, rows, tensor: gpu.tensor(`retained ${retainedKey(source)}`, [rows.length * tokens[source.scale], width]) });
@@ -65,6 +66,15 @@ export function openJob(gpu: Gpu, graph: Graph, store: KeyValueStore, schedule: 
 		closeJob(gpu, job, store);
 		throw error;
 	}
+}
+
+/** What plans that leave this one's way later need of the steps they share. */
+function sourcesOfBranches({ plan, branches = [] }: JobOptions, sublayers: number): ReturnType<typeof sourceOf>[] {
+	return branches.flatMap((branch) => {
+		const common = commonSteps(plan, branch);
+		const sources = branch.steps.flatMap((step) => (step.kind === "run" ? spansOf(step, sublayers).map(sourceOf) : []));
+		return sources.filter((source) => source && source.scale < common);
+	});
 }
 
 function tapsLast({ plan, taps }: JobOptions, depth: number): boolean {

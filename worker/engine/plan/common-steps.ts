@@ -1,0 +1,8 @@
+import type { StagePlan, Step } from "../../protocol/plan.ts";
+
+/** Steps that both plans begin with. Stages are names and change no number. */
+export function commonSteps(a: StagePlan, b: StagePlan): number {
+	const text = (step: Step | undefined) => JSON.stringify({ ...step, stage: null });
+	const differ = a.steps.findIndex((step, scale) => text(step) !== text(b.steps[scale]));
+	return differ === -1 ? a.steps.length : differ;
+}
