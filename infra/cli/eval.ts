@@ -106,10 +106,15 @@ async function measure(values: Wishes): Promise<Records> {
 	const stop = () => abort.abort();
 	process.once("SIGINT", stop);
 	const bar = new SingleBar({ format: "{bar} {what}: {value}/{total} pictures, {eta_formatted} left", stream: process.stderr, hideCursor: true, etaBuffer: 200 });
-	const evaluation: Evaluation = { model, judge, records, plans, signal: abort.signal, progress: (pictures) => bar.increment(pictures) };
+	const evaluation: Evaluation = { model, judge, records, plans, signal: abort.signal, progress };
+	let made = 0;
+	function progress(done: number, more: number) {
+		bar.increment(done);
+		made += more;
+	}
 	const phase = async (what: string, pictures: number, work: () => Promise<void>) => {
 		if (pictures === 0) return;
-		const begun = performance.now();
+		const [begun, before] = [performance.now(), made];
 		bar.start(pictures, 0, { what });
 		try {
 			await work();
@@ -117,14 +122,14 @@ async function measure(values: Wishes): Promise<Records> {
 			bar.stop();
 		}
 		const seconds = (performance.now() - begun) / 1000;
-		console.error(`${what}: ${pictures} pictures in ${Math.round(seconds)} s, ${((60 * pictures) / seconds).toFixed(1)} a minute`);
+		console.error(`${what}: ${made - before} pictures made in ${Math.round(seconds)} s, ${((60 * (made - before)) / seconds).toFixed(1)} a minute`);
 	};
 	try {
 		await phase("judged", prompts.length * seeds * plans.size, () => evaluateQuality(evaluation, prompts, seeds, together));
 		await phase("diversity", diverse.length * SEEDS * plans.size, () => evaluateDiversity(evaluation, diverse));
 		await phase("timed", timed.length * (plans.size - 1) * 2, () => evaluateTimes(evaluation, timed));
 		if (timed.length > 0) await evaluateMemory(evaluation, gpu, folder, all[0]);
-		if (values.sheet) await writeFile(values.sheet, await contactSheet([...plans.keys()], await sheetRows(evaluation, stratified(all, SHEET_ROWS))));
+		if (values.sheet) await writeFile(values.sheet, await contactSheet([...plans.keys()], await sheetRows(evaluation, stratified(all, Math.min(SHEET_ROWS, prompts.length || SHEET_ROWS)))));
 	} finally {
 		process.removeListener("SIGINT", stop);
 		await judge.close();

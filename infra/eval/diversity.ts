@@ -23,7 +23,7 @@ export async function evaluateDiversity({ model, judge, records, plans, signal, 
 			const pairs = features.flatMap((a, j) => features.slice(j + 1).map((b) => distance(a, b)));
 			records.append({ kind: "diversity", policy, prompt: prompt.place, distance: Number(mean(pairs).toFixed(5)) });
 		}
-		progress?.(SEEDS * plans.size);
+		progress?.(SEEDS * plans.size, SEEDS * missing.length);
 	}
 }
 
