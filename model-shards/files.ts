@@ -17,13 +17,15 @@ export async function readExactly(handle: FileHandle, into: Uint8Array, position
 	}
 }
 
-/** Opens a file for reading; a missing one is a MissingFileError. */
+export const isAbsent = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === "ENOENT";
+
+/** Opens a file for reading; a missing one is a ModelFormatError. */
 export async function openFile(path: string): Promise<FileHandle> {
 	try {
 		return await open(path, "r");
 	} catch (error) {
-		const { code, message } = error as NodeJS.ErrnoException;
-		throw new (code === "ENOENT" ? MissingFileError : ModelFormatError)(`Cannot open ${path}: ${message}`, { cause: error });
+		const Failure = isAbsent(error) ? MissingFileError : ModelFormatError;
+		throw new Failure(`Cannot open ${path}: ${(error as Error).message}`, { cause: error });
 	}
 }
 

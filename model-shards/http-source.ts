@@ -83,9 +83,8 @@ export function httpSource(base: string, { attempts = 6, pauseMs = 250, silenceM
 		if ([408, 425, 429].includes(response.status) || response.status >= 500) {
 			throw new Retry(`it answers ${response.status}`, { after: 1000 * (Number(response.headers.get("Retry-After")) || 0) });
 		}
-		// Storage that does not list its files says 403 of those it does not have.
-		const missing = [403, 404, 410].includes(response.status);
-		throw new (missing ? MissingFileError : ModelFormatError)(`${bare(url)} cannot be downloaded: the server answers ${response.status} ${response.statusText}.`);
+		const Failure = response.status === 404 ? MissingFileError : ModelFormatError;
+		throw new Failure(`${bare(url)} cannot be downloaded: the server answers ${response.status} ${response.statusText}.`);
 	};
 
 	const source: HttpSource = {

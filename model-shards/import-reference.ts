@@ -110,7 +110,6 @@ export async function importReferenceSet(manifestPath: string, out: string): Pro
 			topK: run.top_k ?? set.top_k ?? 1,
 			topP: run.top_p ?? set.top_p ?? 0,
 		},
-		calibration: {},
 		licence: `Reference set ${basename(dir)}: for checking the engine, not for pictures.`,
 		out,
 	});

@@ -1,50 +1,78 @@
-/** `policies.json` beside a manifest: what was measured of a model's policies. A model may do without. */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+/** `policies.json` beside a manifest: what was measured of the model, for policies to plan by. Not part of the model's identity. */
+import { readFile } from "node:fs/promises";
 import { z } from "zod";
-import { type ModelInfo, Trade } from "../worker/protocol/model-info.ts";
+import { Calibration, type ModelInfo, Trade } from "../worker/protocol/model-info.ts";
 import { Digest } from "../worker/protocol/plan.ts";
+import { isAbsent } from "./files.ts";
 import { MissingFileError, ModelFormatError } from "./manifest.ts";
 import type { ModelSource } from "./source.ts";
 
 export const POLICIES_FILE = "policies.json";
-const MAX_BYTES = 2 ** 20;
+export const MAX_POLICIES_BYTES = 2 ** 20;
 
-const PoliciesFile = z.looseObject({
-	/** Digest of the manifest that it was measured with. */
+export const PoliciesFile = z.strictObject({
+	format: z.literal("firstlight-policies"),
+	version: z.literal(1),
+	/** Digest of the model that was measured. */
 	model: Digest,
-	trades: z.record(z.string().min(1).max(64), Trade).optional(),
+	/** By schedule (`firstlight calibrate`). */
+	calibration: z.record(z.string().min(1).max(64), Calibration),
+	/** By policy (`firstlight eval`). */
+	trades: z.record(z.string().min(1).max(64), Trade).default({}),
 });
-type PoliciesFile = z.infer<typeof PoliciesFile>;
+export type PoliciesFile = z.infer<typeof PoliciesFile>;
 
-/** Nothing where there is no such file. Throws ModelFormatError for a damaged file and for one of another model. */
-export async function readMeasured(source: ModelSource, digest: string, signal?: AbortSignal): Promise<Pick<ModelInfo, "trades">> {
-	const bytes = await source.small(POLICIES_FILE, MAX_BYTES, signal).catch((error: unknown) => {
+/** Null where the model has none. Throws ModelFormatError for one of another model, or that does not fit it. */
+export async function readPolicies(source: ModelSource, info: ModelInfo, signal?: AbortSignal): Promise<PoliciesFile | null> {
+	const path = `${source.label}/${POLICIES_FILE}`;
+	let bytes: Uint8Array;
+	try {
+		bytes = await source.small(POLICIES_FILE, MAX_POLICIES_BYTES, signal);
+	} catch (error) {
 		if (error instanceof MissingFileError) return null;
 		throw error;
-	});
-	if (!bytes) return {};
-	const { trades } = parsePolicies(new TextDecoder().decode(bytes), digest, `${source.label}/${POLICIES_FILE}`);
-	return trades ? { trades } : {};
-}
-
-/** Puts the trades into the file, whatever else it holds. Throws ModelFormatError as reading does. */
-export function writeTrades(dir: string, digest: string, trades: Record<string, Trade>): string {
-	const path = join(dir, POLICIES_FILE);
-	const held = existsSync(path) ? parsePolicies(readFileSync(path, "utf8"), digest, path) : { model: digest };
-	writeFileSync(path, `${JSON.stringify({ ...held, trades }, null, "\t")}\n`);
-	return path;
-}
-
-function parsePolicies(text: string, digest: string, where: string): PoliciesFile {
-	let json: unknown;
-	try {
-		json = JSON.parse(text);
-	} catch (error) {
-		throw new ModelFormatError(`${where} is not JSON (${(error as Error).message}). Delete it; calibrate and eval write it anew.`);
 	}
-	const parsed = PoliciesFile.safeParse(json);
-	if (!parsed.success) throw new ModelFormatError(`${where} is not what this version reads:\n${z.prettifyError(parsed.error)}\nDelete it; calibrate and eval write it anew.`);
-	if (parsed.data.model !== digest) throw new ModelFormatError(`${where} was measured on model ${parsed.data.model}; this is ${digest}. Delete it; calibrate and eval write it anew.`);
+	const parsed = PoliciesFile.safeParse(parseJson(bytes, path));
+	if (!parsed.success) throw new ModelFormatError(`${path} is not sound:\n${z.prettifyError(parsed.error)}`);
+	const problems = policiesProblems(parsed.data, info);
+	if (problems.length > 0) throw new ModelFormatError(`${path} does not fit its model:\n${problems.map((problem) => `- ${problem}`).join("\n")}`);
 	return parsed.data;
+}
+
+export function policiesProblems({ model, calibration }: PoliciesFile, { digest, schedules, chunks }: ModelInfo): string[] {
+	if (model !== digest) return [`it was measured on ${model}; this is ${digest}. Run firstlight calibrate again`];
+	return Object.entries(calibration).flatMap(([name, { structureFrom, fidelityFrom, skipFrom, guidanceTo, rankRatio, detailRatio, pivotalRatio }]) => {
+		if (!Object.hasOwn(schedules, name)) return [`calibration ${name} is of no schedule`];
+		const problems: string[] = [];
+		const scales = schedules[name].grids.length;
+		if (structureFrom > fidelityFrom || Math.max(fidelityFrom, skipFrom, guidanceTo) > scales) {
+			problems.push(`calibration ${name}: expected structureFrom <= fidelityFrom <= ${scales}, and skipFrom and guidanceTo <= ${scales}`);
+		}
+		for (const scale of [rankRatio, detailRatio, pivotalRatio].flatMap(Object.keys)) if (Number(scale) >= scales) problems.push(`calibration ${name}: scale ${scale} is not below ${scales}`);
+		for (const [scale, ratios] of Object.entries(rankRatio)) {
+			if (ratios.length !== chunks.length) problems.push(`calibration ${name}: rankRatio ${scale} needs ${chunks.length} ratios, one per chunk`);
+		}
+		return problems;
+	});
+}
+
+/** What a file holds, to be added to. One that is of another model or unsound is begun anew. */
+export async function heldPolicies(path: string, model: string): Promise<PoliciesFile> {
+	const text = await readFile(path).catch((error: unknown) => {
+		if (isAbsent(error)) return null;
+		throw error;
+	});
+	const held = text === null ? null : PoliciesFile.safeParse(parseJson(text, path));
+	return held?.success && held.data.model === model ? held.data : { format: "firstlight-policies", version: 1, model, calibration: {}, trades: {} };
+}
+
+/** One line a number of the model, so that a diff shows what changed. */
+export const policiesText = (file: PoliciesFile): string => `${JSON.stringify(file, null, "\t")}\n`;
+
+function parseJson(bytes: Uint8Array, path: string): unknown {
+	try {
+		return JSON.parse(new TextDecoder().decode(bytes));
+	} catch (error) {
+		throw new ModelFormatError(`${path} is not JSON: ${(error as Error).message}`);
+	}
 }

@@ -1,8 +1,9 @@
 import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { SingleBar } from "cli-progress";
 import { Gpu } from "../../kernels/gpu.ts";
 import type { ModelFolder } from "../../model-shards/folder.ts";
-import { writeTrades } from "../../model-shards/policies-file.ts";
+import { POLICIES_FILE } from "../../model-shards/policies-file.ts";
 import { openModel } from "../../worker/engine/open-model.ts";
 import { policies as known } from "../../worker/engine/plan/policies.ts";
 import { checkPlan } from "../../worker/engine/plan/validate.ts";
@@ -19,7 +20,7 @@ import { Records } from "../eval/records.ts";
 import { contactSheet, type SheetRow } from "../eval/sheet.ts";
 import { summarise } from "../eval/summary.ts";
 import { evaluateMemory, evaluateTimes } from "../eval/timing.ts";
-import { tradesOf } from "../eval/trades.ts";
+import { tradesOf, writeTrades } from "../eval/trades.ts";
 import { openModelWithBar } from "./open-model.ts";
 import { parse, UsageError, whole } from "./usage.ts";
 
@@ -63,7 +64,9 @@ export async function evalCommand(args: string[]): Promise<number> {
 	if (values["write-trades"]) {
 		const folder = await openModelWithBar(values.model);
 		if (folder.digest !== head.digest || head.schedule !== folder.info.defaultSchedule) throw new UsageError(`These results are of ${head.model} (${head.digest}), schedule ${head.schedule}: give that model with --model; trades are of its default schedule.`);
-		console.error(`Wrote ${writeTrades(folder.dir, folder.digest, tradesOf(summaries.filter(({ policy }) => Object.hasOwn(known, policy))))}.`);
+		const path = join(folder.dir, POLICIES_FILE);
+		await writeTrades(path, folder.digest, tradesOf(summaries.filter(({ policy }) => Object.hasOwn(known, policy))));
+		console.error(`The trades are in ${path}.`);
 	}
 	return 0;
 }

@@ -30,7 +30,7 @@ async function timed(model: LoadedModel, plan: StagePlan, prompt: Prompt): Promi
 	const times: Times = { transformer: 0, decode: 0, total: 0 };
 	for await (const result of model.generate({ plan, prompt: prompt.prompt, seed: seedOf(prompt, 0), previews: "none" })) {
 		if (result.kind === "scale") times.transformer += result.milliseconds.transformer;
-		else Object.assign(times, result.milliseconds);
+		else if (result.kind === "final") Object.assign(times, result.milliseconds);
 	}
 	return times;
 }

@@ -1,3 +1,5 @@
+import { writeFile } from "node:fs/promises";
+import { heldPolicies, policiesText } from "../../model-shards/policies-file.ts";
 import type { Trade } from "../../worker/protocol/model-info.ts";
 import { RecordsError } from "./records.ts";
 import type { Summary } from "./summary.ts";
@@ -10,4 +12,9 @@ export function tradesOf(summaries: readonly Summary[]): Record<string, Trade> {
 		const rounded = (value: number) => Number(value.toFixed(4));
 		return [policy, { score: rounded(quality.overall), delta: rounded(delta), lower: rounded(lower), speedup: rounded(speedup.total), prompts: quality.prompts }];
 	}));
+}
+
+/** Puts trades into a policies.json, in place of those it holds. */
+export async function writeTrades(path: string, digest: string, trades: Record<string, Trade>): Promise<void> {
+	await writeFile(path, policiesText({ ...(await heldPolicies(path, digest)), trades }));
 }

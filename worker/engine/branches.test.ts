@@ -27,7 +27,7 @@ async function alone(plan: StagePlan): Promise<Branch> {
 	const codes: Uint8Array[] = [];
 	for await (const result of model.generate({ ...subject, plan, previews: "none" })) {
 		if (result.kind === "final") return { codes, image: result.image };
-		codes.push(result.codes);
+		if (result.kind === "scale") codes.push(result.codes);
 	}
 	throw new Error("no picture");
 }

@@ -74,7 +74,7 @@ function shared(trunk: StagePlan, plan: StagePlan): number {
 async function goOn<Job>(family: Family<Job>, rounds: Rounds<Job>, generation: Parameters<typeof walk<Job>>[2], codes: Uint8Array[]): Promise<Branch> {
 	for await (const result of walk(family, rounds, generation)) {
 		if (result.kind === "final") return { codes, image: result.image };
-		codes.push(result.codes);
+		if (result.kind === "scale") codes.push(result.codes);
 	}
 	throw new Error(`Plan ${generation.plan.policy} ended without a picture.`);
 }

@@ -10,7 +10,7 @@ import { walk } from "./generate.ts";
 import type { Draws, Family } from "./models/family.ts";
 import { graphOf } from "./models/graphs.ts";
 import { NextScaleModel } from "./models/next-scale.ts";
-import type { StagePlan } from "../protocol/plan.ts";
+import { outcomesOf, type StagePlan } from "../protocol/plan.ts";
 import { checkPlan } from "./plan/validate.ts";
 import { Rounds } from "./rounds.ts";
 import { kernelShapes } from "./shapes.ts";
@@ -72,7 +72,8 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtyp
 		},
 		async branches({ plans, prompt, label, seed, draws = new Map(), signal = new AbortController().signal }) {
 			for (const plan of plans) checkPlan(plan, info);
-			const [{ schedule }] = plans;
+			const [{ schedule, decide }] = plans;
+			if (decide) throw new RangeError("The first of the plans, which others branch off, must not have anything to decide.");
 			if (plans.some((plan) => plan.schedule !== schedule)) throw new RangeError(`Branches are of one schedule, not of ${[...new Set(plans.map(({ schedule }) => schedule))].join(" and ")}.`);
 			const ids = subject({ prompt, label }, draws);
 			return await growBranches(family, rounds, plans, manifest.schedules[schedule].grids, { seed, ids, draws, taps: new Taps(gpu, undefined) }, signal);
@@ -98,6 +99,10 @@ const hasTextEncoder = ({ config }: Manifest) => "textEncoder" in config && conf
 
 /** Records every round of a picture with all of its previews. */
 function rehearse<Job>(gpu: Gpu, family: Family<Job>, plan: StagePlan): void {
+	for (const outcome of outcomesOf(plan)) rehearseSettled(gpu, family, outcome);
+}
+
+function rehearseSettled<Job>(gpu: Gpu, family: Family<Job>, plan: StagePlan): void {
 	const job = family.open({ plan, seed: 0, ids: [0], draws: new Map(), taps: new Taps(gpu, undefined) });
 	const last = plan.steps.length - 1;
 	for (const [scale, { kind }] of plan.steps.entries()) if (kind === "run") family.round([{ job, scale, sample: true, pictures: scale === last ? [scale] : [scale, last] }]);

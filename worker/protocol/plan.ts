@@ -77,6 +77,15 @@ export type Gathering = z.infer<typeof Gathering>;
 export const Reduction = z.discriminatedUnion("write", [Projection, Gathering]);
 export type Reduction = z.infer<typeof Reduction>;
 
+const Temperature = z.number().min(0.01).max(100);
+
+/**
+ * Divides the logits: as given, or the one between the bounds at which the mean probability of the likeliest value falls to
+ * `confidence`, measured on each picture's own logits (DiverseAR, arXiv 2512.02931).
+ */
+export const Tau = z.union([Temperature, z.strictObject({ confidence: z.number().gt(0).lt(1), between: z.tuple([Temperature, Temperature]) })]);
+export type Tau = z.infer<typeof Tau>;
+
 export const RunStep = z.strictObject({
 	kind: z.literal("run"),
 	stage: Stage,
@@ -84,8 +93,7 @@ export const RunStep = z.strictObject({
 	rows: z.enum(["both", "cond", "uncond"]),
 	/** w in u + w (c - u). Without effect unless rows is `both`. */
 	guidance: z.number().min(0).max(100),
-	/** Temperature that divides the logits. */
-	tau: z.number().min(0.01).max(100),
+	tau: Tau,
 	/** Most likely values kept before sampling; 0 keeps all, 1 is argmax. */
 	topK: z.int().min(0),
 	/** Nucleus mass; 0 keeps all. */
@@ -100,6 +108,20 @@ export const SkipStep = z.strictObject({ kind: z.literal("skip") });
 export const Step = z.discriminatedUnion("kind", [RunStep, SkipStep]);
 export type Step = z.infer<typeof Step>;
 
+/**
+ * Settles the rest of a plan once, by what a picture looks like after an early scale (as SkipVAR does, arXiv 2506.08908): the first case
+ * above the measured value, else the plan's own steps. The outcome is logged as a revision of the plan and not measured again.
+ */
+export const Decision = z.strictObject({
+	/** Scale whose latent is looked at. */
+	after: z.int().min(0).max(MAX_SCALES),
+	/** Share of the latent's energy, at this scale's size, that is lost when 2 x 2 tokens become their mean. */
+	measure: z.literal("high-frequency"),
+	/** `steps`: of all scales after that one. */
+	cases: z.array(z.strictObject({ below: z.number(), steps: z.array(Step).min(1).max(MAX_SCALES) })).min(1).max(8),
+});
+export type Decision = z.infer<typeof Decision>;
+
 export const StagePlan = z.strictObject({
 	version: z.literal(1),
 	policy: z.string().min(1).max(64),
@@ -108,5 +130,18 @@ export const StagePlan = z.strictObject({
 	schedule: z.string().min(1).max(64),
 	/** One step per scale of the schedule. */
 	steps: z.array(Step).min(1).max(MAX_SCALES),
+	decide: Decision.optional(),
 });
 export type StagePlan = z.infer<typeof StagePlan>;
+
+/** What a plan may turn out to be: itself, without the decision, then each of its cases. */
+export function outcomesOf({ decide, ...plan }: StagePlan): StagePlan[] {
+	return [plan, ...(decide?.cases ?? []).map(({ steps }) => ({ ...plan, steps: [...plan.steps.slice(0, (decide as Decision).after + 1), ...steps] }))];
+}
+
+/** The plan as settled by what was measured. */
+export function settle(plan: StagePlan, measured: number): StagePlan {
+	const outcomes = outcomesOf(plan);
+	const met = plan.decide?.cases.findIndex(({ below }) => measured < below) ?? -1;
+	return outcomes[met + 1];
+}

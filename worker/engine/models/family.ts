@@ -51,6 +51,8 @@ export interface Family<Job = unknown> {
 	/** Puts a job that has run nothing yet where the snapshot was taken. */
 	restore(job: Job, snapshot: Snapshot): void;
 	forget(snapshot: Snapshot): void;
+	/** Measures what the job's plan leaves to be decided and settles it. Between the rounds of the scale that is looked at and the next. */
+	settle(job: Job): Promise<number>;
 	close(job: Job): void;
 	/** The picture of a latent [height * width, channels] given from outside. Throws RangeError when it is too large. */
 	decode(latent: Float32Array<ArrayBuffer>, grid: readonly [height: number, width: number], taps: Taps): Promise<RgbImage>;

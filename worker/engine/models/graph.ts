@@ -26,12 +26,14 @@ export interface Quantiser {
 	readonly bits: number;
 	/** Floats of a token's logits. */
 	readonly logits: number;
+	/** Choices that make a token's code, each among logits / choices values. */
+	readonly choices: number;
 	/** Channels of the latent, and of a code as numbers. */
 	readonly channels: number;
 	/** How the latent is brought to the size of a scale, as its input or to look at it. */
 	readonly shrink: Resize;
-	/** Guidance and sampling: logits [tokens, logits] -> mixed [out tokens, logits], codes u32 [out tokens, words]. */
-	sample(pass: Pass, op: { logits: Tensor; mixed: Tensor; codes: Tensor; rows: readonly SampleRow[] }): void;
+	/** Guidance and sampling, `taus` [rows] before the rows' own: logits [tokens, logits] -> mixed [out tokens, logits], codes u32 [out tokens, words]. */
+	sample(pass: Pass, op: { logits: Tensor; mixed: Tensor; codes: Tensor; taus?: Tensor; rows: readonly SampleRow[] }): void;
 	/** Codes u32 [tokens, words] -> values [tokens, channels]. */
 	values(pass: Pass, op: { codes: Tensor; values: Tensor; tokens: number }): void;
 	/** Adds the values of each part's scale to its latent; the first scale's overwrite it. */

@@ -5,7 +5,9 @@ import { matmul } from "../../../kernels/matmul.ts";
 import type { Pass } from "../../../kernels/pass.ts";
 import { clearOthers, type ReduceRow, spreadKept } from "../../../kernels/reduce.ts";
 import { rowTable } from "../../../kernels/rows.ts";
+import { temper } from "../../../kernels/temper.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
+import { settle } from "../../protocol/plan.ts";
 import { packCodes, unpackCodes } from "../codes.ts";
 import { channelsFirst, type Taps } from "../tap.ts";
 import type { RgbImage } from "../types.ts";
@@ -13,7 +15,8 @@ import type { Dtype, Weights } from "../weights.ts";
 import { blockRows, cellsIn, layOut, type Part, rowsIn } from "./batch.ts";
 import type { Family, JobOptions, Round, Step } from "./family.ts";
 import type { BlockContext, Graph } from "./graph.ts";
-import { closeJob, type Job, openJob, releaseKeys, stores } from "./job.ts";
+import { highFrequencyShare } from "./frequency.ts";
+import { closeJob, type Job, openJob, releaseKeys, settleJob, stores } from "./job.ts";
 import { KeyValueStore } from "./key-value-store.ts";
 import { COND, condOf, ROWS, rowsOf, UNCOND } from "./kv-plan.ts";
 import { Pictures } from "./pictures.ts";
@@ -71,6 +74,20 @@ export class NextScaleModel implements Family<Job> {
 		this.#jobs[slot] = job;
 		this.#graph.opened(job);
 		return job;
+	}
+
+	async settle(job: Job): Promise<number> {
+		const { decide } = job.plan;
+		if (!decide) throw new Error("The plan leaves nothing to settle.");
+		const { channels } = this.#graph.codes;
+		const { pixel, height, width } = this.#latent(job);
+		const latent = this.#gpu.tensor("latent to measure", [height * width, channels]);
+		const pass = this.#gpu.pass("measure");
+		copy(pass, { x: this.#latents, from: pixel * channels, y: latent, count: height * width * channels, label: "latent to measure" });
+		const [data] = await pass.submit([latent]).finally(() => this.#gpu.free(latent));
+		const measured = highFrequencyShare(new Float32Array(data), [height, width], job.grids[decide.after], channels);
+		settleJob(job, this.#store, settle(job.plan, measured));
+		return measured;
 	}
 
 	close(job: Job): void {
@@ -220,16 +237,16 @@ export class NextScaleModel implements Family<Job> {
 		const outOf = ({ span, cell, sampledAt }: Part) => (skipsOthers(span) ? spare + cell : sampledAt);
 		const { codes, names } = this.#graph;
 		this.#graph.head(pass, { x: work.x[0], work, rows: rowTable(pass, rowsIn(parts)) });
-		codes.sample(pass, {
-			logits: work.logits, mixed: work.mixed, codes: work.codes,
-			rows: parts.map((part) => {
-				const { job, run, scale, length, rows, at } = part;
-				return {
+		const rows = parts.map((part) => {
+			const { job, run: { guidance, tau, topK, topP }, scale, length, rows, at } = part;
+			return {
 				cond: at + Math.max(0, rows.indexOf(COND)) * length, uncond: at + Math.max(0, rows.indexOf(UNCOND)) * length, tokens: length, out: outOf(part),
-				guidance: run.guidance, tau: run.tau, topK: run.topK, topP: run.topP, seed: job.seed, scale, branch: 0,
-				};
-			}),
+				guidance, topK, topP, seed: job.seed, scale, branch: 0, ...(typeof tau === "number" ? { tau } : { tau: tau.between[0], temper: tau }),
+			};
 		});
+		const taus = rows.some((row) => "temper" in row) ? work.taus : undefined;
+		if (taus) temper(pass, { logits: work.logits, taus, choices: codes.choices, values: codes.logits / codes.choices, rows, label: "temperatures" });
+		codes.sample(pass, { logits: work.logits, mixed: work.mixed, codes: work.codes, taus, rows });
 		for (const part of parts) {
 			const { job, scale, length, rows, at } = part;
 			job.taps.keep(pass, `s${scale}.${names.logits}`, work.logits, [rows.length, length, codes.logits], { from: at * codes.logits });

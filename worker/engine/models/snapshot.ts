@@ -5,6 +5,7 @@ import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
 import type { Pass } from "../../../kernels/pass.ts";
 import type { Job } from "./job.ts";
 import type { KeyValueStore } from "./key-value-store.ts";
+import type { Retained } from "./spans.ts";
 
 export interface Snapshot {
 	/** Steps that led to it. */
@@ -13,7 +14,7 @@ export interface Snapshot {
 	keys: { tensor: Tensor; count: number }[][];
 	latent: Tensor;
 	/** By `retainedKey`. */
-	retained: Map<string, Tensor>;
+	retained: Map<string, Pick<Retained, "tensor" | "rows">>;
 }
 /** Where a job's latent lies in that of all jobs. */
 interface Latent {
@@ -35,10 +36,10 @@ export function takeSnapshot(gpu: Gpu, pass: Pass, job: Job, scales: number, sto
 	);
 	const kept = gpu.tensor("snapshot latent", [floats(latent)]);
 	copy(pass, { x: latent.latents, from: latent.at.pixel * latent.channels, y: kept, count: floats(latent), label: "snapshot latent" });
-	const retained = new Map([...job.retained].filter(([, { scale }]) => scale < scales).map(([key, { tensor }]) => {
+	const retained = new Map([...job.retained].filter(([, { scale }]) => scale < scales).map(([key, { tensor, rows }]) => {
 		const own = gpu.tensor("snapshot retained", tensor.shape);
 		copy(pass, { x: tensor, y: own, count: tensor.bytes / 4, label: "snapshot retained" });
-		return [key, own];
+		return [key, { tensor: own, rows }];
 	}));
 	return { scales, keys, latent: kept, retained };
 }
@@ -56,14 +57,16 @@ export function restoreSnapshot(pass: Pass, job: Job, { scales, keys, latent: ke
 		}
 	}
 	copy(pass, { x: kept, y: latent.latents, to: latent.at.pixel * latent.channels, count: floats(latent), label: "restore latent" });
-	for (const [key, { scale, tensor }] of job.retained) {
+	for (const [key, own] of job.retained) {
+		const { scale, tensor } = own;
 		if (scale >= scales) continue;
 		const held = retained.get(key);
 		if (!held) throw new Error(`The snapshot kept nothing of scale ${scale} for ${key}: the job it is of was opened without this plan among its branches.`);
-		copy(pass, { x: held, y: tensor, count: tensor.bytes / 4, label: "restore retained" });
+		copy(pass, { x: held.tensor, y: tensor, count: Math.min(held.tensor.bytes, tensor.bytes) / 4, label: "restore retained" });
+		own.rows = held.rows;
 	}
 }
 
 export function freeSnapshot(gpu: Gpu, { keys, latent, retained }: Snapshot): void {
-	gpu.free(...keys.flat().map(({ tensor }) => tensor), latent, ...retained.values());
+	gpu.free(...[...keys.flat(), ...retained.values()].map(({ tensor }) => tensor), latent);
 }

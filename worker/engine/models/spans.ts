@@ -31,14 +31,17 @@ export interface Retained {
 	from: number | undefined;
 	to: number;
 	tensor: Tensor;
+	/** Guidance rows it has, once it is there. */
 	rows: number[];
 }
 
+export type Source = Pick<Retained, "scale" | "from" | "to">;
+
 /** What a span needs of an earlier scale. */
-export function sourceOf({ from, to, reduction: { rest } }: Span): Pick<Retained, "scale" | "from" | "to"> | undefined {
+export function sourceOf({ from, to, reduction: { rest } }: Span): Source | undefined {
 	return typeof rest === "string" ? undefined : { scale: rest.from, from: rest.of === "change" ? from : undefined, to };
 }
-export const retainedKey = ({ scale, from, to }: Pick<Retained, "scale" | "from" | "to">): string => [scale, from, to].join(":");
+export const retainedKey = ({ scale, from, to }: Source): string => [scale, from, to].join(":");
 
 /** Leaves the tokens that are not kept out of the scale. */
 export const skipsOthers = (span: Span | undefined): boolean => span?.reduction.rest === "skip";
@@ -48,8 +51,10 @@ export function crossBoundary(pass: Pass, graph: Graph, work: Workspace, parts: 
 	const { width } = graph.shape;
 	const ended = endSpans(pass, graph, work, parts, boundary);
 	for (const { job, scale, at, rows, length, span } of parts) {
-		for (const { scale: of, from, to, tensor } of span ? [] : job.retained.values()) {
-			if (of !== scale) continue;
+		for (const kept of span ? [] : job.retained.values()) {
+			const { from, to, tensor } = kept;
+			if (kept.scale !== scale) continue;
+			kept.rows = rows;
 			const count = rows.length * length * width;
 			if (boundary === to && from !== undefined) {
 				subtractFrom(pass, { x: work.x[0], from: at * width, y: tensor, count, label: "retain change" });

@@ -32,6 +32,8 @@ export class Workspace {
 	/** [rows, logits], and mixed by guidance: [3 * cells, logits]. */
 	readonly logits: Tensor;
 	readonly mixed: Tensor;
+	/** Temperatures of the sampled parts, for rounds that seek some. */
+	readonly taus: Tensor;
 	/** u32 [3 * cells, words]: codes to go on with, those sampled where others are forced, and those of kept tokens alone. */
 	readonly codes: Tensor;
 	/** [cells, channels]: the codes as numbers, and the inputs of the scale. */
@@ -69,6 +71,7 @@ export class Workspace {
 		};
 		this.logits = make("logits", [rows, logits]);
 		this.mixed = make("mixed logits", [(gathers ? 3 : 2) * cells, logits]);
+		this.taus = make("temperatures", [cells]);
 		this.codes = make("codes", [(gathers ? 3 : 2) * cells, Math.ceil(bits / 32)]);
 		this.values = make("code values", [cells, channels]);
 		this.input = make("scale input", [cells, channels]);

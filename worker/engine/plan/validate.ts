@@ -1,6 +1,6 @@
 /** Whether a plan can be executed on a model: what the schema of a plan cannot see. The engine executes nothing else. */
-import type { ModelInfo } from "../../protocol/model-info.ts";
-import type { Reduction, StagePlan, Step } from "../../protocol/plan.ts";
+import type { ModelInfo, Schedule } from "../../protocol/model-info.ts";
+import { type Decision, outcomesOf, type Reduction, type StagePlan, type Step } from "../../protocol/plan.ts";
 import { PlanError } from "./policy.ts";
 
 /** Throws one PlanError that lists every problem. */
@@ -20,11 +20,37 @@ export function planProblems(plan: StagePlan, info: ModelInfo): string[] {
 	if (plan.steps.length !== grids.length) {
 		return [...problems, `it has ${plan.steps.length} steps; schedule "${plan.schedule}" has ${grids.length} scales and needs as many`];
 	}
-	problems.push(...skipProblems(plan.steps), ...rowProblems(plan.steps));
-	for (const [scale, step] of plan.steps.entries()) {
-		if (step.kind === "run") problems.push(...reduceProblems(plan.steps, scale, step.reduce, grids[scale][0] * grids[scale][1], info.blocks));
+	problems.push(...stepProblems(plan.steps, grids, info.blocks));
+	if (plan.decide) problems.push(...decisionProblems(plan, plan.decide, grids, info.blocks));
+	return problems;
+}
+
+function stepProblems(steps: readonly Step[], grids: Schedule["grids"], blocks: number): string[] {
+	const problems = [...skipProblems(steps), ...rowProblems(steps)];
+	for (const [scale, step] of steps.entries()) {
+		if (step.kind === "skip") continue;
+		problems.push(...reduceProblems(steps, scale, step.reduce, grids[scale][0] * grids[scale][1], blocks));
+		if (typeof step.tau === "object" && step.tau.between[0] > step.tau.between[1]) problems.push(`step ${scale}: tau is sought between ${step.tau.between.join(" and ")}; give the lower bound first`);
 	}
 	return problems;
+}
+
+/** Every outcome must be a plan that runs the scale after the one that is looked at. */
+function decisionProblems(plan: StagePlan, { after, cases }: Decision, grids: Schedule["grids"], blocks: number): string[] {
+	const left = grids.length - after - 1;
+	if (left < 1) return [`it decides after scale ${after}; 0 to ${grids.length - 2} are allowed`];
+	const problems: string[] = [];
+	for (const [i, { below, steps }] of cases.entries()) {
+		const where = `case ${i} of its decision`;
+		if (i > 0 && below <= cases[i - 1].below) problems.push(`${where}: below ${below} is never reached after ${cases[i - 1].below}; cases go upwards`);
+		if (steps.length !== left) problems.push(`${where} has ${steps.length} steps; ${left} scales come after scale ${after}`);
+	}
+	if (problems.length > 0) return problems;
+	return outcomesOf(plan).flatMap(({ steps }, outcome) => {
+		const where = outcome === 0 ? "" : `case ${outcome - 1} of its decision: `;
+		const never = steps[after + 1].kind === "skip" ? [`${where || "without a case: "}step ${after + 1} is skipped; the scale after a decision must run`] : [];
+		return [...never, ...(outcome === 0 ? [] : stepProblems(steps, grids, blocks).map((problem) => where + problem))];
+	});
 }
 
 function skipProblems(steps: readonly Step[]): string[] {
