@@ -55,7 +55,11 @@ export const Trade = z.strictObject({
 	delta: z.number().min(-1).max(1),
 	/** Time of a picture under `exact` over that under the policy. */
 	speedup: z.number().gt(0).max(1000),
+	/** Lower bound of the difference's 95 % interval, and the prompts it was measured on. */
+	lower: z.number().min(-1).max(1).optional(),
+	prompts: z.int().min(1).optional(),
 });
+export type Trade = z.infer<typeof Trade>;
 
 export const ModelInfo = z.strictObject({
 	id: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/),

@@ -21,6 +21,7 @@ import { KeyValueStore } from "./key-value-store.ts";
 import { COND, condOf, ROWS, rowsOf, UNCOND } from "./kv-plan.ts";
 import { Pictures } from "./pictures.ts";
 import { crossBoundary, endSpans, reduceRows, skipsOthers } from "./spans.ts";
+import { freeSnapshot, restoreSnapshot, type Snapshot, takeSnapshot } from "./snapshot.ts";
 import { type Need, Workspace } from "./workspace.ts";
 
 /** Next-scale prediction (arXiv 2404.02905) by any family's graph, several jobs in one batch. */
@@ -92,6 +93,23 @@ export class NextScaleModel implements Family<Job> {
 	close(job: Job): void {
 		closeJob(this.#gpu, job, this.#store);
 		this.#jobs[job.slot] = undefined;
+	}
+
+	snapshot(job: Job, scales: number): Snapshot {
+		const pass = this.#gpu.pass("snapshot");
+		const snapshot = takeSnapshot(this.#gpu, pass, job, scales, this.#store, this.#latentOf(job));
+		pass.submit();
+		return snapshot;
+	}
+
+	restore(job: Job, snapshot: Snapshot): void {
+		const pass = this.#gpu.pass("restore snapshot");
+		restoreSnapshot(pass, job, snapshot, this.#store, this.#latentOf(job));
+		pass.submit();
+	}
+
+	forget(snapshot: Snapshot): void {
+		freeSnapshot(this.#gpu, snapshot);
 	}
 
 	round(steps: readonly Step<Job>[]): Round {
@@ -337,6 +355,8 @@ export class NextScaleModel implements Family<Job> {
 	get #words(): number {
 		return Math.ceil(this.#graph.codes.bits / 32);
 	}
+
+	#latentOf = (job: Job) => ({ latents: this.#latents, at: this.#latent(job), channels: this.#graph.codes.channels });
 
 	#latent = (job: Job) => image(job, job.grids.length - 1, job.slot * this.#latentCells);
 }

@@ -35,11 +35,13 @@ export interface Retained {
 	rows: number[];
 }
 
+export type Source = Pick<Retained, "scale" | "from" | "to">;
+
 /** What a span needs of an earlier scale. */
-export function sourceOf({ from, to, reduction: { rest } }: Span): Pick<Retained, "scale" | "from" | "to"> | undefined {
+export function sourceOf({ from, to, reduction: { rest } }: Span): Source | undefined {
 	return typeof rest === "string" ? undefined : { scale: rest.from, from: rest.of === "change" ? from : undefined, to };
 }
-export const retainedKey = ({ scale, from, to }: Pick<Retained, "scale" | "from" | "to">): string => [scale, from, to].join(":");
+export const retainedKey = ({ scale, from, to }: Source): string => [scale, from, to].join(":");
 
 /** Leaves the tokens that are not kept out of the scale. */
 export const skipsOthers = (span: Span | undefined): boolean => span?.reduction.rest === "skip";
