@@ -3,6 +3,7 @@
 import { generateCommand } from "./generate.ts";
 import { importCommand } from "./import.ts";
 import { inspectCommand } from "./inspect.ts";
+import { planCommand } from "./plan.ts";
 import { UsageError } from "./usage.ts";
 import { verifyCommand } from "./verify.ts";
 
@@ -10,6 +11,7 @@ const commands: Record<string, (args: string[]) => Promise<number>> = {
 	generate: generateCommand,
 	import: importCommand,
 	inspect: inspectCommand,
+	plan: planCommand,
 	verify: verifyCommand,
 };
 
@@ -17,7 +19,8 @@ const HELP = `firstlight: text to image, scale by scale, on WebGPU
 
   firstlight generate "a photo of a red apple" [--out apple.png] [--seed 7] [--policy stagevar]
              [--model emoji-128] [--schedule 1:1] [--scales-dir DIR] [--quality 90]
-             --class N in place of the prompt for a model that draws classes
+             --class N in place of the prompt for a model that draws classes, --plan FILE.json in place of a policy
+  firstlight plan [--model emoji-128] [--policy stagevar] [--schedule 1:1]   prints the plan as JSON
   firstlight verify DIR... [--model NAME] [--dtype f16] [--cache f16]
              check the engine against folders of the reference format, with their weights or a model folder's
   firstlight import CHECKPOINT... --family infinity --size 2b --out DIR [--name NAME] [--tokenizer FILE]
