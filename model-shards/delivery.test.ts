@@ -193,6 +193,21 @@ describe("cachedSource", () => {
 	});
 });
 
+it("the next shard comes while the tensors of one are used", async () => {
+	const folder = join(MODELS_DIR, "emoji-128");
+	answers = [({ url }, response) => void readFile(join(folder, new URL(url as string, base).pathname.split("/").at(-1) as string)).then((bytes) => serve(bytes)({ headers: {} } as IncomingMessage, response))];
+	let arrived = 0;
+	const { manifest, tensors } = await openModelSource(httpSource(base, quick), { progress: (bytes) => (arrived += bytes) });
+	let held = 0;
+	for await (const { bytes } of tensors()) {
+		// As an upload does.
+		for (const begun = performance.now(); performance.now() < begun + 2; );
+		held += bytes.byteLength;
+		if (arrived > manifest.shards[0].bytes) break;
+	}
+	expect(held).toBeLessThan(manifest.shards[0].bytes / 2);
+});
+
 it("a model over HTTP is the model in the folder", async () => {
 	const folder = join(MODELS_DIR, "emoji-128");
 	answers = [({ url }, response) => void readFile(join(folder, new URL(url as string, base).pathname.split("/").at(-1) as string)).then((bytes) => serve(bytes)({ headers: {} } as IncomingMessage, response))];

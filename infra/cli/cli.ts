@@ -4,6 +4,7 @@ import { generateCommand } from "./generate.ts";
 import { importCommand } from "./import.ts";
 import { inspectCommand } from "./inspect.ts";
 import { planCommand } from "./plan.ts";
+import { publishCommand } from "./publish.ts";
 import { UsageError } from "./usage.ts";
 import { verifyCommand } from "./verify.ts";
 
@@ -12,6 +13,7 @@ const commands: Record<string, (args: string[]) => Promise<number>> = {
 	import: importCommand,
 	inspect: inspectCommand,
 	plan: planCommand,
+	publish: publishCommand,
 	verify: verifyCommand,
 };
 
@@ -28,6 +30,8 @@ const HELP = `firstlight: text to image, scale by scale, on WebGPU
   firstlight import DIR --out DIR   the same of a released model directory
              both take [--dtype f32|f16|int8|int4] [--group 32|64] [--licence TEXT], and [--check] to print every tensor's error
   firstlight inspect DIR|URL        what a model is made of and what it needs on a device
+  firstlight publish DIR [--remote] [--bucket firstlight-models]
+             puts a model folder into R2, from where the edge delivers it: that of npm start, or with --remote Cloudflare's
 `;
 
 const [name = "help", ...args] = process.argv.slice(2);

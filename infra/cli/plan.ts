@@ -1,17 +1,17 @@
 import { readFile } from "node:fs/promises";
-import { openModelAt } from "../../model-shards/folder.ts";
 import { customPlan } from "../../worker/engine/plan/custom.ts";
 import { PlanError, type Policy, policies } from "../../worker/engine/plan/policies.ts";
 import { MAX_REQUEST_BYTES } from "../../worker/protocol/limits.ts";
 import type { ModelInfo } from "../../worker/protocol/model-info.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
+import { openModel } from "./open-model.ts";
 import { parse, UsageError } from "./usage.ts";
 
 /** Prints a policy's plan as JSON: to read, or to change and give to `generate --plan` or to the API. */
 export async function planCommand(args: string[]): Promise<number> {
 	const { values } = parse({ args, options: { model: { type: "string", default: "emoji-128" }, policy: { type: "string", default: "exact" }, schedule: { type: "string" } } });
 	const policy = policyNamed(values.policy);
-	const { info } = await openModelAt(values.model);
+	const { info } = await openModel(values.model);
 	console.log(planText(policy.plan(info, { schedule: values.schedule })));
 	return 0;
 }
