@@ -1,20 +1,32 @@
 // @ts-check
 /** @import { PlanEvent } from "../protocol/job.ts" */
+/** @import { RunStep } from "../protocol/plan.ts" */
 
 /**
- * One segment a scale of the plan, coloured by stage; skipped ones are hatched.
- * @param {HTMLElement} list @param {PlanEvent} event
+ * One segment a scale of the plan, coloured by stage, with a bar for each guidance row, as long as the share of tokens it computes; skipped ones
+ * are hatched.
+ * @param {HTMLElement} list @param {PlanEvent} event @param {number | undefined} blocks of the model
  */
-export function drawPlan(list, { plan, grids }) {
+export function drawPlan(list, { plan, grids }, blocks) {
 	list.replaceChildren(
 		...plan.steps.map((step, index) => {
 			const item = document.createElement("li");
+			const [height, width] = grids[index];
 			item.dataset.index = String(index);
 			item.dataset.state = step.kind === "skip" ? "skipped" : "waiting";
-			if (step.kind === "run") item.dataset.stage = step.stage;
-			const [height, width] = grids[index];
-			item.append(line(`${width}×${height}`), line(step.kind === "skip" ? "skipped" : "…"));
-			item.title = step.kind === "skip" ? "skipped" : `${step.stage} stage`;
+			const bars = document.createElement("span");
+			bars.className = "bars";
+			if (step.kind === "run") {
+				item.dataset.stage = step.stage;
+				const share = keptShare(step, height * width, blocks);
+				for (let row = 0; row < rowsOf(step); row++) bars.append(bar(share));
+				const rows = step.rows === "both" ? "" : step.rows === "uncond" ? ", text-free" : ", without guidance";
+				item.title = `${step.stage} stage${rows}${share < 1 ? `, ${Math.round(100 * share)} % of the tokens` : ""}`;
+			} else {
+				bars.append(bar(1));
+				item.title = "left out";
+			}
+			item.append(bars, line(`${width}×${height}`), line(step.kind === "skip" ? "skipped" : "…"));
 			return item;
 		}),
 	);
@@ -25,6 +37,34 @@ export function markDone(list, index, milliseconds) {
 	const item = /** @type {HTMLElement} */ (list.children[index]);
 	item.dataset.state = "done";
 	/** @type {Element} */ (item.lastElementChild).textContent = `${Math.round(milliseconds)} ms`;
+}
+
+/**
+ * Tokens that a plan computes, over all scales and guidance rows; of a scale on few tokens the mean over the blocks.
+ * @param {PlanEvent} event @param {number | undefined} blocks
+ */
+export function work({ plan, grids }, blocks) {
+	return plan.steps.reduce((sum, step, index) => {
+		const tokens = grids[index][0] * grids[index][1];
+		return step.kind === "skip" ? sum : sum + tokens * rowsOf(step) * keptShare(step, tokens, blocks);
+	}, 0);
+}
+
+/** @param {RunStep} step */
+function rowsOf({ rows }) {
+	return rows === "both" ? 2 : 1;
+}
+
+/** Share of a scale's tokens that go through a block, in the mean. @param {RunStep} step @param {number} tokens @param {number | undefined} blocks */
+function keptShare({ reduce }, tokens, blocks = Math.max(1, ...reduce.map(({ blocks: [, to] }) => to))) {
+	return reduce.reduce((share, { blocks: [from, to], count }) => share - ((to - from) / blocks) * (1 - count / tokens), 1);
+}
+
+/** @param {number} share */
+function bar(share) {
+	const element = document.createElement("i");
+	element.style.width = `${100 * share}%`;
+	return element;
 }
 
 /** @param {string} text */

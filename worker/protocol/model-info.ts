@@ -35,6 +35,15 @@ export const Sampling = z.strictObject({
 	topP: z.number().min(0).max(1),
 });
 
+/** A policy against `exact` on the same prompts and seeds. */
+export const Trade = z.strictObject({
+	/** By the GenEval protocol, 0 to 1, and the difference to the score of `exact`. */
+	score: z.number().min(0).max(1),
+	delta: z.number().min(-1).max(1),
+	/** Time of a picture under `exact` over that under the policy. */
+	speedup: z.number().gt(0).max(1000),
+});
+
 export const ModelInfo = z.strictObject({
 	id: ModelName,
 	digest: Digest,
@@ -58,5 +67,7 @@ export const ModelInfo = z.strictObject({
 	sampling: Sampling,
 	/** By schedule name. A schedule without one runs `exact` only. */
 	calibration: z.record(z.string(), Calibration),
+	/** What policies were measured to cost and gain, by policy name. */
+	trades: z.record(z.string(), Trade).optional(),
 });
 export type ModelInfo = z.infer<typeof ModelInfo>;
