@@ -2,7 +2,7 @@
 /** @import { ModelInfo } from "../protocol/model-info.ts" */
 /** @import { Made } from "./print.js" */
 import { work } from "./timeline.js";
-import { seconds, signed } from "./words.js";
+import { briefly, signed } from "./words.js";
 
 /** Differences are shown this many times as strong. */
 const GAIN = 8;
@@ -58,9 +58,9 @@ function drawTable(section, made, model) {
 	const times = made.map(({ final }) => final.milliseconds);
 	const trades = made.map(({ policy }) => model?.trades?.[policy]);
 	const rows = [
-		["picture, on the worker", ...times.map(seconds)],
+		["picture, on the worker", ...times.map(briefly)],
 		["speed", "1×", `${(times[0] / times[1]).toFixed(2)}×`],
-		["first preview, here", ...made.map(({ preview }) => seconds(preview))],
+		["first preview, here", ...made.map(({ preview }) => briefly(preview))],
 		["tokens × rows", ...made.map(({ plan }) => Math.round(work(plan, model?.blocks)).toLocaleString("en"))],
 	];
 	if (trades.some(Boolean)) {

@@ -1,6 +1,7 @@
 // @ts-check
 /** @import { PlanEvent } from "../protocol/job.ts" */
 /** @import { RunStep } from "../protocol/plan.ts" */
+import { briefly } from "./words.js";
 
 /**
  * One segment a scale of the plan, coloured by stage, with a bar for each guidance row, as long as the share of tokens it computes; skipped ones
@@ -36,7 +37,7 @@ export function drawPlan(list, { plan, grids }, blocks) {
 export function markDone(list, index, milliseconds) {
 	const item = /** @type {HTMLElement} */ (list.children[index]);
 	item.dataset.state = "done";
-	/** @type {Element} */ (item.lastElementChild).textContent = `${Math.round(milliseconds)} ms`;
+	/** @type {Element} */ (item.lastElementChild).textContent = briefly(milliseconds);
 }
 
 /**
