@@ -41,8 +41,12 @@ export const isUrl = (where: string): boolean => /^https?:\/\//.test(where);
 
 /** The same of a bundled model's name, a folder's path, or the http(s) URL of a folder, whose shards are cached on disk. `headers` go with every request. */
 export async function openModelAt(where: string, { headers, ...options }: ReadOptions & { headers?: Record<string, string> } = {}): Promise<ModelFolder> {
-	if (isUrl(where)) return await openModelSource(cachedSource(httpSource(where, { headers }), defaultCache()), options);
-	return await openModelSource(folderSource(findModel(where)), options);
+	if (!isUrl(where)) return await openModelSource(folderSource(findModel(where)), options);
+	const folder = await openModelSource(cachedSource(httpSource(where, { headers }), defaultCache()), options);
+	// An address that names a digest, as an edge gives it, is good for that model alone.
+	const named = /sha256:[0-9a-f]{64}/.exec(new URL(where).pathname)?.[0] ?? folder.digest;
+	if (named !== folder.digest) throw new ModelFormatError(`${folder.dir} holds another model than its address names: ${folder.digest}. Publish the model again.`);
+	return folder;
 }
 
 export async function openModelSource(source: ModelSource, options: ReadOptions = {}): Promise<ModelFolder> {
