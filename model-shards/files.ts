@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
-import { type FileEntry, ModelFormatError } from "./manifest.ts";
+import { type FileEntry, MissingFileError, ModelFormatError } from "./manifest.ts";
 
 /** One read call takes at most this much, below every platform's limit. */
 const PIECE = 2 ** 28;
@@ -22,7 +22,8 @@ export async function openFile(path: string): Promise<FileHandle> {
 	try {
 		return await open(path, "r");
 	} catch (error) {
-		throw new ModelFormatError(`Cannot open ${path}: ${(error as Error).message}`, { cause: error });
+		const Failure = (error as NodeJS.ErrnoException).code === "ENOENT" ? MissingFileError : ModelFormatError;
+		throw new Failure(`Cannot open ${path}: ${(error as Error).message}`, { cause: error });
 	}
 }
 

@@ -4,7 +4,7 @@
 /** @import { Ask } from "./stream.js" */
 import { Picture } from "./picture.js";
 import { follow } from "./stream.js";
-import { drawPlan, markDone } from "./timeline.js";
+import { drawPlan, markDone, revisePlan } from "./timeline.js";
 import { seconds } from "./words.js";
 
 /**
@@ -59,6 +59,9 @@ export class Print {
 				plan = event;
 				drawPlan(timeline, event, model?.blocks);
 				planned();
+			},
+			revision(event) {
+				if (plan) revisePlan(timeline, (plan = { ...plan, plan: event.plan }), event.after, model?.blocks);
 			},
 			scale: ({ index, base64, mime, milliseconds, stage: reached }) => {
 				markDone(timeline, index, milliseconds);

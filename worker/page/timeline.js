@@ -1,6 +1,6 @@
 // @ts-check
 /** @import { PlanEvent } from "../protocol/job.ts" */
-/** @import { RunStep } from "../protocol/plan.ts" */
+/** @import { RunStep, Step } from "../protocol/plan.ts" */
 import { briefly } from "./words.js";
 
 /**
@@ -9,28 +9,36 @@ import { briefly } from "./words.js";
  * @param {HTMLElement} list @param {PlanEvent} event @param {number | undefined} blocks of the model
  */
 export function drawPlan(list, { plan, grids }, blocks) {
-	list.replaceChildren(
-		...plan.steps.map((step, index) => {
-			const item = document.createElement("li");
-			const [height, width] = grids[index];
-			item.dataset.index = String(index);
-			item.dataset.state = step.kind === "skip" ? "skipped" : "waiting";
-			const bars = document.createElement("span");
-			bars.className = "bars";
-			if (step.kind === "run") {
-				item.dataset.stage = step.stage;
-				const share = keptShare(step, height * width, blocks);
-				for (let row = 0; row < rowsOf(step); row++) bars.append(bar(share));
-				const rows = step.rows === "both" ? "" : step.rows === "uncond" ? ", text-free" : ", without guidance";
-				item.title = `${step.stage} stage${rows}${share < 1 ? `, ${Math.round(100 * share)} % of the tokens` : ""}`;
-			} else {
-				bars.append(bar(1));
-				item.title = "left out";
-			}
-			item.append(bars, line(`${width}×${height}`), line(step.kind === "skip" ? "skipped" : "…"));
-			return item;
-		}),
-	);
+	list.replaceChildren(...plan.steps.map((step, index) => segment(step, grids[index], index, blocks)));
+}
+
+/**
+ * The scales after `after` as they will run now.
+ * @param {HTMLElement} list @param {PlanEvent} event as revised @param {number} after @param {number | undefined} blocks
+ */
+export function revisePlan(list, { plan, grids }, after, blocks) {
+	for (const [index, step] of plan.steps.entries()) if (index > after) list.children[index].replaceWith(segment(step, grids[index], index, blocks));
+}
+
+/** @param {Step} step @param {readonly number[]} grid @param {number} index @param {number | undefined} blocks */
+function segment(step, [height, width], index, blocks) {
+	const item = document.createElement("li");
+	item.dataset.index = String(index);
+	item.dataset.state = step.kind === "skip" ? "skipped" : "waiting";
+	const bars = document.createElement("span");
+	bars.className = "bars";
+	if (step.kind === "run") {
+		item.dataset.stage = step.stage;
+		const share = keptShare(step, height * width, blocks);
+		for (let row = 0; row < rowsOf(step); row++) bars.append(bar(share));
+		const rows = step.rows === "both" ? "" : step.rows === "uncond" ? ", text-free" : ", without guidance";
+		item.title = `${step.stage} stage${rows}${share < 1 ? `, ${Math.round(100 * share)} % of the tokens` : ""}`;
+	} else {
+		bars.append(bar(1));
+		item.title = "skipped";
+	}
+	item.append(bars, line(`${width}×${height}`), line(step.kind === "skip" ? "skipped" : "…"));
+	return item;
 }
 
 /** @param {HTMLElement} list @param {number} index @param {number} milliseconds */
