@@ -31,7 +31,7 @@ it.each<[string, string[], RegExp]>([
 	["what is no JSON", ["[{"], /bad\.json is not JSON/],
 	["a plan for more scales", ["[]"], /The plan cannot be executed on model tiny:\n- steps: /],
 	["a plan beside a policy", ["[]", "--policy", "exact"], /--plan stands in place of a policy/],
-	["too much", [" ".repeat(70_000)], /at most 65536/],
+	["too much", [" ".repeat(1_100_000)], /at most 1048576/],
 ])("%s is refused", async (_, [text, ...more], message) => {
 	await expect(firstlight("generate", "a cat", "--model", "tiny", "--plan", await file("bad.json", text), ...more)).rejects.toThrow(message);
 });

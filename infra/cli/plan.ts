@@ -1,11 +1,12 @@
 import { readFile } from "node:fs/promises";
 import { customPlan } from "../../worker/engine/plan/custom.ts";
 import { PlanError, type Policy, policies } from "../../worker/engine/plan/policies.ts";
-import { MAX_REQUEST_BYTES } from "../../worker/protocol/limits.ts";
 import type { ModelInfo } from "../../worker/protocol/model-info.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
 import { openModel } from "./open-model.ts";
 import { parse, UsageError } from "./usage.ts";
+
+const MAX_PLAN_CHARS = 2 ** 20;
 
 /** Prints a policy's plan as JSON: to read, or to change and give to `generate --plan` or to the API. */
 export async function planCommand(args: string[]): Promise<number> {
@@ -24,7 +25,7 @@ export function policyNamed(name: string): Policy {
 /** A custom plan out of a file of JSON. Throws PlanError for one the model cannot run. */
 export async function readPlan(path: string, info: ModelInfo, schedule?: string): Promise<StagePlan> {
 	const text = await readFile(path, "utf8");
-	if (text.length > MAX_REQUEST_BYTES) throw new PlanError(`${path} has ${text.length} characters; a plan has at most ${MAX_REQUEST_BYTES}.`);
+	if (text.length > MAX_PLAN_CHARS) throw new PlanError(`${path} has ${text.length} characters; a plan has at most ${MAX_PLAN_CHARS}.`);
 	let json: unknown;
 	try {
 		json = JSON.parse(text);

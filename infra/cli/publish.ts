@@ -1,12 +1,13 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { readVerified } from "../../model-shards/files.ts";
 import { findModel, openModelFolder } from "../../model-shards/folder.ts";
 import { MANIFEST_FILE, ModelFormatError } from "../../model-shards/manifest.ts";
-import { fileKey, manifestHash, nameKey } from "../../worker/protocol/model-files.ts";
+import { fileKey, manifestHash, nameKey, POLICIES_FILE, policiesKey } from "../../worker/protocol/model-files.ts";
 import { stateDir, WRANGLER_ENV, wrangler } from "../start/wrangler.ts";
 import { parse, UsageError } from "./usage.ts";
 
@@ -33,13 +34,16 @@ export async function publishCommand(args: string[]): Promise<number> {
 			await run(wrangler("r2", "bulk", "put", values.bucket, "--filename", join(list, name), ...where));
 		};
 		await writeFile(join(list, "name.json"), JSON.stringify({ digest }));
-		await put("files", [...files.map(({ file, sha256 }) => ({ key: fileKey(sha256), file: resolve(dir, file) })), { key: fileKey(manifestHash(digest)), file: resolve(dir, MANIFEST_FILE) }]);
+		const hash = manifestHash(digest);
+		const objects = [...files.map(({ file, sha256 }) => ({ key: fileKey(sha256), file })), { key: fileKey(hash), file: MANIFEST_FILE }];
+		if (existsSync(join(dir, POLICIES_FILE))) objects.push({ key: policiesKey(hash), file: POLICIES_FILE });
+		await put("files", objects.map(({ key, file }) => ({ key, file: resolve(dir, file) })));
 		// Last, so that the name never leads to a model half there.
 		await put("name", [{ key: nameKey(manifest.name), file: join(list, "name.json") }]);
 	} finally {
 		await rm(list, { recursive: true });
 	}
-	console.log(`Published ${manifest.name}, ${files.length + 1} files. Behind the edge's address:\n  /v1/models/${manifest.name}/files\n  /v1/models/${digest}/files   always this version`);
+	console.log(`Published ${manifest.name}. Behind the edge's address:\n  /v1/models/${manifest.name}/files\n  /v1/models/${digest}/files   always this version`);
 	return 0;
 }
 

@@ -2,7 +2,7 @@
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Env } from "../../worker/edge/settings.ts";
-import { fileKey, nameKey } from "../../worker/protocol/model-files.ts";
+import { fileKey, nameKey, policiesKey } from "../../worker/protocol/model-files.ts";
 import { edge, SECRET } from "./peer.ts";
 
 const bucket = (env as unknown as Env).MODEL_BUCKET as R2Bucket;
@@ -61,6 +61,22 @@ describe("GET /v1/models/:model/files/:file", () => {
 			expect([response.status, response.headers.get("cache-control")]).toEqual([200, "private, max-age=31536000, immutable, no-transform"]);
 			if (file === "shard-000.bin") expect(await read(response)).toEqual(bytes);
 			else await response.arrayBuffer();
+		}
+	});
+
+	it("gives what was measured of the model, which may be replaced, where there is something", async () => {
+		const path = `${digest}/files/policies.json`;
+		expect((await get(path)).status).toBe(404);
+		let before = "";
+		for (const measured of ["{}", '{"trades":{}}']) {
+			await put(policiesKey(digest.slice(7)), measured);
+			const response = await get(path);
+			expect([response.status, response.headers.get("cache-control")]).toEqual([200, "private, no-cache, no-transform"]);
+			expect(new TextDecoder().decode(await read(response))).toBe(measured);
+			const now = response.headers.get("etag") as string;
+			expect(now).not.toBe(before);
+			expect((await get(path, { "if-none-match": now })).status).toBe(304);
+			before = now;
 		}
 	});
 

@@ -67,6 +67,8 @@ describe("a plan that the model cannot run is refused, with what is allowed", ()
 		["65 steps", Array(65).fill(base.steps[0]), [/steps: .*64/]],
 		["a plan of another model", { ...base, model: CLASS_MODEL.digest }, [/made for model sha256:c3c3/]],
 		["an unknown schedule", { ...base, schedule: "constructor" }, [/schedule "constructor" is unknown; allowed: 1:1, 2:1/]],
+		["a decision too late", { ...base, decide: { after: 3, measure: "high-frequency", cases: [{ below: 0.5, steps: [base.steps[3]] }] } }, [/it decides after scale 3; 0 to 2 are allowed/]],
+		["a tau that is none", steps({ 0: { tau: "hot" } }), [/steps\[0\]\.tau: /]],
 		["text", "stagevar", [/A plan is a JSON object with steps, or a list of steps/]],
 		["a number", 5, [/A plan is a JSON object/]],
 		["several problems at once", steps({ 0: { guidance: -1, tau: 0 }, 1: { stage: "late" } }), [/steps\[0\]\.guidance/, /steps\[0\]\.tau/, /steps\[1\]\.stage: .*semantic.*structure.*fidelity/]],

@@ -1,11 +1,13 @@
 /** Published models in the bucket: what lies there under which key, read under limits. docs/models.md has the layout. */
-import { fileKey, ManifestFiles, manifestHash, MANIFEST_FILE, MAX_MANIFEST_BYTES, ModelName, NamedModel, nameKey } from "../protocol/model-files.ts";
+import { fileKey, ManifestFiles, manifestHash, MANIFEST_FILE, MAX_MANIFEST_BYTES, ModelName, NamedModel, nameKey, POLICIES_FILE, policiesKey } from "../protocol/model-files.ts";
 import { Digest } from "../protocol/plan.ts";
 import { ApiError } from "./errors.ts";
 
-/** Hash and, where something says it, size of a file of a model. */
+/** Where a file of a model lies, and what is known of it beforehand. */
 export interface PublishedFile {
-	sha256: string;
+	key: string;
+	/** Of what never changes. */
+	sha256?: string;
 	bytes?: number;
 }
 
@@ -24,11 +26,11 @@ export async function digestOf(bucket: R2Bucket, model: string): Promise<Digest>
 	return named.data.digest;
 }
 
-/** A file that the model's manifest lists, or the manifest. */
+/** A file that the model's manifest lists, the manifest, or what was measured of the model. */
 export async function fileOf(bucket: R2Bucket, digest: Digest, file: string): Promise<PublishedFile> {
 	const files = kept.get(digest) ?? (await filesOf(bucket, digest));
 	const found = files.get(file);
-	if (!found) throw new ApiError(404, "file_not_found", `The model has no file "${file.slice(0, 128)}". Its manifest.json lists its files.`, { param: "file" });
+	if (!found) throw fileNotFound(file);
 	return found;
 }
 
@@ -39,8 +41,9 @@ async function filesOf(bucket: R2Bucket, digest: Digest): Promise<ReadonlyMap<st
 	const manifest = ManifestFiles.safeParse(parsed(text));
 	if (!manifest.success) throw damaged(digest);
 	const { tokenizer, shards } = manifest.data;
-	const files = new Map<string, PublishedFile>([...shards, ...(tokenizer ? [tokenizer] : [])].map((entry) => [entry.file, entry]));
-	files.set(MANIFEST_FILE, { sha256 });
+	const files = new Map<string, PublishedFile>([...shards, ...(tokenizer ? [tokenizer] : [])].map(({ file, ...entry }) => [file, { key: fileKey(entry.sha256), ...entry }]));
+	files.set(MANIFEST_FILE, { key: fileKey(sha256), sha256 });
+	files.set(POLICIES_FILE, { key: policiesKey(sha256) });
 	if (kept.size === MAX_KEPT) kept.delete(kept.keys().next().value as Digest);
 	kept.set(digest, files);
 	return files;
@@ -62,6 +65,10 @@ function parsed(text: string): unknown {
 	} catch {
 		return undefined;
 	}
+}
+
+export function fileNotFound(file: string): ApiError {
+	return new ApiError(404, "file_not_found", `The model has no file "${file.slice(0, 128)}". Its manifest.json lists its files.`, { param: "file" });
 }
 
 export function damaged(what: string): ApiError {

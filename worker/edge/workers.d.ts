@@ -52,6 +52,8 @@ interface DurableObjectState {
 
 interface R2Object {
 	readonly size: number;
+	/** In quotes, as a header has it. */
+	readonly httpEtag: string;
 }
 interface R2ObjectBody extends R2Object {
 	readonly body: ReadableStream<Uint8Array>;

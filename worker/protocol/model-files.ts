@@ -3,6 +3,8 @@ import { z } from "zod";
 import { Digest } from "./plan.ts";
 
 export const MANIFEST_FILE = "manifest.json";
+/** What was measured of the model. Beside the manifest, but not of the model's identity: it may be there, and be replaced. */
+export const POLICIES_FILE = "policies.json";
 export const MAX_MANIFEST_BYTES = 16 * 2 ** 20;
 /** A loader holds whole shards in host memory, so one shard stays well below what a machine has. */
 export const MAX_SHARD_BYTES = 2 ** 30;
@@ -23,6 +25,8 @@ export const ManifestFiles = z.object({ tokenizer: TokenizerFile, shards: ShardF
 
 /** In a bucket every file lies under its SHA-256, the manifest too: equal files are one, and what a digest names never changes. */
 export const fileKey = (sha256: string): string => `files/${sha256}`;
+/** What was measured of the model with this manifest. */
+export const policiesKey = (sha256: string): string => `policies/${sha256}.json`;
 /** The digest that a model's name stands for now. It is written last, so that a name never leads to a model half there. */
 export const nameKey = (name: string): string => `models/${name}.json`;
 export const NamedModel = z.strictObject({ digest: Digest });

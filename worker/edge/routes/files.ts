@@ -1,8 +1,7 @@
 /** GET /v1/models/:model/files/:file: the files of a published model, for GPU workers. `:model` is a name, or a digest. */
 import type { Context } from "hono";
-import { fileKey } from "../../protocol/model-files.ts";
 import { ApiError } from "../errors.ts";
-import { damaged, digestOf, fileOf } from "../published.ts";
+import { damaged, digestOf, fileNotFound, fileOf } from "../published.ts";
 import { notModified, rangeOf } from "../range.ts";
 import { requireSecret } from "../secret.ts";
 import type { App } from "../settings.ts";
@@ -18,12 +17,14 @@ export async function modelFile(c: Context<App>): Promise<Response> {
 	if (!bucket) throw new ApiError(503, "no_bucket", "This edge has no MODEL_BUCKET: bind an R2 bucket in wrangler.toml.", { headers: { "x-should-retry": "false" } });
 	const model = c.req.param("model") ?? "";
 	const digest = await digestOf(bucket, model);
-	const { sha256, bytes } = await fileOf(bucket, digest, c.req.param("file") ?? "");
+	const file = c.req.param("file") ?? "";
+	const { key, sha256, bytes } = await fileOf(bucket, digest, file);
 
-	const object = await bucket.head(fileKey(sha256));
+	const object = await bucket.head(key);
+	if (object === null && sha256 === undefined) throw fileNotFound(file);
 	if (object === null || (bytes !== undefined && object.size !== bytes)) throw damaged(model);
-	const etag = `"${sha256}"`;
-	const headers = new Headers({ etag, "accept-ranges": "bytes", "cache-control": model === digest ? IMMUTABLE : CHECK });
+	const etag = sha256 === undefined ? object.httpEtag : `"${sha256}"`;
+	const headers = new Headers({ etag, "accept-ranges": "bytes", "cache-control": model === digest && sha256 !== undefined ? IMMUTABLE : CHECK });
 	if (notModified(request.headers, etag)) return new Response(null, { status: 304, headers });
 	headers.set("content-type", "application/octet-stream");
 	const range = request.method === "GET" ? rangeOf(request.headers, object.size, etag) : null;
@@ -33,7 +34,7 @@ export async function modelFile(c: Context<App>): Promise<Response> {
 	const { offset, length } = range ?? { offset: 0, length: object.size };
 	headers.set("content-length", `${length}`);
 	if (request.method === "HEAD") return new Response(null, { headers });
-	const part = await bucket.get(fileKey(sha256), { range: { offset, length } });
+	const part = await bucket.get(key, { range: { offset, length } });
 	if (part === null) throw damaged(model);
 	if (range) headers.set("content-range", `bytes ${offset}-${offset + length - 1}/${object.size}`);
 	return new Response(part.body, { status: range ? 206 : 200, headers });
