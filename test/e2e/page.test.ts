@@ -7,7 +7,8 @@ import { type Browser, chromium as browserType, type Page } from "playwright-cor
 import sharp from "sharp";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { importReferenceSet } from "../../model-shards/import.ts";
-import { Firstlight } from "./firstlight.ts";
+import type { RevisionEvent } from "../../worker/protocol/job.ts";
+import { Firstlight, sse } from "./firstlight.ts";
 
 const reference = join(import.meta.dirname, "..", "reference");
 const SHOTS = process.env.SCREENSHOTS;
@@ -147,6 +148,19 @@ it("a policy compared with itself makes the same picture; stopped, both stop", a
 	await page.waitForSelector('body[data-state="idle"]');
 	expect(await page.textContent("#status")).toBe("Stopped.");
 	expect(await page.isVisible("#comparison")).toBe(false);
+});
+
+it("a plan that is settled on the way is drawn as it was settled", async () => {
+	const query = new URLSearchParams({ prompt: "a cat", seed: "5", policy: "skipvar" });
+	const events = await Array.fromAsync(sse(await fetch(`${firstlight.url}/v1/images/preview?${query}`)));
+	const { plan } = events.find(({ event }) => event === "revision")?.data as unknown as RevisionEvent;
+	await page.goto(`${firstlight.url}/?${query}`);
+	await page.waitForFunction(() => (document.querySelector("#policy") as HTMLSelectElement).value === "skipvar");
+	await page.click("#go");
+	await done();
+	expect(await page.$$eval("#timeline li", (items) => items.map((item) => `${(item as HTMLElement).dataset.state} ${item.querySelectorAll("i").length}`))).toEqual(
+		plan.steps.map((step) => (step.kind === "skip" ? "skipped 1" : step.rows === "both" ? "done 2" : "done 1")),
+	);
 });
 
 it("says why a request was refused", async () => {

@@ -260,9 +260,9 @@ describe("the catalog", () => {
 			{ id: OTHER_MODEL.id, object: "model" },
 		]);
 		expect((await edge("/v1/models/nope")).status).toBe(404);
-		const { data } = (await (await edge("/v1/policies")).json()) as { data: { name: string }[] };
-		expect(data.map(({ name }) => name)).toEqual(Object.keys(policies));
-		expect(data.slice(0, 3)).toEqual([
+		const { data: listed } = (await (await edge("/v1/policies")).json()) as { data: { name: string }[] };
+		expect(listed.map(({ name }) => name)).toEqual(Object.keys(policies));
+		expect(listed.slice(0, 3)).toEqual([
 			{ name: "exact", title: expect.any(String), models: { [MODEL.id]: ["1:1", "2:1"], [OTHER_MODEL.id]: ["1:1", "2:1"] } },
 			{ name: "stagevar", title: expect.any(String), models: { [MODEL.id]: ["1:1"], [OTHER_MODEL.id]: [] } },
 			{ name: "stagevar-skip", title: expect.any(String), models: { [MODEL.id]: ["1:1"], [OTHER_MODEL.id]: [] } },
