@@ -1,0 +1,46 @@
+/** A published text encoder: a folder as the transformers library saves it, or a checkpoint file in one. */
+import { stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { openCheckpoint } from "./checkpoint.ts";
+import { readJson } from "./import-directory.ts";
+import type { Found } from "./import-tensors.ts";
+import type { TensorShape } from "./tensor-shapes.ts";
+import { type OpenTensorSource, stateDict } from "./tensor-source.ts";
+import type { TextEncoderConfig } from "./text-config.ts";
+import { textEncoderFromReference } from "./text-reference.ts";
+import { TEXT_PREFIX, textTensors } from "./text-tensors.ts";
+
+export interface OpenTextEncoder extends AsyncDisposable {
+	config: TextEncoderConfig;
+	wanted: TensorShape[];
+	/** By the model's names. */
+	found: Map<string, Found>;
+	label: string;
+	/** Path of its tokenizer, where there is one: beside it, or in a folder `tokenizer` beside its own. */
+	tokenizer: string | null;
+}
+
+/** Names of a tokenizer's files; the first that is there is taken. */
+const TOKENIZER_FILES = ["tokenizer.json", "spiece.model", "merges.txt"];
+
+/** `path`: a folder with `config.json` and a checkpoint (one file, or an index and its parts), or one of several checkpoints in it. */
+export async function openTextEncoder(path: string): Promise<OpenTextEncoder> {
+	const dir = (await isThere(path, "folder")) ? path : dirname(path);
+	const where = join(dir, "config.json");
+	const config = textEncoderFromReference(await readJson(where), where);
+	const wanted = textTensors(config);
+	const source: OpenTensorSource = await openCheckpoint(path);
+	const state = stateDict(source, wanted.map(({ name }) => name.slice(TEXT_PREFIX.length)));
+	const found = new Map([...state.tensors].map(([sourceName, tensor]): [string, Found] => [TEXT_PREFIX + sourceName, { source: state, sourceName, tensor }]));
+	return { config, wanted, found, label: source.label, tokenizer: await tokenizerOf(dir), [Symbol.asyncDispose]: () => source[Symbol.asyncDispose]() };
+}
+
+async function tokenizerOf(dir: string): Promise<string | null> {
+	for (const folder of [dir, join(dir, "..", "tokenizer")]) for (const file of TOKENIZER_FILES) if (await isThere(join(folder, file), "file")) return join(folder, file);
+	return null;
+}
+
+async function isThere(path: string, what: "file" | "folder"): Promise<boolean> {
+	const found = await stat(path).catch(() => null);
+	return (what === "file" ? found?.isFile() : found?.isDirectory()) ?? false;
+}
