@@ -5,7 +5,7 @@ import { openCheckpoint } from "./checkpoint.ts";
 import { readJson } from "./import-directory.ts";
 import type { Found } from "./import-tensors.ts";
 import type { TensorShape } from "./tensor-shapes.ts";
-import { type OpenTensorSource, stateDict } from "./tensor-source.ts";
+import { stateDict } from "./tensor-source.ts";
 import type { TextEncoderConfig } from "./text-config.ts";
 import { textEncoderFromReference } from "./text-reference.ts";
 import { TEXT_PREFIX, textTensors } from "./text-tensors.ts";
@@ -20,8 +20,9 @@ export interface OpenTextEncoder extends AsyncDisposable {
 	tokenizer: string | null;
 }
 
-/** Names of a tokenizer's files; the first that is there is taken. */
-const TOKENIZER_FILES = ["tokenizer.json", "spiece.model", "merges.txt"];
+/** Names that the library gives its files, in the order they are looked for. */
+const CHECKPOINTS = ["model.safetensors.index.json", "model.safetensors"];
+const TOKENIZERS = ["tokenizer.json", "spiece.model", "merges.txt"];
 
 /** `path`: a folder with `config.json` and a checkpoint (one file, or an index and its parts), or one of several checkpoints in it. */
 export async function openTextEncoder(path: string): Promise<OpenTextEncoder> {
@@ -29,14 +30,14 @@ export async function openTextEncoder(path: string): Promise<OpenTextEncoder> {
 	const where = join(dir, "config.json");
 	const config = textEncoderFromReference(await readJson(where), where);
 	const wanted = textTensors(config);
-	const source: OpenTensorSource = await openCheckpoint(path);
+	const source = await openCheckpoint(path === dir ? ((await first([dir], CHECKPOINTS)) ?? dir) : path);
 	const state = stateDict(source, wanted.map(({ name }) => name.slice(TEXT_PREFIX.length)));
 	const found = new Map([...state.tensors].map(([sourceName, tensor]): [string, Found] => [TEXT_PREFIX + sourceName, { source: state, sourceName, tensor }]));
-	return { config, wanted, found, label: source.label, tokenizer: await tokenizerOf(dir), [Symbol.asyncDispose]: () => source[Symbol.asyncDispose]() };
+	return { config, wanted, found, label: source.label, tokenizer: await first([dir, join(dir, "..", "tokenizer")], TOKENIZERS), [Symbol.asyncDispose]: () => source[Symbol.asyncDispose]() };
 }
 
-async function tokenizerOf(dir: string): Promise<string | null> {
-	for (const folder of [dir, join(dir, "..", "tokenizer")]) for (const file of TOKENIZER_FILES) if (await isThere(join(folder, file), "file")) return join(folder, file);
+async function first(folders: readonly string[], files: readonly string[]): Promise<string | null> {
+	for (const folder of folders) for (const file of files) if (await isThere(join(folder, file), "file")) return join(folder, file);
 	return null;
 }
 
