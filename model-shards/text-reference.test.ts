@@ -87,7 +87,7 @@ describe("a folder of a text encoder", () => {
 
 	it("goes into a model that fits it, and into no other", async () => {
 		const head = (config: object, family = "infinity") =>
-			({ name: "small", family, config, schedules: { "1:1": { grids: [[1, 1], [2, 2]], image: { height: 4, width: 4 } } }, defaultSchedule: "1:1", sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 }, calibration: {}, licence: "none" }) as never;
+			({ name: "small", family, config, schedules: { "1:1": { grids: [[1, 1], [2, 2]], image: { height: 4, width: 4 } } }, defaultSchedule: "1:1", sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 }, licence: "none" }) as never;
 		const { wanted, parts, unused } = { ...infinity.describe("125m"), wanted: [{ name: "transformer.a", shape: [1] }, { name: "vae.b", shape: [1] }] };
 		const write = (config: object) => {
 			const family: Family = { sizes: ["small"], describe: () => ({ head: head(config), wanted, parts, unused }) };

@@ -52,13 +52,13 @@ async function infinity(): Promise<PublishedModel> {
 	if (manifest.family !== "infinity") throw new Error("models/tiny is of another family now");
 	const { name, schedules, defaultSchedule, sampling, licence } = manifest;
 	const config = { ...manifest.config, textChannels: WIDTH, textMaxTokens: 512, textEncoder: null };
-	return { head: { name, family: "infinity", config, schedules, defaultSchedule, sampling, calibration: {}, licence }, wanted: infinityTensors(config), parts: ["transformer.", "vae."], unused: UNUSED };
+	return { head: { name, family: "infinity", config, schedules, defaultSchedule, sampling, licence }, wanted: infinityTensors(config), parts: ["transformer.", "vae."], unused: UNUSED };
 }
 async function star(): Promise<PublishedModel> {
 	const set = (await readJson(join(reference("star-tiny"), "manifest.json"))) as { config: object; vae_config: object };
 	const config = starConfigFromReference({ ...set.config, in_dim_cross: WIDTH }, set.vae_config);
 	const schedules = { "1:1": { grids: [[1, 1], [2, 2]] as [number, number][], image: { height: 32, width: 32 } } };
-	return { head: { name: "star", family: "star", config, schedules, defaultSchedule: "1:1", sampling: { guidance: [1, 5.5], tau: 1, topK: 1, topP: 0 }, calibration: {}, licence: "none" }, wanted: starTensors(config), parts: ["transformer.", "vae."], unused: UNUSED };
+	return { head: { name: "star", family: "star", config, schedules, defaultSchedule: "1:1", sampling: { guidance: [1, 5.5], tau: 1, topK: 1, topP: 0 }, licence: "none" }, wanted: starTensors(config), parts: ["transformer.", "vae."], unused: UNUSED };
 }
 
 /** Imports a picture model with the encoder of `textEncoder`, as `firstlight import --text-encoder` does. */

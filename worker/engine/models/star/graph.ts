@@ -18,7 +18,7 @@ import { blockOps } from "../block-ops.ts";
 import { Codebook, codebookPicture, codebookTaps } from "../codebook.ts";
 import type { DecoderSource } from "../conv-decoder.ts";
 import type { JobOptions } from "../family.ts";
-import type { BlockContext, Graph, GraphShape, Quantiser, TapNames } from "../graph.ts";
+import type { BlockContext, Graph, GraphShape, Quantiser, Sublayer, TapNames } from "../graph.ts";
 import type { Job } from "../job.ts";
 import type { KeyValueStore } from "../key-value-store.ts";
 import { COND, condOf, ROWS, UNCOND } from "../kv-plan.ts";
@@ -107,15 +107,15 @@ export class StarGraph implements Graph {
 
 	/** Prompt, then empty prompt, to `text`; the token at the end of each to `pooled`. */
 	#encode(pass: Pass, { ids, taps }: Job): void {
-		const { textChannels, textEncoder } = this.#config;
+		const { textChannels } = this.#config;
 		const { text, pooled } = this.#work;
 		const prompts = this.#prompts as PromptFeatures;
-		const { endId } = textEncoder as ClipTextConfig;
+		const encoder = this.#config.textEncoder as ClipTextConfig;
 		let to = 0;
-		for (const [row, own] of [ids, emptyText(textEncoder as ClipTextConfig)].entries()) {
+		for (const [row, own] of [ids, emptyText(encoder)].entries()) {
 			const from = prompts.record(pass, own);
 			copy(pass, { x: prompts.tensor, from: from * textChannels, y: text, to: to * textChannels, count: own.length * textChannels, label: "prompt features" });
-			gatherRows(pass, { x: prompts.tensor, index: pass.table([from + Math.max(0, own.indexOf(endId))]), y: pooled, to: row, count: 1, width: textChannels, label: "pooled text" });
+			gatherRows(pass, { x: prompts.tensor, index: pass.table([from + Math.max(0, own.indexOf(encoder.endId))]), y: pooled, to: row, count: 1, width: textChannels, label: "pooled text" });
 			to += own.length;
 		}
 		taps.keep(pass, "text.feats", text, [to, textChannels]);
@@ -134,23 +134,26 @@ export class StarGraph implements Graph {
 		gatherRows(pass, { x: features, index: pass.table(index), y: text, count: index.length, width: textChannels, label: "text features" });
 	}
 
-	/** Self attention, cross attention, feed-forward. Each adds to the residual stream. */
-	block(pass: Pass, context: BlockContext): void {
-		const { index, x, work, kv, self, cross, kept, parts } = context;
-		const { width, heads, ffn } = this.#config;
-		const headDim = width / heads;
-		const official = `transformer.blocks.${index}`;
-		const { label, linear, tapLinear, addLinear } = blockOps(pass, this.#gpu, this.#weights, this.#config, official, context);
-		const cached = { tensor: kv, stride: 2 * width, key: 0, value: width };
-		const scaleOf = (module: string) => this.#weights.get(`${official}.${module}.scale_mul_1H11`);
+	readonly sublayers: readonly Sublayer[] = [
+		{ name: "attn", run: (pass, context) => this.#selfAttention(pass, context) },
+		{ name: "cross_attn", run: (pass, context) => this.#crossAttention(pass, context) },
+		{ name: "ffn", run: (pass, context) => this.#feedForward(pass, context) },
+	];
 
+	#selfAttention(pass: Pass, context: BlockContext): void {
+		const { x, work, kv, self, kept } = context;
+		const { width, heads, headDim, scaleOf, cached, label, linear, tapLinear, addLinear } = this.#ops(pass, context);
 		this.#norm(pass, x, work.normed, self, label("norm1"));
 		linear("attn.mat_qkv", work.normed, work.qkv, width, 3 * width);
 		rotateAndCache(pass, { qkv: work.qkv, cache: kv, cosSin: this.#rotary.table, positions: this.#rotary.positions, kept, scaleMul: scaleOf("attn"), heads, headDim, rows: self, label: label("rope") });
 		attention(pass, { q: work.qkv, qStride: 3 * width, kv: cached, own: { key: width, value: 2 * width }, y: work.attended, heads, headDim, scale: 1, rows: self, label: label("attn") });
 		tapLinear("attn.proj", work.attended, width, "attn_out");
 		addLinear("attn.proj", work.attended, width);
+	}
 
+	#crossAttention(pass: Pass, context: BlockContext): void {
+		const { x, work, self, cross, parts } = context;
+		const { width, heads, headDim, scaleOf, cached, label, linear, tapLinear, addLinear } = this.#ops(pass, context);
 		this.#norm(pass, x, work.normed, self, label("norm2"));
 		linear("cross_attn.mat_q", work.normed, work.qkv, width, width);
 		normaliseHeads(pass, { x: work.qkv, stride: width, tokens: self.tokens, heads, headDim, scaleMul: scaleOf("cross_attn"), label: label("cross_attn queries") });
@@ -160,11 +163,26 @@ export class StarGraph implements Graph {
 		const first = parts.flatMap(({ at, rows, length }) => Array.from({ length: rows * length }, (_, i) => at + (i % length)));
 		gatherRows(pass, { x: work.attended, index: pass.table(first), y: work.normed, count: self.tokens, width, label: label("first row") });
 		addLinear("cross_attn.proj", work.normed, width);
+	}
 
+	#feedForward(pass: Pass, context: BlockContext): void {
+		const { x, work, self } = context;
+		const { width, ffn, label, linear, tapLinear, addLinear } = this.#ops(pass, context);
 		this.#norm(pass, x, work.normed, self, label("norm3"));
 		linear("ffn.fc1", work.normed, work.hidden, width, ffn, { gelu: true });
 		tapLinear("ffn.fc2", work.hidden, ffn, "ffn_out");
 		addLinear("ffn.fc2", work.hidden, ffn);
+	}
+
+	#ops(pass: Pass, context: BlockContext) {
+		const { width, heads, ffn } = this.#config;
+		const official = `transformer.blocks.${context.index}`;
+		return {
+			...blockOps(pass, this.#gpu, this.#weights, this.#config, official, context),
+			width, heads, ffn, headDim: width / heads,
+			cached: { tensor: context.kv, stride: 2 * width, key: 0, value: width },
+			scaleOf: (module: string) => this.#weights.get(`${official}.${module}.scale_mul_1H11`),
+		};
 	}
 
 	head(pass: Pass, { x, work, rows }: { x: Tensor; work: Workspace; rows: RowTable }): void {
