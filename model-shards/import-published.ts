@@ -6,7 +6,7 @@ import { infinity } from "./infinity-published.ts";
 import { type Manifest, ModelFormatError } from "./manifest.ts";
 import { clip, stateDict, type TensorSource } from "./tensor-source.ts";
 import { type TextEncoderConfig, textEncoderProblems } from "./text-config.ts";
-import { openTextEncoder } from "./text-encoder.ts";
+import { openTextEncoder, type PublishedTextEncoder } from "./text-encoder.ts";
 import { UNUSED_TEXT } from "./text-tensors.ts";
 
 /** All of a model but its numbers. */
@@ -32,15 +32,15 @@ export interface PublishedOptions extends WriteOptions {
 	licence?: string;
 	/** Path of the text tokenizer: `tokenizer.json`, SentencePiece's `.model`, or `merges.txt`. Left out: the text encoder's. */
 	tokenizer?: string | null;
-	/** Path of the text encoder: its folder, or a checkpoint in it. Left out: prompts cannot be drawn, only given features. */
-	textEncoder?: string;
+	/** The text encoder, or its path: its folder, or a checkpoint in it. Left out: prompts cannot be drawn, only given features. */
+	textEncoder?: string | PublishedTextEncoder;
 }
 
 /** `checkpoints`: the files or folders of the parts in any order; each part is looked for in all of them. */
 export async function importPublished(family: Family, size: string, checkpoints: readonly (string | TensorSource)[], { name, licence, tokenizer, textEncoder, ...options }: PublishedOptions): Promise<Manifest> {
 	const { head, wanted, parts, unused } = family.describe(size);
 	await using resources = new AsyncDisposableStack();
-	const text = textEncoder === undefined ? null : resources.use(await openTextEncoder(textEncoder));
+	const text = typeof textEncoder === "string" ? resources.use(await openTextEncoder(textEncoder)) : textEncoder;
 	const sources: TensorSource[] = [];
 	for (const from of checkpoints) sources.push(typeof from === "string" ? resources.use(await openCheckpoint(from)) : from);
 	const found = new Map<string, Found>(text?.found);

@@ -73,5 +73,5 @@ export const PUBLISHED_TEXT = {
 		kind: "clip-text", width: 768, heads: 12, layers: 12, ffn: 3072, vocabulary: 49408, maxTokens: 77, activation: "quick-gelu", startId: 49406, endId: 49407, normEps: 1e-5,
 	},
 	/** Of HART (`mit-han-lab/Qwen2-VL-1.5B-Instruct`): the text model of Qwen2-VL-2B. */
-	"Qwen/Qwen2-VL-2B-Instruct": { kind: "qwen2", width: 1536, heads: 12, kvHeads: 2, layers: 28, ffn: 8960, vocabulary: 151936, maxTokens: 300, ropeTheta: 1e6, normEps: 1e-6 },
+	"Qwen/Qwen2-VL-2B-Instruct": { kind: "qwen2", width: 1536, heads: 12, kvHeads: 2, layers: 28, ffn: 8960, vocabulary: 151936, maxTokens: 512, ropeTheta: 1e6, normEps: 1e-6 },
 } as const satisfies Record<string, TextEncoderConfig>;

@@ -5,12 +5,12 @@ import { openCheckpoint } from "./checkpoint.ts";
 import { readJson } from "./import-directory.ts";
 import type { Found } from "./import-tensors.ts";
 import type { TensorShape } from "./tensor-shapes.ts";
-import { stateDict } from "./tensor-source.ts";
+import { stateDict, type TensorSource } from "./tensor-source.ts";
 import type { TextEncoderConfig } from "./text-config.ts";
 import { textEncoderFromReference } from "./text-reference.ts";
 import { TEXT_PREFIX, textTensors } from "./text-tensors.ts";
 
-export interface OpenTextEncoder extends AsyncDisposable {
+export interface PublishedTextEncoder {
 	config: TextEncoderConfig;
 	wanted: TensorShape[];
 	/** By the model's names. */
@@ -24,16 +24,22 @@ export interface OpenTextEncoder extends AsyncDisposable {
 const CHECKPOINTS = ["model.safetensors.index.json", "model.safetensors"];
 const TOKENIZERS = ["tokenizer.json", "spiece.model", "merges.txt"];
 
+/** The encoder in an open checkpoint, wherever in it the state_dict is. */
+export function textEncoderIn(source: TensorSource, config: TextEncoderConfig, tokenizer: string | null = null): PublishedTextEncoder {
+	const wanted = textTensors(config);
+	const state = stateDict(source, wanted.map(({ name }) => name.slice(TEXT_PREFIX.length)));
+	const found = new Map([...state.tensors].map(([sourceName, tensor]): [string, Found] => [TEXT_PREFIX + sourceName, { source: state, sourceName, tensor }]));
+	return { config, wanted, found, label: source.label, tokenizer };
+}
+
 /** `path`: a folder with `config.json` and a checkpoint (one file, or an index and its parts), or one of several checkpoints in it. */
-export async function openTextEncoder(path: string): Promise<OpenTextEncoder> {
+export async function openTextEncoder(path: string): Promise<PublishedTextEncoder & AsyncDisposable> {
 	const dir = (await isThere(path, "folder")) ? path : dirname(path);
 	const where = join(dir, "config.json");
 	const config = textEncoderFromReference(await readJson(where), where);
-	const wanted = textTensors(config);
 	const source = await openCheckpoint(path === dir ? ((await first([dir], CHECKPOINTS)) ?? dir) : path);
-	const state = stateDict(source, wanted.map(({ name }) => name.slice(TEXT_PREFIX.length)));
-	const found = new Map([...state.tensors].map(([sourceName, tensor]): [string, Found] => [TEXT_PREFIX + sourceName, { source: state, sourceName, tensor }]));
-	return { config, wanted, found, label: source.label, tokenizer: await first([dir, join(dir, "..", "tokenizer")], TOKENIZERS), [Symbol.asyncDispose]: () => source[Symbol.asyncDispose]() };
+	const tokenizer = await first([dir, join(dir, "..", "tokenizer")], TOKENIZERS);
+	return { ...textEncoderIn(source, config, tokenizer), [Symbol.asyncDispose]: () => source[Symbol.asyncDispose]() };
 }
 
 async function first(folders: readonly string[], files: readonly string[]): Promise<string | null> {

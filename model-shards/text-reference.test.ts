@@ -4,10 +4,11 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { infinity } from "./infinity-published.ts";
 import { type Family, importPublished } from "./import-published.ts";
+import { nowhere } from "./sink.ts";
 import { syntheticSource } from "./synthetic.ts";
 import { SMALL, writeSafetensors } from "./testing.ts";
 import { PUBLISHED_TEXT, type TextEncoderConfig, textEncoderProblems } from "./text-config.ts";
-import { openTextEncoder } from "./text-encoder.ts";
+import { openTextEncoder, textEncoderIn } from "./text-encoder.ts";
 import { textEncoderFromReference } from "./text-reference.ts";
 import { textTensors, UNUSED_TEXT } from "./text-tensors.ts";
 
@@ -54,6 +55,18 @@ describe("published configurations", () => {
 		expect(textEncoderProblems(clip, 768)).toHaveLength(2);
 		expect(textEncoderProblems({ ...PUBLISHED_TEXT["Qwen/Qwen2-VL-2B-Instruct"], kvHeads: 5 }, 1536)).toHaveLength(1);
 	});
+});
+
+it.each(["stabilityai/stable-diffusion-2-1", "openai/clip-vit-large-patch14"] as const)("an import over the full list of %s", async (name) => {
+	const config: TextEncoderConfig = PUBLISHED_TEXT[name];
+	const names = textTensors(config).map(({ name, shape }) => ({ name: name.slice("text_encoder.".length), shape }));
+	const textEncoder = textEncoderIn(syntheticSource("model.safetensors", [...names, { name: "text_model.embeddings.position_ids", shape: [1, 77] }], "BF16"), config);
+	const model = { ...infinity.describe("125m"), wanted: [{ name: "vae.b", shape: [1] }], parts: ["vae."] };
+	model.head = { ...model.head, config: { ...model.head.config, textChannels: config.width } } as typeof model.head;
+	const manifest = await importPublished({ sizes: ["all"], describe: () => model }, "all", [syntheticSource("vae", [{ name: "b", shape: [1] }], "F32")], { textEncoder, dtype: "f16", out: nowhere });
+	expect(manifest.tensors).toHaveLength(names.length + 1);
+	expect(manifest.config).toMatchObject({ textEncoder: config });
+	expect(manifest.shards.reduce((sum, { bytes }) => sum + bytes, 0)).toBeGreaterThan(2 * names.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0));
 });
 
 describe("a folder of a text encoder", () => {

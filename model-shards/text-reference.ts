@@ -4,8 +4,8 @@ import { ModelFormatError } from "./manifest.ts";
 import type { ClipTextConfig, Qwen2Config, T5Config, TextEncoderConfig } from "./text-config.ts";
 
 const Count = z.int().min(1);
-/** Prompts of published models are cut at this, where the encoder itself would take more. */
-const LIMITS = { t5: 512, qwen2: 300 };
+/** Texts of published models are no longer (Infinity's are cut at it, HART's are 300 behind its instructions), though these encoders would take more. */
+const MAX_TOKENS = 512;
 /** What CLIP's first configurations say in place of the end marker; the highest id was meant. */
 const WRONG_END = 2;
 
@@ -16,7 +16,7 @@ const T5 = z
 		feed_forward_proj: z.literal("gated-gelu", { error: "only T5 v1.1 and its kin, with feed_forward_proj = gated-gelu, are supported" }),
 	})
 	.transform((c): T5Config => ({
-		kind: "t5", width: c.d_model, heads: c.num_heads, headDim: c.d_kv, layers: c.num_layers, ffn: c.d_ff, vocabulary: c.vocab_size, maxTokens: LIMITS.t5,
+		kind: "t5", width: c.d_model, heads: c.num_heads, headDim: c.d_kv, layers: c.num_layers, ffn: c.d_ff, vocabulary: c.vocab_size, maxTokens: MAX_TOKENS,
 		buckets: c.relative_attention_num_buckets, distance: c.relative_attention_max_distance, normEps: c.layer_norm_epsilon,
 	}));
 
@@ -42,7 +42,7 @@ const Qwen2 = z
 	})
 	.transform((c): Qwen2Config => ({
 		kind: "qwen2", width: c.hidden_size, heads: c.num_attention_heads, kvHeads: c.num_key_value_heads, layers: c.num_hidden_layers, ffn: c.intermediate_size, vocabulary: c.vocab_size,
-		maxTokens: LIMITS.qwen2, ropeTheta: c.rope_theta, normEps: c.rms_norm_eps,
+		maxTokens: MAX_TOKENS, ropeTheta: c.rope_theta, normEps: c.rms_norm_eps,
 	}));
 
 /** By the configuration's `model_type`. A CLIP of both sides has its text side within. */
