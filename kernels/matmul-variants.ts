@@ -17,7 +17,7 @@ const shared = (rows: number, columns: number): MatmulVariant => ({ name: `share
 /** The plainest first: what the tuner checks the others against. */
 export const matmulVariants: readonly MatmulVariant[] = [
 	...[1, 2, 4, 8, 16].flatMap((rows) => [tile(rows, 4), tile(rows, 8)]),
-	tile(4, 16), tile(8, 16),
+	tile(4, 16), tile(8, 16), tile(16, 16),
 	quad(4, 16, 2), quad(8, 16, 2), quad(16, 16, 2), quad(32, 16, 2), quad(32, 32, 1), quad(16, 32, 2),
 	shared(32, 32), shared(64, 64),
 ];

@@ -56,7 +56,7 @@ export const matmulKey = (m: number, k: number, n: number) => `matmul ${k}x${n} 
 export function pickMatmul(gpu: Gpu, m: number, k: number, n: number): MatmulVariant {
 	const quads = gpu.facts.lanes === 4 && gpu.device.features.has("subgroups");
 	const tall = m >= 17 ? 32 : m >= 9 ? 16 : m >= 5 ? 8 : 4;
-	const fallback = quads ? `quad ${tall}x16` : `tile ${m >= 8 ? 8 : m >= 4 ? 4 : m >= 2 ? 2 : 1}x${n % 8 ? 4 : 8}`;
+	const fallback = quads ? `quad ${tall}x16` : gpu.facts.software && m >= 16 ? "tile 16x16" : `tile ${m >= 8 ? 8 : m >= 4 ? 4 : m >= 2 ? 2 : 1}x${n % 8 ? 4 : 8}`;
 	return pick(gpu, matmulKey(m, k, n), matmulVariants, fallback);
 }
 
