@@ -38,11 +38,14 @@ const LANES = 32;
 export const attentionKey = (rows: readonly Row[], heads: number, headDim: number) => `attention ${heads}x${headDim} t${bucket(longest(rows))}`;
 const longest = (rows: readonly Row[]) => Math.max(...rows.map(({ tokens }) => tokens));
 
-/** Untuned: quads where four lanes are the whole machine, as in matmul, many tokens an invocation on other CPUs; only a small and a large variant, since each compiles for as long as a scale runs. */
-export function pickAttention(gpu: Gpu, rows: readonly Row[], heads: number, headDim: number): AttentionVariant {
+/**
+ * Untuned: quads where four lanes are the whole machine, as in matmul, many tokens an invocation on other CPUs. Two variants, since a
+ * large one compiles for as long as a scale runs: it is left to where there are many keys as well as tokens. `own` as in `Attention`.
+ */
+export function pickAttention(gpu: Gpu, rows: readonly Row[], heads: number, headDim: number, own = false): AttentionVariant {
 	const quads = gpu.facts.lanes === 4 && gpu.device.features.has("subgroups");
-	const many = longest(rows);
-	const fallback = quads ? (many > 8 ? "quad 4" : "quad 1") : !gpu.facts.software ? "token 1" : many > 32 ? "token 8" : "token 2";
+	const large = longest(rows) > 8 && Math.max(...rows.map(({ keys, tokens }) => keys + (own ? tokens : 0))) > 32;
+	const fallback = quads ? (large ? "quad 4" : "quad 1") : !gpu.facts.software ? "token 1" : large ? "token 8" : "token 2";
 	const variant = pick(gpu, attentionKey(rows, heads, headDim), attentionVariants, fallback);
 	return variant.quad && headDim % 16 ? attentionVariants[0] : variant;
 }
@@ -54,7 +57,7 @@ export function pickAttention(gpu: Gpu, rows: readonly Row[], heads: number, hea
 export function attention(pass: Pass, op: Attention): void {
 	const { headDim, heads, rows, kv, own, qStride } = op;
 	if (headDim % 4) throw new RangeError(`${op.label}: head dimension ${headDim} must be a multiple of 4`);
-	const variant = op.variant ?? pickAttention(pass.gpu, rows.rows, heads, headDim);
+	const variant = op.variant ?? pickAttention(pass.gpu, rows.rows, heads, headDim, own !== undefined);
 	const code = attentionCode(variant, heads, headDim, kv.tensor.dtype === "f16", own !== undefined);
 	const params = [rows.tokens, qStride / 4, { f32: op.scale }, kv.stride / 4, kv.key / 4, kv.value / 4, (own?.key ?? 0) / 4, (own?.value ?? 0) / 4];
 	const across = Math.ceil(longest(rows.rows) / variant.tokens / (variant.quad ? 4 : LANES));
