@@ -20,6 +20,7 @@ describe("in Node", () => {
 	it.each([
 		["infinity-tiny", undefined, 2],
 		["stagevar-infinity-tiny", undefined, 5],
+		["fastvar-infinity-tiny", undefined, 2],
 		["emoji-128", findModel("emoji-128"), 3],
 		["var-tiny", undefined, 1],
 		["star-tiny", undefined, 1],
@@ -39,7 +40,7 @@ describe("in Node", () => {
 
 it("Deno passes the same sets from the command line", async () => {
 	const deno = join(root, "node_modules", ".bin", "deno");
-	const args = ["run", "-A", "infra/cli/cli.ts", "verify", ...["infinity-tiny", "stagevar-infinity-tiny", "var-tiny", "star-tiny", "stagevar-star-tiny"].map(reference)];
+	const args = ["run", "-A", "infra/cli/cli.ts", "verify", ...["infinity-tiny", "stagevar-infinity-tiny", "fastvar-infinity-tiny", "var-tiny", "star-tiny", "stagevar-star-tiny"].map(reference)];
 	const { stdout } = await promisify(execFile)(deno, args, { cwd: root });
 	expect(stdout).toContain("via wgpu");
 	expect(stdout).toContain("All tensors are within their bounds.");

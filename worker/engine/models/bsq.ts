@@ -8,16 +8,18 @@ import type { LatentPart, Quantiser } from "./graph.ts";
 export class Bsq implements Quantiser {
 	readonly bits: number;
 	readonly logits: number;
+	readonly choices: number;
 	readonly channels: number;
 	readonly shrink = "bilinear";
 
 	constructor(bits: number) {
 		this.bits = bits;
 		this.logits = 2 * bits;
+		this.choices = bits;
 		this.channels = bits;
 	}
 
-	sample(pass: Pass, op: { logits: Tensor; mixed: Tensor; codes: Tensor; rows: readonly SampleRow[] }): void {
+	sample(pass: Pass, op: { logits: Tensor; mixed: Tensor; codes: Tensor; taus?: Tensor; rows: readonly SampleRow[] }): void {
 		sampleBits(pass, { ...op, bits: this.bits, label: "sample bits" });
 	}
 

@@ -39,7 +39,7 @@ function oneBlock(depth: 16 | 20 | 24 | 30 | 36): { folder: ModelFolder; config:
 	const manifest: Manifest = {
 		format: "firstlight-model", version: 1, name: `var-d${depth}-block`, family: "var", config,
 		schedules: { "1:1": { grids: [[1, 1], [2, 2]], image: { height: 4, width: 4 } } }, defaultSchedule: "1:1",
-		sampling: { guidance: [1, 5], tau: 1, topK: 1, topP: 0 }, calibration: {}, tokenizer: null, licence: "Random weights.", shards: [],
+		sampling: { guidance: [1, 5], tau: 1, topK: 1, topP: 0 }, tokenizer: null, licence: "Random weights.", shards: [],
 		tensors: [...weights].map(([name, data]) => ({ name, dtype: "F32", shape: [data.length], shard: 0, offset: 0, bytes: data.byteLength })),
 	};
 	checkManifest({ ...manifest, tensors: [] });
