@@ -78,8 +78,11 @@ describe("variants give one another's bits", () => {
 
 describe("choosing", () => {
 	test("the fastest variant that is right", () => {
-		const of = (variant: string, milliseconds: number, right = true) => ({ variant, milliseconds, right });
+		const of = (variant: string, milliseconds: number, right = true) => ({ variant, order: "plain", milliseconds, right, row: new Uint32Array(1) });
 		expect(fastest([of("a", 3), of("b", 1, false), of("c", 2), of("d", 2.5)])).toBe("c");
+		expect(fastest([of("a", 2.09), of("c", 2)], "a")).toBe("a");
+		expect(fastest([of("a", 2.2), of("c", 2)], "a")).toBe("c");
+		expect(fastest([of("a", 1, false), of("c", 2)], "a")).toBe("c");
 	});
 
 	test("a wrong variant is found out", async () => {
@@ -133,10 +136,10 @@ describe("the cache", () => {
 		const shapes = { matmul: [{ m: 1, k: 8, n: 8 }], conv: [], attention: [] };
 		await loadTuning(gpu, shapes, { folder: own });
 		if (gpu.facts.software) expect(gpu.tuning).toEqual({});
-		await loadTuning(gpu, shapes, { folder: own, always: true });
+		await loadTuning(gpu, shapes, { folder: own, measure: "missing" });
 		expect(Object.keys(gpu.tuning)).toEqual(["matmul 8x8 m1"]);
 		writeTuning(gpu.facts, { "matmul 8x8 m1": "tile 16x8" }, own);
-		await loadTuning(gpu, { ...shapes, matmul: [...shapes.matmul, { m: 2, k: 8, n: 8 }] }, { folder: own, always: true });
+		await loadTuning(gpu, { ...shapes, matmul: [...shapes.matmul, { m: 2, k: 8, n: 8 }] }, { folder: own, measure: "missing" });
 		expect(gpu.tuning["matmul 8x8 m1"]).toBe("tile 16x8");
 		expect(readTuning(gpu.facts, own)).toEqual(gpu.tuning);
 		expect(Object.keys(gpu.tuning)).toEqual(["matmul 8x8 m1", "matmul 8x8 m2"]);

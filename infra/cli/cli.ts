@@ -5,6 +5,7 @@ import { evalCommand } from "./eval.ts";
 import { generateCommand } from "./generate.ts";
 import { importCommand } from "./import.ts";
 import { inspectCommand } from "./inspect.ts";
+import { tuneCommand } from "./tune.ts";
 import { UsageError } from "./usage.ts";
 import { verifyCommand } from "./verify.ts";
 
@@ -14,6 +15,7 @@ const commands: Record<string, (args: string[]) => Promise<number>> = {
 	generate: generateCommand,
 	import: importCommand,
 	inspect: inspectCommand,
+	tune: tuneCommand,
 	verify: verifyCommand,
 };
 
@@ -33,6 +35,8 @@ const HELP = `firstlight: text to image, scale by scale, on WebGPU
   firstlight eval [--model NAME] [--policies exact,stagevar,...] [--plan NAME=FILE.json] [--prompts N|all] [--seeds K] [--out FILE.jsonl]
              policies side by side by the GenEval protocol: scores, likeness to exact, times; an --out file is gone on with
   firstlight inspect DIR|URL        what a model is made of and what it needs on a device
+  firstlight tune [--model NAME] [--dtype f16] [--again]
+             measure the kernels' variants at a model's shapes on this adapter and keep the choices for later starts
 `;
 
 const [name = "help", ...args] = process.argv.slice(2);
