@@ -91,6 +91,9 @@ const PLAIN = "plain";
 /** Sums of f16 factors in another order: one unit of f16 in the last place of the largest result. */
 const F16_BOUND = 2 ** -10;
 
+/** A variant that takes as many times the best one's time at first is not timed again. */
+const FAR = 4;
+
 /** Times each available variant of a trial, interleaved in `rounds`, each round long enough to time. One that the driver refuses is left out. Throws what `Gpu.read` throws. */
 export async function measure(gpu: Gpu, trial: Trial, rounds = 2, only?: readonly string[]): Promise<Measurement[]> {
 	const inputs = trial.inputs.map(({ size, dtype }, i) => gpu.upload(`tune input ${i}`, [size], dtype === "f16" ? new Float16Array(noise(size, i)) as Float16Array<ArrayBuffer> : noise(size, i)));
@@ -112,17 +115,19 @@ export async function measure(gpu: Gpu, trial: Trial, rounds = 2, only?: readonl
 		for (const { name, order = PLAIN } of trial.variants(gpu).filter((variant) => available(gpu, variant) && (only?.includes(variant.name) ?? true))) {
 			if (!(await compiles(gpu, () => submit(name, 1)))) continue;
 			gpu.device.queue.writeBuffer(y.buffer, 0, new Uint32Array(trial.outputs).fill(0x7fc00000));
-			await time(name, 1);
+			const milliseconds = await time(name, 1);
 			const bits = new Uint32Array((await gpu.read([y]))[0], 0, trial.outputs);
 			const same = plainest.get(order);
 			const plain = plainest.get(PLAIN);
 			const right = same ? bits.every((word, i) => word === same[i]) : !plain || near(bits, plain);
 			if (right && !same) plainest.set(order, bits);
-			results.push({ variant: name, order, milliseconds: Infinity, right, row: bits.slice(0, trial.row) });
+			results.push({ variant: name, order, milliseconds, right, row: bits.slice(0, trial.row) });
 		}
-		const repeats = Math.max(1, Math.min(64, Math.ceil(4 / (await time(results[0].variant, 1)))));
+		const best = Math.min(...results.map(({ milliseconds }) => milliseconds));
+		const close = results.filter(({ milliseconds }) => milliseconds <= FAR * best);
+		const repeats = Math.max(1, Math.min(64, Math.ceil(4 / best)));
 		for (let round = 0; round < rounds; round++) {
-			for (const result of results) result.milliseconds = Math.min(result.milliseconds, await time(result.variant, repeats));
+			for (const result of close) result.milliseconds = Math.min(result.milliseconds, await time(result.variant, repeats));
 		}
 		return results;
 	} finally {
