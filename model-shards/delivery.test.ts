@@ -195,7 +195,10 @@ describe("cachedSource", () => {
 
 /** The files of a folder by their names, whatever stands before them. */
 const serveFolder = (folder: string): Answer => ({ url }, response) =>
-	void readFile(join(folder, new URL(url as string, base).pathname.split("/").at(-1) as string)).then((bytes) => serve(bytes)({ headers: {} } as IncomingMessage, response));
+	void readFile(join(folder, new URL(url as string, base).pathname.split("/").at(-1) as string)).then(
+		(bytes) => serve(bytes)({ headers: {} } as IncomingMessage, response),
+		() => response.writeHead(404).end(),
+	);
 
 it("an address that names a digest gives that model or none", async () => {
 	const folder = join(MODELS_DIR, "tiny");
@@ -226,9 +229,6 @@ it("the next shard comes while the tensors of one are used", async () => {
 it("a model over HTTP is the model in the folder", async () => {
 	const folder = join(MODELS_DIR, "emoji-128");
 	answers = [serveFolder(folder)];
-		(bytes) => serve(bytes)({ headers: {} } as IncomingMessage, response),
-		() => response.writeHead(404).end(),
-	)];
 	let bytes = 0;
 	const remote = await openModelSource(httpSource(base, quick), { progress: (more) => (bytes += more) });
 	const local = await openModelFolder(findModel("emoji-128"));
