@@ -9,6 +9,7 @@ import { type ModelInfo, Sampling, Schedule } from "../worker/protocol/model-inf
 import { HartConfig, hartProblems } from "./hart-config.ts";
 import { InfinityConfig } from "./infinity-config.ts";
 import { StarConfig, starProblems } from "./star-config.ts";
+import { textEncoderProblems } from "./text-config.ts";
 import { VarConfig, varProblems } from "./var-config.ts";
 
 export { MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_SHARD_BYTES, PlainFile } from "../worker/protocol/model-files.ts";
@@ -163,6 +164,7 @@ function configProblems(manifest: Manifest): string[] {
 	const { config, schedules, defaultSchedule } = manifest;
 	const problems = familyProblems(manifest);
 	const { width, heads, vae } = config;
+	if ("textEncoder" in config && config.textEncoder) problems.push(...textEncoderProblems(config.textEncoder, config.textChannels));
 	if (width % heads !== 0 || (width / heads) % 4 !== 0) problems.push(`width ${width} over ${heads} heads does not give a head size that is a multiple of 4`);
 	for (const multiplier of vae.multipliers) {
 		if ((vae.baseChannels * multiplier) % vae.normGroups !== 0) {
@@ -195,16 +197,9 @@ function familyProblems({ family, config, schedules }: Manifest): string[] {
 
 function infinityProblems(config: InfinityConfig, schedules: Manifest["schedules"]): string[] {
 	const problems: string[] = [];
-	const { width, depth, chunkBlocks, textEncoder } = config;
+	const { width, depth, chunkBlocks } = config;
 	if (width % config.poolHeads !== 0) problems.push(`width ${width} is not a multiple of poolHeads ${config.poolHeads}`);
 	if (depth % chunkBlocks !== 0) problems.push(`depth ${depth} is not a multiple of chunkBlocks ${chunkBlocks}`);
-	if (textEncoder) {
-		if (textEncoder.width !== config.textChannels) problems.push(`text encoder width ${textEncoder.width} is not textChannels ${config.textChannels}`);
-		if (textEncoder.width % textEncoder.heads !== 0) problems.push(`text encoder width ${textEncoder.width} is not a multiple of its ${textEncoder.heads} heads`);
-		for (const id of ["padId", "unknownId", "endId"] as const) {
-			if (textEncoder[id] >= textEncoder.vocabulary) problems.push(`text encoder ${id} ${textEncoder[id]} is outside its vocabulary of ${textEncoder.vocabulary}`);
-		}
-	}
 	for (const [name, { grids }] of Object.entries(schedules)) {
 		if (grids.length > MAX_LEVELS) problems.push(`schedule ${name} has ${grids.length} scales; the family has embeddings for ${MAX_LEVELS}`);
 		if (!Object.hasOwn(config.ropeReach, name)) problems.push(`schedule ${name} has no ropeReach`);

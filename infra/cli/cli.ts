@@ -7,6 +7,7 @@ import { importCommand } from "./import.ts";
 import { inspectCommand } from "./inspect.ts";
 import { planCommand } from "./plan.ts";
 import { publishCommand } from "./publish.ts";
+import { tuneCommand } from "./tune.ts";
 import { UsageError } from "./usage.ts";
 import { verifyCommand } from "./verify.ts";
 
@@ -18,6 +19,7 @@ const commands: Record<string, (args: string[]) => Promise<number>> = {
 	inspect: inspectCommand,
 	plan: planCommand,
 	publish: publishCommand,
+	tune: tuneCommand,
 	verify: verifyCommand,
 };
 
@@ -40,6 +42,8 @@ const HELP = `firstlight: text to image, scale by scale, on WebGPU
   firstlight inspect DIR|URL        what a model is made of and what it needs on a device
   firstlight publish DIR [--remote] [--bucket firstlight-models]
              puts a model folder into R2, from where the edge delivers it: that of npm start, or with --remote Cloudflare's
+  firstlight tune [--model NAME] [--dtype f16] [--again]
+             measure the kernels' variants at a model's shapes on this adapter and keep the choices for later starts
 `;
 
 const [name = "help", ...args] = process.argv.slice(2);

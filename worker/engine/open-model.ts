@@ -38,7 +38,9 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtyp
 	const { manifest, info, digest } = folder;
 	const weights = await Weights.load(gpu, folder, progress, dtype);
 	const tokenizer = folder.tokenizer === null ? null : promptTokenizer(folder.tokenizer, info.maxPromptTokens);
-	await loadTuning(gpu, kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]));
+	const shapes = kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]);
+	const half = dtype === "f16" ? dtype : undefined;
+	await loadTuning(gpu, shapes, { dtype: half });
 	const family = new NextScaleModel(gpu, graphOf(gpu, manifest, weights, slots), manifest.schedules, weights, slots, cacheDtype);
 	const rounds = new Rounds(family);
 	/** Token ids of what is to be drawn, or the class alone. Throws PromptError when this model does not draw such a thing. */
@@ -57,7 +59,7 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtyp
 	return {
 		info,
 		slots,
-		numerics: createHash("sha256").update(JSON.stringify([ENGINE_VERSION, tuningId(), dtype, cacheDtype, digest, gpu.facts.name, gpu.facts.driver])).digest("hex").slice(0, 32),
+		numerics: createHash("sha256").update(JSON.stringify([ENGINE_VERSION, tuningId(gpu.tuning, shapes, half), dtype, cacheDtype, digest, gpu.facts.name, gpu.facts.driver])).digest("hex").slice(0, 32),
 		async compile(plans) {
 			await gpu.compile(() => plans.forEach((plan) => rehearse(gpu, family, plan)));
 		},
