@@ -47,7 +47,7 @@ export class Weights {
 		return { weight: this.get(`${name}.weight`), bias: this.get(`${name}.bias`) };
 	}
 
-	/** The same of a layer that may have no bias. */
+	/** A linear layer's `weight`, and its `bias` where it has one. */
 	projection(name: string): { weight: Tensor; bias?: Tensor } {
 		return { weight: this.get(`${name}.weight`), bias: this.#tensors.get(`${name}.bias`) };
 	}
@@ -79,7 +79,8 @@ export class Weights {
 			const module = name.slice(0, -".v_bias".length);
 			const q = this.#biases.get(`${module}.q_bias`);
 			const k = new Float32Array(v.length);
-			if (q && this.#tensors.has(`${module}.mat_qkv.weight`)) put(`${module}.mat_qkv.bias`, q, k, v);
+			const fused = ["mat_qkv", "qkv_proj"].find((name) => this.#tensors.has(`${module}.${name}.weight`));
+			if (q && fused) put(`${module}.${fused}.bias`, q, k, v);
 			else {
 				put(`${module}.mat_kv.bias`, k, v);
 				if (q) put(`${module}.mat_q.bias`, q);
@@ -89,7 +90,7 @@ export class Weights {
 	}
 }
 
-const LOOKED_UP = /(tok_embed|pos_embed|lvl_embed|class_emb|quantize\.embedding|shared|embed_tokens|(token|position)_embedding|relative_attention_bias)\.weight$|cfg_uncond$/;
+const LOOKED_UP = /(tok_embed|pos_embed|lvl_embed|class_emb|quantize\.embedding|shared|embed_tokens|(token|position)_embedding|relative_attention_bias)\.weight$|(cfg_uncond|scale_shift_table)$/;
 /** What it multiplies leaves the range of f16 in the published sizes. */
 const WIDE = /DenseReluDense\.wo\.weight$/;
 

@@ -40,8 +40,11 @@ const Guidance = z.number().min(0).max(100);
 export const Sampling = z.strictObject({
 	/** w in u + w (c - u) at every scale; or from the first to the last scale, growing in equal steps. */
 	guidance: z.union([Guidance, z.tuple([Guidance, Guidance])]),
+	/** Last scales at which the guidance grows no further. Absent: none. */
+	heldScales: z.int().min(1).max(MAX_SCALES).optional(),
 	tau: z.number().min(0.01).max(100),
-	topK: z.int().min(0),
+	/** At every scale; or [scale, topK] of the scales from which another one holds, in order, from 0 on. */
+	topK: z.union([z.int().min(0), z.array(z.tuple([z.int().min(0).max(MAX_SCALES), z.int().min(0)])).min(1).max(MAX_SCALES)]),
 	topP: z.number().min(0).max(1),
 });
 
