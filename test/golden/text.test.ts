@@ -7,6 +7,8 @@ import { Gpu, type Tensor } from "../../kernels/gpu.ts";
 import { Pass } from "../../kernels/pass.ts";
 import { maxError } from "../../kernels/testing.ts";
 import { findModel, openModelFolder } from "../../model-shards/folder.ts";
+import { hartConfigFromReference } from "../../model-shards/hart-reference.ts";
+import { hartTensors } from "../../model-shards/hart-tensors.ts";
 import { readJson } from "../../model-shards/import-directory.ts";
 import { UNUSED } from "../../model-shards/import-model.ts";
 import { type Family, importPublished, type PublishedModel } from "../../model-shards/import-published.ts";
@@ -213,6 +215,31 @@ describe("pictures of prompts", () => {
 			for (const name of ["text.sos", "s0.head_in"]) expect(maxError(given.taken.get(name) ?? [], taken.get(name) ?? []), name).toBeLessThan(2e-5);
 			const other = await draw(model, { "text.ids": recorded["77.ids"] });
 			expect(maxError(other.taken.get("s0.head_in") ?? [], taken.get("s0.head_in") ?? [])).toBeGreaterThan(1e-3);
+		} finally {
+			model.destroy();
+		}
+	});
+
+	it("HART's features are Qwen2's behind the instructions, padded; the same as when they are given", async () => {
+		const { "between.ids": text, "between.features": states } = await golden("qwen2-tiny");
+		const published = await mkdtemp(join(dir, "qwen2-"));
+		await cp(reference("qwen2-tiny"), published, { recursive: true });
+		await rm(join(published, "golden.safetensors"));
+		await writeFile(join(published, "tokenizer.json"), JSON.stringify(tokenizer(Array.from({ length: 50 }, (_, i) => `w${i}`))));
+		// Five instructions, six of padding, four of the prompt.
+		const set = (await readJson(join(reference("hart-tiny"), "manifest.json"))) as { config: object; vae_config: object };
+		const config = { ...hartConfigFromReference({ ...set.config, context_dim: WIDTH, context_token: 10 }, set.vae_config), instructions: [...text.subarray(0, 5)].map((id) => `w${id}`).join(" ") };
+		const head = { name: "hart", family: "hart" as const, config, schedules: { "1:1": { grids: [[1, 1], [2, 2]] as [number, number][], image: { height: 32, width: 32 } } }, defaultSchedule: "1:1", sampling: { guidance: [1, 5.5] as [number, number], tau: 1, topK: 1, topP: 0 }, licence: "none" };
+		const model = await openModel(gpu, await imported({ head, wanted: hartTensors(config), parts: ["transformer.", "vae."], unused: UNUSED }, published));
+		try {
+			const ids = { "text.ids": text.slice(11) };
+			const first = await draw(model, ids);
+			expect(first.encoded).toBe(2);
+			expect(maxError(first.taken.get("text.feats") ?? [], states.subarray(5 * WIDTH))).toBeLessThan(2e-5);
+			expect(await draw(model, ids)).toEqual({ ...first, encoded: 0 });
+			const given = await draw(model, { "text.feats": states.slice(5 * WIDTH), "text.mask": Int32Array.from({ length: 10 }, (_, token) => Number(token >= 6)) });
+			expect(maxError(given.taken.get("s0.head_in") ?? [], first.taken.get("s0.head_in") ?? [])).toBeLessThan(1e-4);
+			await expect(draw(model, { "text.ids": new Int32Array(11) })).rejects.toThrow(/has 11 tokens; this model takes 10/);
 		} finally {
 			model.destroy();
 		}
