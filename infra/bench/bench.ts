@@ -1,6 +1,6 @@
 /**
  * `npm run bench -- [--model NAME] [--pictures N] [--peers [--rows REGEXP] [--runtimes REGEXP]]
- * [--together 1,2,4,8] [--shape infinity-2b --blocks N --scales a..b] [--max-seconds S] [--json FILE] [--svg FILE]`: times of the model's policies (the default), of peers on the same
+ * [--together 1,2,4,8 [--policies exact,stagevar]] [--shape infinity-2b --blocks N --scales a..b] [--max-seconds S] [--json FILE] [--svg FILE]`: times of the model's policies (the default), of peers on the same
  * adapter, of several pictures in one batch, of a published shape. Tables on stdout; `--json` has the same in full, `--svg` draws the times by scale.
  */
 import { writeFileSync } from "node:fs";
@@ -17,6 +17,7 @@ const { values } = parseArgs({
 		rows: { type: "string", default: "" },
 		runtimes: { type: "string", default: "" },
 		together: { type: "string" },
+		policies: { type: "string", default: "exact,stagevar" },
 		shape: { type: "string" },
 		blocks: { type: "string", default: "2" },
 		scales: { type: "string" },
@@ -45,7 +46,7 @@ if (values.pictures || (!values.peers && !values.shape && !values.together)) {
 if (values.together) {
 	const { benchTogether } = await import("./together.ts");
 	const sizes = values.together.split(",").map((size) => number("together", size, 1));
-	const together = await benchTogether(gpu, values.model, sizes, ["exact", "stagevar"]);
+	const together = await benchTogether(gpu, values.model, sizes, values.policies.split(","));
 	console.log(togetherText(together));
 	report.together = together;
 }
