@@ -17,12 +17,14 @@ export async function readExactly(handle: FileHandle, into: Uint8Array, position
 	}
 }
 
+export const isAbsent = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === "ENOENT";
+
 /** Opens a file for reading; a missing one is a ModelFormatError. */
 export async function openFile(path: string): Promise<FileHandle> {
 	try {
 		return await open(path, "r");
 	} catch (error) {
-		const Failure = (error as NodeJS.ErrnoException).code === "ENOENT" ? MissingFileError : ModelFormatError;
+		const Failure = isAbsent(error) ? MissingFileError : ModelFormatError;
 		throw new Failure(`Cannot open ${path}: ${(error as Error).message}`, { cause: error });
 	}
 }

@@ -1,17 +1,25 @@
 #!/usr/bin/env node
 /** `npx firstlight COMMAND`: parses the command line and calls the command. */
+import { calibrateCommand } from "./calibrate.ts";
 import { evalCommand } from "./eval.ts";
 import { generateCommand } from "./generate.ts";
 import { importCommand } from "./import.ts";
 import { inspectCommand } from "./inspect.ts";
+import { planCommand } from "./plan.ts";
+import { publishCommand } from "./publish.ts";
+import { tuneCommand } from "./tune.ts";
 import { UsageError } from "./usage.ts";
 import { verifyCommand } from "./verify.ts";
 
 const commands: Record<string, (args: string[]) => Promise<number>> = {
+	calibrate: calibrateCommand,
 	eval: evalCommand,
 	generate: generateCommand,
 	import: importCommand,
 	inspect: inspectCommand,
+	plan: planCommand,
+	publish: publishCommand,
+	tune: tuneCommand,
 	verify: verifyCommand,
 };
 
@@ -19,16 +27,23 @@ const HELP = `firstlight: text to image, scale by scale, on WebGPU
 
   firstlight generate "a photo of a red apple" [--out apple.png] [--seed 7] [--policy stagevar]
              [--model emoji-128] [--schedule 1:1] [--scales-dir DIR] [--quality 90]
-             --class N in place of the prompt for a model that draws classes
+             --class N in place of the prompt for a model that draws classes, --plan FILE.json in place of a policy
+  firstlight plan [--model emoji-128] [--policy stagevar] [--schedule 1:1]   prints the plan as JSON
   firstlight verify DIR... [--model NAME] [--dtype f16] [--cache f16]
              check the engine against folders of the reference format, with their weights or a model folder's
   firstlight import CHECKPOINT... --family infinity --size 2b --out DIR [--name NAME] [--tokenizer FILE]
              make a model folder of published checkpoints (.pth, .safetensors, or a folder with an index)
   firstlight import DIR --out DIR   the same of a released model directory
              both take [--dtype f32|f16|int8|int4] [--group 32|64] [--licence TEXT], and [--check] to print every tensor's error
+  firstlight calibrate [--model NAME] [--schedule 1:1] [--count N] [--judge] [--prompts FILE] [--out DIR]
+             measure where stages begin and what late scales need, and write policies.json with plots of it
   firstlight eval [--model NAME] [--policies exact,stagevar,...] [--plan NAME=FILE.json] [--prompts N|all] [--seeds K] [--out FILE.jsonl]
              policies side by side by the GenEval protocol: scores, likeness to exact, times; an --out file is gone on with
   firstlight inspect DIR|URL        what a model is made of and what it needs on a device
+  firstlight publish DIR [--remote] [--bucket firstlight-models]
+             puts a model folder into R2, from where the edge delivers it: that of npm start, or with --remote Cloudflare's
+  firstlight tune [--model NAME] [--dtype f16] [--again]
+             measure the kernels' variants at a model's shapes on this adapter and keep the choices for later starts
 `;
 
 const [name = "help", ...args] = process.argv.slice(2);

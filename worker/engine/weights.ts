@@ -64,7 +64,7 @@ export class Weights {
 		}
 		const laid = layOut(name, shape, data);
 		const padded = laid.length % 4 ? pad4(laid) : laid;
-		const half = this.#dtype === "f16" && multiplied(name, shape);
+		const half = this.#dtype === "f16" && multiplied(name, shape) && !WIDE.test(name);
 		this.#tensors.set(name, this.#gpu.upload(name, [padded.length], half ? new Float16Array(padded) : padded));
 	}
 
@@ -90,7 +90,9 @@ export class Weights {
 	}
 }
 
-const LOOKED_UP = /(tok_embed|pos_embed|lvl_embed|class_emb|quantize\.embedding)\.weight$|(cfg_uncond|scale_shift_table)$/;
+const LOOKED_UP = /(tok_embed|pos_embed|lvl_embed|class_emb|quantize\.embedding|shared|embed_tokens|(token|position)_embedding|relative_attention_bias)\.weight$|(cfg_uncond|scale_shift_table)$/;
+/** What it multiplies leaves the range of f16 in the published sizes. */
+const WIDE = /DenseReluDense\.wo\.weight$/;
 
 const convolution = (shape: readonly number[]) => shape.length === 4 && shape[2] === 3 && shape[3] === 3;
 const matrix = (name: string, shape: readonly number[]) => (shape.length === 2 || (shape.length === 4 && name.endsWith(".weight"))) && !LOOKED_UP.test(name);
