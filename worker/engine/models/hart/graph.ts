@@ -1,5 +1,5 @@
+import { activate } from "../../../../kernels/activation.ts";
 import { attention } from "../../../../kernels/attention.ts";
-import { siluTimes } from "../../../../kernels/gated.ts";
 import { copy, gatherRows, silu } from "../../../../kernels/gather.ts";
 import type { Gpu, Tensor } from "../../../../kernels/gpu.ts";
 import { matmul } from "../../../../kernels/matmul.ts";
@@ -153,7 +153,7 @@ export class HartGraph implements Graph {
 		this.#modulated(pass, context, 1);
 		linear("ffn.gate_proj", work.normed, work.hidden, width, ffn);
 		linear("ffn.up_proj", work.normed, work.up, width, ffn);
-		siluTimes(pass, { x: work.hidden, by: work.up, count: self.tokens * ffn, label: label("gate") });
+		activate(pass, { x: work.hidden, gated: work.up, how: "silu", count: self.tokens * ffn, label: label("gate") });
 		tapLinear("ffn.down_proj", work.hidden, ffn, "ffn_out");
 		addLinear("ffn.down_proj", work.hidden, ffn, { table: this.#modulation[index], vector: GAMMA[1] });
 	}
