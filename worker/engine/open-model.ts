@@ -41,7 +41,8 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtyp
 	const shapes = kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]);
 	const half = dtype === "f16" ? dtype : undefined;
 	await loadTuning(gpu, shapes, { dtype: half });
-	const family = new NextScaleModel(gpu, graphOf(gpu, manifest, weights, slots), manifest.schedules, weights, slots, cacheDtype);
+	const instructions = "instructions" in manifest.config && tokenizer ? tokenizer.ids(manifest.config.instructions) : [];
+	const family = new NextScaleModel(gpu, graphOf(gpu, manifest, weights, slots, instructions), manifest.schedules, weights, slots, cacheDtype);
 	const rounds = new Rounds(family);
 	/** Token ids of what is to be drawn, or the class alone. Throws PromptError when this model does not draw such a thing. */
 	const subject = ({ prompt, label }: { prompt?: string; label?: number }, draws: Draws): number[] => {
