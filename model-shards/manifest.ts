@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { z } from "zod";
+import { type FileEntry, MANIFEST_FILE, ModelName, ShardFiles, TokenizerFile } from "../worker/protocol/model-files.ts";
 import { type ModelInfo, Sampling, Schedule } from "../worker/protocol/model-info.ts";
 import { HartConfig, hartProblems } from "./hart-config.ts";
 import { InfinityConfig } from "./infinity-config.ts";
@@ -11,10 +12,8 @@ import { StarConfig, starProblems } from "./star-config.ts";
 import { textEncoderProblems } from "./text-config.ts";
 import { VarConfig, varProblems } from "./var-config.ts";
 
-export const MANIFEST_FILE = "manifest.json";
-export const MAX_MANIFEST_BYTES = 16 * 2 ** 20;
-/** A loader holds whole shards in host memory, so one shard stays well below what a machine has. */
-export const MAX_SHARD_BYTES = 2 ** 30;
+export { MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_SHARD_BYTES, PlainFile } from "../worker/protocol/model-files.ts";
+export type { FileEntry };
 /** Rows of the level embedding in every checkpoint of the family. */
 export const MAX_LEVELS = 15;
 
@@ -23,15 +22,10 @@ export class ModelFormatError extends Error {
 	override name = "ModelFormatError";
 }
 
-export const PlainFile = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/, "expected a plain file name without folders");
-const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 lower-case hex digits");
 /** A file that is not there, where one may be. */
 export class MissingFileError extends ModelFormatError {}
 
 const ScheduleName = z.string().min(1).max(64);
-
-const FileEntry = z.strictObject({ file: PlainFile, bytes: z.int().min(1).max(MAX_SHARD_BYTES), sha256: Sha256 });
-export type FileEntry = z.infer<typeof FileEntry>;
 
 const DTYPE_BITS = { F32: 32, F16: 16, I32: 32, I8: 8, I4: 4 } as const;
 export type Dtype = keyof typeof DTYPE_BITS;
@@ -61,19 +55,18 @@ export type TensorEntry = z.infer<typeof TensorEntry>;
 const fields = <F extends string, C extends z.ZodType>(family: F, config: C) => ({
 	format: z.literal("firstlight-model"),
 	version: z.literal(1),
-	name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, "expected lower-case letters, digits, '.', '_' and '-', 64 at most"),
+	name: ModelName,
 	family: z.literal(family),
 	config,
 	schedules: z.record(ScheduleName, Schedule),
 	defaultSchedule: ScheduleName,
 	sampling: Sampling,
-	/** Null: there is no text, or the text side is given as features or token ids. */
-	tokenizer: FileEntry.nullable(),
+	tokenizer: TokenizerFile,
 	licence: z.string().min(1).max(4096),
 });
 const files = {
 	tensors: z.array(TensorEntry).min(1).max(100_000),
-	shards: z.array(FileEntry).min(1).max(10_000),
+	shards: ShardFiles,
 };
 const [infinity, var_, star, hart] = [fields("infinity", InfinityConfig), fields("var", VarConfig), fields("star", StarConfig), fields("hart", HartConfig)];
 

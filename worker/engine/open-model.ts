@@ -4,12 +4,13 @@ import { tuningId } from "../../kernels/tune.ts";
 import { loadTuning } from "../../kernels/tune-cache.ts";
 import type { ModelFolder } from "../../model-shards/folder.ts";
 import type { Manifest } from "../../model-shards/manifest.ts";
+import { growBranches } from "./branches.ts";
 import { packedLength } from "./codes.ts";
 import { walk } from "./generate.ts";
 import type { Draws, Family } from "./models/family.ts";
 import { graphOf } from "./models/graphs.ts";
 import { NextScaleModel } from "./models/next-scale.ts";
-import { outcomesOf, type StagePlan } from "../protocol/plan.ts";
+import { outcomesOf, scalesLookedAt, type StagePlan } from "../protocol/plan.ts";
 import { checkPlan } from "./plan/validate.ts";
 import { Rounds } from "./rounds.ts";
 import { kernelShapes } from "./shapes.ts";
@@ -37,7 +38,9 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtyp
 	const { manifest, info, digest } = folder;
 	const weights = await Weights.load(gpu, folder, progress, dtype);
 	const tokenizer = folder.tokenizer === null ? null : promptTokenizer(folder.tokenizer, info.maxPromptTokens);
-	await loadTuning(gpu, kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]));
+	const shapes = kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]);
+	const half = dtype === "f16" ? dtype : undefined;
+	await loadTuning(gpu, shapes, { dtype: half });
 	const instructions = "instructions" in manifest.config && tokenizer ? tokenizer.ids(manifest.config.instructions) : [];
 	const family = new NextScaleModel(gpu, graphOf(gpu, manifest, weights, slots, instructions), manifest.schedules, weights, slots, cacheDtype);
 	const rounds = new Rounds(family);
@@ -57,7 +60,7 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtyp
 	return {
 		info,
 		slots,
-		numerics: createHash("sha256").update(JSON.stringify([ENGINE_VERSION, tuningId(), dtype, cacheDtype, digest, gpu.facts.name, gpu.facts.driver])).digest("hex").slice(0, 32),
+		numerics: createHash("sha256").update(JSON.stringify([ENGINE_VERSION, tuningId(gpu.tuning, shapes, half), dtype, cacheDtype, digest, gpu.facts.name, gpu.facts.driver])).digest("hex").slice(0, 32),
 		async compile(plans) {
 			await gpu.compile(() => plans.forEach((plan) => rehearse(gpu, family, plan)));
 		},
@@ -69,6 +72,14 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtyp
 			const taps = new Taps(gpu, tap);
 			taps.give("text.ids", [ids.length], () => Int32Array.from(ids));
 			return walk(family, rounds, { plan, grids, seed, ids, draws, taps, ...rest });
+		},
+		async branches({ plans, prompt, label, seed, draws = new Map(), signal = new AbortController().signal }) {
+			for (const plan of plans) checkPlan(plan, info);
+			const [{ schedule, decide }] = plans;
+			if (decide) throw new RangeError("The first of the plans, which others branch off, must not have anything to decide.");
+			if (plans.some((plan) => plan.schedule !== schedule)) throw new RangeError(`Branches are of one schedule, not of ${[...new Set(plans.map(({ schedule }) => schedule))].join(" and ")}.`);
+			const ids = subject({ prompt, label }, draws);
+			return await growBranches(family, rounds, plans, manifest.schedules[schedule].grids, { seed, ids, draws, taps: new Taps(gpu, undefined) }, signal);
 		},
 		async decode(latent, grid, tap) {
 			const taps = new Taps(gpu, tap);
@@ -97,7 +108,11 @@ function rehearse<Job>(gpu: Gpu, family: Family<Job>, plan: StagePlan): void {
 function rehearseSettled<Job>(gpu: Gpu, family: Family<Job>, plan: StagePlan): void {
 	const job = family.open({ plan, seed: 0, ids: [0], draws: new Map(), taps: new Taps(gpu, undefined) });
 	const last = plan.steps.length - 1;
-	for (const [scale, { kind }] of plan.steps.entries()) if (kind === "run") family.round([{ job, scale, sample: true, pictures: scale === last ? [scale] : [scale, last] }]);
+	const looked = scalesLookedAt(plan);
+	for (const [scale, { kind }] of plan.steps.entries()) {
+		if (kind === "run") family.round([{ job, scale, sample: true, pictures: scale === last ? [scale] : [scale, last] }]);
+		if (looked.has(scale)) void family.look(job, scale, { width: 1, height: 1, data: new Uint8Array(3) });
+	}
 	family.close(job);
 }
 

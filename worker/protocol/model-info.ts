@@ -1,6 +1,7 @@
 /** What the edge, the page and the policies know of a model: its shape as data, never its weights. */
 import { z } from "zod";
 import { MAX_CLASSES } from "./limits.ts";
+import { ModelName } from "./model-files.ts";
 import { Digest, KeptRope, MAX_SCALES } from "./plan.ts";
 
 const Side = z.int().min(1).max(16384);
@@ -28,9 +29,10 @@ export const Calibration = z.strictObject({
 	guidanceTo: z.int().min(0).max(MAX_SCALES),
 	/** Rank of a chunk's output that holds most of its energy, by chunk. */
 	rankRatio: ByScale(z.array(Share)),
-	/** Tokens that hold most of the squared distance from their surroundings, and from the mean token. */
+	/** Tokens that hold most of the squared distance from their surroundings. */
 	detailRatio: ByScale(Share),
-	pivotalRatio: ByScale(Share),
+	/** Scales from `from` on change the picture where tokens stand that hold `hold` of what there is to see after scale `after`. */
+	look: z.strictObject({ after: z.int().min(0).max(MAX_SCALES), from: z.int().min(1).max(MAX_SCALES), hold: Share }),
 	/** High-frequency shares of the latent before the fidelity stage that a third, and two thirds, of the pictures stay below. */
 	detail: z.tuple([z.number().min(0), z.number().min(0)]),
 });
@@ -55,10 +57,14 @@ export const Trade = z.strictObject({
 	delta: z.number().min(-1).max(1),
 	/** Time of a picture under `exact` over that under the policy. */
 	speedup: z.number().gt(0).max(1000),
+	/** Lower bound of the difference's 95 % interval, and the prompts it was measured on. */
+	lower: z.number().min(-1).max(1).optional(),
+	prompts: z.int().min(1).optional(),
 });
+export type Trade = z.infer<typeof Trade>;
 
 export const ModelInfo = z.strictObject({
-	id: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/),
+	id: ModelName,
 	digest: Digest,
 	family: z.string().min(1).max(32),
 	schedules: z.record(z.string().min(1).max(64), Schedule),

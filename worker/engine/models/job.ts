@@ -1,11 +1,13 @@
 import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import { outcomesOf, type StagePlan, type Step } from "../../protocol/plan.ts";
+import { commonSteps } from "../plan/common-steps.ts";
+import type { Detail } from "./detail.ts";
 import type { JobOptions } from "./family.ts";
 import type { Graph } from "./graph.ts";
 import type { KeyValueStore } from "./key-value-store.ts";
 import { COND, lastScaleOf, ROWS, rowsOf, storedKeys, UNCOND } from "./kv-plan.ts";
-import { type Retained, retainedKey, sourceOf, type Span, spansOf } from "./spans.ts";
+import { type Retained, retainedKey, type Source, sourceOf, type Span, spansOf } from "./spans.ts";
 import type { Need } from "./workspace.ts";
 
 /** Cached keys of one guidance row, by block. */
@@ -38,6 +40,8 @@ export interface Job extends JobOptions {
 	keepLast: boolean;
 	/** What later restorations fill from. */
 	retained: Map<string, Retained>;
+	/** Of pictures that its plan looks at, by scale. */
+	details: Map<number, Detail>;
 	/** Given draws, on the device. */
 	drawn: Map<string, Tensor>;
 	/** Its largest round. */
@@ -52,7 +56,7 @@ export function openJob(gpu: Gpu, graph: Graph, store: KeyValueStore, schedule: 
 	const tokens = codes.map((count, scale) => (scale === 0 ? graph.startTokens : count));
 	const context = { keys: [] as number[], counts: graph.contextKeys(options) };
 	const outcomes = outcomesOf(plan);
-	const job: Job = { ...options, slot, grids: schedule.grids, tokens, codes, outcomes, spans: spansByScale(plan, graph.sublayers.length), sublayers: graph.sublayers.length, begun: false, context, keys: [], keepLast: tapsLast(options, depth), retained: new Map(), drawn: new Map(), most: mostOf(outcomes, tokens) };
+	const job: Job = { ...options, slot, grids: schedule.grids, tokens, codes, outcomes, spans: spansByScale(plan, graph.sublayers.length), sublayers: graph.sublayers.length, begun: false, context, keys: [], keepLast: tapsLast(options, depth), retained: new Map(), details: new Map(), drawn: new Map(), most: mostOf(outcomes, tokens) };
 	try {
 		for (const [name, data] of draws) if (name !== "text.ids") job.drawn.set(name, gpu.upload(name, [data.length], data.slice() as Float32Array<ArrayBuffer>));
 		for (let block = 0; block < depth; block++) context.keys.push(store.take(block, contextKeys(job)));
@@ -61,12 +65,11 @@ export function openJob(gpu: Gpu, graph: Graph, store: KeyValueStore, schedule: 
 			job.keys.push(ranges);
 			for (const [block, capacity] of mostKeys(job, depth, row).entries()) ranges.push({ start: store.take(block, capacity), capacity, used: 0 });
 		}
-		for (const outcome of outcomes) {
-			for (const source of spansByScale(outcome, graph.sublayers.length).flat().map(sourceOf)) {
-				if (!source || job.retained.has(retainedKey(source))) continue;
-				const rows = Math.max(...outcomes.map(({ steps }) => rowsAt(steps[source.scale])));
-				job.retained.set(retainedKey(source), { ...source, rows: [], tensor: gpu.tensor(`retained ${retainedKey(source)}`, [rows * codes[source.scale], width]) });
-			}
+		const sources = [...outcomes.flatMap((outcome) => sourcesIn(outcome, job.sublayers)), ...sourcesOfBranches(options, job.sublayers)];
+		for (const source of sources) {
+			if (job.retained.has(retainedKey(source))) continue;
+			const rows = Math.max(...outcomes.map(({ steps }) => rowsAt(steps[source.scale])));
+			job.retained.set(retainedKey(source), { ...source, rows: [], tensor: gpu.tensor(`retained ${retainedKey(source)}`, [rows * codes[source.scale], width]) });
 		}
 		return job;
 	} catch (error) {
@@ -74,6 +77,13 @@ export function openJob(gpu: Gpu, graph: Graph, store: KeyValueStore, schedule: 
 		throw error;
 	}
 }
+
+/** What the spans of a plan fill from. */
+const sourcesIn = (plan: StagePlan, sublayers: number): Source[] => spansByScale(plan, sublayers).flat().flatMap((span) => sourceOf(span) ?? []);
+
+/** What plans that leave this one's way later need of the steps they share. */
+const sourcesOfBranches = ({ plan, branches = [] }: JobOptions, sublayers: number): Source[] =>
+	branches.flatMap((branch) => outcomesOf(branch).flatMap((outcome) => sourcesIn(outcome, sublayers)).filter(({ scale }) => scale < commonSteps(plan, branch)));
 
 function tapsLast({ plan, taps }: JobOptions, depth: number): boolean {
 	const last = plan.steps.findLastIndex(({ kind }) => kind === "run");
