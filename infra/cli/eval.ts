@@ -7,7 +7,7 @@ import { POLICIES_FILE } from "../../model-shards/policies-file.ts";
 import { openModel } from "../../worker/engine/open-model.ts";
 import { policies as known } from "../../worker/engine/plan/policies.ts";
 import { checkPlan } from "../../worker/engine/plan/validate.ts";
-import { StagePlan } from "../../worker/protocol/plan.ts";
+import { outcomesOf, StagePlan } from "../../worker/protocol/plan.ts";
 import { makeBranches } from "../eval/branches.ts";
 import { costOf } from "../eval/cost.ts";
 import { evaluateDiversity, SEEDS } from "../eval/diversity.ts";
@@ -103,7 +103,7 @@ async function measure(values: Wishes): Promise<Records> {
 	const { id, digest } = folder.info;
 	const [exact] = plans.values();
 	const records = Records.open(values.out, { kind: "evaluation", format: 1, model: id, digest, schedule: exact.schedule, judge: judge.digest, adapter: gpu.facts.name, numerics: model.numerics });
-	for (const [policy, plan] of plans) records.policy({ kind: "policy", policy, plan, cost: costOf(folder.manifest, plan, TEXT_TOKENS) });
+	for (const [policy, plan] of plans) records.policy({ kind: "policy", policy, plan, costs: outcomesOf(plan).map((outcome) => costOf(folder.manifest, outcome, TEXT_TOKENS)) });
 
 	const abort = new AbortController();
 	const stop = () => abort.abort();
