@@ -10,13 +10,13 @@ import { readReferenceSet, referenceSchedules } from "./import-reference.ts";
 import { importInfinity } from "./import-infinity.ts";
 import { shapesOf } from "./import-directory.ts";
 import { MODELS_DIR, openModelFolder } from "./folder.ts";
-import type { WordTransformerConfig } from "./infinity-config.ts";
 import { infinityConfigFromReference } from "./infinity-reference.ts";
 import { infinityTensors } from "./infinity-tensors.ts";
 import { POLICIES_FILE, policiesText } from "./policies-file.ts";
 import { openSafetensors } from "./safetensors.ts";
 import { type SourceTensor, type TensorSource } from "./tensor-source.ts";
 import type { TensorShape } from "./tensor-shapes.ts";
+import type { WordTransformerConfig } from "./text-config.ts";
 
 const TEXT_ENCODER: WordTransformerConfig = {
 	kind: "word-transformer", width: 256, heads: 4, layers: 1, ffn: 256, vocabulary: 205, maxTokens: 32, padId: 0, unknownId: 1, endId: 2, normEps: 1e-5,
@@ -53,12 +53,12 @@ const manifest = await importInfinity({
 	schedules,
 	defaultSchedule: "1:1",
 	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
+	dtype: "f16",
 	licence: "Random weights for tests; free to use for anything.",
 	out,
 });
 // Made up, so that every policy can be tried on it: there is nothing to measure in noise.
-const ratio = { 2: 0.6, 3: 0.4 };
-const calibration = { structureFrom: 1, fidelityFrom: 2, skipFrom: 3, guidanceTo: 1, rankRatio: { 2: [0.3, 0.45], 3: [0.2, 0.35] }, detailRatio: ratio, pivotalRatio: ratio, detail: [0.2, 0.5] as [number, number] };
+const calibration = { structureFrom: 1, fidelityFrom: 2, skipFrom: 3, guidanceTo: 1, rankRatio: { 2: [0.3, 0.45], 3: [0.2, 0.35] }, detailRatio: { 2: 0.6, 3: 0.4 }, look: { after: 1, from: 2, hold: 0.6 }, detail: [0.2, 0.5] as [number, number] };
 const { digest } = await openModelFolder(out);
 await writeFile(join(out, POLICIES_FILE), policiesText({ format: "firstlight-policies", version: 1, model: digest, calibration: { "1:1": calibration }, trades: {} }));
 console.log(`${manifest.name}: ${manifest.tensors.length} tensors in ${manifest.shards.length} shards`);

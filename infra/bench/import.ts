@@ -1,7 +1,8 @@
 /**
- * `npm run bench:import -- [--size 2b] [--dtype f16] [--dry]`: makes a checkpoint of random numbers with the official names and
- * shapes of a published Infinity (2b in BF16: 4 GB), imports it and prints peak memory and speed; everything is removed
- * afterwards. `--dry` writes neither: the numbers stream into hashes, which takes any size.
+ * `npm run bench:import -- [--family infinity] [--size 2b] [--dtype f16] [--text google/flan-t5-xl] [--dry]`: makes a checkpoint of random
+ * numbers with the official names and shapes of a published model (Infinity 2b in BF16: 4 GB), imports it and prints peak memory and speed;
+ * everything is removed afterwards. `--dry` writes neither: the numbers stream into hashes, which takes any size. With `--text` a published
+ * text encoder comes with it; its numbers are not written before.
  */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -11,17 +12,23 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
 import { SingleBar } from "cli-progress";
-import { importInfinity } from "../../model-shards/import-infinity.ts";
-import { publishedInfinity, publishedTensors } from "../../model-shards/infinity-published.ts";
+import { families, importPublished, publishedTensors } from "../../model-shards/import-published.ts";
 import { manifestText } from "../../model-shards/manifest.ts";
 import type { Precision } from "../../model-shards/precision.ts";
 import { nowhere } from "../../model-shards/sink.ts";
 import { syntheticSource, writePth } from "../../model-shards/synthetic.ts";
+import { PUBLISHED_TEXT, type TextEncoderConfig } from "../../model-shards/text-config.ts";
+import { textEncoderIn } from "../../model-shards/text-encoder.ts";
+import { TEXT_PREFIX, textTensors } from "../../model-shards/text-tensors.ts";
 
-const { values } = parseArgs({ options: { make: { type: "string" }, size: { type: "string", default: "2b" }, dtype: { type: "string", default: "f16" }, dry: { type: "boolean", default: false } } });
-const { name, config, schedules, sampling } = publishedInfinity(values.size);
-const { weights, vae } = publishedTensors(values.size);
+const { values } = parseArgs({ options: { make: { type: "string" }, family: { type: "string", default: "infinity" }, size: { type: "string", default: "2b" }, dtype: { type: "string", default: "f16" }, text: { type: "string" }, dry: { type: "boolean", default: false } } });
+const family = families[values.family];
+const { name } = family.describe(values.size).head;
+const [weights, vae] = publishedTensors(family, values.size);
 const sources = { weights: syntheticSource(`${name}.pth`, weights, "BF16"), vae: syntheticSource("vae.pth", vae, "F32") };
+const encoder = Object.entries<TextEncoderConfig>(PUBLISHED_TEXT).find(([published]) => published === values.text)?.[1];
+if (values.text && !encoder) throw new Error(`--text must be one of ${Object.keys(PUBLISHED_TEXT).join(", ")}`);
+const textEncoder = encoder && textEncoderIn(syntheticSource("text encoder", textTensors(encoder).map(({ name, shape }) => ({ name: name.slice(TEXT_PREFIX.length), shape })), "BF16"), encoder);
 if (values.make) {
 	await writePth(join(values.make, "weights.pth"), sources.weights);
 	await writePth(join(values.make, "vae.pth"), sources.vae);
@@ -34,21 +41,20 @@ try {
 	if (!values.dry) {
 		console.error(`Writing ${values.size} to ${dir}`);
 		// In a process of its own, so that its memory does not count.
-		await promisify(execFile)(process.execPath, [fileURLToPath(import.meta.url), "--make", dir, "--size", values.size]);
+		await promisify(execFile)(process.execPath, [fileURLToPath(import.meta.url), "--make", dir, "--family", values.family, "--size", values.size]);
 	}
 	const before = process.resourceUsage().maxRSS / 1024;
 	const bar = new SingleBar({ format: "{bar} {percentage} %, {eta_formatted} left", stream: process.stderr });
 	let bytes = 0;
 	const begun = performance.now();
-	const manifest = await importInfinity({
-		...(values.dry ? sources : files), config, name, schedules, defaultSchedule: "1:1", sampling, licence: "random numbers",
-		out: values.dry ? nowhere : join(dir, "model"), dtype: values.dtype as Precision,
+	const manifest = await importPublished(family, values.size, Object.values(values.dry ? sources : files), {
+		licence: "random numbers", textEncoder, out: values.dry ? nowhere : join(dir, "model"), dtype: values.dtype as Precision,
 		progress: (done, total) => (bytes === 0 ? bar.start(total, done) : bar.update(done), (bytes = done)),
 	});
 	const seconds = (performance.now() - begun) / 1000;
 	bar.stop();
 	const written = manifest.shards.reduce((sum, shard) => sum + shard.bytes, 0);
-	console.log(`${name}${values.dry ? ", dry" : ""}: ${manifest.tensors.length} tensors, ${gb(bytes)} read, ${gb(written)} written as ${values.dtype} in ${manifest.shards.length} shards`);
+	console.log(`${name}${values.text ? ` with ${values.text}` : ""}${values.dry ? ", dry" : ""}: ${manifest.tensors.length} tensors, ${gb(bytes)} read, ${gb(written)} written as ${values.dtype} in ${manifest.shards.length} shards`);
 	console.log(`${seconds.toFixed(1)} s, ${(bytes / 1e6 / seconds).toFixed(0)} MB/s; peak resident memory ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MiB (${before.toFixed(0)} before the import)`);
 	console.log(`manifest sha256:${createHash("sha256").update(manifestText(manifest)).digest("hex")}`);
 } finally {

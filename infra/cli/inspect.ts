@@ -1,12 +1,12 @@
-import { openModelAt } from "../../model-shards/folder.ts";
 import { BINDING_BYTES, inspect, type Inspection, type Share } from "../../model-shards/inspect.ts";
+import { openModel } from "./open-model.ts";
 import { parse, UsageError } from "./usage.ts";
 
 /** A table of a model: a bundled model's name, a folder or the URL of one. Reads the manifest and the tokenizer, no shard. */
 export async function inspectCommand(args: string[]): Promise<number> {
 	const { positionals } = parse({ args, allowPositionals: true, options: {} });
 	if (positionals.length !== 1) throw new UsageError("inspect takes one model folder, its URL, or a bundled model's name.");
-	const { manifest, digest } = await openModelAt(positionals[0]);
+	const { manifest, digest } = await openModel(positionals[0]);
 	console.log(inspectionText(inspect(manifest), digest));
 	return 0;
 }

@@ -6,7 +6,7 @@ export interface Picture {
 	image: RgbImage;
 	/** SHA-256 of the codes of all scales, shortened. */
 	codes: string;
-	/** Which of the plan's outcomes it came to. */
+	/** Which of the plan's cases was decided for, from 1; 0 is its own steps. */
 	outcome: number;
 }
 

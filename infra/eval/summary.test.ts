@@ -13,7 +13,7 @@ const records = Records.open(undefined, { kind: "evaluation", format: 1, model: 
 const plan: StagePlan = { version: 1, policy: "p", model: digest, schedule: "1:1", steps: [{ kind: "skip" }] };
 const cost = { transformerFlops: 8e9, decoderFlops: 2e9, tokenRows: 100, keyValueBytes: 2 ** 20 };
 const times = (transformer: number, decode: number) => ({ transformer, decode, total: transformer + decode });
-for (const [policy, share] of [["exact", 1], ["fast", 0.5], ["unmeasured", 0.25]] as const) records.policy({ kind: "policy", policy, plan, costs: [1, 3].map((times) => ({ ...cost, transformerFlops: times * share * cost.transformerFlops })) });
+for (const [policy, share] of [["exact", 1], ["fast", 0.5], ["unmeasured", 0.25]] as const) records.policy({ kind: "policy", policy, plan, cost: { ...cost, transformerFlops: share * cost.transformerFlops }, cases: [{ ...cost, transformerFlops: 3 * share * cost.transformerFlops }] });
 const picture = (policy: string, prompt: number, right: boolean, psnr: number | null): PictureLine => ({
 	kind: "picture", policy, prompt, category: prompt < 4 ? "colors" : "counting", n: 0, outcome: policy === "fast" && prompt > 3 ? 1 : 0, right, psnr, ssim: psnr === null ? 1 : 0.5, codes: "0123456789abcdef",
 });

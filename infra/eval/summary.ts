@@ -33,9 +33,9 @@ export function summarise(records: Records): Summary[] {
 	const pictures = Map.groupBy(records.of("picture"), ({ policy }) => policy);
 	const timings = Map.groupBy(records.of("timing"), ({ policy }) => policy);
 	const distances = Map.groupBy(records.of("diversity"), ({ policy }) => policy);
-	return policies.map(({ policy, costs }): Summary => ({
+	return policies.map(({ policy, cost, cases = [] }): Summary => ({
 		policy,
-		cost: meanCost(costs, pictures.get(policy) ?? []),
+		cost: meanCost([cost, ...cases], pictures.get(policy) ?? []),
 		quality: qualityOf(pictures.get(policy) ?? [], pictures.get(baseline) ?? []),
 		speedup: policy === baseline ? { transformer: 1, decode: 1, total: 1, pairs: 0 } : speedupOf(timings.get(policy) ?? []),
 		memoryBytes: records.find("memory", policy)?.bytes ?? null,
@@ -44,7 +44,7 @@ export function summarise(records: Records): Summary[] {
 }
 
 function meanCost(costs: readonly Cost[], pictures: readonly PictureLine[]): Cost {
-	const own = pictures.length > 0 ? pictures.map(({ outcome }) => costs[outcome]) : [costs[0]];
+	const own = pictures.length > 0 ? pictures.map(({ outcome }) => costs[outcome] ?? costs[0]) : [costs[0]];
 	const of = (key: keyof Cost) => mean(own.map((cost) => cost[key]));
 	return { transformerFlops: of("transformerFlops"), decoderFlops: of("decoderFlops"), tokenRows: of("tokenRows"), keyValueBytes: of("keyValueBytes") };
 }

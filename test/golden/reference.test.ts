@@ -25,6 +25,7 @@ describe("in Node", () => {
 		["var-tiny", undefined, 1],
 		["star-tiny", undefined, 1],
 		["stagevar-star-tiny", undefined, 1],
+		["hart-tiny", undefined, 1],
 	])("every recorded tensor of %s is within its bound", async (name, model, runs) => {
 		const before = gpu.bytes;
 		let count = 0;
@@ -40,7 +41,7 @@ describe("in Node", () => {
 
 it("Deno passes the same sets from the command line", async () => {
 	const deno = join(root, "node_modules", ".bin", "deno");
-	const args = ["run", "-A", "infra/cli/cli.ts", "verify", ...["infinity-tiny", "stagevar-infinity-tiny", "fastvar-infinity-tiny", "var-tiny", "star-tiny", "stagevar-star-tiny"].map(reference)];
+	const args = ["run", "-A", "infra/cli/cli.ts", "verify", ...["infinity-tiny", "stagevar-infinity-tiny", "fastvar-infinity-tiny", "var-tiny", "star-tiny", "stagevar-star-tiny", "hart-tiny"].map(reference)];
 	const { stdout } = await promisify(execFile)(deno, args, { cwd: root });
 	expect(stdout).toContain("via wgpu");
 	expect(stdout).toContain("All tensors are within their bounds.");

@@ -10,7 +10,7 @@ import { walk } from "./generate.ts";
 import type { Draws, Family } from "./models/family.ts";
 import { graphOf } from "./models/graphs.ts";
 import { NextScaleModel } from "./models/next-scale.ts";
-import { outcomesOf, type StagePlan } from "../protocol/plan.ts";
+import { outcomesOf, scalesLookedAt, type StagePlan } from "../protocol/plan.ts";
 import { checkPlan } from "./plan/validate.ts";
 import { Rounds } from "./rounds.ts";
 import { kernelShapes } from "./shapes.ts";
@@ -38,8 +38,11 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtyp
 	const { manifest, info, digest } = folder;
 	const weights = await Weights.load(gpu, folder, progress, dtype);
 	const tokenizer = folder.tokenizer === null ? null : promptTokenizer(folder.tokenizer, info.maxPromptTokens);
-	await loadTuning(gpu, kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]));
-	const family = new NextScaleModel(gpu, graphOf(gpu, manifest, weights, slots), manifest.schedules, weights, slots, cacheDtype);
+	const shapes = kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]);
+	const half = dtype === "f16" ? dtype : undefined;
+	await loadTuning(gpu, shapes, { dtype: half });
+	const instructions = "instructions" in manifest.config && tokenizer ? tokenizer.ids(manifest.config.instructions) : [];
+	const family = new NextScaleModel(gpu, graphOf(gpu, manifest, weights, slots, instructions), manifest.schedules, weights, slots, cacheDtype);
 	const rounds = new Rounds(family);
 	/** Token ids of what is to be drawn, or the class alone. Throws PromptError when this model does not draw such a thing. */
 	const subject = ({ prompt, label }: { prompt?: string; label?: number }, draws: Draws): number[] => {
@@ -57,7 +60,7 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtyp
 	return {
 		info,
 		slots,
-		numerics: createHash("sha256").update(JSON.stringify([ENGINE_VERSION, tuningId(), dtype, cacheDtype, digest, gpu.facts.name, gpu.facts.driver])).digest("hex").slice(0, 32),
+		numerics: createHash("sha256").update(JSON.stringify([ENGINE_VERSION, tuningId(gpu.tuning, shapes, half), dtype, cacheDtype, digest, gpu.facts.name, gpu.facts.driver])).digest("hex").slice(0, 32),
 		async compile(plans) {
 			await gpu.compile(() => plans.forEach((plan) => rehearse(gpu, family, plan)));
 		},
@@ -105,7 +108,11 @@ function rehearse<Job>(gpu: Gpu, family: Family<Job>, plan: StagePlan): void {
 function rehearseSettled<Job>(gpu: Gpu, family: Family<Job>, plan: StagePlan): void {
 	const job = family.open({ plan, seed: 0, ids: [0], draws: new Map(), taps: new Taps(gpu, undefined) });
 	const last = plan.steps.length - 1;
-	for (const [scale, { kind }] of plan.steps.entries()) if (kind === "run") family.round([{ job, scale, sample: true, pictures: scale === last ? [scale] : [scale, last] }]);
+	const looked = scalesLookedAt(plan);
+	for (const [scale, { kind }] of plan.steps.entries()) {
+		if (kind === "run") family.round([{ job, scale, sample: true, pictures: scale === last ? [scale] : [scale, last] }]);
+		if (looked.has(scale)) void family.look(job, scale, { width: 1, height: 1, data: new Uint8Array(3) });
+	}
 	family.close(job);
 }
 

@@ -47,6 +47,11 @@ export class Weights {
 		return { weight: this.get(`${name}.weight`), bias: this.get(`${name}.bias`) };
 	}
 
+	/** A linear layer's `weight`, and its `bias` where it has one. */
+	projection(name: string): { weight: Tensor; bias?: Tensor } {
+		return { weight: this.get(`${name}.weight`), bias: this.#tensors.get(`${name}.bias`) };
+	}
+
 	destroy(): void {
 		this.#gpu.free(...this.#tensors.values());
 		this.#tensors.clear();
@@ -59,7 +64,7 @@ export class Weights {
 		}
 		const laid = layOut(name, shape, data);
 		const padded = laid.length % 4 ? pad4(laid) : laid;
-		const half = this.#dtype === "f16" && multiplied(name, shape);
+		const half = this.#dtype === "f16" && multiplied(name, shape) && !WIDE.test(name);
 		this.#tensors.set(name, this.#gpu.upload(name, [padded.length], half ? new Float16Array(padded) : padded));
 	}
 
@@ -74,7 +79,8 @@ export class Weights {
 			const module = name.slice(0, -".v_bias".length);
 			const q = this.#biases.get(`${module}.q_bias`);
 			const k = new Float32Array(v.length);
-			if (q && this.#tensors.has(`${module}.mat_qkv.weight`)) put(`${module}.mat_qkv.bias`, q, k, v);
+			const fused = ["mat_qkv", "qkv_proj"].find((name) => this.#tensors.has(`${module}.${name}.weight`));
+			if (q && fused) put(`${module}.${fused}.bias`, q, k, v);
 			else {
 				put(`${module}.mat_kv.bias`, k, v);
 				if (q) put(`${module}.mat_q.bias`, q);
@@ -84,7 +90,9 @@ export class Weights {
 	}
 }
 
-const LOOKED_UP = /(tok_embed|pos_embed|lvl_embed|class_emb|quantize\.embedding)\.weight$|cfg_uncond$/;
+const LOOKED_UP = /(tok_embed|pos_embed|lvl_embed|class_emb|quantize\.embedding|shared|embed_tokens|(token|position)_embedding|relative_attention_bias)\.weight$|(cfg_uncond|scale_shift_table)$/;
+/** What it multiplies leaves the range of f16 in the published sizes. */
+const WIDE = /DenseReluDense\.wo\.weight$/;
 
 const convolution = (shape: readonly number[]) => shape.length === 4 && shape[2] === 3 && shape[3] === 3;
 const matrix = (name: string, shape: readonly number[]) => (shape.length === 2 || (shape.length === 4 && name.endsWith(".weight"))) && !LOOKED_UP.test(name);

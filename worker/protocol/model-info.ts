@@ -1,6 +1,7 @@
 /** What the edge, the page and the policies know of a model: its shape as data, never its weights. */
 import { z } from "zod";
 import { MAX_CLASSES } from "./limits.ts";
+import { ModelName } from "./model-files.ts";
 import { Digest, KeptRope, MAX_SCALES } from "./plan.ts";
 
 const Side = z.int().min(1).max(16384);
@@ -28,9 +29,10 @@ export const Calibration = z.strictObject({
 	guidanceTo: z.int().min(0).max(MAX_SCALES),
 	/** Rank of a chunk's output that holds most of its energy, by chunk. */
 	rankRatio: ByScale(z.array(Share)),
-	/** Tokens that hold most of the squared distance from their surroundings, and from the mean token. */
+	/** Tokens that hold most of the squared distance from their surroundings. */
 	detailRatio: ByScale(Share),
-	pivotalRatio: ByScale(Share),
+	/** Scales from `from` on change the picture where tokens stand that hold `hold` of what there is to see after scale `after`. */
+	look: z.strictObject({ after: z.int().min(0).max(MAX_SCALES), from: z.int().min(1).max(MAX_SCALES), hold: Share }),
 	/** High-frequency shares of the latent before the fidelity stage that a third, and two thirds, of the pictures stay below. */
 	detail: z.tuple([z.number().min(0), z.number().min(0)]),
 });
@@ -40,8 +42,11 @@ const Guidance = z.number().min(0).max(100);
 export const Sampling = z.strictObject({
 	/** w in u + w (c - u) at every scale; or from the first to the last scale, growing in equal steps. */
 	guidance: z.union([Guidance, z.tuple([Guidance, Guidance])]),
+	/** Last scales at which the guidance grows no further. Absent: none. */
+	heldScales: z.int().min(1).max(MAX_SCALES).optional(),
 	tau: z.number().min(0.01).max(100),
-	topK: z.int().min(0),
+	/** At every scale; or [scale, topK] of the scales from which another one holds, in order, from 0 on. */
+	topK: z.union([z.int().min(0), z.array(z.tuple([z.int().min(0).max(MAX_SCALES), z.int().min(0)])).min(1).max(MAX_SCALES)]),
 	topP: z.number().min(0).max(1),
 });
 
@@ -59,7 +64,7 @@ export const Trade = z.strictObject({
 export type Trade = z.infer<typeof Trade>;
 
 export const ModelInfo = z.strictObject({
-	id: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/),
+	id: ModelName,
 	digest: Digest,
 	family: z.string().min(1).max(32),
 	schedules: z.record(z.string().min(1).max(64), Schedule),

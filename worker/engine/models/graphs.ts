@@ -3,11 +3,13 @@ import type { Gpu } from "../../../kernels/gpu.ts";
 import type { Manifest } from "../../../model-shards/manifest.ts";
 import type { Weights } from "../weights.ts";
 import type { Graph } from "./graph.ts";
+import { HartGraph } from "./hart/graph.ts";
 import { InfinityGraph } from "./infinity/graph.ts";
 import { StarGraph } from "./star/graph.ts";
 import { VarGraph } from "./var/graph.ts";
 
-export function graphOf(gpu: Gpu, manifest: Manifest, weights: Weights, slots: number): Graph {
+/** `instructions`: token ids that stand before every prompt, for families that have them. */
+export function graphOf(gpu: Gpu, manifest: Manifest, weights: Weights, slots: number, instructions: readonly number[]): Graph {
 	const { schedules } = manifest;
 	switch (manifest.family) {
 		case "infinity":
@@ -16,5 +18,7 @@ export function graphOf(gpu: Gpu, manifest: Manifest, weights: Weights, slots: n
 			return new StarGraph(gpu, manifest.config, schedules, weights, slots);
 		case "var":
 			return new VarGraph(gpu, manifest.config, schedules, weights, slots);
+		case "hart":
+			return new HartGraph(gpu, manifest.config, schedules, weights, slots, instructions);
 	}
 }
