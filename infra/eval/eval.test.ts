@@ -63,7 +63,7 @@ it("an evaluation that is stopped, gone on with and given one more policy has th
 
 it("refuses to add to pictures that were made otherwise", async () => {
 	const records = Records.open(undefined, head);
-	records.append({ kind: "picture", policy: "exact", prompt: prompts[0].place, category: prompts[0].tag, n: 0, right: true, psnr: null, ssim: 1, codes: "0".repeat(16) });
+	records.append({ kind: "picture", policy: "exact", prompt: prompts[0].place, category: prompts[0].tag, n: 0, outcome: 0, right: true, psnr: null, ssim: 1, codes: "0".repeat(16) });
 	await expect(evaluateQuality(evaluationOf(records, ["exact", "stagevar"]), prompts.slice(0, 1), 1, 1)).rejects.toThrow(/different arithmetic/);
 });
 

@@ -48,10 +48,10 @@ async function evaluatePrompt({ model, judge, records, plans }: Evaluation, prom
 	const found = await judge.detect(pictures.map(({ image }) => image));
 	return policies.flatMap((policy, i): PictureLine[] => {
 		if (i === 0 && known) return [];
-		const { image, codes } = pictures[i];
+		const { image, codes, outcome } = pictures[i];
 		const error = squaredError(image, pictures[0].image);
 		return [{
-			kind: "picture", policy, prompt: prompt.place, category: prompt.tag, n, right: isRight(found[i], prompt),
+			kind: "picture", policy, prompt: prompt.place, category: prompt.tag, n, outcome, right: isRight(found[i], prompt),
 			psnr: error === 0 ? null : round(psnr(error)), ssim: round(ssim(image, pictures[0].image)), codes,
 		}];
 	});

@@ -25,9 +25,11 @@ afterAll(() => {
 const subject = { prompt: "a photo of a cat", seed: 7 };
 async function alone(plan: StagePlan): Promise<Branch> {
 	const codes: Uint8Array[] = [];
+	let settled = plan;
 	for await (const result of model.generate({ ...subject, plan, previews: "none" })) {
-		if (result.kind === "final") return { codes, image: result.image };
+		if (result.kind === "final") return { plan: settled, codes, image: result.image };
 		if (result.kind === "scale") codes.push(result.codes);
+		else settled = result.plan;
 	}
 	throw new Error("no picture");
 }

@@ -8,6 +8,8 @@ import type { Rounds } from "./rounds.ts";
 import type { RgbImage } from "./types.ts";
 
 export interface Branch {
+	/** As it was settled. */
+	plan: StagePlan;
 	/** Packed, of every executed scale. */
 	codes: Uint8Array[];
 	image: RgbImage;
@@ -35,7 +37,7 @@ export async function growBranches<Job>(family: Family<Job>, rounds: Rounds<Job>
 			const finished = leaving.filter((i) => plans[i].steps[scale + 1]?.kind !== "run");
 			const result = await rounds.run({ job, scale, sample: true, pictures: finished.length > 0 ? [grids.length - 1] : [] }, stop);
 			codes.push(result.codes as Uint8Array);
-			for (const i of finished) branches[i] = Promise.resolve({ codes: [...codes], image: result.pictures[0] });
+			for (const i of finished) branches[i] = Promise.resolve({ plan: plans[i], codes: [...codes], image: result.pictures[0] });
 			const going = leaving.filter((i) => !finished.includes(i));
 			if (going.length === 0) continue;
 			const snapshot = family.snapshot(job, scale + 1);
@@ -72,9 +74,11 @@ function shared(trunk: StagePlan, plan: StagePlan): number {
 }
 
 async function goOn<Job>(family: Family<Job>, rounds: Rounds<Job>, generation: Parameters<typeof walk<Job>>[2], codes: Uint8Array[]): Promise<Branch> {
+	let { plan } = generation;
 	for await (const result of walk(family, rounds, generation)) {
-		if (result.kind === "final") return { codes, image: result.image };
+		if (result.kind === "final") return { plan, codes, image: result.image };
 		if (result.kind === "scale") codes.push(result.codes);
+		else plan = result.plan;
 	}
-	throw new Error(`Plan ${generation.plan.policy} ended without a picture.`);
+	throw new Error(`Plan ${plan.policy} ended without a picture.`);
 }
