@@ -32,7 +32,7 @@ export class Workspace {
 	readonly mixed: Tensor;
 	/** u32 [2 * cells, words]: codes to go on with, then those sampled where others are forced. */
 	readonly codes: Tensor;
-	/** [cells, channels]: the codes as numbers, and the inputs of the scale. */
+	/** [cells * patch^2, channels]: maps of the codes as numbers. [cells, features]: the inputs of the scale. */
 	readonly values: Tensor;
 	readonly input: Tensor;
 	/** [cells, width] */
@@ -45,7 +45,7 @@ export class Workspace {
 	#gpu: Gpu;
 	#owned: Tensor[] = [];
 
-	constructor(gpu: Gpu, { width, ffn }: GraphShape, { logits, channels, bits }: Quantiser, need: Need) {
+	constructor(gpu: Gpu, { width, ffn }: GraphShape, { logits, patch, channels, features, bits }: Quantiser, need: Need) {
 		const { rows, cells, matrix, spans } = need;
 		this.#gpu = gpu;
 		this.need = need;
@@ -65,8 +65,8 @@ export class Workspace {
 		this.logits = make("logits", [rows, logits]);
 		this.mixed = make("mixed logits", [2 * cells, logits]);
 		this.codes = make("codes", [2 * cells, Math.ceil(bits / 32)]);
-		this.values = make("code values", [cells, channels]);
-		this.input = make("scale input", [cells, channels]);
+		this.values = make("code values", [cells * patch ** 2, channels]);
+		this.input = make("scale input", [cells, features]);
 		this.embedded = make("embedded", [cells, width]);
 		this.matrices = make("projections", [matrix]);
 		const spanRows = spans ? rows : 0;
