@@ -75,6 +75,11 @@ export class DeviceError extends Error {
 	override name = "DeviceError";
 }
 
+/** Thrown when the device has no memory left for a tensor. */
+export class OutOfMemoryError extends DeviceError {
+	override name = "OutOfMemoryError";
+}
+
 function describe(info: GPUAdapterInfo): AdapterFacts {
 	const text = [info.description, info.device, info.architecture, info.vendor].filter(Boolean).join(" ");
 	const software = info.isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|software/i.test(text);

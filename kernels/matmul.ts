@@ -5,7 +5,7 @@ import { type Whole, wholeLoads } from "./quantised.ts";
 import { ROW, type RowTable } from "./rows.ts";
 import { bucket, memo, pick } from "./tuning.ts";
 
-/** [k, n], n padded to a multiple of 4: `transposeWeight` of an official [n, k], or `wholeWeight`. */
+/** [k, n], n padded to a multiple of 4: `transposeWeight` of an official [n, k], or `wholeWords`. */
 export interface Matrix extends Tensor {
 	/** Its words are whole numbers. */
 	whole?: Whole;

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Gpu } from "./gpu.ts";
 import { type Matmul, type Matrix, matmul, transposeWeight } from "./matmul.ts";
 import { matmulVariants } from "./matmul-variants.ts";
-import { type Whole, wholeWeight, wholeWords } from "./quantised.ts";
+import { type Whole, wholeWords } from "./quantised.ts";
 import { rowTable } from "./rows.ts";
 import { Bench, maxError, randomFloats, words } from "./testing.ts";
 import { available } from "./tuning.ts";
@@ -29,9 +29,9 @@ function put(bench: Bench, bits: Whole["bits"], n: number, k: number, group: num
 	let end = n;
 	for (const count of columns.toReversed()) {
 		const from = end - count;
-		const made = wholeWeight(packed.subarray((from * k * bits) / 8, (end * k * bits) / 8), scales.subarray((from * k) / group, (end * k) / group), bits, count, k);
-		expect(made.words.length).toBe(wholeWords(bits, k, count));
-		weight = { ...bench.put(made.words, [k, count]).tensor, whole: { bits, group, scales: bench.put(made.scales).tensor }, next: weight };
+		const made = wholeWords(packed.subarray((from * k * bits) / 8, (end * k * bits) / 8), bits, count, k);
+		const widened = transposeWeight(Float32Array.from(scales.subarray((from * k) / group, (end * k) / group)), count, k / group);
+		weight = { ...bench.put(made).tensor, shape: [k, count], whole: { bits, group, scales: bench.put(widened).tensor }, next: weight };
 		end = from;
 	}
 	return { weight: weight as Matrix, values };

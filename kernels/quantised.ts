@@ -25,17 +25,13 @@ fn loadW(row: u32, column: u32, scale: vec4f) -> vec4f {
 	return vec4f(bitcast<vec4i>(word) >> vec4u(${32 - bits})) * scale;
 }`;
 
-/** 32-bit words of k rows of n columns. */
-export const wholeWords = (bits: Whole["bits"], k: number, n: number): number => ((k * bits) / 8) * Math.ceil(n / 4);
-
 /**
- * Rows of an official matrix [n, k] of packed wholes (int8, or two int4 a byte, the first in the low half) to the words above, and
- * their scales [n, k / group] to f32. k is even. Columns are padded to a multiple of 4 with zeros.
+ * An official matrix [n, k] of packed wholes (int8, or two int4 a byte, the first in the low half) as the words above, columns padded
+ * to a multiple of 4 with zeros. k is even.
  */
-export function wholeWeight(packed: Uint8Array, scales: Float16Array, bits: Whole["bits"], n: number, k: number): { words: Uint32Array<ArrayBuffer>; scales: Float32Array<ArrayBuffer> } {
+export function wholeWords(packed: Uint8Array, bits: Whole["bits"], n: number, k: number): Uint32Array<ArrayBuffer> {
 	const padded = Math.ceil(n / 4) * 4;
-	const words = new Uint32Array(wholeWords(bits, k, n));
-	const bytes = new Uint8Array(words.buffer);
+	const bytes = new Uint8Array((k * padded * bits) / 8);
 	for (let column = 0; column < n; column++) {
 		if (bits === 8) for (let row = 0, from = column * k; row < k; row++) bytes[row * padded + column] = packed[from + row];
 		else {
@@ -49,8 +45,5 @@ export function wholeWeight(packed: Uint8Array, scales: Float16Array, bits: Whol
 			}
 		}
 	}
-	const groups = scales.length / n;
-	const widened = new Float32Array(groups * padded);
-	for (let column = 0; column < n; column++) for (let group = 0; group < groups; group++) widened[group * padded + column] = scales[column * groups + group];
-	return { words, scales: widened };
+	return new Uint32Array(bytes.buffer);
 }

@@ -243,13 +243,6 @@ export function manifestDigest(bytes: Uint8Array): string {
 	return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 }
 
-/** What in a sound manifest the engine cannot compute yet, in words, or null. */
-export function unsupported({ tensors }: Manifest): string | null {
-	const quantized = tensors.find(({ quantization }) => quantization);
-	if (quantized) return `tensor ${quantized.name} is ${quantized.dtype}; import the model with --dtype f32 or f16`;
-	return null;
-}
-
 /** What the edge, the page and the policies may know of the model. */
 export function modelInfo(manifest: Manifest, digest: string): ModelInfo {
 	const { config } = manifest;

@@ -22,8 +22,9 @@ const HELP = `firstlight: text to image, scale by scale, on WebGPU
              check the engine against folders of the reference format, with their weights or a model folder's
   firstlight import CHECKPOINT... --family infinity --size 2b --out DIR [--name NAME] [--tokenizer FILE]
              make a model folder of published checkpoints (.pth, .safetensors, or a folder with an index)
-  firstlight import DIR --out DIR   the same of a released model directory
-             both take [--dtype f32|f16|int8|int4] [--group 32|64] [--licence TEXT], and [--check] to print every tensor's error
+  firstlight import DIR --out DIR   the same of a released model directory, or of a model, for another precision
+             all take [--dtype f32|f16|int8|int4] [--group 32|64] [--licence TEXT], and [--check] to print every tensor's error
+             (of a model also the engine's, against the original)
   firstlight inspect DIR|URL        what a model is made of and what it needs on a device
 `;
 

@@ -11,7 +11,7 @@ export async function inspectCommand(args: string[]): Promise<number> {
 	return 0;
 }
 
-export function inspectionText({ name, family, schedules, parts, dtypes, total, device, unsupported }: Inspection, digest: string): string {
+export function inspectionText({ name, family, schedules, parts, dtypes, total, device }: Inspection, digest: string): string {
 	const rows = [
 		["", "tensors", "parameters", "stored"],
 		...[...parts, ...dtypes, total].map(({ of, tensors, parameters, bytes }: Share) => [of, `${tensors}`, parameters.toLocaleString("en"), size(bytes)]),
@@ -24,9 +24,8 @@ export function inspectionText({ name, family, schedules, parts, dtypes, total, 
 		"",
 		...rows.map((row) => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[column] + 2))).join("")),
 		"",
-		`on the device: ${size(device.weights)} of weights as f32, and what a picture needs beside them`,
-		...device.split.map(({ name, bytes, buffers }) => `  ${name}: ${size(bytes)}, ${buffers} buffers where a binding is limited to ${size(BINDING_BYTES)}`),
-		...(unsupported ? [`this version cannot load it: ${unsupported}`] : []),
+		`on the device: ${size(device.resident)} of weights, and what a picture needs beside them`,
+		...device.over.map(({ name, bytes, buffers }) => `  ${name}: ${size(bytes)}, ${buffers} buffers where a binding is limited to ${size(BINDING_BYTES)}`),
 	].join("\n");
 }
 

@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
+import { OutOfMemoryError } from "../../kernels/device.ts";
 import type { Gpu } from "../../kernels/gpu.ts";
 import { tuningId } from "../../kernels/tune.ts";
 import { loadTuning } from "../../kernels/tune-cache.ts";
 import type { ModelFolder } from "../../model-shards/folder.ts";
 import type { Manifest } from "../../model-shards/manifest.ts";
 import { packedLength } from "./codes.ts";
+import { memoryAdvice, memoryNeed, type MemorySetting } from "./memory.ts";
 import { walk } from "./generate.ts";
 import type { Draws, Family } from "./models/family.ts";
 import { graphOf } from "./models/graphs.ts";
@@ -32,10 +34,16 @@ export interface OpenOptions {
 	progress?: (done: number, total: number) => void;
 }
 
-/** Puts a model folder on the device. Throws ModelFormatError for a damaged folder, DeviceError when it does not fit. */
+/** Puts a model folder on the device. Throws ModelFormatError for a damaged folder, DeviceError when it does not fit: an OutOfMemoryError says what would. */
 export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtype = "f32", cacheDtype = "f32", progress }: OpenOptions = {}): Promise<LoadedModel> {
 	const { manifest, info, digest } = folder;
-	const weights = await Weights.load(gpu, folder, progress, dtype);
+	const setting: MemorySetting = { dtype, cacheDtype, slots };
+	const explained = (error: unknown): unknown => (error instanceof OutOfMemoryError ? new OutOfMemoryError(`${error.message} ${memoryAdvice(manifest, setting)}`) : error);
+	const need = memoryNeed(manifest, setting);
+	if (!(await gpu.room(need.weights + need.decoder))) throw explained(new OutOfMemoryError(`There is not enough memory on ${gpu.facts.name}.`));
+	const weights = await Weights.load(gpu, folder, progress, dtype).catch((error) => {
+		throw explained(error);
+	});
 	const tokenizer = folder.tokenizer === null ? null : promptTokenizer(folder.tokenizer, info.maxPromptTokens);
 	await loadTuning(gpu, kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]));
 	const family = new NextScaleModel(gpu, graphOf(gpu, manifest, weights, slots), manifest.schedules, weights, slots, cacheDtype);
@@ -67,7 +75,7 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtyp
 			checkCodes(rest.forcedCodes, grids, info.bitsPerToken);
 			const taps = new Taps(gpu, tap);
 			taps.give("text.ids", [ids.length], () => Int32Array.from(ids));
-			return walk(family, rounds, { plan, grids, seed, ids, draws, taps, ...rest });
+			return failing(walk(family, rounds, { plan, grids, seed, ids, draws, taps, ...rest }), explained);
 		},
 		async decode(latent, grid, tap) {
 			const taps = new Taps(gpu, tap);
@@ -84,6 +92,15 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtyp
 			weights.destroy();
 		},
 	};
+}
+
+/** The same results; what they throw as `of` says. */
+async function* failing<T>(results: AsyncGenerator<T, void, undefined>, of: (error: unknown) => unknown): AsyncGenerator<T, void, undefined> {
+	try {
+		yield* results;
+	} catch (error) {
+		throw of(error);
+	}
 }
 
 const hasTextEncoder = ({ config }: Manifest) => "textEncoder" in config && config.textEncoder !== null;

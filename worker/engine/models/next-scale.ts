@@ -41,7 +41,7 @@ export class NextScaleModel implements Family<Job> {
 		const { depth, width, ffn } = graph.shape;
 		const { channels, logits, patch } = graph.codes;
 		this.slots = slots;
-		this.maxTokens = Math.floor(gpu.device.limits.maxStorageBufferBindingSize / 4 / Math.max(ffn, 3 * width, logits));
+		this.maxTokens = Math.floor(gpu.bindingBytes / 4 / Math.max(ffn, 3 * width, logits));
 		this.#gpu = gpu;
 		this.#graph = graph;
 		this.#schedules = schedules;
