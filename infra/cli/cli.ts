@@ -25,7 +25,8 @@ const HELP = `firstlight: text to image, scale by scale, on WebGPU
   firstlight import DIR --out DIR   the same of a released model directory, or of a model, for another precision
              all take [--dtype f32|f16|int8|int4] [--group 32|64] [--licence TEXT], and [--check] to print every tensor's error
              (of a model also the engine's, against the original)
-  firstlight inspect DIR|URL        what a model is made of and what it needs on a device
+  firstlight inspect DIR|URL        what a model is made of and what it needs on a device, in every precision
+  firstlight inspect --family infinity --size 8b   the same of a published size, from its list of tensors
 `;
 
 const [name = "help", ...args] = process.argv.slice(2);

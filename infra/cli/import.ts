@@ -88,9 +88,10 @@ async function checked(original: ModelFolder, made: ModelFolder): Promise<string
 	const { scales, samePsnr, seedPsnr } = await difference(reference, model, exact.plan(original.info, {}), subject, 1);
 	return [
 		...scales.map(({ scale, logits, bits }) => `scale ${scale}: logits differ by ${(100 * logits).toFixed(2)} %, ${(100 * bits).toFixed(2)} % of the bits are the same`),
-		`pictures: ${samePsnr.toFixed(1)} dB with the codes of the original, ${seedPsnr.toFixed(1)} dB with its own of the same seed`,
+		`pictures: ${decibels(samePsnr)} with the codes of the original, ${decibels(seedPsnr)} with its own of the same seed`,
 	];
 }
+const decibels = (psnr: number) => (psnr === Infinity ? "the same" : `${psnr.toFixed(1)} dB`);
 const CHECKED_PROMPT = "a photo of a red apple";
 
 function oneOf<T extends string>(option: string, value: string, choices: readonly T[]): T {

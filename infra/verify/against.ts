@@ -16,12 +16,6 @@ export interface ModelDifference {
 	seedPsnr: number;
 }
 
-/** Milliseconds from asking to the finished picture of either, in turns. */
-export interface ModelTimes {
-	reference: number[];
-	model: number[];
-}
-
 /** What both draw: a prompt, or a class. */
 export type Subject = { prompt: string } | { label: number };
 
@@ -45,17 +39,6 @@ export async function difference(reference: LoadedModel, model: LoadedModel, pla
 	return { scales, samePsnr: psnr(same.image, expected.image), seedPsnr: psnr(free.image, expected.image) };
 }
 
-/** Times both in turns after one picture each for compiling. */
-export async function timesOf(reference: LoadedModel, model: LoadedModel, plan: StagePlan, subject: Subject, rounds: number): Promise<ModelTimes> {
-	const times: ModelTimes = { reference: [], model: [] };
-	for (let round = -1; round < rounds; round++) {
-		for (const [of, list] of [[reference, times.reference], [model, times.model]] as const) {
-			for await (const result of of.generate({ ...subject, plan: { ...plan, model: of.info.digest }, seed: 1, previews: "none" })) if (result.kind === "final" && round >= 0) list.push(result.milliseconds.total);
-		}
-	}
-	return times;
-}
-
 const codesOf = (results: readonly GenerateResult[]) => new Map(results.flatMap((result) => (result.kind === "scale" ? [[result.index, result.codes] as const] : [])));
 const imageOf = (results: readonly GenerateResult[]) => (results[results.length - 1] as Extract<GenerateResult, { kind: "final" }>).image;
 
@@ -76,7 +59,7 @@ function equalBits(a: Uint8Array, b: Uint8Array): number {
 }
 
 /** Peak signal-to-noise ratio of 8-bit pictures. */
-export function psnr(a: RgbImage, b: RgbImage): number {
+function psnr(a: RgbImage, b: RgbImage): number {
 	let sum = 0;
 	for (let i = 0; i < b.data.length; i++) sum += (a.data[i] - b.data[i]) ** 2;
 	return 10 * Math.log10(255 ** 2 / (sum / b.data.length));
