@@ -12,10 +12,10 @@ afterAll(() => gpu.destroy());
 
 /** Rows of different lengths with different counts, one reduced to a token and one kept whole; their outputs lie in another order. */
 const ROWS: ReduceRow[] = [
-	{ token: 0, tokens: 7, out: 13, count: 3, draw: 5, seed: 1, scale: 2, stream: 0 },
-	{ token: 7, tokens: 70, out: 0, count: 11, draw: 26, seed: 2, scale: 2, stream: 1 },
-	{ token: 77, tokens: 5, out: 16, count: 5, draw: 800, seed: 1, scale: 3, stream: 0 },
-	{ token: 82, tokens: 9, out: 12, count: 1, draw: 830, seed: 3, scale: 0, stream: 0 },
+	{ token: 0, tokens: 7, out: 13, count: 3, draw: 5, seed: 1, scale: 2, stream: 0, columns: 7 },
+	{ token: 7, tokens: 70, out: 0, count: 11, draw: 26, seed: 2, scale: 2, stream: 1, columns: 10 },
+	{ token: 77, tokens: 5, out: 16, count: 5, draw: 800, seed: 1, scale: 3, stream: 0, columns: 1 },
+	{ token: 82, tokens: 9, out: 12, count: 1, draw: 830, seed: 3, scale: 0, stream: 0, columns: 3 },
 ];
 const [TOKENS, OUT, MATRIX] = [91, 21, 840];
 /** The same rows, with their positions in a table of their own. */
@@ -118,7 +118,7 @@ describe("drawPositions", () => {
 	test("first draws go by the norms, second draws by what is left", async () => {
 		const norms = [1, 2, 0, 5, 8];
 		const [total, rows, count] = [16, 4000, 2];
-		const batch: ReduceRow[] = Array.from({ length: rows }, (_, i) => ({ token: i * 5, tokens: 5, out: 0, count, draw: i * count, seed: i, scale: 1, stream: 0 }));
+		const batch: ReduceRow[] = Array.from({ length: rows }, (_, i) => ({ token: i * 5, tokens: 5, out: 0, count, draw: i * count, seed: i, scale: 1, stream: 0, columns: 5 }));
 		const out = await draw(Float32Array.from({ length: rows * 5 }, (_, i) => norms[i % 5]), batch, rows * count);
 		const first = [0, 0, 0, 0, 0];
 		const second = [0, 0, 0, 0, 0];

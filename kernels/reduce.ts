@@ -15,11 +15,13 @@ export interface ReduceRow {
 	scale: number;
 	/** Tells the draws of spans and guidance rows of one scale apart. */
 	stream: number;
+	/** Tokens of one line of its grid. */
+	columns: number;
 }
-const REDUCE_ROW = `struct ReduceRow { token: u32, tokens: u32, out: u32, count: u32, draw: u32, seed: u32, scale: u32, stream: u32 }`;
+const REDUCE_ROW = `struct ReduceRow { token: u32, tokens: u32, out: u32, count: u32, draw: u32, seed: u32, scale: u32, stream: u32, columns: u32 }`;
 
-export const reduceTable = (pass: Pass, rows: readonly ReduceRow[]) =>
-	pass.table(rows.flatMap(({ token, tokens, out, count, draw, seed, scale, stream }) => [token, tokens, out, count, draw, seed, scale, stream]));
+const reduceTable = (pass: Pass, rows: readonly ReduceRow[]) =>
+	pass.table(rows.flatMap(({ token, tokens, out, count, draw, seed, scale, stream, columns }) => [token, tokens, out, count, draw, seed, scale, stream, columns]));
 const most = (rows: readonly ReduceRow[], size: (row: ReduceRow) => number) => Math.max(...rows.map(size));
 
 /** Fills matrices [tokens, count] of every row with N(0, 1/count) (Box and Muller over Philox). */
@@ -89,7 +91,6 @@ export function squaredNorms(pass: Pass, op: { x: Tensor; norms: Tensor; tokens:
  */
 export function drawPositions(pass: Pass, op: { norms: Tensor; keys: Tensor; positions: Tensor; rows: readonly ReduceRow[]; label: string }): void {
 	const table = reduceTable(pass, op.rows);
-	const tokens = most(op.rows, (r) => r.tokens);
 	const race = `
 ${REDUCE_ROW}
 ${PHILOX}
@@ -103,7 +104,13 @@ ${PHILOX}
 	let u = uniform4(philox(vec4u(id.x, 0u, row.scale, ${PURPOSE.positions}u), vec2u(row.seed, row.stream))).x;
 	keys[row.token + id.x] = -log(u) / max(norms[row.token + id.x], 1e-30);
 }`;
-	const rank = `
+	pass.run(`${op.label}.race`, race, [1, 0, 0, 0], [op.norms, op.keys, table], [groups(most(op.rows, (r) => r.tokens)), op.rows.length]);
+	rankPositions(pass, op);
+}
+
+/** The `count` tokens of every row with the smallest keys, in the order of the keys: keys [tokens] of the flat batch -> positions: u32, from each row's `draw` on. */
+function rankPositions(pass: Pass, op: { keys: Tensor; positions: Tensor; rows: readonly ReduceRow[]; label: string }): void {
+	const code = `
 ${REDUCE_ROW}
 @group(0) @binding(0) var<uniform> p: vec4u;
 @group(0) @binding(1) var<storage, read> keys: array<f32>;
@@ -120,12 +127,76 @@ ${REDUCE_ROW}
 	}
 	if (before < row.count) { positions[row.draw + before] = id.x; }
 }`;
-	pass.run(`${op.label}.race`, race, [1, 0, 0, 0], [op.norms, op.keys, table], [groups(tokens), op.rows.length]);
-	pass.run(`${op.label}.rank`, rank, [1, 0, 0, 0], [op.keys, op.positions, table], [groups(tokens), op.rows.length]);
+	pass.run(`${op.label}.rank`, code, [1, 0, 0, 0], [op.keys, op.positions, reduceTable(pass, op.rows)], [groups(most(op.rows, (r) => r.tokens)), op.rows.length]);
+}
+
+/**
+ * The `count` tokens of every row farthest from what surrounds them, farthest first: from the mean token of the row, or from the mean of
+ * the up to nine tokens around. x [tokens, width] -> positions: u32, from each row's `draw` on; `keys`: scratch [tokens], `means`: [rows, width].
+ */
+export function farthestPositions(
+	pass: Pass,
+	op: { x: Tensor; from: "mean" | "neighbours"; means: Tensor; keys: Tensor; positions: Tensor; width: number; rows: readonly ReduceRow[]; label: string },
+): void {
+	const table = reduceTable(pass, op.rows);
+	const width4 = op.width / 4;
+	const mean = `
+${REDUCE_ROW}
+@group(0) @binding(0) var<uniform> p: vec4u;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> means: array<vec4f>;
+@group(0) @binding(3) var<storage, read> rows: array<ReduceRow>;
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	if (id.x >= p.x) { return; }
+	let row = rows[id.y];
+	var sum = vec4f(0);
+	for (var t = 0u; t < row.tokens; t++) { sum += x[(row.token + t) * p.x + id.x]; }
+	means[id.y * p.x + id.x] = sum / f32(row.tokens);
+}`;
+	const neighbours = `
+	let line = id.x / row.columns;
+	let column = id.x % row.columns;
+	let lines = vec2u(max(line, 1u) - 1u, min(line + 2u, row.tokens / row.columns));
+	let columns = vec2u(max(column, 1u) - 1u, min(column + 2u, row.columns));
+	let around = f32((lines.y - lines.x) * (columns.y - columns.x));
+	for (var i = 0u; i < p.x; i++) {
+		var mean = vec4f(0);
+		for (var l = lines.x; l < lines.y; l++) { for (var c = columns.x; c < columns.y; c++) { mean += x[(row.token + l * row.columns + c) * p.x + i]; } }
+		let d = x[own + i] - mean / around;
+		sum = fma(d, d, sum);
+	}`;
+	const distance = `
+${REDUCE_ROW}
+@group(0) @binding(0) var<uniform> p: vec4u;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> keys: array<f32>;
+@group(0) @binding(3) var<storage, read> rows: array<ReduceRow>;
+${op.from === "mean" ? "@group(0) @binding(4) var<storage, read> means: array<vec4f>;" : ""}
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	let row = rows[id.y];
+	if (id.x >= row.tokens) { return; }
+	let own = (row.token + id.x) * p.x;
+	var sum = vec4f(0);
+	${op.from === "mean" ? "for (var i = 0u; i < p.x; i++) { let d = x[own + i] - means[id.y * p.x + i]; sum = fma(d, d, sum); }" : neighbours}
+	keys[row.token + id.x] = -dot(sum, vec4f(1));
+}`;
+	const params = [width4, 0, 0, 0];
+	if (op.from === "mean") pass.run(`${op.label}.mean`, mean, params, [op.x, op.means, table], [groups(width4), op.rows.length]);
+	pass.run(`${op.label}.distance`, distance, params, [op.x, op.keys, table, ...(op.from === "mean" ? [op.means] : [])], [groups(most(op.rows, (r) => r.tokens)), op.rows.length]);
+	rankPositions(pass, op);
+}
+
+/** y[out + k] = x[token + positions[draw + k]] by row: kept tokens one after the other. */
+export function gatherKept(pass: Pass, op: { x: Tensor; positions: Tensor; y: Tensor; width: number; rows: readonly ReduceRow[]; label: string }): void {
+	move(pass, op, "y[(row.out + k) * p.x + c] = x[(row.token + positions[row.draw + k]) * p.x + c];");
 }
 
 /** y[token + positions[draw + k]] = x[out + k] by row: kept tokens back to where they stand for. */
 export function scatterRows(pass: Pass, op: { x: Tensor; positions: Tensor; y: Tensor; width: number; rows: readonly ReduceRow[]; label: string }): void {
+	move(pass, op, "y[(row.token + positions[row.draw + k]) * p.x + c] = x[(row.out + k) * p.x + c];");
+}
+
+function move(pass: Pass, op: { x: Tensor; positions: Tensor; y: Tensor; width: number; rows: readonly ReduceRow[]; label: string }, statement: string): void {
 	const code = `
 ${REDUCE_ROW}
 @group(0) @binding(0) var<uniform> p: vec4u;
@@ -137,10 +208,42 @@ ${REDUCE_ROW}
 	let row = rows[id.y];
 	if (id.x >= row.count * p.x) { return; }
 	let k = id.x / p.x;
-	y[(row.token + positions[row.draw + k]) * p.x + id.x % p.x] = x[(row.out + k) * p.x + id.x % p.x];
+	let c = id.x % p.x;
+	${statement}
 }`;
 	pass.run(op.label, code, [op.width / 4, 0, 0, 0], [op.x, op.positions, op.y, reduceTable(pass, op.rows)], [
 		groups(most(op.rows, (r) => (r.count * op.width) / 4)),
 		op.rows.length,
 	]);
+}
+
+/**
+ * What was made for kept tokens alone, at the full length, zeros between: x [.., words] from token `out` on -> from token `token` on,
+ * of one tensor of u32; a row's two ranges do not meet.
+ */
+export function spreadKept(pass: Pass, op: { x: Tensor; positions: Tensor; words: number; rows: readonly ReduceRow[]; label: string }): void {
+	keptOrNot(pass, op, "for (var w = 0u; w < p.x; w++) { x[(row.token + id.x) * p.x + w] = select(0u, x[(row.out + min(k, row.count - 1u)) * p.x + w], k < row.count); }");
+}
+
+/** x = 0 for all tokens but the kept ones, [tokens, words] of u32 or f32. */
+export function clearOthers(pass: Pass, op: { x: Tensor; positions: Tensor; words: number; rows: readonly ReduceRow[]; label: string }): void {
+	keptOrNot(pass, op, "if (k == row.count) { for (var w = 0u; w < p.x; w++) { x[(row.token + id.x) * p.x + w] = 0u; } }");
+}
+
+/** `k`: the place of a token among the kept ones, `count` for the others. */
+function keptOrNot(pass: Pass, op: { x: Tensor; positions: Tensor; words: number; rows: readonly ReduceRow[]; label: string }, statement: string): void {
+	const code = `
+${REDUCE_ROW}
+@group(0) @binding(0) var<uniform> p: vec4u;
+@group(0) @binding(1) var<storage, read_write> x: array<u32>;
+@group(0) @binding(2) var<storage, read> positions: array<u32>;
+@group(0) @binding(3) var<storage, read> rows: array<ReduceRow>;
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	let row = rows[id.y];
+	if (id.x >= row.tokens) { return; }
+	var k = 0u;
+	while (k < row.count && positions[row.draw + k] != id.x) { k++; }
+	${statement}
+}`;
+	pass.run(op.label, code, [op.words, 0, 0, 0], [op.x, op.positions, reduceTable(pass, op.rows)], [groups(most(op.rows, (r) => r.tokens)), op.rows.length]);
 }

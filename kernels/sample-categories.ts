@@ -11,9 +11,9 @@ const LANES = 64;
  * is dropped stays within 1 - topP, never the likeliest. Values that tie with the last one kept are kept too. The draw is the inverse of
  * the cumulated mass, in the order of the vocabulary. topK 1 is the argmax.
  *
- * logits: [tokens, vocabulary] -> mixed: [out tokens, vocabulary], codes: u32 [out tokens]. A workgroup is a token.
+ * `taus`, f32 [rows], goes before the rows' own. logits: [tokens, vocabulary] -> mixed: [out tokens, vocabulary], codes: u32 [out tokens]. A workgroup is a token.
  */
-export function sampleCategories(pass: Pass, op: { logits: Tensor; mixed: Tensor; codes: Tensor; vocabulary: number; rows: readonly SampleRow[]; label: string }): void {
+export function sampleCategories(pass: Pass, op: { logits: Tensor; mixed: Tensor; codes: Tensor; taus?: Tensor; vocabulary: number; rows: readonly SampleRow[]; label: string }): void {
 	const code = `
 ${SAMPLE_ROW}
 ${PHILOX}
@@ -22,6 +22,7 @@ ${PHILOX}
 @group(0) @binding(2) var<storage, read_write> mixed: array<f32>;
 @group(0) @binding(3) var<storage, read_write> codes: array<u32>;
 @group(0) @binding(4) var<storage, read> rows: array<SampleRow>;
+${op.taus ? "@group(0) @binding(5) var<storage, read> taus: array<f32>;" : ""}
 var<workgroup> parts: array<f32, ${LANES}>;
 var<workgroup> joined: f32;
 
@@ -56,6 +57,7 @@ fn maxOf(lane: u32, part: f32) -> f32 {
 	let row = rows[group.y];
 	let token = group.x;
 	if (token >= row.tokens) { return; }
+	let tau = ${op.taus ? "taus[group.y]" : "row.tau"};
 	let each = (p.x + ${LANES - 1}u) / ${LANES}u;
 	let out = (row.out + token) * p.x;
 	let first = out + min(lane * each, p.x);
@@ -63,10 +65,10 @@ fn maxOf(lane: u32, part: f32) -> f32 {
 
 	var most = -3.4e38;
 	for (var i = first; i < last; i++) {
-		let u = logits[(row.uncond + token) * p.x + i - out] / row.tau;
+		let u = logits[(row.uncond + token) * p.x + i - out] / tau;
 		var value = u;
 		if (row.cond != row.uncond) {
-			let c = logits[(row.cond + token) * p.x + i - out] / row.tau;
+			let c = logits[(row.cond + token) * p.x + i - out] / tau;
 			value = row.guidance * c + (1.0 - row.guidance) * u;
 		}
 		mixed[i] = value;
@@ -128,5 +130,5 @@ fn maxOf(lane: u32, part: f32) -> f32 {
 	}
 }`;
 	const tokens = Math.max(...op.rows.map((row) => row.tokens));
-	pass.run(op.label, code, [op.vocabulary, 0, 0, 0], [op.logits, op.mixed, op.codes, sampleTable(pass, op.rows)], [tokens, op.rows.length]);
+	pass.run(op.label, code, [op.vocabulary, 0, 0, 0], [op.logits, op.mixed, op.codes, sampleTable(pass, op.rows), ...(op.taus ? [op.taus] : [])], [tokens, op.rows.length]);
 }

@@ -38,9 +38,9 @@ export function sampleTable(pass: Pass, rows: readonly SampleRow[]): Tensor {
  * Guidance then binary sampling (Infinity, arXiv 2412.04431): mixed = w * cond / tau + (1 - w) * uncond / tau, where output 2b is
  * bit b = 0 and 2b + 1 is bit b = 1. Under top-p a bit's rarer value survives only when the likelier one's mass is below it.
  *
- * logits: [tokens, 2 * bits] -> mixed: [out tokens, 2 * bits], codes: u32 [out tokens, ceil(bits / 32)], least significant bit first.
+ * `taus`, f32 [rows], goes before the rows' own. logits: [tokens, 2 * bits] -> mixed: [out tokens, 2 * bits], codes: u32 [out tokens, ceil(bits / 32)], least significant bit first.
  */
-export function sampleBits(pass: Pass, op: { logits: Tensor; mixed: Tensor; codes: Tensor; bits: number; rows: readonly SampleRow[]; label: string }): void {
+export function sampleBits(pass: Pass, op: { logits: Tensor; mixed: Tensor; codes: Tensor; taus?: Tensor; bits: number; rows: readonly SampleRow[]; label: string }): void {
 	const words = Math.ceil(op.bits / 32);
 	const code = `
 ${SAMPLE_ROW}
@@ -50,18 +50,20 @@ ${PHILOX}
 @group(0) @binding(2) var<storage, read_write> mixed: array<vec2f>;
 @group(0) @binding(3) var<storage, read_write> codes: array<u32>;
 @group(0) @binding(4) var<storage, read> rows: array<SampleRow>;
+${op.taus ? "@group(0) @binding(5) var<storage, read> taus: array<f32>;" : ""}
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let row = rows[id.y];
 	let token = id.x;
 	if (token >= row.tokens) { return; }
 	let bits = p.x;
+	let tau = ${op.taus ? "taus[id.y]" : "row.tau"};
 	for (var word = 0u; word < ${words}u; word++) {
 		var packed = 0u;
 		for (var b = word * 32u; b < min(bits, word * 32u + 32u); b++) {
-			let u = logits[(row.uncond + token) * bits + b] / row.tau;
+			let u = logits[(row.uncond + token) * bits + b] / tau;
 			var pair = u;
 			if (row.cond != row.uncond) {
-				let c = logits[(row.cond + token) * bits + b] / row.tau;
+				let c = logits[(row.cond + token) * bits + b] / tau;
 				pair = row.guidance * c + (1.0 - row.guidance) * u;
 			}
 			mixed[(row.out + token) * bits + b] = pair;
@@ -78,7 +80,7 @@ ${PHILOX}
 	}
 }`;
 	const tokens = Math.max(...op.rows.map((row) => row.tokens));
-	pass.run(op.label, code, [op.bits, 0, 0, 0], [op.logits, op.mixed, op.codes, sampleTable(pass, op.rows)], [groups(tokens), op.rows.length]);
+	pass.run(op.label, code, [op.bits, 0, 0, 0], [op.logits, op.mixed, op.codes, sampleTable(pass, op.rows), ...(op.taus ? [op.taus] : [])], [groups(tokens), op.rows.length]);
 }
 
 /** BSQ codes as numbers: codes u32 [tokens, words] -> values [tokens, bits] of +-1/sqrt(sphere), the bits that lie on one sphere: by default all (arXiv 2406.07548). */

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
-import { type FileEntry, ModelFormatError } from "./manifest.ts";
+import { type FileEntry, MissingFileError, ModelFormatError } from "./manifest.ts";
 
 /** One read call takes at most this much, below every platform's limit. */
 const PIECE = 2 ** 28;
@@ -17,12 +17,15 @@ export async function readExactly(handle: FileHandle, into: Uint8Array, position
 	}
 }
 
+export const isAbsent = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === "ENOENT";
+
 /** Opens a file for reading; a missing one is a ModelFormatError. */
 export async function openFile(path: string): Promise<FileHandle> {
 	try {
 		return await open(path, "r");
 	} catch (error) {
-		throw new ModelFormatError(`Cannot open ${path}: ${(error as Error).message}`, { cause: error });
+		const Failure = isAbsent(error) ? MissingFileError : ModelFormatError;
+		throw new Failure(`Cannot open ${path}: ${(error as Error).message}`, { cause: error });
 	}
 }
 

@@ -6,6 +6,7 @@ import type { ModelInfo } from "../worker/protocol/model-info.ts";
 import { cachedSource, defaultCache } from "./cached-source.ts";
 import { httpSource } from "./http-source.ts";
 import { type Dtype, MANIFEST_FILE, MAX_MANIFEST_BYTES, type Manifest, manifestDigest, ModelFormatError, modelInfo, parseManifest, type TensorEntry } from "./manifest.ts";
+import { readPolicies } from "./policies-file.ts";
 import { folderSource, type ModelSource, type ReadOptions } from "./source.ts";
 
 /** The models that come with the repository. */
@@ -47,7 +48,10 @@ export async function openModelSource(source: ModelSource, options: ReadOptions 
 	const manifest = parseManifest(new TextDecoder().decode(bytes), `${source.label}/${MANIFEST_FILE}`);
 	const digest = manifestDigest(bytes);
 	const tokenizer = manifest.tokenizer && parseTokenizer(await source.verified(manifest.tokenizer, { signal: options.signal }), `${source.label}/${manifest.tokenizer.file}`);
-	return { dir: source.label, manifest, digest, info: modelInfo(manifest, digest), tokenizer, tensors: () => readTensors(source, manifest, options) };
+	const bare = modelInfo(manifest, digest);
+	const policies = await readPolicies(source, bare, options.signal);
+	const info = policies ? { ...bare, calibration: policies.calibration, trades: policies.trades } : bare;
+	return { dir: source.label, manifest, digest, info, tokenizer, tensors: () => readTensors(source, manifest, options) };
 }
 
 function parseTokenizer(bytes: Uint8Array, path: string): unknown {

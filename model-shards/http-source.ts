@@ -4,7 +4,7 @@
  */
 import { createHash, type Hash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type FileEntry, ModelFormatError } from "./manifest.ts";
+import { type FileEntry, MissingFileError, ModelFormatError } from "./manifest.ts";
 import type { ModelSource, ReadOptions } from "./source.ts";
 
 /** Where a download goes. What is there already may be from an earlier process. */
@@ -83,7 +83,8 @@ export function httpSource(base: string, { attempts = 6, pauseMs = 250, silenceM
 		if ([408, 425, 429].includes(response.status) || response.status >= 500) {
 			throw new Retry(`it answers ${response.status}`, { after: 1000 * (Number(response.headers.get("Retry-After")) || 0) });
 		}
-		throw new ModelFormatError(`${bare(url)} cannot be downloaded: the server answers ${response.status} ${response.statusText}.`);
+		const Failure = response.status === 404 ? MissingFileError : ModelFormatError;
+		throw new Failure(`${bare(url)} cannot be downloaded: the server answers ${response.status} ${response.statusText}.`);
 	};
 
 	const source: HttpSource = {

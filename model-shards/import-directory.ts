@@ -2,7 +2,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import type { Calibration } from "../worker/protocol/model-info.ts";
 import { aspectOfGrid } from "./aspect.ts";
 import { importInfinity } from "./import-infinity.ts";
 import type { WriteOptions } from "./import-tensors.ts";
@@ -21,11 +20,10 @@ const Directory = z.looseObject({
 });
 
 export interface DirectoryOptions extends Omit<WriteOptions, "out"> {
-	calibration?: Record<string, Calibration>;
 	licence?: string;
 }
 
-export async function importModelDirectory(dir: string, out: string, { calibration = {}, licence = "unknown", ...options }: DirectoryOptions = {}): Promise<Manifest> {
+export async function importModelDirectory(dir: string, out: string, { licence = "unknown", ...options }: DirectoryOptions = {}): Promise<Manifest> {
 	const parsed = Directory.safeParse(await readJson(join(dir, "config.json")));
 	if (!parsed.success) throw new ModelFormatError(`${join(dir, "config.json")} does not describe an Infinity model:\n${z.prettifyError(parsed.error)}`);
 	const { name, image_size, vae, transformer, sampling } = parsed.data;
@@ -41,7 +39,6 @@ export async function importModelDirectory(dir: string, out: string, { calibrati
 		schedules: { [aspect]: { grids, image: { height: image_size[0], width: image_size[1] } } },
 		defaultSchedule: aspect,
 		sampling: { guidance: sampling.cfg, tau: sampling.tau, topK: sampling.top_k, topP: sampling.top_p },
-		calibration,
 		licence,
 		out,
 		...options,

@@ -18,7 +18,7 @@ export async function importFolder({ dir, manifest }: ModelFolder, { name, licen
 	const quantised = manifest.tensors.find(({ quantization }) => quantization);
 	if (quantised) throw new ModelFormatError(`Tensor ${quantised.name} of ${dir} is ${quantised.dtype}. Import from the model in f32 or f16 that it was made of.`);
 	const source = shardSource(dir, manifest);
-	const { schedules, defaultSchedule, sampling, calibration, tokenizer } = manifest;
+	const { schedules, defaultSchedule, sampling, tokenizer } = manifest;
 	const model: FamilyConfig = manifest;
 	return await importTensors(
 		{
@@ -27,7 +27,7 @@ export async function importFolder({ dir, manifest }: ModelFolder, { name, licen
 			unused: /^$/,
 			label: dir,
 			head: {
-				...({ family: model.family, config: model.config } as FamilyConfig), schedules, defaultSchedule, sampling, calibration,
+				...({ family: model.family, config: model.config } as FamilyConfig), schedules, defaultSchedule, sampling,
 				name: name ?? (options.dtype ? `${manifest.name}-${options.dtype}`.slice(-64) : manifest.name), licence: licence ?? manifest.licence,
 			},
 			tokenizer: tokenizer && join(dir, tokenizer.file),

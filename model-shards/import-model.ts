@@ -1,6 +1,6 @@
 /** From a checkpoint, with its official tensor names, to a model folder: the same for every family. */
 import type { z } from "zod";
-import type { Calibration, Sampling, Schedule } from "../worker/protocol/model-info.ts";
+import type { Sampling, Schedule } from "../worker/protocol/model-info.ts";
 import { openCheckpoint } from "./checkpoint.ts";
 import { type Found, importTensors, type WriteOptions } from "./import-tensors.ts";
 import { infinityTensors } from "./infinity-tensors.ts";
@@ -22,7 +22,6 @@ export interface ModelImport extends WriteOptions {
 	schedules: Record<string, Schedule>;
 	defaultSchedule: string;
 	sampling: z.infer<typeof Sampling>;
-	calibration: Record<string, Calibration>;
 	licence: string;
 }
 
@@ -42,7 +41,7 @@ export function modelTensors(model: FamilyConfig): TensorShape[] {
 export const UNUSED = /^vae\.(?!decoder\.)|^transformer\.class_emb\.|\.zero_k_bias$|(^|\.)(mask|lvl_1L|attn_bias_for_masking)$/;
 
 /** Streams the needed tensors into `out`. Throws ModelFormatError before writing where checkpoint and configuration do not fit. */
-export async function importModel({ model, name, schedules, defaultSchedule, sampling, calibration, licence, tokenizer, ...options }: ModelImport): Promise<Manifest> {
+export async function importModel({ model, name, schedules, defaultSchedule, sampling, licence, tokenizer, ...options }: ModelImport): Promise<Manifest> {
 	await using resources = new AsyncDisposableStack();
 	const open = async (from: string | TensorSource) => (typeof from === "string" ? resources.use(await openCheckpoint(from)) : from);
 	const weights = await open(options.weights);
@@ -53,7 +52,7 @@ export async function importModel({ model, name, schedules, defaultSchedule, sam
 			wanted: modelTensors(model),
 			unused: UNUSED,
 			label: `${weights.label} and ${vae.label}`,
-			head: { ...model, name, schedules, defaultSchedule, sampling, calibration, licence },
+			head: { ...model, name, schedules, defaultSchedule, sampling, licence },
 			tokenizer,
 		},
 		options,

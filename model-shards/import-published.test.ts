@@ -24,7 +24,7 @@ const family: Family = {
 	describe: () => ({
 		head: {
 			name: "small", family: "infinity", config: SMALL, schedules: { "1:1": { grids: [[1, 1], [2, 2]], image: { height: 4, width: 4 } } }, defaultSchedule: "1:1",
-			sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 }, calibration: {}, licence: "none",
+			sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 }, licence: "none",
 		},
 		wanted: infinityTensors(SMALL), parts: ["transformer.", "vae."], unused: UNUSED,
 	}),

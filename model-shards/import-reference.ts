@@ -26,7 +26,7 @@ const Settings = {
 
 export const ReferenceSet = z.looseObject({
 	format: z.literal(1),
-	kind: z.enum(["infinity", "stagevar-infinity", "var", "star", "stagevar-star"]),
+	kind: z.enum(["infinity", "stagevar-infinity", "fastvar-infinity", "var", "star", "stagevar-star"]),
 	config: z.looseObject({}),
 	vae_config: z.looseObject({}),
 	weights_file: z.string(),
@@ -81,6 +81,7 @@ const star = (set: ReferenceSet): FamilyConfig => ({ family: "star", config: sta
 const FAMILIES: Record<ReferenceSet["kind"], (set: ReferenceSet, shapes: ReadonlyMap<string, readonly number[]>) => FamilyConfig> = {
 	infinity,
 	"stagevar-infinity": infinity,
+	"fastvar-infinity": infinity,
 	star,
 	"stagevar-star": star,
 	var: (set) => ({ family: "var", config: varConfigFromReference(set.config, set.vae_config) }),
@@ -109,7 +110,6 @@ export async function importReferenceSet(manifestPath: string, out: string): Pro
 			topK: run.top_k ?? set.top_k ?? 1,
 			topP: run.top_p ?? set.top_p ?? 0,
 		},
-		calibration: {},
 		licence: `Reference set ${basename(dir)}: for checking the engine, not for pictures.`,
 		out,
 	});

@@ -26,7 +26,7 @@ export interface Found {
 }
 
 /** A model without its files. */
-export type Described = FamilyConfig & Pick<Manifest, "name" | "schedules" | "defaultSchedule" | "sampling" | "calibration" | "licence">;
+export type Described = FamilyConfig & Pick<Manifest, "name" | "schedules" | "defaultSchedule" | "sampling" | "licence">;
 
 export interface TensorImport {
 	found: ReadonlyMap<string, Found>;

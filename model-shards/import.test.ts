@@ -22,7 +22,7 @@ async function small(edit: (checkpoint: ReturnType<typeof smallCheckpoint>) => v
 	await importInfinity({
 		weights: `${from}.weights`, vae: `${from}.vae`, config: SMALL, name: "small",
 		schedules: { "1:1": { grids: [[1, 1], [2, 2]], image: { height: 4, width: 4 } } }, defaultSchedule: "1:1",
-		sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 }, calibration: {}, licence: "none", out: from, shardBytes,
+		sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 }, licence: "none", out: from, shardBytes,
 	});
 	return from;
 }

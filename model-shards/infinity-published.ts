@@ -59,7 +59,7 @@ export const infinity: Family = {
 	describe(size) {
 		const { name, config, schedules, sampling } = publishedInfinity(size);
 		return {
-			head: { name, family: "infinity", config, schedules, defaultSchedule: "1:1", sampling, calibration: {}, licence: "MIT (FoundationVision/Infinity)" },
+			head: { name, family: "infinity", config, schedules, defaultSchedule: "1:1", sampling, licence: "MIT (FoundationVision/Infinity)" },
 			wanted: infinityTensors(config),
 			parts: ["transformer.", "vae."],
 			unused: UNUSED,

@@ -11,9 +11,6 @@ if (!release || !out) {
 const manifest = await importModelDirectory(release, out, {
 	licence: "MIT. Trained from scratch on drawn scenes; 63 of its 80 sprites are Microsoft Fluent Emoji (MIT). See MODEL_CARD.md and LICENSE.",
 	shardBytes: 8 * 2 ** 20,
-	calibration: {
-		"1:1": { structureFrom: 2, fidelityFrom: 5, skipFrom: 6, rankRatio: { 5: [0.4, 0.6], 6: [0.3, 0.5] } },
-	},
 });
 await writeFile(join(out, "MODEL_CARD.md"), await readFile(join(release, "MODEL_CARD.md")));
 console.log(`${manifest.name}: ${manifest.tensors.length} tensors in ${manifest.shards.length} shards`);

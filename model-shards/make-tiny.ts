@@ -4,14 +4,16 @@
  * picture takes a fraction of a second on a CPU. Its pictures are noise; engine, kernels and formats are the real ones. The
  * same input gives the same bytes.
  */
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { readReferenceSet, referenceSchedules } from "./import-reference.ts";
 import { importInfinity } from "./import-infinity.ts";
 import { shapesOf } from "./import-directory.ts";
-import { MODELS_DIR } from "./folder.ts";
+import { MODELS_DIR, openModelFolder } from "./folder.ts";
 import type { WordTransformerConfig } from "./infinity-config.ts";
 import { infinityConfigFromReference } from "./infinity-reference.ts";
 import { infinityTensors } from "./infinity-tensors.ts";
+import { POLICIES_FILE, policiesText } from "./policies-file.ts";
 import { openSafetensors } from "./safetensors.ts";
 import { type SourceTensor, type TensorSource } from "./tensor-source.ts";
 import type { TensorShape } from "./tensor-shapes.ts";
@@ -51,12 +53,14 @@ const manifest = await importInfinity({
 	schedules,
 	defaultSchedule: "1:1",
 	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
-	calibration: {
-		"1:1": { structureFrom: 1, fidelityFrom: 2, skipFrom: 3, rankRatio: { 2: [0.3, 0.45], 3: [0.2, 0.35] } },
-	},
 	licence: "Random weights for tests; free to use for anything.",
 	out,
 });
+// Made up, so that every policy can be tried on it: there is nothing to measure in noise.
+const ratio = { 2: 0.6, 3: 0.4 };
+const calibration = { structureFrom: 1, fidelityFrom: 2, skipFrom: 3, guidanceTo: 1, rankRatio: { 2: [0.3, 0.45], 3: [0.2, 0.35] }, detailRatio: ratio, pivotalRatio: ratio, detail: [0.2, 0.5] as [number, number] };
+const { digest } = await openModelFolder(out);
+await writeFile(join(out, POLICIES_FILE), policiesText({ format: "firstlight-policies", version: 1, model: digest, calibration: { "1:1": calibration }, trades: {} }));
 console.log(`${manifest.name}: ${manifest.tensors.length} tensors in ${manifest.shards.length} shards`);
 
 /** The file's tensors and seeded random ones. */

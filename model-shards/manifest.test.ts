@@ -11,7 +11,6 @@ function sound(): Manifest {
 		schedules: { "1:1": { grids: [[1, 1], [2, 2]], image: { height: 4, width: 4 } } },
 		defaultSchedule: "1:1",
 		sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
-		calibration: { "1:1": { structureFrom: 0, fidelityFrom: 1, skipFrom: 2, rankRatio: { 1: [0.5, 0.5] } } },
 		tokenizer: null,
 		licence: "none",
 		tensors: [
@@ -30,7 +29,7 @@ function broken(edit: (manifest: any) => void): string {
 describe("manifests of other families", () => {
 	const config = { ...publishedVar(16), scales: 2, tokens: 5 };
 	const manifest = (edit: (manifest: any) => void = () => {}): string => {
-		const made: any = { ...sound(), family: "var", config: structuredClone(config), calibration: {}, schedules: { "1:1": { grids: [[1, 1], [2, 2]], image: { height: 32, width: 32 } } } };
+		const made: any = { ...sound(), family: "var", config: structuredClone(config), schedules: { "1:1": { grids: [[1, 1], [2, 2]], image: { height: 32, width: 32 } } } };
 		edit(made);
 		return JSON.stringify(made);
 	};
@@ -80,8 +79,6 @@ describe("parseManifest", () => {
 		["an unknown default schedule", broken((m) => (m.defaultSchedule = "2:1")), /2:1 is not one of 1:1/],
 		["a size that is not the decoder's", broken((m) => (m.schedules["1:1"].image.width = 8)), /decodes to 4x4 pixels, not 4x8/],
 		["a schedule without rotary reach", broken((m) => (m.config.ropeReach = {})), /has no ropeReach/],
-		["a calibration of no schedule", broken((m) => (m.calibration = { "2:1": m.calibration["1:1"] })), /calibration 2:1 is of no schedule/],
-		["too few ratios", broken((m) => (m.calibration["1:1"].rankRatio = { 1: [0.5] })), /2 ratios, one per chunk/],
 		["chunks that do not fit", broken((m) => (m.config.depth = 3) && (m.config.chunkBlocks = 2)), /depth 3 is not a multiple of chunkBlocks 2/],
 		["heads that do not fit", broken((m) => (m.config.heads = 3)), /width 8 over 3 heads/],
 		["groups that do not fit", broken((m) => (m.config.vae.normGroups = 3)), /normGroups 3/],

@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { z } from "zod";
-import { Calibration, type ModelInfo, Sampling, Schedule } from "../worker/protocol/model-info.ts";
+import { type ModelInfo, Sampling, Schedule } from "../worker/protocol/model-info.ts";
 import { InfinityConfig } from "./infinity-config.ts";
 import { StarConfig, starProblems } from "./star-config.ts";
 import { VarConfig, varProblems } from "./var-config.ts";
@@ -23,6 +23,9 @@ export class ModelFormatError extends Error {
 
 export const PlainFile = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/, "expected a plain file name without folders");
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 lower-case hex digits");
+/** A file that is not there, where one may be. */
+export class MissingFileError extends ModelFormatError {}
+
 const ScheduleName = z.string().min(1).max(64);
 
 const FileEntry = z.strictObject({ file: PlainFile, bytes: z.int().min(1).max(MAX_SHARD_BYTES), sha256: Sha256 });
@@ -62,7 +65,6 @@ const fields = <F extends string, C extends z.ZodType>(family: F, config: C) => 
 	schedules: z.record(ScheduleName, Schedule),
 	defaultSchedule: ScheduleName,
 	sampling: Sampling,
-	calibration: z.record(ScheduleName, Calibration),
 	/** Null: there is no text, or the text side is given as features or token ids. */
 	tokenizer: FileEntry.nullable(),
 	licence: z.string().min(1).max(4096),
@@ -162,7 +164,7 @@ function quantizationProblems({ name, dtype, shape, quantization }: TensorEntry,
 }
 
 function configProblems(manifest: Manifest): string[] {
-	const { config, schedules, defaultSchedule, calibration } = manifest;
+	const { config, schedules, defaultSchedule } = manifest;
 	const problems = familyProblems(manifest);
 	const { width, heads, vae } = config;
 	if (width % heads !== 0 || (width / heads) % 4 !== 0) problems.push(`width ${width} over ${heads} heads does not give a head size that is a multiple of 4`);
@@ -177,23 +179,6 @@ function configProblems(manifest: Manifest): string[] {
 		const [height, width] = grids[grids.length - 1];
 		if (image.height !== height * patch || image.width !== width * patch) {
 			problems.push(`schedule ${name}: last grid ${height}x${width} decodes to ${height * patch}x${width * patch} pixels, not ${image.height}x${image.width}`);
-		}
-	}
-
-	const chunks = chunksOf(config).length;
-	for (const [name, { structureFrom, fidelityFrom, skipFrom, rankRatio }] of Object.entries(calibration)) {
-		if (!Object.hasOwn(schedules, name)) {
-			problems.push(`calibration ${name} is of no schedule`);
-			continue;
-		}
-		const scales = schedules[name].grids.length;
-		if (structureFrom > fidelityFrom || fidelityFrom > scales || skipFrom > scales) {
-			problems.push(`calibration ${name}: expected structureFrom <= fidelityFrom <= ${scales} and skipFrom <= ${scales}`);
-		}
-		for (const [scale, ratios] of Object.entries(rankRatio)) {
-			if (Number(scale) >= scales || ratios.length !== chunks) {
-				problems.push(`calibration ${name}: rankRatio ${scale} needs a scale below ${scales} and ${chunks} ratios, one per chunk`);
-			}
 		}
 	}
 	return problems;
@@ -243,7 +228,7 @@ export function manifestDigest(bytes: Uint8Array): string {
 	return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 }
 
-/** What the edge, the page and the policies may know of the model. */
+/** What the edge, the page and the policies may know of the model, as long as nothing was measured of it. */
 export function modelInfo(manifest: Manifest, digest: string): ModelInfo {
 	const { config } = manifest;
 	return {
@@ -259,7 +244,7 @@ export function modelInfo(manifest: Manifest, digest: string): ModelInfo {
 		...(manifest.family === "star" ? { lowRank: { rope: "kept" as const, mostTokens: config.width } } : {}),
 		...("classes" in config ? { classes: config.classes } : {}),
 		sampling: manifest.sampling,
-		calibration: manifest.calibration,
+		calibration: {},
 	};
 }
 

@@ -18,7 +18,7 @@ afterAll(() => rm(dir, { recursive: true }));
 
 const small = {
 	config: SMALL, name: "small", schedules: { "1:1": { grids: [[1, 1], [2, 2]] as [number, number][], image: { height: 4, width: 4 } } }, defaultSchedule: "1:1",
-	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 }, calibration: {}, licence: "none",
+	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 }, licence: "none",
 };
 
 it("Infinity 125M imports over its full official list within a few pieces of memory", async () => {
@@ -28,7 +28,7 @@ it("Infinity 125M imports over its full official list within a few pieces of mem
 	let peak = 0;
 	let read = 0;
 	const manifest = await importInfinity({
-		weights: syntheticSource("weights", weights, "BF16"), vae: syntheticSource("vae", vae, "F32"), config, name, schedules, defaultSchedule: "1:1", sampling, calibration: {}, licence: "none",
+		weights: syntheticSource("weights", weights, "BF16"), vae: syntheticSource("vae", vae, "F32"), config, name, schedules, defaultSchedule: "1:1", sampling, licence: "none",
 		out: nowhere, dtype: "f16", progress: (done) => ((read = done), (peak = Math.max(peak, process.memoryUsage().arrayBuffers - before))),
 	});
 	expect(manifest.tensors.map(({ name, shape }) => ({ name, shape }))).toEqual(infinityTensors(config).map(({ name, shape }) => ({ name, shape })));

@@ -41,7 +41,7 @@ try {
 	let bytes = 0;
 	const begun = performance.now();
 	const manifest = await importInfinity({
-		...(values.dry ? sources : files), config, name, schedules, defaultSchedule: "1:1", sampling, calibration: {}, licence: "random numbers",
+		...(values.dry ? sources : files), config, name, schedules, defaultSchedule: "1:1", sampling, licence: "random numbers",
 		out: values.dry ? nowhere : join(dir, "model"), dtype: values.dtype as Precision,
 		progress: (done, total) => (bytes === 0 ? bar.start(total, done) : bar.update(done), (bytes = done)),
 	});

@@ -71,7 +71,7 @@ export async function benchPictures(gpu: Gpu, modelName: string, pictures: numbe
 					sample.first ||= performance.now() - begun;
 					sample.transformer[result.index] = result.milliseconds.transformer;
 					sample.preview[result.index] = result.milliseconds.preview;
-				} else {
+				} else if (result.kind === "final") {
 					sample.total = result.milliseconds.total;
 				}
 			}

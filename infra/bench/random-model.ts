@@ -35,12 +35,13 @@ export function randomInfinity({ width, heads, ffn }: Dimensions, depth: number)
 		schedules: { [SCHEDULE]: { grids: SIDES.map((side) => [side, side]), image: { height: 1024, width: 1024 } } },
 		defaultSchedule: SCHEDULE,
 		sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
-		calibration: { [SCHEDULE]: { structureFrom: 6, fidelityFrom: 10, skipFrom: 11, rankRatio: { 10: Array.from({ length: depth / chunkBlocks }, () => mean) } } },
 		tokenizer: null, licence: "Random weights.", shards: [],
 		tensors: infinityTensors(config).map(({ name, shape }) => ({ name, dtype: "F32", shape, shard: 0, offset: 0, bytes: 4 * count(shape) })),
 	};
 	const digest = manifestDigest(new TextEncoder().encode(JSON.stringify(manifest)));
-	return { dir: "", manifest, digest, info: modelInfo(manifest, digest), tokenizer: null, tensors: () => randomTensors(manifest) };
+	const rankRatio = { 10: Array.from({ length: depth / chunkBlocks }, () => mean) };
+	const calibration = { [SCHEDULE]: { structureFrom: 6, fidelityFrom: 10, skipFrom: 11, guidanceTo: 10, rankRatio, detailRatio: {}, pivotalRatio: {}, detail: [0, 0] as [number, number] } };
+	return { dir: "", manifest, digest, info: { ...modelInfo(manifest, digest), calibration }, tokenizer: null, tensors: () => randomTensors(manifest) };
 }
 
 /** Norms that change nothing, matrices that keep the size of what they multiply, small vectors. */

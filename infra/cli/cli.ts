@@ -1,5 +1,7 @@
 #!/usr/bin/env node
 /** `npx firstlight COMMAND`: parses the command line and calls the command. */
+import { calibrateCommand } from "./calibrate.ts";
+import { evalCommand } from "./eval.ts";
 import { generateCommand } from "./generate.ts";
 import { importCommand } from "./import.ts";
 import { inspectCommand } from "./inspect.ts";
@@ -7,6 +9,8 @@ import { UsageError } from "./usage.ts";
 import { verifyCommand } from "./verify.ts";
 
 const commands: Record<string, (args: string[]) => Promise<number>> = {
+	calibrate: calibrateCommand,
+	eval: evalCommand,
 	generate: generateCommand,
 	import: importCommand,
 	inspect: inspectCommand,
@@ -25,6 +29,10 @@ const HELP = `firstlight: text to image, scale by scale, on WebGPU
   firstlight import DIR --out DIR   the same of a released model directory, or of a model, for another precision
              all take [--dtype f32|f16|int8|int4] [--group 32|64] [--licence TEXT], and [--check] to print every tensor's error
              (of a model also the engine's, against the original)
+  firstlight calibrate [--model NAME] [--schedule 1:1] [--count N] [--judge] [--prompts FILE] [--out DIR]
+             measure where stages begin and what late scales need, and write policies.json with plots of it
+  firstlight eval [--model NAME] [--policies exact,stagevar,...] [--plan NAME=FILE.json] [--prompts N|all] [--seeds K] [--out FILE.jsonl]
+             policies side by side by the GenEval protocol: scores, likeness to exact, times; an --out file is gone on with
   firstlight inspect DIR|URL        what a model is made of and what it needs on a device, in every precision
   firstlight inspect --family infinity --size 8b   the same of a published size, from its list of tensors
 `;

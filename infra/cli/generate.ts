@@ -57,6 +57,8 @@ export async function generateCommand(args: string[]): Promise<number> {
 				const { step, index, grid, stage, milliseconds, preview } = result;
 				bar.update(step, { grid: grid.join("x"), stage, ms: Math.round(milliseconds.transformer) });
 				if (scalesDir && preview) await writeFile(join(scalesDir, `scale-${String(index).padStart(2, "0")}.${type}`), await encodeImage(preview, format, metadata));
+			} else if (result.kind === "revision") {
+				bar.setTotal(result.plan.steps.filter(({ kind }) => kind === "run").length);
 			} else {
 				bar.stop();
 				await writeFile(values.out, await encodeImage(result.image, format, metadata));

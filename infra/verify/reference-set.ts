@@ -5,7 +5,7 @@ import { z } from "zod";
 import { ModelFormatError } from "../../model-shards/manifest.ts";
 import { openSafetensors, type Safetensors } from "../../model-shards/safetensors.ts";
 import type { ModelInfo } from "../../worker/protocol/model-info.ts";
-import type { Reduction, StagePlan, Step } from "../../worker/protocol/plan.ts";
+import type { Projection, Reduction, StagePlan, Step } from "../../worker/protocol/plan.ts";
 
 const PlainPath = z.string().min(1).max(512);
 const Recorded = z.looseObject({
@@ -19,7 +19,7 @@ const Recorded = z.looseObject({
 });
 export type Recorded = z.infer<typeof Recorded>;
 
-const Settings = {
+const settings = {
 	cfg: z.number().optional(),
 	cfg_list: z.array(z.number()).optional(),
 	tau: z.number().optional(),
@@ -28,10 +28,16 @@ const Settings = {
 	scale_schedule: z.array(z.tuple([z.int(), z.int().min(1), z.int().min(1)])).min(1).max(64).optional(),
 	ranks: z.record(z.string(), z.array(z.int().min(1))).optional(),
 	executed_scales: z.array(z.int().min(0)).optional(),
+	/** FastVAR: share of the tokens dropped by width of the scale, in which blocks, and the scale whose sublayers are kept. */
+	prune_ratio_by_width: z.record(z.string(), z.number().min(0).max(1)).optional(),
+	pruned_layers: z.array(z.int().min(0)).optional(),
+	cached_size: z.tuple([z.int().min(1), z.int().min(1)]).optional(),
 	inference: z.looseObject({ cfg: z.number().optional() }).optional(),
 };
+const Settings = z.object(settings);
+type Settings = z.infer<typeof Settings>;
 const Run = z.looseObject({
-	...Settings,
+	...settings,
 	file: PlainPath,
 	prompt: z.string().max(2000).optional(),
 	inputs: z.record(z.string(), z.looseObject({ file: PlainPath, tensor: z.string() })),
@@ -44,13 +50,14 @@ const Run = z.looseObject({
 const KINDS = {
 	infinity: { ramp: false, rope: "first" },
 	"stagevar-infinity": { ramp: false, rope: "first" },
+	"fastvar-infinity": { ramp: false, rope: "kept" },
 	var: { ramp: true, rope: "first" },
 	star: { ramp: true, rope: "kept" },
 	"stagevar-star": { ramp: true, rope: "kept" },
 } as const;
 const kinds = Object.keys(KINDS) as (keyof typeof KINDS)[];
 const Manifest = z.looseObject({
-	...Settings,
+	...settings,
 	format: z.literal(1),
 	kind: z.enum(kinds, { error: `this engine verifies the kinds ${kinds.join(", ")}` }),
 	runs: z.record(z.string(), Run),
@@ -63,8 +70,7 @@ export interface ReferenceRun {
 	labels: number[] | null;
 	schedule: [height: number, width: number][];
 	/** Null for the scales the run left out. */
-	scales: ({ guidance: number; tau: number; topK: number; topP: number; ranks: number[] } | null)[];
-	rope: Reduction["rope"];
+	scales: ({ guidance: number; tau: number; topK: number; topP: number; reduce(info: ModelInfo): Reduction[] } | null)[];
 	draws: Map<string, Float32Array | Int32Array>;
 	/** Latents for the decoder alone, [height * width, channels], by the prefix of what is recorded of them. */
 	latents: { prefix: string; data: Float32Array<ArrayBuffer>; grid: [height: number, width: number] }[];
@@ -108,10 +114,9 @@ export async function readReferenceSet(dir: string): Promise<ReferenceRun[]> {
 			schedule: run.scale_schedule.map(([, h, w]) => [h, w]),
 			scales: run.scale_schedule.map((_, scale) =>
 				executed.has(scale)
-					? { guidance: guidanceOf(scale), tau: run.tau ?? 1, topK: run.top_k ?? 1, topP: run.top_p ?? 0, ranks: run.ranks?.[scale] ?? [] }
+					? { guidance: guidanceOf(scale), tau: run.tau ?? 1, topK: run.top_k ?? 1, topP: run.top_p ?? 0, reduce: (info) => [...lowRank(run, scale, rope, info), ...pruned(run, scale)] }
 					: null,
 			),
-			rope,
 			draws,
 			latents: [...draws.keys()].filter((input) => /^dec\..*f_hat$/.test(input)).map((input) => latentOf(input, draws.get(input) as Float32Array, run.recorded[input]?.shape ?? [])),
 			expected,
@@ -120,19 +125,33 @@ export async function readReferenceSet(dir: string): Promise<ReferenceRun[]> {
 	return runs;
 }
 
-/** The recorded run as a plan: guidance 0 is StageVAR's text-free step, ranks are one reduction a block chunk. */
+/** StageVAR: a rank for each block chunk. */
+function lowRank({ ranks }: Settings, scale: number, rope: Projection["rope"], info: ModelInfo): Reduction[] {
+	return (ranks?.[scale] ?? []).map((count, chunk) => ({
+		blocks: [...info.chunks[chunk]], each: "span", count, take: { project: "gaussian" }, rope, write: "norm-sampled", rest: { from: scale - 1, resize: "area", of: "output" },
+	}));
+}
+
+/** FastVAR: around every sublayer of some blocks, tokens far from the mean one. */
+function pruned({ scale_schedule = [], prune_ratio_by_width = {}, pruned_layers = [], cached_size }: Settings, scale: number): Reduction[] {
+	const [, height, width] = scale_schedule[scale];
+	const from = scale_schedule.findIndex(([, h, w]) => h === cached_size?.[0] && w === cached_size[1]);
+	if (!Object.hasOwn(prune_ratio_by_width, width) || pruned_layers.length === 0 || from === -1) return [];
+	const count = height * width - Math.floor(height * width * prune_ratio_by_width[width]);
+	const blocks: [number, number] = [Math.min(...pruned_layers), Math.max(...pruned_layers) + 1];
+	return [{ blocks, each: "sublayer", count, take: { gather: "mean-distance" }, rope: "kept", write: "kept", rest: { from, resize: "area", of: "change" } }];
+}
+
+/** The recorded run as a plan: guidance 0 is StageVAR's text-free step. */
 export function referencePlan(run: ReferenceRun, info: ModelInfo): StagePlan {
 	const schedule = Object.entries(info.schedules).find(([, { grids }]) => JSON.stringify(grids) === JSON.stringify(run.schedule));
 	if (!schedule) throw new ModelFormatError(`Run ${run.name} has a scale schedule that the imported model lacks.`);
-	const steps = run.scales.map((scale, index): Step => {
+	const steps = run.scales.map((scale): Step => {
 		if (!scale) return { kind: "skip" };
-		const { guidance, tau, topK, topP, ranks } = scale;
+		const { guidance, tau, topK, topP } = scale;
 		const free = guidance === 0;
-		const reduce = ranks.map((count, chunk): Reduction => ({
-			blocks: [...info.chunks[chunk]], each: "span", count, take: { project: "gaussian" }, rope: run.rope, write: "norm-sampled",
-			rest: { from: index - 1, resize: "area" },
-		}));
-		return { kind: "run", stage: free || ranks.length > 0 ? "fidelity" : "semantic", rows: free ? "uncond" : "both", guidance, tau, topK, topP, reduce };
+		const reduce = scale.reduce(info);
+		return { kind: "run", stage: free || reduce.length > 0 ? "fidelity" : "semantic", rows: free ? "uncond" : "both", guidance, tau, topK, topP, reduce };
 	});
 	return { version: 1, policy: `reference ${run.name}`.slice(0, 64), model: info.digest, schedule: schedule[0], steps };
 }

@@ -21,6 +21,7 @@ describe("in Node", () => {
 		["infinity-tiny", undefined, 2],
 		["stagevar-infinity-tiny", undefined, 5],
 		["infinity-patchify-tiny", undefined, 2],
+		["fastvar-infinity-tiny", undefined, 2],
 		["emoji-128", findModel("emoji-128"), 3],
 		["var-tiny", undefined, 1],
 		["star-tiny", undefined, 1],
@@ -38,7 +39,7 @@ describe("in Node", () => {
 	});
 });
 
-it.each(["infinity-tiny", "stagevar-infinity-tiny", "infinity-patchify-tiny", "var-tiny", "star-tiny", "stagevar-star-tiny"])("Deno passes %s from the command line", async (name) => {
+it.each(["infinity-tiny", "stagevar-infinity-tiny", "infinity-patchify-tiny", "fastvar-infinity-tiny", "var-tiny", "star-tiny", "stagevar-star-tiny"])("Deno passes %s from the command line", async (name) => {
 	const deno = join(root, "node_modules", ".bin", "deno");
 	const { stdout } = await promisify(execFile)(deno, ["run", "-A", "infra/cli/cli.ts", "verify", reference(name)], { cwd: root });
 	expect(stdout).toContain("via wgpu");

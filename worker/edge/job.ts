@@ -3,7 +3,8 @@
  * their own pace; workers append to it over HTTP. A job that nobody reads is stopped.
  */
 import { DurableObject } from "cloudflare:workers";
-import type { ErrorEvent, JobEvent, JobRequest, PlanEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
+import type { ErrorEvent, JobEvent, JobRequest, PlanEvent, RevisionEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
+import { settle, StagePlan } from "../protocol/plan.ts";
 import type { DeliveryAnswer, Lease } from "../protocol/messages.ts";
 import { poolNamed } from "./pool.ts";
 import { type Env, type Settings, settingsOf } from "./settings.ts";
@@ -131,9 +132,11 @@ export class Job extends DurableObject<Env> {
 			await this.#end(event);
 			return { go: "stop" };
 		}
+		if (event.type === "revision") return this.#revise(job, event);
 		const problem = event.type === "scale" ? scaleProblem(job, event) : event.seed !== job.request.seed ? `seed ${event.seed} is not the request's ${job.request.seed}` : null;
 		if (problem) return { refused: problem };
 
+		const { plan } = job.request;
 		const missing = this.#nextScale(job);
 		if (event.type === "final") {
 			if (missing !== -1) return { refused: `final before scale ${missing}` };
@@ -141,6 +144,7 @@ export class Job extends DurableObject<Env> {
 			return { go: "stop" };
 		}
 		if (missing !== -1 && event.index > missing) return { refused: `scale ${event.index} before scale ${missing}` };
+		if (plan.decide && event.index > plan.decide.after) return { refused: `scale ${event.index} before the plan is settled` };
 		if (event.index === missing) {
 			this.#append(event);
 			this.#wake();
@@ -149,6 +153,19 @@ export class Job extends DurableObject<Env> {
 			await this.#abandon();
 			return { go: "stop" };
 		}
+		return { go: "on" };
+	}
+
+	/** Settles the rest of the plan, once: a later attempt reads it. */
+	#revise(job: JobRecord, event: RevisionEvent): DeliveryAnswer | { refused: string } {
+		const { plan } = job.request;
+		const same = (a: StagePlan, b: StagePlan) => JSON.stringify(StagePlan.parse(a)) === JSON.stringify(StagePlan.parse(b));
+		if (!plan.decide) return same(plan, event.plan) ? { go: "on" } : { refused: "the plan is settled" };
+		if (event.after !== plan.decide.after || this.#logged() !== event.after) return { refused: `the plan is settled after scale ${plan.decide.after}, not after ${event.after}` };
+		if (!same(settle(plan, event.measured), event.plan)) return { refused: "the plan does not allow this revision" };
+		this.#save({ ...job, request: { ...job.request, plan: event.plan } });
+		this.#append(event);
+		this.#wake();
 		return { go: "on" };
 	}
 
@@ -236,8 +253,13 @@ export class Job extends DurableObject<Env> {
 
 	/** The first scale of the plan that runs and is not logged; -1 when all are. */
 	#nextScale({ request: { plan } }: JobRecord): number {
-		const { logged } = this.ctx.storage.sql.exec<{ logged: number }>("SELECT coalesce(max(scale), -1) AS logged FROM log").one();
+		const logged = this.#logged();
 		return plan.steps.findIndex((step, scale) => step.kind === "run" && scale > logged);
+	}
+
+	/** The last scale in the log; -1 when there is none. */
+	#logged(): number {
+		return this.ctx.storage.sql.exec<{ logged: number }>("SELECT coalesce(max(scale), -1) AS logged FROM log").one().logged;
 	}
 
 	/** At least one row where there is one, then as many as fit a page. */

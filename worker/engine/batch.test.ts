@@ -24,7 +24,7 @@ const ask = (policy: string, seed: number, more: Partial<Ask> & { schedule?: str
 	return { plan: policies[policy].plan(model.info, { schedule }), prompt: `a photo of ${seed} cats`, seed, previews: "all", ...options };
 };
 /** Codes and pictures without the times. */
-const made = (results: GenerateResult[]) => results.map((result) => (result.kind === "scale" ? [result.index, result.codes, result.preview] : ["final", result.image]));
+const made = (results: GenerateResult[]) => results.map((result) => (result.kind === "scale" ? [result.index, result.codes, result.preview] : result.kind === "final" ? ["final", result.image] : result));
 const run = async (asked: Ask) => made(await Array.fromAsync(model.generate(asked)));
 
 it("jobs of different plans, prompts, schedules and starts get what they get alone, bit for bit", async () => {

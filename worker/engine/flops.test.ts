@@ -40,7 +40,7 @@ it.each(models)("%s multiplies every matrix of its tensor list by every token it
 });
 
 it("narrowed rows, spans and skips cost what is left, and keep what later scales read", () => {
-	const span: Reduction = { blocks: [4, 10], each: "span", count: 9, take: { project: "gaussian" }, rope: "kept", write: "norm-sampled", rest: { from: 6, resize: "area" } };
+	const span: Reduction = { blocks: [4, 10], each: "span", count: 9, take: { project: "gaussian" }, rope: "kept", write: "norm-sampled", rest: { from: 6, resize: "area", of: "output" } };
 	const model: FamilyConfig = { family: "var", config: d16 };
 	const steps = schedule.grids.map((_, scale) => (scale === 9 ? ({ kind: "skip" } as const) : run(scale < 6 ? "both" : "uncond", scale === 8 ? [span] : [])));
 	const costs = scaleCosts(model, schedule, plan(steps), 0);
@@ -52,6 +52,11 @@ it("narrowed rows, spans and skips cost what is left, and keep what later scales
 	const before = [1, 2, 3, 4, 5, 6, 8, 10].reduce((sum, side) => sum + side ** 2, 0);
 	const block = (tokens: number) => 2 * tokens * 12 * c * c + 4 * tokens * c * (before + tokens);
 	expect(costs[8].flops).toBe(flops - 6 * (block(169) - block(9)) + 2 * 169 * 9 * c);
+	const mixtures = (reduce: Reduction) => scaleCosts(model, schedule, plan(steps.map((step, scale) => (scale === 8 ? run("uncond", [reduce]) : step))), 0)[8].flops - costs[8].flops;
+	expect(mixtures({ ...span, each: "block" } as Reduction)).toBe(5 * 2 * 169 * 9 * c);
+	expect(mixtures({ ...span, each: "sublayer", take: { gather: "mean-distance" }, write: "kept", rest: "residual" } as Reduction)).toBe(-2 * 169 * 9 * c);
+	const skip = scaleCosts(model, schedule, plan(steps.map((step, scale) => (scale === 8 ? run("uncond", [{ blocks: [0, 16], each: "span", count: 9, take: { gather: "mean-distance" }, rope: "kept", write: "kept", rest: "skip" }]) : step))), 0)[8];
+	expect(skip.flops).toBe(16 * block(9) + 2 * 169 * 32 * c + 2 * 9 * c * 4096);
 	// The conditional row stops at scale 5, whose own keys nobody reads; the other one at scale 8.
 	const stored = 16 * (1 + 4 + 9 + 16 + 25) + 16 * before;
 	expect(keyBytes(model, schedule, plan(steps), 0)).toBe(stored * 2 * c * 4);

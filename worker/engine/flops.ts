@@ -57,8 +57,9 @@ export function scaleCosts(model: FamilyConfig, { grids }: Schedule, plan: Stage
 		if (step.kind === "skip") return { tokens: 0, rows: 0, blockTokens: 0, flops: 0 };
 		const tokens = grids[scale][0] * grids[scale][1];
 		const rows = rowsOf(step).length;
-		// The input is embedded once for all rows; the first scale's is the start token.
-		let flops = 2 * (scale > 0 ? tokens * input * width : 0) + 2 * rows * tokens * width * logits;
+		const left = step.reduce.find(({ rest }) => rest === "skip")?.count ?? tokens;
+		// The input is embedded once for all rows; the first scale's is the start token. Tokens left out have no logits.
+		let flops = 2 * (scale > 0 ? tokens * input * width : 0) + 2 * rows * left * width * logits;
 		let blockTokens = 0;
 		for (let block = 0; block < depth; block++) {
 			const count = tokensAt(step, block, tokens);
@@ -66,7 +67,8 @@ export function scaleCosts(model: FamilyConfig, { grids }: Schedule, plan: Stage
 			blockTokens += rows * count;
 			flops += rows * (2 * count * perToken + 4 * count * width * seen[block]);
 		}
-		for (const { count } of step.reduce) flops += 2 * rows * tokens * count * width;
+		// Of mixtures; choosing tokens multiplies nothing.
+		for (const { count, write, each, blocks } of step.reduce) if (write === "norm-sampled") flops += 2 * rows * tokens * count * width * (each === "span" ? 1 : blocks[1] - blocks[0]);
 		return { tokens, rows, blockTokens, flops };
 	});
 }

@@ -1,5 +1,5 @@
 import type { Previews } from "../protocol/job.ts";
-import type { RunStep } from "../protocol/plan.ts";
+import { type RunStep, settle } from "../protocol/plan.ts";
 import type { Family, JobOptions, Step } from "./models/family.ts";
 import type { Rounds } from "./rounds.ts";
 import type { GenerateResult, RgbImage } from "./types.ts";
@@ -22,12 +22,11 @@ interface PlannedScale extends Omit<Step<never>, "job"> {
 
 /**
  * Walks a plan scale by scale. Yields every executed scale, then the finished picture (not when `until` ends it earlier). A scale
- * runs ahead while the one before is in the caller's hands. Throws the signal's reason between scales. The job is closed however this ends.
+ * runs ahead while the one before is in the caller's hands, unless the plan is to be settled between the two. Throws the signal's reason between scales. The job is closed however this ends.
  */
 export async function* walk<Job>(family: Family<Job>, rounds: Rounds<Job>, generation: Generation): AsyncGenerator<GenerateResult, void, undefined> {
 	const { grids, taps } = generation;
 	const started = performance.now();
-	const { scales, steps, finishes } = plannedScales(generation);
 	// Ends the step that runs ahead, too, when the caller leaves.
 	const left = new AbortController();
 	const signal = AbortSignal.any([left.signal, ...(generation.signal ? [generation.signal] : [])]);
@@ -43,12 +42,16 @@ export async function* walk<Job>(family: Family<Job>, rounds: Rounds<Job>, gener
 			asked.push(result.catch(() => {}));
 			return result;
 		};
+		let { plan } = generation;
+		let { scales, steps, finishes } = plannedScales(generation);
 		let next = ask(scales[0]);
 		let finished: RgbImage | undefined;
 		let decode = 0;
-		for (const [i, { scale, step, position, preview, sample, pictures }] of scales.entries()) {
+		for (let i = 0; i < scales.length; i++) {
+			const { scale, step, position, preview, sample, pictures } = scales[i];
 			const current = next;
-			if (i + 1 < scales.length) next = ask(scales[i + 1]);
+			const settles = plan.decide?.after === scale && i + 1 < scales.length;
+			if (i + 1 < scales.length && !settles) next = ask(scales[i + 1]);
 			const { codes, pictures: made, milliseconds } = await current;
 			await taps.flush();
 			if (finishes && i === scales.length - 1) {
@@ -58,6 +61,14 @@ export async function* walk<Job>(family: Family<Job>, rounds: Rounds<Job>, gener
 			if (sample && codes) {
 				yield { kind: "scale", index: scale, grid: [...grids[scale]], stage: step.stage, step: position, steps, codes, preview: preview ? made[0] : null, milliseconds };
 				signal.throwIfAborted();
+			}
+			if (settles) {
+				const measured = await family.settle(job);
+				plan = settle(plan, measured);
+				({ scales, steps, finishes } = plannedScales({ ...generation, plan }));
+				yield { kind: "revision", after: scale, measured, plan };
+				signal.throwIfAborted();
+				next = ask(scales[i + 1]);
 			}
 		}
 		if (finished) yield { kind: "final", image: finished, milliseconds: { decode, total: performance.now() - started } };

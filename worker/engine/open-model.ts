@@ -11,7 +11,7 @@ import { walk } from "./generate.ts";
 import type { Draws, Family } from "./models/family.ts";
 import { graphOf } from "./models/graphs.ts";
 import { NextScaleModel } from "./models/next-scale.ts";
-import type { StagePlan } from "../protocol/plan.ts";
+import { outcomesOf, type StagePlan } from "../protocol/plan.ts";
 import { checkPlan } from "./plan/validate.ts";
 import { Rounds } from "./rounds.ts";
 import { kernelShapes } from "./shapes.ts";
@@ -107,6 +107,10 @@ const hasTextEncoder = ({ config }: Manifest) => "textEncoder" in config && conf
 
 /** Records every round of a picture with all of its previews. */
 function rehearse<Job>(gpu: Gpu, family: Family<Job>, plan: StagePlan): void {
+	for (const outcome of outcomesOf(plan)) rehearseSettled(gpu, family, outcome);
+}
+
+function rehearseSettled<Job>(gpu: Gpu, family: Family<Job>, plan: StagePlan): void {
 	const job = family.open({ plan, seed: 0, ids: [0], draws: new Map(), taps: new Taps(gpu, undefined) });
 	const last = plan.steps.length - 1;
 	for (const [scale, { kind }] of plan.steps.entries()) if (kind === "run") family.round([{ job, scale, sample: true, pictures: scale === last ? [scale] : [scale, last] }]);

@@ -61,7 +61,15 @@ export interface FinalResult {
 	image: RgbImage;
 	milliseconds: { decode: number; total: number };
 }
-export type GenerateResult = ScaleResult | FinalResult;
+/** The rest of a plan that left it open, settled. Yielded before the next scale. */
+export interface RevisionResult {
+	kind: "revision";
+	/** Scale that was looked at, and what was found. */
+	after: number;
+	measured: number;
+	plan: StagePlan;
+}
+export type GenerateResult = ScaleResult | RevisionResult | FinalResult;
 
 /** A model whose weights are on the device. */
 export interface LoadedModel {

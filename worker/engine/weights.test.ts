@@ -47,7 +47,7 @@ function widened(folder: ModelFolder): ModelFolder {
 		},
 	};
 }
-const codes = (results: GenerateResult[]) => results.map((result) => (result.kind === "scale" ? result.codes : result.image));
+const codes = (results: GenerateResult[]) => results.map((result) => (result.kind === "scale" ? result.codes : result.kind === "final" ? result.image : result.plan));
 
 describe.each([["int8", 64], ["int4", 32]] as const)("%s in groups of %i", (dtype, group) => {
 	it("gives codes and pictures of the same numbers as floats, alone and together, in a fraction of the memory", async () => {

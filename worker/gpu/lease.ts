@@ -41,6 +41,9 @@ export async function runLease(lease: Lease, model: LoadedModel, adapter: string
 					base64: picture && picture.toString("base64"),
 				});
 				if (go === "stop") return { outcome: "done", reason: "told to stop" };
+			} else if (result.kind === "revision") {
+				const { go } = await deliver({ type: "revision", after: result.after, measured: result.measured, plan: result.plan });
+				if (go === "stop") return { outcome: "done", reason: "told to stop" };
 			} else {
 				const picture = await encodeImage(result.image, format, metadata);
 				await deliver({

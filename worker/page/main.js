@@ -2,7 +2,7 @@
 /** @import { FinalEvent, PlanEvent } from "../protocol/job.ts" */
 import { Picture } from "./picture.js";
 import { follow } from "./stream.js";
-import { drawPlan, markDone } from "./timeline.js";
+import { drawPlan, markDone, revisePlan } from "./timeline.js";
 
 const $ = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const prompt = /** @type {HTMLInputElement} */ ($("prompt"));
@@ -56,6 +56,9 @@ function generate() {
 			$("seed-used").textContent = String(event.seed);
 			$("reuse").hidden = false;
 			history.replaceState(null, "", `?${new URLSearchParams({ prompt: ask.prompt, seed: String(event.seed), policy: ask.policy })}`);
+		},
+		revision(event) {
+			revisePlan($("timeline"), event);
 		},
 		scale({ index, base64, mime, milliseconds, stage: reached }) {
 			markDone($("timeline"), index, milliseconds);

@@ -1,10 +1,10 @@
 // @ts-check
-/** @import { ErrorEvent, FinalEvent, PlanEvent, ScaleEvent } from "../protocol/job.ts" */
+/** @import { ErrorEvent, FinalEvent, PlanEvent, RevisionEvent, ScaleEvent } from "../protocol/job.ts" */
 
 /**
  * Follows one picture. EventSource reconnects by itself with the id of the last event, so a cut connection goes on where it was.
  * @param {{ prompt: string, seed: string, policy: string }} ask an empty seed is random
- * @param {{ plan(event: PlanEvent): void, scale(event: Omit<ScaleEvent, "codes">): void, final(event: FinalEvent): void, failed(message: string): void }} on
+ * @param {{ plan(event: PlanEvent): void, scale(event: Omit<ScaleEvent, "codes">): void, revision(event: RevisionEvent): void, final(event: FinalEvent): void, failed(message: string): void }} on
  * @returns {() => void} stops listening; the edge then stops the job
  */
 export function follow(ask, on) {
@@ -13,6 +13,7 @@ export function follow(ask, on) {
 	const source = new EventSource(url);
 	source.addEventListener("plan", ({ data }) => on.plan(JSON.parse(data)));
 	source.addEventListener("scale", ({ data }) => on.scale(JSON.parse(data)));
+	source.addEventListener("revision", ({ data }) => on.revision(JSON.parse(data)));
 	source.addEventListener("final", ({ data }) => {
 		source.close();
 		on.final(JSON.parse(data));

@@ -1,5 +1,5 @@
 // @ts-check
-/** @import { PlanEvent } from "../protocol/job.ts" */
+/** @import { PlanEvent, RevisionEvent } from "../protocol/job.ts" */
 
 /**
  * One segment a scale of the plan, coloured by stage; skipped ones are hatched.
@@ -18,6 +18,21 @@ export function drawPlan(list, { plan, grids }) {
 			return item;
 		}),
 	);
+}
+
+/**
+ * The scales after `after` as they will run now.
+ * @param {HTMLElement} list @param {RevisionEvent} event
+ */
+export function revisePlan(list, { after, plan }) {
+	for (const [index, step] of plan.steps.entries()) {
+		if (index <= after || step.kind === "run") continue;
+		const item = /** @type {HTMLElement} */ (list.children[index]);
+		item.dataset.state = "skipped";
+		delete item.dataset.stage;
+		item.title = "skipped";
+		/** @type {Element} */ (item.lastElementChild).textContent = "skipped";
+	}
 }
 
 /** @param {HTMLElement} list @param {number} index @param {number} milliseconds */

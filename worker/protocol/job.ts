@@ -62,6 +62,13 @@ export const ScaleEvent = z.strictObject({
 	/** The encoded preview; null where the request asked for none at this scale. */
 	base64: z.base64().nullable(),
 });
+/** The rest of a plan that left it open, settled after the scale `after` by what was measured there. */
+export const RevisionEvent = z.strictObject({
+	type: z.literal("revision"),
+	after: z.int().min(0),
+	measured: z.number(),
+	plan: StagePlan,
+});
 export const FinalEvent = z.strictObject({
 	type: z.literal("final"),
 	seed: Seed,
@@ -83,11 +90,12 @@ export const ErrorEvent = z.strictObject({
 	message: z.string().max(2000),
 });
 /** What a worker may append to a job's log. */
-export const WorkerEvent = z.discriminatedUnion("type", [ScaleEvent, FinalEvent, ErrorEvent]);
+export const WorkerEvent = z.discriminatedUnion("type", [ScaleEvent, RevisionEvent, FinalEvent, ErrorEvent]);
 export type WorkerEvent = z.infer<typeof WorkerEvent>;
-export const JobEvent = z.discriminatedUnion("type", [PlanEvent, ScaleEvent, FinalEvent, ErrorEvent]);
+export const JobEvent = z.discriminatedUnion("type", [PlanEvent, ScaleEvent, RevisionEvent, FinalEvent, ErrorEvent]);
 export type JobEvent = z.infer<typeof JobEvent>;
 export type PlanEvent = z.infer<typeof PlanEvent>;
 export type ScaleEvent = z.infer<typeof ScaleEvent>;
+export type RevisionEvent = z.infer<typeof RevisionEvent>;
 export type FinalEvent = z.infer<typeof FinalEvent>;
 export type ErrorEvent = z.infer<typeof ErrorEvent>;

@@ -13,15 +13,26 @@ export const Schedule = z.strictObject({
 });
 export type Schedule = z.infer<typeof Schedule>;
 
+const ByScale = <T extends z.ZodType>(value: T) => z.record(z.string().regex(/^\d+$/), value);
+const Share = z.number().gt(0).max(1);
+
 /**
- * Where the stages of a schedule begin and how many tokens its late scales need. Indices are scale indices; a bound equal to
- * the number of scales means "never". Ratios are shares of the scale's tokens, by scale and then by chunk.
+ * Where the stages of a schedule begin and how many tokens its late scales need, as measured (`firstlight calibrate`). Indices are scale
+ * indices; a bound equal to the number of scales means "never". Ratios are shares of a scale's tokens, by scale.
  */
 export const Calibration = z.strictObject({
 	structureFrom: z.int().min(0).max(MAX_SCALES),
 	fidelityFrom: z.int().min(0).max(MAX_SCALES),
 	skipFrom: z.int().min(1).max(MAX_SCALES),
-	rankRatio: z.record(z.string().regex(/^\d+$/), z.array(z.number().gt(0).max(1))),
+	/** Scale from which the conditional row alone chooses nearly as the guided pair does. */
+	guidanceTo: z.int().min(0).max(MAX_SCALES),
+	/** Rank of a chunk's output that holds most of its energy, by chunk. */
+	rankRatio: ByScale(z.array(Share)),
+	/** Tokens that hold most of the squared distance from their surroundings, and from the mean token. */
+	detailRatio: ByScale(Share),
+	pivotalRatio: ByScale(Share),
+	/** High-frequency shares of the latent before the fidelity stage that a third, and two thirds, of the pictures stay below. */
+	detail: z.tuple([z.number().min(0), z.number().min(0)]),
 });
 export type Calibration = z.infer<typeof Calibration>;
 
@@ -32,6 +43,15 @@ export const Sampling = z.strictObject({
 	tau: z.number().min(0.01).max(100),
 	topK: z.int().min(0),
 	topP: z.number().min(0).max(1),
+});
+
+/** A policy against `exact` on the same prompts and seeds. */
+export const Trade = z.strictObject({
+	/** By the GenEval protocol, 0 to 1, and the difference to the score of `exact`. */
+	score: z.number().min(0).max(1),
+	delta: z.number().min(-1).max(1),
+	/** Time of a picture under `exact` over that under the policy. */
+	speedup: z.number().gt(0).max(1000),
 });
 
 export const ModelInfo = z.strictObject({
@@ -57,5 +77,7 @@ export const ModelInfo = z.strictObject({
 	sampling: Sampling,
 	/** By schedule name. A schedule without one runs `exact` only. */
 	calibration: z.record(z.string(), Calibration),
+	/** What policies were measured to cost and gain, by policy name. */
+	trades: z.record(z.string(), Trade).optional(),
 });
 export type ModelInfo = z.infer<typeof ModelInfo>;

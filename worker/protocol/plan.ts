@@ -20,23 +20,71 @@ export type Stage = z.infer<typeof Stage>;
 /** Rotary positions of kept tokens: the first of the scale (StageVAR on Infinity), or those they are written back to (on STAR). */
 export const KeptRope = z.enum(["first", "kept"]);
 
-/** Runs a span of blocks on few tokens and restores the full length after it (StageVAR, arXiv 2512.16483). */
-export const Reduction = z.strictObject({
-	/** Blocks `from` (inclusive) to `to` (exclusive). */
-	blocks: z.tuple([z.int().min(0).max(MAX_BLOCKS), z.int().min(1).max(MAX_BLOCKS)]),
-	/** `span`: project once before the first block of the span, restore once after its last. */
-	each: z.literal("span"),
-	/** Tokens kept per row. */
-	count: z.int().min(1),
-	/** How the kept tokens are made: x' = Q^T x with Q ~ N(0, 1/count). */
+/**
+ * What tokens are kept for, the highest first: squared distance from the mean token of the scale (FastVAR, arXiv 2503.23367), or from the
+ * mean of the token's own surroundings (as SparseVAR, arXiv 2507.20454, tells high frequencies from low).
+ */
+export const Score = z.enum(["mean-distance", "high-frequency"]);
+export type Score = z.infer<typeof Score>;
+
+/** Blocks `from` (inclusive) to `to` (exclusive). */
+const Blocks = z.tuple([z.int().min(0).max(MAX_BLOCKS), z.int().min(1).max(MAX_BLOCKS)]);
+/** Tokens kept per row. */
+const Count = z.int().min(1);
+/**
+ * Of the scale `from`, resized to this grid: the span's `output`, which the other tokens become, or the `change` it made to the residual
+ * stream, which is added to them.
+ */
+const Earlier = z.strictObject({ from: z.int().min(0), resize: z.literal("area"), of: z.enum(["output", "change"]) });
+
+/** Runs blocks on mixtures of all tokens and restores the full length after them (StageVAR, arXiv 2512.16483). */
+export const Projection = z.strictObject({
+	blocks: Blocks,
+	/** Projects and restores once around all of the blocks, or around each of them. */
+	each: z.enum(["span", "block"]),
+	count: Count,
+	/** x' = Q^T x with Q ~ N(0, 1/count). */
 	take: z.strictObject({ project: z.literal("gaussian") }),
 	rope: KeptRope,
-	/** Where kept outputs are written back: positions drawn without replacement, weight = squared norm of the span input. */
+	/** Outputs go to positions drawn without replacement, weight = squared norm of the span input. */
 	write: z.literal("norm-sampled"),
-	/** What fills the other positions: the same span's output at scale `from`, resized to this grid. */
-	rest: z.strictObject({ from: z.int().min(0), resize: z.literal("area") }),
+	/** What fills the other positions. */
+	rest: Earlier,
 });
+
+export type Projection = z.infer<typeof Projection>;
+
+/** Runs blocks on the tokens that matter most. */
+export const Gathering = z.strictObject({
+	blocks: Blocks,
+	/** Chooses and restores once around all of the blocks, around each of them, or around each attention and feed-forward (FastVAR). */
+	each: z.enum(["span", "block", "sublayer"]),
+	count: Count,
+	take: z.strictObject({ gather: Score }),
+	rope: z.literal("kept"),
+	/** Outputs go to where the tokens were. */
+	write: z.literal("kept"),
+	/**
+	 * The other tokens: filled from an earlier scale; passed by (`residual`); or left out of the scale altogether (`skip`), so that the
+	 * latent goes on as it is there. The last is for one span over all blocks.
+	 */
+	rest: z.union([Earlier, z.enum(["residual", "skip"])]),
+});
+
+export type Gathering = z.infer<typeof Gathering>;
+
+/** A span of blocks that runs on few tokens. */
+export const Reduction = z.discriminatedUnion("write", [Projection, Gathering]);
 export type Reduction = z.infer<typeof Reduction>;
+
+const Temperature = z.number().min(0.01).max(100);
+
+/**
+ * Divides the logits: as given, or the one between the bounds at which the mean probability of the likeliest value falls to
+ * `confidence`, measured on each picture's own logits (DiverseAR, arXiv 2512.02931).
+ */
+export const Tau = z.union([Temperature, z.strictObject({ confidence: z.number().gt(0).lt(1), between: z.tuple([Temperature, Temperature]) })]);
+export type Tau = z.infer<typeof Tau>;
 
 export const RunStep = z.strictObject({
 	kind: z.literal("run"),
@@ -45,8 +93,7 @@ export const RunStep = z.strictObject({
 	rows: z.enum(["both", "cond", "uncond"]),
 	/** w in u + w (c - u). Without effect unless rows is `both`. */
 	guidance: z.number().min(0).max(100),
-	/** Temperature that divides the logits. */
-	tau: z.number().min(0.01).max(100),
+	tau: Tau,
 	/** Most likely values kept before sampling; 0 keeps all, 1 is argmax. */
 	topK: z.int().min(0),
 	/** Nucleus mass; 0 keeps all. */
@@ -61,6 +108,20 @@ export const SkipStep = z.strictObject({ kind: z.literal("skip") });
 export const Step = z.discriminatedUnion("kind", [RunStep, SkipStep]);
 export type Step = z.infer<typeof Step>;
 
+/**
+ * Settles the rest of a plan once, by what a picture looks like after an early scale (as SkipVAR does, arXiv 2506.08908): the first case
+ * above the measured value, else the plan's own steps. The outcome is logged as a revision of the plan and not measured again.
+ */
+export const Decision = z.strictObject({
+	/** Scale whose latent is looked at. */
+	after: z.int().min(0).max(MAX_SCALES),
+	/** Share of the latent's energy, at this scale's size, that is lost when 2 x 2 tokens become their mean. */
+	measure: z.literal("high-frequency"),
+	/** `steps`: of all scales after that one. */
+	cases: z.array(z.strictObject({ below: z.number(), steps: z.array(Step).min(1).max(MAX_SCALES) })).min(1).max(8),
+});
+export type Decision = z.infer<typeof Decision>;
+
 export const StagePlan = z.strictObject({
 	version: z.literal(1),
 	policy: z.string().min(1).max(64),
@@ -69,5 +130,18 @@ export const StagePlan = z.strictObject({
 	schedule: z.string().min(1).max(64),
 	/** One step per scale of the schedule. */
 	steps: z.array(Step).min(1).max(MAX_SCALES),
+	decide: Decision.optional(),
 });
 export type StagePlan = z.infer<typeof StagePlan>;
+
+/** What a plan may turn out to be: itself, without the decision, then each of its cases. */
+export function outcomesOf({ decide, ...plan }: StagePlan): StagePlan[] {
+	return [plan, ...(decide?.cases ?? []).map(({ steps }) => ({ ...plan, steps: [...plan.steps.slice(0, (decide as Decision).after + 1), ...steps] }))];
+}
+
+/** The plan as settled by what was measured. */
+export function settle(plan: StagePlan, measured: number): StagePlan {
+	const outcomes = outcomesOf(plan);
+	const met = plan.decide?.cases.findIndex(({ below }) => measured < below) ?? -1;
+	return outcomes[met + 1];
+}

@@ -1,9 +1,10 @@
 import type { Pass } from "../../../kernels/pass.ts";
 import { NOWHERE, type Row, rowTable, type RowTable } from "../../../kernels/rows.ts";
-import type { Reduction, RunStep } from "../../protocol/plan.ts";
+import type { RunStep } from "../../protocol/plan.ts";
 import type { Step } from "./family.ts";
 import { type Job, stores } from "./job.ts";
 import { COND, condOf, ROWS, rowsOf } from "./kv-plan.ts";
+import type { Span } from "./spans.ts";
 
 /** One job's scale in a round: its guidance rows lie one after the other in the flat batch, `length` tokens each. */
 export interface Part {
@@ -16,7 +17,9 @@ export interface Part {
 	rows: number[];
 	at: number;
 	length: number;
-	span: Reduction | undefined;
+	span: Span | undefined;
+	/** All of its step. */
+	spans: readonly Span[];
 	/** First of its places in what is counted once a job (codes, inputs), and how many. */
 	cell: number;
 	cells: number;
@@ -38,7 +41,7 @@ export function layOut(steps: readonly Step<Job>[]): Part[] {
 		const tokens = job.tokens[scale];
 		// The first scale's inputs differ by guidance row.
 		const cells = scale === 0 ? ROWS : tokens;
-		parts.push({ step, job, run, scale, tokens, rows, at, length: tokens, span: undefined, cell, cells, pick: at, sampledAt: cell });
+		parts.push({ step, job, run, scale, tokens, rows, at, length: tokens, span: undefined, spans: job.spans[scale], cell, cells, pick: at, sampledAt: cell });
 		at += rows.length * tokens;
 		cell += cells;
 	}
@@ -64,7 +67,7 @@ export function blockRows(pass: Pass, parts: readonly Part[], block: number, rop
 		pass,
 		rowsIn(parts, (part, row) => {
 			const { start, used } = part.job.keys[row][block];
-			const kept = part.span?.rope === "kept" ? 1 + part.pick + part.rows.indexOf(row) * part.length : 0;
+			const kept = part.span?.reduction.rope === "kept" ? 1 + part.pick + part.rows.indexOf(row) * part.length : 0;
 			return { rope: rope(part), key: start, keys: used, append: stores(part.job, row, part.scale) ? start + used : NOWHERE, kept };
 		}),
 	);

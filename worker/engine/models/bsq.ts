@@ -8,6 +8,7 @@ import type { LatentPart, Quantiser } from "./graph.ts";
 export class Bsq implements Quantiser {
 	readonly bits: number;
 	readonly logits: number;
+	readonly choices: number;
 	readonly patch: number;
 	readonly channels: number;
 	readonly features: number;
@@ -19,12 +20,13 @@ export class Bsq implements Quantiser {
 		this.#cellBits = cellBits;
 		this.bits = cellBits * patch ** 2;
 		this.logits = 2 * this.bits;
+		this.choices = this.bits;
 		this.patch = patch;
 		this.channels = Math.ceil(cellBits / 4) * 4;
 		this.features = this.bits;
 	}
 
-	sample(pass: Pass, op: { logits: Tensor; mixed: Tensor; codes: Tensor; rows: readonly SampleRow[] }): void {
+	sample(pass: Pass, op: { logits: Tensor; mixed: Tensor; codes: Tensor; taus?: Tensor; rows: readonly SampleRow[] }): void {
 		sampleBits(pass, { ...op, bits: this.bits, label: "sample bits" });
 	}
 

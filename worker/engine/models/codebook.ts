@@ -19,6 +19,7 @@ import type { LatentPart, Quantiser, TapNames } from "./graph.ts";
 export class Codebook implements Quantiser {
 	readonly bits: number;
 	readonly logits: number;
+	readonly choices = 1;
 	readonly patch = 1;
 	readonly channels: number;
 	readonly features: number;
@@ -40,7 +41,7 @@ export class Codebook implements Quantiser {
 		this.#maps = [gpu.tensor("enlarged maps", [latentCells, config.channels]), gpu.tensor("convolved maps", [latentCells, config.channels])];
 	}
 
-	sample(pass: Pass, op: { logits: Tensor; mixed: Tensor; codes: Tensor; rows: readonly SampleRow[] }): void {
+	sample(pass: Pass, op: { logits: Tensor; mixed: Tensor; codes: Tensor; taus?: Tensor; rows: readonly SampleRow[] }): void {
 		sampleCategories(pass, { ...op, vocabulary: this.logits, label: "sample codes" });
 	}
 
@@ -77,7 +78,7 @@ export const codebookPicture = (config: VaeConfig): DecoderSource => ({ config, 
 export const codebookTaps: TapNames = {
 	input: "input", logits: "logits_pre_cfg", mixed: "logits_post_cfg", latent: "f_hat", final: "f_hat_final", spanInput: "full_in",
 	map: (scale) => ({ name: `s${scale - 1}.next_map`, channelsFirst: true }),
-	span: ({ blocks }) => `blk${blocks[0]}`,
+	span: (block) => `blk${block}`,
 };
 
 /**

@@ -31,7 +31,7 @@ async function open(set: string): Promise<LoadedModel> {
 }
 const codes = (results: GenerateResult[]) => results.flatMap((result) => (result.kind === "scale" ? [result.codes] : []));
 /** Codes and pictures without the times. */
-const made = (results: GenerateResult[]) => results.map((result) => (result.kind === "scale" ? [result.index, result.codes, result.preview] : ["final", result.image]));
+const made = (results: GenerateResult[]) => results.map((result) => (result.kind === "scale" ? [result.index, result.codes, result.preview] : result.kind === "final" ? ["final", result.image] : result));
 /** The plan with the scales sampled, or changed otherwise. */
 const sampled = (plan: StagePlan, topK = 0, topP = 0): StagePlan => ({ ...plan, steps: plan.steps.map((step) => (step.kind === "run" ? { ...step, topK, topP } : step)) });
 
@@ -78,7 +78,7 @@ describe("VAR", () => {
 		const before = gpu.bytes;
 		for (const result of await ask(2, 1, { previews: "all" })) {
 			if (result.kind === "scale") expect(result.preview).toMatchObject({ height: result.grid[0] * 16, width: result.grid[1] * 16 });
-			else expect(result.image).toMatchObject({ height: 96, width: 96 });
+			else if (result.kind === "final") expect(result.image).toMatchObject({ height: 96, width: 96 });
 		}
 		expect(gpu.bytes).toBe(before);
 	});
@@ -109,7 +109,9 @@ describe("STAR", () => {
 		const [{ draws }] = await readReferenceSet(reference("star-tiny"));
 		ask = async (plan, seed, more) => await Array.fromAsync(model.generate({ plan, seed, draws, previews: "none", ...more }));
 		// The recorded method's bounds and ratios, with draws of our own.
-		const calibration = { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 5, rankRatio: { 4: [0.2, 0.3, 0.25], 5: [0.25, 0.6, 0.4] } } };
+		const rankRatio = { 4: [0.2, 0.3, 0.25], 5: [0.25, 0.6, 0.4] };
+		const ratio = { 4: 0.4, 5: 0.3 };
+		const calibration = { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 5, guidanceTo: 3, rankRatio, detailRatio: ratio, pivotalRatio: ratio, detail: [0.01, 0.9] as [number, number] } };
 		plans = Object.values(policies).map((policy) => sampled(policy.plan({ ...model.info, calibration }, {})));
 	});
 	afterAll(() => model.destroy());
@@ -143,7 +145,9 @@ describe("Infinity with spatial patchify", () => {
 		const runs = await readReferenceSet(reference("infinity-patchify-tiny"));
 		// A prompt of 7 tokens for square pictures, one of 3 for upright ones.
 		ask = async (plan, seed, more) => await Array.fromAsync(model.generate({ plan, seed, draws: runs[plan.schedule === "1:1" ? 0 : 1].draws, previews: "none", ...more }));
-		const calibration = { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 6, rankRatio: { 4: [0.2, 0.3], 5: [0.25, 0.1] } } };
+		const ratio = { 4: 0.3, 5: 0.2, 6: 0.1 };
+		const rankRatio = { 4: [0.2, 0.3], 5: [0.25, 0.1], 6: [0.1, 0.1] };
+		const calibration = { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 6, guidanceTo: 3, rankRatio, detailRatio: ratio, pivotalRatio: ratio, detail: [0.01, 0.9] as [number, number] } };
 		const info = { ...model.info, calibration };
 		plans = [...Object.values(policies).map((policy) => policy.plan(info, { schedule: "1:1" })), policies.exact.plan(info, { schedule: "3:2" })].map((plan) => sampled(plan, 0, 0.9));
 	});

@@ -43,6 +43,8 @@ export interface Family<Job = unknown> {
 	open(options: JobOptions): Job;
 	/** Records and submits one round; steps are of different jobs, and the scales of a job come in order. */
 	round(steps: readonly Step<Job>[]): Round;
+	/** Measures what the job's plan leaves to be decided and settles it. Between the rounds of the scale that is looked at and the next. */
+	settle(job: Job): Promise<number>;
 	close(job: Job): void;
 	/** The picture of a latent [height * width, channels] given from outside. Throws RangeError when it is too large. */
 	decode(latent: Float32Array<ArrayBuffer>, grid: readonly [height: number, width: number], taps: Taps): Promise<RgbImage>;

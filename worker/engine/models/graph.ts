@@ -5,7 +5,6 @@ import type { Pass } from "../../../kernels/pass.ts";
 import type { RowTable } from "../../../kernels/rows.ts";
 import type { SampleRow } from "../../../kernels/sample.ts";
 import type { ImageShape } from "../../../kernels/conv.ts";
-import type { Reduction } from "../../protocol/plan.ts";
 import type { Part } from "./batch.ts";
 import type { BlockPart } from "./block-ops.ts";
 import type { DecoderSource } from "./conv-decoder.ts";
@@ -27,6 +26,8 @@ export interface Quantiser {
 	readonly bits: number;
 	/** Floats of a token's logits. */
 	readonly logits: number;
+	/** Choices that make a token's code, each among logits / choices values. */
+	readonly choices: number;
 	/** Cells of the latent per side of a token. */
 	readonly patch: number;
 	/** Floats of a latent's cell, a multiple of 4. */
@@ -35,8 +36,8 @@ export interface Quantiser {
 	readonly features: number;
 	/** How the latent is brought to the size of a scale, as its input or to look at it. */
 	readonly shrink: Resize;
-	/** Guidance and sampling: logits [tokens, logits] -> mixed [out tokens, logits], codes u32 [out tokens, words]. */
-	sample(pass: Pass, op: { logits: Tensor; mixed: Tensor; codes: Tensor; rows: readonly SampleRow[] }): void;
+	/** Guidance and sampling, `taus` [rows] before the rows' own: logits [tokens, logits] -> mixed [out tokens, logits], codes u32 [out tokens, words]. */
+	sample(pass: Pass, op: { logits: Tensor; mixed: Tensor; codes: Tensor; taus?: Tensor; rows: readonly SampleRow[] }): void;
 	/** Codes u32 [tokens, words] -> values [tokens, features]. */
 	values(pass: Pass, op: { codes: Tensor; values: Tensor; tokens: number }): void;
 	/** Adds the values of each part's scale, as cells, to its latent; the first scale's overwrite it. */
@@ -60,8 +61,8 @@ export interface TapNames {
 	final: string;
 	/** The latent at the size of scale `scale`: what its word embedding reads. */
 	map(scale: number): { name: string; channelsFirst: boolean };
-	/** Prefix of a span's own tensors (`c1`, `blk3`), and its full-length input under that prefix. */
-	span(span: Reduction): string;
+	/** Prefix of the tensors of a span from `block` on (`c1`, `blk3`), and its full-length input under that prefix. */
+	span(block: number): string;
 	spanInput: string;
 }
 
@@ -78,6 +79,12 @@ export interface BlockContext {
 	/** u32: positions of kept tokens, for rows that have them. */
 	kept: Tensor | undefined;
 	parts: readonly BlockPart[];
+}
+
+export interface Sublayer {
+	/** In reference names. */
+	name: string;
+	run(pass: Pass, context: BlockContext): void;
 }
 
 export interface Graph {
@@ -97,7 +104,8 @@ export interface Graph {
 	opened(job: Job): void;
 	/** Conditioning of one job, into the rows of its slot and its keys. */
 	begin(pass: Pass, job: Job, store: KeyValueStore): void;
-	block(pass: Pass, context: BlockContext): void;
+	/** What a block is made of, in order, self attention first. Each adds to the residual stream. */
+	readonly sublayers: readonly Sublayer[];
 	/** x [tokens, width] -> logits [tokens, logits]. */
 	head(pass: Pass, op: { x: Tensor; work: Workspace; rows: RowTable }): void;
 	destroy(): void;

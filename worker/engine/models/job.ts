@@ -1,10 +1,11 @@
 import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
-import type { Reduction, RunStep, StagePlan } from "../../protocol/plan.ts";
+import { outcomesOf, type StagePlan, type Step } from "../../protocol/plan.ts";
 import type { JobOptions } from "./family.ts";
 import type { Graph } from "./graph.ts";
 import type { KeyValueStore } from "./key-value-store.ts";
 import { COND, lastScaleOf, rowsOf, storedKeys, UNCOND } from "./kv-plan.ts";
+import { type Retained, retainedKey, sourceOf, type Span, spansOf } from "./spans.ts";
 import type { Need } from "./workspace.ts";
 
 /** Cached keys of one guidance row, by block. */
@@ -22,14 +23,20 @@ export interface Job extends JobOptions {
 	tokens: readonly number[];
 	/** Keys of the text that cross attention sees, none where there is no text: first by block, and how many by guidance row, one after the other. */
 	context: { keys: number[]; counts: readonly number[] };
+	/** What its plan may turn out to be. */
+	outcomes: readonly StagePlan[];
+	/** By scale, of its plan as it is now. */
+	spans: readonly (readonly Span[])[];
+	/** Of a block. */
+	sublayers: number;
 	/** The conditioning has been recorded. */
 	begun: boolean;
 	/** By guidance row, then by block; empty once no later step computes the row. */
 	keys: KeyRange[][];
 	/** Also store the keys of a row's last scale, which no step reads: they are tapped. */
 	keepLast: boolean;
-	/** Outputs that later restorations fill from, by `scale:block boundary`: [rows * tokens, width]. */
-	retained: Map<string, { tensor: Tensor; rows: number[] }>;
+	/** What later restorations fill from. */
+	retained: Map<string, Retained>;
 	/** Given draws, on the device. */
 	drawn: Map<string, Tensor>;
 	/** Its largest round. */
@@ -42,19 +49,22 @@ export function openJob(gpu: Gpu, graph: Graph, store: KeyValueStore, schedule: 
 	const { depth, width } = graph.shape;
 	const tokens = schedule.grids.map(([height, width]) => height * width);
 	const context = { keys: [] as number[], counts: graph.contextKeys(options) };
-	const job: Job = { ...options, slot, grids: schedule.grids, tokens, begun: false, context, keys: [], keepLast: tapsLast(options, depth), retained: new Map(), drawn: new Map(), most: mostOf(plan, tokens) };
+	const outcomes = outcomesOf(plan);
+	const job: Job = { ...options, slot, grids: schedule.grids, tokens, outcomes, spans: spansByScale(plan, graph.sublayers.length), sublayers: graph.sublayers.length, begun: false, context, keys: [], keepLast: tapsLast(options, depth), retained: new Map(), drawn: new Map(), most: mostOf(outcomes, tokens) };
 	try {
 		for (const [name, data] of draws) if (name !== "text.ids") job.drawn.set(name, gpu.upload(name, [data.length], data.slice() as Float32Array<ArrayBuffer>));
 		for (let block = 0; block < depth; block++) context.keys.push(store.take(block, contextKeys(job)));
 		for (const row of [COND, UNCOND]) {
 			const ranges: KeyRange[] = [];
 			job.keys.push(ranges);
-			for (const [block, capacity] of storedKeys(plan, tokens, depth, row, job.keepLast).entries()) ranges.push({ start: store.take(block, capacity), capacity, used: 0 });
+			for (const [block, capacity] of mostKeys(job, depth, row).entries()) ranges.push({ start: store.take(block, capacity), capacity, used: 0 });
 		}
-		for (const { rest, blocks } of spansOf(plan)) {
-			const key = retainedKey(rest.from, blocks[1]);
-			const rows = rowsOf(plan.steps[rest.from] as RunStep);
-			if (!job.retained.has(key)) job.retained.set(key, { tensor: gpu.tensor(`retained ${key}`, [rows.length * tokens[rest.from], width]), rows });
+		for (const outcome of outcomes) {
+			for (const source of spansByScale(outcome, graph.sublayers.length).flat().map(sourceOf)) {
+				if (!source || job.retained.has(retainedKey(source))) continue;
+				const rows = Math.max(...outcomes.map(({ steps }) => rowsAt(steps[source.scale])));
+				job.retained.set(retainedKey(source), { ...source, rows: [], tensor: gpu.tensor(`retained ${retainedKey(source)}`, [rows * tokens[source.scale], width]) });
+			}
 		}
 		return job;
 	} catch (error) {
@@ -68,13 +78,33 @@ function tapsLast({ plan, taps }: JobOptions, depth: number): boolean {
 	return Array.from({ length: depth }, (_, block) => `s${last}.blk${block}`).some((name) => taps.wants(`${name}.k_cache`) || taps.wants(`${name}.v_cache`));
 }
 
+/** Settles the plan: what only the other outcomes needed is given back. */
+export function settleJob(job: Job, store: KeyValueStore, plan: StagePlan): void {
+	const after = job.plan.decide?.after ?? 0;
+	Object.assign(job, { plan, outcomes: [plan], spans: spansByScale(plan, job.sublayers) });
+	releaseKeys(job, store, after);
+}
+
+/** The last scale that computes a guidance row, in whatever the plan turns out to be. */
+const lastOf = ({ outcomes }: Job, row: number) => Math.max(...outcomes.map((plan) => lastScaleOf(plan, row)));
+
 /** Whether a scale's keys of a guidance row are stored. */
-export const stores = ({ plan, keepLast }: Job, row: number, scale: number): boolean => scale < lastScaleOf(plan, row) + Number(keepLast);
+export const stores = (job: Job, row: number, scale: number): boolean => scale < lastOf(job, row) + Number(job.keepLast);
+
+const spansByScale = ({ steps }: StagePlan, sublayers: number): Span[][] => steps.map((step) => (step.kind === "run" ? spansOf(step, sublayers) : []));
+
+const rowsAt = (step: Step): number => (step.kind === "run" ? rowsOf(step).length : 0);
+
+/** Keys of a guidance row by block, enough for any outcome. */
+function mostKeys({ outcomes, tokens, keepLast }: Job, depth: number, row: number): number[] {
+	const stored = outcomes.map((plan) => storedKeys(plan, tokens, depth, row, keepLast));
+	return Array.from({ length: depth }, (_, block) => Math.max(...stored.map((keys) => keys[block])));
+}
 
 /** Gives a guidance row's keys back once no later step of the plan computes it. */
 export function releaseKeys(job: Job, store: KeyValueStore, scale: number): void {
 	job.keys.forEach((ranges, row) => {
-		if (scale < lastScaleOf(job.plan, row)) return;
+		if (scale < lastOf(job, row)) return;
 		ranges.splice(0).forEach(({ start, capacity }, block) => store.give(block, start, capacity));
 	});
 }
@@ -85,20 +115,19 @@ export function closeJob(gpu: Gpu, job: Job, store: KeyValueStore): void {
 	gpu.free(...[...job.retained.values()].map(({ tensor }) => tensor), ...job.drawn.values());
 }
 
-export const retainedKey = (scale: number, boundary: number): string => `${scale}:${boundary}`;
-
 const contextKeys = ({ context: { counts } }: Job) => counts.reduce((sum, count) => sum + count, 0);
 
-const spansOf = ({ steps }: StagePlan): Reduction[] => steps.flatMap((step) => (step.kind === "run" ? step.reduce : []));
-
-function mostOf({ steps }: StagePlan, tokens: readonly number[]): Need {
-	const most: Need = { rows: 0, cells: 0, matrix: 0, spans: false };
-	for (const [scale, step] of steps.entries()) {
+function mostOf(outcomes: readonly StagePlan[], tokens: readonly number[]): Need {
+	const most: Need = { rows: 0, cells: 0, matrix: 0, spans: false, gathers: false };
+	for (const [scale, step] of outcomes.flatMap(({ steps }) => [...steps.entries()])) {
 		if (step.kind === "skip") continue;
 		const rows = rowsOf(step).length;
 		most.rows = Math.max(most.rows, rows * tokens[scale]);
 		most.cells = Math.max(most.cells, tokens[scale], 2);
-		for (const { count } of step.reduce) most.matrix = Math.max(most.matrix, rows * tokens[scale] * count);
+		for (const { count, write } of step.reduce) {
+			if (write === "kept") most.gathers = true;
+			else most.matrix = Math.max(most.matrix, rows * tokens[scale] * count);
+		}
 		most.spans ||= step.reduce.length > 0;
 	}
 	return most;

@@ -5,20 +5,24 @@ import { resize } from "../../../kernels/interpolate.ts";
 import { matmul } from "../../../kernels/matmul.ts";
 import type { Pass } from "../../../kernels/pass.ts";
 import { pixelShuffle, pixelUnshuffle } from "../../../kernels/pixel-shuffle.ts";
+import { clearOthers, type ReduceRow, spreadKept } from "../../../kernels/reduce.ts";
 import { rowTable } from "../../../kernels/rows.ts";
+import { temper } from "../../../kernels/temper.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
+import { settle } from "../../protocol/plan.ts";
 import { packCodes, unpackCodes } from "../codes.ts";
 import { channelsFirst, type Taps } from "../tap.ts";
 import type { RgbImage } from "../types.ts";
 import type { Dtype, Weights } from "../weights.ts";
 import { blockRows, cellsIn, layOut, type Part, rowsIn } from "./batch.ts";
 import type { Family, JobOptions, Round, Step } from "./family.ts";
-import type { Graph } from "./graph.ts";
-import { closeJob, type Job, openJob, releaseKeys, stores } from "./job.ts";
+import type { BlockContext, Graph } from "./graph.ts";
+import { highFrequencyShare } from "./frequency.ts";
+import { closeJob, type Job, openJob, releaseKeys, settleJob, stores } from "./job.ts";
 import { KeyValueStore } from "./key-value-store.ts";
 import { COND, condOf, ROWS, rowsOf, UNCOND } from "./kv-plan.ts";
 import { Pictures } from "./pictures.ts";
-import { crossBoundary } from "./spans.ts";
+import { crossBoundary, endSpans, reduceRows, skipsOthers } from "./spans.ts";
 import { type Need, Workspace } from "./workspace.ts";
 
 /** Next-scale prediction (arXiv 2404.02905) by any family's graph, several jobs in one batch. */
@@ -73,6 +77,20 @@ export class NextScaleModel implements Family<Job> {
 		return job;
 	}
 
+	async settle(job: Job): Promise<number> {
+		const { decide } = job.plan;
+		if (!decide) throw new Error("The plan leaves nothing to settle.");
+		const { channels } = this.#graph.codes;
+		const { pixel, height, width } = this.#latent(job);
+		const latent = this.#gpu.tensor("latent to measure", [height * width, channels]);
+		const pass = this.#gpu.pass("measure");
+		copy(pass, { x: this.#latents, from: pixel * channels, y: latent, count: height * width * channels, label: "latent to measure" });
+		const [data] = await pass.submit([latent]).finally(() => this.#gpu.free(latent));
+		const measured = highFrequencyShare(new Float32Array(data), [height, width], job.grids[decide.after], channels);
+		settleJob(job, this.#store, settle(job.plan, measured));
+		return measured;
+	}
+
 	close(job: Job): void {
 		closeJob(this.#gpu, job, this.#store);
 		this.#jobs[job.slot] = undefined;
@@ -88,7 +106,7 @@ export class NextScaleModel implements Family<Job> {
 		}
 		this.#embed(pass, work, parts);
 		this.#blocks(pass, work, parts);
-		this.#sample(pass, work, parts.filter(({ step }) => step.sample));
+		this.#sample(pass, work, parts.filter(({ step }) => step.sample), 2 * cellsIn(parts));
 		this.#advance(pass, work, parts);
 		const words = pass.submit([{ ...work.codes, bytes: 2 * cellsIn(parts) * this.#words * 4 }]);
 		for (const { job, scale } of parts) releaseKeys(job, this.#store, scale);
@@ -131,13 +149,14 @@ export class NextScaleModel implements Family<Job> {
 			cells: sum(({ cells }) => cells),
 			matrix: Math.max(...jobs.map(({ most }) => most.matrix)),
 			spans: jobs.some(({ most }) => most.spans),
+			gathers: jobs.some(({ most }) => most.gathers),
 		};
 		if (this.#work?.fits(need)) return;
 		const old = this.#work?.need ?? need;
 		this.#work?.destroy();
 		this.#work = undefined;
 		this.#work = new Workspace(this.#gpu, this.#graph.shape, this.#graph.codes, {
-			rows: Math.max(need.rows, old.rows), cells: Math.max(need.cells, old.cells), matrix: Math.max(need.matrix, old.matrix), spans: need.spans || old.spans,
+			rows: Math.max(need.rows, old.rows), cells: Math.max(need.cells, old.cells), matrix: Math.max(need.matrix, old.matrix), spans: need.spans || old.spans, gathers: need.gathers || old.gathers,
 		});
 	}
 
@@ -166,40 +185,60 @@ export class NextScaleModel implements Family<Job> {
 	}
 
 	#blocks(pass: Pass, work: Workspace, parts: readonly Part[]): void {
-		const { shape: { depth }, names } = this.#graph;
+		const { shape: { depth }, names, sublayers } = this.#graph;
 		for (let index = 0; index < depth; index++) {
-			crossBoundary(pass, this.#graph, work, parts, index);
-			if (index === 0) for (const part of parts) this.#keep(pass, work, part, `s${part.scale}.${names.input}`);
-			const kept = parts.some(({ span }) => span?.rope === "kept") ? work.positions : undefined;
-			this.#graph.block(pass, {
-				index, x: work.x[0], work: work.block, kv: this.#store.tensor(index), kept, ...blockRows(pass, parts, index, (part) => this.#graph.ropeAt(part)),
-				parts: parts.map(({ job, scale, at, rows, length }) => ({ taps: job.taps, name: `s${scale}`, at, rows: rows.length, length })),
-			});
+			let context: BlockContext | undefined;
+			for (const [i, { run }] of sublayers.entries()) {
+				if (crossBoundary(pass, this.#graph, work, parts, index * sublayers.length + i)) context = undefined;
+				if (index + i === 0) for (const part of parts) this.#keep(pass, work, part, `s${part.scale}.${names.input}`);
+				context ??= this.#context(pass, work, parts, index);
+				run(pass, context);
+				// Self attention has stored them.
+				if (i === 0) for (const part of parts) for (const row of part.rows) if (stores(part.job, row, part.scale)) part.job.keys[row][index].used += part.length;
+				if (endSpans(pass, this.#graph, work, parts, index * sublayers.length + i + 1, "sublayer")) context = undefined;
+			}
 			for (const part of parts) {
-				for (const row of part.rows) if (stores(part.job, row, part.scale)) part.job.keys[row][index].used += part.length;
 				this.#keep(pass, work, part, `s${part.scale}.blk${index}.out`);
 				this.#tapKeys(pass, part, index);
 			}
 		}
-		crossBoundary(pass, this.#graph, work, parts, depth);
+		crossBoundary(pass, this.#graph, work, parts, depth * sublayers.length);
 		for (const part of parts) this.#keep(pass, work, part, `s${part.scale}.head_in`);
 	}
 
-	#sample(pass: Pass, work: Workspace, parts: readonly Part[]): void {
+	/** A block's view of the batch as it is laid out now. */
+	#context(pass: Pass, work: Workspace, parts: readonly Part[], index: number): BlockContext {
+		return {
+			index, x: work.x[0], work: work.block, kv: this.#store.tensor(index),
+			kept: parts.some(({ span }) => span?.reduction.rope === "kept") ? work.positions : undefined,
+			...blockRows(pass, parts, index, (part) => this.#graph.ropeAt(part)),
+			parts: parts.map(({ job, scale, at, rows, length }) => ({ taps: job.taps, name: `s${scale}`, at, rows: rows.length, length })),
+		};
+	}
+
+	/** `spare`: first of the places for codes of kept tokens alone. */
+	#sample(pass: Pass, work: Workspace, parts: readonly Part[], spare: number): void {
 		if (parts.length === 0) return;
+		const outOf = ({ span, cell, sampledAt }: Part) => (skipsOthers(span) ? spare + cell : sampledAt);
 		const { codes, names } = this.#graph;
 		this.#graph.head(pass, { x: work.x[0], work, rows: rowTable(pass, rowsIn(parts)) });
-		codes.sample(pass, {
-			logits: work.logits, mixed: work.mixed, codes: work.codes,
-			rows: parts.map(({ job, run, scale, tokens, rows, at, sampledAt }) => ({
-				cond: at + Math.max(0, rows.indexOf(COND)) * tokens, uncond: at + Math.max(0, rows.indexOf(UNCOND)) * tokens, tokens, out: sampledAt,
-				guidance: run.guidance, tau: run.tau, topK: run.topK, topP: run.topP, seed: job.seed, scale, branch: 0,
-			})),
+		const rows = parts.map((part) => {
+			const { job, run: { guidance, tau, topK, topP }, scale, length, rows, at } = part;
+			return {
+				cond: at + Math.max(0, rows.indexOf(COND)) * length, uncond: at + Math.max(0, rows.indexOf(UNCOND)) * length, tokens: length, out: outOf(part),
+				guidance, topK, topP, seed: job.seed, scale, branch: 0, ...(typeof tau === "number" ? { tau } : { tau: tau.between[0], temper: tau }),
+			};
 		});
-		for (const { job, scale, tokens, rows, at, sampledAt } of parts) {
-			job.taps.keep(pass, `s${scale}.${names.logits}`, work.logits, [rows.length, tokens, codes.logits], { from: at * codes.logits });
-			job.taps.keep(pass, `s${scale}.${names.mixed}`, work.mixed, [1, tokens, codes.logits], { from: sampledAt * codes.logits });
+		const taus = rows.some((row) => "temper" in row) ? work.taus : undefined;
+		if (taus) temper(pass, { logits: work.logits, taus, choices: codes.choices, values: codes.logits / codes.choices, rows, label: "temperatures" });
+		codes.sample(pass, { logits: work.logits, mixed: work.mixed, codes: work.codes, taus, rows });
+		for (const part of parts) {
+			const { job, scale, length, rows, at } = part;
+			job.taps.keep(pass, `s${scale}.${names.logits}`, work.logits, [rows.length, length, codes.logits], { from: at * codes.logits });
+			job.taps.keep(pass, `s${scale}.${names.mixed}`, work.mixed, [1, length, codes.logits], { from: outOf(part) * codes.logits });
 		}
+		const short = this.#kept(parts, ({ sampledAt }) => sampledAt, outOf);
+		if (short.length > 0) spreadKept(pass, { x: work.codes, positions: work.positions, words: this.#words, rows: short, label: "spread codes" });
 	}
 
 	/** Adds the codes of the scale, sampled or given, to the latents. */
@@ -209,14 +248,22 @@ export class NextScaleModel implements Family<Job> {
 			// Written before the pass runs; sampled codes of such a step go elsewhere.
 			if (forced) this.#gpu.device.queue.writeBuffer(work.codes.buffer, cell * this.#words * 4, unpackCodes(forced, tokens, codes.bits));
 		}
-		codes.values(pass, { codes: work.codes, values: codes.patch === 1 ? work.values : work.input, tokens: cellsIn(parts) });
-		if (codes.patch > 1) pixelShuffle(pass, { x: work.input, y: work.values, ...this.#shuffle(parts), label: "unpatchify" });
+		const made = codes.patch === 1 ? work.values : work.input;
+		codes.values(pass, { codes: work.codes, values: made, tokens: cellsIn(parts) });
+		const short = this.#kept(parts, ({ cell }) => cell, () => 0);
+		if (short.length > 0) clearOthers(pass, { x: made, positions: work.positions, words: codes.features, rows: short, label: "leave others" });
+		if (codes.patch > 1) pixelShuffle(pass, { x: made, y: work.values, ...this.#shuffle(parts), label: "unpatchify" });
 		const latentParts = parts.map(({ job, scale, cell }) => ({ scale, scales: job.grids.length, from: inCells(image(job, scale, cell), codes.patch), to: this.#latent(job) }));
 		codes.add(pass, { values: work.values, latents: this.#latents, parts: latentParts });
 		for (const { job, scale } of parts) {
 			const { pixel, height, width } = this.#latent(job);
 			job.taps.keep(pass, `s${scale}.${names.latent}`, this.#latents, [codes.channels, height, width], { from: pixel * codes.channels, view: channelsFirst(codes.channels) });
 		}
+	}
+
+	/** Where the parts that leave tokens out keep which. Both guidance rows keep the same: their inputs to the first block are. */
+	#kept(parts: readonly Part[], token: (part: Part) => number, out: (part: Part) => number): ReduceRow[] {
+		return parts.flatMap((part) => (part.span && skipsOthers(part.span) ? reduceRows(this.#graph, part, part.span, token(part), out(part), () => part.pick).slice(0, 1) : []));
 	}
 
 	/** The pictures that the steps ask for. */

@@ -7,6 +7,8 @@ export interface Need {
 	cells: number;
 	matrix: number;
 	spans: boolean;
+	/** Some spans gather. */
+	gathers: boolean;
 }
 
 /** Activations inside a block, reused by every block. */
@@ -27,26 +29,31 @@ export class Workspace {
 	/** [rows, width]; the second is there when spans change the layout of the batch. */
 	x: [Tensor, Tensor];
 	readonly block: BlockWork;
-	/** [rows, logits], and mixed by guidance: [2 * cells, logits]. */
+	/** [rows, logits], and mixed by guidance: [3 * cells, logits]. */
 	readonly logits: Tensor;
 	readonly mixed: Tensor;
-	/** u32 [2 * cells, words]: codes to go on with, then those sampled where others are forced. */
+	/** Temperatures of the sampled parts, for rounds that seek some. */
+	readonly taus: Tensor;
+	/** u32 [3 * cells, words]: codes to go on with, those sampled where others are forced, and those of kept tokens alone. */
 	readonly codes: Tensor;
 	/** [cells * patch^2, channels]: maps of the codes as numbers. [cells, features]: the inputs of the scale. */
 	readonly values: Tensor;
 	readonly input: Tensor;
 	/** [cells, width] */
 	readonly embedded: Tensor;
-	/** Of spans: projections, squared norms, keys of the draw, drawn positions. */
+	/** Of spans: projections, squared norms, keys of the draw or the choice, positions. */
 	readonly matrices: Tensor;
 	readonly norms: Tensor;
 	readonly race: Tensor;
 	readonly positions: Tensor;
+	/** Of those that gather: mean tokens, and the full length of what passes by. [rows, width] */
+	readonly means: Tensor;
+	readonly full: Tensor;
 	#gpu: Gpu;
 	#owned: Tensor[] = [];
 
 	constructor(gpu: Gpu, { width, ffn }: GraphShape, { logits, patch, channels, features, bits }: Quantiser, need: Need) {
-		const { rows, cells, matrix, spans } = need;
+		const { rows, cells, matrix, spans, gathers } = need;
 		this.#gpu = gpu;
 		this.need = need;
 		const make = (label: string, shape: number[]) => {
@@ -63,8 +70,9 @@ export class Workspace {
 			hidden: make("block ffn", [rows, ffn]),
 		};
 		this.logits = make("logits", [rows, logits]);
-		this.mixed = make("mixed logits", [2 * cells, logits]);
-		this.codes = make("codes", [2 * cells, Math.ceil(bits / 32)]);
+		this.mixed = make("mixed logits", [(gathers ? 3 : 2) * cells, logits]);
+		this.taus = make("temperatures", [cells]);
+		this.codes = make("codes", [(gathers ? 3 : 2) * cells, Math.ceil(bits / 32)]);
 		this.values = make("code values", [cells * patch ** 2, channels]);
 		this.input = make("scale input", [cells, features]);
 		this.embedded = make("embedded", [cells, width]);
@@ -73,11 +81,14 @@ export class Workspace {
 		this.norms = make("squared norms", [spanRows]);
 		this.race = make("race keys", [spanRows]);
 		this.positions = make("positions", [spanRows]);
+		const gatherRows = gathers ? rows : 0;
+		this.means = make("mean tokens", [gatherRows, width]);
+		this.full = make("full length", [gatherRows, width]);
 	}
 
-	fits({ rows, cells, matrix, spans }: Need): boolean {
+	fits({ rows, cells, matrix, spans, gathers }: Need): boolean {
 		const { need } = this;
-		return rows <= need.rows && cells <= need.cells && matrix <= need.matrix && (!spans || need.spans);
+		return rows <= need.rows && cells <= need.cells && matrix <= need.matrix && (!spans || need.spans) && (!gathers || need.gathers);
 	}
 
 	destroy(): void {

@@ -19,13 +19,13 @@ const info = ModelInfo.parse({
 	bitsPerToken: 16,
 	maxPromptTokens: 32,
 	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
-	calibration: { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 5, rankRatio: { 4: [0.3, 0.45], 5: [0.2, 0.35], 6: [0.12, 0.28] } } },
+	calibration: { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 5, rankRatio: { 4: [0.3, 0.45], 5: [0.2, 0.35], 6: [0.12, 0.28] }, guidanceTo: 3, detailRatio: { 4: 0.5, 5: 0.4, 6: 0.3 }, pivotalRatio: { 4: 0.5, 5: 0.4, 6: 0.25 }, detail: [0.1, 0.2] } },
 });
 const runs = (steps: readonly Step[]) => steps.filter((step): step is RunStep => step.kind === "run");
 
 describe("policies", () => {
 	it("are known by their own names and make plans that pass schema and validation", () => {
-		expect(Object.keys(policies)).toEqual(["exact", "stagevar", "stagevar-skip"]);
+		expect(Object.keys(policies)).toEqual(["exact", "stagevar", "stagevar-skip", "fastvar", "sparsevar", "skipvar", "stagevar-auto", "diverse"]);
 		for (const [name, policy] of Object.entries(policies)) {
 			const plan = policy.plan(info, {});
 			expect(policy.name).toBe(name);
@@ -60,7 +60,7 @@ describe("policies", () => {
 		expect(steps.map((s) => s.rows)).toEqual(["both", "both", "both", "both", "uncond", "uncond", "uncond"]);
 		expect(steps.map((s) => s.guidance)).toEqual([3, 3, 3, 3, 0, 0, 0]);
 		expect(steps.slice(4).map((s) => s.reduce.map((r) => r.count))).toEqual([[20, 29], [29, 51], [31, 72]]);
-		expect(steps.slice(4).map((s) => s.reduce.map((r) => r.rest.from))).toEqual([[3, 3], [4, 4], [5, 5]]);
+		expect(steps.slice(4).map((s) => s.reduce.map(({ rest }) => (rest as { from: number }).from))).toEqual([[3, 3], [4, 4], [5, 5]]);
 		expect(steps[4].reduce.map((r) => r.blocks)).toEqual([[0, 2], [2, 4]]);
 	});
 
@@ -76,7 +76,7 @@ describe("policies", () => {
 		const star: ModelInfo = {
 			...info, blocks: 3, chunks: [[0, 1], [1, 2], [2, 3]], lowRank: { rope: "kept", mostTokens: 64 }, sampling: { ...info.sampling, guidance: [1, 5.5] },
 			schedules: { "1:1": { grids, image: { height: 128, width: 128 } } },
-			calibration: { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 6, rankRatio: { 4: [0.2, 0.3, 0.25], 5: [0.25, 0.6, 0.4] } } },
+			calibration: { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 6, rankRatio: { 4: [0.2, 0.3, 0.25], 5: [0.25, 0.6, 0.4] }, guidanceTo: 4, detailRatio: {}, pivotalRatio: {}, detail: [0.1, 0.2] } },
 		};
 		const plan = policies.stagevar.plan(star, {});
 		expect(planProblems(plan, star)).toEqual([]);
@@ -113,7 +113,7 @@ describe("planProblems", () => {
 			return change === undefined ? step : change.kind === "skip" ? { kind: "skip" } : ({ ...step, ...change } as RunStep);
 		}),
 	});
-	const reduction = (changes: Partial<Reduction>): Reduction => ({ ...runs(base.steps)[5].reduce[0], ...changes });
+	const reduction = (changes: object) => ({ ...runs(base.steps)[5].reduce[0], ...changes }) as Reduction;
 
 	it.each<[string, StagePlan, RegExp]>([
 		["another model", { ...base, model: `sha256:${"0".repeat(64)}` }, /made for model sha256:0+; this is sha256:abab/],
@@ -128,9 +128,9 @@ describe("planProblems", () => {
 		["overlapping spans", changed({ 5: { reduce: [reduction({ blocks: [0, 2] }), reduction({ blocks: [1, 4] })] } }), /disjoint and in order; this one may begin at 2/],
 		["spans out of order", changed({ 5: { reduce: [reduction({ blocks: [2, 4] }), reduction({ blocks: [0, 2] })] } }), /in order/],
 		["more tokens than there are", changed({ 5: { reduce: [reduction({ count: 145 })] } }), /145 tokens kept of 144/],
-		["restoring from itself", changed({ 5: { reduce: [reduction({ rest: { from: 5, resize: "area" } })] } }), /0 to 4 are allowed/],
-		["reducing scale 0", changed({ 0: { reduce: [reduction({ count: 1, rest: { from: 0, resize: "area" } })] } }), /scale 0 has none/],
-		["restoring from inside a reduced span", changed({ 4: { reduce: [reduction({ blocks: [0, 4], count: 9, rest: { from: 3, resize: "area" } })] } }), /scale 4 is reduced across block 2/],
+		["restoring from itself", changed({ 5: { reduce: [reduction({ rest: { from: 5, resize: "area", of: "output" } })] } }), /0 to 4 are allowed/],
+		["reducing scale 0", changed({ 0: { reduce: [reduction({ count: 1, rest: { from: 0, resize: "area", of: "output" } })] } }), /scale 0 has none/],
+		["restoring from inside a reduced span", changed({ 4: { reduce: [reduction({ blocks: [0, 4], count: 9, rest: { from: 3, resize: "area", of: "output" } })] } }), /scale 4 is reduced across block 2/],
 	])("refuses %s", (_, plan, message) => {
 		expect(planProblems(plan, info).join("\n")).toMatch(message);
 		expect(() => checkPlan(plan, info)).toThrow(PlanError);

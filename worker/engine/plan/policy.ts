@@ -49,4 +49,7 @@ export function fullStep({ sampling }: ModelInfo, stage: Stage, scale: number, s
 	return { kind: "run", stage, rows: "both", guidance: typeof guidance === "number" ? guidance : between(guidance, scale / Math.max(1, scales - 1)), tau, topK, topP, reduce: [] };
 }
 
+/** The same with the conditional row alone: guidance is dropped, the text is not. */
+export const conditional = (step: RunStep): RunStep => ({ ...step, rows: "cond", guidance: 1 });
+
 const between = ([from, to]: readonly [number, number], share: number) => from + (to - from) * share;

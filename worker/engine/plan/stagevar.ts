@@ -34,6 +34,6 @@ function reductions(info: ModelInfo, scale: number, tokens: number, ratios: read
 		take: { project: "gaussian" },
 		rope,
 		write: "norm-sampled",
-		rest: { from: scale - 1, resize: "area" },
+		rest: { from: scale - 1, resize: "area", of: "output" },
 	}));
 }

@@ -1,6 +1,6 @@
 /** Whether a plan can be executed on a model: what the schema of a plan cannot see. The engine executes nothing else. */
-import type { ModelInfo } from "../../protocol/model-info.ts";
-import type { Reduction, StagePlan, Step } from "../../protocol/plan.ts";
+import type { ModelInfo, Schedule } from "../../protocol/model-info.ts";
+import { type Decision, outcomesOf, type Reduction, type StagePlan, type Step } from "../../protocol/plan.ts";
 import { PlanError } from "./policy.ts";
 
 /** Throws one PlanError that lists every problem. */
@@ -20,11 +20,37 @@ export function planProblems(plan: StagePlan, info: ModelInfo): string[] {
 	if (plan.steps.length !== grids.length) {
 		return [...problems, `it has ${plan.steps.length} steps; schedule "${plan.schedule}" has ${grids.length} scales and needs as many`];
 	}
-	problems.push(...skipProblems(plan.steps), ...rowProblems(plan.steps));
-	for (const [scale, step] of plan.steps.entries()) {
-		if (step.kind === "run") problems.push(...reduceProblems(plan.steps, scale, step.reduce, grids[scale][0] * grids[scale][1], info.blocks));
+	problems.push(...stepProblems(plan.steps, grids, info.blocks));
+	if (plan.decide) problems.push(...decisionProblems(plan, plan.decide, grids, info.blocks));
+	return problems;
+}
+
+function stepProblems(steps: readonly Step[], grids: Schedule["grids"], blocks: number): string[] {
+	const problems = [...skipProblems(steps), ...rowProblems(steps)];
+	for (const [scale, step] of steps.entries()) {
+		if (step.kind === "skip") continue;
+		problems.push(...reduceProblems(steps, scale, step.reduce, grids[scale][0] * grids[scale][1], blocks));
+		if (typeof step.tau === "object" && step.tau.between[0] > step.tau.between[1]) problems.push(`step ${scale}: tau is sought between ${step.tau.between.join(" and ")}; give the lower bound first`);
 	}
 	return problems;
+}
+
+/** Every outcome must be a plan that runs the scale after the one that is looked at. */
+function decisionProblems(plan: StagePlan, { after, cases }: Decision, grids: Schedule["grids"], blocks: number): string[] {
+	const left = grids.length - after - 1;
+	if (left < 1) return [`it decides after scale ${after}; 0 to ${grids.length - 2} are allowed`];
+	const problems: string[] = [];
+	for (const [i, { below, steps }] of cases.entries()) {
+		const where = `case ${i} of its decision`;
+		if (i > 0 && below <= cases[i - 1].below) problems.push(`${where}: below ${below} is never reached after ${cases[i - 1].below}; cases go upwards`);
+		if (steps.length !== left) problems.push(`${where} has ${steps.length} steps; ${left} scales come after scale ${after}`);
+	}
+	if (problems.length > 0) return problems;
+	return outcomesOf(plan).flatMap(({ steps }, outcome) => {
+		const where = outcome === 0 ? "" : `case ${outcome - 1} of its decision: `;
+		const never = steps[after + 1].kind === "skip" ? [`${where || "without a case: "}step ${after + 1} is skipped; the scale after a decision must run`] : [];
+		return [...never, ...(outcome === 0 ? [] : stepProblems(steps, grids, blocks).map((problem) => where + problem))];
+	});
 }
 
 function skipProblems(steps: readonly Step[]): string[] {
@@ -52,21 +78,30 @@ function rowProblems(steps: readonly Step[]): string[] {
 function reduceProblems(steps: readonly Step[], scale: number, reduce: readonly Reduction[], tokens: number, blocks: number): string[] {
 	const problems: string[] = [];
 	let end = 0;
-	for (const { blocks: [from, to], count, rest } of reduce) {
+	for (const reduction of reduce) {
+		const { blocks: [from, to], count, rest, each } = reduction;
 		const where = `step ${scale}, blocks ${from} to ${to}`;
 		if (from >= to || to > blocks) problems.push(`${where}: a span needs from < to <= ${blocks}, the model's blocks`);
 		else if (from < end) problems.push(`${where}: spans must be disjoint and in order; this one may begin at ${end}`);
 		end = Math.max(end, to);
 		if (count > tokens) problems.push(`${where}: ${count} tokens kept of ${tokens}; at most ${tokens} are allowed`);
-
-		const source = steps[rest.from];
-		if (rest.from >= scale) {
-			problems.push(`${where}: rest.from ${rest.from} is not an earlier scale; ${scale === 0 ? "scale 0 has none and cannot be reduced" : `0 to ${scale - 1} are allowed`}`);
-		} else if (source?.kind !== "run") {
-			problems.push(`${where}: rest.from ${rest.from} is skipped; it must be a scale that runs`);
-		} else if (source.reduce.some(({ blocks: [a, b] }) => a < to && to < b)) {
-			problems.push(`${where}: scale ${rest.from} is reduced across block ${to} and has no full-length output there; align the spans`);
-		}
+		if (typeof rest === "object") problems.push(...sourceProblems(steps, scale, reduction, rest).map((problem) => `${where}: ${problem}`));
+		if (rest === "skip" && (each !== "span" || from > 0 || to < blocks)) problems.push(`${where}: rest "skip" leaves tokens out of the whole scale; it is allowed for one span over blocks 0 to ${blocks}`);
 	}
 	return problems;
+}
+
+/** What is wrong with filling a reduction's other tokens from an earlier scale. */
+function sourceProblems(steps: readonly Step[], scale: number, { blocks: [from, to], each }: Reduction, rest: Extract<Reduction["rest"], object>): string[] {
+	const source = steps[rest.from];
+	if (rest.from >= scale) return [`rest.from ${rest.from} is not an earlier scale; ${scale === 0 ? "scale 0 has none and cannot be reduced" : `0 to ${scale - 1} are allowed`}`];
+	if (source.kind !== "run") return [`rest.from ${rest.from} is skipped; it must be a scale that runs`];
+	if (rest.of === "change" || each === "sublayer") {
+		const reduced = source.reduce.find(({ blocks: [a, b] }) => a < to && from < b);
+		return reduced ? [`scale ${rest.from} is reduced in blocks ${reduced.blocks.join(" to ")} and has no full-length ${rest.of} there; take it from a scale that is not`] : [];
+	}
+	// A reduction around each block is at full length between blocks.
+	const boundaries = each === "span" ? [to] : Array.from({ length: to - from }, (_, i) => from + i + 1);
+	const across = boundaries.find((at) => source.reduce.some(({ blocks: [a, b], each, rest }) => each === "span" && a < at && (at < b || (at === b && rest === "skip"))));
+	return across === undefined ? [] : [`scale ${rest.from} is reduced across block ${across} and has no full-length output there; align the spans`];
 }

@@ -6,42 +6,64 @@ import { rotateAndCache } from "../../../../kernels/rope.ts";
 import type { InfinityConfig } from "../../../../model-shards/infinity-config.ts";
 import type { Weights } from "../../weights.ts";
 import { blockOps, GAMMA, SCALE, SHIFT } from "../block-ops.ts";
-import type { BlockContext } from "../graph.ts";
+import type { BlockContext, Sublayer } from "../graph.ts";
 import type { Rotary } from "../rotary.ts";
 import { blockName } from "./text.ts";
 
-export interface BlockInput extends BlockContext {
+export interface Blocks {
 	gpu: Gpu;
 	config: InfinityConfig;
 	weights: Weights;
-	/** Of this block, [conds, 6 * width]. */
-	modulation: Tensor;
+	/** By block, [conds, 6 * width]. */
+	modulation: readonly Tensor[];
 	rotary: Rotary;
 }
 
 /** One Infinity block: gated self attention, cross attention, gated feed-forward. Each adds to the residual stream. */
-export function block(pass: Pass, input: BlockInput): void {
-	const { gpu, config, weights, index, x, work, modulation, kv, rotary, self, cross, kept } = input;
-	const { width, heads, ffn, normEps } = config;
-	const headDim = width / heads;
-	const official = `transformer.${blockName(config, index)}`;
-	const { label, linear, tapLinear, addLinear, modulated } = blockOps(pass, gpu, weights, config, official, input);
+export const infinitySublayers = (blocks: Blocks): Sublayer[] => [
+	{ name: "sa", run: (pass, context) => selfAttention(pass, blocks, context) },
+	{ name: "ca", run: (pass, context) => crossAttention(pass, blocks, context) },
+	{ name: "ffn", run: (pass, context) => feedForward(pass, blocks, context) },
+];
 
+const official = (config: InfinityConfig, index: number) => `transformer.${blockName(config, index)}`;
+const cached = (kv: Tensor, width: number) => ({ tensor: kv, stride: 2 * width, key: 0, value: width });
+const ops = (pass: Pass, { gpu, weights, config }: Blocks, context: BlockContext) => blockOps(pass, gpu, weights, config, official(config, context.index), context);
+
+function selfAttention(pass: Pass, blocks: Blocks, context: BlockContext): void {
+	const { config, weights, rotary } = blocks;
+	const { width, heads, normEps } = config;
+	const { index, work, kv, self, kept } = context;
+	const { label, linear, tapLinear, addLinear, modulated } = ops(pass, blocks, context);
+	const modulation = blocks.modulation[index];
+	const headDim = width / heads;
 	modulated(modulation, SCALE[0], SHIFT[0], normEps, "norm1");
 	linear("sa.mat_qkv", work.normed, work.qkv, width, 3 * width);
-	const scaleMul = weights.get(`${official}.sa.scale_mul_1H11`);
+	const scaleMul = weights.get(`${official(config, index)}.sa.scale_mul_1H11`);
 	rotateAndCache(pass, { qkv: work.qkv, cache: kv, cosSin: rotary.table, positions: rotary.positions, kept, scaleMul, heads, headDim, rows: self, label: label("rope") });
-	const cached = { tensor: kv, stride: 2 * width, key: 0, value: width };
-	attention(pass, { q: work.qkv, qStride: 3 * width, kv: cached, own: { key: width, value: 2 * width }, y: work.attended, heads, headDim, scale: 1, rows: self, label: label("sa") });
+	attention(pass, { q: work.qkv, qStride: 3 * width, kv: cached(kv, width), own: { key: width, value: 2 * width }, y: work.attended, heads, headDim, scale: 1, rows: self, label: label("sa") });
 	tapLinear("sa.proj", work.attended, width, "sa_out");
 	addLinear("sa.proj", work.attended, width, { table: modulation, vector: GAMMA[0] });
+}
 
-	layerNorm(pass, { x, y: work.normed, width, eps: normEps, rows: self, after: { kind: "affine", ...weights.linear(`${official}.ca_norm`) }, label: label("ca_norm") });
+function crossAttention(pass: Pass, blocks: Blocks, context: BlockContext): void {
+	const { config, weights } = blocks;
+	const { width, heads, normEps } = config;
+	const { index, x, work, kv, self, cross } = context;
+	const { label, linear, tapLinear, addLinear } = ops(pass, blocks, context);
+	const headDim = width / heads;
+	layerNorm(pass, { x, y: work.normed, width, eps: normEps, rows: self, after: { kind: "affine", ...weights.linear(`${official(config, index)}.ca_norm`) }, label: label("ca_norm") });
 	linear("ca.mat_q", work.normed, work.qkv, width, width);
-	attention(pass, { q: work.qkv, qStride: width, kv: cached, y: work.attended, heads, headDim, scale: headDim ** -0.5, rows: cross, label: label("ca") });
+	attention(pass, { q: work.qkv, qStride: width, kv: cached(kv, width), y: work.attended, heads, headDim, scale: headDim ** -0.5, rows: cross, label: label("ca") });
 	tapLinear("ca.proj", work.attended, width, "ca_out");
 	addLinear("ca.proj", work.attended, width);
+}
 
+function feedForward(pass: Pass, blocks: Blocks, context: BlockContext): void {
+	const { width, ffn, normEps } = blocks.config;
+	const { index, work } = context;
+	const { linear, tapLinear, addLinear, modulated } = ops(pass, blocks, context);
+	const modulation = blocks.modulation[index];
 	modulated(modulation, SCALE[1], SHIFT[1], normEps, "norm2");
 	linear("ffn.fc1", work.normed, work.hidden, width, ffn, { gelu: true });
 	tapLinear("ffn.fc2", work.hidden, ffn, "ffn_out");

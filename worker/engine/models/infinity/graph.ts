@@ -11,12 +11,12 @@ import type { Part } from "../batch.ts";
 import { Bsq } from "../bsq.ts";
 import type { DecoderSource } from "../conv-decoder.ts";
 import type { JobOptions } from "../family.ts";
-import type { BlockContext, Graph, GraphShape, Quantiser, TapNames } from "../graph.ts";
+import type { Graph, GraphShape, Quantiser, Sublayer, TapNames } from "../graph.ts";
 import type { Job } from "../job.ts";
 import type { KeyValueStore } from "../key-value-store.ts";
 import { Rotary } from "../rotary.ts";
 import type { Workspace } from "../workspace.ts";
-import { block } from "./blocks.ts";
+import { infinitySublayers } from "./blocks.ts";
 import { InfinityText } from "./text.ts";
 
 /** The Infinity family (arXiv 2412.04431): text to bits; AdaLN from the pooled text, cross attention, rotary positions. */
@@ -27,6 +27,7 @@ export class InfinityGraph implements Graph {
 	readonly names: TapNames;
 	readonly start: Tensor;
 	readonly embedding: Graph["embedding"];
+	readonly sublayers: readonly Sublayer[];
 	#gpu: Gpu;
 	#config: InfinityConfig;
 	#weights: Weights;
@@ -41,13 +42,14 @@ export class InfinityGraph implements Graph {
 		this.names = {
 			input: "block_in", logits: "logits_pre", mixed: "logits_post", latent: "summed_codes", final: "summed_codes_final", spanInput: "in",
 			map: (scale) => ({ name: `s${scale}.word_embed_in`, channelsFirst: false }),
-			span: ({ blocks }) => `c${Math.floor(blocks[0] / chunkBlocks)}`,
+			span: (block) => `c${Math.floor(block / chunkBlocks)}`,
 		};
 		this.#gpu = gpu;
 		this.#config = config;
 		this.#weights = weights;
 		this.#text = new InfinityText(gpu, config, weights, slots);
 		this.#rotary = new Rotary(gpu, schedules, width / heads, (name, grids) => infinityRopeTable(grids, width / heads, ropeReach[name]));
+		this.sublayers = infinitySublayers({ gpu, config, weights, modulation: this.#text.modulation, rotary: this.#rotary });
 		this.start = this.#text.start;
 		this.embedding = { table: weights.get("transformer.lvl_embed.weight"), index: ({ scale, tokens }) => Array<number>(tokens).fill(scale) };
 	}
@@ -71,10 +73,6 @@ export class InfinityGraph implements Graph {
 
 	begin(pass: Pass, job: Job, store: KeyValueStore): void {
 		this.#text.record(pass, job, store);
-	}
-
-	block(pass: Pass, context: BlockContext): void {
-		block(pass, { gpu: this.#gpu, config: this.#config, weights: this.#weights, modulation: this.#text.modulation[context.index], rotary: this.#rotary, ...context });
 	}
 
 	head(pass: Pass, { x, work, rows }: { x: Tensor; work: Workspace; rows: RowTable }): void {

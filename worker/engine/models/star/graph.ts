@@ -15,7 +15,7 @@ import { blockOps } from "../block-ops.ts";
 import { Codebook, codebookPicture, codebookTaps } from "../codebook.ts";
 import type { DecoderSource } from "../conv-decoder.ts";
 import type { JobOptions } from "../family.ts";
-import type { BlockContext, Graph, GraphShape, Quantiser, TapNames } from "../graph.ts";
+import type { BlockContext, Graph, GraphShape, Quantiser, Sublayer, TapNames } from "../graph.ts";
 import type { Job } from "../job.ts";
 import type { KeyValueStore } from "../key-value-store.ts";
 import { COND, condOf, ROWS, UNCOND } from "../kv-plan.ts";
@@ -105,23 +105,26 @@ export class StarGraph implements Graph {
 		}
 	}
 
-	/** Self attention, cross attention, feed-forward. Each adds to the residual stream. */
-	block(pass: Pass, context: BlockContext): void {
-		const { index, x, work, kv, self, cross, kept, parts } = context;
-		const { width, heads, ffn } = this.#config;
-		const headDim = width / heads;
-		const official = `transformer.blocks.${index}`;
-		const { label, linear, tapLinear, addLinear } = blockOps(pass, this.#gpu, this.#weights, this.#config, official, context);
-		const cached = { tensor: kv, stride: 2 * width, key: 0, value: width };
-		const scaleOf = (module: string) => this.#weights.get(`${official}.${module}.scale_mul_1H11`);
+	readonly sublayers: readonly Sublayer[] = [
+		{ name: "attn", run: (pass, context) => this.#selfAttention(pass, context) },
+		{ name: "cross_attn", run: (pass, context) => this.#crossAttention(pass, context) },
+		{ name: "ffn", run: (pass, context) => this.#feedForward(pass, context) },
+	];
 
+	#selfAttention(pass: Pass, context: BlockContext): void {
+		const { x, work, kv, self, kept } = context;
+		const { width, heads, headDim, scaleOf, cached, label, linear, tapLinear, addLinear } = this.#ops(pass, context);
 		this.#norm(pass, x, work.normed, self, label("norm1"));
 		linear("attn.mat_qkv", work.normed, work.qkv, width, 3 * width);
 		rotateAndCache(pass, { qkv: work.qkv, cache: kv, cosSin: this.#rotary.table, positions: this.#rotary.positions, kept, scaleMul: scaleOf("attn"), heads, headDim, rows: self, label: label("rope") });
 		attention(pass, { q: work.qkv, qStride: 3 * width, kv: cached, own: { key: width, value: 2 * width }, y: work.attended, heads, headDim, scale: 1, rows: self, label: label("attn") });
 		tapLinear("attn.proj", work.attended, width, "attn_out");
 		addLinear("attn.proj", work.attended, width);
+	}
 
+	#crossAttention(pass: Pass, context: BlockContext): void {
+		const { x, work, self, cross, parts } = context;
+		const { width, heads, headDim, scaleOf, cached, label, linear, tapLinear, addLinear } = this.#ops(pass, context);
 		this.#norm(pass, x, work.normed, self, label("norm2"));
 		linear("cross_attn.mat_q", work.normed, work.qkv, width, width);
 		normaliseHeads(pass, { x: work.qkv, stride: width, tokens: self.tokens, heads, headDim, scaleMul: scaleOf("cross_attn"), label: label("cross_attn queries") });
@@ -131,11 +134,26 @@ export class StarGraph implements Graph {
 		const first = parts.flatMap(({ at, rows, length }) => Array.from({ length: rows * length }, (_, i) => at + (i % length)));
 		gatherRows(pass, { x: work.attended, index: pass.table(first), y: work.normed, count: self.tokens, width, label: label("first row") });
 		addLinear("cross_attn.proj", work.normed, width);
+	}
 
+	#feedForward(pass: Pass, context: BlockContext): void {
+		const { x, work, self } = context;
+		const { width, ffn, label, linear, tapLinear, addLinear } = this.#ops(pass, context);
 		this.#norm(pass, x, work.normed, self, label("norm3"));
 		linear("ffn.fc1", work.normed, work.hidden, width, ffn, { gelu: true });
 		tapLinear("ffn.fc2", work.hidden, ffn, "ffn_out");
 		addLinear("ffn.fc2", work.hidden, ffn);
+	}
+
+	#ops(pass: Pass, context: BlockContext) {
+		const { width, heads, ffn } = this.#config;
+		const official = `transformer.blocks.${context.index}`;
+		return {
+			...blockOps(pass, this.#gpu, this.#weights, this.#config, official, context),
+			width, heads, ffn, headDim: width / heads,
+			cached: { tensor: context.kv, stride: 2 * width, key: 0, value: width },
+			scaleOf: (module: string) => this.#weights.get(`${official}.${module}.scale_mul_1H11`),
+		};
 	}
 
 	head(pass: Pass, { x, work, rows }: { x: Tensor; work: Workspace; rows: RowTable }): void {

@@ -12,7 +12,7 @@ import type { Weights } from "../../weights.ts";
 import { blockOps, GAMMA, SCALE, SHIFT } from "../block-ops.ts";
 import { Codebook, codebookPicture, codebookTaps } from "../codebook.ts";
 import type { DecoderSource } from "../conv-decoder.ts";
-import type { BlockContext, Graph, GraphShape, Quantiser, TapNames } from "../graph.ts";
+import type { BlockContext, Graph, GraphShape, Quantiser, Sublayer, TapNames } from "../graph.ts";
 import type { Job } from "../job.ts";
 import { condOf, ROWS } from "../kv-plan.ts";
 import { latentCells } from "../next-scale.ts";
@@ -102,28 +102,40 @@ export class VarGraph implements Graph {
 		gatherRows(pass, { x: vectors, index: both, y: this.#headModulation, to, count: ROWS, width: 2 * width, label: "head modulation" });
 	}
 
-	/** Gated self attention, gated feed-forward. Each adds to the residual stream. */
-	block(pass: Pass, context: BlockContext): void {
-		const { index, work, kv, self } = context;
-		const { width, heads, ffn, normalised, normEps } = this.#config;
-		const headDim = width / heads;
-		const official = `transformer.blocks.${index}`;
-		const modulation = this.#modulation[index];
-		const { label, linear, tapLinear, addLinear, modulated } = blockOps(pass, this.#gpu, this.#weights, this.#config, official, context);
+	readonly sublayers: readonly Sublayer[] = [
+		{ name: "attn", run: (pass, context) => this.#attention(pass, context) },
+		{ name: "ffn", run: (pass, context) => this.#feedForward(pass, context) },
+	];
 
+	#attention(pass: Pass, context: BlockContext): void {
+		const { index, work, kv, self } = context;
+		const { width, heads, normalised, normEps } = this.#config;
+		const headDim = width / heads;
+		const modulation = this.#modulation[index];
+		const { label, linear, tapLinear, addLinear, modulated } = this.#ops(pass, context);
 		modulated(modulation, SCALE[0], SHIFT[0], normEps, "norm1");
 		linear("attn.mat_qkv", work.normed, work.qkv, width, 3 * width);
-		const scaleMul = normalised ? this.#weights.get(`${official}.attn.scale_mul_1H11`) : undefined;
+		const scaleMul = normalised ? this.#weights.get(`${official(index)}.attn.scale_mul_1H11`) : undefined;
 		rotateAndCache(pass, { qkv: work.qkv, cache: kv, scaleMul, heads, headDim, rows: self, label: label("cache") });
 		const scale = normalised ? 1 : 0.25 / Math.sqrt(headDim);
 		attention(pass, { q: work.qkv, qStride: 3 * width, kv: { tensor: kv, stride: 2 * width, key: 0, value: width }, own: { key: width, value: 2 * width }, y: work.attended, heads, headDim, scale, rows: self, label: label("attn") });
 		tapLinear("attn.proj", work.attended, width, "attn_out");
 		addLinear("attn.proj", work.attended, width, { table: modulation, vector: GAMMA[0] });
+	}
 
+	#feedForward(pass: Pass, context: BlockContext): void {
+		const { index, work } = context;
+		const { width, ffn, normEps } = this.#config;
+		const modulation = this.#modulation[index];
+		const { linear, tapLinear, addLinear, modulated } = this.#ops(pass, context);
 		modulated(modulation, SCALE[1], SHIFT[1], normEps, "norm2");
 		linear("ffn.fc1", work.normed, work.hidden, width, ffn, { gelu: true });
 		tapLinear("ffn.fc2", work.hidden, ffn, "ffn_out");
 		addLinear("ffn.fc2", work.hidden, ffn, { table: modulation, vector: GAMMA[1] });
+	}
+
+	#ops(pass: Pass, context: BlockContext) {
+		return blockOps(pass, this.#gpu, this.#weights, this.#config, official(context.index), context);
 	}
 
 	head(pass: Pass, { x, work, rows }: { x: Tensor; work: Workspace; rows: RowTable }): void {
@@ -137,3 +149,5 @@ export class VarGraph implements Graph {
 		this.#gpu.free(this.start, ...this.#modulation, this.#headModulation, this.#positions, ...Object.values(this.#work));
 	}
 }
+
+const official = (block: number) => `transformer.blocks.${block}`;

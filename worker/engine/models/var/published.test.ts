@@ -39,7 +39,7 @@ function oneBlock(depth: 16 | 20 | 24 | 30 | 36): { folder: ModelFolder; config:
 	const manifest: Manifest = {
 		format: "firstlight-model", version: 1, name: `var-d${depth}-block`, family: "var", config,
 		schedules: { "1:1": { grids: [[1, 1], [2, 2]], image: { height: 4, width: 4 } } }, defaultSchedule: "1:1",
-		sampling: { guidance: [1, 5], tau: 1, topK: 1, topP: 0 }, calibration: {}, tokenizer: null, licence: "Random weights.", shards: [],
+		sampling: { guidance: [1, 5], tau: 1, topK: 1, topP: 0 }, tokenizer: null, licence: "Random weights.", shards: [],
 		tensors: [...weights].map(([name, data]) => ({ name, dtype: "F32", shape: [data.length], shard: 0, offset: 0, bytes: data.byteLength })),
 	};
 	checkManifest({ ...manifest, tensors: [] });
@@ -119,7 +119,7 @@ it("matrices in parts, where a binding holds less, give the same bits", async ()
 		const tap = { wants: (name: string) => name.endsWith("logits_pre_cfg"), take: ({ data }: { data: ArrayLike<number> }) => void logits.push(data) };
 		const results = await Array.fromAsync(model.generate({ plan: policies.exact.plan(model.info, {}), label: LABEL, seed: 1, previews: "none", tap }));
 		model.destroy();
-		return { logits, codes: results.map((result) => (result.kind === "scale" ? result.codes : result.image)) };
+		return { logits, codes: results.map((result) => (result.kind === "scale" ? result.codes : result.kind === "final" ? result.image : result.plan)) };
 	};
 	const whole = await run(gpu);
 	expect(whole.logits).toHaveLength(2);

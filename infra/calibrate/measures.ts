@@ -1,0 +1,99 @@
+/** What can be read off one exact picture: pure functions over its tensors and pictures. */
+import { EigenvalueDecomposition, Matrix } from "ml-matrix";
+import type { RgbImage } from "../../worker/engine/types.ts";
+
+/** Mean squared difference of two pictures looked at with `side` x `side` cells, as a share of the second one's own variance there. */
+export function unsettled(early: RgbImage, final: RgbImage, side: number): number {
+	const [a, b] = [cells(early, side), cells(final, side)];
+	let [error, variance] = [0, 0];
+	for (let c = 0; c < 3; c++) {
+		const of = (data: Float64Array) => data.filter((_, i) => i % 3 === c);
+		const [x, y] = [of(a), of(b)];
+		const mean = y.reduce((sum, value) => sum + value, 0) / y.length;
+		y.forEach((value, i) => {
+			error += (x[i] - value) ** 2;
+			variance += (value - mean) ** 2;
+		});
+	}
+	return variance === 0 ? Number(error > 0) : error / variance;
+}
+
+/** [side * side, 3]: every cell the mean of the pixels that it touches, also where there are fewer pixels than cells. */
+function cells({ width, height, data }: RgbImage, side: number): Float64Array {
+	const out = new Float64Array(side * side * 3);
+	for (let y = 0; y < side; y++) {
+		const [top, bottom] = [Math.floor((y * height) / side), Math.ceil(((y + 1) * height) / side)];
+		for (let x = 0; x < side; x++) {
+			const [left, right] = [Math.floor((x * width) / side), Math.ceil(((x + 1) * width) / side)];
+			for (let c = 0; c < 3; c++) {
+				let sum = 0;
+				for (let v = top; v < bottom; v++) for (let u = left; u < right; u++) sum += data[(v * width + u) * 3 + c];
+				out[(y * side + x) * 3 + c] = sum / ((bottom - top) * (right - left));
+			}
+		}
+	}
+	return out;
+}
+
+/** Share of the choices, among `values` values each, whose likeliest value is the same. */
+export function agreement(a: Float32Array, b: Float32Array, values: number): number {
+	let same = 0;
+	for (let at = 0; at < a.length; at += values) if (likeliest(a, at, values) === likeliest(b, at, values)) same++;
+	return (same * values) / a.length;
+}
+
+function likeliest(logits: Float32Array, at: number, values: number): number {
+	let best = 0;
+	for (let v = 1; v < values; v++) if (logits[at + v] > logits[at + best]) best = v;
+	return best;
+}
+
+/** Share of the tokens that hold `share` of the total, those with most first. */
+export function holding(energies: Float64Array, share: number): number {
+	const total = energies.reduce((sum, energy) => sum + energy, 0);
+	let [held, count] = [0, 0];
+	for (const energy of energies.toSorted((a, b) => b - a)) {
+		if (held >= share * total) break;
+		held += energy;
+		count++;
+	}
+	return Math.max(1, count) / energies.length;
+}
+
+/** Squared distance of every token from the mean one. x: [tokens, width]. */
+export function fromMean(x: Float32Array, width: number): Float64Array {
+	const tokens = x.length / width;
+	const mean = new Float64Array(width);
+	for (let i = 0; i < x.length; i++) mean[i % width] += x[i] / tokens;
+	return squared(tokens, width, (token, c) => x[token * width + c] - mean[c]);
+}
+
+/** Squared distance of every token from the mean of the up to nine around it. x: [height * columns, width]. */
+export function fromSurroundings(x: Float32Array, columns: number, width: number): Float64Array {
+	const tokens = x.length / width;
+	const lines = tokens / columns;
+	return squared(tokens, width, (token, c) => {
+		const [line, column] = [Math.floor(token / columns), token % columns];
+		let [sum, count] = [0, 0];
+		for (let l = Math.max(0, line - 1); l < Math.min(lines, line + 2); l++) {
+			for (let k = Math.max(0, column - 1); k < Math.min(columns, column + 2); k++, count++) sum += x[(l * columns + k) * width + c];
+		}
+		return x[token * width + c] - sum / count;
+	});
+}
+
+function squared(tokens: number, width: number, difference: (token: number, c: number) => number): Float64Array {
+	return Float64Array.from({ length: tokens }, (_, token) => {
+		let sum = 0;
+		for (let c = 0; c < width; c++) sum += difference(token, c) ** 2;
+		return sum;
+	});
+}
+
+/** Least number of directions that hold `share` of the energy of x [tokens, width], as a share of the tokens. */
+export function rankShare(x: Float32Array, width: number, share: number): number {
+	const rows = new Matrix(Array.from({ length: x.length / width }, (_, token) => Array.from(x.subarray(token * width, (token + 1) * width))));
+	const gram = rows.rows <= width ? rows.mmul(rows.transpose()) : rows.transpose().mmul(rows);
+	const energies = Float64Array.from(new EigenvalueDecomposition(gram, { assumeSymmetric: true }).realEigenvalues, (value) => Math.max(0, value));
+	return (holding(energies, share) * energies.length) / rows.rows;
+}

@@ -1,0 +1,97 @@
+/** One picture by the exact plan, measured scale by scale. */
+import { highFrequencyShare } from "../../worker/engine/models/frequency.ts";
+import type { LoadedModel, RgbImage, TappedTensor } from "../../worker/engine/types.ts";
+import type { StagePlan } from "../../worker/protocol/plan.ts";
+import { agreement, fromMean, fromSurroundings, holding, rankShare, unsettled } from "./measures.ts";
+
+/** Cells a side at which semantics and structure are looked at: what is where, and its shape. */
+const COARSE = 8;
+const MIDDLE = 32;
+/** Energy that kept tokens and directions must hold. */
+export const TOKEN_ENERGY = 0.9;
+export const RANK_ENERGY = 0.96;
+
+export interface ScaleObservation {
+	/** Difference of the preview to the finished picture, coarse and middle: 1 is as much as there is to see. */
+	coarse: number;
+	middle: number;
+	/** Share of the choices that a row alone makes as the guided pair does. */
+	conditional: number;
+	unconditional: number;
+	pivotal: number;
+	detail: number;
+	highFrequency: number;
+	/** By chunk; empty where ranks were not asked for. */
+	ranks: number[];
+	/** Whether the judge finds in the preview what the prompt asks; null without a judge. */
+	right: boolean | null;
+}
+
+export interface Ask {
+	prompt: string;
+	seed: number;
+	/** Ranks take long. */
+	ranks: boolean;
+	judge?: (pictures: readonly RgbImage[]) => Promise<boolean[]>;
+	signal?: AbortSignal;
+}
+
+export async function observe(model: LoadedModel, plan: StagePlan, { prompt, seed, ranks, judge, signal }: Ask): Promise<ScaleObservation[]> {
+	const { info } = model;
+	const { grids } = info.schedules[plan.schedule];
+	const scales = new Map<number, Partial<ScaleObservation>>(grids.map((_, scale) => [scale, { ranks: [] }]));
+	const guided = new Map<number, [Float32Array | undefined, Float32Array | undefined]>();
+	const previews: RgbImage[] = [];
+	let final: RgbImage | undefined;
+	const chunkOf = new Map(info.chunks.map(([, to], chunk) => [to - 1, chunk]));
+	for await (const result of model.generate({ plan, prompt, seed, previews: "all", signal, tap: { wants, take } })) {
+		if (result.kind === "scale" && result.preview) previews.push(result.preview);
+		if (result.kind === "final") final = result.image;
+	}
+	const last = final as RgbImage;
+	const verdicts = judge ? await judge([...previews.slice(0, -1), last]) : null;
+	return grids.map((_, scale) => ({
+		...(scales.get(scale) as ScaleObservation),
+		coarse: unsettled(previews[scale], last, COARSE), middle: unsettled(previews[scale], last, MIDDLE), right: verdicts ? verdicts[scale] : null,
+	}));
+
+	function wants(name: string): boolean {
+		const block = /^s\d+\.blk(\d+)\.out$/.exec(name);
+		return block ? ranks && chunkOf.has(Number(block[1])) : /^s\d+\.(block_in|input|logits_(pre|post)(_cfg)?|summed_codes|f_hat)$/.test(name);
+	}
+
+	function take({ name, shape, data }: TappedTensor): void {
+		const [, index, what] = /^s(\d+)\.(.*)$/.exec(name) as RegExpExecArray;
+		const scale = Number(index);
+		const at = scales.get(scale) as Partial<ScaleObservation>;
+		const values = data as Float32Array;
+		if (what.startsWith("logits_")) {
+			const pair = guided.get(scale) ?? [undefined, undefined];
+			pair[what.startsWith("logits_pre") ? 0 : 1] = values;
+			guided.set(scale, pair);
+			const [rows, mixed] = pair;
+			if (!rows || !mixed) return;
+			const choices = mixed.length / (grids[scale][0] * grids[scale][1]) === 2 * info.bitsPerToken ? 2 : mixed.length / (grids[scale][0] * grids[scale][1]);
+			at.conditional = agreement(rows.subarray(0, mixed.length), mixed, choices);
+			at.unconditional = agreement(rows.subarray(rows.length - mixed.length), mixed, choices);
+		} else if (what === "summed_codes" || what === "f_hat") {
+			const [channels, height, width] = shape;
+			at.highFrequency = highFrequencyShare(channelsLast(values, channels), [height, width], grids[scale], channels);
+		} else {
+			const [, tokens, width] = shape;
+			const row = values.subarray(0, tokens * width);
+			if (what === "block_in" || what === "input") {
+				at.pivotal = holding(fromMean(row, width), TOKEN_ENERGY);
+				at.detail = holding(fromSurroundings(row, grids[scale][1], width), TOKEN_ENERGY);
+			} else {
+				const chunk = chunkOf.get(Number(/blk(\d+)/.exec(what)?.[1])) as number;
+				(at.ranks as number[])[chunk] = rankShare(row, width, RANK_ENERGY);
+			}
+		}
+	}
+}
+
+function channelsLast(data: Float32Array, channels: number): Float32Array {
+	const cells = data.length / channels;
+	return Float32Array.from(data, (_, i) => data[(i % channels) * cells + Math.floor(i / channels)]);
+}

@@ -1,0 +1,95 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { SingleBar } from "cli-progress";
+import { Gpu } from "../../kernels/gpu.ts";
+import { isAbsent } from "../../model-shards/files.ts";
+import { POLICIES_FILE, PoliciesFile, policiesText } from "../../model-shards/policies-file.ts";
+import { openModel } from "../../worker/engine/open-model.ts";
+import { exact } from "../../worker/engine/plan/exact.ts";
+import type { RgbImage } from "../../worker/engine/types.ts";
+import { calibrationOf, meansOf } from "../calibrate/bounds.ts";
+import { convergencePlot, keptPlot } from "../calibrate/plots.ts";
+import { observe, type ScaleObservation } from "../calibrate/observe.ts";
+import { Judge } from "../eval/judge.ts";
+import { type Prompt, readPrompts, seedOf, stratified } from "../eval/prompts.ts";
+import { isRight } from "../eval/rules.ts";
+import { openModelWithBar } from "./open-model.ts";
+import { parse, UsageError, whole } from "./usage.ts";
+
+/** Pictures whose ranks are measured: an eigenvalue problem a chunk and scale. */
+const RANKED = 8;
+const MAX_LINES = 100_000;
+
+/** Runs prompts exactly, measures where each schedule settles, and writes policies.json beside the manifest, with plots. */
+export async function calibrateCommand(args: string[]): Promise<number> {
+	const { values } = parse({
+		args,
+		options: {
+			model: { type: "string", default: "emoji-128" },
+			schedule: { type: "string" },
+			prompts: { type: "string" },
+			count: { type: "string", default: "48" },
+			judge: { type: "boolean", default: false },
+			out: { type: "string" },
+		},
+	});
+	const folder = await openModelWithBar(values.model);
+	const { info } = folder;
+	if (info.classes !== undefined) throw new UsageError(`${info.id} draws classes; calibrate runs prompts.`);
+	if (values.judge && values.prompts) throw new UsageError("--judge knows what GenEval's prompts ask for, no others; leave --prompts out.");
+	const out = values.out ?? folder.dir;
+	if (/^https?:/.test(out)) throw new UsageError(`${info.id} lies behind a URL; give --out DIR for its ${POLICIES_FILE}.`);
+	const prompts = values.prompts ? await readLines(values.prompts) : await readPrompts();
+	const chosen = stratified(prompts, whole("count", values.count, 1, prompts.length));
+	const plan = exact.plan(info, { schedule: values.schedule });
+
+	const judge = values.judge ? await Judge.open() : undefined;
+	const gpu = await Gpu.open();
+	console.error(`Adapter: ${gpu.facts.name}`);
+	const model = await openModel(gpu, folder);
+	const abort = new AbortController();
+	process.once("SIGINT", () => abort.abort());
+	const bar = new SingleBar({ format: "{bar} measured: {value}/{total} pictures, {eta_formatted} left", stream: process.stderr, hideCursor: true });
+	bar.start(chosen.length, 0);
+	const pictures: ScaleObservation[][] = [];
+	try {
+		for (const prompt of chosen) {
+			const verdicts = judge && (async (images: readonly RgbImage[]) => (await judge.detect(images)).map((found) => isRight(found, prompt)));
+			pictures.push(await observe(model, plan, { prompt: prompt.prompt, seed: seedOf(prompt, 0), ranks: pictures.length % Math.ceil(chosen.length / RANKED) === 0, judge: verdicts, signal: abort.signal }));
+			bar.increment();
+		}
+	} finally {
+		bar.stop();
+		await judge?.close();
+		model.destroy();
+	}
+	const calibration = calibrationOf(pictures);
+	const path = join(out, POLICIES_FILE);
+	const before = await readBefore(path, info.digest);
+	await writeFile(path, policiesText({ ...before, calibration: { ...before.calibration, [plan.schedule]: calibration } }));
+	const about = { model: info.id, schedule: plan.schedule, pictures: pictures.length };
+	await writeFile(join(out, "calibration-settling.svg"), convergencePlot(about, meansOf(pictures), calibration));
+	await writeFile(join(out, "calibration-tokens.svg"), keptPlot(about, meansOf(pictures), calibration));
+	console.table(meansOf(pictures).map(({ ranks, ...scale }) => ({ ...Object.fromEntries(Object.entries(scale).map(([name, value]) => [name, value && Number(value.toFixed(3))])), ranks: ranks.map((rank) => rank.toFixed(2)).join(" ") })));
+	console.log(JSON.stringify(calibration));
+	console.log(`${path} and its plots are written.`);
+	return 0;
+}
+
+/** What the file holds of other schedules, and what was evaluated. One of another model is begun anew. */
+async function readBefore(path: string, model: string): Promise<PoliciesFile> {
+	const fresh: PoliciesFile = { format: "firstlight-policies", version: 1, model, calibration: {}, trades: {} };
+	const text = await readFile(path, "utf8").catch((error: unknown) => {
+		if (isAbsent(error)) return null;
+		throw error;
+	});
+	const before = text === null ? null : PoliciesFile.safeParse(JSON.parse(text));
+	return before?.success && before.data.model === model ? before.data : fresh;
+}
+
+/** A prompt a line. */
+async function readLines(path: string): Promise<Prompt[]> {
+	const lines = (await readFile(path, "utf8")).split("\n").map((line) => line.trim()).filter(Boolean);
+	if (lines.length === 0 || lines.length > MAX_LINES) throw new UsageError(`${path} has ${lines.length} prompts; 1 to ${MAX_LINES} are read, one a line.`);
+	return lines.map((prompt, place) => ({ place, prompt, tag: "prompt", include: [] }));
+}

@@ -1,0 +1,108 @@
+/** The judge (JUDGE_CARD.md): finds the 80 objects of GenEval in a picture with their place, size and colour. */
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { InferenceSession, Tensor } from "onnxruntime-node";
+import { z } from "zod";
+import type { RgbImage } from "../../worker/engine/types.ts";
+import { type Detection, THRESHOLD } from "./rules.ts";
+
+const About = z.looseObject({
+	objects: z.array(z.string()).min(1),
+	/** The last one means "the object's own". */
+	colors: z.array(z.string()).min(2),
+	/** Of its input in pixels, and of its outputs in cells. */
+	side: z.int().min(1),
+	grid: z.int().min(1),
+});
+type About = z.infer<typeof About>;
+/** Of one picture, by cell: heat logits [objects], colour logits [colors], log of the side as a fraction [1], each [channels, grid, grid]. */
+export interface Maps {
+	heat: Float32Array;
+	color: Float32Array;
+	size: Float32Array;
+}
+
+export class Judge {
+	/** SHA-256 of the network, which results belong to. */
+	readonly digest: string;
+	#about: About;
+	#session: InferenceSession;
+	#Tensor: typeof Tensor;
+
+	private constructor(digest: string, about: About, session: InferenceSession, tensor: typeof Tensor) {
+		this.digest = digest;
+		this.#about = about;
+		this.#session = session;
+		this.#Tensor = tensor;
+	}
+
+	/** Throws where onnxruntime-node, a development dependency, is not installed. */
+	static async open(dir: string = import.meta.dirname): Promise<Judge> {
+		const ort = await import("onnxruntime-node").catch((error: Error) => {
+			throw new Error(`The judge runs on onnxruntime-node, which cannot be loaded (${error.message}). Install the development dependencies too: npm ci.`, { cause: error });
+		});
+		const network = await readFile(join(dir, "judge.onnx"));
+		const about = About.parse(JSON.parse(await readFile(join(dir, "judge.json"), "utf8")));
+		return new Judge(createHash("sha256").update(network).digest("hex"), about, await ort.InferenceSession.create(network), ort.Tensor);
+	}
+
+	/** What it finds in each picture over GenEval's lower threshold, best first. */
+	async detect(pictures: readonly RgbImage[]): Promise<Detection[][]> {
+		if (pictures.length === 0) return [];
+		const { side, grid, objects, colors } = this.#about;
+		const input = new Float32Array(pictures.length * 3 * side * side);
+		pictures.forEach((picture, i) => input.set(judgeInput(picture, side), i * 3 * side * side));
+		const image = new this.#Tensor("float32", input, [pictures.length, 3, side, side]);
+		const { heat, color, size } = await this.#session.run({ image });
+		const part = (tensor: Tensor, channels: number, i: number) => (tensor.data as Float32Array).subarray(i * channels * grid * grid, (i + 1) * channels * grid * grid);
+		return pictures.map((_, i) => detections({ heat: part(heat, objects.length, i), color: part(color, colors.length, i), size: part(size, 1, i) }, this.#about));
+	}
+
+	async close(): Promise<void> {
+		await this.#session.release();
+	}
+}
+
+/** [3, side, side] in [-1, 1]: every pixel the mean of the picture's pixels that it touches. */
+export function judgeInput({ width, height, data }: RgbImage, side: number): Float32Array {
+	const out = new Float32Array(3 * side * side);
+	for (let y = 0; y < side; y++) {
+		const [top, bottom] = [Math.floor((y * height) / side), Math.ceil(((y + 1) * height) / side)];
+		for (let x = 0; x < side; x++) {
+			const [left, right] = [Math.floor((x * width) / side), Math.ceil(((x + 1) * width) / side)];
+			for (let c = 0; c < 3; c++) {
+				let sum = 0;
+				for (let v = top; v < bottom; v++) for (let u = left; u < right; u++) sum += data[(v * width + u) * 3 + c];
+				out[(c * side + y) * side + x] = sum / ((bottom - top) * (right - left)) / 127.5 - 1;
+			}
+		}
+	}
+	return out;
+}
+
+/** Peaks of the heat among the 5 x 5 cells around them. */
+export function detections({ heat, color, size }: Maps, { objects, colors, grid }: Pick<About, "objects" | "colors" | "grid">): Detection[] {
+	const found: Detection[] = [];
+	// Compared as f32, as the network's own framework does: saturated neighbours are equal there.
+	const scores = Float32Array.from(heat, (logit) => 1 / (1 + Math.exp(-logit)));
+	const cells = grid * grid;
+	for (const [k, name] of objects.entries()) {
+		for (let cell = 0; cell < cells; cell++) {
+			const score = scores[k * cells + cell];
+			const [y, x] = [Math.floor(cell / grid), cell % grid];
+			if (score <= THRESHOLD || !isPeak(scores.subarray(k * cells, (k + 1) * cells), grid, y, x)) continue;
+			let best = 0;
+			for (let c = 1; c < colors.length - 1; c++) if (color[c * cells + cell] > color[best * cells + cell]) best = c;
+			found.push({ name, score, x: (x + 0.5) / grid, y: (y + 0.5) / grid, size: Math.exp(size[cell]), color: colors[best] });
+		}
+	}
+	return found.sort((a, b) => b.score - a.score);
+}
+
+function isPeak(scores: Float32Array, grid: number, y: number, x: number): boolean {
+	for (let v = Math.max(0, y - 2); v <= Math.min(grid - 1, y + 2); v++) {
+		for (let u = Math.max(0, x - 2); u <= Math.min(grid - 1, x + 2); u++) if (scores[v * grid + u] > scores[y * grid + x]) return false;
+	}
+	return true;
+}

@@ -1,0 +1,64 @@
+/** From the lines of an evaluation to one row of figures a policy. */
+import { median } from "../bench/measure.ts";
+import { psnr } from "./likeness.ts";
+import type { Cost, PictureLine, Records, TimingLine } from "./records.ts";
+import { type Difference, type Judged, mean, pairedBootstrap, type Score, scoreOf } from "./scores.ts";
+
+export interface Summary {
+	policy: string;
+	cost: Cost;
+	/** Null where no picture was judged. */
+	quality: Quality | null;
+	/** How many times faster than exact, medians of pairs; null where nothing was timed. */
+	speedup: { transformer: number; decode: number; total: number; pairs: number } | null;
+	memoryBytes: number | null;
+	/** Mean over prompts of the mean distance between seeds. */
+	diversity: number | null;
+}
+export interface Quality extends Score {
+	prompts: number;
+	pictures: number;
+	/** To the baseline on the same prompts and seeds. */
+	difference: Difference;
+	/** Of the mean squared error over all pictures; Infinity where all are equal. */
+	psnr: number;
+	ssim: number;
+}
+
+/** Every policy that the file names; quality over the pictures that both the policy and the baseline (the first) have. */
+export function summarise(records: Records): Summary[] {
+	const policies = records.of("policy");
+	const baseline = policies[0].policy;
+	const pictures = Map.groupBy(records.of("picture"), ({ policy }) => policy);
+	const timings = Map.groupBy(records.of("timing"), ({ policy }) => policy);
+	const distances = Map.groupBy(records.of("diversity"), ({ policy }) => policy);
+	return policies.map(({ policy, cost }): Summary => ({
+		policy, cost,
+		quality: qualityOf(pictures.get(policy) ?? [], pictures.get(baseline) ?? []),
+		speedup: policy === baseline ? { transformer: 1, decode: 1, total: 1, pairs: 0 } : speedupOf(timings.get(policy) ?? []),
+		memoryBytes: records.find("memory", policy)?.bytes ?? null,
+		diversity: distances.has(policy) ? mean((distances.get(policy) ?? []).map(({ distance }) => distance)) : null,
+	}));
+}
+
+function qualityOf(own: readonly PictureLine[], exact: readonly PictureLine[]): Quality | null {
+	const key = ({ prompt, n }: PictureLine) => `${prompt} ${n}`;
+	const byKey = new Map(exact.map((line) => [key(line), line]));
+	const pairs = own.flatMap((line) => (byKey.has(key(line)) ? [{ line, exact: byKey.get(key(line)) as PictureLine }] : []));
+	if (pairs.length === 0) return null;
+	// In the order of the list, so that the same lines give the same numbers in whatever order they came.
+	const prompts = [...Map.groupBy(pairs, ({ line }) => line.prompt)].sort(([a], [b]) => a - b).map(([, of]) => of);
+	const judged = (of: "line" | "exact") => prompts.map((seeds): Judged => ({ category: seeds[0].line.category, right: seeds.map((pair) => pair[of].right) }));
+	return {
+		...scoreOf(judged("line")), prompts: prompts.length, pictures: pairs.length,
+		difference: pairedBootstrap(judged("line"), judged("exact")),
+		psnr: psnr(mean(pairs.map(({ line }) => (line.psnr === null ? 0 : 255 ** 2 / 10 ** (line.psnr / 10))))),
+		ssim: mean(pairs.map(({ line }) => line.ssim)),
+	};
+}
+
+function speedupOf(timings: readonly TimingLine[]): Summary["speedup"] {
+	if (timings.length === 0) return null;
+	const ratio = (part: "transformer" | "decode" | "total") => median(timings.map(({ exact, own }) => exact[part] / own[part]));
+	return { transformer: ratio("transformer"), decode: ratio("decode"), total: ratio("total"), pairs: timings.length };
+}
