@@ -60,17 +60,17 @@ export function copyWords(pass: Pass, op: { x: Tensor; y: Tensor; to: number; co
 	pass.run(op.label, code, [op.count, op.to, 0, 0], [op.x, op.y], flatGroups(op.count));
 }
 
-/** y = x - y over `count` floats (a multiple of 4): what was added since y was copied from x. */
-export function subtractFrom(pass: Pass, op: { x: Tensor; from: number; y: Tensor; count: number; label: string }): void {
+/** y = x - y over `count` floats (a multiple of 4), from `from` of x and `to` of y on: what was added since y was copied from x. */
+export function subtractFrom(pass: Pass, op: { x: Tensor; from: number; y: Tensor; to: number; count: number; label: string }): void {
 	const code = `
 @group(0) @binding(0) var<uniform> p: vec4u;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let i = ${FLAT};
-	if (i < p.x) { y[i] = x[p.y + i] - y[i]; }
+	if (i < p.x) { y[p.z + i] = x[p.y + i] - y[p.z + i]; }
 }`;
-	pass.run(op.label, code, [op.count / 4, op.from / 4, 0, 0], [op.x, op.y], flatGroups(op.count / 4));
+	pass.run(op.label, code, [op.count / 4, op.from / 4, op.to / 4, 0], [op.x, op.y], flatGroups(op.count / 4));
 }
 
 /** y = silu(x) over `count` floats (a multiple of 4). */

@@ -54,7 +54,7 @@ ${lanes === 1 ? "fn total(part: vec4f, lane: u32) -> f32 { return dot(part, vec4
 }
 
 /** The sum over 64 lanes, in the order of a tree. */
-const TOTAL = `
+export const TOTAL = `
 var<workgroup> parts: array<f32, 64>;
 fn total(part: vec4f, lane: u32) -> f32 {
 	parts[lane] = dot(part, vec4f(1));

@@ -2,7 +2,7 @@
  * Named counter-based random numbers: Philox4x32-10 (Salmon et al., SC 2011). A number depends on (seed, branch, purpose, scale,
  * index, lane) only, never on its place in a batch, so a picture is the same alone, batched, or resumed elsewhere.
  */
-export const PURPOSE = { bits: 1, projection: 2, positions: 3, codes: 4 } as const;
+export const PURPOSE = { bits: 1, projection: 2, positions: 3, codes: 4, noise: 5 } as const;
 
 export const PHILOX = `
 fn mulhi(a: u32, b: u32) -> u32 {

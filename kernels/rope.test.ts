@@ -75,6 +75,43 @@ test.each([
 	}
 });
 
+test("rotateAndCache by halves: pairs half a head apart, each output by its own angle, entries by condition, kept positions", async () => {
+	using bench = new Bench(gpu);
+	const [heads, headDim, width, half, entries] = [2, 8, 16, 4, 5];
+	const qkv = bench.random(TOKENS, 3 * width).data;
+	const angles = bench.random(2 * entries, headDim);
+	const places = bench.put(Uint32Array.from({ length: 2 * (POSITIONS + 8) }, (_, i) => (i * 7 + (i % 3)) % entries));
+	const rows = ROWS.map((row, i) => ({ ...row, cond: i % 2, kept: i === 3 ? 1 : 0 }));
+	const kept = bench.put(Uint32Array.of(4, 0, 60, 2, 2));
+	const run = async (some: Row[], from: number) => {
+		const tokens = some.reduce((sum, { tokens }) => sum + tokens, 0);
+		const x = bench.put(qkv.slice(from * 3 * width, (from + tokens) * 3 * width), [tokens, 3 * width]).tensor;
+		const cache = bench.empty(KEYS, 2 * width);
+		const halves = { angles: angles.tensor, entries, places: places.tensor };
+		return await bench.run((pass) => rotateAndCache(pass, { qkv: x, cache, halves, kept: kept.tensor, heads, headDim, rows: rowTable(pass, some), label: "rope" }), x, cache);
+	};
+	const [rotated, cache] = await run(rows, 0);
+	const expected = Float64Array.from(qkv);
+	for (const row of rows) {
+		for (let i = 0; i < row.tokens; i++) {
+			const position = row.rope + (row.kept ? kept.data[i] : i);
+			const angle = (which: number, m: number) => angles.data[(row.cond * entries + places.data[2 * position + which]) * headDim + m];
+			for (let head = 0; head < 2 * heads; head++) {
+				const at = (row.token + i) * 3 * width + head * headDim;
+				for (let m = 0; m < half; m++) {
+					const [a, b] = [qkv[at + m], qkv[at + half + m]];
+					expected[at + m] = a * angle(0, m) - b * angle(0, half + m);
+					expected[at + half + m] = b * angle(1, m) + a * angle(1, half + m);
+				}
+			}
+			const key = (row.append + i) * 2 * width;
+			if (row.append !== NOWHERE) expect(maxError(cache.subarray(key, key + width), rotated.subarray((row.token + i) * 3 * width + width, (row.token + i) * 3 * width + 2 * width))).toBe(0);
+		}
+	}
+	expect(maxError(rotated, expected)).toBeLessThan(1e-6);
+	for (const row of rows) expect(words((await run([{ ...row, token: 0 }], row.token))[0])).toEqual(words(rotated.slice(row.token * 3 * width, (row.token + row.tokens) * 3 * width)));
+});
+
 test("rotateAndCache without a table rotates nothing, without a scale normalises nothing", async () => {
 	using bench = new Bench(gpu);
 	const [heads, headDim, width] = [2, 8, 16];

@@ -195,7 +195,10 @@ describe("cachedSource", () => {
 
 it("a model over HTTP is the model in the folder", async () => {
 	const folder = join(MODELS_DIR, "emoji-128");
-	answers = [({ url }, response) => void readFile(join(folder, new URL(url as string, base).pathname.split("/").at(-1) as string)).then((bytes) => serve(bytes)({ headers: {} } as IncomingMessage, response))];
+	answers = [({ url }, response) => void readFile(join(folder, new URL(url as string, base).pathname.split("/").at(-1) as string)).then(
+		(bytes) => serve(bytes)({ headers: {} } as IncomingMessage, response),
+		() => response.writeHead(404).end(),
+	)];
 	let bytes = 0;
 	const remote = await openModelSource(httpSource(base, quick), { progress: (more) => (bytes += more) });
 	const local = await openModelFolder(findModel("emoji-128"));

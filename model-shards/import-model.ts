@@ -3,6 +3,7 @@ import type { z } from "zod";
 import type { Sampling, Schedule } from "../worker/protocol/model-info.ts";
 import { openCheckpoint } from "./checkpoint.ts";
 import { type Found, importTensors, type WriteOptions } from "./import-tensors.ts";
+import { hartTensors } from "./hart-tensors.ts";
 import { infinityTensors } from "./infinity-tensors.ts";
 import type { FamilyConfig, Manifest } from "./manifest.ts";
 import { starTensors } from "./star-tensors.ts";
@@ -34,6 +35,8 @@ export function modelTensors(model: FamilyConfig): TensorShape[] {
 			return varTensors(model.config);
 		case "star":
 			return starTensors(model.config);
+		case "hart":
+			return hartTensors(model.config);
 	}
 }
 

@@ -2,6 +2,7 @@
 import { openCheckpoint } from "./checkpoint.ts";
 import { type Described, type Found, importTensors, type WriteOptions } from "./import-tensors.ts";
 import type { TensorShape } from "./tensor-shapes.ts";
+import { hart } from "./hart-published.ts";
 import { infinity } from "./infinity-published.ts";
 import { type Manifest, ModelFormatError } from "./manifest.ts";
 import { clip, stateDict, type TensorSource } from "./tensor-source.ts";
@@ -22,7 +23,17 @@ export interface Family {
 	describe(size: string): PublishedModel;
 }
 
-export const families: Readonly<Record<string, Family>> = { infinity };
+export const families: Readonly<Record<string, Family>> = { infinity, hart };
+
+/** Official names and shapes of each file of a published model: all that inference reads, and the constant key biases. */
+export function publishedTensors(family: Family, size: string): TensorShape[][] {
+	const { wanted, parts } = family.describe(size);
+	return parts.map((prefix) => {
+		const official = wanted.flatMap((tensor) => (tensor.name.startsWith(prefix) ? [{ ...tensor, name: tensor.name.slice(prefix.length) }] : []));
+		const keyBiases = official.filter(({ name }) => name.endsWith(".v_bias")).map(({ name, shape }) => ({ name: name.replace(/v_bias$/, "zero_k_bias"), shape }));
+		return [...official, ...keyBiases];
+	});
+}
 
 export interface PublishedOptions extends WriteOptions {
 	name?: string;

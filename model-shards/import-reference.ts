@@ -5,6 +5,7 @@ import type { Schedule } from "../worker/protocol/model-info.ts";
 import { type Aspect, aspectOf, aspectOfGrid } from "./aspect.ts";
 import { importModel } from "./import-model.ts";
 import { readJson, shapesOf } from "./import-directory.ts";
+import { hartConfigFromReference } from "./hart-reference.ts";
 import type { InfinityConfig } from "./infinity-config.ts";
 import { infinityConfigFromReference } from "./infinity-reference.ts";
 import { type FamilyConfig, type Manifest, ModelFormatError, patchify } from "./manifest.ts";
@@ -26,7 +27,7 @@ const Settings = {
 
 export const ReferenceSet = z.looseObject({
 	format: z.literal(1),
-	kind: z.enum(["infinity", "stagevar-infinity", "fastvar-infinity", "var", "star", "stagevar-star"]),
+	kind: z.enum(["infinity", "stagevar-infinity", "fastvar-infinity", "var", "star", "stagevar-star", "hart"]),
 	config: z.looseObject({}),
 	vae_config: z.looseObject({}),
 	weights_file: z.string(),
@@ -84,6 +85,7 @@ const FAMILIES: Record<ReferenceSet["kind"], (set: ReferenceSet, shapes: Readonl
 	"fastvar-infinity": infinity,
 	star,
 	"stagevar-star": star,
+	hart: (set) => ({ family: "hart", config: hartConfigFromReference(set.config, set.vae_config) }),
 	var: (set) => ({ family: "var", config: varConfigFromReference(set.config, set.vae_config) }),
 };
 
@@ -106,6 +108,7 @@ export async function importReferenceSet(manifestPath: string, out: string): Pro
 		defaultSchedule: ofRun[firstRun],
 		sampling: {
 			guidance: model.family === "infinity" ? (run.cfg ?? set.cfg ?? 3) : [1, 1 + (set.inference?.cfg ?? 0)],
+			...(model.family === "hart" && { heldScales: 1 }),
 			tau: run.tau ?? set.tau ?? 1,
 			topK: run.top_k ?? set.top_k ?? 1,
 			topP: run.top_p ?? set.top_p ?? 0,

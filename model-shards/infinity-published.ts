@@ -7,7 +7,6 @@ import type { z } from "zod";
 import { ASPECTS } from "./aspect.ts";
 import { UNUSED } from "./import-model.ts";
 import type { Family } from "./import-published.ts";
-import type { TensorShape } from "./tensor-shapes.ts";
 import type { InfinityConfig, VaeConfig } from "./infinity-config.ts";
 import { infinityTensors } from "./infinity-tensors.ts";
 import { ModelFormatError } from "./manifest.ts";
@@ -102,14 +101,4 @@ export function publishedInfinity(size: string): { name: string; config: Infinit
 /** The decoder of a published tokenizer. */
 export function tokenizerConfig(name: keyof typeof TOKENIZERS): VaeConfig {
 	return { baseChannels: 128, multipliers: TOKENIZERS[name].patch === 8 ? [1, 2, 4, 4] : [1, 2, 4, 4, 4], residualBlocks: 2, normGroups: 32, normEps: 1e-6 };
-}
-
-/** Official names and shapes of a published checkpoint and its tokenizer's decoder: all that inference reads, and the constant key biases. */
-export function publishedTensors(size: string): { weights: TensorShape[]; vae: TensorShape[] } {
-	const { config } = publishedInfinity(size);
-	const official = (prefix: string): TensorShape[] =>
-		infinityTensors(config).flatMap((tensor) => (tensor.name.startsWith(prefix) ? [{ ...tensor, name: tensor.name.slice(prefix.length) }] : []));
-	const weights = official("transformer.");
-	const keyBiases = weights.filter(({ name }) => name.endsWith(".v_bias")).map(({ name, shape }) => ({ name: name.replace(/v_bias$/, "zero_k_bias"), shape }));
-	return { weights: [...weights, ...keyBiases], vae: official("vae.") };
 }

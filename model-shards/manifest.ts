@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { type ModelInfo, Sampling, Schedule } from "../worker/protocol/model-info.ts";
+import { HartConfig, hartProblems } from "./hart-config.ts";
 import { InfinityConfig } from "./infinity-config.ts";
 import { StarConfig, starProblems } from "./star-config.ts";
 import { VarConfig, varProblems } from "./var-config.ts";
@@ -73,12 +74,14 @@ const files = {
 	tensors: z.array(TensorEntry).min(1).max(100_000),
 	shards: z.array(FileEntry).min(1).max(10_000),
 };
-const [infinity, var_, star] = [fields("infinity", InfinityConfig), fields("var", VarConfig), fields("star", StarConfig)];
+const [infinity, var_, star, hart] = [fields("infinity", InfinityConfig), fields("var", VarConfig), fields("star", StarConfig), fields("hart", HartConfig)];
 
 /** A manifest without its files. */
-export const ManifestHead = z.discriminatedUnion("family", [z.strictObject(infinity), z.strictObject(var_), z.strictObject(star)]);
+export const ManifestHead = z.discriminatedUnion("family", [z.strictObject(infinity), z.strictObject(var_), z.strictObject(star), z.strictObject(hart)]);
 export type ManifestHead = z.infer<typeof ManifestHead>;
-export const Manifest = z.discriminatedUnion("family", [z.strictObject({ ...infinity, ...files }), z.strictObject({ ...var_, ...files }), z.strictObject({ ...star, ...files })]);
+export const Manifest = z.discriminatedUnion("family", [
+	z.strictObject({ ...infinity, ...files }), z.strictObject({ ...var_, ...files }), z.strictObject({ ...star, ...files }), z.strictObject({ ...hart, ...files }),
+]);
 export type Manifest = z.infer<typeof Manifest>;
 /** A family and the shape of its models. */
 export type FamilyConfig = ManifestHead extends infer H ? (H extends ManifestHead ? Pick<H, "family" | "config"> : never) : never;
@@ -192,6 +195,8 @@ function familyProblems({ family, config, schedules }: Manifest): string[] {
 			return varProblems(config, schedules);
 		case "star":
 			return starProblems(config, schedules);
+		case "hart":
+			return hartProblems(config, schedules);
 	}
 }
 
@@ -241,7 +246,7 @@ export function modelInfo(manifest: Manifest, digest: string): ModelInfo {
 		chunks: chunksOf(config),
 		bitsPerToken: "bits" in config ? config.bits * patchify(config) ** 2 : Math.log2(config.codebook.vocabulary),
 		maxPromptTokens: "textMaxTokens" in config ? Math.min(config.textMaxTokens, "textEncoder" in config ? (config.textEncoder?.maxTokens ?? Infinity) : Infinity) : 0,
-		...(manifest.family === "star" ? { lowRank: { rope: "kept" as const, mostTokens: config.width } } : {}),
+		...(manifest.family === "star" || manifest.family === "hart" ? { lowRank: { rope: "kept" as const, mostTokens: config.width } } : {}),
 		...("classes" in config ? { classes: config.classes } : {}),
 		sampling: manifest.sampling,
 		calibration: {},

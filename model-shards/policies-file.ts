@@ -1,7 +1,9 @@
 /** `policies.json` beside a manifest: what was measured of the model, for policies to plan by. Not part of the model's identity. */
+import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { Calibration, type ModelInfo, Trade } from "../worker/protocol/model-info.ts";
 import { Digest } from "../worker/protocol/plan.ts";
+import { isAbsent } from "./files.ts";
 import { MissingFileError, ModelFormatError } from "./manifest.ts";
 import type { ModelSource } from "./source.ts";
 
@@ -52,6 +54,16 @@ export function policiesProblems({ model, calibration }: PoliciesFile, { digest,
 		}
 		return problems;
 	});
+}
+
+/** What a file holds, to be added to. One that is of another model or unsound is begun anew. */
+export async function heldPolicies(path: string, model: string): Promise<PoliciesFile> {
+	const text = await readFile(path).catch((error: unknown) => {
+		if (isAbsent(error)) return null;
+		throw error;
+	});
+	const held = text === null ? null : PoliciesFile.safeParse(parseJson(text, path));
+	return held?.success && held.data.model === model ? held.data : { format: "firstlight-policies", version: 1, model, calibration: {}, trades: {} };
 }
 
 /** One line a number of the model, so that a diff shows what changed. */

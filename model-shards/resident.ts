@@ -4,7 +4,7 @@ import type { TensorEntry } from "./manifest.ts";
 /** Official [n, k] as [k, n]; 3x3 convolutions as [3, 3, in, out]; tables and vectors as they are. */
 export type Layout = "matrix" | "convolution" | "plain";
 
-const LOOKED_UP = /(tok_embed|pos_embed|lvl_embed|class_emb|quantize\.embedding)\.weight$|cfg_uncond$/;
+const LOOKED_UP = /(tok_embed|pos_embed|lvl_embed|class_emb|quantize\.embedding)\.weight$|(cfg_uncond|scale_shift_table)$/;
 
 export function layoutOf(name: string, shape: readonly number[]): Layout {
 	if (shape.length === 4 && shape[2] === 3 && shape[3] === 3) return "convolution";

@@ -12,7 +12,7 @@ export interface ReadOptions {
 export interface ModelSource {
 	/** Named in errors. */
 	label: string;
-	/** A file of at most `maxBytes`, unchecked: the manifest. */
+	/** A file of at most `maxBytes`, unchecked: the manifest. Throws MissingFileError where there is none. */
 	small(file: string, maxBytes: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
 	/** A file the manifest lists, once its size and SHA-256 are right. Throws ModelFormatError when they stay wrong. */
 	verified(entry: FileEntry, options?: ReadOptions): Promise<Uint8Array<ArrayBuffer>>;

@@ -6,8 +6,7 @@ import { afterAll, expect, it } from "vitest";
 import { openCheckpoint } from "./checkpoint.ts";
 import { openModelFolder } from "./folder.ts";
 import { importInfinity } from "./import-infinity.ts";
-import { PUBLISHED, publishedInfinity, publishedTensors } from "./infinity-published.ts";
-import { infinityTensors } from "./infinity-tensors.ts";
+import { families, importPublished, publishedTensors } from "./import-published.ts";
 import { ModelFormatError } from "./manifest.ts";
 import { nowhere } from "./sink.ts";
 import { syntheticSource, writePth } from "./synthetic.ts";
@@ -21,30 +20,40 @@ const small = {
 	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 }, licence: "none",
 };
 
-it("Infinity 125M imports over its full official list within a few pieces of memory", async () => {
-	const { name, config, schedules, sampling } = publishedInfinity("125M");
-	const { weights, vae } = publishedTensors("125m");
+it.each([["infinity", "125m", 300e6], ["hart", "0.7b", 1.6e9]])("%s %s imports over its full official list within a few pieces of memory", async (name, size, bytes) => {
+	const family = families[name];
+	const { wanted, head } = family.describe(size);
+	const [weights, vae] = publishedTensors(family, size);
+	// HART's tokenizer is published with its discriminator, and both under their modules' names.
+	const nested = [...vae.map(({ name, shape }) => ({ name: `vae.${name}`, shape })), { name: "disc.main.0.weight", shape: [64, 3, 4, 4] }, { name: "vae.quant_conv.weight", shape: [32, 32, 3, 3] }];
 	const before = process.memoryUsage().arrayBuffers;
 	let peak = 0;
 	let read = 0;
-	const manifest = await importInfinity({
-		weights: syntheticSource("weights", weights, "BF16"), vae: syntheticSource("vae", vae, "F32"), config, name, schedules, defaultSchedule: "1:1", sampling, licence: "none",
+	const manifest = await importPublished(family, size, [syntheticSource("tokenizer", nested, "F32"), syntheticSource("weights", weights, "BF16")], {
 		out: nowhere, dtype: "f16", progress: (done) => ((read = done), (peak = Math.max(peak, process.memoryUsage().arrayBuffers - before))),
 	});
-	expect(manifest.tensors.map(({ name, shape }) => ({ name, shape }))).toEqual(infinityTensors(config).map(({ name, shape }) => ({ name, shape })));
-	expect(read).toBeGreaterThan(300e6);
+	expect(manifest.tensors.map(({ name, shape }) => ({ name, shape }))).toEqual(wanted.map(({ name, shape }) => ({ name, shape })));
+	expect(read).toBeGreaterThan(bytes);
 	expect(peak).toBeLessThan(256 * 2 ** 20);
-	expect(Object.keys(manifest.schedules)).toHaveLength(15);
-	expect(manifest.schedules["3:2"].image).toEqual({ height: 336, width: 224 });
+	expect(manifest).toMatchObject(head);
 });
 
-it.each(Object.keys(PUBLISHED))("the list of %s has the published number of parameters", (size) => {
-	const { weights } = publishedTensors(size);
-	const parameters = weights.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
-	const [low, high] = { "125m": [124e6, 126e6], "2b": [1.95e9, 2.25e9], "8b": [7.8e9, 8.5e9], "8b-512": [7.8e9, 8.5e9] }[size] as number[];
-	expect(parameters).toBeGreaterThan(low);
-	expect(parameters).toBeLessThan(high);
+it("Infinity's schedules are those of every aspect", () => {
+	const { schedules } = families.infinity.describe("125M").head;
+	expect(Object.keys(schedules)).toHaveLength(15);
+	expect(schedules["3:2"].image).toEqual({ height: 336, width: 224 });
+});
+
+it.each([
+	["infinity", "125m", [124e6, 126e6]], ["infinity", "2b", [1.95e9, 2.25e9]], ["infinity", "8b", [7.8e9, 8.5e9]], ["infinity", "8b-512", [7.8e9, 8.5e9]], ["hart", "0.7b", [731e6, 733e6]],
+] as const)("the list of %s %s has the published number of parameters", (name, size, [low, high]) => {
+	const [weights] = publishedTensors(families[name], size);
+	const sum = (some: typeof weights) => some.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+	expect(sum(weights)).toBeGreaterThan(low);
+	expect(sum(weights)).toBeLessThan(high);
 	expect(new Set(weights.map(({ name }) => name)).size).toBe(weights.length);
+	// The paper's 37 million of its residual diffusion.
+	if (name === "hart") expect(sum(weights.filter(({ name }) => name.startsWith("diffloss."))) / 1e6).toBeCloseTo(36.5, 0);
 });
 
 it("a .pth and a sharded safetensors import to the same model", async () => {

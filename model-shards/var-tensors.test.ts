@@ -1,5 +1,7 @@
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import { hartConfigFromReference } from "./hart-reference.ts";
+import { hartTensors } from "./hart-tensors.ts";
 import { openSafetensors } from "./safetensors.ts";
 import { starConfigFromReference } from "./star-reference.ts";
 import { starTensors } from "./star-tensors.ts";
@@ -30,6 +32,7 @@ it.each([
 it.each([
 	["var-tiny", varConfigFromReference, varTensors],
 	["star-tiny", starConfigFromReference, starTensors],
+	["hart-tiny", hartConfigFromReference, hartTensors],
 ])("%s: every name and shape of a checkpoint, but for constants", async (set, configOf, tensorsOf) => {
 	const { config, vae_config, vae_file } = (await readJson(join(reference(set), "manifest.json"))) as Record<string, never>;
 	const found = new Map<string, readonly number[]>();
@@ -48,6 +51,7 @@ it("refuses variants the engine does not compute, and sizes that do not fit", as
 	const { config, vae_config } = (await readJson(join(reference("star-tiny"), "manifest.json"))) as { config: object; vae_config: object };
 	expect(() => starConfigFromReference({ ...config, enable_adaptive_norm: true }, vae_config)).toThrow(/enable_adaptive_norm = true is not supported/);
 	expect(() => starConfigFromReference({ ...config, depth: 0 }, vae_config)).toThrow(/transformer configuration cannot be read/);
+	expect(() => hartConfigFromReference({ ...config, context_token: 9, context_dim: 40, diff_width: 48, diff_depth: 2, num_sampling_steps: "8" }, vae_config)).toThrow(/attn_type = gpt2 is not supported; the engine computes attn_type = llama/);
 	expect(() => varConfigFromReference({ ...config, patch_nums: [] }, vae_config)).toThrow(/transformer configuration cannot be read/);
 	expect(VarConfig.safeParse({ ...publishedVar(16), codebook: { vocabulary: 4095, channels: 32, phis: 4 } }).error?.message).toMatch(/power of two/);
 });

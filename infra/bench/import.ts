@@ -1,6 +1,6 @@
 /**
- * `npm run bench:import -- [--size 2b] [--dtype f16] [--dry]`: makes a checkpoint of random numbers with the official names and
- * shapes of a published Infinity (2b in BF16: 4 GB), imports it and prints peak memory and speed; everything is removed
+ * `npm run bench:import -- [--family infinity] [--size 2b] [--dtype f16] [--dry]`: makes a checkpoint of random numbers with the official
+ * names and shapes of a published model (Infinity 2b in BF16: 4 GB), imports it and prints peak memory and speed; everything is removed
  * afterwards. `--dry` writes neither: the numbers stream into hashes, which takes any size.
  */
 import { execFile } from "node:child_process";
@@ -11,16 +11,16 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
 import { SingleBar } from "cli-progress";
-import { importInfinity } from "../../model-shards/import-infinity.ts";
-import { publishedInfinity, publishedTensors } from "../../model-shards/infinity-published.ts";
+import { families, importPublished, publishedTensors } from "../../model-shards/import-published.ts";
 import { manifestText } from "../../model-shards/manifest.ts";
 import type { Precision } from "../../model-shards/precision.ts";
 import { nowhere } from "../../model-shards/sink.ts";
 import { syntheticSource, writePth } from "../../model-shards/synthetic.ts";
 
-const { values } = parseArgs({ options: { make: { type: "string" }, size: { type: "string", default: "2b" }, dtype: { type: "string", default: "f16" }, dry: { type: "boolean", default: false } } });
-const { name, config, schedules, sampling } = publishedInfinity(values.size);
-const { weights, vae } = publishedTensors(values.size);
+const { values } = parseArgs({ options: { make: { type: "string" }, family: { type: "string", default: "infinity" }, size: { type: "string", default: "2b" }, dtype: { type: "string", default: "f16" }, dry: { type: "boolean", default: false } } });
+const family = families[values.family];
+const { name } = family.describe(values.size).head;
+const [weights, vae] = publishedTensors(family, values.size);
 const sources = { weights: syntheticSource(`${name}.pth`, weights, "BF16"), vae: syntheticSource("vae.pth", vae, "F32") };
 if (values.make) {
 	await writePth(join(values.make, "weights.pth"), sources.weights);
@@ -34,15 +34,14 @@ try {
 	if (!values.dry) {
 		console.error(`Writing ${values.size} to ${dir}`);
 		// In a process of its own, so that its memory does not count.
-		await promisify(execFile)(process.execPath, [fileURLToPath(import.meta.url), "--make", dir, "--size", values.size]);
+		await promisify(execFile)(process.execPath, [fileURLToPath(import.meta.url), "--make", dir, "--family", values.family, "--size", values.size]);
 	}
 	const before = process.resourceUsage().maxRSS / 1024;
 	const bar = new SingleBar({ format: "{bar} {percentage} %, {eta_formatted} left", stream: process.stderr });
 	let bytes = 0;
 	const begun = performance.now();
-	const manifest = await importInfinity({
-		...(values.dry ? sources : files), config, name, schedules, defaultSchedule: "1:1", sampling, licence: "random numbers",
-		out: values.dry ? nowhere : join(dir, "model"), dtype: values.dtype as Precision,
+	const manifest = await importPublished(family, values.size, Object.values(values.dry ? sources : files), {
+		licence: "random numbers", out: values.dry ? nowhere : join(dir, "model"), dtype: values.dtype as Precision,
 		progress: (done, total) => (bytes === 0 ? bar.start(total, done) : bar.update(done), (bytes = done)),
 	});
 	const seconds = (performance.now() - begun) / 1000;

@@ -89,6 +89,6 @@ export function time(milliseconds: number): string {
 	return `${Number(value.toPrecision(value >= 100 ? 3 : 2))} ${unit}`;
 }
 
-const text = (x: number, y: number, content: string, classes: string) => `<text class="${classes}" x="${round(x)}" y="${round(y)}">${escape(content)}</text>`;
-const escape = (content: string) => content.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
-const round = (value: number) => Number(value.toFixed(1));
+export const text = (x: number, y: number, content: string, classes: string) => `<text class="${classes}" x="${round(x)}" y="${round(y)}">${escape(content)}</text>`;
+export const escape = (content: string) => content.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
+export const round = (value: number) => Number(value.toFixed(1));

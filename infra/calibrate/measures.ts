@@ -48,16 +48,28 @@ function likeliest(logits: Float32Array, at: number, values: number): number {
 	return best;
 }
 
-/** Share of the tokens that hold `share` of the total, those with most first. */
-export function holding(energies: Float64Array, share: number): number {
+/** Share of the tokens that hold `share` of all energy, taken in the falling order of `scores`. */
+export function holding(energies: Float64Array, share: number, scores: Float64Array = energies): number {
 	const total = energies.reduce((sum, energy) => sum + energy, 0);
+	const order = Array.from(energies.keys()).sort((a, b) => scores[b] - scores[a]);
 	let [held, count] = [0, 0];
-	for (const energy of energies.toSorted((a, b) => b - a)) {
+	for (const token of order) {
 		if (held >= share * total) break;
-		held += energy;
+		held += energies[token];
 		count++;
 	}
 	return Math.max(1, count) / energies.length;
+}
+
+/** Squared difference of two pictures of one size where each token of a grid stands. */
+export function changeByToken(before: RgbImage, after: RgbImage, [height, width]: readonly [number, number]): Float64Array {
+	const out = new Float64Array(height * width);
+	for (let i = 0; i < after.data.length; i++) {
+		const pixel = Math.floor(i / 3);
+		const [y, x] = [Math.floor(pixel / after.width), pixel % after.width];
+		out[Math.floor((y * height) / after.height) * width + Math.floor((x * width) / after.width)] += (after.data[i] - before.data[i]) ** 2;
+	}
+	return out;
 }
 
 /** Squared distance of every token from the mean one. x: [tokens, width]. */

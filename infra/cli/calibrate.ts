@@ -2,8 +2,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SingleBar } from "cli-progress";
 import { Gpu } from "../../kernels/gpu.ts";
-import { isAbsent } from "../../model-shards/files.ts";
-import { POLICIES_FILE, PoliciesFile, policiesText } from "../../model-shards/policies-file.ts";
+import { heldPolicies, POLICIES_FILE, policiesText } from "../../model-shards/policies-file.ts";
 import { openModel } from "../../worker/engine/open-model.ts";
 import { exact } from "../../worker/engine/plan/exact.ts";
 import type { RgbImage } from "../../worker/engine/types.ts";
@@ -65,7 +64,7 @@ export async function calibrateCommand(args: string[]): Promise<number> {
 	}
 	const calibration = calibrationOf(pictures);
 	const path = join(out, POLICIES_FILE);
-	const before = await readBefore(path, info.digest);
+	const before = await heldPolicies(path, info.digest);
 	await writeFile(path, policiesText({ ...before, calibration: { ...before.calibration, [plan.schedule]: calibration } }));
 	const about = { model: info.id, schedule: plan.schedule, pictures: pictures.length };
 	await writeFile(join(out, "calibration-settling.svg"), convergencePlot(about, meansOf(pictures), calibration));
@@ -74,17 +73,6 @@ export async function calibrateCommand(args: string[]): Promise<number> {
 	console.log(JSON.stringify(calibration));
 	console.log(`${path} and its plots are written.`);
 	return 0;
-}
-
-/** What the file holds of other schedules, and what was evaluated. One of another model is begun anew. */
-async function readBefore(path: string, model: string): Promise<PoliciesFile> {
-	const fresh: PoliciesFile = { format: "firstlight-policies", version: 1, model, calibration: {}, trades: {} };
-	const text = await readFile(path, "utf8").catch((error: unknown) => {
-		if (isAbsent(error)) return null;
-		throw error;
-	});
-	const before = text === null ? null : PoliciesFile.safeParse(JSON.parse(text));
-	return before?.success && before.data.model === model ? before.data : fresh;
 }
 
 /** A prompt a line. */

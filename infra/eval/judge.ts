@@ -23,6 +23,13 @@ export interface Maps {
 	size: Float32Array;
 }
 
+/** Activations of one picture, layer by layer: [channels, places]. */
+export type Features = { channels: number; data: Float32Array }[];
+
+const OUTPUTS = ["heat", "color", "size"];
+/** The last activations at 32, 16 and 8 cells a side, by their names in the network. */
+const LAYERS = ["/to32/to32.1/Relu_output_0", "/to16/to16.2/Relu_output_0", "/to8/to8.2/Relu_output_0"];
+
 export class Judge {
 	/** SHA-256 of the network, which results belong to. */
 	readonly digest: string;
@@ -44,24 +51,53 @@ export class Judge {
 		});
 		const network = await readFile(join(dir, "judge.onnx"));
 		const about = About.parse(JSON.parse(await readFile(join(dir, "judge.json"), "utf8")));
-		return new Judge(createHash("sha256").update(network).digest("hex"), about, await ort.InferenceSession.create(network), ort.Tensor);
+		return new Judge(createHash("sha256").update(network).digest("hex"), about, await ort.InferenceSession.create(Buffer.concat([network, moreOutputs(LAYERS)])), ort.Tensor);
 	}
 
 	/** What it finds in each picture over GenEval's lower threshold, best first. */
 	async detect(pictures: readonly RgbImage[]): Promise<Detection[][]> {
 		if (pictures.length === 0) return [];
-		const { side, grid, objects, colors } = this.#about;
+		const { grid, objects, colors } = this.#about;
+		const { heat, color, size } = await this.#run(pictures, OUTPUTS);
+		const part = (tensor: Tensor, channels: number, i: number) => (tensor.data as Float32Array).subarray(i * channels * grid * grid, (i + 1) * channels * grid * grid);
+		return pictures.map((_, i) => detections({ heat: part(heat, objects.length, i), color: part(color, colors.length, i), size: part(size, 1, i) }, this.#about));
+	}
+
+	/** What the network sees in each picture, to tell how far they are apart. */
+	async features(pictures: readonly RgbImage[]): Promise<Features[]> {
+		const layers = await this.#run(pictures, LAYERS);
+		return pictures.map((_, i) => LAYERS.map((name) => {
+			const { data, dims: [, channels, height, width] } = layers[name];
+			const size = channels * height * width;
+			return { channels, data: (data as Float32Array).subarray(i * size, (i + 1) * size) };
+		}));
+	}
+
+	async #run(pictures: readonly RgbImage[], outputs: readonly string[]): Promise<Record<string, Tensor>> {
+		const { side } = this.#about;
 		const input = new Float32Array(pictures.length * 3 * side * side);
 		pictures.forEach((picture, i) => input.set(judgeInput(picture, side), i * 3 * side * side));
 		const image = new this.#Tensor("float32", input, [pictures.length, 3, side, side]);
-		const { heat, color, size } = await this.#session.run({ image });
-		const part = (tensor: Tensor, channels: number, i: number) => (tensor.data as Float32Array).subarray(i * channels * grid * grid, (i + 1) * channels * grid * grid);
-		return pictures.map((_, i) => detections({ heat: part(heat, objects.length, i), color: part(color, colors.length, i), size: part(size, 1, i) }, this.#about));
+		return (await this.#session.run({ image }, outputs)) as Record<string, Tensor>;
 	}
 
 	async close(): Promise<void> {
 		await this.#session.release();
 	}
+}
+
+/**
+ * Outputs to add to an ONNX network: a message of the format's with nothing but `graph.output[].name`. Encoded messages that are
+ * joined end to end are merged by whoever reads them, and lists in them appended.
+ */
+function moreOutputs(names: readonly string[]): Buffer {
+	const [GRAPH, OUTPUT, NAME] = [7, 12, 1];
+	const field = (id: number, content: Buffer) => {
+		if (content.length >= 2 ** 14) throw new RangeError(`A field of ${content.length} bytes is longer than two bytes can say.`);
+		const length = content.length < 2 ** 7 ? [content.length] : [(content.length & 127) | 128, content.length >> 7];
+		return Buffer.concat([Buffer.from([(id << 3) | 2, ...length]), content]);
+	};
+	return field(GRAPH, Buffer.concat(names.map((name) => field(OUTPUT, field(NAME, Buffer.from(name))))));
 }
 
 /** [3, side, side] in [-1, 1]: every pixel the mean of the picture's pixels that it touches. */

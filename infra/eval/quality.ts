@@ -15,8 +15,8 @@ export interface Evaluation {
 	/** By policy; the first is the baseline. */
 	plans: ReadonlyMap<string, StagePlan>;
 	signal?: AbortSignal;
-	/** So many more pictures are done. */
-	progress?: (pictures: number) => void;
+	/** So many more pictures are done; those that the records had already were not made. */
+	progress?: (done: number, made: number) => void;
 }
 
 /** Makes what the records lack, several prompts at a time. An abort ends it after the prompts in hand, with what is done recorded. */
@@ -25,8 +25,9 @@ export async function evaluateQuality(evaluation: Evaluation, prompts: readonly 
 	const work = async () => {
 		for (const { prompt, n } of wanted) {
 			if (evaluation.signal?.aborted) return;
-			evaluation.records.append(...(await evaluatePrompt(evaluation, prompt, n)));
-			evaluation.progress?.(evaluation.plans.size);
+			const lines = await evaluatePrompt(evaluation, prompt, n);
+			evaluation.records.append(...lines);
+			evaluation.progress?.(evaluation.plans.size, lines.length);
 		}
 	};
 	await Promise.all(Array.from({ length: together }, work));

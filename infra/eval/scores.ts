@@ -29,11 +29,11 @@ export function scoreOf(judged: readonly Judged[]): Score {
  * Paired bootstrap of the difference of overall scores, `a` less `b`, of the same prompts in the same order: prompts are drawn with
  * replacement within each category, all seeds of a prompt together. The same for the same input.
  */
-export function pairedBootstrap(a: readonly Judged[], b: readonly Judged[], seed = 1): Difference {
+export function pairedBootstrap(a: readonly Judged[], b: readonly Judged[]): Difference {
 	if (a.length !== b.length || a.some(({ category }, i) => category !== b[i].category)) throw new RangeError("A paired comparison needs the same prompts in the same order.");
 	const differences = a.map(({ category, right }, i) => ({ category, by: share(right) - share(b[i].right) }));
 	const strata = [...Map.groupBy(differences, ({ category }) => category).values()].map((of) => Float64Array.from(of, ({ by }) => by));
-	const below = randomBelow(seed);
+	const below = randomBelow(1);
 	const deltas = Float64Array.from({ length: RESAMPLES }, () => {
 		let sum = 0;
 		for (const stratum of strata) {

@@ -4,8 +4,7 @@ import type { ModelFolder } from "../../model-shards/folder.ts";
 import { openModel } from "../../worker/engine/open-model.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
-import type { Prompt } from "./prompts.ts";
-import { seedOf } from "./prompts.ts";
+import { type Prompt, seedOf } from "./prompts.ts";
 import type { Evaluation } from "./quality.ts";
 import type { Times } from "./records.ts";
 
@@ -16,12 +15,13 @@ export async function evaluateTimes({ model, records, plans, signal, progress }:
 	for (const [round, prompt] of prompts.entries()) {
 		for (const [policy, plan] of others) {
 			signal?.throwIfAborted();
-			if (!records.find("timing", policy, round)) {
+			const missing = !records.find("timing", policy, round);
+			if (missing) {
 				if (!warm) for (const plan of plans.values()) await timed(model, plan, prompt);
 				warm = true;
 				records.append({ kind: "timing", policy, round, exact: await timed(model, exact, prompt), own: await timed(model, plan, prompt) });
 			}
-			progress?.(2);
+			progress?.(2, missing ? 2 : 0);
 		}
 	}
 }

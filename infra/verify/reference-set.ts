@@ -43,10 +43,16 @@ const Run = z.looseObject({
 	inputs: z.record(z.string(), z.looseObject({ file: PlainPath, tensor: z.string() })),
 	recorded: z.record(z.string(), Recorded),
 });
-/**
- * How a kind's guidance is meant, as w in u + w (c - u) or as t in (1 + t) c - t u, growing from 0 at the first scale (`ramp`), and
- * which rotary positions its kept tokens have.
- */
+interface Kind {
+	/** Guidance is t in (1 + t) c - t u, growing from 0 at the first scale; else w in u + w (c - u) at every one. */
+	ramp: boolean;
+	/** Last scales at which it grows no further. */
+	held?: number;
+	/** Rotary positions of kept tokens. */
+	rope: Reduction["rope"];
+	/** What the engine calls inputs that it knows by other names. */
+	inputs?: Readonly<Record<string, string>>;
+}
 const KINDS = {
 	infinity: { ramp: false, rope: "first" },
 	"stagevar-infinity": { ramp: false, rope: "first" },
@@ -54,7 +60,8 @@ const KINDS = {
 	var: { ramp: true, rope: "first" },
 	star: { ramp: true, rope: "kept" },
 	"stagevar-star": { ramp: true, rope: "kept" },
-} as const;
+	hart: { ramp: true, held: 1, rope: "kept", inputs: { context: "text.feats", "context.mask": "text.mask" } },
+} as const satisfies Record<string, Kind>;
 const kinds = Object.keys(KINDS) as (keyof typeof KINDS)[];
 const Manifest = z.looseObject({
 	...settings,
@@ -94,18 +101,18 @@ export async function readReferenceSet(dir: string): Promise<ReferenceRun[]> {
 		const run = { ...parsed.data, ...own };
 		if (!run.scale_schedule) throw new ModelFormatError(`${path}: run ${name} has no scale_schedule.`);
 		const executed = new Set(run.executed_scales ?? run.scale_schedule.map((_, scale) => scale));
+		const kind: Kind = KINDS[parsed.data.kind];
 		const draws: ReferenceRun["draws"] = new Map();
-		for (const [input, { file, tensor }] of Object.entries(run.inputs)) draws.set(input, await files.read(file, tensor));
+		for (const [input, { file, tensor }] of Object.entries(run.inputs)) draws.set(kind.inputs?.[input] ?? input, await files.read(file, tensor));
 		const expected: ReferenceRun["expected"] = new Map();
 		for (const [tensor, recorded] of Object.entries(run.recorded)) {
 			if (recorded.role === "output") expected.set(tensor, { ...recorded, data: await files.read(run.file, tensor) });
 		}
 		const labels = draws.get("labels");
-		const { ramp, rope } = KINDS[parsed.data.kind];
 		const last = Math.max(1, run.scale_schedule.length - 1);
 		const guidanceOf = (scale: number) => {
 			const cfg = run.cfg_list?.[scale] ?? run.cfg ?? run.inference?.cfg;
-			return ramp && cfg ? 1 + (cfg * scale) / last : (cfg ?? 1);
+			return kind.ramp && cfg ? 1 + (cfg * Math.min(scale, last - (kind.held ?? 0))) / last : (cfg ?? 1);
 		};
 		runs.push({
 			name,
@@ -114,7 +121,7 @@ export async function readReferenceSet(dir: string): Promise<ReferenceRun[]> {
 			schedule: run.scale_schedule.map(([, h, w]) => [h, w]),
 			scales: run.scale_schedule.map((_, scale) =>
 				executed.has(scale)
-					? { guidance: guidanceOf(scale), tau: run.tau ?? 1, topK: run.top_k ?? 1, topP: run.top_p ?? 0, reduce: (info) => [...lowRank(run, scale, rope, info), ...pruned(run, scale)] }
+					? { guidance: guidanceOf(scale), tau: run.tau ?? 1, topK: run.top_k ?? 1, topP: run.top_p ?? 0, reduce: (info) => [...lowRank(run, scale, kind.rope, info), ...pruned(run, scale)] }
 					: null,
 			),
 			draws,
@@ -159,8 +166,13 @@ export function referencePlan(run: ReferenceRun, info: ModelInfo): StagePlan {
 /** A recorded latent [1, channels, height, width]. */
 function latentOf(input: string, data: ArrayLike<number>, [one, channels, height, width]: readonly number[]): ReferenceRun["latents"][number] {
 	if (one !== 1 || data.length !== channels * height * width) throw new ModelFormatError(`${input} is not one latent of [1, channels, height, width].`);
-	const pixels = height * width;
-	return { prefix: input.slice(0, -"f_hat".length), grid: [height, width], data: Float32Array.from({ length: data.length }, (_, i) => data[(i % channels) * pixels + Math.floor(i / channels)]) };
+	return { prefix: input.slice(0, -"f_hat".length), grid: [height, width], data: channelsLast(data, height * width) };
+}
+
+/** [channels, pixels] to [pixels, channels], as latents are given to the engine. */
+export function channelsLast(data: ArrayLike<number>, pixels: number): Float32Array<ArrayBuffer> {
+	const channels = data.length / pixels;
+	return Float32Array.from({ length: data.length }, (_, i) => data[(i % channels) * pixels + Math.floor(i / channels)]);
 }
 
 class TensorFiles implements AsyncDisposable {

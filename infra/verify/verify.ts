@@ -9,7 +9,10 @@ import { codeBits, packBits, packCodes, unpackCodes } from "../../worker/engine/
 import { type OpenOptions, openModel } from "../../worker/engine/open-model.ts";
 import type { LoadedModel, TappedTensor } from "../../worker/engine/types.ts";
 import { compare, type Comparison, subsample } from "./compare.ts";
-import { readReferenceSet, referencePlan, type ReferenceRun } from "./reference-set.ts";
+import { channelsLast, readReferenceSet, referencePlan, type ReferenceRun } from "./reference-set.ts";
+
+/** The picture of a latent that no residual was added to. */
+const DISCRETE = "image_discrete_only";
 
 export interface VerifiedRun {
 	name: string;
@@ -66,12 +69,15 @@ async function tapImage(model: LoadedModel, run: ReferenceRun, label: number | u
 	const bits = model.info.bitsPerToken;
 	const forcedCodes = run.scales.flatMap((scale, index) => (scale ? [recordedCodes(run, index, image, bits)] : []));
 	const actual = new Map<string, ArrayLike<number>>();
-	const pictures = [...run.expected.keys()].filter((name) => name.startsWith("image"));
+	const pictures = [...run.expected.keys()].filter((name) => name.startsWith("image") && name !== DISCRETE);
 	const take = ({ name, shape, data }: TappedTensor) => {
 		if (name !== "image") actual.set(name, data);
-		else for (const picture of pictures) actual.set(picture, subsample(data, shape, Number(/every(\d+)/.exec(picture)?.[1] ?? 1)));
+		else for (const picture of pictures) actual.set(picture, thinned(picture, data, shape));
 	};
-	const wants = (name: string) => run.expected.has(name) || (name === "image" && pictures.length > 0);
+	const thinned = (picture: string, data: ArrayLike<number>, shape: readonly number[]) => subsample(data, shape, shape[1] / (run.expected.get(picture)?.shape[1] ?? shape[1]));
+	// Before what refines it: the latent of the codes alone.
+	const discrete = run.expected.has(DISCRETE) ? `s${run.scales.length - 1}.f_hat` : null;
+	const wants = (name: string) => run.expected.has(name) || (name === "image" && pictures.length > 0) || name === discrete;
 	const subject = label === undefined ? { prompt: run.prompt } : { label };
 	for await (const result of model.generate({
 		...subject, plan: referencePlan(run, model.info), seed: 0, draws: run.draws, forcedCodes, sampleForced: true, previews: "none", tap: { wants, take },
@@ -80,6 +86,11 @@ async function tapImage(model: LoadedModel, run: ReferenceRun, label: number | u
 		const tokens = result.grid[0] * result.grid[1];
 		actual.set(`s${result.index}.bits`, codeBits(result.codes, tokens, bits));
 		if (bits <= 32) actual.set(`s${result.index}.idx`, unpackCodes(result.codes, tokens, bits));
+	}
+	const latent = discrete && actual.get(discrete);
+	if (latent) {
+		const [height, width] = run.schedule[run.schedule.length - 1];
+		await model.decode(channelsLast(latent, height * width), [height, width], { wants: (name) => name === "image", take: ({ data, shape }) => actual.set(DISCRETE, thinned(DISCRETE, data, shape)) });
 	}
 	return actual;
 }

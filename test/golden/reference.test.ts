@@ -26,6 +26,7 @@ describe("in Node", () => {
 		["var-tiny", undefined, 1],
 		["star-tiny", undefined, 1],
 		["stagevar-star-tiny", undefined, 1],
+		["hart-tiny", undefined, 1],
 	])("every recorded tensor of %s is within its bound", async (name, model, runs) => {
 		const before = gpu.bytes;
 		let count = 0;
@@ -39,7 +40,7 @@ describe("in Node", () => {
 	});
 });
 
-it.each(["infinity-tiny", "stagevar-infinity-tiny", "infinity-patchify-tiny", "fastvar-infinity-tiny", "var-tiny", "star-tiny", "stagevar-star-tiny"])("Deno passes %s from the command line", async (name) => {
+it.each(["infinity-tiny", "stagevar-infinity-tiny", "infinity-patchify-tiny", "fastvar-infinity-tiny", "var-tiny", "star-tiny", "stagevar-star-tiny", "hart-tiny"])("Deno passes %s from the command line", async (name) => {
 	const deno = join(root, "node_modules", ".bin", "deno");
 	const { stdout } = await promisify(execFile)(deno, ["run", "-A", "infra/cli/cli.ts", "verify", reference(name)], { cwd: root });
 	expect(stdout).toContain("via wgpu");

@@ -1,4 +1,5 @@
 import { expect, it } from "vitest";
+import { publishedHart } from "../../model-shards/hart-published.ts";
 import { publishedInfinity } from "../../model-shards/infinity-published.ts";
 import { modelTensors } from "../../model-shards/import-model.ts";
 import type { FamilyConfig } from "../../model-shards/manifest.ts";
@@ -11,10 +12,12 @@ import { conditioningFlops, decoderFlops, keyBytes, scaleCosts, transformerFlops
 const schedule: Schedule = { grids: VAR_SIDES[256].map((side) => [side, side]), image: { height: 256, width: 256 } };
 const d16 = publishedVar(16);
 const star: StarConfig = { depth: 30, width: 1920, heads: 30, ffn: 7680, textChannels: 2048, textMaxTokens: 77, normEps: 1e-6, scales: 10, ropeReach: 64, ropeTheta: 1e4, codebook: d16.codebook, vae: d16.vae };
+const hart = publishedHart("0.7b");
 const models: [string, FamilyConfig, Schedule][] = [
 	["VAR d16", { family: "var", config: d16 }, schedule],
 	["VAR d36", { family: "var", config: publishedVar(36) }, schedule],
 	["STAR", { family: "star", config: star }, schedule],
+	["HART", { family: "hart", config: hart.config }, hart.schedules["1:1"]],
 	["Infinity 2B", { family: "infinity", config: publishedInfinity("2b").config }, publishedInfinity("2b").schedules["1:1"]],
 	["Infinity 8B", { family: "infinity", config: publishedInfinity("8b").config }, publishedInfinity("8b").schedules["1:1"]],
 ];
@@ -26,17 +29,20 @@ it.each(models)("%s multiplies every matrix of its tensor list by every token it
 	const { width, depth } = model.config;
 	const sizes = (pattern: RegExp) => modelTensors(model).filter(({ name, shape }) => shape.length === 2 && pattern.test(name)).reduce((sum, { shape }) => sum + size(shape), 0);
 	const exact = plan(schedule.grids.map(() => run("both")));
-	const text = model.family === "var" ? 0 : 20;
+	const text = model.family === "var" || model.family === "hart" ? 0 : 20;
 	let keys = 0;
 	const expected = schedule.grids.map(([height, side], scale) => {
-		const tokens = height * side;
+		const codes = height * side;
+		// HART's first scale is its text, which ends with the one code.
+		const tokens = scale === 0 && "residual" in model.config ? model.config.textMaxTokens : codes;
 		keys += tokens;
-		const perToken = sizes(/^transformer\.(block_chunks|blocks)\..*(mat_qkv|mat_q|proj|fc1|fc2)\.weight$/) + sizes(/^transformer\.head(_logits)?\.weight$/);
-		return 4 * tokens * perToken + (scale > 0 ? 2 * tokens * sizes(/^transformer\.word_embed\.weight$/) : 0) + 8 * depth * tokens * width * (keys + text);
+		const perToken = sizes(/^transformer\.(block_chunks|blocks)\..*(mat_qkv|mat_q|proj|fc1|fc2)\.weight$/);
+		const perCode = sizes(/^transformer\.head(_logits)?\.weight$/) + (scale === schedule.grids.length - 1 ? sizes(/cond_embed\.weight$/) + 8 * (sizes(/diffloss.*(?<!embed\.mlp\.\d)\.weight$/) - sizes(/cond_embed\.weight$/)) : 0);
+		return 4 * (tokens * perToken + codes * perCode) + (scale > 0 ? 2 * codes * sizes(/^transformer\.word_embed\.weight$/) : 0) + 8 * depth * tokens * width * (keys + text);
 	});
 	expect(transformerFlops(model, schedule, exact, text)).toEqual(expected);
 	const pooledText = sizes(/(text_proj_for_sos\.ca\.mat_kv|text_proj_for_ca\.\d|(?<!cross_attn\.)ca\.mat_kv|cross_attn\.mat_kv)\.weight$/);
-	expect(conditioningFlops(model, 7)).toBe(4 * (sizes(/(ada_lin\.1|encoder_proj|text_proj_for_sos\.ca\.proj)\.weight$/) + 7 * pooledText));
+	expect(conditioningFlops(model, 7)).toBe(4 * (sizes(/(ada_lin\.1|encoder_proj|text_proj_for_sos\.ca\.proj)\.weight$/) + 7 * pooledText + 300 * sizes(/context_embed\.weight$/)));
 });
 
 it("narrowed rows, spans and skips cost what is left, and keep what later scales read", () => {

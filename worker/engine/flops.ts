@@ -6,13 +6,13 @@ import type { StagePlan } from "../protocol/plan.ts";
 import { COND, rowsOf, storedKeys, tokensAt, UNCOND } from "./models/kv-plan.ts";
 
 export interface ScaleCost {
-	/** Of the scale's grid; 0 where it is skipped. */
+	/** Of a row: as many as the grid has, or as the text before it; 0 where it is skipped. */
 	tokens: number;
 	/** Guidance rows. */
 	rows: number;
 	/** Tokens over all rows that a block runs on, summed over the blocks: fewer in reduced spans. */
 	blockTokens: number;
-	/** Of the transformer: input, blocks, head. */
+	/** Of the transformer: input, blocks, head, and the residual that HART adds to the last scale. */
 	flops: number;
 }
 
@@ -21,6 +21,8 @@ interface Costs {
 	/** Channels of the latent that a token embeds, and floats of its logits. */
 	input: number;
 	logits: number;
+	/** Tokens of the first scale where the text is one, before its only code. */
+	start?: number;
 	/** Multiply-adds of one token in one block, attention left out. */
 	block: number;
 	/** Keys of the text that every block's cross attention sees: all of them, or none. */
@@ -28,6 +30,8 @@ interface Costs {
 	/** Of one picture before its first scale, by guidance row: a constant, and for every token of the text. */
 	begin: number;
 	perText: number;
+	/** Of one token, by guidance row, after the last scale. */
+	residual?: number;
 }
 
 function costsOf({ family, config }: FamilyConfig): Costs {
@@ -41,6 +45,11 @@ function costsOf({ family, config }: FamilyConfig): Costs {
 		}
 		case "var":
 			return { input: config.codebook.channels, logits: config.codebook.vocabulary, block: 4 * c * c + feedForward, text: 0, begin: 2 * c * c + (config.adaln === "block" ? depth : 1) * 6 * c * c, perText: 0 };
+		case "hart": {
+			const { codebook: { channels, vocabulary }, residual: { width: w, depth: blocks, steps }, textChannels: t, textMaxTokens: start } = config;
+			const residual = c * w + steps * (channels * w + blocks * 5 * w * w + 2 * w * w + 2 * channels * w);
+			return { input: channels, logits: vocabulary, start, block: 4 * c * c + 3 * c * ffn, text: 0, begin: 2 * c * c + start * t * c, perText: 0, residual };
+		}
 		case "star": {
 			const t = config.textChannels;
 			return { input: config.codebook.channels, logits: config.codebook.vocabulary, block: 6 * c * c + feedForward, text: 1, begin: t * c, perText: depth * 2 * t * c };
@@ -51,16 +60,18 @@ function costsOf({ family, config }: FamilyConfig): Costs {
 /** Tokens and operations of every scale of a plan. `textTokens`: of the prompt. */
 export function scaleCosts(model: FamilyConfig, { grids }: Schedule, plan: StagePlan, textTokens: number): ScaleCost[] {
 	const { width, depth } = model.config;
-	const { input, logits, block: perToken, text } = costsOf(model);
+	const { input, logits, start, block: perToken, text, residual = 0 } = costsOf(model);
 	const seen = Array.from({ length: depth }, () => text * textTokens);
 	return plan.steps.map((step, scale) => {
 		if (step.kind === "skip") return { tokens: 0, rows: 0, blockTokens: 0, flops: 0 };
-		const tokens = grids[scale][0] * grids[scale][1];
+		const codes = grids[scale][0] * grids[scale][1];
+		const tokens = scale === 0 ? (start ?? codes) : codes;
 		const rows = rowsOf(step).length;
-		const left = step.reduce.find(({ rest }) => rest === "skip")?.count ?? tokens;
+		const left = step.reduce.find(({ rest }) => rest === "skip")?.count ?? codes;
 		// The input is embedded once for all rows; the first scale's is the start token. Tokens left out have no logits.
 		let flops = 2 * (scale > 0 ? tokens * input * width : 0) + 2 * rows * left * width * logits;
 		let blockTokens = 0;
+		if (scale === grids.length - 1) flops += 2 * rows * codes * residual;
 		for (let block = 0; block < depth; block++) {
 			const count = tokensAt(step, block, tokens);
 			seen[block] += count;
@@ -85,8 +96,9 @@ export function conditioningFlops(model: FamilyConfig, textTokens: number): numb
 /** Bytes of keys and values that a picture holds at most, those of its text too. `bytes`: of a number, 4 or 2. */
 export function keyBytes(model: FamilyConfig, { grids }: Schedule, plan: StagePlan, textTokens: number, bytes = 4): number {
 	const { width, depth } = model.config;
-	const tokens = grids.map(([height, width]) => height * width);
-	const text = costsOf(model).text * textTokens;
+	const { text: attended, start } = costsOf(model);
+	const tokens = grids.map(([height, width], scale) => (scale === 0 ? (start ?? height * width) : height * width));
+	const text = attended * textTokens;
 	const keys = [COND, UNCOND].flatMap((row) => storedKeys(plan, tokens, depth, row).map((stored) => stored + text));
 	return keys.reduce((sum, count) => sum + count, 0) * 2 * width * bytes;
 }
@@ -98,6 +110,7 @@ export function decoderFlops({ family, config }: FamilyConfig, height: number, w
 			return convDecoderFlops(config.vae, config.bits, height * width * (config.patchify ?? 1) ** 2, false);
 		case "var":
 		case "star":
+		case "hart":
 			return convDecoderFlops(config.vae, config.codebook.channels, height * width, true);
 	}
 }

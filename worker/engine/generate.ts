@@ -1,6 +1,7 @@
 import type { Previews } from "../protocol/job.ts";
 import { type RunStep, settle } from "../protocol/plan.ts";
 import type { Family, JobOptions, Step } from "./models/family.ts";
+import type { Snapshot } from "./models/snapshot.ts";
 import type { Rounds } from "./rounds.ts";
 import type { GenerateResult, RgbImage } from "./types.ts";
 
@@ -11,6 +12,8 @@ export interface Generation extends JobOptions {
 	sampleForced?: boolean;
 	until?: number;
 	signal?: AbortSignal;
+	/** Go on from there: the scales before it do not run and are not yielded. */
+	after?: Snapshot;
 }
 
 interface PlannedScale extends Omit<Step<never>, "job"> {
@@ -36,6 +39,7 @@ export async function* walk<Job>(family: Family<Job>, rounds: Rounds<Job>, gener
 	const asked: Promise<unknown>[] = [];
 	try {
 		job = family.open(generation);
+		if (generation.after) family.restore(job, generation.after);
 		const ask = (planned: PlannedScale) => {
 			const { scale, sample, forced, pictures } = planned;
 			const result = rounds.run({ job: job as Job, scale, sample, forced, pictures }, signal);
@@ -82,17 +86,17 @@ export async function* walk<Job>(family: Family<Job>, rounds: Rounds<Job>, gener
 }
 
 /** The executed scales with what each has to do. `finishes`: the last of them also makes the finished picture. */
-function plannedScales({ plan, grids, previews, forcedCodes = [], sampleForced = false, until }: Generation): { scales: PlannedScale[]; steps: number; finishes: boolean } {
+function plannedScales({ plan, grids, previews, forcedCodes = [], sampleForced = false, until, after }: Generation): { scales: PlannedScale[]; steps: number; finishes: boolean } {
 	const executed = plan.steps.flatMap((step, scale) => (step.kind === "run" ? [{ step, scale }] : []));
-	const wanted = executed.filter(({ scale }) => until === undefined || scale <= until);
-	const finishes = wanted.length === executed.length;
-	const scales = wanted.map(({ step, scale }, i): PlannedScale => {
+	const finishes = until === undefined || executed.every(({ scale }) => scale <= until);
+	const scales = executed.flatMap(({ step, scale }, i): PlannedScale[] => {
+		if (scale < (after?.scales ?? 0) || (until !== undefined && scale > until)) return [];
 		const forced = forcedCodes[scale];
 		const sample = !forced || sampleForced;
 		const preview = sample && wantsPreview(previews, i, executed.length);
 		const pictures = preview ? [scale] : [];
 		if (finishes && i === executed.length - 1 && pictures[0] !== grids.length - 1) pictures.push(grids.length - 1);
-		return { step, scale, position: i + 1, sample, forced, preview, pictures };
+		return [{ step, scale, position: i + 1, sample, forced, preview, pictures }];
 	});
 	return { scales, steps: executed.length, finishes };
 }

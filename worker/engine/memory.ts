@@ -41,7 +41,8 @@ const TEXT_TOKENS = 32;
 /** For pictures by the exact plan, the largest there is. Within a few percent of what the engine allocates. */
 export function memoryNeed(manifest: Manifest, { precision, dtype = "f32", cacheDtype = "f32", slots = 1, schedule, textTokens = TEXT_TOKENS }: MemorySetting = {}): MemoryNeed {
 	const { config, schedules } = manifest;
-	const { width, ffn, depth, vae } = config;
+	const { width, depth, vae } = config;
+	const [ffn, start, residual] = "residual" in config ? [2 * config.ffn, config.textMaxTokens, 8 * config.residual.width + 5 * config.codebook.channels] : [config.ffn, 0, 0];
 	const plan = exact.plan(modelInfo(manifest, ""), { schedule });
 	const grids = schedules[plan.schedule].grids;
 	const cellsOf = (list: typeof grids) => list[list.length - 1][0] * list[list.length - 1][1];
@@ -57,10 +58,11 @@ export function memoryNeed(manifest: Manifest, { precision, dtype = "f32", cache
 	const text = "textMaxTokens" in config ? config.textMaxTokens * (5 * config.textChannels + 12 * width) : 0;
 	const words = "textEncoder" in config && config.textEncoder ? config.textEncoder.maxTokens * (5 * config.textEncoder.width + config.textEncoder.ffn) : 0;
 	const tables = text + words + slots * ROWS * (depth * 6 + 3) * width + (codes.attentive ? 2 : 0) * slots * latent * codes.channels;
-	const decoder = 4 * (3 * work + scores + 5 * pixels(0) + (slots + 1) * latent * codes.channels + tables + groupNormScratch(MAX_PICTURES, vae.normGroups));
+	const refined = ROWS * (latent * residual + slots * start * width);
+	const decoder = 4 * (refined + 3 * work + scores + 5 * pixels(0) + (slots + 1) * latent * codes.channels + tables + groupNormScratch(MAX_PICTURES, vae.normGroups));
 
-	const rows = slots * Math.max(...plan.steps.map((step, scale) => (step.kind === "run" ? rowsOf(step).length * grids[scale][0] * grids[scale][1] : 0)));
-	const cells = slots * Math.max(ROWS, cellsOf(grids));
+	const rows = slots * Math.max(...plan.steps.map((step, scale) => (step.kind === "run" ? rowsOf(step).length * Math.max(start, grids[scale][0] * grids[scale][1]) : 0)));
+	const cells = slots * Math.max(ROWS * Math.max(1, start), cellsOf(grids));
 	const activations = 4 * (rows * (6 * width + ffn + codes.logits) + cells * (2 * codes.logits + 2 * codes.channels * patch ** 2 + width));
 	const keys = slots * keyBytes(manifest, schedules[plan.schedule], plan, textTokens, cacheDtype === "f16" ? 2 : 4);
 

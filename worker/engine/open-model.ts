@@ -5,6 +5,7 @@ import { tuningId } from "../../kernels/tune.ts";
 import { loadTuning } from "../../kernels/tune-cache.ts";
 import type { ModelFolder } from "../../model-shards/folder.ts";
 import type { Manifest } from "../../model-shards/manifest.ts";
+import { growBranches } from "./branches.ts";
 import { packedLength } from "./codes.ts";
 import { memoryAdvice, memoryNeed, type MemorySetting } from "./memory.ts";
 import { walk } from "./generate.ts";
@@ -76,6 +77,14 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtyp
 			const taps = new Taps(gpu, tap);
 			taps.give("text.ids", [ids.length], () => Int32Array.from(ids));
 			return failing(walk(family, rounds, { plan, grids, seed, ids, draws, taps, ...rest }), explained);
+		},
+		async branches({ plans, prompt, label, seed, draws = new Map(), signal = new AbortController().signal }) {
+			for (const plan of plans) checkPlan(plan, info);
+			const [{ schedule, decide }] = plans;
+			if (decide) throw new RangeError("The first of the plans, which others branch off, must not have anything to decide.");
+			if (plans.some((plan) => plan.schedule !== schedule)) throw new RangeError(`Branches are of one schedule, not of ${[...new Set(plans.map(({ schedule }) => schedule))].join(" and ")}.`);
+			const ids = subject({ prompt, label }, draws);
+			return await growBranches(family, rounds, plans, manifest.schedules[schedule].grids, { seed, ids, draws, taps: new Taps(gpu, undefined) }, signal);
 		},
 		async decode(latent, grid, tap) {
 			const taps = new Taps(gpu, tap);

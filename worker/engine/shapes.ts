@@ -17,6 +17,10 @@ export function kernelShapes(config: Manifest["config"], { grids }: Schedule, ro
 		keys -= tokens;
 	}
 	const [height, w] = grids[grids.length - 1].map((side) => side * patch);
+	if ("residual" in config) {
+		const { width: k } = config.residual;
+		shapes.matmul.unshift({ m: rows * height * w, k, n: 3 * k }, { m: rows * height * w, k, n: k });
+	}
 	const channels = vae.multipliers.map((multiplier) => multiplier * vae.baseChannels);
 	channels.forEach((outChannels, level) => {
 		const scale = 2 ** (channels.length - 1 - level);

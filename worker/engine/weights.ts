@@ -73,6 +73,11 @@ export class Weights {
 		return { weight: this.get(`${name}.weight`), bias: this.get(`${name}.bias`) };
 	}
 
+	/** A linear layer's `weight`, and its `bias` where it has one. */
+	projection(name: string): { weight: Tensor; bias?: Tensor } {
+		return { weight: this.get(`${name}.weight`), bias: this.#tensors.get(`${name}.bias`) };
+	}
+
 	destroy(): void {
 		this.#gpu.free(...this.#owned);
 		this.#owned = [];
@@ -132,7 +137,8 @@ export class Weights {
 			const module = name.slice(0, -".v_bias".length);
 			const q = this.#biases.get(`${module}.q_bias`);
 			const k = new Float32Array(v.length);
-			if (q && this.#tensors.has(`${module}.mat_qkv.weight`)) put(`${module}.mat_qkv.bias`, q, k, v);
+			const fused = ["mat_qkv", "qkv_proj"].find((name) => this.#tensors.has(`${module}.${name}.weight`));
+			if (q && fused) put(`${module}.${fused}.bias`, q, k, v);
 			else {
 				put(`${module}.mat_kv.bias`, k, v);
 				if (q) put(`${module}.mat_q.bias`, q);

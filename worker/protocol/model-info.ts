@@ -40,8 +40,11 @@ const Guidance = z.number().min(0).max(100);
 export const Sampling = z.strictObject({
 	/** w in u + w (c - u) at every scale; or from the first to the last scale, growing in equal steps. */
 	guidance: z.union([Guidance, z.tuple([Guidance, Guidance])]),
+	/** Last scales at which the guidance grows no further. Absent: none. */
+	heldScales: z.int().min(1).max(MAX_SCALES).optional(),
 	tau: z.number().min(0.01).max(100),
-	topK: z.int().min(0),
+	/** At every scale; or [scale, topK] of the scales from which another one holds, in order, from 0 on. */
+	topK: z.union([z.int().min(0), z.array(z.tuple([z.int().min(0).max(MAX_SCALES), z.int().min(0)])).min(1).max(MAX_SCALES)]),
 	topP: z.number().min(0).max(1),
 });
 
@@ -52,7 +55,11 @@ export const Trade = z.strictObject({
 	delta: z.number().min(-1).max(1),
 	/** Time of a picture under `exact` over that under the policy. */
 	speedup: z.number().gt(0).max(1000),
+	/** Lower bound of the difference's 95 % interval, and the prompts it was measured on. */
+	lower: z.number().min(-1).max(1).optional(),
+	prompts: z.int().min(1).optional(),
 });
+export type Trade = z.infer<typeof Trade>;
 
 export const ModelInfo = z.strictObject({
 	id: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/),

@@ -12,8 +12,9 @@ export interface Part {
 	job: Job;
 	run: RunStep;
 	scale: number;
-	/** Tokens of the scale; `length` are fewer inside a reduced span. */
+	/** Tokens of the scale; `length` are fewer inside a reduced span. The last `codes` of them give its codes. */
 	tokens: number;
+	codes: number;
 	rows: number[];
 	at: number;
 	length: number;
@@ -38,10 +39,10 @@ export function layOut(steps: readonly Step<Job>[]): Part[] {
 		const { job, scale } = step;
 		const run = job.plan.steps[scale] as RunStep;
 		const rows = rowsOf(run);
-		const tokens = job.tokens[scale];
+		const [tokens, codes] = [job.tokens[scale], job.codes[scale]];
 		// The first scale's inputs differ by guidance row.
-		const cells = scale === 0 ? ROWS : tokens;
-		parts.push({ step, job, run, scale, tokens, rows, at, length: tokens, span: undefined, spans: job.spans[scale], cell, cells, pick: at, sampledAt: cell });
+		const cells = scale === 0 ? ROWS * tokens : tokens;
+		parts.push({ step, job, run, scale, tokens, codes, rows, at, length: tokens, span: undefined, spans: job.spans[scale], cell, cells, pick: at, sampledAt: cell });
 		at += rows.length * tokens;
 		cell += cells;
 	}
@@ -60,6 +61,12 @@ export function rowsIn(parts: readonly Part[], more: (part: Part, row: number) =
 		})),
 	);
 }
+
+/** Those tokens of a part's rows that stand for the cells of its grid: the last ones, where a text comes before the first cell, else all. */
+export const cellTokens = ({ at, rows, length, codes }: Part): { token: number; tokens: number }[] => {
+	const tokens = Math.min(length, codes);
+	return rows.map((_, row) => ({ token: at + (row + 1) * length - tokens, tokens }));
+};
 
 /** Tables of one block: the rows with the cached keys they see and where their own are stored, and the same rows with their text. */
 export function blockRows(pass: Pass, parts: readonly Part[], block: number, rope: (part: Part) => number): { self: RowTable; cross: RowTable } {

@@ -22,7 +22,7 @@ export function blockOps(pass: Pass, gpu: Gpu, weights: Weights, { width }: Grap
 	const { tokens } = self;
 	const label = (name: string) => `block ${index} ${name}`;
 	const linear = (module: string, from: Tensor, y: Tensor, k: number, n: number, more: { gelu?: boolean } = {}) =>
-		matmul(pass, { x: from, y, ...weights.linear(`${official}.${module}`), m: tokens, k, n, ...more, label: label(module) });
+		matmul(pass, { x: from, y, ...weights.projection(`${official}.${module}`), m: tokens, k, n, ...more, label: label(module) });
 	return {
 		label,
 		linear,
@@ -39,7 +39,7 @@ export function blockOps(pass: Pass, gpu: Gpu, weights: Weights, { width }: Grap
 		/** x += gate * linear(from); without `gate`, a vector of a modulation, x += linear(from). */
 		addLinear(module: string, from: Tensor, k: number, gate?: { table: Tensor; vector: number }) {
 			const gated = gate && { table: gate.table, stride: 6 * width, at: gate.vector * width, rows: self };
-			matmul(pass, { x: from, y: x, ...weights.linear(`${official}.${module}`), m: tokens, k, n: width, add: true, gate: gated, label: label(module) });
+			matmul(pass, { x: from, y: x, ...weights.projection(`${official}.${module}`), m: tokens, k, n: width, add: true, gate: gated, label: label(module) });
 		},
 		/** work.normed = LN(x) * (1 + scale) + shift, two vectors of the modulation. */
 		modulated(table: Tensor, scale: number, shift: number, eps: number, name: string) {

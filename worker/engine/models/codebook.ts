@@ -27,17 +27,19 @@ export class Codebook implements Quantiser {
 	#gpu: Gpu;
 	#weights: Weights;
 	#config: CodebookConfig;
+	#convolveLast: boolean;
 	/** [latents, channels]: enlarged maps, and what the convolution makes of them. */
 	#maps: [Tensor, Tensor];
 
-	/** `latentCells`: of all latents together. */
-	constructor(gpu: Gpu, weights: Weights, config: CodebookConfig, latentCells: number) {
+	/** `latentCells`: of all latents together. Without `convolveLast` the codes of the last scale are added as they are. */
+	constructor(gpu: Gpu, weights: Weights, config: CodebookConfig, latentCells: number, { convolveLast = true } = {}) {
 		this.bits = Math.log2(config.vocabulary);
 		this.logits = config.vocabulary;
 		this.channels = this.features = config.channels;
 		this.#gpu = gpu;
 		this.#weights = weights;
 		this.#config = config;
+		this.#convolveLast = convolveLast;
 		this.#maps = [gpu.tensor("enlarged maps", [latentCells, config.channels]), gpu.tensor("convolved maps", [latentCells, config.channels])];
 	}
 
@@ -49,8 +51,12 @@ export class Codebook implements Quantiser {
 		gatherRows(pass, { x: this.#weights.get("vae.quantize.embedding.weight"), index: codes, y: values, count: tokens, width: this.channels, label: "code values" });
 	}
 
-	add(pass: Pass, { values, latents, parts }: { values: Tensor; latents: Tensor; parts: readonly LatentPart[] }): void {
+	add(pass: Pass, { values, latents, parts: all }: { values: Tensor; latents: Tensor; parts: readonly LatentPart[] }): void {
 		const { channels } = this;
+		const plain = ({ scale, scales }: LatentPart) => !this.#convolveLast && scale === scales - 1;
+		for (const { from, to, scale } of all.filter(plain)) resize(pass, { x: values, y: latents, how: "nearest", channels, add: scale > 0, from: [from], to: [to], label: "add codes" });
+		const parts = all.filter((part) => !plain(part));
+		if (parts.length === 0) return;
 		const [maps, convolved] = this.#maps;
 		const images = parts.map(({ to }) => to);
 		resize(pass, { x: values, y: maps, how: "bicubic", channels, from: parts.map(({ from }) => from), to: images, label: "enlarge maps" });

@@ -2,6 +2,7 @@
 import type { StagePlan } from "../../protocol/plan.ts";
 import type { Taps } from "../tap.ts";
 import type { RgbImage } from "../types.ts";
+import type { Snapshot } from "./snapshot.ts";
 
 /** Random draws and text features to use in place of the generator's, by reference name. */
 export type Draws = ReadonlyMap<string, Float32Array | Int32Array>;
@@ -13,6 +14,8 @@ export interface JobOptions {
 	ids: readonly number[];
 	draws: Draws;
 	taps: Taps;
+	/** Other plans that may go on from a snapshot of this job. */
+	branches?: readonly StagePlan[];
 }
 
 /** One scale of one job: transformer, sampling, codes into the latent, pictures of it. */
@@ -43,6 +46,11 @@ export interface Family<Job = unknown> {
 	open(options: JobOptions): Job;
 	/** Records and submits one round; steps are of different jobs, and the scales of a job come in order. */
 	round(steps: readonly Step<Job>[]): Round;
+	/** Copies what the job is after `scales` steps; between two rounds of it. Free it with `forget`. */
+	snapshot(job: Job, scales: number): Snapshot;
+	/** Puts a job that has run nothing yet where the snapshot was taken. */
+	restore(job: Job, snapshot: Snapshot): void;
+	forget(snapshot: Snapshot): void;
 	/** Measures what the job's plan leaves to be decided and settles it. Between the rounds of the scale that is looked at and the next. */
 	settle(job: Job): Promise<number>;
 	close(job: Job): void;

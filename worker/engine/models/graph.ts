@@ -5,6 +5,7 @@ import type { Pass } from "../../../kernels/pass.ts";
 import type { RowTable } from "../../../kernels/rows.ts";
 import type { SampleRow } from "../../../kernels/sample.ts";
 import type { ImageShape } from "../../../kernels/conv.ts";
+import type { RunStep } from "../../protocol/plan.ts";
 import type { Part } from "./batch.ts";
 import type { BlockPart } from "./block-ops.ts";
 import type { DecoderSource } from "./conv-decoder.ts";
@@ -18,6 +19,8 @@ export interface GraphShape {
 	width: number;
 	heads: number;
 	ffn: number;
+	/** The feed-forward has two projections in, one of which gates the other. */
+	gated?: boolean;
 }
 
 /** How tokens become codes and codes a latent. */
@@ -87,12 +90,28 @@ export interface Sublayer {
 	run(pass: Pass, context: BlockContext): void;
 }
 
+/** One job's last scale. */
+export interface ResidualInput {
+	/** [.., width]: its tokens, those of every guidance row after each other, from token `at` on. */
+	x: Tensor;
+	at: number;
+	rows: number;
+	tokens: number;
+	/** Its codes stand in `work.values` from `cell` on. */
+	work: Workspace;
+	cell: number;
+	job: Job;
+	run: RunStep;
+}
+
 export interface Graph {
 	readonly shape: GraphShape;
 	readonly codes: Quantiser;
 	readonly picture: DecoderSource;
 	readonly names: TapNames;
-	/** By slot and guidance row: input of scale 0, before the level embedding. [slots * 2, width] */
+	/** Tokens of scale 0's input, the last of which gives its code: 1, or those of the text. */
+	readonly startTokens: number;
+	/** By slot and guidance row: input of scale 0, before the level embedding. [slots * 2 * startTokens, width] */
 	readonly start: Tensor;
 	/** Added to every token's embedding: row `index(part)[i]` of the table to token i. */
 	readonly embedding: { table: Tensor; index(part: Part): number[] };
@@ -108,5 +127,7 @@ export interface Graph {
 	readonly sublayers: readonly Sublayer[];
 	/** x [tokens, width] -> logits [tokens, logits]. */
 	head(pass: Pass, op: { x: Tensor; work: Workspace; rows: RowTable }): void;
+	/** What the latent has beyond its codes, token by token of the last scale: [tokens, channels], until the next call. */
+	residual?(pass: Pass, op: ResidualInput): Tensor;
 	destroy(): void;
 }

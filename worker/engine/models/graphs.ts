@@ -3,6 +3,7 @@ import type { Gpu } from "../../../kernels/gpu.ts";
 import type { Manifest } from "../../../model-shards/manifest.ts";
 import type { Weights } from "../weights.ts";
 import type { Graph } from "./graph.ts";
+import { HartGraph } from "./hart/graph.ts";
 import { InfinityGraph } from "./infinity/graph.ts";
 import { StarGraph } from "./star/graph.ts";
 import { VarGraph } from "./var/graph.ts";
@@ -16,5 +17,7 @@ export function graphOf(gpu: Gpu, manifest: Manifest, weights: Weights, slots: n
 			return new StarGraph(gpu, manifest.config, schedules, weights, slots);
 		case "var":
 			return new VarGraph(gpu, manifest.config, schedules, weights, slots);
+		case "hart":
+			return new HartGraph(gpu, manifest.config, schedules, weights, slots);
 	}
 }

@@ -1,11 +1,12 @@
 import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import { outcomesOf, type StagePlan, type Step } from "../../protocol/plan.ts";
+import { commonSteps } from "../plan/common-steps.ts";
 import type { JobOptions } from "./family.ts";
 import type { Graph } from "./graph.ts";
 import type { KeyValueStore } from "./key-value-store.ts";
-import { COND, lastScaleOf, rowsOf, storedKeys, UNCOND } from "./kv-plan.ts";
-import { type Retained, retainedKey, sourceOf, type Span, spansOf } from "./spans.ts";
+import { COND, lastScaleOf, ROWS, rowsOf, storedKeys, UNCOND } from "./kv-plan.ts";
+import { type Retained, retainedKey, type Source, sourceOf, type Span, spansOf } from "./spans.ts";
 import type { Need } from "./workspace.ts";
 
 /** Cached keys of one guidance row, by block. */
@@ -19,8 +20,9 @@ interface KeyRange {
 export interface Job extends JobOptions {
 	slot: number;
 	grids: Schedule["grids"];
-	/** Tokens of every scale. */
+	/** Tokens of every scale, and its codes: one a cell of its grid. */
 	tokens: readonly number[];
+	codes: readonly number[];
 	/** Keys of the text that cross attention sees, none where there is no text: first by block, and how many by guidance row, one after the other. */
 	context: { keys: number[]; counts: readonly number[] };
 	/** What its plan may turn out to be. */
@@ -47,10 +49,11 @@ export interface Job extends JobOptions {
 export function openJob(gpu: Gpu, graph: Graph, store: KeyValueStore, schedule: Schedule, slot: number, options: JobOptions): Job {
 	const { plan, draws } = options;
 	const { depth, width } = graph.shape;
-	const tokens = schedule.grids.map(([height, width]) => height * width);
+	const codes = schedule.grids.map(([height, width]) => height * width);
+	const tokens = codes.map((count, scale) => (scale === 0 ? graph.startTokens : count));
 	const context = { keys: [] as number[], counts: graph.contextKeys(options) };
 	const outcomes = outcomesOf(plan);
-	const job: Job = { ...options, slot, grids: schedule.grids, tokens, outcomes, spans: spansByScale(plan, graph.sublayers.length), sublayers: graph.sublayers.length, begun: false, context, keys: [], keepLast: tapsLast(options, depth), retained: new Map(), drawn: new Map(), most: mostOf(outcomes, tokens) };
+	const job: Job = { ...options, slot, grids: schedule.grids, tokens, codes, outcomes, spans: spansByScale(plan, graph.sublayers.length), sublayers: graph.sublayers.length, begun: false, context, keys: [], keepLast: tapsLast(options, depth), retained: new Map(), drawn: new Map(), most: mostOf(outcomes, tokens) };
 	try {
 		for (const [name, data] of draws) if (name !== "text.ids") job.drawn.set(name, gpu.upload(name, [data.length], data.slice() as Float32Array<ArrayBuffer>));
 		for (let block = 0; block < depth; block++) context.keys.push(store.take(block, contextKeys(job)));
@@ -59,12 +62,11 @@ export function openJob(gpu: Gpu, graph: Graph, store: KeyValueStore, schedule: 
 			job.keys.push(ranges);
 			for (const [block, capacity] of mostKeys(job, depth, row).entries()) ranges.push({ start: store.take(block, capacity), capacity, used: 0 });
 		}
-		for (const outcome of outcomes) {
-			for (const source of spansByScale(outcome, graph.sublayers.length).flat().map(sourceOf)) {
-				if (!source || job.retained.has(retainedKey(source))) continue;
-				const rows = Math.max(...outcomes.map(({ steps }) => rowsAt(steps[source.scale])));
-				job.retained.set(retainedKey(source), { ...source, rows: [], tensor: gpu.tensor(`retained ${retainedKey(source)}`, [rows * tokens[source.scale], width]) });
-			}
+		const sources = [...outcomes.flatMap((outcome) => sourcesIn(outcome, job.sublayers)), ...sourcesOfBranches(options, job.sublayers)];
+		for (const source of sources) {
+			if (job.retained.has(retainedKey(source))) continue;
+			const rows = Math.max(...outcomes.map(({ steps }) => rowsAt(steps[source.scale])));
+			job.retained.set(retainedKey(source), { ...source, rows: [], tensor: gpu.tensor(`retained ${retainedKey(source)}`, [rows * codes[source.scale], width]) });
 		}
 		return job;
 	} catch (error) {
@@ -72,6 +74,13 @@ export function openJob(gpu: Gpu, graph: Graph, store: KeyValueStore, schedule: 
 		throw error;
 	}
 }
+
+/** What the spans of a plan fill from. */
+const sourcesIn = (plan: StagePlan, sublayers: number): Source[] => spansByScale(plan, sublayers).flat().flatMap((span) => sourceOf(span) ?? []);
+
+/** What plans that leave this one's way later need of the steps they share. */
+const sourcesOfBranches = ({ plan, branches = [] }: JobOptions, sublayers: number): Source[] =>
+	branches.flatMap((branch) => outcomesOf(branch).flatMap((outcome) => sourcesIn(outcome, sublayers)).filter(({ scale }) => scale < commonSteps(plan, branch)));
 
 function tapsLast({ plan, taps }: JobOptions, depth: number): boolean {
 	const last = plan.steps.findLastIndex(({ kind }) => kind === "run");
@@ -123,7 +132,7 @@ function mostOf(outcomes: readonly StagePlan[], tokens: readonly number[]): Need
 		if (step.kind === "skip") continue;
 		const rows = rowsOf(step).length;
 		most.rows = Math.max(most.rows, rows * tokens[scale]);
-		most.cells = Math.max(most.cells, tokens[scale], 2);
+		most.cells = Math.max(most.cells, scale === 0 ? ROWS * tokens[scale] : tokens[scale]);
 		for (const { count, write } of step.reduce) {
 			if (write === "kept") most.gathers = true;
 			else most.matrix = Math.max(most.matrix, rows * tokens[scale] * count);

@@ -5,7 +5,7 @@ import { resize } from "../../../kernels/interpolate.ts";
 import { matmul } from "../../../kernels/matmul.ts";
 import type { Pass } from "../../../kernels/pass.ts";
 import { pixelShuffle, pixelUnshuffle } from "../../../kernels/pixel-shuffle.ts";
-import { clearOthers, type ReduceRow, spreadKept } from "../../../kernels/reduce.ts";
+import { clearOthers, type ReduceRow, scatterRows, spreadKept } from "../../../kernels/reduce.ts";
 import { rowTable } from "../../../kernels/rows.ts";
 import { temper } from "../../../kernels/temper.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
@@ -14,7 +14,7 @@ import { packCodes, unpackCodes } from "../codes.ts";
 import { channelsFirst, type Taps } from "../tap.ts";
 import type { RgbImage } from "../types.ts";
 import type { Dtype, Weights } from "../weights.ts";
-import { blockRows, cellsIn, layOut, type Part, rowsIn } from "./batch.ts";
+import { blockRows, cellsIn, cellTokens, layOut, type Part, rowsIn } from "./batch.ts";
 import type { Family, JobOptions, Round, Step } from "./family.ts";
 import type { BlockContext, Graph } from "./graph.ts";
 import { highFrequencyShare } from "./frequency.ts";
@@ -23,6 +23,7 @@ import { KeyValueStore } from "./key-value-store.ts";
 import { COND, condOf, ROWS, rowsOf, UNCOND } from "./kv-plan.ts";
 import { Pictures } from "./pictures.ts";
 import { crossBoundary, endSpans, reduceRows, skipsOthers } from "./spans.ts";
+import { freeSnapshot, restoreSnapshot, type Snapshot, takeSnapshot } from "./snapshot.ts";
 import { type Need, Workspace } from "./workspace.ts";
 
 /** Next-scale prediction (arXiv 2404.02905) by any family's graph, several jobs in one batch. */
@@ -94,6 +95,23 @@ export class NextScaleModel implements Family<Job> {
 	close(job: Job): void {
 		closeJob(this.#gpu, job, this.#store);
 		this.#jobs[job.slot] = undefined;
+	}
+
+	snapshot(job: Job, scales: number): Snapshot {
+		const pass = this.#gpu.pass("snapshot");
+		const snapshot = takeSnapshot(this.#gpu, pass, job, scales, this.#store, this.#latentOf(job));
+		pass.submit();
+		return snapshot;
+	}
+
+	restore(job: Job, snapshot: Snapshot): void {
+		const pass = this.#gpu.pass("restore snapshot");
+		restoreSnapshot(pass, job, snapshot, this.#store, this.#latentOf(job));
+		pass.submit();
+	}
+
+	forget(snapshot: Snapshot): void {
+		freeSnapshot(this.#gpu, snapshot);
 	}
 
 	round(steps: readonly Step<Job>[]): Round {
@@ -173,13 +191,13 @@ export class NextScaleModel implements Family<Job> {
 			matmul(pass, { x: work.input, y: work.embedded, ...this.#weights.linear("transformer.word_embed"), m: cellsIn(parts), k: features, n: width, label: "word_embed" });
 		}
 		for (const { job, scale, cell, tokens } of parts) {
-			if (scale === 0) copy(pass, { x: start, from: condOf(job.slot, 0) * width, y: work.embedded, to: cell * width, count: ROWS * width, label: "start" });
+			if (scale === 0) copy(pass, { x: start, from: condOf(job.slot, 0) * tokens * width, y: work.embedded, to: cell * width, count: ROWS * tokens * width, label: "start" });
 			else {
 				const map = names.map(scale);
 				job.taps.keep(pass, map.name, work.input, [1, tokens, features], { from: cell * features, view: map.channelsFirst ? channelsFirst(features) : undefined });
 			}
 		}
-		const index = parts.flatMap(({ scale, cell, tokens, rows }) => (scale === 0 ? rows.map((row) => cell + row) : rows.flatMap(() => Array.from({ length: tokens }, (_, i) => cell + i))));
+		const index = parts.flatMap(({ scale, cell, tokens, rows }) => rows.flatMap((row) => Array.from({ length: tokens }, (_, i) => cell + (scale === 0 ? row * tokens : 0) + i)));
 		const extra = { table: embedding.table, index: pass.table(parts.flatMap((part) => part.rows.flatMap(() => embedding.index(part)))) };
 		gatherRows(pass, { x: work.embedded, index: pass.table(index), y: work.x[0], count: index.length, width, extra, label: "embedding" });
 	}
@@ -217,11 +235,12 @@ export class NextScaleModel implements Family<Job> {
 	}
 
 	/** `spare`: first of the places for codes of kept tokens alone. */
-	#sample(pass: Pass, work: Workspace, parts: readonly Part[], spare: number): void {
-		if (parts.length === 0) return;
+	#sample(pass: Pass, work: Workspace, all: readonly Part[], spare: number): void {
+		if (all.length === 0) return;
+		const { x, parts } = this.#cells(pass, work, all);
 		const outOf = ({ span, cell, sampledAt }: Part) => (skipsOthers(span) ? spare + cell : sampledAt);
 		const { codes, names } = this.#graph;
-		this.#graph.head(pass, { x: work.x[0], work, rows: rowTable(pass, rowsIn(parts)) });
+		this.#graph.head(pass, { x, work, rows: rowTable(pass, rowsIn(parts)) });
 		const rows = parts.map((part) => {
 			const { job, run: { guidance, tau, topK, topP }, scale, length, rows, at } = part;
 			return {
@@ -241,12 +260,25 @@ export class NextScaleModel implements Family<Job> {
 		if (short.length > 0) spreadKept(pass, { x: work.codes, positions: work.positions, words: this.#words, rows: short, label: "spread codes" });
 	}
 
+	/** The tokens that stand for cells, and the parts laid out over them alone: all tokens but where a text comes before the first cell. */
+	#cells(pass: Pass, work: Workspace, parts: readonly Part[]): { x: Tensor; parts: readonly Part[] } {
+		if (parts.every(({ length, codes }) => length <= codes)) return { x: work.x[0], parts };
+		const index = parts.flatMap((part) => cellTokens(part).flatMap(({ token, tokens }) => Array.from({ length: tokens }, (_, i) => token + i)));
+		const x = work.block.attended;
+		gatherRows(pass, { x: work.x[0], index: pass.table(index), y: x, count: index.length, width: this.#graph.shape.width, label: "tokens of cells" });
+		let at = 0;
+		return { x, parts: parts.map((part) => {
+			const length = Math.min(part.length, part.codes);
+			return { ...part, at: (at += part.rows.length * length) - part.rows.length * length, length };
+		}) };
+	}
+
 	/** Adds the codes of the scale, sampled or given, to the latents. */
 	#advance(pass: Pass, work: Workspace, parts: readonly Part[]): void {
 		const { codes, names } = this.#graph;
-		for (const { step: { forced }, cell, tokens } of parts) {
+		for (const { step: { forced }, cell, codes: count } of parts) {
 			// Written before the pass runs; sampled codes of such a step go elsewhere.
-			if (forced) this.#gpu.device.queue.writeBuffer(work.codes.buffer, cell * this.#words * 4, unpackCodes(forced, tokens, codes.bits));
+			if (forced) this.#gpu.device.queue.writeBuffer(work.codes.buffer, cell * this.#words * 4, unpackCodes(forced, count, codes.bits));
 		}
 		const made = codes.patch === 1 ? work.values : work.input;
 		codes.values(pass, { codes: work.codes, values: made, tokens: cellsIn(parts) });
@@ -258,6 +290,23 @@ export class NextScaleModel implements Family<Job> {
 		for (const { job, scale } of parts) {
 			const { pixel, height, width } = this.#latent(job);
 			job.taps.keep(pass, `s${scale}.${names.latent}`, this.#latents, [codes.channels, height, width], { from: pixel * codes.channels, view: channelsFirst(codes.channels) });
+		}
+		this.#refine(pass, work, parts.filter(({ job, scale }) => scale === job.grids.length - 1));
+	}
+
+	/** Adds what is no code, where the family has such a thing, once the last scale's codes are in the latent. */
+	#refine(pass: Pass, work: Workspace, parts: readonly Part[]): void {
+		const { residual, codes: { channels } } = this.#graph;
+		if (!residual) return;
+		for (const part of parts) {
+			const { job, cell, run, rows, tokens, length, at, pick, span } = part;
+			const short = span && skipsOthers(span) ? span : undefined;
+			// Tokens are refined one by one: what stands for those left out is of no matter, and of no effect.
+			if (short) scatterRows(pass, { x: work.x[0], positions: work.positions, y: work.x[1], width: this.#graph.shape.width, rows: reduceRows(this.#graph, part, short, 0, at, (i) => pick + i * length), label: "full length" });
+			const refined = residual.call(this.#graph, pass, { x: short ? work.x[1] : work.x[0], at: short ? 0 : at, work, job, run, cell, rows: rows.length, tokens });
+			const kept = this.#kept([part], () => 0, () => 0);
+			if (kept.length > 0) clearOthers(pass, { x: refined, positions: work.positions, words: channels, rows: kept, label: "leave others" });
+			resize(pass, { x: refined, y: this.#latents, how: "nearest", channels, add: true, from: [{ ...this.#latent(job), pixel: 0 }], to: [this.#latent(job)], label: "add residual" });
 		}
 	}
 
@@ -282,9 +331,9 @@ export class NextScaleModel implements Family<Job> {
 		return made;
 	}
 
-	#codesOf({ step, sampledAt, tokens }: Part, words: Uint32Array): Uint8Array<ArrayBuffer> | null {
+	#codesOf({ step, sampledAt, codes }: Part, words: Uint32Array): Uint8Array<ArrayBuffer> | null {
 		if (!step.sample) return null;
-		return packCodes(words.subarray(sampledAt * this.#words, (sampledAt + tokens) * this.#words), tokens, this.#graph.codes.bits);
+		return packCodes(words.subarray(sampledAt * this.#words, (sampledAt + codes) * this.#words), codes, this.#graph.codes.bits);
 	}
 
 	/** A part's residual stream. */
@@ -312,6 +361,8 @@ export class NextScaleModel implements Family<Job> {
 	get #words(): number {
 		return Math.ceil(this.#graph.codes.bits / 32);
 	}
+
+	#latentOf = (job: Job) => ({ latents: this.#latents, at: this.#latent(job), channels: this.#graph.codes.channels });
 
 	#latent = (job: Job) => ({ ...inCells(image(job, job.grids.length - 1, 0), this.#graph.codes.patch), pixel: job.slot * this.#latentCells });
 

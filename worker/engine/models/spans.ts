@@ -5,7 +5,7 @@ import { resize } from "../../../kernels/interpolate.ts";
 import type { Pass } from "../../../kernels/pass.ts";
 import { drawPositions, drawProjection, farthestPositions, gatherKept, project, type ReduceRow, scatterRows, squaredNorms } from "../../../kernels/reduce.ts";
 import type { Gathering, Projection, Reduction, RunStep } from "../../protocol/plan.ts";
-import { type Part, tokensIn } from "./batch.ts";
+import { cellTokens, type Part, tokensIn } from "./batch.ts";
 import type { Graph } from "./graph.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -25,7 +25,7 @@ export function spansOf({ reduce }: RunStep, sublayers: number): Span[] {
 	});
 }
 
-/** What an executed scale leaves for later ones to fill from: the residual stream at `to`, or its change since `from`. [rows * tokens, width] */
+/** What an executed scale leaves for later ones to fill from: the residual stream at `to`, or its change since `from`. [rows * codes, width] */
 export interface Retained {
 	scale: number;
 	from: number | undefined;
@@ -35,11 +35,13 @@ export interface Retained {
 	rows: number[];
 }
 
+export type Source = Pick<Retained, "scale" | "from" | "to">;
+
 /** What a span needs of an earlier scale. */
-export function sourceOf({ from, to, reduction: { rest } }: Span): Pick<Retained, "scale" | "from" | "to"> | undefined {
+export function sourceOf({ from, to, reduction: { rest } }: Span): Source | undefined {
 	return typeof rest === "string" ? undefined : { scale: rest.from, from: rest.of === "change" ? from : undefined, to };
 }
-export const retainedKey = ({ scale, from, to }: Pick<Retained, "scale" | "from" | "to">): string => [scale, from, to].join(":");
+export const retainedKey = ({ scale, from, to }: Source): string => [scale, from, to].join(":");
 
 /** Leaves the tokens that are not kept out of the scale. */
 export const skipsOthers = (span: Span | undefined): boolean => span?.reduction.rest === "skip";
@@ -48,17 +50,18 @@ export const skipsOthers = (span: Span | undefined): boolean => span?.reduction.
 export function crossBoundary(pass: Pass, graph: Graph, work: Workspace, parts: readonly Part[], boundary: number): boolean {
 	const { width } = graph.shape;
 	const ended = endSpans(pass, graph, work, parts, boundary);
-	for (const { job, scale, at, rows, length, span } of parts) {
+	for (const part of parts) {
+		const { job, scale, rows, codes, span } = part;
 		for (const kept of span ? [] : job.retained.values()) {
 			const { from, to, tensor } = kept;
 			if (kept.scale !== scale) continue;
 			kept.rows = rows;
-			const count = rows.length * length * width;
+			const stretches = cellTokens(part).map(({ token, tokens }, row) => ({ x: work.x[0], from: token * width, y: tensor, to: row * tokens * width, count: tokens * width }));
 			if (boundary === to && from !== undefined) {
-				subtractFrom(pass, { x: work.x[0], from: at * width, y: tensor, count, label: "retain change" });
+				for (const stretch of stretches) subtractFrom(pass, { ...stretch, label: "retain change" });
 				const { block, name } = sublayerAt(graph, from);
-				job.taps.keep(pass, `cache.blk${block}.${name}`, tensor, [rows.length, length, width]);
-			} else if (boundary === (from ?? to)) copy(pass, { x: work.x[0], from: at * width, y: tensor, count, label: "retain" });
+				job.taps.keep(pass, `cache.blk${block}.${name}`, tensor, [rows.length, codes, width]);
+			} else if (boundary === (from ?? to)) for (const stretch of stretches) copy(pass, { ...stretch, label: "retain" });
 		}
 	}
 	const starting = parts.flatMap((part) => part.spans.filter(({ from }) => from === boundary).map((span) => ({ part, span })));
@@ -147,7 +150,7 @@ function restore(pass: Pass, graph: Graph, work: Workspace, part: Part, to: numb
 		const image = (index: number, pixel: number) => ({ pixel, height: job.grids[index][0], width: job.grids[index][1] });
 		resize(pass, {
 			x: kept.tensor, y: work.x[1], how: rest.resize, channels: width, add: rest.of === "change",
-			from: part.rows.map((row) => image(source.scale, kept.rows.indexOf(row) * job.tokens[source.scale])),
+			from: part.rows.map((row) => image(source.scale, kept.rows.indexOf(row) * job.codes[source.scale])),
 			to: part.rows.map((_, i) => image(scale, to + i * tokens)),
 			label: `${label} rest`,
 		});

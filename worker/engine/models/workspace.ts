@@ -19,8 +19,9 @@ export interface BlockWork {
 	qkv: Tensor;
 	/** [rows, width] */
 	attended: Tensor;
-	/** [rows, ffn] */
+	/** [rows, ffn], and what gates it where something does. */
 	hidden: Tensor;
+	up: Tensor;
 }
 
 /** Activations of one round. Made for the largest round that the open jobs can need; nothing in it outlives a round. */
@@ -52,7 +53,7 @@ export class Workspace {
 	#gpu: Gpu;
 	#owned: Tensor[] = [];
 
-	constructor(gpu: Gpu, { width, ffn }: GraphShape, { logits, patch, channels, features, bits }: Quantiser, need: Need) {
+	constructor(gpu: Gpu, { width, ffn, gated }: GraphShape, { logits, patch, channels, features, bits }: Quantiser, need: Need) {
 		const { rows, cells, matrix, spans, gathers } = need;
 		this.#gpu = gpu;
 		this.need = need;
@@ -68,6 +69,7 @@ export class Workspace {
 			qkv: make("block qkv", [rows, 3 * width]),
 			attended: make("block attention", [rows, width]),
 			hidden: make("block ffn", [rows, ffn]),
+			up: make("block ffn gate", [gated ? rows : 0, ffn]),
 		};
 		this.logits = make("logits", [rows, logits]);
 		this.mixed = make("mixed logits", [(gathers ? 3 : 2) * cells, logits]);

@@ -42,6 +42,13 @@ describe("policies", () => {
 		for (const step of steps) expect(step).toMatchObject({ rows: "both", guidance: 3, tau: 0.5, topK: 0, topP: 0, reduce: [] });
 	});
 
+	it("the last scales may keep the guidance of those before them, and fewer values from some scale on", () => {
+		const held = { ...info, sampling: { ...info.sampling, guidance: [1, 2.5] as [number, number], heldScales: 2, topK: [[0, 600], [3, 300]] as [number, number][] } };
+		const steps = runs(policies.exact.plan(held, {}).steps);
+		expect(steps.map((s) => s.guidance)).toEqual([1, 1.25, 1.5, 1.75, 2, 2, 2]);
+		expect(steps.map((s) => s.topK)).toEqual([600, 600, 600, 300, 300, 300, 300]);
+	});
+
 	it("guidance given for the first and the last scale grows in equal steps", () => {
 		const ramped = { ...info, sampling: { ...info.sampling, guidance: [1, 2.5] as [number, number] } };
 		expect(runs(policies.exact.plan(ramped, {}).steps).map((s) => s.guidance)).toEqual([1, 1.25, 1.5, 1.75, 2, 2.25, 2.5]);
@@ -130,6 +137,7 @@ describe("planProblems", () => {
 		["more tokens than there are", changed({ 5: { reduce: [reduction({ count: 145 })] } }), /145 tokens kept of 144/],
 		["restoring from itself", changed({ 5: { reduce: [reduction({ rest: { from: 5, resize: "area", of: "output" } })] } }), /0 to 4 are allowed/],
 		["reducing scale 0", changed({ 0: { reduce: [reduction({ count: 1, rest: { from: 0, resize: "area", of: "output" } })] } }), /scale 0 has none/],
+		["the first scale on few tokens", changed({ 0: { reduce: [{ blocks: [0, 4], each: "span", count: 1, take: { gather: "mean-distance" }, rope: "kept", write: "kept", rest: "residual" }] } }), /step 0 is reduced; the first scale, .* runs in full/],
 		["restoring from inside a reduced span", changed({ 4: { reduce: [reduction({ blocks: [0, 4], count: 9, rest: { from: 3, resize: "area", of: "output" } })] } }), /scale 4 is reduced across block 2/],
 	])("refuses %s", (_, plan, message) => {
 		expect(planProblems(plan, info).join("\n")).toMatch(message);

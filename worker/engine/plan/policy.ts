@@ -45,8 +45,13 @@ export function stageOf(scale: number, { structureFrom, fidelityFrom }: Pick<Cal
 
 /** A scale computed in full, both guidance rows, with the model's sampling defaults. `scales`: of the schedule. */
 export function fullStep({ sampling }: ModelInfo, stage: Stage, scale: number, scales: number): RunStep {
-	const { guidance, tau, topK, topP } = sampling;
-	return { kind: "run", stage, rows: "both", guidance: typeof guidance === "number" ? guidance : between(guidance, scale / Math.max(1, scales - 1)), tau, topK, topP, reduce: [] };
+	const { guidance, heldScales = 0, tau, topK, topP } = sampling;
+	const last = Math.max(1, scales - 1);
+	return {
+		kind: "run", stage, rows: "both", tau, topP, reduce: [],
+		guidance: typeof guidance === "number" ? guidance : between(guidance, Math.min(scale, Math.max(0, last - heldScales)) / last),
+		topK: typeof topK === "number" ? topK : (topK.findLast(([from]) => from <= scale)?.[1] ?? 0),
+	};
 }
 
 /** The same with the conditional row alone: guidance is dropped, the text is not. */

@@ -78,6 +78,7 @@ function rowProblems(steps: readonly Step[]): string[] {
 function reduceProblems(steps: readonly Step[], scale: number, reduce: readonly Reduction[], tokens: number, blocks: number): string[] {
 	const problems: string[] = [];
 	let end = 0;
+	if (scale === 0 && reduce.length > 0) problems.push("step 0 is reduced; the first scale, which a text may be part of, runs in full");
 	for (const reduction of reduce) {
 		const { blocks: [from, to], count, rest, each } = reduction;
 		const where = `step ${scale}, blocks ${from} to ${to}`;

@@ -25,6 +25,7 @@ export class InfinityGraph implements Graph {
 	readonly codes: Quantiser;
 	readonly picture: DecoderSource;
 	readonly names: TapNames;
+	readonly startTokens = 1;
 	readonly start: Tensor;
 	readonly embedding: Graph["embedding"];
 	readonly sublayers: readonly Sublayer[];

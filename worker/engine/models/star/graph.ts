@@ -29,6 +29,7 @@ export class StarGraph implements Graph {
 	readonly codes: Quantiser;
 	readonly picture: DecoderSource;
 	readonly names: TapNames = codebookTaps;
+	readonly startTokens = 1;
 	/** [slots * 2, width]: encoder_proj(pooled text) + pos_start. */
 	readonly start: Tensor;
 	readonly embedding: Graph["embedding"];

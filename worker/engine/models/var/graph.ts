@@ -25,6 +25,7 @@ export class VarGraph implements Graph {
 	readonly codes: Quantiser;
 	readonly picture: DecoderSource;
 	readonly names: TapNames;
+	readonly startTokens = 1;
 	/** [slots * 2, width]: class embedding + pos_start. */
 	readonly start: Tensor;
 	readonly embedding: Graph["embedding"];

@@ -1,0 +1,37 @@
+/** The published HART checkpoint (mit-han-lab/hart), as data: its `llm` and its `tokenizer` are the two parts. It takes Qwen2-1.5B's states. */
+import type { Sampling, Schedule } from "../worker/protocol/model-info.ts";
+import type { z } from "zod";
+import type { HartConfig } from "./hart-config.ts";
+import { hartTensors } from "./hart-tensors.ts";
+import { UNUSED } from "./import-model.ts";
+import type { Family } from "./import-published.ts";
+import { ModelFormatError } from "./manifest.ts";
+
+const SIDES = [1, 2, 3, 4, 5, 7, 9, 12, 16, 21, 27, 36, 48, 64];
+
+/** 732 million parameters, as the paper counts them, 37 million of them in the residual diffusion. */
+const CONFIG: HartConfig = {
+	depth: 24, width: 1536, heads: 24, ffn: 4096, textChannels: 1536, textMaxTokens: 300, normEps: 1e-6, normalised: true, ropeTheta: 10_000,
+	residual: { width: 1024, depth: 6, steps: 8 },
+	codebook: { vocabulary: 4096, channels: 32, phis: 4 },
+	vae: { baseChannels: 160, multipliers: [1, 1, 2, 2, 4], residualBlocks: 2, normGroups: 32, normEps: 1e-6 },
+};
+/** The official code takes no others. */
+const SAMPLING: z.infer<typeof Sampling> = { guidance: [1, 5.5], heldScales: 1, tau: 1, topK: [[0, 600], [7, 300]], topP: 0 };
+
+export function publishedHart(size: string): { name: string; config: HartConfig; schedules: Record<string, Schedule>; sampling: z.infer<typeof Sampling> } {
+	if (size.toLowerCase() !== "0.7b") throw new ModelFormatError(`HART was not published in size ${size}. There is: 0.7b.`);
+	const schedules = { "1:1": { grids: SIDES.map((side): [number, number] => [side, side]), image: { height: 1024, width: 1024 } } };
+	return { name: "hart-0.7b", config: CONFIG, schedules, sampling: SAMPLING };
+}
+
+export const hart: Family = {
+	sizes: ["0.7b"],
+	describe(size) {
+		const { name, config, schedules, sampling } = publishedHart(size);
+		return {
+			head: { name, family: "hart", config, schedules, defaultSchedule: "1:1", sampling, licence: "MIT (mit-han-lab/hart)" },
+			wanted: hartTensors(config), parts: ["transformer.", "vae."], unused: UNUSED,
+		};
+	},
+};

@@ -1,0 +1,77 @@
+/** Branches on the tiny model: each is what its plan makes alone. */
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { Gpu } from "../../kernels/gpu.ts";
+import { findModel, openModelFolder } from "../../model-shards/folder.ts";
+import type { RunStep, StagePlan, Step } from "../protocol/plan.ts";
+import type { Branch } from "./branches.ts";
+import { openModel } from "./open-model.ts";
+import { commonSteps } from "./plan/common-steps.ts";
+import { policies } from "./plan/policies.ts";
+import type { LoadedModel } from "./types.ts";
+
+let gpu: Gpu;
+let model: LoadedModel;
+let exact: StagePlan;
+beforeAll(async () => {
+	gpu = await Gpu.open();
+	model = await openModel(gpu, await openModelFolder(findModel("tiny")), { slots: 3 });
+	exact = policies.exact.plan(model.info, {});
+});
+afterAll(() => {
+	model.destroy();
+	gpu.destroy();
+});
+
+const subject = { prompt: "a photo of a cat", seed: 7 };
+async function alone(plan: StagePlan): Promise<Branch> {
+	const codes: Uint8Array[] = [];
+	for await (const result of model.generate({ ...subject, plan, previews: "none" })) {
+		if (result.kind === "final") return { codes, image: result.image };
+		if (result.kind === "scale") codes.push(result.codes);
+	}
+	throw new Error("no picture");
+}
+const changed = (policy: string, steps: Record<number, Partial<RunStep> | { kind: "skip" }>): StagePlan => ({
+	...exact, policy, steps: exact.steps.map((step, scale) => (scale in steps ? (steps[scale].kind === "skip" ? { kind: "skip" } : { ...step, ...steps[scale] }) : step) as Step),
+});
+
+it("makes every plan's picture bit for bit, wherever it leaves the first, with nothing left on the device", async () => {
+	const last = exact.steps.length - 1;
+	const plans = [
+		exact,
+		...Object.values(policies).map((policy) => policy.plan(model.info, {})),
+		changed("short", { [last]: { kind: "skip" } }),
+		changed("shorter", { [last - 1]: { kind: "skip" }, [last]: { kind: "skip" } }),
+		changed("conditional", { [last - 1]: { rows: "cond" }, [last]: { rows: "cond" } }),
+		changed("other from the start", { 0: { tau: 2 } }),
+		changed("kept from before", { [last]: { reduce: [{ blocks: [0, model.info.blocks], each: "sublayer", count: 4, take: { gather: "mean-distance" }, rope: "kept", write: "kept", rest: { from: last - 1, resize: "area", of: "change" } }] } }),
+	];
+	const expected: Branch[] = [];
+	for (const plan of plans) expected.push(await alone(plan));
+	await model.branches({ plans, ...subject });
+	const before = gpu.bytes;
+	const made = await model.branches({ plans, ...subject });
+	for (const [i, { policy }] of plans.entries()) expect({ policy, ...made[i] }).toEqual({ policy, ...expected[i] });
+	expect(gpu.bytes).toBe(before);
+});
+
+it("ends when aborted, with nothing left on the device", async () => {
+	const plans = [exact, policies.stagevar.plan(model.info, {})];
+	await model.branches({ plans, ...subject });
+	const before = gpu.bytes;
+	const abort = new AbortController();
+	const made = model.branches({ plans, ...subject, signal: abort.signal });
+	setTimeout(() => abort.abort(), 1);
+	await expect(made).rejects.toThrow(/abort/i);
+	expect(gpu.bytes).toBe(before);
+	expect((await model.branches({ plans, ...subject }))[0]).toEqual(await alone(exact));
+});
+
+it("refuses plans of different schedules", async () => {
+	await expect(model.branches({ plans: [exact, policies.exact.plan(model.info, { schedule: "2:1" })], ...subject })).rejects.toThrow(/1:1 and 2:1/);
+});
+
+it("counts the steps that two plans begin with, whatever their stages are called", () => {
+	const other = changed("other", { 2: { tau: 0.9 } });
+	expect([commonSteps(exact, exact), commonSteps(exact, other), commonSteps(exact, changed("named", { 1: { stage: "fidelity" } }))]).toEqual([exact.steps.length, 2, exact.steps.length]);
+});

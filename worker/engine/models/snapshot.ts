@@ -1,0 +1,72 @@
+/** What a job is after its first scales, kept beside it: other jobs of the same prompt and seed, whose plans begin alike, go on from there. */
+import { copy } from "../../../kernels/gather.ts";
+import type { ImageShape } from "../../../kernels/conv.ts";
+import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
+import type { Pass } from "../../../kernels/pass.ts";
+import type { Job } from "./job.ts";
+import type { KeyValueStore } from "./key-value-store.ts";
+import type { Retained } from "./spans.ts";
+
+export interface Snapshot {
+	/** Steps that led to it. */
+	scales: number;
+	/** Cached keys and values of each guidance row, by block; empty for a row that is no longer computed. */
+	keys: { tensor: Tensor; count: number }[][];
+	latent: Tensor;
+	/** By `retainedKey`. */
+	retained: Map<string, Pick<Retained, "tensor" | "rows">>;
+}
+/** Where a job's latent lies in that of all jobs. */
+interface Latent {
+	latents: Tensor;
+	at: ImageShape;
+	channels: number;
+}
+
+const floats = ({ at: { height, width }, channels }: Latent) => height * width * channels;
+
+export function takeSnapshot(gpu: Gpu, pass: Pass, job: Job, scales: number, store: KeyValueStore, latent: Latent): Snapshot {
+	const keys = job.keys.map((ranges) =>
+		ranges.map(({ start, used }, block) => {
+			const { shape: [, stride], dtype } = store.tensor(block);
+			const tensor = gpu.tensor("snapshot keys and values", [used, stride], 0, dtype);
+			copy(pass, { x: store.tensor(block), from: start * stride, y: tensor, count: used * stride, label: "snapshot keys" });
+			return { tensor, count: used };
+		}),
+	);
+	const kept = gpu.tensor("snapshot latent", [floats(latent)]);
+	copy(pass, { x: latent.latents, from: latent.at.pixel * latent.channels, y: kept, count: floats(latent), label: "snapshot latent" });
+	const retained = new Map([...job.retained].filter(([, { scale }]) => scale < scales).map(([key, { tensor, rows }]) => {
+		const own = gpu.tensor("snapshot retained", tensor.shape);
+		copy(pass, { x: tensor, y: own, count: tensor.bytes / 4, label: "snapshot retained" });
+		return [key, { tensor: own, rows }];
+	}));
+	return { scales, keys, latent: kept, retained };
+}
+
+/** Puts a job that has not begun where the snapshot was taken. Its plan begins with the steps that led there. */
+export function restoreSnapshot(pass: Pass, job: Job, { scales, keys, latent: kept, retained }: Snapshot, store: KeyValueStore, latent: Latent): void {
+	for (const [row, ranges] of job.keys.entries()) {
+		for (const [block, range] of ranges.entries()) {
+			// A row that no later step computes has room for fewer, and needs none.
+			const held = keys[row][block];
+			if (!held || held.count > range.capacity) continue;
+			const { shape: [, stride] } = store.tensor(block);
+			copy(pass, { x: held.tensor, y: store.tensor(block), to: range.start * stride, count: held.count * stride, label: "restore keys" });
+			range.used = held.count;
+		}
+	}
+	copy(pass, { x: kept, y: latent.latents, to: latent.at.pixel * latent.channels, count: floats(latent), label: "restore latent" });
+	for (const [key, own] of job.retained) {
+		const { scale, tensor } = own;
+		if (scale >= scales) continue;
+		const held = retained.get(key);
+		if (!held) throw new Error(`The snapshot kept nothing of scale ${scale} for ${key}: the job it is of was opened without this plan among its branches.`);
+		copy(pass, { x: held.tensor, y: tensor, count: Math.min(held.tensor.bytes, tensor.bytes) / 4, label: "restore retained" });
+		own.rows = held.rows;
+	}
+}
+
+export function freeSnapshot(gpu: Gpu, { keys, latent, retained }: Snapshot): void {
+	gpu.free(...[...keys.flat(), ...retained.values()].map(({ tensor }) => tensor), latent);
+}
