@@ -1,9 +1,11 @@
 /** A model folder written again in another precision, from its own shards. */
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type ModelFolder } from "./folder.ts";
+import type { ModelFolder } from "./folder.ts";
 import { modelTensors } from "./import-model.ts";
 import { importTensors, type WriteOptions } from "./import-tensors.ts";
-import { type FamilyConfig, type Manifest, ModelFormatError } from "./manifest.ts";
+import { type FamilyConfig, type Manifest, manifestDigest, manifestText, ModelFormatError } from "./manifest.ts";
+import { POLICIES_FILE, type PoliciesFile, policiesText } from "./policies-file.ts";
 import { folderSource } from "./source.ts";
 import { rangeOf, type TensorSource } from "./tensor-source.ts";
 
@@ -13,14 +15,17 @@ export interface FolderOptions extends WriteOptions {
 	licence?: string;
 }
 
-/** Throws ModelFormatError for a model of whole numbers, which have lost what another precision needs. */
-export async function importFolder({ dir, manifest }: ModelFolder, { name, licence, ...options }: FolderOptions): Promise<Manifest> {
+/**
+ * Calibrations go with it: where stages begin and how many tokens they need is the model's nature; scores do not. Throws ModelFormatError
+ * for a model of whole numbers, which have lost what another precision needs.
+ */
+export async function importFolder({ dir, manifest, info }: ModelFolder, { name, licence, ...options }: FolderOptions): Promise<Manifest> {
 	const quantised = manifest.tensors.find(({ quantization }) => quantization);
 	if (quantised) throw new ModelFormatError(`Tensor ${quantised.name} of ${dir} is ${quantised.dtype}. Import from the model in f32 or f16 that it was made of.`);
 	const source = shardSource(dir, manifest);
 	const { schedules, defaultSchedule, sampling, tokenizer } = manifest;
 	const model: FamilyConfig = manifest;
-	return await importTensors(
+	const made = await importTensors(
 		{
 			found: new Map([...source.tensors].map(([name, tensor]) => [name, { source, sourceName: name, tensor }])),
 			wanted: modelTensors(model),
@@ -34,6 +39,12 @@ export async function importFolder({ dir, manifest }: ModelFolder, { name, licen
 		},
 		options,
 	);
+	if (typeof options.out !== "string") return made;
+	const policies: PoliciesFile = { format: "firstlight-policies", version: 1, model: manifestDigest(new TextEncoder().encode(manifestText(made))), calibration: info.calibration, trades: {} };
+	const path = join(options.out, POLICIES_FILE);
+	if (Object.keys(info.calibration).length > 0) await writeFile(path, policiesText(policies));
+	else await rm(path, { force: true });
+	return made;
 }
 
 /** The tensors of a folder. Holds the shard read last, once its SHA-256 is right. */
