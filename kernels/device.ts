@@ -75,7 +75,7 @@ export class DeviceError extends Error {
 	override name = "DeviceError";
 }
 
-/** Thrown when the device has no memory left for a tensor. */
+/** Thrown when a tensor does not fit the device: its memory, or what one binding holds. */
 export class OutOfMemoryError extends DeviceError {
 	override name = "OutOfMemoryError";
 }

@@ -82,7 +82,7 @@ export class Gpu {
 		}
 		const bytes = Math.max(16, Math.ceil((dtype === "f16" ? 2 : 4) * shape.reduce((product, size) => product * size, 1) / 4) * 4);
 		if (bytes > this.bindingBytes) {
-			throw new DeviceError(`${label} needs a buffer of ${bytes} bytes; this adapter binds at most ${this.bindingBytes}. Use a smaller model or picture, or another GPU.`);
+			throw new OutOfMemoryError(`${label} needs a buffer of ${bytes} bytes; this adapter binds at most ${this.bindingBytes}. Use a smaller model or picture, or another GPU.`);
 		}
 		return this.#allocate(label, bytes, shape, usage, dtype);
 	}

@@ -32,8 +32,9 @@ export interface MemoryNeed {
 	keys: number;
 	activations: number;
 	total: number;
-	/** The largest tensor that one binding must hold; matrices are cut where it does not. */
+	/** The largest tensor that one binding must hold; matrices are cut where it does not. And the largest that grows with the slots. */
 	largest: { name: string; bytes: number };
+	shared: number;
 }
 
 const TEXT_TOKENS = 32;
@@ -74,7 +75,14 @@ export function memoryNeed(manifest: Manifest, { precision, dtype = "f32", cache
 		{ name: "keys and values of a block", bytes: keys / depth }, ...tensors.filter(({ layout }) => layout !== "matrix"),
 	];
 	const largest = single.reduce((most, next) => (next.bytes > most.bytes ? next : most));
-	return { weights, decoder, keys, activations, total: weights + decoder + keys + activations, largest: { name: largest.name, bytes: largest.bytes } };
+	const shared = Math.max(keys / depth, 4 * 3 * cells * codes.logits);
+	return { weights, decoder, keys, activations, total: weights + decoder + keys + activations, largest: { name: largest.name, bytes: largest.bytes }, shared };
+}
+
+/** As many of the slots as have room for their keys and logits in one binding; those beyond would only wait. At least one. */
+export function slotsWithin(manifest: Manifest, setting: MemorySetting, bindingBytes: number): number {
+	const one = memoryNeed(manifest, { ...setting, slots: 1 }).shared;
+	return Math.max(1, Math.min(setting.slots ?? 1, Math.floor(bindingBytes / one)));
 }
 
 /** Settings that take less than this one, with what to do for each; the smallest saving first, all together last. */

@@ -7,7 +7,7 @@ import type { ModelFolder } from "../../model-shards/folder.ts";
 import type { Manifest } from "../../model-shards/manifest.ts";
 import { growBranches } from "./branches.ts";
 import { packedLength } from "./codes.ts";
-import { memoryAdvice, memoryNeed, type MemorySetting } from "./memory.ts";
+import { memoryAdvice, memoryNeed, type MemorySetting, slotsWithin } from "./memory.ts";
 import { walk } from "./generate.ts";
 import type { Draws, Family } from "./models/family.ts";
 import { graphOf } from "./models/graphs.ts";
@@ -25,7 +25,7 @@ import { type Dtype, Weights } from "./weights.ts";
 const ENGINE_VERSION = 2;
 
 export interface OpenOptions {
-	/** Pictures that can be made at once; further ones wait. Default 1. */
+	/** Pictures that can be made at once, or as many of them as one binding holds; further ones wait. Default 1. */
 	slots?: number;
 	/** Default f32. f16 needs an adapter with shader-f16 (else DeviceError). */
 	dtype?: Dtype;
@@ -36,8 +36,9 @@ export interface OpenOptions {
 }
 
 /** Puts a model folder on the device. Throws ModelFormatError for a damaged folder, DeviceError when it does not fit: an OutOfMemoryError says what would. */
-export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtype = "f32", cacheDtype = "f32", progress }: OpenOptions = {}): Promise<LoadedModel> {
+export async function openModel(gpu: Gpu, folder: ModelFolder, { slots: asked = 1, dtype = "f32", cacheDtype = "f32", progress }: OpenOptions = {}): Promise<LoadedModel> {
 	const { manifest, info, digest } = folder;
+	const slots = slotsWithin(manifest, { cacheDtype, slots: asked, textTokens: info.maxPromptTokens }, gpu.bindingBytes);
 	const setting: MemorySetting = { dtype, cacheDtype, slots };
 	const explained = (error: unknown): unknown => (error instanceof OutOfMemoryError ? new OutOfMemoryError(`${error.message} ${memoryAdvice(manifest, setting)}`) : error);
 	const need = memoryNeed(manifest, setting);
@@ -47,7 +48,13 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtyp
 	});
 	const tokenizer = folder.tokenizer === null ? null : promptTokenizer(folder.tokenizer, info.maxPromptTokens);
 	await loadTuning(gpu, kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]));
-	const family = new NextScaleModel(gpu, graphOf(gpu, manifest, weights, slots), manifest.schedules, weights, slots, cacheDtype);
+	let family: NextScaleModel;
+	try {
+		family = new NextScaleModel(gpu, graphOf(gpu, manifest, weights, slots), manifest.schedules, weights, slots, cacheDtype);
+	} catch (error) {
+		weights.destroy();
+		throw explained(error);
+	}
 	const rounds = new Rounds(family);
 	/** Token ids of what is to be drawn, or the class alone. Throws PromptError when this model does not draw such a thing. */
 	const subject = ({ prompt, label }: { prompt?: string; label?: number }, draws: Draws): number[] => {

@@ -82,6 +82,20 @@ it("takes the bytes that were foretold, in every precision", async () => {
 	}
 });
 
+it("where a binding is small, slots that share one are fewer, and a picture that has no room says what would", async () => {
+	const limited = new Gpu(gpu.device, gpu.facts, 2_100_000);
+	const model = await openModel(limited, tiny, { slots: 200 });
+	expect(model.slots).toBeGreaterThan(20);
+	expect(model.slots).toBeLessThan(100);
+	const [same, whole] = [model, await openModel(gpu, tiny)];
+	const ask = (seed: number) => ({ plan: policies.exact.plan(model.info, {}), prompt: "a photo of a cat", seed, previews: "none" as const, until: 1 });
+	const many = await Promise.all(Array.from({ length: model.slots + 2 }, (_, seed) => Array.fromAsync(same.generate(ask(seed)))));
+	expect(codes(many[model.slots + 1])).toEqual(codes(await Array.fromAsync(whole.generate(ask(model.slots + 1)))));
+	model.destroy();
+	whole.destroy();
+	await expect(openModel(new Gpu(gpu.device, gpu.facts, 300_000), tiny)).rejects.toThrow(/needs a buffer of \d+ bytes; this adapter binds at most 300000\..* tiny with 1 slot\(s\) takes about .*It would take, with/);
+});
+
 it("a model and its pictures take about what memoryNeed says", async () => {
 	for (const slots of [1, 3]) {
 		const before = gpu.bytes;
