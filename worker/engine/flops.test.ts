@@ -7,7 +7,7 @@ import type { StarConfig } from "../../model-shards/star-config.ts";
 import { publishedVar, VAR_SIDES } from "../../model-shards/var-config.ts";
 import type { Schedule } from "../protocol/model-info.ts";
 import type { Reduction, RunStep, StagePlan } from "../protocol/plan.ts";
-import { conditioningFlops, decoderFlops, keyBytes, scaleCosts, transformerFlops } from "./flops.ts";
+import { conditioningFlops, decoderFlops, keyBytes, scaleCosts, transformerFlops, weightBytes } from "./flops.ts";
 
 const schedule: Schedule = { grids: VAR_SIDES[256].map((side) => [side, side]), image: { height: 256, width: 256 } };
 const d16 = publishedVar(16);
@@ -80,4 +80,14 @@ it("the decoder works through every pixel of every level", () => {
 	expect(decoderFlops({ family: "infinity", config: { ...config, bits: 3, vae, patchify: 2 } }, 1, 1)).toBe((plain * 4) / 6);
 	const attention = 2 * pixels * 8 * 32 + 4 * pixels * pixels * 8;
 	expect(decoderFlops({ family: "var", config: { ...d16, vae, codebook: { ...d16.codebook, channels: 3 } } }, 2, 3)).toBe(plain + conv(pixels, 3, 3) + 3 * attention);
+});
+
+it("weights take what their precision says", () => {
+	const model: FamilyConfig = { family: "infinity", config: publishedInfinity("2b").config };
+	const parameters = modelTensors(model).reduce((sum, { shape }) => sum + size(shape), 0);
+	expect(weightBytes(model, "f32").stored).toBe(4 * parameters);
+	expect(weightBytes(model, "f16").stored).toBe(2 * parameters);
+	// Nearly all is matrices: a byte, or half, and a scale for 32 numbers, of two bytes in files and four on a device.
+	expect(weightBytes(model, "int8").stored / parameters).toBeCloseTo(1 + 2 / 32, 1);
+	expect(weightBytes(model, "int4").resident / parameters).toBeCloseTo(1 / 2 + 4 / 32, 0);
 });

@@ -1,6 +1,10 @@
 /** What pictures cost on paper, from a model's shape and a plan alone: operations (a multiply-add is two), keys, weights. */
 import type { VaeConfig } from "../../model-shards/infinity-config.ts";
+import { modelTensors } from "../../model-shards/import-model.ts";
+import { plannedTensors } from "../../model-shards/import-tensors.ts";
+import { weigh } from "../../model-shards/inspect.ts";
 import type { FamilyConfig } from "../../model-shards/manifest.ts";
+import type { Precision } from "../../model-shards/precision.ts";
 import type { Schedule } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { COND, rowsOf, storedKeys, tokensAt, UNCOND } from "./models/kv-plan.ts";
@@ -101,6 +105,12 @@ export function keyBytes(model: FamilyConfig, { grids }: Schedule, plan: StagePl
 	const text = attended * textTokens;
 	const keys = [COND, UNCOND].flatMap((row) => storedKeys(plan, tokens, depth, row).map((stored) => stored + text));
 	return keys.reduce((sum, count) => sum + count, 0) * 2 * width * bytes;
+}
+
+/** Bytes of an import in a precision: in files, and on a device. */
+export function weightBytes(model: FamilyConfig, precision: Precision): { stored: number; resident: number } {
+	const { stored, resident } = weigh(plannedTensors(modelTensors(model), precision), precision === "f16", Infinity);
+	return { stored, resident };
 }
 
 /** Of the picture decoder on a grid of height x width tokens. */
