@@ -1,6 +1,6 @@
 import type { Gpu, Tensor } from "./gpu.ts";
 import type { Pass } from "./pass.ts";
-import { groups, ROW, type Row, type RowTable } from "./rows.ts";
+import { ROW, type Row, type RowTable } from "./rows.ts";
 import { bucket, memo, pick, range, type Variant } from "./tuning.ts";
 
 export interface Attention {
@@ -28,16 +28,25 @@ export interface AttentionVariant extends Variant {
 	tokens: number;
 }
 const quad = (tokens: number): AttentionVariant => ({ name: `quad ${tokens}`, quad: true, tokens, needs: ["subgroups"] });
+const alone = (tokens: number): AttentionVariant => ({ name: `token ${tokens}`, quad: false, tokens });
 /** The plainest first: what the tuner checks the others against. */
-export const attentionVariants: readonly AttentionVariant[] = [{ name: "token", quad: false, tokens: 1 }, quad(1), quad(2), quad(4)];
+export const attentionVariants: readonly AttentionVariant[] = [alone(1), alone(2), alone(4), alone(8), quad(1), quad(2), quad(4)];
+
+/** Invocations of a workgroup that share nothing. */
+const LANES = 32;
 
 export const attentionKey = (rows: readonly Row[], heads: number, headDim: number) => `attention ${heads}x${headDim} t${bucket(longest(rows))}`;
 const longest = (rows: readonly Row[]) => Math.max(...rows.map(({ tokens }) => tokens));
 
-/** Untuned: quads where four lanes are the whole machine, as in matmul; only the smallest and the largest, since each compiles for as long as a scale runs. */
-export function pickAttention(gpu: Gpu, rows: readonly Row[], heads: number, headDim: number): AttentionVariant {
+/**
+ * Untuned: quads where four lanes are the whole machine, as in matmul, many tokens an invocation on other CPUs. Two variants, since a
+ * large one compiles for as long as a scale runs: it is left to where there are many keys as well as tokens. `own` as in `Attention`.
+ */
+export function pickAttention(gpu: Gpu, rows: readonly Row[], heads: number, headDim: number, own = false): AttentionVariant {
 	const quads = gpu.facts.lanes === 4 && gpu.device.features.has("subgroups");
-	const variant = pick(gpu, attentionKey(rows, heads, headDim), attentionVariants, quads ? (longest(rows) > 8 ? "quad 4" : "quad 1") : "token");
+	const large = longest(rows) > 8 && Math.max(...rows.map(({ keys, tokens }) => keys + (own ? tokens : 0))) > 32;
+	const fallback = quads ? (large ? "quad 4" : "quad 1") : !gpu.facts.software ? "token 1" : large ? "token 8" : "token 2";
+	const variant = pick(gpu, attentionKey(rows, heads, headDim), attentionVariants, fallback);
 	return variant.quad && headDim % 16 ? attentionVariants[0] : variant;
 }
 
@@ -48,12 +57,11 @@ export function pickAttention(gpu: Gpu, rows: readonly Row[], heads: number, hea
 export function attention(pass: Pass, op: Attention): void {
 	const { headDim, heads, rows, kv, own, qStride } = op;
 	if (headDim % 4) throw new RangeError(`${op.label}: head dimension ${headDim} must be a multiple of 4`);
-	const variant = op.variant ?? pickAttention(pass.gpu, rows.rows, heads, headDim);
+	const variant = op.variant ?? pickAttention(pass.gpu, rows.rows, heads, headDim, own !== undefined);
 	const code = attentionCode(variant, heads, headDim, kv.tensor.dtype === "f16", own !== undefined);
 	const params = [rows.tokens, qStride / 4, { f32: op.scale }, kv.stride / 4, kv.key / 4, kv.value / 4, (own?.key ?? 0) / 4, (own?.value ?? 0) / 4];
-	const bindings = [op.q, kv.tensor, op.y, rows.table];
-	if (variant.quad) pass.run(op.label, code, params, bindings, [Math.ceil(longest(rows.rows) / variant.tokens / 4), heads, rows.rows.length]);
-	else pass.run(op.label, code, params, [...bindings, rows.tokenRow], [groups(rows.tokens), heads]);
+	const across = Math.ceil(longest(rows.rows) / variant.tokens / (variant.quad ? 4 : LANES));
+	pass.run(op.label, code, params, [op.q, kv.tensor, op.y, rows.table], [across, heads, rows.rows.length]);
 }
 
 const attentionCode = memo((variant: AttentionVariant, heads: number, headDim: number, half: boolean, own: boolean): string => {
@@ -65,13 +73,12 @@ struct Params { tokens: u32, qStride4: u32, scale: f32, stride4: u32, key4: u32,
 @group(0) @binding(1) var<storage, read> q: array<vec4f>;
 @group(0) @binding(2) var<storage, read> kv: array<${half ? "vec4h" : "vec4f"}>;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
-${variant.quad ? "" : "@group(0) @binding(5) var<storage, read> tokenRow: array<u32>;"}
 @group(0) @binding(4) var<storage, read> rows: array<Row>;
 const width4 = ${(heads * headDim) / 4}u;
 const LEAST = -3.4e38;
 fn loadKv(at: u32) -> vec4f { return ${half ? "vec4f(kv[at])" : "kv[at]"}; }
 fn loadOwn(at: u32) -> vec4f { return q[at]; }
-${variant.quad ? quadCode(variant.tokens, headDim / 4, sources) : tokenCode(headDim / 4, sources)}`;
+${variant.quad ? quadCode(variant.tokens, headDim / 4, sources) : tokenCode(variant.tokens, headDim / 4, sources)}`;
 });
 
 /** Keys that a row sees: WGSL of how many, the first, floats / 4 between two, and where in one its key and value begin. */
@@ -87,29 +94,41 @@ const softmax = (i: number) => `
 		top_${i} = top${i};
 		total${i} = fma(total${i}, shrink${i}, dot(weight${i}, vec4f(1)));`;
 
-/** One invocation is one (token, head). */
-function tokenCode(d4: number, sources: readonly Source[]): string {
+/** One invocation is a head of `tokens` tokens of a row, which share the keys and values it loads. */
+function tokenCode(tokens: number, d4: number, sources: readonly Source[]): string {
 	const d = range(d4);
+	const t = range(tokens);
 	return `
-@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	let t = id.x;
+@compute @workgroup_size(${LANES}) fn main(@builtin(global_invocation_id) id: vec3u) {
+	let row = rows[id.z];
 	let head = id.y * ${d4}u;
-	if (t >= p.tokens) { return; }
-	let row = rows[tokenRow[t]];
-	${d.map((i) => `let q${i} = q[t * p.qStride4 + head + ${i}u] * p.scale;`).join(" ")}
-	${d.map((i) => `var o${i} = vec4f(0);`).join(" ")}
-	var top_0 = LEAST;
-	var total0 = 0.0;
+	let first = id.x * ${tokens}u;
+	if (first >= row.tokens) { return; }
+	${t.map((i) => `let t${i} = row.token + min(first + ${i}u, row.tokens - 1u);`).join(" ")}
+	${t.flatMap((i) => d.map((c) => `let q${i}_${c} = q[t${i} * p.qStride4 + head + ${c}u] * p.scale;`)).join(" ")}
+	${t.flatMap((i) => d.map((c) => `var o${i}_${c} = vec4f(0);`)).join(" ")}
+	${t.map((i) => `var top_${i} = LEAST; var total${i} = 0.0;`).join(" ")}
 	${sources.map((s) => `
 	for (var key = 0u; key < ${s.keys}; key += 4u) {
-		${range(4).map((j) => `let at${j} = (${s.first} + min(key + ${j}u, ${s.keys} - 1u)) * ${s.stride} + head; var dots${j} = vec4f(0);`).join(" ")}
-		${range(4).flatMap((j) => d.map((i) => `dots${j} = fma(q${i}, ${s.load}(at${j} + ${s.key} + ${i}u), dots${j});`)).join(" ")}
-		let score0 = select(vec4f(LEAST), vec4f(${range(4).map((j) => `dot(dots${j}, vec4f(1))`).join(", ")}), vec4u(key) + vec4u(0, 1, 2, 3) < vec4u(${s.keys}));
-		${softmax(0)}
-		${d.map((i) => `o${i} *= shrink0;`).join(" ")}
-		${range(4).flatMap((j) => d.map((i) => `o${i} = fma(vec4f(weight0[${j}]), ${s.load}(at${j} + ${s.value} + ${i}u), o${i});`)).join(" ")}
+		let valid = vec4u(key) + vec4u(0, 1, 2, 3) < vec4u(${s.keys});
+		${t.map((i) => `var dots${i} = vec4f(0);`).join(" ")}
+		for (var j = 0u; j < 4u; j++) {
+			let at = (${s.first} + min(key + j, ${s.keys} - 1u)) * ${s.stride} + ${s.key} + head;
+			let one = vec4u(j) == vec4u(0, 1, 2, 3);
+			${t.map((i) => `var sum${i} = vec4f(0);`).join(" ")}
+			${d.map((c) => `{ let k = ${s.load}(at + ${c}u); ${t.map((i) => `sum${i} = fma(q${i}_${c}, k, sum${i});`).join(" ")} }`).join("\n\t\t\t")}
+			${t.map((i) => `dots${i} = select(dots${i}, vec4f(dot(sum${i}, vec4f(1))), one);`).join(" ")}
+		}
+		${t.map((i) => `let score${i} = select(vec4f(LEAST), dots${i}, valid);
+		${softmax(i)}
+		${d.map((c) => `o${i}_${c} *= shrink${i};`).join(" ")}`).join("\n\t\t")}
+		for (var j = 0u; j < 4u; j++) {
+			let at = (${s.first} + min(key + j, ${s.keys} - 1u)) * ${s.stride} + ${s.value} + head;
+			${t.map((i) => `let w${i} = vec4f(weight${i}[j]);`).join(" ")}
+			${d.map((c) => `{ let v = ${s.load}(at + ${c}u); ${t.map((i) => `o${i}_${c} = fma(w${i}, v, o${i}_${c});`).join(" ")} }`).join("\n\t\t\t")}
+		}
 	}`).join("")}
-	${d.map((i) => `y[t * width4 + head + ${i}u] = o${i} / total0;`).join(" ")}
+	${t.map((i) => `if (first + ${i}u < row.tokens) { ${d.map((c) => `y[t${i} * width4 + head + ${c}u] = o${i}_${c} / total${i};`).join(" ")} }`).join("\n\t")}
 }`;
 }
 

@@ -63,14 +63,14 @@ export interface ConvVariant extends Variant {
 const tile = (width: number, columns: number): ConvVariant => ({ name: `tile ${width}x${columns}`, quad: false, width, columns });
 const quad = (width: number, columns: number): ConvVariant => ({ name: `quad ${width}x${columns}`, quad: true, width, columns, needs: ["subgroups"] });
 /** The plainest first: what the tuner checks the others against. */
-export const convVariants: readonly ConvVariant[] = [tile(4, 8), tile(2, 8), tile(8, 8), tile(4, 4), tile(16, 4), quad(2, 16), quad(4, 16), quad(8, 16), quad(4, 32)];
+export const convVariants: readonly ConvVariant[] = [tile(4, 8), tile(2, 8), tile(8, 8), tile(4, 4), tile(16, 4), tile(32, 4), quad(2, 16), quad(4, 16), quad(8, 16), quad(4, 32)];
 
 export const convKey = (images: readonly ImageShape[], input: number, output: number) => `conv ${input}x${output} p${bucket(largest(images))}`;
 
-/** Untuned: as matmul, quads where four lanes are the whole machine; with too few channels for four lanes to share, long runs. */
+/** Untuned: as matmul, quads where four lanes are the whole machine; long runs on other CPUs, and with too few channels for four lanes to share. */
 export function pickConv(gpu: Gpu, images: readonly ImageShape[], input: number, output: number): ConvVariant {
 	const quads = gpu.facts.lanes === 4 && gpu.device.features.has("subgroups");
-	return pick(gpu, convKey(images, input, output), convVariants, quads ? (output >= 16 ? "quad 8x16" : "tile 16x4") : "tile 4x8");
+	return pick(gpu, convKey(images, input, output), convVariants, quads && output >= 16 ? "quad 8x16" : gpu.facts.software ? "tile 16x4" : "tile 4x8");
 }
 
 interface Form {

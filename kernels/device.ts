@@ -22,6 +22,16 @@ export interface AdapterFacts {
 	driver: string;
 	/** Invocations that run in lockstep at least (the smallest subgroup), 0 when the adapter does not say. */
 	lanes: number;
+	/** What its subgroup matrices (tensor cores) multiply: f16 with f32 sums. */
+	matrix?: MatrixShape;
+}
+/** [m, k] times [k, n], by a subgroup of at most `lanes` invocations, of which a workgroup holds `subgroups` (4 at most). */
+export interface MatrixShape {
+	m: number;
+	n: number;
+	k: number;
+	lanes: number;
+	subgroups: number;
 }
 export interface OpenDevice {
 	adapter: GPUAdapter;
@@ -67,7 +77,7 @@ export async function openDevice(): Promise<OpenDevice> {
 			maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
 		},
 	});
-	return { adapter, device, facts: describe(adapter.info) };
+	return { adapter, device, facts: describe(adapter.info, device) };
 }
 
 /** Thrown when no device can be had, or the device in use was lost. */
@@ -80,7 +90,27 @@ export class OutOfMemoryError extends DeviceError {
 	override name = "OutOfMemoryError";
 }
 
-function describe(info: GPUAdapterInfo): AdapterFacts {
+/** As Dawn reports it (not yet in the types). */
+interface MatrixConfig {
+	componentType: string;
+	resultComponentType: string;
+	M: number;
+	N: number;
+	K: number;
+}
+
+/** The largest f16 matrices with f32 sums that an adapter has. */
+export function matrixOf(info: GPUAdapterInfo, features: ReadonlySet<string>, limits: Pick<GPUSupportedLimits, "maxComputeInvocationsPerWorkgroup">): MatrixShape | undefined {
+	if (!["chromium-experimental-subgroup-matrix", "subgroups", "shader-f16"].every((feature) => features.has(feature))) return;
+	const configs = [...((info as GPUAdapterInfo & { subgroupMatrixConfigs?: Iterable<MatrixConfig> }).subgroupMatrixConfigs ?? [])];
+	const lanes = info.subgroupMaxSize;
+	const subgroups = [4, 2, 1].find((count) => count * lanes <= limits.maxComputeInvocationsPerWorkgroup);
+	if (!subgroups) return;
+	const shapes = configs.filter((config) => config.componentType === "f16" && config.resultComponentType === "f32").map(({ M, N, K }) => ({ m: M, n: N, k: K, lanes, subgroups }));
+	return shapes.sort((a, b) => b.m * b.n * b.k - a.m * a.n * a.k)[0];
+}
+
+function describe(info: GPUAdapterInfo, { features, limits }: GPUDevice): AdapterFacts {
 	const text = [info.description, info.device, info.architecture, info.vendor].filter(Boolean).join(" ");
 	const software = info.isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|software/i.test(text);
 	const short = info.description || info.device || info.vendor || "unnamed adapter";
@@ -89,6 +119,7 @@ function describe(info: GPUAdapterInfo): AdapterFacts {
 		software,
 		runtime: deno ? "deno" : "node",
 		lanes: info.subgroupMinSize ?? 0,
+		matrix: matrixOf(info, features, limits),
 		driver: `${text} / ${deno ? `deno ${deno.version.deno}` : `dawn ${dawnVersion()}`}`,
 	};
 }

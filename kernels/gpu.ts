@@ -175,6 +175,11 @@ export class Gpu {
 		return reads && Promise.resolve(reads.map(({ bytes }) => new ArrayBuffer(bytes)));
 	}
 
+	/** While `compile` records: what is submitted does not run. */
+	get compiling(): boolean {
+		return this.#dry !== undefined;
+	}
+
 	/** Compiles, side by side, every pipeline that `record` would run; what it records is not run. Throws KernelError or DeviceError. */
 	async compile(record: () => void): Promise<void> {
 		const dry: Dispatch[] = (this.#dry = []);

@@ -1,9 +1,11 @@
 /** How a matmul is cut up: each form is a program text around the same loads, sums and stores. */
+import type { MatrixShape } from "./device.ts";
+import { matrices } from "./matmul-matrix.ts";
 import { range, type Variant } from "./tuning.ts";
 
 export interface MatmulVariant extends Variant {
-	form: "tile" | "quad" | "shared";
-	/** Outputs of one tile: rows and columns of an invocation (tile), of four lanes (quad) or of a workgroup (shared). */
+	form: "tile" | "quad" | "shared" | "matrix";
+	/** Outputs of one tile: rows and columns of an invocation (tile), of four lanes (quad) or of a workgroup (shared, matrix). */
 	rows: number;
 	columns: number;
 	/** vec4s of k a loop turn takes, where k has such a multiple. */
@@ -17,17 +19,17 @@ const shared = (rows: number, columns: number): MatmulVariant => ({ name: `share
 /** The plainest first: what the tuner checks the others against. */
 export const matmulVariants: readonly MatmulVariant[] = [
 	...[1, 2, 4, 8, 16].flatMap((rows) => [tile(rows, 4), tile(rows, 8)]),
-	tile(4, 16), tile(8, 16),
+	tile(4, 16), tile(8, 16), tile(16, 16),
 	quad(4, 16, 2), quad(8, 16, 2), quad(16, 16, 2), quad(32, 16, 2), quad(32, 32, 1), quad(16, 32, 2),
 	shared(32, 32), shared(64, 64),
 ];
 
-interface Form {
+export interface Form {
 	enable?: string;
 	/** Workgroups for m rows and n4 vec4s of columns. */
 	groups(variant: MatmulVariant, m: number, n4: number): [number, number];
-	/** `turns` vec4s of k a loop turn. */
-	code(variant: MatmulVariant, turns: number): string;
+	/** `turns` vec4s of k a loop turn; `matrix` where the adapter has such. */
+	code(variant: MatmulVariant, turns: number, matrix?: MatrixShape): string;
 }
 /** vec4s of k a loop turn takes where there are k4 of them. */
 export const turnsOf = ({ unroll }: MatmulVariant, k4: number): number => (k4 % unroll ? 1 : unroll);
@@ -127,4 +129,4 @@ var<workgroup> ws: array<vec4f, ${columns4 * slab * 4}>;
 	},
 };
 
-export const matmulForms = { tile: tiled, quad: quads, shared: sharedMemory };
+export const matmulForms = { tile: tiled, quad: quads, shared: sharedMemory, matrix: matrices };

@@ -1,5 +1,7 @@
+import type { MatrixShape } from "./device.ts";
 import type { Gpu, Tensor } from "./gpu.ts";
 import type { Pass } from "./pass.ts";
+import { fits, matrixVariants } from "./matmul-matrix.ts";
 import { matmulForms, type MatmulVariant, matmulVariants, turnsOf } from "./matmul-variants.ts";
 import { type Whole, wholeLoads } from "./quantised.ts";
 import { ROW, type RowTable } from "./rows.ts";
@@ -42,21 +44,24 @@ export const GELU = `fn gelu(x: vec4f) -> vec4f {
 
 /**
  * y = x W + b, optionally through GELU (tanh form), or added to y with a per-channel gate. Each sum runs over k in order, one
- * fused multiply-add after the other, whatever the variant, so a row's bits do not depend on m or on how it was tiled.
+ * fused multiply-add after the other, whatever the variant, so a row's bits do not depend on m or on how it was tiled. With f16
+ * weights of a shape that was measured to be faster so, subgroup matrices sum it in their own order: for every m.
  */
 export function matmul(pass: Pass, op: Matmul): void {
 	const { x, weight, bias, y, m, k, n, gelu = false, add = false, gate, label } = op;
 	if (k % 4 || n % 4) throw new RangeError(`${label}: k=${k} and n=${n} must be multiples of 4`);
 	for (let part: Matrix | undefined = weight, first = 0; part; first += part.shape[1], part = part.next) {
 		const columns = weight.next ? part.shape[1] : n;
-		const variant = op.variant ?? pickMatmul(pass.gpu, m, k, columns);
+		const half = part.dtype === "f16";
+		// By the whole shape, so that parts are summed as the whole is.
+		const variant = op.variant ?? pickMatmul(pass.gpu, m, k, n, half);
 		const bindings = [x, part, y];
 		if (bias) bindings.push(bias);
 		if (gate) bindings.push(gate.table, gate.rows.tokenRow, gate.rows.table);
 		if (part.whole) bindings.push(part.whole.scales);
-		const form: Epilogue & Loads = { half: part.dtype === "f16", whole: part.whole && { bits: part.whole.bits, group: part.whole.group }, bias: Boolean(bias), gelu, add, gate: Boolean(gate) };
+		const form: Epilogue & Loads = { half, whole: part.whole && { bits: part.whole.bits, group: part.whole.group }, bias: Boolean(bias), gelu, add, gate: Boolean(gate) };
 		const params = [m, k / 4, columns / 4, (gate?.stride ?? 0) / 4, (gate?.at ?? 0) / 4, first / 4, n / 4, 0];
-		pass.run(label, matmulCode(variant, turnsOf(variant, k / 4), form), params, bindings, matmulForms[variant.form].groups(variant, m, columns / 4));
+		pass.run(label, matmulCode(variant, turnsOf(variant, k / 4), pass.gpu.facts.matrix, form), params, bindings, matmulForms[variant.form].groups(variant, m, columns / 4));
 	}
 }
 
@@ -72,22 +77,28 @@ interface Epilogue {
 	gate: boolean;
 }
 
-export const matmulKey = (m: number, k: number, n: number) => `matmul ${k}x${n} m${bucket(m)}`;
+export const matmulKey = (m: number, k: number, n: number, half = false) => `matmul ${half ? "f16 " : ""}${k}x${n} m${bucket(m)}`;
+/** Which order of sums a weight's shape has. */
+export const matmulOrderKey = (k: number, n: number) => `order matmul f16 ${k}x${n}`;
+/** Those that may run: the plain ones, and for f16 weights those of another order. */
+export const matmulChoices = (gpu: Gpu, half: boolean): readonly MatmulVariant[] => (half && gpu.facts.matrix && fits(gpu.facts.matrix) ? [...matmulVariants, ...matrixVariants] : matmulVariants);
 
 /**
  * Untuned: tiles as tall as there are rows. Where four lanes are the whole machine (SwiftShader) every load is a loop over the
  * lanes, and quads, which share what they load by swaps, take less than half the time.
  */
-export function pickMatmul(gpu: Gpu, m: number, k: number, n: number): MatmulVariant {
+export function pickMatmul(gpu: Gpu, m: number, k: number, n: number, half = false): MatmulVariant {
+	const key = matmulKey(m, k, n, half);
+	if (half && gpu.tuning[matmulOrderKey(k, n)] === "matrix") return pick(gpu, key, matrixVariants, m > 32 ? "matrix 64x64" : "matrix 16x64");
 	const quads = gpu.facts.lanes === 4 && gpu.device.features.has("subgroups");
 	const tall = m >= 17 ? 32 : m >= 9 ? 16 : m >= 5 ? 8 : 4;
-	const fallback = quads ? `quad ${tall}x16` : `tile ${m >= 8 ? 8 : m >= 4 ? 4 : m >= 2 ? 2 : 1}x${n % 8 ? 4 : 8}`;
-	return pick(gpu, matmulKey(m, k, n), matmulVariants, fallback);
+	const fallback = quads ? `quad ${tall}x16` : gpu.facts.software && m >= 16 ? "tile 16x16" : `tile ${m >= 8 ? 8 : m >= 4 ? 4 : m >= 2 ? 2 : 1}x${n % 8 ? 4 : 8}`;
+	return pick(gpu, key, matmulVariants, fallback);
 }
 
-const matmulCode = memo((variant: MatmulVariant, turns: number, form: Loads & Epilogue): string => {
+const matmulCode = memo((variant: MatmulVariant, turns: number, matrix: MatrixShape | undefined, form: Loads & Epilogue): string => {
 	const { enable = "", code } = matmulForms[variant.form];
-	return `${form.half ? "enable f16;\n" : ""}${enable}${matmulHead(form)}${code(variant, turns)}`;
+	return `${form.half ? "enable f16;\n" : ""}${enable}${matmulHead(form)}${code(variant, turns, matrix)}`;
 });
 
 /** Parameters, bindings and the finished sum; `loadX` reads four channels of a row, `loadW` four columns, by the `scaleW` of the four rows it is of. */

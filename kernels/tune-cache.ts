@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import type { AdapterFacts } from "./device.ts";
 import type { Gpu } from "./gpu.ts";
-import { KERNELS_VERSION, type Shapes, trials, tune } from "./tune.ts";
+import { KERNELS_VERSION, type Shapes, tune } from "./tune.ts";
 import type { Tuning } from "./tuning.ts";
 
 const MOST_BYTES = 1 << 20;
@@ -43,16 +43,26 @@ export function writeTuning(facts: AdapterFacts, tuning: Tuning, folder = cacheF
 	}
 }
 
+export interface LoadTuning {
+	/** The weights'. */
+	dtype?: "f16";
+	/** What is measured: on a real adapter what the cache lacks (the default), the same on a CPU too, or all. */
+	measure?: "missing, unless software" | "missing" | "all";
+	progress?: (done: number, total: number) => void;
+	folder?: string;
+}
+
 /**
- * Sets `gpu.tuning` from the cache, after measuring the shapes it lacks. A software adapter is measured only when `always` is set:
- * the operators' own choices are right for it, and measuring would cost seconds of every first start.
+ * Sets `gpu.tuning` from the cache, after measuring the shapes it lacks, and returns what was measured. By default not on a CPU, where it would
+ * take minutes of the first start: there `firstlight tune` does it, and until then the operators' own choices run.
  */
-export async function loadTuning(gpu: Gpu, shapes: Shapes, { always = false, folder = cacheFolder() } = {}): Promise<void> {
-	gpu.tuning = readTuning(gpu.facts, folder);
-	if (gpu.facts.software && !always) return;
-	const known = gpu.tuning;
-	const missing = new Set(trials(shapes).map(({ key }) => key).filter((key) => !(key in known)));
-	if (missing.size === 0) return;
-	gpu.tuning = { ...known, ...(await tune(gpu, shapes, { only: missing })) };
+export async function loadTuning(gpu: Gpu, shapes: Shapes, { dtype, measure = "missing, unless software", progress, folder = cacheFolder() }: LoadTuning = {}): Promise<Tuning> {
+	const cached = readTuning(gpu.facts, folder);
+	gpu.tuning = cached;
+	if (gpu.facts.software && measure === "missing, unless software") return {};
+	const measured = await tune(gpu, shapes, { dtype, known: measure === "all" ? {} : cached, progress });
+	if (Object.keys(measured).length === 0) return {};
+	gpu.tuning = { ...cached, ...measured };
 	writeTuning(gpu.facts, gpu.tuning, folder);
+	return measured;
 }

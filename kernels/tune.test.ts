@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { conv3x3, convVariants } from "./conv.ts";
 import { Gpu } from "./gpu.ts";
-import { matmul } from "./matmul.ts";
+import { matmul, matmulKey, matmulOrderKey, pickMatmul } from "./matmul.ts";
 import { matmulVariants } from "./matmul-variants.ts";
 import { Bench, randomFloats, words } from "./testing.ts";
-import { fastest, measure, type Shapes, trials, tune, tuningId } from "./tune.ts";
+import { fastest, fastestOrder, measure, near, type Shapes, trials, tune, tuningId } from "./tune.ts";
 import { cacheFolder, loadTuning, readTuning, writeTuning } from "./tune-cache.ts";
 import { available, bucket, pick } from "./tuning.ts";
 
@@ -78,8 +78,45 @@ describe("variants give one another's bits", () => {
 
 describe("choosing", () => {
 	test("the fastest variant that is right", () => {
-		const of = (variant: string, milliseconds: number, right = true) => ({ variant, milliseconds, right });
+		const of = (variant: string, milliseconds: number, right = true) => ({ variant, order: "plain", milliseconds, right, row: new Uint32Array(1) });
 		expect(fastest([of("a", 3), of("b", 1, false), of("c", 2), of("d", 2.5)])).toBe("c");
+		expect(fastest([of("a", 2.09), of("c", 2)], "a")).toBe("a");
+		expect(fastest([of("a", 2.2), of("c", 2)], "a")).toBe("c");
+		expect(fastest([of("a", 1, false), of("c", 2)], "a")).toBe("c");
+	});
+
+	test("an order of sums, over all row counts of a weight: only one that is right in each and gives a row the same bits in all", () => {
+		const of = (order: string, milliseconds: number, { right = true, row = 1 } = {}) => ({ variant: `${order} ${milliseconds}`, order, milliseconds, right, row: Uint32Array.of(row) });
+		expect(fastestOrder([[of("plain", 1), of("matrix", 2)], [of("plain", 9), of("plain", 8), of("matrix", 5)]])).toBe("matrix");
+		expect(fastestOrder([[of("plain", 1), of("matrix", 2)], [of("plain", 9), of("plain", 5.5), of("matrix", 5)]])).toBe("plain");
+		expect(fastestOrder([[of("plain", 5), of("matrix", 2)], [of("plain", 9), of("matrix", 5, { right: false })]])).toBe("plain");
+		expect(fastestOrder([[of("plain", 5), of("matrix", 2)], [of("plain", 9), of("matrix", 5, { row: 2 })]])).toBe("plain");
+		expect(fastestOrder([[of("plain", 5), of("matrix", 2)], [of("plain", 9)]])).toBe("plain");
+	});
+
+	test("another order is right when it is near, and is part of the numerics id", () => {
+		const bits = (...values: number[]) => new Uint32Array(Float32Array.from(values).buffer);
+		expect(near(bits(1.0009, -2), bits(1, -2))).toBe(true);
+		expect(near(bits(1.003, -2), bits(1, -2))).toBe(false);
+		expect(near(bits(NaN, -2), bits(1, -2))).toBe(false);
+		const order = matmulOrderKey(32, 36);
+		expect(tuningId({ [order]: "plain" }, SHAPES, "f16")).toBe(tuningId());
+		expect(tuningId({ [order]: "matrix" }, SHAPES, "f16")).not.toBe(tuningId());
+		expect(tuningId({ [order]: "matrix" }, SHAPES)).toBe(tuningId());
+		expect(tuningId({ [matmulOrderKey(1, 2)]: "matrix" }, SHAPES, "f16")).toBe(tuningId());
+	});
+
+	test("an f16 matmul of an order runs a variant of that order for every row count", () => {
+		const having = { facts: { ...gpu.facts, matrix: { m: 16, n: 16, k: 16, lanes: 32, subgroups: 4 } }, device: { features: { has: () => true } }, tuning: { [matmulOrderKey(32, 36)]: "matrix", [matmulKey(500, 32, 36, true)]: "matrix 64x128" } } as unknown as Gpu;
+		expect([1, 40, 500].map((m) => pickMatmul(having, m, 32, 36, true).name)).toEqual(["matrix 16x64", "matrix 64x64", "matrix 64x128"]);
+		expect(pickMatmul(having, 500, 32, 36).order).toBeUndefined();
+		expect(pickMatmul(having, 500, 32, 40, true).order).toBeUndefined();
+	});
+
+	test("a variant that the driver refuses is left out", async () => {
+		const [trial] = trials(SHAPES);
+		const refused = { ...trial, record: (...[pass, inputs, y, variant]: Parameters<typeof trial.record>) => (variant === "tile 2x8" ? pass.run("refused", "not WGSL", [], [y], [1]) : trial.record(pass, inputs, y, variant)) };
+		expect((await measure(gpu, refused, 1, ["tile 1x4", "tile 2x8"])).map(({ variant }) => variant)).toEqual(["tile 1x4"]);
 	});
 
 	test("a wrong variant is found out", async () => {
@@ -133,10 +170,10 @@ describe("the cache", () => {
 		const shapes = { matmul: [{ m: 1, k: 8, n: 8 }], conv: [], attention: [] };
 		await loadTuning(gpu, shapes, { folder: own });
 		if (gpu.facts.software) expect(gpu.tuning).toEqual({});
-		await loadTuning(gpu, shapes, { folder: own, always: true });
+		await loadTuning(gpu, shapes, { folder: own, measure: "missing" });
 		expect(Object.keys(gpu.tuning)).toEqual(["matmul 8x8 m1"]);
 		writeTuning(gpu.facts, { "matmul 8x8 m1": "tile 16x8" }, own);
-		await loadTuning(gpu, { ...shapes, matmul: [...shapes.matmul, { m: 2, k: 8, n: 8 }] }, { folder: own, always: true });
+		await loadTuning(gpu, { ...shapes, matmul: [...shapes.matmul, { m: 2, k: 8, n: 8 }] }, { folder: own, measure: "missing" });
 		expect(gpu.tuning["matmul 8x8 m1"]).toBe("tile 16x8");
 		expect(readTuning(gpu.facts, own)).toEqual(gpu.tuning);
 		expect(Object.keys(gpu.tuning)).toEqual(["matmul 8x8 m1", "matmul 8x8 m2"]);

@@ -1,14 +1,14 @@
 /**
  * Measures the variants of the heavy operators at given shapes and keeps the fastest of each shape class. A variant counts only
- * when its bits are those of the plainest one on this very adapter, so that no choice, and no row count, changes a result.
+ * when its bits are those of the plainest one of its order of sums on this very adapter; the order is chosen by the weight's shape. So
+ * no choice within it, and no row count, changes a result.
  */
 import { createHash } from "node:crypto";
 import { attention, attentionKey, attentionVariants, pickAttention } from "./attention.ts";
 import { conv3x3, convKey, convVariants, pickConv } from "./conv.ts";
-import type { Gpu, Tensor } from "./gpu.ts";
+import { type Gpu, KernelError, type Tensor } from "./gpu.ts";
 import type { Pass } from "./pass.ts";
-import { matmul, matmulKey, pickMatmul } from "./matmul.ts";
-import { matmulVariants } from "./matmul-variants.ts";
+import { matmul, matmulChoices, matmulKey, matmulOrderKey, pickMatmul } from "./matmul.ts";
 import { rowTable } from "./rows.ts";
 import { available, range, type Tuning, type Variant } from "./tuning.ts";
 
@@ -26,30 +26,38 @@ export interface Shapes {
 /** One operator at one shape. `record` runs the variant, or the default one. */
 export interface Trial {
 	key: string;
+	/** Where variants are of several orders of sums: what one order is chosen for, by all of its trials. */
+	orderKey?: string;
 	name: string;
 	flops: number;
-	variants: readonly Variant[];
+	variants(gpu: Gpu): readonly Variant[];
 	/** What runs when none is named. */
 	chosen(gpu: Gpu): Variant;
-	inputs: number[];
+	inputs: { size: number; dtype?: "f16" }[];
 	outputs: number;
+	/** Outputs of the first row, which must not depend on how many there are. */
+	row: number;
 	record(pass: Pass, inputs: Tensor[], y: Tensor, variant?: string): void;
 }
 
 const byName = <T extends Variant>(variants: readonly T[], name?: string) => variants.find((variant) => variant.name === name);
 
-export function trials({ matmul: products, conv, attention: attentions }: Shapes): Trial[] {
+/** `dtype` is the weights'. */
+export function trials({ matmul: products, conv, attention: attentions }: Shapes, dtype?: "f16"): Trial[] {
+	const half = dtype === "f16";
 	return [
 		...products.map(({ m, k, n }): Trial => ({
-			key: matmulKey(m, k, n), name: `matmul ${m}x${k}x${n}`, flops: 2 * m * k * n, variants: matmulVariants, chosen: (gpu) => pickMatmul(gpu, m, k, n), inputs: [m * k, k * n], outputs: m * n,
-			record: (pass, [x, weight], y, variant) => matmul(pass, { x, weight, y, m, k, n, label: "tune matmul", variant: byName(matmulVariants, variant) }),
+			key: matmulKey(m, k, n, half), orderKey: half ? matmulOrderKey(k, n) : undefined, name: `matmul ${half ? "f16 " : ""}${m}x${k}x${n}`, flops: 2 * m * k * n,
+			variants: (gpu) => matmulChoices(gpu, half), chosen: (gpu) => pickMatmul(gpu, m, k, n, half), inputs: [{ size: m * k }, { size: k * n, dtype }], outputs: m * n, row: n,
+			record: (pass, [x, weight], y, variant) => matmul(pass, { x, weight, y, m, k, n, label: "tune matmul", variant: byName(matmulChoices(pass.gpu, half), variant) }),
 		})),
 		...conv.map(({ height, width, inChannels, outChannels, upsample }): Trial => {
 			const images = [{ pixel: 0, height, width }];
 			const pixels = height * width;
 			return {
-				key: convKey(images, inChannels, outChannels), name: `conv ${inChannels}>${outChannels} ${height}x${width}${upsample ? " x2" : ""}`, flops: 18 * pixels * inChannels * outChannels, variants: convVariants, chosen: (gpu) => pickConv(gpu, images, inChannels, outChannels),
-				inputs: [(pixels * inChannels) / (upsample ? 4 : 1), 9 * inChannels * outChannels, outChannels], outputs: pixels * outChannels,
+				key: convKey(images, inChannels, outChannels), name: `conv ${inChannels}>${outChannels} ${height}x${width}${upsample ? " x2" : ""}`, flops: 18 * pixels * inChannels * outChannels,
+				variants: () => convVariants, chosen: (gpu) => pickConv(gpu, images, inChannels, outChannels),
+				inputs: [(pixels * inChannels) / (upsample ? 4 : 1), 9 * inChannels * outChannels, outChannels].map((size) => ({ size })), outputs: pixels * outChannels, row: outChannels,
 				record: (pass, [x, weight, bias], y, variant) => conv3x3(pass, { x, weight, bias, y, images, inChannels, outChannels, upsample, label: "tune conv", variant: byName(convVariants, variant) }),
 			};
 		}),
@@ -57,9 +65,9 @@ export function trials({ matmul: products, conv, attention: attentions }: Shapes
 			const width = heads * headDim;
 			const list = range(rows).map((row) => ({ token: row * tokens, tokens, cond: 0, rope: 0, key: row * keys, keys, append: 0 }));
 			return {
-				key: attentionKey(list, heads, headDim), name: `attention ${rows}x${tokens}x${keys} ${heads}x${headDim}`,
-				flops: 4 * rows * tokens * keys * width, variants: attentionVariants.filter(({ quad }) => !quad || headDim % 16 === 0), chosen: (gpu) => pickAttention(gpu, list, heads, headDim),
-				inputs: [rows * tokens * width, rows * keys * 2 * width], outputs: rows * tokens * width,
+				key: attentionKey(list, heads, headDim), name: `attention ${rows}x${tokens}x${keys} ${heads}x${headDim}`, flops: 4 * rows * tokens * keys * width,
+				variants: () => attentionVariants.filter(({ quad }) => !quad || headDim % 16 === 0), chosen: (gpu) => pickAttention(gpu, list, heads, headDim),
+				inputs: [rows * tokens * width, rows * keys * 2 * width].map((size) => ({ size })), outputs: rows * tokens * width, row: width,
 				record: (pass, [q, kv], y, variant) =>
 					attention(pass, { q, qStride: width, kv: { tensor: kv, stride: 2 * width, key: 0, value: width }, y, heads, headDim, scale: headDim ** -0.5, rows: rowTable(pass, list), label: "tune attention", variant: byName(attentionVariants, variant) }),
 			};
@@ -69,37 +77,57 @@ export function trials({ matmul: products, conv, attention: attentions }: Shapes
 
 export interface Measurement {
 	variant: string;
+	order: string;
 	/** Wall-clock of one run, the least of some rounds. */
 	milliseconds: number;
-	/** Bit-equal to the plainest variant. */
+	/** Bit-equal to the plainest variant of its order; that of another order near the plainest of all. */
 	right: boolean;
+	/** Bits of the first row. */
+	row: Uint32Array;
 }
 
-/** Times each available variant of a trial, interleaved in `rounds`, each round long enough to time. Throws what `Gpu.read` throws. */
+/** The order of the plain variants. */
+const PLAIN = "plain";
+/** Sums of f16 factors in another order: one unit of f16 in the last place of the largest result. */
+const F16_BOUND = 2 ** -10;
+
+/** A variant that takes as many times the best one's time at first is not timed again. */
+const FAR = 4;
+
+/** Times each available variant of a trial, interleaved in `rounds`, each round long enough to time. One that the driver refuses is left out. Throws what `Gpu.read` throws. */
 export async function measure(gpu: Gpu, trial: Trial, rounds = 2, only?: readonly string[]): Promise<Measurement[]> {
-	const inputs = trial.inputs.map((size, i) => gpu.upload(`tune input ${i}`, [size], noise(size, i)));
+	const inputs = trial.inputs.map(({ size, dtype }, i) => gpu.upload(`tune input ${i}`, [size], dtype === "f16" ? new Float16Array(noise(size, i)) as Float16Array<ArrayBuffer> : noise(size, i)));
 	const y = gpu.tensor("tune output", [trial.outputs]);
-	const time = async (variant: string, repeats: number) => {
-		const begun = performance.now();
+	const submit = (variant: string, repeats: number) => {
 		const pass = gpu.pass("tune");
 		for (let i = 0; i < repeats; i++) trial.record(pass, inputs, y, variant);
 		pass.submit();
+	};
+	const time = async (variant: string, repeats: number) => {
+		const begun = performance.now();
+		submit(variant, repeats);
 		await gpu.read([{ ...y, bytes: 16 }]);
 		return (performance.now() - begun) / repeats;
 	};
 	try {
 		const results: Measurement[] = [];
-		let plainest: Uint32Array | undefined;
-		for (const { name } of trial.variants.filter((variant) => available(gpu, variant) && (only?.includes(variant.name) ?? true))) {
+		const plainest = new Map<string, Uint32Array<ArrayBuffer>>();
+		for (const { name, order = PLAIN } of trial.variants(gpu).filter((variant) => available(gpu, variant) && (only?.includes(variant.name) ?? true))) {
+			if (!(await compiles(gpu, () => submit(name, 1)))) continue;
 			gpu.device.queue.writeBuffer(y.buffer, 0, new Uint32Array(trial.outputs).fill(0x7fc00000));
-			await time(name, 1);
+			const milliseconds = await time(name, 1);
 			const bits = new Uint32Array((await gpu.read([y]))[0], 0, trial.outputs);
-			plainest ??= bits;
-			results.push({ variant: name, milliseconds: Infinity, right: bits.every((word, i) => word === (plainest as Uint32Array)[i]) });
+			const same = plainest.get(order);
+			const plain = plainest.get(PLAIN);
+			const right = same ? bits.every((word, i) => word === same[i]) : !plain || near(bits, plain);
+			if (right && !same) plainest.set(order, bits);
+			results.push({ variant: name, order, milliseconds, right, row: bits.slice(0, trial.row) });
 		}
-		const repeats = Math.max(1, Math.min(64, Math.ceil(4 / (await time(results[0].variant, 1)))));
+		const best = Math.min(...results.map(({ milliseconds }) => milliseconds));
+		const close = results.filter(({ milliseconds }) => milliseconds <= FAR * best);
+		const repeats = Math.max(1, Math.min(64, Math.ceil(4 / best)));
 		for (let round = 0; round < rounds; round++) {
-			for (const result of results) result.milliseconds = Math.min(result.milliseconds, await time(result.variant, repeats));
+			for (const result of close) result.milliseconds = Math.min(result.milliseconds, await time(result.variant, repeats));
 		}
 		return results;
 	} finally {
@@ -107,23 +135,81 @@ export async function measure(gpu: Gpu, trial: Trial, rounds = 2, only?: readonl
 	}
 }
 
-/** The fastest right variant of each shape class (of `only` these, when given); the first shape of a class speaks for it. */
-export async function tune(gpu: Gpu, shapes: Shapes, { only }: { only?: ReadonlySet<string> } = {}): Promise<Tuning> {
+async function compiles(gpu: Gpu, record: () => void): Promise<boolean> {
+	try {
+		await gpu.compile(record);
+		return true;
+	} catch (error) {
+		if (error instanceof KernelError) return false;
+		throw error;
+	}
+}
+
+/** Within the bound of another order of sums. */
+export function near(actual: Uint32Array<ArrayBuffer>, expected: Uint32Array<ArrayBuffer>): boolean {
+	const [a, b] = [actual, expected].map((words) => new Float32Array(words.buffer, words.byteOffset, words.length));
+	const most = b.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+	return a.every((value, i) => Math.abs(value - b[i]) <= F16_BOUND * most);
+}
+
+export interface TuneOptions {
+	/** The weights'. */
+	dtype?: "f16";
+	/** What is known: choices that are kept. */
+	known?: Tuning;
+	progress?: (done: number, total: number) => void;
+}
+
+/** The fastest right variant of each shape class not `known`; the first shape of a class speaks for it. Of several orders of sums, the one that is faster over all row counts of its weight. */
+export async function tune(gpu: Gpu, shapes: Shapes, { dtype, known = {}, progress }: TuneOptions = {}): Promise<Tuning> {
+	const classes = new Map(trials(shapes, dtype).reverse().map((trial) => [trial.key, trial]));
+	const missing = [...classes.values()].reverse().filter(({ key }) => !(key in known));
 	const tuning: Record<string, string> = {};
-	for (const trial of trials(shapes)) {
-		if (trial.key in tuning || only?.has(trial.key) === false) continue;
-		tuning[trial.key] = fastest(await measure(gpu, trial));
+	let done = 0;
+	progress?.(0, missing.length);
+	for (const [orderKey, group] of Map.groupBy(missing, ({ key, orderKey }) => orderKey ?? key)) {
+		const measured: { trial: Trial; of: Measurement[] }[] = [];
+		for (const trial of group) {
+			measured.push({ trial, of: await measure(gpu, trial) });
+			progress?.(++done, missing.length);
+		}
+		const order = known[orderKey] ?? fastestOrder(measured.map(({ of }) => of));
+		if (group[0].orderKey) tuning[orderKey] = order;
+		for (const { trial, of } of measured) tuning[trial.key] = fastest(of.filter((each) => each.order === order), trial.chosen(gpu).name);
 	}
 	return tuning;
 }
 
-export const fastest = (measurements: readonly Measurement[]) => measurements.filter(({ right }) => right).reduce((best, next) => (next.milliseconds < best.milliseconds ? next : best)).variant;
+/** The order whose best variants take the least time over all trials, of those that are right in each, with one first row. */
+export function fastestOrder(trials: readonly Measurement[][]): string {
+	const orders = [...new Set(trials.flatMap((of) => of.map(({ order }) => order)))];
+	const total = (order: string) => {
+		const best = trials.map((of) => of.filter((each) => each.order === order && each.right).reduce<Measurement | undefined>((best, next) => (best && best.milliseconds <= next.milliseconds ? best : next), undefined));
+		const steady = best.every((each) => each && each.row.every((word, i) => word === best[0]?.row[i]));
+		return steady ? best.reduce((sum, each) => sum + (each?.milliseconds ?? Infinity), 0) : Infinity;
+	};
+	return orders.reduce((best, next) => (total(next) < total(best) ? next : best), PLAIN);
+}
+
+/** Noise is more than this share of a time: the usual choice stays, and with it its compiled program, until one is faster by more. */
+const MARGIN = 0.05;
+
+/** The fastest right variant. */
+export function fastest(measurements: readonly Measurement[], usual?: string): string {
+	const right = measurements.filter((each) => each.right);
+	const best = right.reduce((best, next) => (next.milliseconds < best.milliseconds ? next : best));
+	return right.some(({ variant, milliseconds }) => variant === usual && milliseconds * (1 - MARGIN) <= best.milliseconds) ? (usual as string) : best.variant;
+}
 
 /**
- * Part of the numerics id: what the kernels' bits depend on beside adapter and driver. Every variant that can be chosen gives the
- * same bits (`measure` sees to it), so it is the version alone, and stays when the adapter is measured again.
+ * Part of the numerics id: what the kernels' bits depend on beside adapter and driver. All variants of one order of sums give the
+ * same bits (`measure` sees to it), so it is the version, and the orders of the shapes' weights; it stays when the adapter is measured again
+ * and the orders stay.
  */
-export const tuningId = (): string => createHash("sha256").update(`kernels ${KERNELS_VERSION}`).digest("hex").slice(0, 16);
+export function tuningId(tuning: Tuning = {}, shapes?: Shapes, dtype?: "f16"): string {
+	const orders = new Set(shapes ? trials(shapes, dtype).flatMap(({ orderKey }) => (orderKey && (tuning[orderKey] ?? PLAIN) !== PLAIN ? [`${orderKey} ${tuning[orderKey]}`] : [])) : []);
+	return createHash("sha256").update([`kernels ${KERNELS_VERSION}`, ...[...orders].sort()].join("\n")).digest("hex").slice(0, 16);
+}
 
 /** Uniform in (-1, 1), the same for the same seed; repeats after a prime number of words. */
 function noise(count: number, seed: number): Float32Array<ArrayBuffer> {

@@ -1,8 +1,10 @@
-/** Variants: several programs for one operator, all of which give the same bits. Which one runs is data, by operator and shape. */
+/** Variants: several programs for one operator; all of one order of sums give the same bits. Which one runs is data, by operator and shape. */
 import type { Gpu } from "./gpu.ts";
 
 export interface Variant {
 	name: string;
+	/** Another order of sums than that of most. Which order runs may depend on the weight's shape only: `orderKey` of a trial says which. */
+	order?: string;
 	needs?: readonly GPUFeatureName[];
 }
 

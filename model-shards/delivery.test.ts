@@ -5,7 +5,7 @@ import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promi
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
 import { cachedSource, defaultCache } from "./cached-source.ts";
 import { findModel, MODELS_DIR, openModelAt, openModelFolder, openModelSource } from "./folder.ts";
 import { httpSource, type HttpOptions } from "./http-source.ts";
@@ -191,6 +191,33 @@ describe("cachedSource", () => {
 		expect(defaultCache({ FIRSTLIGHT_CACHE: "/d", FIRSTLIGHT_CACHE_GB: "0.5" })).toEqual({ dir: "/d", limit: 5e8 });
 		expect(() => defaultCache({ FIRSTLIGHT_CACHE_GB: "much" })).toThrow(/FIRSTLIGHT_CACHE_GB must be a number/);
 	});
+});
+
+it("an address that names a digest gives that model or none", async () => {
+	const folder = join(MODELS_DIR, "tiny");
+	const bytes = await readFile(join(folder, "manifest.json"));
+	answers = [({ url }, response) => void (url?.includes("manifest") ? serve(bytes)({ headers: {} } as IncomingMessage, response) : readFile(join(folder, "tokenizer.json")).then((bytes) => serve(bytes)({ headers: {} } as IncomingMessage, response)))];
+	const { digest } = await openModelFolder(folder);
+	const at = (digest: string) => `${new URL(base).origin}/v1/models/${digest}/files`;
+	vi.stubEnv("FIRSTLIGHT_CACHE", join(dir, "pinned"));
+	expect((await openModelAt(at(digest))).digest).toBe(digest);
+	await expect(openModelAt(at(`sha256:${"0".repeat(64)}`))).rejects.toThrow(/holds another model than its address names: sha256:/);
+	vi.unstubAllEnvs();
+});
+
+it("the next shard comes while the tensors of one are used", async () => {
+	const folder = join(MODELS_DIR, "emoji-128");
+	answers = [({ url }, response) => void readFile(join(folder, new URL(url as string, base).pathname.split("/").at(-1) as string)).then((bytes) => serve(bytes)({ headers: {} } as IncomingMessage, response))];
+	let arrived = 0;
+	const { manifest, tensors } = await openModelSource(httpSource(base, quick), { progress: (bytes) => (arrived += bytes) });
+	let held = 0;
+	for await (const { bytes } of tensors()) {
+		// As an upload does.
+		for (const begun = performance.now(); performance.now() < begun + 2; );
+		held += bytes.byteLength;
+		if (arrived > manifest.shards[0].bytes) break;
+	}
+	expect(held).toBeLessThan(manifest.shards[0].bytes / 2);
 });
 
 it("a model over HTTP is the model in the folder", async () => {

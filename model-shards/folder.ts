@@ -1,6 +1,7 @@
 /** Opening a model folder: the manifest first, then the shards one by one, each verified before a tensor of it is seen. */
 import { existsSync, readdirSync } from "node:fs";
 import { isAbsolute, join, resolve } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { ModelInfo } from "../worker/protocol/model-info.ts";
 import { cachedSource, defaultCache } from "./cached-source.ts";
@@ -37,10 +38,16 @@ export async function openModelFolder(dir: string): Promise<ModelFolder> {
 	return await openModelSource(folderSource(dir));
 }
 
-/** The same of a bundled model's name, a folder's path, or the http(s) URL of a folder, whose shards are cached on disk. */
-export async function openModelAt(where: string, options?: ReadOptions): Promise<ModelFolder> {
-	if (/^https?:\/\//.test(where)) return await openModelSource(cachedSource(httpSource(where), defaultCache()), options);
-	return await openModelSource(folderSource(findModel(where)), options);
+export const isUrl = (where: string): boolean => /^https?:\/\//.test(where);
+
+/** The same of a bundled model's name, a folder's path, or the http(s) URL of a folder, whose shards are cached on disk. `headers` go with every request. */
+export async function openModelAt(where: string, { headers, ...options }: ReadOptions & { headers?: Record<string, string> } = {}): Promise<ModelFolder> {
+	if (!isUrl(where)) return await openModelSource(folderSource(findModel(where)), options);
+	const folder = await openModelSource(cachedSource(httpSource(where, { headers }), defaultCache()), options);
+	// An address that names a digest, as an edge gives it, is good for that model alone.
+	const named = /sha256:[0-9a-f]{64}/.exec(new URL(where).pathname)?.[0] ?? folder.digest;
+	if (named !== folder.digest) throw new ModelFormatError(`${folder.dir} holds another model than its address names: ${folder.digest}. Publish the model again.`);
+	return folder;
 }
 
 export async function openModelSource(source: ModelSource, options: ReadOptions = {}): Promise<ModelFolder> {
@@ -62,7 +69,7 @@ function parseTokenizer(bytes: Uint8Array, path: string): unknown {
 	}
 }
 
-/** While the tensors of one shard are used, the next shard comes. */
+/** While the tensors of one shard are used, the next shard comes: between two tensors, whatever else waits has its turn. */
 async function* readTensors(source: ModelSource, manifest: Manifest, { signal, progress }: ReadOptions): AsyncGenerator<ModelTensor, void, void> {
 	const { tensors, shards } = manifest;
 	const byShard: TensorEntry[][] = shards.map(() => []);
@@ -81,7 +88,10 @@ async function* readTensors(source: ModelSource, manifest: Manifest, { signal, p
 			const data = (await next) as Uint8Array<ArrayBuffer>;
 			next = read(index + 1);
 			list.sort((a, b) => a.offset - b.offset);
-			for (const { name, dtype, shape, offset, bytes } of list) yield { name, dtype, shape, bytes: data.subarray(offset, offset + bytes) };
+			for (const { name, dtype, shape, offset, bytes } of list) {
+				yield { name, dtype, shape, bytes: data.subarray(offset, offset + bytes) };
+				await setImmediate();
+			}
 		}
 	} finally {
 		left.abort();

@@ -6,6 +6,9 @@ import { hart } from "./hart-published.ts";
 import { infinity } from "./infinity-published.ts";
 import { type Manifest, ModelFormatError } from "./manifest.ts";
 import { clip, stateDict, type TensorSource } from "./tensor-source.ts";
+import { type TextEncoderConfig, textEncoderProblems } from "./text-config.ts";
+import { openTextEncoder, type PublishedTextEncoder } from "./text-encoder.ts";
+import { UNUSED_TEXT } from "./text-tensors.ts";
 
 /** All of a model but its numbers. */
 export interface PublishedModel {
@@ -38,24 +41,45 @@ export function publishedTensors(family: Family, size: string): TensorShape[][] 
 export interface PublishedOptions extends WriteOptions {
 	name?: string;
 	licence?: string;
-	/** Path of the text tokenizer's tokenizer.json. */
+	/** Path of the text tokenizer: `tokenizer.json`, SentencePiece's `.model`, or `merges.txt`. Left out: the text encoder's. */
 	tokenizer?: string | null;
+	/** The text encoder, or its path: its folder, or a checkpoint in it. Left out: prompts cannot be drawn, only given features. */
+	textEncoder?: string | PublishedTextEncoder;
 }
 
 /** `checkpoints`: the files or folders of the parts in any order; each part is looked for in all of them. */
-export async function importPublished(family: Family, size: string, checkpoints: readonly (string | TensorSource)[], { name, licence, tokenizer, ...options }: PublishedOptions): Promise<Manifest> {
+export async function importPublished(family: Family, size: string, checkpoints: readonly (string | TensorSource)[], { name, licence, tokenizer, textEncoder, ...options }: PublishedOptions): Promise<Manifest> {
 	const { head, wanted, parts, unused } = family.describe(size);
 	await using resources = new AsyncDisposableStack();
+	const text = typeof textEncoder === "string" ? resources.use(await openTextEncoder(textEncoder)) : textEncoder;
 	const sources: TensorSource[] = [];
 	for (const from of checkpoints) sources.push(typeof from === "string" ? resources.use(await openCheckpoint(from)) : from);
-	const found = new Map<string, Found>();
+	const found = new Map<string, Found>(text?.found);
 	for (const prefix of parts) {
 		const names = wanted.flatMap(({ name }) => (name.startsWith(prefix) ? [name.slice(prefix.length)] : []));
 		const source = partOf(sources, names, prefix);
 		for (const [sourceName, tensor] of source.tensors) found.set(prefix + sourceName, { source, sourceName, tensor });
 	}
-	const label = sources.map((source) => source.label).join(" and ");
-	return await importTensors({ found, wanted, unused, label, head: { ...head, name: name ?? head.name, licence: licence ?? head.licence }, tokenizer }, options);
+	return await importTensors(
+		{
+			found,
+			wanted: [...(text?.wanted ?? []), ...wanted],
+			unused: text ? new RegExp(`${unused.source}|${UNUSED_TEXT.source}`) : unused,
+			label: [...sources, ...(text ? [text] : [])].map((source) => source.label).join(" and "),
+			head: { ...(text ? withText(head, text.config) : head), name: name ?? head.name, licence: licence ?? head.licence },
+			tokenizer: tokenizer ?? text?.tokenizer,
+		},
+		options,
+	);
+}
+
+/** The model with this encoder. Throws ModelFormatError when it takes another kind, or another width. */
+function withText(head: Described, textEncoder: TextEncoderConfig): Described {
+	const { config } = head;
+	if (!("textEncoder" in config)) throw new ModelFormatError(`${head.name} takes no text encoder. Leave it out.`);
+	const problems = textEncoderProblems(textEncoder, config.textChannels);
+	if (problems.length > 0) throw new ModelFormatError(`The text encoder does not fit ${head.name}: ${problems.join("; ")}.`);
+	return { ...head, config: { ...config, textEncoder } } as Described;
 }
 
 /** The state_dict that holds most of `names`. */

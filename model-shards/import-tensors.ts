@@ -1,5 +1,4 @@
 /** The half of an import that is the same for every family: find the tensors, compare them with the configuration, stream them into shards. */
-import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { type Dtype, type FamilyConfig, type Manifest, ManifestHead, ModelFormatError, type Quantization } from "./manifest.ts";
 import { FLOATS, type Precision, quantize, toF16, toF32, type Whole } from "./precision.ts";
@@ -9,6 +8,7 @@ import { ShardWriter } from "./shard-writer.ts";
 import type { Sink } from "./sink.ts";
 import type { TensorShape } from "./tensor-shapes.ts";
 import { ELEMENT_BYTES, pieces, type SourceTensor, type TensorSource } from "./tensor-source.ts";
+import { tokenizerJson } from "./tokenizer-json.ts";
 
 export const DEFAULT_SHARD_BYTES = 64 * 2 ** 20;
 /** Quantisation groups, in elements along k. */
@@ -36,7 +36,7 @@ export interface TensorImport {
 	/** Names the checkpoint in errors. */
 	label: string;
 	head: Described;
-	/** Path of the text tokenizer's tokenizer.json. */
+	/** Path of the text tokenizer, in a format that `tokenizerJson` reads. */
 	tokenizer?: string | null;
 }
 
@@ -60,7 +60,7 @@ export async function importTensors({ found, wanted, unused, label, head, tokeni
 	refuseMismatch(found, wanted, unused, label);
 	const rest = ManifestHead.safeParse({ format: "firstlight-model", version: 1, tokenizer: null, ...head });
 	if (!rest.success) throw new ModelFormatError(`Model ${head.name} cannot be described:\n${z.prettifyError(rest.error)}`);
-	const text = tokenizer ? await readFile(tokenizer) : null;
+	const text = tokenizer ? await tokenizerJson(tokenizer) : null;
 
 	await using writer = await ShardWriter.create(options.out, options.shardBytes ?? DEFAULT_SHARD_BYTES);
 	const total = wanted.reduce((sum, { name }) => sum + (found.get(name) as Found).tensor.bytes, 0);

@@ -1,23 +1,8 @@
 /** Shape of an Infinity-family model: what the graph needs beside its tensors. Names follow the field, not the official files. */
 import { z } from "zod";
+import { TextEncoderConfig } from "./text-config.ts";
 
 const Count = z.int().min(1).max(1 << 20);
-
-/** Word embeddings, learned positions, pre-norm transformer layers, final norm: the default model's stand-in for T5. */
-export const WordTransformerConfig = z.strictObject({
-	kind: z.literal("word-transformer"),
-	width: Count,
-	heads: Count,
-	layers: Count,
-	ffn: Count,
-	vocabulary: Count,
-	maxTokens: Count,
-	padId: z.int().min(0),
-	unknownId: z.int().min(0),
-	endId: z.int().min(0),
-	normEps: z.number().gt(0),
-});
-export type WordTransformerConfig = z.infer<typeof WordTransformerConfig>;
 
 export const VaeConfig = z.strictObject({
 	baseChannels: Count,
@@ -50,6 +35,6 @@ export const InfinityConfig = z.strictObject({
 	ropeReach: z.record(z.string(), z.tuple([Count, Count])),
 	vae: VaeConfig,
 	/** Null: features are given (`draws["text.feats"]`), as in the reference sets. */
-	textEncoder: WordTransformerConfig.nullable(),
+	textEncoder: TextEncoderConfig.nullable(),
 });
 export type InfinityConfig = z.infer<typeof InfinityConfig>;

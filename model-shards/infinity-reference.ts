@@ -1,7 +1,8 @@
 /** The official configuration fields of an Infinity checkpoint, read into this project's names. */
 import { z } from "zod";
-import type { InfinityConfig, VaeConfig, WordTransformerConfig } from "./infinity-config.ts";
+import type { InfinityConfig, VaeConfig } from "./infinity-config.ts";
 import { ModelFormatError } from "./manifest.ts";
+import type { WordTransformerConfig } from "./text-config.ts";
 import { parse } from "./var-reference.ts";
 
 const Flag = z.union([z.int(), z.boolean()]).transform(Number);

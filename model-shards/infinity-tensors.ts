@@ -1,11 +1,12 @@
 /** Every tensor that inference of an Infinity-family model reads, with its shape: official names under a prefix. */
-import type { InfinityConfig, WordTransformerConfig } from "./infinity-config.ts";
+import type { InfinityConfig } from "./infinity-config.ts";
 import { MAX_LEVELS } from "./manifest.ts";
 import { decoderTensors, linear, matrix, norm, precise, type TensorShape } from "./tensor-shapes.ts";
+import { textTensors } from "./text-tensors.ts";
 
 /** `transformer.*`, `text_encoder.*` and `vae.decoder.*`, in the order they are used. */
 export function infinityTensors(config: InfinityConfig): TensorShape[] {
-	return [...(config.textEncoder ? textEncoder(config.textEncoder) : []), ...transformer(config), ...decoderTensors(config.vae, config.bits, "wrapped")];
+	return [...(config.textEncoder ? textTensors(config.textEncoder) : []), ...transformer(config), ...decoderTensors(config.vae, config.bits, "wrapped")];
 }
 
 function transformer(config: InfinityConfig): TensorShape[] {
@@ -46,23 +47,4 @@ function transformer(config: InfinityConfig): TensorShape[] {
 		);
 	}
 	return [...list, ...linear(t("head_nm.ada_lin.1"), width, 2 * width), ...precise(t("head"), width, 2 * bits)];
-}
-
-function textEncoder({ width, ffn, layers, vocabulary, maxTokens }: WordTransformerConfig): TensorShape[] {
-	const list: TensorShape[] = [
-		{ name: "text_encoder.tok_embed.weight", shape: [vocabulary, width] },
-		{ name: "text_encoder.pos_embed.weight", shape: [maxTokens, width] },
-	];
-	for (let layer = 0; layer < layers; layer++) {
-		const l = (name: string) => `text_encoder.layers.${layer}.${name}`;
-		list.push(
-			...norm(l("norm1"), width),
-			...linear(l("qkv"), width, 3 * width),
-			...linear(l("proj"), width, width),
-			...norm(l("norm2"), width),
-			...linear(l("fc1"), width, ffn),
-			...linear(l("fc2"), ffn, width),
-		);
-	}
-	return [...list, ...norm("text_encoder.final_norm", width)];
 }

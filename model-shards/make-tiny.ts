@@ -10,13 +10,13 @@ import { readReferenceSet, referenceSchedules } from "./import-reference.ts";
 import { importInfinity } from "./import-infinity.ts";
 import { shapesOf } from "./import-directory.ts";
 import { MODELS_DIR, openModelFolder } from "./folder.ts";
-import type { WordTransformerConfig } from "./infinity-config.ts";
 import { infinityConfigFromReference } from "./infinity-reference.ts";
 import { infinityTensors } from "./infinity-tensors.ts";
 import { POLICIES_FILE, policiesText } from "./policies-file.ts";
 import { openSafetensors } from "./safetensors.ts";
 import { type SourceTensor, type TensorSource } from "./tensor-source.ts";
 import type { TensorShape } from "./tensor-shapes.ts";
+import type { WordTransformerConfig } from "./text-config.ts";
 
 const TEXT_ENCODER: WordTransformerConfig = {
 	kind: "word-transformer", width: 256, heads: 4, layers: 1, ffn: 256, vocabulary: 205, maxTokens: 32, padId: 0, unknownId: 1, endId: 2, normEps: 1e-5,

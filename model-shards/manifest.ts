@@ -4,16 +4,16 @@
  */
 import { createHash } from "node:crypto";
 import { z } from "zod";
+import { type FileEntry, MANIFEST_FILE, ModelName, ShardFiles, TokenizerFile } from "../worker/protocol/model-files.ts";
 import { type ModelInfo, Sampling, Schedule } from "../worker/protocol/model-info.ts";
 import { HartConfig, hartProblems } from "./hart-config.ts";
 import { InfinityConfig } from "./infinity-config.ts";
 import { StarConfig, starProblems } from "./star-config.ts";
+import { textEncoderProblems } from "./text-config.ts";
 import { VarConfig, varProblems } from "./var-config.ts";
 
-export const MANIFEST_FILE = "manifest.json";
-export const MAX_MANIFEST_BYTES = 16 * 2 ** 20;
-/** A loader holds whole shards in host memory, so one shard stays well below what a machine has. */
-export const MAX_SHARD_BYTES = 2 ** 30;
+export { MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_SHARD_BYTES, PlainFile } from "../worker/protocol/model-files.ts";
+export type { FileEntry };
 /** Rows of the level embedding in every checkpoint of the family. */
 export const MAX_LEVELS = 15;
 
@@ -22,15 +22,10 @@ export class ModelFormatError extends Error {
 	override name = "ModelFormatError";
 }
 
-export const PlainFile = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/, "expected a plain file name without folders");
-const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 lower-case hex digits");
 /** A file that is not there, where one may be. */
 export class MissingFileError extends ModelFormatError {}
 
 const ScheduleName = z.string().min(1).max(64);
-
-const FileEntry = z.strictObject({ file: PlainFile, bytes: z.int().min(1).max(MAX_SHARD_BYTES), sha256: Sha256 });
-export type FileEntry = z.infer<typeof FileEntry>;
 
 const DTYPE_BITS = { F32: 32, F16: 16, I32: 32, I8: 8, I4: 4 } as const;
 export type Dtype = keyof typeof DTYPE_BITS;
@@ -60,19 +55,18 @@ export type TensorEntry = z.infer<typeof TensorEntry>;
 const fields = <F extends string, C extends z.ZodType>(family: F, config: C) => ({
 	format: z.literal("firstlight-model"),
 	version: z.literal(1),
-	name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, "expected lower-case letters, digits, '.', '_' and '-', 64 at most"),
+	name: ModelName,
 	family: z.literal(family),
 	config,
 	schedules: z.record(ScheduleName, Schedule),
 	defaultSchedule: ScheduleName,
 	sampling: Sampling,
-	/** Null: there is no text, or the text side is given as features or token ids. */
-	tokenizer: FileEntry.nullable(),
+	tokenizer: TokenizerFile,
 	licence: z.string().min(1).max(4096),
 });
 const files = {
 	tensors: z.array(TensorEntry).min(1).max(100_000),
-	shards: z.array(FileEntry).min(1).max(10_000),
+	shards: ShardFiles,
 };
 const [infinity, var_, star, hart] = [fields("infinity", InfinityConfig), fields("var", VarConfig), fields("star", StarConfig), fields("hart", HartConfig)];
 
@@ -170,6 +164,7 @@ function configProblems(manifest: Manifest): string[] {
 	const { config, schedules, defaultSchedule } = manifest;
 	const problems = familyProblems(manifest);
 	const { width, heads, vae } = config;
+	if ("textEncoder" in config && config.textEncoder) problems.push(...textEncoderProblems(config.textEncoder, config.textChannels));
 	if (width % heads !== 0 || (width / heads) % 4 !== 0) problems.push(`width ${width} over ${heads} heads does not give a head size that is a multiple of 4`);
 	for (const multiplier of vae.multipliers) {
 		if ((vae.baseChannels * multiplier) % vae.normGroups !== 0) {
@@ -202,16 +197,9 @@ function familyProblems({ family, config, schedules }: Manifest): string[] {
 
 function infinityProblems(config: InfinityConfig, schedules: Manifest["schedules"]): string[] {
 	const problems: string[] = [];
-	const { width, depth, chunkBlocks, textEncoder } = config;
+	const { width, depth, chunkBlocks } = config;
 	if (width % config.poolHeads !== 0) problems.push(`width ${width} is not a multiple of poolHeads ${config.poolHeads}`);
 	if (depth % chunkBlocks !== 0) problems.push(`depth ${depth} is not a multiple of chunkBlocks ${chunkBlocks}`);
-	if (textEncoder) {
-		if (textEncoder.width !== config.textChannels) problems.push(`text encoder width ${textEncoder.width} is not textChannels ${config.textChannels}`);
-		if (textEncoder.width % textEncoder.heads !== 0) problems.push(`text encoder width ${textEncoder.width} is not a multiple of its ${textEncoder.heads} heads`);
-		for (const id of ["padId", "unknownId", "endId"] as const) {
-			if (textEncoder[id] >= textEncoder.vocabulary) problems.push(`text encoder ${id} ${textEncoder[id]} is outside its vocabulary of ${textEncoder.vocabulary}`);
-		}
-	}
 	for (const [name, { grids }] of Object.entries(schedules)) {
 		if (grids.length > MAX_LEVELS) problems.push(`schedule ${name} has ${grids.length} scales; the family has embeddings for ${MAX_LEVELS}`);
 		if (!Object.hasOwn(config.ropeReach, name)) problems.push(`schedule ${name} has no ropeReach`);

@@ -1,13 +1,14 @@
 /** `policies.json` beside a manifest: what was measured of the model, for policies to plan by. Not part of the model's identity. */
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
+import { POLICIES_FILE } from "../worker/protocol/model-files.ts";
 import { Calibration, type ModelInfo, Trade } from "../worker/protocol/model-info.ts";
 import { Digest } from "../worker/protocol/plan.ts";
 import { isAbsent } from "./files.ts";
 import { MissingFileError, ModelFormatError } from "./manifest.ts";
 import type { ModelSource } from "./source.ts";
 
-export const POLICIES_FILE = "policies.json";
+export { POLICIES_FILE };
 export const MAX_POLICIES_BYTES = 2 ** 20;
 
 export const PoliciesFile = z.strictObject({

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { Schedule } from "../worker/protocol/model-info.ts";
 import { VaeConfig } from "./infinity-config.ts";
+import { ClipTextConfig } from "./text-config.ts";
 import { CodebookConfig } from "./var-config.ts";
 
 const Count = z.int().min(1).max(1 << 20);
@@ -22,6 +23,8 @@ export const StarConfig = z.strictObject({
 	ropeTheta: z.number().gt(1),
 	codebook: CodebookConfig,
 	vae: VaeConfig,
+	/** Null: features, their mask and the pooled text are given in `draws`, as in the reference sets. */
+	textEncoder: ClipTextConfig.nullable(),
 });
 export type StarConfig = z.infer<typeof StarConfig>;
 

@@ -37,6 +37,6 @@ export function starConfigFromReference(config: unknown, vaeConfig: unknown): St
 	}
 	return {
 		depth: c.depth, width: c.embed_dim, heads: c.num_heads, ffn: Math.round(c.embed_dim * c.mlp_ratio), textChannels: c.in_dim_cross, textMaxTokens: TEXT_MAX_TOKENS,
-		normEps: 1e-6, scales: c.patch_nums.length, ropeReach: c.rope_norm, ropeTheta: c.rope_theta, ...tokenizerFromReference(vaeConfig),
+		normEps: 1e-6, scales: c.patch_nums.length, ropeReach: c.rope_norm, ropeTheta: c.rope_theta, ...tokenizerFromReference(vaeConfig), textEncoder: null,
 	};
 }

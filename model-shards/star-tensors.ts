@@ -1,12 +1,14 @@
 /** Every tensor that inference of a STAR model reads, with its shape: official names under a prefix. */
 import type { StarConfig } from "./star-config.ts";
 import { linear, matrix, precise, type TensorShape } from "./tensor-shapes.ts";
+import { textTensors } from "./text-tensors.ts";
 import { codebookTensors } from "./var-tensors.ts";
 
-/** `transformer.*` and `vae.*`, in the order they are used. */
-export function starTensors({ depth, width, heads, ffn, textChannels, scales, codebook, vae }: StarConfig): TensorShape[] {
+/** `text_encoder.*`, `transformer.*` and `vae.*`, in the order they are used. */
+export function starTensors({ depth, width, heads, ffn, textChannels, scales, codebook, vae, textEncoder }: StarConfig): TensorShape[] {
 	const t = (name: string) => `transformer.${name}`;
 	const list: TensorShape[] = [
+		...(textEncoder ? textTensors(textEncoder) : []),
 		...linear(t("encoder_proj"), textChannels, width),
 		{ name: t("pos_start"), shape: [1, 1, width] },
 		{ name: t("lvl_embed.weight"), shape: [scales, width] },

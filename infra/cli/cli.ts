@@ -5,6 +5,9 @@ import { evalCommand } from "./eval.ts";
 import { generateCommand } from "./generate.ts";
 import { importCommand } from "./import.ts";
 import { inspectCommand } from "./inspect.ts";
+import { planCommand } from "./plan.ts";
+import { publishCommand } from "./publish.ts";
+import { tuneCommand } from "./tune.ts";
 import { UsageError } from "./usage.ts";
 import { verifyCommand } from "./verify.ts";
 
@@ -14,6 +17,9 @@ const commands: Record<string, (args: string[]) => Promise<number>> = {
 	generate: generateCommand,
 	import: importCommand,
 	inspect: inspectCommand,
+	plan: planCommand,
+	publish: publishCommand,
+	tune: tuneCommand,
 	verify: verifyCommand,
 };
 
@@ -21,7 +27,8 @@ const HELP = `firstlight: text to image, scale by scale, on WebGPU
 
   firstlight generate "a photo of a red apple" [--out apple.png] [--seed 7] [--policy stagevar]
              [--model emoji-128] [--schedule 1:1] [--scales-dir DIR] [--quality 90]
-             --class N in place of the prompt for a model that draws classes
+             --class N in place of the prompt for a model that draws classes, --plan FILE.json in place of a policy
+  firstlight plan [--model emoji-128] [--policy stagevar] [--schedule 1:1]   prints the plan as JSON
   firstlight verify DIR... [--model NAME] [--dtype f16] [--cache f16]
              check the engine against folders of the reference format, with their weights or a model folder's
   firstlight import CHECKPOINT... --family infinity --size 2b --out DIR [--name NAME] [--tokenizer FILE]
@@ -35,6 +42,10 @@ const HELP = `firstlight: text to image, scale by scale, on WebGPU
              policies side by side by the GenEval protocol: scores, likeness to exact, times; an --out file is gone on with
   firstlight inspect DIR|URL        what a model is made of and what it needs on a device, in every precision
   firstlight inspect --family infinity --size 8b   the same of a published size, from its list of tensors
+  firstlight publish DIR [--remote] [--bucket firstlight-models]
+             puts a model folder into R2, from where the edge delivers it: that of npm start, or with --remote Cloudflare's
+  firstlight tune [--model NAME] [--dtype f16] [--again]
+             measure the kernels' variants at a model's shapes on this adapter and keep the choices for later starts
 `;
 
 const [name = "help", ...args] = process.argv.slice(2);

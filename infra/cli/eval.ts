@@ -1,4 +1,4 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SingleBar } from "cli-progress";
 import { Gpu } from "../../kernels/gpu.ts";
@@ -6,8 +6,7 @@ import type { ModelFolder } from "../../model-shards/folder.ts";
 import { POLICIES_FILE } from "../../model-shards/policies-file.ts";
 import { openModel } from "../../worker/engine/open-model.ts";
 import { policies as known } from "../../worker/engine/plan/policies.ts";
-import { checkPlan } from "../../worker/engine/plan/validate.ts";
-import { StagePlan } from "../../worker/protocol/plan.ts";
+import type { StagePlan } from "../../worker/protocol/plan.ts";
 import { makeBranches } from "../eval/branches.ts";
 import { costOf } from "../eval/cost.ts";
 import { evaluateDiversity, SEEDS } from "../eval/diversity.ts";
@@ -22,10 +21,10 @@ import { summarise } from "../eval/summary.ts";
 import { evaluateMemory, evaluateTimes } from "../eval/timing.ts";
 import { tradesOf, writeTrades } from "../eval/trades.ts";
 import { openModelWithBar } from "./open-model.ts";
+import { policyNamed, readPlan } from "./plan.ts";
 import { parse, UsageError, whole } from "./usage.ts";
 
 const BASELINE = "exact";
-const MAX_PLAN_BYTES = 2 ** 20;
 /** Of GenEval's prompts, "a photo of a red apple" and the like. */
 const TEXT_TOKENS = 8;
 const SHEET_ROWS = 12;
@@ -155,32 +154,15 @@ async function plansOf({ info }: ModelFolder, { policies, plan: files, schedule 
 	const plans = new Map<string, StagePlan>();
 	const names = policies?.split(",") ?? Object.keys(known);
 	for (const name of [BASELINE, ...names.filter((name) => name !== BASELINE)]) {
-		const policy = Object.hasOwn(known, name) ? known[name] : undefined;
-		if (!policy) throw new UsageError(`There is no policy ${name}. There are: ${Object.keys(known).join(", ")}.`);
-		plans.set(name, policy.plan(info, { schedule }));
+		plans.set(name, policyNamed(name).plan(info, { schedule }));
 	}
 	for (const option of files) {
 		const [, name, file] = /^([^=]{1,64})=(.+)$/.exec(option) ?? [];
 		if (!name) throw new UsageError(`--plan ${option}: give NAME=FILE.json.`);
 		if (plans.has(name)) throw new UsageError(`--plan ${name}: there is a policy of that name already; give the plan another.`);
-		const plan = await readPlan(file);
-		checkPlan(plan, info);
+		const plan = await readPlan(file, info);
 		if (plan.schedule !== plans.get(BASELINE)?.schedule) throw new UsageError(`${file} is a plan for schedule ${plan.schedule}; give --schedule ${plan.schedule} to compare it with ${BASELINE} there.`);
 		plans.set(name, plan);
 	}
 	return plans;
-}
-
-async function readPlan(file: string): Promise<StagePlan> {
-	const text = await readFile(file, "utf8");
-	if (text.length > MAX_PLAN_BYTES) throw new UsageError(`${file} has more than ${MAX_PLAN_BYTES} bytes; a plan is smaller.`);
-	let json: unknown;
-	try {
-		json = JSON.parse(text);
-	} catch (error) {
-		throw new UsageError(`${file} is not JSON: ${(error as Error).message}.`);
-	}
-	const parsed = StagePlan.safeParse(json);
-	if (!parsed.success) throw new UsageError(`${file} is not a plan: ${parsed.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("; ")}.`);
-	return parsed.data;
 }

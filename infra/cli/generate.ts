@@ -3,11 +3,11 @@ import { extname, join } from "node:path";
 import { SingleBar } from "cli-progress";
 import { Gpu } from "../../kernels/gpu.ts";
 import { openModel } from "../../worker/engine/open-model.ts";
-import { policies } from "../../worker/engine/plan/policies.ts";
 import { encodeImage } from "../../worker/gpu/encode.ts";
 import type { ImageFormat } from "../../worker/protocol/job.ts";
 import { MAX_CLASSES, MAX_PROMPT_CHARS, MAX_SEED } from "../../worker/protocol/limits.ts";
 import { openModelWithBar } from "./open-model.ts";
+import { policyNamed, readPlan } from "./plan.ts";
 import { parse, UsageError, whole } from "./usage.ts";
 
 const FORMATS: Record<string, ImageFormat["type"]> = { ".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg" };
@@ -20,7 +20,8 @@ export async function generateCommand(args: string[]): Promise<number> {
 		options: {
 			model: { type: "string", default: "emoji-128" },
 			class: { type: "string" },
-			policy: { type: "string", default: "exact" },
+			policy: { type: "string" },
+			plan: { type: "string" },
 			schedule: { type: "string" },
 			seed: { type: "string" },
 			out: { type: "string", default: "firstlight.png" },
@@ -32,15 +33,15 @@ export async function generateCommand(args: string[]): Promise<number> {
 	const label = values.class === undefined ? undefined : whole("class", values.class, 0, MAX_CLASSES - 1);
 	if (positionals.length !== (label === undefined ? 1 : 0) || (label === undefined && !prompt.trim())) throw new UsageError("generate takes one prompt, in quotes, or --class N.");
 	if (prompt.length > MAX_PROMPT_CHARS) throw new UsageError(`The prompt has ${prompt.length} characters; at most ${MAX_PROMPT_CHARS} are allowed.`);
-	const policy = Object.hasOwn(policies, values.policy) ? policies[values.policy] : undefined;
-	if (!policy) throw new UsageError(`There is no policy ${values.policy}. There are: ${Object.keys(policies).join(", ")}.`);
+	if (values.plan !== undefined && values.policy !== undefined) throw new UsageError("--plan stands in place of a policy; give one of them.");
+	const policy = policyNamed(values.policy ?? "exact");
 	const type = FORMATS[extname(values.out).toLowerCase()];
 	if (!type) throw new UsageError(`--out must end in ${Object.keys(FORMATS).join(", ")}.`);
 	const seed = values.seed === undefined ? crypto.getRandomValues(new Uint32Array(1))[0] : whole("seed", values.seed, 0, MAX_SEED);
 	const format: ImageFormat = { type, quality: whole("quality", values.quality, 1, 100) };
 
 	const folder = await openModelWithBar(values.model);
-	const plan = policy.plan(folder.info, { schedule: values.schedule });
+	const plan = values.plan === undefined ? policy.plan(folder.info, { schedule: values.schedule }) : await readPlan(values.plan, folder.info, values.schedule);
 	const gpu = await Gpu.open();
 	console.error(`Adapter: ${gpu.facts.name}`);
 	const model = await openModel(gpu, folder);

@@ -30,6 +30,7 @@ export async function importCommand(args: string[]): Promise<number> {
 			name: { type: "string" },
 			licence: { type: "string" },
 			tokenizer: { type: "string" },
+			"text-encoder": { type: "string" },
 			dtype: { type: "string" },
 			group: { type: "string", default: `${GROUPS[0]}` },
 			check: { type: "boolean", default: false },
@@ -64,12 +65,12 @@ export async function importCommand(args: string[]): Promise<number> {
 			return await importFolder(original, { out: out as string, name: values.name, licence, ...options });
 		}
 		if (values.family === undefined) {
-			if (positionals.length !== 1 || values.size || values.name || values.tokenizer) throw new UsageError("Without --family, import takes one released model directory and no --size, --name or --tokenizer.");
+			if (positionals.length !== 1 || values.size || values.name || values.tokenizer || values["text-encoder"]) throw new UsageError("Without --family, import takes one released model directory and no --size, --name, --text-encoder or --tokenizer.");
 			return await importModelDirectory(positionals[0], out as string, { licence, ...options });
 		}
 		const family = families[oneOf("family", values.family, Object.keys(families))];
 		if (values.size === undefined) throw new UsageError(`--family ${values.family} needs --size: ${family.sizes.join(", ")}.`);
-		return await importPublished(family, values.size, positionals, { out: out as string, licence, name: values.name, tokenizer: values.tokenizer, ...options });
+		return await importPublished(family, values.size, positionals, { out: out as string, licence, name: values.name, tokenizer: values.tokenizer, textEncoder: values["text-encoder"], ...options });
 	}
 }
 

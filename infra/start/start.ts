@@ -5,10 +5,10 @@
 import { randomBytes } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { createRequire } from "node:module";
 import { join } from "node:path";
 import { z } from "zod";
 import { Children } from "./children.ts";
+import { stateDir, WRANGLER_ENV, wrangler } from "./wrangler.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 const READY_TIMEOUT_MS = 180_000;
@@ -18,7 +18,7 @@ const parsed = z
 		PORT: z.coerce.number().int().min(1).max(65535).default(8787),
 		GPU_WORKERS: z.coerce.number().int().min(0).max(16).default(1),
 		MODELS: z.string().default("emoji-128,tiny"),
-		STATE_DIR: z.string().min(1).default(join(root, ".firstlight")),
+		STATE_DIR: z.string().min(1).default(stateDir()),
 	})
 	.safeParse(process.env);
 if (!parsed.success) fail(parsed.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("; "));
@@ -35,12 +35,11 @@ const children = new Children();
 process.on("SIGINT", () => stop(0));
 process.on("SIGTERM", () => stop(0));
 
-const wrangler = join(createRequire(import.meta.url).resolve("wrangler/package.json"), "..", "bin", "wrangler.js");
 children.start({
 	name: "edge",
-	command: [process.execPath, wrangler, "dev", "--port", String(PORT), "--ip", "0.0.0.0", "--env-file", secretFile, "--persist-to", join(state, "edge"), "--inspector-port", "0", "--show-interactive-dev-session=false", "--log-level", "warn"],
+	command: wrangler("dev", "--port", String(PORT), "--ip", "0.0.0.0", "--env-file", secretFile, "--persist-to", join(state, "edge"), "--inspector-port", "0", "--show-interactive-dev-session=false", "--log-level", "warn"),
 	cwd: root,
-	env: { WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true", CI: "true" },
+	env: WRANGLER_ENV,
 	// An edge that cannot run is not started again: the workers alone are no use.
 	ended: (code) => stop(code || 1),
 });

@@ -1,9 +1,10 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 
 const root = join(import.meta.dirname, "..", "..");
 
@@ -37,6 +38,12 @@ export class Firstlight {
 	workerSettings(): Record<string, string> {
 		const secret = readFileSync(join(this.#state, "edge.env"), "utf8").trim().split("=")[1];
 		return { EDGE_URL: this.url, WORKER_SECRET: secret, MODELS: "tiny" };
+	}
+
+	/** Runs `npx firstlight` against this edge's state. */
+	async cli(...args: string[]): Promise<string> {
+		const { stdout } = await promisify(execFile)(process.execPath, [join(root, "infra", "cli", "cli.ts"), ...args], { cwd: root, env: { ...process.env, ...this.workerSettings(), STATE_DIR: this.#state } });
+		return stdout;
 	}
 
 	/** Process ids of the GPU workers. */

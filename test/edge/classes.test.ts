@@ -34,6 +34,12 @@ it("the catalog says how many classes there are", async () => {
 	expect(await (await edge(`/v1/models/${MODEL.id}`)).json()).not.toHaveProperty("classes");
 });
 
+it("the catalog says what policies were measured to cost and gain", async () => {
+	const trades = { stagevar: { score: 0.61, delta: -0.31, speedup: 1.5 } };
+	await Peer.join({ models: [{ ...MODEL, trades }] });
+	expect(await (await edge(`/v1/models/${MODEL.id}`)).json()).toMatchObject({ trades });
+});
+
 it.each<[string, object, string, RegExp]>([
 	["neither", {}, "prompt", /is missing/],
 	["both", { prompt: "x", class: 1, model: CLASS_MODEL.id }, "class", /one of them/],

@@ -1,6 +1,7 @@
 import OpenAI from "openai";
 import { afterEach, describe, expect, it } from "vitest";
 import { siblingSeed } from "../../worker/edge/seeds.ts";
+import { policies } from "../../worker/engine/plan/policies.ts";
 import { delivered, edge, health, MODEL, OTHER_MODEL, Peer, scaleEvent } from "./peer.ts";
 import { everybodyLeaves, Reader, until } from "./reader.ts";
 
@@ -259,14 +260,13 @@ describe("the catalog", () => {
 			{ id: OTHER_MODEL.id, object: "model" },
 		]);
 		expect((await edge("/v1/models/nope")).status).toBe(404);
-		expect(await (await edge("/v1/policies")).json()).toMatchObject({
-			object: "list",
-			data: [
-				{ name: "exact", title: expect.any(String), models: { [MODEL.id]: ["1:1", "2:1"], [OTHER_MODEL.id]: ["1:1", "2:1"] } },
-				{ name: "stagevar", models: { [MODEL.id]: ["1:1"], [OTHER_MODEL.id]: [] } },
-				{ name: "stagevar-skip", models: { [MODEL.id]: ["1:1"], [OTHER_MODEL.id]: [] } },
-			],
-		});
+		const { data: listed } = (await (await edge("/v1/policies")).json()) as { data: { name: string }[] };
+		expect(listed.map(({ name }) => name)).toEqual(Object.keys(policies));
+		expect(listed.slice(0, 3)).toEqual([
+			{ name: "exact", title: expect.any(String), models: { [MODEL.id]: ["1:1", "2:1"], [OTHER_MODEL.id]: ["1:1", "2:1"] } },
+			{ name: "stagevar", title: expect.any(String), models: { [MODEL.id]: ["1:1"], [OTHER_MODEL.id]: [] } },
+			{ name: "stagevar-skip", title: expect.any(String), models: { [MODEL.id]: ["1:1"], [OTHER_MODEL.id]: [] } },
+		]);
 	});
 
 	it("answers 404 and 405 with the error object, OPTIONS and HEAD without a body", async () => {

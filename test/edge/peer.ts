@@ -41,7 +41,12 @@ export const MODEL = ModelInfo.parse({
 	bitsPerToken: 8,
 	maxPromptTokens: 16,
 	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
-	calibration: { "1:1": { structureFrom: 1, fidelityFrom: 2, skipFrom: 3, rankRatio: { 2: [0.5, 0.5], 3: [0.5, 0.5] } } },
+	calibration: {
+		"1:1": {
+			structureFrom: 1, fidelityFrom: 2, skipFrom: 3, guidanceTo: 2, rankRatio: { 2: [0.5, 0.5], 3: [0.5, 0.5] },
+			detailRatio: { 2: 0.5, 3: 0.5 }, pivotalRatio: { 2: 0.5, 3: 0.5 }, detail: [0.1, 0.2],
+		},
+	},
 });
 export const OTHER_MODEL = ModelInfo.parse({ ...MODEL, id: "other-32", digest: `sha256:${"b2".repeat(32)}`, calibration: {} });
 /** Draws ten classes in place of text. */

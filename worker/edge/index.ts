@@ -3,6 +3,7 @@ import { type Context, type Handler, Hono } from "hono";
 import { cors } from "hono/cors";
 import { ApiError, asApiError } from "./errors.ts";
 import { health, model, models, policyList } from "./routes/catalog.ts";
+import { modelFile } from "./routes/files.ts";
 import { generations } from "./routes/generations.ts";
 import { connect, deliver } from "./routes/internal.ts";
 import { preview } from "./routes/preview.ts";
@@ -46,6 +47,7 @@ const routes: [method: "GET" | "POST", path: string, handler: Handler<App>][] = 
 	["POST", "/v1/images/generations", generations],
 	["GET", "/v1/models", models],
 	["GET", "/v1/models/:model", model],
+	["GET", "/v1/models/:model/files/:file", modelFile],
 	["GET", "/v1/policies", policyList],
 	["GET", "/healthz", health],
 	["GET", "/internal/pool/connect", connect],

@@ -14,6 +14,11 @@ export const Prompt = z
 /** Of a model, policy or schedule. */
 export const Name = z.string().min(1, "is empty").max(64, "is longer than 64 characters");
 
+/** The two ways to say how a picture is made exclude each other. */
+export function requireOneWay({ plan, policy }: { plan?: unknown; policy?: string }): void {
+	if (plan !== undefined && policy !== undefined) throw invalid("plan", "plan: stands in place of a policy; give one of them.");
+}
+
 /** What the picture should show: text, or one of the model's classes. */
 export interface Subject {
 	prompt?: string;

@@ -7,6 +7,8 @@ import type { Pool } from "./pool.ts";
 export interface Env {
 	JOB: DurableObjectNamespace<Job>;
 	POOL: DurableObjectNamespace<Pool>;
+	/** Published models. Absent: this edge delivers none. */
+	MODEL_BUCKET?: R2Bucket;
 	[variable: string]: unknown;
 }
 

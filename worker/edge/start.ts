@@ -1,4 +1,5 @@
 /** From what was asked for to a queued job: choose the model, let the policy plan, create, queue. */
+import { customPlan } from "../engine/plan/custom.ts";
 import { PlanError, policies } from "../engine/plan/policies.ts";
 import { checkPlan } from "../engine/plan/validate.ts";
 import type { ImageFormat, Previews } from "../protocol/job.ts";
@@ -51,6 +52,16 @@ export function makePlan(model: ModelInfo, policy: string, schedule: string | un
 		return plan;
 	} catch (error) {
 		if (error instanceof PlanError) throw invalid("policy", error.message);
+		throw error;
+	}
+}
+
+/** The plan that a request brings itself; one the model cannot run is a 400 that lists every problem. */
+export function givenPlan(model: ModelInfo, plan: unknown, schedule: string | undefined): StagePlan {
+	try {
+		return customPlan(plan, model, schedule);
+	} catch (error) {
+		if (error instanceof PlanError) throw invalid("plan", error.message, "invalid_plan");
 		throw error;
 	}
 }

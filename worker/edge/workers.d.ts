@@ -50,6 +50,22 @@ interface DurableObjectState {
 	getWebSockets(tag?: string): WebSocket[];
 }
 
+interface R2Object {
+	readonly size: number;
+	/** In quotes, as a header has it. */
+	readonly httpEtag: string;
+}
+interface R2ObjectBody extends R2Object {
+	readonly body: ReadableStream<Uint8Array>;
+	arrayBuffer(): Promise<ArrayBuffer>;
+}
+interface R2Bucket {
+	head(key: string): Promise<R2Object | null>;
+	get(key: string, options?: { range: { offset: number; length: number } }): Promise<R2ObjectBody | null>;
+	put(key: string, value: string | ArrayBuffer | ArrayBufferView): Promise<R2Object>;
+	delete(key: string): Promise<void>;
+}
+
 declare namespace Cloudflare {
 	interface Env {}
 }

@@ -11,7 +11,7 @@ import { conditioningFlops, decoderFlops, keyBytes, scaleCosts, transformerFlops
 
 const schedule: Schedule = { grids: VAR_SIDES[256].map((side) => [side, side]), image: { height: 256, width: 256 } };
 const d16 = publishedVar(16);
-const star: StarConfig = { depth: 30, width: 1920, heads: 30, ffn: 7680, textChannels: 2048, textMaxTokens: 77, normEps: 1e-6, scales: 10, ropeReach: 64, ropeTheta: 1e4, codebook: d16.codebook, vae: d16.vae };
+const star: StarConfig = { depth: 30, width: 1920, heads: 30, ffn: 7680, textChannels: 2048, textMaxTokens: 77, normEps: 1e-6, scales: 10, ropeReach: 64, ropeTheta: 1e4, codebook: d16.codebook, vae: d16.vae, textEncoder: null };
 const hart = publishedHart("0.7b");
 const models: [string, FamilyConfig, Schedule][] = [
 	["VAR d16", { family: "var", config: d16 }, schedule],

@@ -9,6 +9,7 @@ import { keyBytes } from "./flops.ts";
 import { MAX_PICTURES } from "./models/conv-decoder.ts";
 import { ROWS, rowsOf } from "./models/kv-plan.ts";
 import { exact } from "./plan/exact.ts";
+import { promptRows } from "./text/prompt-features.ts";
 
 export interface MemorySetting {
 	/** Of the weights; left out: as they are stored, floats kept as `dtype`. */
@@ -56,8 +57,9 @@ export function memoryNeed(manifest: Manifest, { precision, dtype = "f32", cache
 	const levels = widths.map((channels, level) => pixels(level) * Math.max(channels, widths[level + 1] ?? channels));
 	const work = Math.max(latent * Math.max(codes.channels, (codes.attentive ? 3 : 1) * widths[widths.length - 1]), ...levels);
 	const scores = codes.attentive ? latent ** 2 : 0;
-	const text = "textMaxTokens" in config ? config.textMaxTokens * (5 * config.textChannels + 12 * width) : 0;
-	const words = "textEncoder" in config && config.textEncoder ? config.textEncoder.maxTokens * (5 * config.textEncoder.width + config.textEncoder.ffn) : 0;
+	const text = "textMaxTokens" in config ? config.textMaxTokens * (4 * config.textChannels + 12 * width) : 0;
+	const encoder = "textEncoder" in config ? config.textEncoder : null;
+	const words = encoder ? encoder.maxTokens * (6 * encoder.width + 2 * encoder.ffn) + promptRows(encoder) * encoder.width : 0;
 	const tables = text + words + slots * ROWS * (depth * 6 + 3) * width + (codes.attentive ? 2 : 0) * slots * latent * codes.channels;
 	const refined = ROWS * (latent * residual + slots * start * width);
 	const decoder = 4 * (refined + 3 * work + scores + 5 * pixels(0) + (slots + 1) * latent * codes.channels + tables + groupNormScratch(MAX_PICTURES, vae.normGroups));

@@ -47,7 +47,9 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots: asked = 
 		throw explained(error);
 	});
 	const tokenizer = folder.tokenizer === null ? null : promptTokenizer(folder.tokenizer, info.maxPromptTokens);
-	await loadTuning(gpu, kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]));
+	const shapes = kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]);
+	const half = dtype === "f16" ? dtype : undefined;
+	await loadTuning(gpu, shapes, { dtype: half });
 	let family: NextScaleModel;
 	try {
 		family = new NextScaleModel(gpu, graphOf(gpu, manifest, weights, slots), manifest.schedules, weights, slots, cacheDtype);
@@ -72,7 +74,7 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots: asked = 
 	return {
 		info,
 		slots,
-		numerics: createHash("sha256").update(JSON.stringify([ENGINE_VERSION, tuningId(), dtype, cacheDtype, digest, gpu.facts.name, gpu.facts.driver])).digest("hex").slice(0, 32),
+		numerics: createHash("sha256").update(JSON.stringify([ENGINE_VERSION, tuningId(gpu.tuning, shapes, half), dtype, cacheDtype, digest, gpu.facts.name, gpu.facts.driver])).digest("hex").slice(0, 32),
 		async compile(plans) {
 			await gpu.compile(() => plans.forEach((plan) => rehearse(gpu, family, plan)));
 		},

@@ -1,4 +1,5 @@
 import { Tokenizer } from "@huggingface/tokenizers";
+import { precompiled } from "./text/precompiled.ts";
 
 export interface PromptTokenizer {
 	/** Token ids, end marker included. Throws PromptError when there are more than the model takes. */
@@ -13,6 +14,7 @@ export class PromptError extends Error {
 /** `json`: a parsed tokenizer.json, trusted by its hash in the manifest. */
 export function promptTokenizer(json: unknown, maxTokens: number): PromptTokenizer {
 	const tokenizer = new Tokenizer(json as ConstructorParameters<typeof Tokenizer>[0], {});
+	if (tokenizer.normalizer) makeExact(tokenizer.normalizer as unknown as Normalizer);
 	return {
 		encode(prompt) {
 			const { ids } = tokenizer.encode(prompt);
@@ -20,4 +22,20 @@ export function promptTokenizer(json: unknown, maxTokens: number): PromptTokeniz
 			return ids;
 		},
 	};
+}
+
+/** The library's normalisers, as far as they are seen here. */
+interface Normalizer {
+	config: { type: string; precompiled_charsmap?: string };
+	/** Of a Sequence. */
+	normalizers?: Normalizer[];
+	normalize(text: string): string;
+}
+
+/** Two of the library's normalisers are near to the format's own (it takes NFKC for a charsmap, and lowers a last sigma by its place): ours take their place. */
+function makeExact(normalizer: Normalizer): void {
+	const { type, precompiled_charsmap } = normalizer.config;
+	normalizer.normalizers?.forEach(makeExact);
+	if (type === "Lowercase") normalizer.normalize = (text) => Array.from(text, (char) => char.toLowerCase()).join("");
+	if (type === "Precompiled" && precompiled_charsmap) normalizer.normalize = precompiled(precompiled_charsmap);
 }

@@ -7,7 +7,7 @@ import { type Whole, wholeWords } from "../../kernels/quantised.ts";
 import type { ModelFolder } from "../../model-shards/folder.ts";
 import type { Quantization, TensorEntry } from "../../model-shards/manifest.ts";
 import { toF32 } from "../../model-shards/precision.ts";
-import { layoutOf } from "../../model-shards/resident.ts";
+import { halves, layoutOf } from "../../model-shards/resident.ts";
 
 /** What matrices and convolutions of floats are stored and multiplied in; sums, and everything else, are f32. */
 export type Dtype = "f32" | "f16";
@@ -95,7 +95,7 @@ export class Weights {
 			this.#scales.set(scaled.name, columnParts(this.#gpu, scaled.n, (scaled.k * scaled.bits) / 8).map(([from, to]) => this.#upload(name, transposeWeight(data.subarray(from * groups, to * groups), to - from, groups))));
 			return;
 		}
-		const half = this.#dtype === "f16";
+		const half = this.#dtype === "f16" && halves(name, shape);
 		switch (layoutOf(name, shape)) {
 			case "convolution":
 				this.#tensors.set(name, this.#upload(name, convWeight(data, shape[0], shape[1]), half));

@@ -1,10 +1,12 @@
 import { Gpu } from "../../kernels/gpu.ts";
-import { findModel, openModelFolder } from "../../model-shards/folder.ts";
+import { isUrl, type ModelFolder, openModelAt } from "../../model-shards/folder.ts";
 import { openModel } from "../engine/open-model.ts";
 import { PlanError, policies } from "../engine/plan/policies.ts";
 import type { LoadedModel } from "../engine/types.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
+import { byteLog } from "./byte-log.ts";
+import { edgeHeaders, type Settings } from "./settings.ts";
 
 /** One open device with the models on it. */
 export interface Device {
@@ -17,13 +19,15 @@ export interface Device {
 }
 
 /** Opens the adapter, loads the models and compiles their kernels, so that the first job meets a warm worker. */
-export async function openDevice(names: readonly string[], slots: number | undefined, log: (line: string) => void): Promise<Device> {
+export async function openDevice(settings: Settings, log: (line: string) => void): Promise<Device> {
 	const gpu = await Gpu.open();
 	log(`adapter: ${gpu.facts.name}`);
+	// A GPU has room for several pictures at once; on a CPU they would only slow each other.
+	const slots = settings.SLOTS ?? (gpu.facts.software ? 1 : 4);
 	const models = new Map<string, LoadedModel>();
-	for (const name of names) {
+	for (const where of settings.MODELS) {
 		const begun = performance.now();
-		const model = await openModel(gpu, await openModelFolder(findModel(name)), { slots: slots ?? defaultSlots(gpu) });
+		const model = await openModel(gpu, await openFolder(where, settings, log), { slots });
 		await model.compile(plansOf(model.info));
 		// A first small picture: what a driver puts off until a kernel runs is done by now.
 		for await (const _ of model.generate({ plan: policies.exact.plan(model.info, {}), ...(model.info.classes === undefined ? { prompt: "a photo" } : { label: 0 }), seed: 0, previews: "all", until: 0 }));
@@ -32,7 +36,7 @@ export async function openDevice(names: readonly string[], slots: number | undef
 	}
 	return {
 		gpu,
-		slots: slots ?? defaultSlots(gpu),
+		slots,
 		models,
 		close() {
 			for (const model of models.values()) model.destroy();
@@ -41,8 +45,14 @@ export async function openDevice(names: readonly string[], slots: number | undef
 	};
 }
 
-/** A GPU has room for several pictures at once; on a CPU they would only slow each other. */
-const defaultSlots = (gpu: Gpu) => (gpu.facts.software ? 1 : 4);
+/** Its shards are read while it is loaded; those of a URL say how far they are. */
+async function openFolder(where: string, settings: Settings, log: (line: string) => void): Promise<ModelFolder> {
+	if (!isUrl(where)) return await openModelAt(where);
+	let came = (_bytes: number): void => {};
+	const folder = await openModelAt(where, { headers: edgeHeaders(where, settings), progress: (bytes) => came(bytes) });
+	came = byteLog(`model ${folder.info.id}`, folder.manifest.shards.reduce((sum, { bytes }) => sum + bytes, 0), log);
+	return folder;
+}
 
 /** The default schedule under every policy that can plan it. */
 function plansOf(info: ModelInfo): StagePlan[] {

@@ -5,7 +5,7 @@ const Settings = z.object({
 	/** Where the edge listens. */
 	EDGE_URL: z.url({ protocol: /^https?$/ }).default("http://localhost:8787"),
 	WORKER_SECRET: z.string().min(16).max(512),
-	/** Bundled model names or folders, the default one first. */
+	/** Bundled model names, folders or URLs of folders, the default one first. */
 	MODELS: z
 		.string()
 		.default("emoji-128")
@@ -22,4 +22,10 @@ export function readSettings(environment: Record<string, string | undefined>): S
 	const parsed = Settings.safeParse(environment);
 	if (parsed.success) return parsed.data;
 	throw new Error(parsed.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("; "));
+}
+
+/** What a request to `where` carries: the secret, where it is the edge that is asked. Nobody else gets to see it. */
+export function edgeHeaders(where: string, { EDGE_URL, WORKER_SECRET }: { EDGE_URL?: string; WORKER_SECRET?: string }): Record<string, string> {
+	if (!WORKER_SECRET || !EDGE_URL || !URL.canParse(EDGE_URL) || new URL(where).origin !== new URL(EDGE_URL).origin) return {};
+	return { authorization: `Bearer ${WORKER_SECRET}` };
 }

@@ -28,7 +28,7 @@ export class GpuWorker {
 
 	/** Opens the adapter and the models, then dials. Throws what opening throws. */
 	static async start(settings: Settings, log: (line: string) => void): Promise<GpuWorker> {
-		return new GpuWorker(settings, await openDevice(settings.MODELS, settings.SLOTS, log), log);
+		return new GpuWorker(settings, await openDevice(settings, log), log);
 	}
 
 	private constructor(settings: Settings, device: Device, log: (line: string) => void) {
@@ -105,7 +105,7 @@ export class GpuWorker {
 			await this.#idle();
 			this.#connection.close();
 			try {
-				this.device = await openDevice(this.#settings.MODELS, this.#settings.SLOTS, this.#log);
+				this.device = await openDevice(this.#settings, this.#log);
 			} catch (error) {
 				this.#log(`it cannot be opened again: ${(error as Error).message}`);
 				return this.#finish(1);

@@ -1,23 +1,26 @@
 // @ts-check
-/** @import { FinalEvent, PlanEvent } from "../protocol/job.ts" */
-import { Picture } from "./picture.js";
-import { follow } from "./stream.js";
-import { drawPlan, markDone, revisePlan } from "./timeline.js";
+/** @import { Made } from "./print.js" */
+import { adapters, Catalog } from "./catalog.js";
+import { compare } from "./comparison.js";
+import { Print } from "./print.js";
 
 const $ = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
-const prompt = /** @type {HTMLInputElement} */ ($("prompt"));
-const seed = /** @type {HTMLInputElement} */ ($("seed"));
-const policy = /** @type {HTMLSelectElement} */ ($("policy"));
-const download = /** @type {HTMLAnchorElement} */ ($("download"));
-const picture = new Picture(/** @type {HTMLImageElement} */ ($("picture")));
+const input = (/** @type {string} */ id) => /** @type {HTMLInputElement} */ ($(id));
+const [prompt, label, seed] = ["prompt", "class", "seed"].map(input);
+const catalog = new Catalog($);
+const first = new Print($("print"));
+/** Made when it is first needed. @type {Print | undefined} */
+let second;
+/** While pictures are being made. @type {AbortController | undefined} */
+let running;
 
-/** @type {(() => void) | undefined} */
-let stop;
+/** PNG of a picture larger than this may be too large for an event. */
+const MAX_PNG_PIXELS = 400_000;
 
 $("form").addEventListener("submit", (event) => {
 	event.preventDefault();
-	if (stop) cancel();
-	else if (prompt.value.trim()) generate();
+	if (running) running.abort();
+	else if (catalog.classes !== undefined || prompt.value.trim()) generate();
 });
 $("examples").addEventListener("click", ({ target }) => {
 	if (target instanceof HTMLButtonElement) prompt.value = target.textContent ?? "";
@@ -25,80 +28,59 @@ $("examples").addEventListener("click", ({ target }) => {
 $("reuse").addEventListener("click", () => {
 	seed.value = $("seed-used").textContent ?? "";
 });
-policy.addEventListener("change", describePolicy);
-// A link carries prompt, seed and policy; the reader decides when to generate.
+// A link carries what to draw and how; the reader decides when to generate.
 const link = new URLSearchParams(location.search);
-if (link.has("prompt")) prompt.value = link.get("prompt") ?? "";
-if (link.has("seed")) seed.value = link.get("seed") ?? "";
-listPolicies();
-nameAdapter();
+for (const field of [prompt, label, seed]) if (link.has(field.name)) field.value = link.get(field.name) ?? "";
+catalog.fill(link);
+adapters().then((names) => {
+	$("adapter").textContent = names.length > 0 ? `Computed by ${names.join("; ")}.` : "No GPU worker is connected yet.";
+});
 
-function generate() {
-	const ask = { prompt: prompt.value.trim(), seed: seed.value.trim(), policy: policy.value };
-	const begun = performance.now();
-	/** @type {PlanEvent | undefined} */
-	let made;
-	let stage = "";
-	/** Pictures are shown in the order they came, however long each takes to decode. */
-	let shown = Promise.resolve();
+async function generate() {
+	const { model, policies } = catalog;
+	const { width, height } = model?.schedules[model.defaultSchedule].image ?? { width: 0, height: 0 };
+	const comparing = policies.length > 1;
+	/** Both pictures of a comparison have one seed, so it is chosen here. */
+	const ask = {
+		...(catalog.classes === undefined ? { prompt: prompt.value.trim() } : { class: label.value }),
+		...(model && { model: model.id }),
+		seed: seed.value.trim() || String(crypto.getRandomValues(new Uint32Array(1))[0]),
+		// Pixels are compared as they were made, where that fits.
+		format: comparing && width * height <= MAX_PNG_PIXELS ? "png" : "webp",
+	};
+	const prints = comparing ? [first, (second ??= first.another())] : [first];
+	const abort = (running = new AbortController());
 	setState("running");
+	document.body.toggleAttribute("data-comparing", comparing);
+	if (second) second.root.hidden = !comparing;
+	for (const id of ["comparison", "legend"]) $(id).hidden = true;
+	for (const [i, print] of prints.entries()) print.clear(subject(ask), comparing ? policies[i] : undefined);
+	$("seed-used").textContent = ask.seed;
+	$("reuse").hidden = false;
+	const { format, ...shown } = ask;
+	history.replaceState(null, "", `?${new URLSearchParams({ ...shown, policy: policies[0], ...(comparing && { compare: policies[1] }) })}`);
 	announce("Waiting for a GPU worker.");
-	picture.clear(ask.prompt);
-	$("timeline").replaceChildren();
-	for (const id of ["download", "details", "legend"]) $(id).hidden = true;
-	$("caption").textContent = ask.prompt;
-
-	stop = follow(ask, {
-		plan(event) {
-			made = event;
-			drawPlan($("timeline"), event);
-			$("legend").hidden = false;
-			$("seed-used").textContent = String(event.seed);
-			$("reuse").hidden = false;
-			history.replaceState(null, "", `?${new URLSearchParams({ prompt: ask.prompt, seed: String(event.seed), policy: ask.policy })}`);
-		},
-		revision(event) {
-			revisePlan($("timeline"), event);
-		},
-		scale({ index, base64, mime, milliseconds, stage: reached }) {
-			markDone($("timeline"), index, milliseconds);
-			if (!stage) announce(`First preview after ${seconds(performance.now() - begun)}.`);
-			else if (stage !== reached) announce(`Now the ${reached} stage.`);
-			stage = reached;
-			if (base64 && mime) shown = shown.then(() => picture.show(base64, mime, String(index))).then(() => {});
-		},
-		final(event) {
-			shown = shown.then(() => finish(event));
-		},
-		failed(message) {
-			stop = undefined;
-			setState("error");
-			announce(message);
-		},
-	});
-
-	/** @param {FinalEvent} event */
-	async function finish(event) {
-		const blob = await picture.show(event.base64, event.mime, "final");
-		stop = undefined;
-		URL.revokeObjectURL(download.href);
-		download.href = URL.createObjectURL(blob);
-		download.download = `${ask.prompt.replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 60)}-${event.seed}.${event.mime.split("/")[1]}`;
-		download.hidden = false;
-		listFacts({
-			seed: event.seed, policy: ask.policy, model: made?.model, size: `${event.width}×${event.height}`, adapter: event.adapter,
-			"on the worker": seconds(event.milliseconds), digest: event.digest, numerics: event.numerics, "SHA-256": event.sha256,
-		});
+	try {
+		/** One after the other: together they would share the GPU, and neither time would be its own. @type {Made[]} */
+		const made = [];
+		for (const [i, print] of prints.entries()) {
+			const say = (/** @type {string} */ text) => announce(comparing ? `${policies[i]}: ${text}` : text);
+			const planned = () => ($("legend").hidden = false);
+			made.push(await print.make({ ...ask, policy: policies[i] }, model, { signal: abort.signal, say, planned }));
+		}
+		if (comparing) announce(await compare($("comparison"), made, model));
 		setState("done");
-		announce(`Picture finished in ${seconds(performance.now() - begun)}.`);
+	} catch (error) {
+		announce(abort.signal.aborted ? "Stopped." : /** @type {Error} */ (error).message);
+		setState(abort.signal.aborted ? "idle" : "error");
+	} finally {
+		running = undefined;
 	}
 }
 
-function cancel() {
-	stop?.();
-	stop = undefined;
-	setState("idle");
-	announce("Stopped.");
+/** @param {{ prompt?: string, class?: string }} ask */
+function subject(ask) {
+	return ask.prompt ?? `class ${ask.class}`;
 }
 
 /** @param {"idle" | "running" | "done" | "error"} state */
@@ -110,50 +92,4 @@ function setState(state) {
 /** Milestones only: a screen reader says each of them. @param {string} text */
 function announce(text) {
 	$("status").textContent = text;
-}
-
-/** @param {Record<string, unknown>} facts */
-function listFacts(facts) {
-	$("facts").replaceChildren(
-		...Object.entries(facts).flatMap(([name, value]) => {
-			const [term, detail] = [document.createElement("dt"), document.createElement("dd")];
-			term.textContent = name;
-			detail.textContent = String(value);
-			return [term, detail];
-		}),
-	);
-	$("details").hidden = false;
-}
-
-async function listPolicies() {
-	const { data } = await json("/v1/policies", { data: [] });
-	if (data.length === 0) return;
-	policy.replaceChildren(...data.map((/** @type {{ name: string, title: string }} */ { name, title }) => Object.assign(new Option(name, name), { title })));
-	const wanted = link.get("policy");
-	if (data.some((/** @type {{ name: string }} */ { name }) => name === wanted)) policy.value = wanted ?? "";
-	describePolicy();
-}
-
-function describePolicy() {
-	$("policy-note").textContent = policy.selectedOptions[0]?.title ?? "";
-}
-
-async function nameAdapter() {
-	const { workers } = await json("/healthz", { workers: [] });
-	const names = [...new Set(workers.map((/** @type {{ adapter: string }} */ { adapter }) => adapter))];
-	$("adapter").textContent = names.length > 0 ? `Computed by ${names.join("; ")}.` : "No GPU worker is connected yet.";
-}
-
-/** @param {string} url @param {any} otherwise */
-async function json(url, otherwise) {
-	try {
-		return await (await fetch(url)).json();
-	} catch {
-		return otherwise;
-	}
-}
-
-/** @param {number} milliseconds */
-function seconds(milliseconds) {
-	return `${(milliseconds / 1000).toFixed(milliseconds < 950 ? 2 : 1)} seconds`;
 }

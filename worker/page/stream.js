@@ -1,15 +1,16 @@
 // @ts-check
 /** @import { ErrorEvent, FinalEvent, PlanEvent, RevisionEvent, ScaleEvent } from "../protocol/job.ts" */
 
+/** What to draw, one of the two, and how. @typedef {{ prompt?: string, class?: string, model?: string, seed: string, policy: string, format: string }} Ask */
+
 /**
  * Follows one picture. EventSource reconnects by itself with the id of the last event, so a cut connection goes on where it was.
- * @param {{ prompt: string, seed: string, policy: string }} ask an empty seed is random
+ * @param {Ask} ask
  * @param {{ plan(event: PlanEvent): void, scale(event: Omit<ScaleEvent, "codes">): void, revision(event: RevisionEvent): void, final(event: FinalEvent): void, failed(message: string): void }} on
  * @returns {() => void} stops listening; the edge then stops the job
  */
 export function follow(ask, on) {
-	const query = new URLSearchParams({ prompt: ask.prompt, policy: ask.policy, format: "webp", ...(ask.seed && { seed: ask.seed }) });
-	const url = `/v1/images/preview?${query}`;
+	const url = `/v1/images/preview?${new URLSearchParams(ask)}`;
 	const source = new EventSource(url);
 	source.addEventListener("plan", ({ data }) => on.plan(JSON.parse(data)));
 	source.addEventListener("scale", ({ data }) => on.scale(JSON.parse(data)));

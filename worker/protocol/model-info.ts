@@ -1,6 +1,7 @@
 /** What the edge, the page and the policies know of a model: its shape as data, never its weights. */
 import { z } from "zod";
 import { MAX_CLASSES } from "./limits.ts";
+import { ModelName } from "./model-files.ts";
 import { Digest, KeptRope, MAX_SCALES } from "./plan.ts";
 
 const Side = z.int().min(1).max(16384);
@@ -62,7 +63,7 @@ export const Trade = z.strictObject({
 export type Trade = z.infer<typeof Trade>;
 
 export const ModelInfo = z.strictObject({
-	id: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/),
+	id: ModelName,
 	digest: Digest,
 	family: z.string().min(1).max(32),
 	schedules: z.record(z.string().min(1).max(64), Schedule),

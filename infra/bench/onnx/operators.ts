@@ -15,8 +15,10 @@ export interface OperatorGraph {
  */
 export function operatorGraphs(work: Workload, data: Data): OperatorGraph[] {
 	if (work.op === "matmul") {
-		const { m, k, n } = work;
-		return [{ how: "MatMul", read: asItIs, model: graph([m, n], (g) => g.op("MatMul", [g.constant("x", [m, k], data.x), g.constant("w", [k, n], data.w)])) }];
+		const { m, k, n, links } = work;
+		const weight = (g: GraphBuilder, link: number) => g.constant(`w ${link}`, link % 2 ? [n, k] : [k, n], data.w.slice(link * k * n, (link + 1) * k * n));
+		const chain = (g: GraphBuilder) => Array.from({ length: links }, (_, link) => weight(g, link)).reduce((y, w) => g.op("MatMul", [y, w]), g.constant("x", [m, k], data.x));
+		return [{ how: "MatMul", read: asItIs, model: graph([m, links % 2 ? n : k], chain) }];
 	}
 	if (work.op === "attention") {
 		const shape = [work.rows, work.tokens, work.heads * work.headDim];

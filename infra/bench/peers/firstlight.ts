@@ -13,20 +13,14 @@ export function firstlight(gpu: Gpu, work: Workload): Contender {
 	const put = (name: string, values: Float32Array<ArrayBuffer>) => gpu.upload(`bench ${name}`, [values.length], values);
 	const { inputs, outputs, record } = prepare(work, data, put);
 	const y = gpu.tensor("bench y", [outputs]);
-	const submit = () => {
+	const submit = (read: Tensor) => {
 		const pass = gpu.pass("bench");
 		record(pass, y);
-		pass.submit();
+		return pass.submit([read]);
 	};
 	return {
-		async run() {
-			submit();
-			await gpu.read([{ ...y, bytes: 16 }]);
-		},
-		async result() {
-			submit();
-			return new Float32Array((await gpu.read([y]))[0], 0, outputs);
-		},
+		run: async () => void (await submit({ ...y, bytes: 16 })),
+		result: async () => new Float32Array((await submit(y))[0], 0, outputs),
 		async close() {
 			gpu.free(...inputs, y);
 		},
@@ -43,9 +37,15 @@ function prepare(work: Workload, data: Data, put: (name: string, values: Float32
 	const label = work.name;
 	const x = put("x", data.x);
 	if (work.op === "matmul") {
-		const { m, k, n } = work;
-		const weight = put("w", data.w);
-		return { inputs: [x, weight], outputs: m * n, record: (pass, y) => matmul(pass, { x, weight, y, m, k, n, label }) };
+		const { m, k, n, links } = work;
+		const weights = Array.from({ length: links }, (_, link) => put(`w ${link}`, data.w.slice(link * k * n, (link + 1) * k * n)));
+		const between = [n, k].map((width) => put("between", new Float32Array(m * width)));
+		const record = (pass: Pass, y: Tensor) =>
+			weights.forEach((weight, link) => {
+				const [from, to] = link % 2 ? [n, k] : [k, n];
+				matmul(pass, { x: link === 0 ? x : between[(link - 1) % 2], weight, y: link === links - 1 ? y : between[link % 2], m, k: from, n: to, label });
+			});
+		return { inputs: [x, ...weights, ...between], outputs: m * (links % 2 ? n : k), record };
 	}
 	if (work.op === "attention") {
 		const { rows, tokens, keys, heads, headDim } = work;

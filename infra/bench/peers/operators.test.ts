@@ -7,7 +7,9 @@ import { operatorPeer, PROVIDERS } from "./onnxruntime.ts";
 import { flopsOf, type Workload } from "./workloads.ts";
 
 const SMALL: Workload[] = [
-	{ name: "matmul", op: "matmul", m: 6, k: 32, n: 24 },
+	{ name: "matmul", op: "matmul", m: 6, k: 32, n: 24, links: 1 },
+	{ name: "chain of an even number", op: "matmul", m: 6, k: 32, n: 24, links: 4 },
+	{ name: "chain of an odd number", op: "matmul", m: 6, k: 32, n: 24, links: 3 },
 	{ name: "attention", op: "attention", rows: 2, tokens: 5, keys: 9, heads: 3, headDim: 8 },
 	{ name: "conv", op: "conv3x3", height: 6, width: 5, input: 8, output: 12 },
 ];
@@ -83,5 +85,5 @@ test("what would take too long by the rate shown so far is not begun", async () 
 });
 
 test("flops", () => {
-	expect(SMALL.map(flopsOf)).toEqual([2 * 6 * 32 * 24, 4 * 2 * 5 * 9 * 24, 2 * 30 * 8 * 12 * 9]);
+	expect(SMALL.map(flopsOf)).toEqual([2 * 6 * 32 * 24, 8 * 6 * 32 * 24, 6 * 6 * 32 * 24, 4 * 2 * 5 * 9 * 24, 2 * 30 * 8 * 12 * 9]);
 });

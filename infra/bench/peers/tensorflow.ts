@@ -49,9 +49,10 @@ function contender(tf: Tf, inputs: Tensor[], compute: () => Tensor): Contender {
 
 function prepare(tf: Tf, work: Workload, data: Data): { inputs: Tensor[]; how: string; compute(): Tensor } {
 	if (work.op === "matmul") {
-		const x = tf.tensor2d(data.x, [work.m, work.k]);
-		const w = tf.tensor2d(data.w, [work.k, work.n]);
-		return { inputs: [x, w], how: "matMul", compute: () => tf.matMul(x, w) };
+		const { m, k, n, links } = work;
+		const x = tf.tensor2d(data.x, [m, k]);
+		const weights = Array.from({ length: links }, (_, link) => tf.tensor2d(data.w.slice(link * k * n, (link + 1) * k * n), link % 2 ? [n, k] : [k, n]));
+		return { inputs: [x, ...weights], how: "matMul", compute: () => weights.reduce((y, w) => tf.matMul(y, w), x) };
 	}
 	if (work.op === "attention") {
 		const { rows, tokens, keys, heads, headDim } = work;

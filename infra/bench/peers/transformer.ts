@@ -12,6 +12,7 @@ import { conditionGraph, type ExportedModel, FORMULATIONS, transformerGraph } fr
 import { HostWeights } from "../onnx/weights.ts";
 import { type Contender, type Peer, relativeError } from "./contender.ts";
 import { contender, type Provider, type Results, type Runtime, sessionOptions } from "./onnxruntime.ts";
+import { joined } from "./workloads.ts";
 
 export interface Generation {
 	model: LoadedModel;
@@ -116,14 +117,4 @@ function taken(taps: ReadonlyMap<string, TappedTensor>, name: string): Float32Ar
 	const tensor = taps.get(name);
 	if (!tensor) throw new Error(`The engine gave no ${name}.`);
 	return tensor.data as Float32Array;
-}
-
-function joined(parts: readonly Float32Array[]): Float32Array {
-	const out = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-	let at = 0;
-	for (const part of parts) {
-		out.set(part, at);
-		at += part.length;
-	}
-	return out;
 }

@@ -8,11 +8,11 @@ import type { StagePlan } from "../../protocol/plan.ts";
 import { readJson } from "../body.ts";
 import { ApiError, asApiError, invalid, invalidInput, jobError } from "../errors.ts";
 import { follow } from "../follow.ts";
-import { Name, Prompt, requireSubject, subjectOf } from "../input.ts";
+import { Name, Prompt, requireOneWay, requireSubject, subjectOf } from "../input.ts";
 import { randomSeed, siblingSeed } from "../seeds.ts";
 import type { App, Env } from "../settings.ts";
 import { COMMENT, sseEvent, sseResponse } from "../sse.ts";
-import { chooseModel, type JobInput, makePlan, startJob, usable } from "../start.ts";
+import { chooseModel, givenPlan, type JobInput, makePlan, startJob, usable } from "../start.ts";
 
 const whole = (from: number, to: number) => z.int(`must be a whole number from ${from} to ${to}`).min(from, `must be at least ${from}`).max(to, `must be at most ${to}`);
 const Quality = z.enum(["auto", "standard", "hd", "low", "medium", "high"], "must be auto, low, medium, high, standard or hd");
@@ -33,6 +33,7 @@ const Body = z.strictObject({
 	class: whole(0, MAX_CLASSES - 1).optional(),
 	seed: Seed.optional(),
 	policy: Name.optional(),
+	plan: z.unknown().optional(),
 	// Accepted without effect: there is nothing here that they could change.
 	user: z.string().max(1024).optional(),
 	safety_identifier: z.string().max(1024).optional(),
@@ -53,8 +54,7 @@ export async function generations(c: Context<App>): Promise<Response> {
 	const body = parseBody(await readJson(c.req.raw, MAX_REQUEST_BYTES));
 	const model = await chooseModel(c.env, body.model);
 	const subject = subjectOf(model, body);
-	const schedule = scheduleOfSize(model, body.size);
-	const plan = makePlan(model, policyOf(body, model, schedule), schedule);
+	const plan = planOf(body, model);
 	const seed = body.seed ?? randomSeed();
 	const input: JobInput = {
 		model,
@@ -75,12 +75,20 @@ function parseBody(json: unknown): Body {
 	if (!parsed.success) throw invalidInput(parsed.error);
 	const body = parsed.data;
 	requireSubject(body);
+	requireOneWay(body);
+	if (body.plan !== undefined && body.quality !== "auto") throw invalid("quality", "quality: chooses a policy, and a plan stands in place of one; leave quality out, or use auto.");
 	if (body.response_format === "url") throw invalid("response_format", "Pictures are not kept at URLs here. Use response_format b64_json, or leave it out.");
 	if (body.background === "transparent") throw invalid("background", "The models here paint no transparency. Use background auto or opaque.");
 	if (body.output_format === "png" && body.output_compression !== 100) throw invalid("output_compression", "PNG is lossless: output_compression applies to webp and jpeg.");
 	if (body.stream && body.n > 1) throw invalid("n", "A stream carries one picture. Use n 1 with stream, or stream false.");
 	if (!body.stream && body.partial_images > 0) throw invalid("partial_images", "Partial images are sent in a stream only. Add stream true, or use partial_images 0.");
 	return body;
+}
+
+function planOf(body: Body, model: ModelInfo): StagePlan {
+	if (body.plan !== undefined) return givenPlan(model, body.plan, body.size === "auto" ? undefined : scheduleOfSize(model, body.size));
+	const schedule = scheduleOfSize(model, body.size);
+	return makePlan(model, policyOf(body, model, schedule), schedule);
 }
 
 function scheduleOfSize(model: ModelInfo, size: string): string {

@@ -6,8 +6,9 @@ import { readJson } from "../body.ts";
 import { ApiError, invalidInput } from "../errors.ts";
 import { jobId } from "../follow.ts";
 import { poolNamed, poolNameOf } from "../pool.ts";
-import { type App, type Env, settingsOf } from "../settings.ts";
-import { bearer, sameSecret, verifyToken } from "../token.ts";
+import { requireSecret, secretOf } from "../secret.ts";
+import type { App } from "../settings.ts";
+import { bearer, verifyToken } from "../token.ts";
 
 type C = Context<App>;
 
@@ -15,9 +16,7 @@ type C = Context<App>;
 const MAX_DELIVERY_BYTES = Math.floor(MAX_IMAGE_BYTES * 1.4) + 64 * 1024;
 
 export async function connect(c: C): Promise<Response> {
-	if (!(await sameSecret(secretOf(c.env), bearer(c.req.raw)))) {
-		throw new ApiError(401, "invalid_secret", "The worker's secret is missing or wrong. Start the worker with the WORKER_SECRET of this edge.", { type: "authentication_error" });
-	}
+	await requireSecret(c.env, c.req.raw);
 	if (c.req.header("upgrade")?.toLowerCase() !== "websocket") {
 		throw new ApiError(426, "upgrade_required", "GPU workers connect here by WebSocket.", { headers: { upgrade: "websocket", connection: "upgrade" } });
 	}
@@ -37,12 +36,4 @@ export async function deliver(c: C): Promise<Response> {
 	const answer = await c.env.JOB.get(id).deliver(attempt, parsed.data);
 	if ("refused" in answer) throw new ApiError(400, "bad_event", `The event does not fit the job: ${answer.refused}.`);
 	return c.json(answer);
-}
-
-function secretOf(env: Env): string {
-	const { WORKER_SECRET } = settingsOf(env);
-	if (WORKER_SECRET === undefined) {
-		throw new ApiError(503, "no_worker_secret", "This edge takes no GPU workers: its WORKER_SECRET is not set, or shorter than 16 characters.", { headers: { "x-should-retry": "false" } });
-	}
-	return WORKER_SECRET;
 }

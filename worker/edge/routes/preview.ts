@@ -1,14 +1,14 @@
 /** GET /v1/images/preview: a picture scale by scale, made for EventSource. */
 import type { Context } from "hono";
 import { z } from "zod";
-import { MAX_CLASSES, MAX_SEED } from "../../protocol/limits.ts";
+import { MAX_CLASSES, MAX_PLAN_QUERY_CHARS, MAX_SEED } from "../../protocol/limits.ts";
 import { asApiError, invalid, invalidInput } from "../errors.ts";
 import { follow, jobGone, jobId } from "../follow.ts";
-import { Name, Prompt, requireSubject, subjectOf } from "../input.ts";
+import { Name, Prompt, requireOneWay, requireSubject, subjectOf } from "../input.ts";
 import { randomSeed } from "../seeds.ts";
 import type { App } from "../settings.ts";
 import { COMMENT, SSE_HEADERS, sseEvent, sseResponse } from "../sse.ts";
-import { chooseModel, makePlan, startJob } from "../start.ts";
+import { chooseModel, givenPlan, makePlan, startJob } from "../start.ts";
 
 const whole = (most: number) =>
 	z
@@ -17,11 +17,25 @@ const whole = (most: number) =>
 		.transform(Number)
 		.refine((value) => value <= most, `must be at most ${most}`);
 
+/** JSON text, parsed. */
+const PlanText = z
+	.string()
+	.max(MAX_PLAN_QUERY_CHARS, `is longer than ${MAX_PLAN_QUERY_CHARS} characters; send it to POST /v1/images/generations`)
+	.transform((text, context): unknown => {
+		try {
+			return JSON.parse(text);
+		} catch {
+			context.addIssue("is not valid JSON");
+			return z.NEVER;
+		}
+	});
+
 const Query = z.strictObject({
 	prompt: Prompt.optional(),
 	class: whole(MAX_CLASSES - 1).optional(),
 	seed: whole(MAX_SEED).optional(),
-	policy: Name.default("exact"),
+	policy: Name.optional(),
+	plan: PlanText.optional(),
 	model: Name.optional(),
 	schedule: Name.optional(),
 	format: z.enum(["png", "webp", "jpeg"], "must be png, webp or jpeg").default("png"),
@@ -42,11 +56,12 @@ export async function preview(c: Context<App>): Promise<Response> {
 	if (repeated) throw invalid(repeated[0].slice(0, 64), `${repeated[0].slice(0, 64)} is given ${repeated[1].length} times; give it once.`);
 	const parsed = Query.safeParse(query, { reportInput: true });
 	if (!parsed.success) throw invalidInput(parsed.error);
-	const { seed = randomSeed(), policy, schedule, format } = parsed.data;
+	const { seed = randomSeed(), policy = "exact", schedule, format } = parsed.data;
 	requireSubject(parsed.data);
+	requireOneWay(parsed.data);
 	const model = await chooseModel(c.env, parsed.data.model);
 	const subject = subjectOf(model, parsed.data);
-	const plan = makePlan(model, policy, schedule);
+	const plan = parsed.data.plan === undefined ? makePlan(model, policy, schedule) : givenPlan(model, parsed.data.plan, schedule);
 	const job = await startJob(c.env, { model, plan, subject, seed, previews: "all", format: { type: format, quality: QUALITY } });
 	return events(c, job, -1);
 }

@@ -6,7 +6,8 @@ import { matmul } from "../../../../kernels/matmul.ts";
 import { rmsNorm } from "../../../../kernels/norm.ts";
 import { type Row, rowTable } from "../../../../kernels/rows.ts";
 import type { InfinityConfig } from "../../../../model-shards/infinity-config.ts";
-import { WordTransformer } from "../../text/word-transformer.ts";
+import { PromptFeatures } from "../../text/prompt-features.ts";
+import { TextTransformer } from "../../text/transformer.ts";
 import type { Weights } from "../../weights.ts";
 import type { Job } from "../job.ts";
 import type { KeyValueStore } from "../key-value-store.ts";
@@ -22,11 +23,11 @@ export class InfinityText {
 	readonly headModulation: Tensor;
 	#config: InfinityConfig;
 	#weights: Weights;
-	#encoder: WordTransformer | undefined;
+	#prompts: PromptFeatures | undefined;
 	#gpu: Gpu;
 	#owned: Tensor[] = [];
 	/** Workspace for one prompt; prompts of one pass use it in turn. */
-	#work: Record<"features" | "prompt" | "normed" | "poolKv" | "query" | "pooled" | "sos" | "hidden" | "source" | "activated" | "shared" | "head" | "textKv", Tensor>;
+	#work: Record<"features" | "normed" | "poolKv" | "query" | "pooled" | "sos" | "hidden" | "source" | "activated" | "shared" | "head" | "textKv", Tensor>;
 
 	constructor(gpu: Gpu, config: InfinityConfig, weights: Weights, slots: number) {
 		const { width, textChannels, textMaxTokens: most, depth } = config;
@@ -43,7 +44,6 @@ export class InfinityText {
 		this.headModulation = make("head modulation", slots * ROWS, 2 * width);
 		this.#work = {
 			features: make("text features", ROWS * most, textChannels),
-			prompt: make("prompt features", most, textChannels),
 			normed: make("text norm", ROWS * most, textChannels),
 			poolKv: make("pool kv", ROWS * most, 2 * width),
 			query: make("pool query", ROWS, width),
@@ -56,7 +56,7 @@ export class InfinityText {
 			head: make("head ada_lin", ROWS, 2 * width),
 			textKv: make("text kv", ROWS * most, 2 * width),
 		};
-		this.#encoder = config.textEncoder ? new WordTransformer(gpu, config.textEncoder, weights) : undefined;
+		this.#prompts = config.textEncoder ? new PromptFeatures(gpu, new TextTransformer(gpu, config.textEncoder, weights)) : undefined;
 	}
 
 	/** Encodes one job's prompt into the rows of its slot. */
@@ -68,15 +68,15 @@ export class InfinityText {
 			matmul(pass, { x, y, ...this.#weights.linear(`transformer.${name}`), m, k, n, gelu, label: name });
 
 		const tokens = context.counts[COND];
-		const given = drawn.get("text.feats");
-		const prompt = given ?? this.#work.prompt;
-		if (!given) {
-			this.#encoder?.record(pass, ids, prompt);
-			taps.keep(pass, "text.feats", prompt, [tokens, textChannels]);
-		}
 		// Unconditional features are as many learned rows as the prompt has tokens, so both halves have equal length.
 		const half = tokens * textChannels;
-		copy(pass, { x: prompt, y: features, count: half, label: "prompt features" });
+		const given = drawn.get("text.feats");
+		if (given) copy(pass, { x: given, y: features, count: half, label: "given features" });
+		else if (this.#prompts) {
+			const from = this.#prompts.record(pass, ids) * textChannels;
+			taps.keep(pass, "text.feats", this.#prompts.tensor, [tokens, textChannels], { from });
+			copy(pass, { x: this.#prompts.tensor, from, y: features, count: half, label: "prompt features" });
+		}
 		copy(pass, { x: w("cfg_uncond"), y: features, to: half, count: half, label: "cfg_uncond" });
 		rmsNorm(pass, { x: features, y: normed, weight: w("text_norm.weight"), tokens: ROWS * tokens, width: textChannels, eps: normEps, label: "text_norm" });
 		taps.keep(pass, "text.norm_out", normed, [ROWS * tokens, textChannels]);
@@ -114,7 +114,7 @@ export class InfinityText {
 	}
 
 	destroy(): void {
-		this.#encoder?.destroy();
+		this.#prompts?.destroy();
 		this.#gpu.free(...this.#owned);
 	}
 }

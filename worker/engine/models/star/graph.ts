@@ -8,7 +8,10 @@ import type { Pass } from "../../../../kernels/pass.ts";
 import { rotateAndCache, starRopeTable } from "../../../../kernels/rope.ts";
 import type { RowTable } from "../../../../kernels/rows.ts";
 import type { StarConfig } from "../../../../model-shards/star-config.ts";
+import type { ClipTextConfig } from "../../../../model-shards/text-config.ts";
 import type { Schedule } from "../../../protocol/model-info.ts";
+import { PromptFeatures } from "../../text/prompt-features.ts";
+import { TextTransformer } from "../../text/transformer.ts";
 import type { Weights } from "../../weights.ts";
 import type { Part } from "../batch.ts";
 import { blockOps } from "../block-ops.ts";
@@ -23,7 +26,7 @@ import { latentCells } from "../next-scale.ts";
 import { Rotary } from "../rotary.ts";
 import type { Workspace } from "../workspace.ts";
 
-/** STAR (arXiv 2406.10797): VAR without AdaLN, text by cross attention, normalised rotary positions. Its text features are given. */
+/** STAR (arXiv 2406.10797): VAR without AdaLN, text by cross attention, normalised rotary positions. */
 export class StarGraph implements Graph {
 	readonly shape: GraphShape;
 	readonly codes: Quantiser;
@@ -37,13 +40,14 @@ export class StarGraph implements Graph {
 	#config: StarConfig;
 	#weights: Weights;
 	#rotary: Rotary;
-	/** One job's text: keys and values of a block, pooled text, its projection. */
-	#work: { keys: Tensor; pooled: Tensor; projected: Tensor };
+	/** One job's text: features, keys and values of a block, pooled text, its projection. */
+	#work: { text: Tensor; keys: Tensor; pooled: Tensor; projected: Tensor };
+	#prompts: PromptFeatures | undefined;
 	/** Of norms without weights: ones and zeros, [width]. */
 	#plain: { weight: Tensor; bias: Tensor };
 
 	constructor(gpu: Gpu, config: StarConfig, schedules: Readonly<Record<string, Schedule>>, weights: Weights, slots: number) {
-		const { width, heads, textChannels, textMaxTokens } = config;
+		const { width, heads, textChannels, textMaxTokens, textEncoder } = config;
 		this.shape = config;
 		this.codes = new Codebook(gpu, weights, config.codebook, slots * latentCells(schedules));
 		this.picture = codebookPicture(config.vae);
@@ -53,7 +57,9 @@ export class StarGraph implements Graph {
 		this.#rotary = new Rotary(gpu, schedules, width / heads, (_, grids) => starRopeTable(grids, width / heads, config.ropeReach, config.ropeTheta));
 		this.start = gpu.tensor("start", [slots * ROWS, width]);
 		this.embedding = { table: weights.get("transformer.lvl_embed.weight"), index: ({ scale, tokens }) => Array<number>(tokens).fill(scale) };
+		this.#prompts = textEncoder ? new PromptFeatures(gpu, new TextTransformer(gpu, textEncoder, weights)) : undefined;
 		this.#work = {
+			text: gpu.tensor("text", [ROWS * textMaxTokens, textChannels]),
 			keys: gpu.tensor("text keys", [ROWS * textMaxTokens, 2 * width]),
 			pooled: gpu.tensor("pooled text", [ROWS, textChannels]),
 			projected: gpu.tensor("projected text", [ROWS, width]),
@@ -61,8 +67,9 @@ export class StarGraph implements Graph {
 		this.#plain = { weight: gpu.upload("ones", [width], new Float32Array(width).fill(1)), bias: gpu.upload("zeros", [width], new Float32Array(width)) };
 	}
 
-	/** Tokens that the mask leaves, by guidance row. */
-	contextKeys({ draws }: JobOptions): number[] {
+	/** Tokens of the prompt and of the empty one, or those that a given mask leaves. */
+	contextKeys({ ids, draws }: JobOptions): number[] {
+		if (this.#config.textEncoder && !draws.has("text.feats")) return [ids, emptyText(this.#config.textEncoder)].map((text) => text.length);
 		return maskOf(draws).map((tokens) => tokens.length);
 	}
 
@@ -79,31 +86,53 @@ export class StarGraph implements Graph {
 		taps.give("rope.sin", [positions, half], () => table().subarray(positions * half));
 	}
 
-	begin(pass: Pass, { slot, drawn, draws, context, taps }: Job, store: KeyValueStore): void {
-		const { width, heads, depth, textChannels, textMaxTokens } = this.#config;
-		const { keys, pooled, projected } = this.#work;
+	begin(pass: Pass, job: Job, store: KeyValueStore): void {
+		const { width, heads, depth, textChannels } = this.#config;
+		const { text, keys, pooled, projected } = this.#work;
+		const { slot, context, taps } = job;
 		const w = (name: string) => this.#weights.get(`transformer.${name}`);
-		const both = pass.table([COND, UNCOND]);
-		const pool = drawn.get("text.pool");
-		if (pool) gatherRows(pass, { x: pool, index: both, y: pooled, count: ROWS, width: textChannels, label: "pooled text" });
+		if (this.#prompts && !job.drawn.has("text.feats")) this.#encode(pass, job);
+		else this.#takeGiven(pass, job);
 		matmul(pass, { x: pooled, y: projected, ...this.#weights.linear("transformer.encoder_proj"), m: ROWS, k: textChannels, n: width, label: "encoder_proj" });
 		taps.keep(pass, "text.sos", projected, [ROWS, width]);
-		gatherRows(pass, { x: projected, index: both, y: this.start, to: condOf(slot, 0), count: ROWS, width, extra: { table: w("pos_start"), index: pass.table([0, 0]) }, label: "pos_start" });
+		gatherRows(pass, { x: projected, index: pass.table([COND, UNCOND]), y: this.start, to: condOf(slot, 0), count: ROWS, width, extra: { table: w("pos_start"), index: pass.table([0, 0]) }, label: "pos_start" });
 
-		const features = drawn.get("text.feats");
-		if (!features) return;
 		const count = context.counts[COND] + context.counts[UNCOND];
-		// Masked tokens are left out: a score of -inf weighs nothing.
-		const index = maskOf(draws).flatMap((tokens, row) => tokens.map((token) => row * (features.shape[0] / textChannels / ROWS) + token));
-		const text = this.#gpu.tensor("text", [ROWS * textMaxTokens, textChannels]);
-		pass.afterwards(() => this.#gpu.free(text));
-		gatherRows(pass, { x: features, index: pass.table(index), y: text, count, width: textChannels, label: "text features" });
 		for (let block = 0; block < depth; block++) {
 			const name = `transformer.blocks.${block}.cross_attn`;
 			matmul(pass, { x: text, y: keys, ...this.#weights.linear(`${name}.mat_kv`), m: count, k: textChannels, n: 2 * width, label: `${name}.mat_kv` });
 			normaliseHeads(pass, { x: keys, stride: 2 * width, tokens: count, heads, headDim: width / heads, label: `${name} keys` });
 			copy(pass, { x: keys, y: store.tensor(block), to: context.keys[block] * 2 * width, count: count * 2 * width, label: `${name} text` });
 		}
+	}
+
+	/** Prompt, then empty prompt, to `text`; the token at the end of each to `pooled`. */
+	#encode(pass: Pass, { ids, taps }: Job): void {
+		const { textChannels } = this.#config;
+		const { text, pooled } = this.#work;
+		const prompts = this.#prompts as PromptFeatures;
+		const encoder = this.#config.textEncoder as ClipTextConfig;
+		let to = 0;
+		for (const [row, own] of [ids, emptyText(encoder)].entries()) {
+			const from = prompts.record(pass, own);
+			copy(pass, { x: prompts.tensor, from: from * textChannels, y: text, to: to * textChannels, count: own.length * textChannels, label: "prompt features" });
+			gatherRows(pass, { x: prompts.tensor, index: pass.table([from + Math.max(0, own.indexOf(encoder.endId))]), y: pooled, to: row, count: 1, width: textChannels, label: "pooled text" });
+			to += own.length;
+		}
+		taps.keep(pass, "text.feats", text, [to, textChannels]);
+		taps.keep(pass, "text.pool", pooled, [ROWS, textChannels]);
+	}
+
+	/** The same from `draws`. Masked tokens are left out: a score of -inf weighs nothing. */
+	#takeGiven(pass: Pass, { drawn, draws }: Job): void {
+		const { textChannels } = this.#config;
+		const { text, pooled } = this.#work;
+		const pool = drawn.get("text.pool");
+		if (pool) copy(pass, { x: pool, y: pooled, count: ROWS * textChannels, label: "pooled text" });
+		const features = drawn.get("text.feats");
+		if (!features) return;
+		const index = maskOf(draws).flatMap((tokens, row) => tokens.map((token) => row * (features.shape[0] / textChannels / ROWS) + token));
+		gatherRows(pass, { x: features, index: pass.table(index), y: text, count: index.length, width: textChannels, label: "text features" });
 	}
 
 	readonly sublayers: readonly Sublayer[] = [
@@ -163,6 +192,7 @@ export class StarGraph implements Graph {
 	}
 
 	destroy(): void {
+		this.#prompts?.destroy();
 		this.#gpu.free(this.start, this.#rotary.table, ...Object.values(this.#work), ...Object.values(this.#plain));
 	}
 
@@ -170,6 +200,9 @@ export class StarGraph implements Graph {
 		layerNorm(pass, { x, y, width: this.#config.width, eps: this.#config.normEps, rows, after: { kind: "affine", ...this.#plain }, label });
 	}
 }
+
+/** The empty prompt, which the unconditional row sees. */
+const emptyText = ({ startId, endId }: ClipTextConfig): readonly number[] => [startId, endId];
 
 /** Places of the tokens that the mask [2, tokens] leaves, by guidance row; none without a mask. */
 function maskOf(draws: JobOptions["draws"]): number[][] {

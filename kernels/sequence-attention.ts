@@ -1,0 +1,85 @@
+import type { Tensor } from "./gpu.ts";
+import type { Pass } from "./pass.ts";
+import { groups } from "./rows.ts";
+import { memo, range } from "./tuning.ts";
+
+/** Heads of a projection: `stride` floats a token, the first head from float `at` on. */
+export interface Heads {
+	tensor: Tensor;
+	stride: number;
+	at: number;
+}
+
+export interface SequenceAttention {
+	/** [tokens, heads * headDim]; k and v may have fewer heads, each shared by as many neighbours of q (grouped queries). */
+	q: Heads;
+	k: Heads;
+	v: Heads;
+	/** [tokens, heads * headDim] */
+	y: Tensor;
+	tokens: number;
+	/** Tokens that are seen, from the first on; by default all. Later ones are padding. */
+	seen?: number;
+	heads: number;
+	kvHeads: number;
+	headDim: number;
+	scale: number;
+	/** A token sees itself and those before it. */
+	causal: boolean;
+	/** Added to the scores: row `index[key - query + tokens - 1]` (u32) of a table [rows, heads]. */
+	bias?: { table: Tensor; index: Tensor };
+	label: string;
+}
+
+/** softmax(scale * Q K^T + bias) V by head within one sequence. The sums run in `attention`'s order: with neither mask nor bias it gives the same bits. */
+export function sequenceAttention(pass: Pass, op: SequenceAttention): void {
+	const { q, k, v, heads, kvHeads, headDim, tokens, seen = tokens, causal, bias } = op;
+	if (headDim % 4) throw new RangeError(`${op.label}: head dimension ${headDim} must be a multiple of 4`);
+	if (heads % kvHeads) throw new RangeError(`${op.label}: ${heads} heads do not share ${kvHeads} heads of keys evenly`);
+	const params = [tokens, seen, ...[q, k, v].flatMap(({ stride, at }) => [stride / 4, at / 4]), { f32: op.scale }, 0, 0, 0];
+	const bindings = [q.tensor, k.tensor, v.tensor, op.y, ...(bias ? [bias.table, bias.index] : [])];
+	pass.run(op.label, sequenceCode(heads, kvHeads, headDim / 4, causal, bias !== undefined), params, bindings, [groups(tokens), heads]);
+}
+
+/** One invocation is one (token, head); keys come four at a time under a running maximum and sum, as in `attention`. */
+const sequenceCode = memo((heads: number, kvHeads: number, d4: number, causal: boolean, bias: boolean): string => {
+	const d = range(d4);
+	const four = range(4);
+	return `
+struct Params { tokens: u32, seen: u32, qStride4: u32, qAt4: u32, kStride4: u32, kAt4: u32, vStride4: u32, vAt4: u32, scale: f32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> q: array<vec4f>;
+@group(0) @binding(2) var<storage, read> k: array<vec4f>;
+@group(0) @binding(3) var<storage, read> v: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> y: array<vec4f>;
+${bias ? `@group(0) @binding(5) var<storage, read> bias: array<f32>;
+@group(0) @binding(6) var<storage, read> biasRow: array<u32>;` : ""}
+const LEAST = -3.4e38;
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	let t = id.x;
+	if (t >= p.tokens) { return; }
+	let keys = ${causal ? "min(p.seen, t + 1u)" : "p.seen"};
+	let qAt = t * p.qStride4 + p.qAt4 + id.y * ${d4}u;
+	let head = id.y / ${heads / kvHeads}u * ${d4}u;
+	${d.map((i) => `let q${i} = q[qAt + ${i}u] * p.scale;`).join(" ")}
+	${d.map((i) => `var o${i} = vec4f(0);`).join(" ")}
+	var top = LEAST;
+	var total = 0.0;
+	for (var key = 0u; key < keys; key += 4u) {
+		${four.map((j) => `let key${j} = min(key + ${j}u, keys - 1u); let k${j} = key${j} * p.kStride4 + p.kAt4 + head; let v${j} = key${j} * p.vStride4 + p.vAt4 + head; var dots${j} = vec4f(0);`).join("\n\t\t")}
+		${four.flatMap((j) => d.map((i) => `dots${j} = fma(q${i}, k[k${j} + ${i}u], dots${j});`)).join(" ")}
+		var score = vec4f(${four.map((j) => `dot(dots${j}, vec4f(1))`).join(", ")});
+		${bias ? `score += vec4f(${four.map((j) => `bias[biasRow[key${j} + p.tokens - 1u - t] * ${heads}u + id.y]`).join(", ")});` : ""}
+		score = select(vec4f(LEAST), score, vec4u(key) + vec4u(0, 1, 2, 3) < vec4u(keys));
+		let most = max(top, max(max(score.x, score.y), max(score.z, score.w)));
+		let shrink = exp(top - most);
+		let weight = exp(score - most);
+		top = most;
+		total = fma(total, shrink, dot(weight, vec4f(1)));
+		${d.map((i) => `o${i} *= shrink;`).join(" ")}
+		${four.flatMap((j) => d.map((i) => `o${i} = fma(vec4f(weight[${j}]), v[v${j} + ${i}u], o${i});`)).join(" ")}
+	}
+	let at = (t * ${heads}u + id.y) * ${d4}u;
+	${d.map((i) => `y[at + ${i}u] = o${i} / total;`).join(" ")}
+}`;
+});
