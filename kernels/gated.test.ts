@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { addGated, siluOfSum, siluTimes } from "./gated.ts";
+import { addGated, siluOfSum } from "./gated.ts";
 import { Gpu } from "./gpu.ts";
 import { Bench, maxError } from "./testing.ts";
 
@@ -12,15 +12,6 @@ afterAll(() => gpu.destroy());
 const silu = (v: number) => v / (1 + Math.exp(-v));
 const [TOKENS, WIDTH] = [67, 36];
 const wide = (data: Float32Array<ArrayBuffer>) => data.map((v) => v * 6);
-
-test("siluTimes: silu(x) * by, in place, to the count and no further", async () => {
-	using bench = new Bench(gpu);
-	const x = bench.put(wide(bench.random(TOKENS, WIDTH).data));
-	const by = bench.random(TOKENS, WIDTH);
-	const count = (TOKENS - 1) * WIDTH;
-	const [out] = await bench.run((pass) => siluTimes(pass, { x: x.tensor, by: by.tensor, count, label: "gate" }), x.tensor);
-	expect(maxError(out, Float64Array.from(x.data, (v, i) => (i < count ? silu(v) * by.data[i] : v)))).toBeLessThan(2e-6);
-});
 
 test("siluOfSum: a row of the table joins every token", async () => {
 	using bench = new Bench(gpu);

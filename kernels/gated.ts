@@ -2,19 +2,6 @@ import type { Tensor } from "./gpu.ts";
 import type { Pass } from "./pass.ts";
 import { FLAT, flatGroups } from "./rows.ts";
 
-/** x = silu(x) * by over `count` floats (a multiple of 4): the middle of a SwiGLU (arXiv 2002.05202). */
-export function siluTimes(pass: Pass, op: { x: Tensor; by: Tensor; count: number; label: string }): void {
-	const code = `
-@group(0) @binding(0) var<uniform> p: vec4u;
-@group(0) @binding(1) var<storage, read_write> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read> by: array<vec4f>;
-@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	let i = ${FLAT};
-	if (i < p.x) { let v = x[i]; x[i] = v / (1.0 + exp(-v)) * by[i]; }
-}`;
-	pass.run(op.label, code, [op.count / 4, 0, 0, 0], [op.x, op.by], flatGroups(op.count / 4));
-}
-
 /** y = silu(x + row) for every token of x [tokens, width]; `row`: one of the table's. */
 export function siluOfSum(pass: Pass, op: { x: Tensor; table: Tensor; row: number; y: Tensor; tokens: number; width: number; label: string }): void {
 	const code = `

@@ -92,7 +92,7 @@ export function pickMatmul(gpu: Gpu, m: number, k: number, n: number, half = fal
 	if (half && gpu.tuning[matmulOrderKey(k, n)] === "matrix") return pick(gpu, key, matrixVariants, m > 32 ? "matrix 64x64" : "matrix 16x64");
 	const quads = gpu.facts.lanes === 4 && gpu.device.features.has("subgroups");
 	const tall = m >= 17 ? 32 : m >= 9 ? 16 : m >= 5 ? 8 : 4;
-	const fallback = quads ? `quad ${tall}x16` : gpu.facts.software && m >= 16 ? "tile 16x16" : `tile ${m >= 8 ? 8 : m >= 4 ? 4 : m >= 2 ? 2 : 1}x${n % 8 ? 4 : 8}`;
+	const fallback = quads && m > 2 ? `quad ${tall}x16` : gpu.facts.software && m >= 16 ? "tile 16x16" : `tile ${m >= 8 ? 8 : m >= 4 ? 4 : m >= 2 ? 2 : 1}x${n % 8 ? 4 : 8}`;
 	return pick(gpu, key, matmulVariants, fallback);
 }
 

@@ -20,13 +20,13 @@ interface Setup {
 	scale: number;
 	causal: boolean;
 	bias: boolean;
-	seen?: number;
+	seen?: number[];
 	/** Multiplies the queries: large ones make one key win. */
 	sharp?: number;
 }
 
 /** One projection of q, k and v, as the encoders of fused weights have it; the others bind three tensors. */
-async function compare({ tokens, heads, kvHeads, headDim, scale, causal, bias, seen = tokens, sharp = 1 }: Setup): Promise<number> {
+async function compare({ tokens, heads, kvHeads, headDim, scale, causal, bias, seen, sharp = 1 }: Setup): Promise<number> {
 	using bench = new Bench(gpu);
 	const [width, kvWidth] = [heads * headDim, kvHeads * headDim];
 	const stride = width + 2 * kvWidth;
@@ -42,8 +42,8 @@ async function compare({ tokens, heads, kvHeads, headDim, scale, causal, bias, s
 	for (let t = 0; t < tokens; t++) {
 		for (let head = 0; head < heads; head++) {
 			const shared = Math.floor(head / (heads / kvHeads)) * headDim;
-			const keys = causal ? Math.min(seen, t + 1) : seen;
-			const scores = Array.from({ length: keys }, (_, key) => {
+			const keys = (seen ?? Array.from({ length: tokens }, (_, key) => key)).filter((key) => !causal || key <= t);
+			const scores = keys.map((key) => {
 				let dot = 0;
 				for (let c = 0; c < headDim; c++) dot += data[t * stride + head * headDim + c] * data[key * stride + width + shared + c];
 				return dot * scale + (bias ? table.data[index[key - t + tokens - 1] * heads + head] : 0);
@@ -51,8 +51,8 @@ async function compare({ tokens, heads, kvHeads, headDim, scale, causal, bias, s
 			const top = Math.max(...scores);
 			const weights = scores.map((score) => Math.exp(score - top));
 			const total = weights.reduce((a, b) => a + b, 0);
-			for (const [key, weight] of weights.entries()) {
-				for (let c = 0; c < headDim; c++) expected[t * width + head * headDim + c] += (weight / total) * data[key * stride + width + kvWidth + shared + c];
+			for (const [i, weight] of weights.entries()) {
+				for (let c = 0; c < headDim; c++) expected[t * width + head * headDim + c] += (weight / total) * data[keys[i] * stride + width + kvWidth + shared + c];
 			}
 		}
 	}
@@ -66,8 +66,9 @@ describe("attention within a sequence", () => {
 		{ tokens: 70, heads: 3, kvHeads: 3, headDim: 8, scale: 1, causal: false, bias: true },
 		{ tokens: 13, heads: 3, kvHeads: 3, headDim: 64, scale: 1, causal: false, bias: true, sharp: 20 },
 		{ tokens: 66, heads: 6, kvHeads: 2, headDim: 16, scale: 0.25, causal: true, bias: false },
-		{ tokens: 66, heads: 4, kvHeads: 1, headDim: 16, scale: 0.25, causal: true, bias: true, seen: 9 },
-		{ tokens: 20, heads: 2, kvHeads: 2, headDim: 8, scale: 0.5, causal: false, bias: false, seen: 6 },
+		{ tokens: 66, heads: 4, kvHeads: 1, headDim: 16, scale: 0.25, causal: true, bias: true, seen: [0, 1, 2, 3, 4, 40, 41, 63] },
+		{ tokens: 20, heads: 2, kvHeads: 2, headDim: 8, scale: 0.5, causal: false, bias: false, seen: [2, 3, 4, 5, 6, 19] },
+		{ tokens: 9, heads: 2, kvHeads: 2, headDim: 8, scale: 0.5, causal: true, bias: false, seen: [3, 4, 8] },
 	])("$tokens tokens, $heads heads over $kvHeads of $headDim, causal $causal, bias $bias, seen $seen", async (setup) => {
 		expect(await compare(setup)).toBeLessThan(setup.sharp ? 1e-4 : 1e-5);
 	});

@@ -193,10 +193,16 @@ describe("cachedSource", () => {
 	});
 });
 
+/** The files of a folder by their names, whatever stands before them. */
+const serveFolder = (folder: string): Answer => ({ url }, response) =>
+	void readFile(join(folder, new URL(url as string, base).pathname.split("/").at(-1) as string)).then(
+		(bytes) => serve(bytes)({ headers: {} } as IncomingMessage, response),
+		() => response.writeHead(404).end(),
+	);
+
 it("an address that names a digest gives that model or none", async () => {
 	const folder = join(MODELS_DIR, "tiny");
-	const bytes = await readFile(join(folder, "manifest.json"));
-	answers = [({ url }, response) => void (url?.includes("manifest") ? serve(bytes)({ headers: {} } as IncomingMessage, response) : readFile(join(folder, "tokenizer.json")).then((bytes) => serve(bytes)({ headers: {} } as IncomingMessage, response)))];
+	answers = [serveFolder(folder)];
 	const { digest } = await openModelFolder(folder);
 	const at = (digest: string) => `${new URL(base).origin}/v1/models/${digest}/files`;
 	vi.stubEnv("FIRSTLIGHT_CACHE", join(dir, "pinned"));
@@ -207,7 +213,7 @@ it("an address that names a digest gives that model or none", async () => {
 
 it("the next shard comes while the tensors of one are used", async () => {
 	const folder = join(MODELS_DIR, "emoji-128");
-	answers = [({ url }, response) => void readFile(join(folder, new URL(url as string, base).pathname.split("/").at(-1) as string)).then((bytes) => serve(bytes)({ headers: {} } as IncomingMessage, response))];
+	answers = [serveFolder(folder)];
 	let arrived = 0;
 	const { manifest, tensors } = await openModelSource(httpSource(base, quick), { progress: (bytes) => (arrived += bytes) });
 	let held = 0;
@@ -222,10 +228,7 @@ it("the next shard comes while the tensors of one are used", async () => {
 
 it("a model over HTTP is the model in the folder", async () => {
 	const folder = join(MODELS_DIR, "emoji-128");
-	answers = [({ url }, response) => void readFile(join(folder, new URL(url as string, base).pathname.split("/").at(-1) as string)).then(
-		(bytes) => serve(bytes)({ headers: {} } as IncomingMessage, response),
-		() => response.writeHead(404).end(),
-	)];
+	answers = [serveFolder(folder)];
 	let bytes = 0;
 	const remote = await openModelSource(httpSource(base, quick), { progress: (more) => (bytes += more) });
 	const local = await openModelFolder(findModel("emoji-128"));

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { Schedule } from "../worker/protocol/model-info.ts";
 import { VaeConfig } from "./infinity-config.ts";
+import { Qwen2Config } from "./text-config.ts";
 import { CodebookConfig } from "./var-config.ts";
 
 const Count = z.int().min(1).max(1 << 20);
@@ -26,6 +27,10 @@ export const HartConfig = z.strictObject({
 	residual: ResidualConfig,
 	codebook: CodebookConfig,
 	vae: VaeConfig,
+	/** Null: padded features and their mask are given in `draws`, as in the reference sets. */
+	textEncoder: Qwen2Config.nullable(),
+	/** Text before every prompt that the encoder reads; its own states are not used. */
+	instructions: z.string().max(4096),
 });
 export type HartConfig = z.infer<typeof HartConfig>;
 

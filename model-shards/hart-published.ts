@@ -9,12 +9,25 @@ import { ModelFormatError } from "./manifest.ts";
 
 const SIDES = [1, 2, 3, 4, 5, 7, 9, 12, 16, 21, 27, 36, 48, 64];
 
+/** What the official code has the text model read before every prompt, word for word. */
+const INSTRUCTIONS = `Given a user prompt, generate an "Enhanced prompt" that provides detailed visual descriptions suitable for image generation.
+
+Examples:
+- User Prompt: A cat sleeping -> A small, fluffy white cat curled up in a round shape, sleeping peacefully on a warm sunny windowsill, surrounded by pots of blooming red flowers.
+- User Prompt: A busy city street -> A bustling city street scene at dusk, featuring glowing street lamps, a diverse crowd of people in colorful clothing, and a double-decker bus passing by towering glass skyscrapers.
+
+Please generate only the enhanced description for the prompt below and DO NOT include any additional sentences. Start your response with "Enhanced Prompt:".
+
+User Prompt:
+`;
+
 /** 732 million parameters, as the paper counts them, 37 million of them in the residual diffusion. */
 const CONFIG: HartConfig = {
 	depth: 24, width: 1536, heads: 24, ffn: 4096, textChannels: 1536, textMaxTokens: 300, normEps: 1e-6, normalised: true, ropeTheta: 10_000,
 	residual: { width: 1024, depth: 6, steps: 8 },
 	codebook: { vocabulary: 4096, channels: 32, phis: 4 },
 	vae: { baseChannels: 160, multipliers: [1, 1, 2, 2, 4], residualBlocks: 2, normGroups: 32, normEps: 1e-6 },
+	textEncoder: null, instructions: INSTRUCTIONS,
 };
 /** The official code takes no others. */
 const SAMPLING: z.infer<typeof Sampling> = { guidance: [1, 5.5], heldScales: 1, tau: 1, topK: [[0, 600], [7, 300]], topP: 0 };

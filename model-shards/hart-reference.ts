@@ -41,6 +41,7 @@ export function hartConfigFromReference(config: unknown, vaeConfig: unknown): Ha
 		depth: c.depth, width: c.embed_dim, heads: c.num_heads, ffn: swigluWidth(c.embed_dim, c.mlp_ratio), textChannels: c.context_dim, textMaxTokens: c.context_token,
 		normEps: c.norm_eps, normalised: c.attn_l2_norm, ropeTheta: 10_000,
 		residual: { width: c.diff_width, depth: c.diff_depth, steps: c.num_sampling_steps }, ...tokenizerFromReference(vaeConfig),
+		textEncoder: null, instructions: "",
 	};
 }
 

@@ -1,16 +1,18 @@
 /** Every tensor that inference of a HART model reads, with its shape: official names under a prefix. */
 import type { HartConfig } from "./hart-config.ts";
 import { linear, matrix, norm, precise, type TensorShape } from "./tensor-shapes.ts";
+import { textTensors } from "./text-tensors.ts";
 import { codebookTensors } from "./var-tensors.ts";
 
 /** Sines and cosines that a time or a level becomes before its first matrix. */
 export const TIME_CHANNELS = 256;
 
-/** `transformer.*` and `vae.*`, in the order they are used. */
-export function hartTensors({ depth, width, heads, ffn, textChannels, normalised, residual, codebook, vae }: HartConfig): TensorShape[] {
+/** `text_encoder.*`, `transformer.*` and `vae.*`, in the order they are used. */
+export function hartTensors({ depth, width, heads, ffn, textChannels, normalised, residual, codebook, vae, textEncoder }: HartConfig): TensorShape[] {
 	const t = (name: string) => `transformer.${name}`;
 	const weight = (name: string, size: number): TensorShape => ({ name: `${name}.weight`, shape: [size] });
 	const list: TensorShape[] = [
+		...(textEncoder ? textTensors(textEncoder) : []),
 		weight(t("context_norm"), textChannels),
 		...precise(t("context_embed"), textChannels, width),
 		...precise(t("lvl_embed.mlp.0"), TIME_CHANNELS, width),

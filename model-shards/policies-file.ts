@@ -42,14 +42,14 @@ export async function readPolicies(source: ModelSource, info: ModelInfo, signal?
 
 export function policiesProblems({ model, calibration }: PoliciesFile, { digest, schedules, chunks }: ModelInfo): string[] {
 	if (model !== digest) return [`it was measured on ${model}; this is ${digest}. Run firstlight calibrate again`];
-	return Object.entries(calibration).flatMap(([name, { structureFrom, fidelityFrom, skipFrom, guidanceTo, rankRatio, detailRatio, pivotalRatio }]) => {
+	return Object.entries(calibration).flatMap(([name, { structureFrom, fidelityFrom, skipFrom, guidanceTo, rankRatio, detailRatio, look }]) => {
 		if (!Object.hasOwn(schedules, name)) return [`calibration ${name} is of no schedule`];
 		const problems: string[] = [];
 		const scales = schedules[name].grids.length;
-		if (structureFrom > fidelityFrom || Math.max(fidelityFrom, skipFrom, guidanceTo) > scales) {
-			problems.push(`calibration ${name}: expected structureFrom <= fidelityFrom <= ${scales}, and skipFrom and guidanceTo <= ${scales}`);
+		if (structureFrom > fidelityFrom || Math.max(fidelityFrom, skipFrom, guidanceTo, look.from) > scales || look.after >= look.from) {
+			problems.push(`calibration ${name}: expected structureFrom <= fidelityFrom <= ${scales}, skipFrom, guidanceTo and look.from <= ${scales}, and look.after < look.from`);
 		}
-		for (const scale of [rankRatio, detailRatio, pivotalRatio].flatMap(Object.keys)) if (Number(scale) >= scales) problems.push(`calibration ${name}: scale ${scale} is not below ${scales}`);
+		for (const scale of [rankRatio, detailRatio].flatMap(Object.keys)) if (Number(scale) >= scales) problems.push(`calibration ${name}: scale ${scale} is not below ${scales}`);
 		for (const [scale, ratios] of Object.entries(rankRatio)) {
 			if (ratios.length !== chunks.length) problems.push(`calibration ${name}: rankRatio ${scale} needs ${chunks.length} ratios, one per chunk`);
 		}

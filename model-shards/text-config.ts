@@ -41,7 +41,15 @@ export const ClipTextConfig = z.strictObject({
 export type ClipTextConfig = z.infer<typeof ClipTextConfig>;
 
 /** The decoder-only text model Qwen2 (arXiv 2407.10671): RMS norms, rotary positions, grouped queries, SwiGLU. */
-export const Qwen2Config = z.strictObject({ kind: z.literal("qwen2"), ...shape, kvHeads: Count, ropeTheta: z.number().gt(1) });
+export const Qwen2Config = z.strictObject({
+	kind: z.literal("qwen2"),
+	...shape,
+	kvHeads: Count,
+	ropeTheta: z.number().gt(1),
+	/** What texts are padded with, and where, by models that read the states of the padding. No token sees it. */
+	padId: Id,
+	padSide: z.enum(["left", "right"]),
+});
 export type Qwen2Config = z.infer<typeof Qwen2Config>;
 
 export const TextEncoderConfig = z.discriminatedUnion("kind", [WordTransformerConfig, T5Config, ClipTextConfig, Qwen2Config]);
@@ -72,6 +80,6 @@ export const PUBLISHED_TEXT = {
 	"openai/clip-vit-large-patch14": {
 		kind: "clip-text", width: 768, heads: 12, layers: 12, ffn: 3072, vocabulary: 49408, maxTokens: 77, activation: "quick-gelu", startId: 49406, endId: 49407, normEps: 1e-5,
 	},
-	/** Of HART (`mit-han-lab/Qwen2-VL-1.5B-Instruct`): the text model of Qwen2-VL-2B. */
-	"Qwen/Qwen2-VL-2B-Instruct": { kind: "qwen2", width: 1536, heads: 12, kvHeads: 2, layers: 28, ffn: 8960, vocabulary: 151936, maxTokens: 512, ropeTheta: 1e6, normEps: 1e-6 },
+	/** Of HART (`mit-han-lab/Qwen2-VL-1.5B-Instruct`): the text model of Qwen2-VL-2B. The side of the padding is in its tokenizer's configuration. */
+	"Qwen/Qwen2-VL-2B-Instruct": { kind: "qwen2", width: 1536, heads: 12, kvHeads: 2, layers: 28, ffn: 8960, vocabulary: 151936, maxTokens: 512, ropeTheta: 1e6, padId: 151643, padSide: "right", normEps: 1e-6 },
 } as const satisfies Record<string, TextEncoderConfig>;

@@ -36,9 +36,11 @@ export function textEncoderIn(source: TensorSource, config: TextEncoderConfig, t
 export async function openTextEncoder(path: string): Promise<PublishedTextEncoder & AsyncDisposable> {
 	const dir = (await isThere(path, "folder")) ? path : dirname(path);
 	const where = join(dir, "config.json");
-	const config = textEncoderFromReference(await readJson(where), where);
+	const folders = [dir, join(dir, "..", "tokenizer")];
+	const padding = await first(folders, ["tokenizer_config.json"]);
+	const config = textEncoderFromReference(await readJson(where), where, padding === null ? undefined : await readJson(padding));
 	const source = await openCheckpoint(path === dir ? ((await first([dir], CHECKPOINTS)) ?? dir) : path);
-	const tokenizer = await first([dir, join(dir, "..", "tokenizer")], TOKENIZERS);
+	const tokenizer = await first(folders, TOKENIZERS);
 	return { ...textEncoderIn(source, config, tokenizer), [Symbol.asyncDispose]: () => source[Symbol.asyncDispose]() };
 }
 

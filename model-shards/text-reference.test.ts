@@ -17,6 +17,8 @@ const CLIP_H = { model_type: "clip_text_model", hidden_size: 1024, num_attention
 const CLIP_L = { model_type: "clip", projection_dim: 768, text_config: { hidden_size: 768, intermediate_size: 3072, num_attention_heads: 12, projection_dim: 768 }, vision_config: { hidden_size: 1024 } };
 const QWEN2 = { model_type: "qwen2_vl", hidden_size: 1536, num_attention_heads: 12, num_key_value_heads: 2, num_hidden_layers: 28, intermediate_size: 8960, vocab_size: 151936, rope_theta: 1000000.0, rms_norm_eps: 1e-6, hidden_act: "silu", use_sliding_window: false };
 
+const PADDING = { pad_token: "<|endoftext|>", added_tokens_decoder: { 151643: { content: "<|endoftext|>" }, 151644: { content: "<|im_start|>" } } };
+
 describe("published configurations", () => {
 	it.each([
 		["google/flan-t5-xl", T5, 1_223_527_424],
@@ -24,7 +26,7 @@ describe("published configurations", () => {
 		["openai/clip-vit-large-patch14", CLIP_L, 123_060_480],
 		["Qwen/Qwen2-VL-2B-Instruct", QWEN2, 1_543_714_304],
 	] as const)("of %s give its shapes, with as many parameters as it has", (name, json, parameters) => {
-		const config = textEncoderFromReference(json, "config.json");
+		const config = textEncoderFromReference(json, "config.json", PADDING);
 		expect(config).toEqual(PUBLISHED_TEXT[name]);
 		expect(textEncoderProblems(config, config.width)).toEqual([]);
 		const tensors = textTensors(config);
@@ -46,6 +48,12 @@ describe("published configurations", () => {
 		[{ ...QWEN2, use_sliding_window: true }, /use_sliding_window/],
 	])("that the engine does not compute are refused: %o", (json, message) => {
 		expect(() => textEncoderFromReference(json, "config.json")).toThrow(message);
+	});
+
+	it("of a model that pads need to be told how", () => {
+		expect(textEncoderFromReference(QWEN2, "config.json", { ...PADDING, padding_side: "left", pad_token: { content: "<|im_start|>" } })).toMatchObject({ padId: 151644, padSide: "left" });
+		expect(() => textEncoderFromReference(QWEN2, "config.json")).toThrow(/tokenizer_config\.json beside config\.json does not say how texts are padded/);
+		expect(() => textEncoderFromReference(QWEN2, "config.json", { ...PADDING, pad_token: "<pad>" })).toThrow(/pad_token <pad> is not among/);
 	});
 
 	it("that contradict themselves or the picture model are told", () => {

@@ -40,13 +40,26 @@ const Qwen2 = z
 		hidden_size: Count, num_attention_heads: Count, num_key_value_heads: Count, num_hidden_layers: Count, intermediate_size: Count, vocab_size: Count,
 		rope_theta: z.number().default(1e6), rms_norm_eps: z.number().default(1e-6), hidden_act: z.literal("silu").default("silu"), use_sliding_window: z.literal(false).default(false),
 	})
-	.transform((c): Qwen2Config => ({
+	.transform((c): Omit<Qwen2Config, "padId" | "padSide"> => ({
 		kind: "qwen2", width: c.hidden_size, heads: c.num_attention_heads, kvHeads: c.num_key_value_heads, layers: c.num_hidden_layers, ffn: c.intermediate_size, vocabulary: c.vocab_size,
 		maxTokens: MAX_TOKENS, ropeTheta: c.rope_theta, normEps: c.rms_norm_eps,
 	}));
 
+/** Of `tokenizer_config.json`: how it pads. */
+const Padding = z
+	.looseObject({
+		padding_side: z.enum(["left", "right"]).default("right"),
+		pad_token: z.union([z.string(), z.looseObject({ content: z.string() }).transform(({ content }) => content)]),
+		added_tokens_decoder: z.record(z.string().regex(/^\d{1,9}$/), z.looseObject({ content: z.string() })),
+	})
+	.transform(({ padding_side, pad_token, added_tokens_decoder }, context) => {
+		const id = Object.entries(added_tokens_decoder).find(([, { content }]) => content === pad_token)?.[0];
+		if (id === undefined) context.addIssue({ code: "custom", message: `pad_token ${pad_token} is not among added_tokens_decoder` });
+		return { padId: Number(id), padSide: padding_side };
+	});
+
 /** By the configuration's `model_type`. A CLIP of both sides has its text side within. */
-const KINDS: Readonly<Record<string, z.ZodType<TextEncoderConfig>>> = {
+const KINDS: Readonly<Record<string, z.ZodType<TextEncoderConfig | Omit<Qwen2Config, "padId" | "padSide">>>> = {
 	t5: T5,
 	clip_text_model: ClipText,
 	clip: z.looseObject({ text_config: ClipText }).transform(({ text_config }) => text_config),
@@ -54,12 +67,17 @@ const KINDS: Readonly<Record<string, z.ZodType<TextEncoderConfig>>> = {
 	qwen2_vl: Qwen2,
 };
 
-/** `where` names the file in errors. Throws ModelFormatError for an encoder that the engine does not compute. */
-export function textEncoderFromReference(json: unknown, where: string): TextEncoderConfig {
+/** `where` names the files in errors; `tokenizer` is the tokenizer's configuration, for what pads. Throws ModelFormatError for an encoder that the engine does not compute. */
+export function textEncoderFromReference(json: unknown, where: string, tokenizer?: unknown): TextEncoderConfig {
 	const { data } = z.looseObject({ model_type: z.string().max(64) }).safeParse(json);
 	const kind = data && Object.hasOwn(KINDS, data.model_type) ? KINDS[data.model_type] : undefined;
 	if (!kind) throw new ModelFormatError(`${where} is of no text encoder this version computes: its model_type is ${data?.model_type ?? "missing"}, known are ${Object.keys(KINDS).join(", ")}.`);
-	const parsed = kind.safeParse(json);
-	if (!parsed.success) throw new ModelFormatError(`${where} describes a text encoder that this version does not compute:\n${z.prettifyError(parsed.error)}`);
+	const config = parse(kind, json, `${where} describes a text encoder that this version does not compute`);
+	return config.kind === "qwen2" ? { ...config, ...parse(Padding, tokenizer ?? {}, `tokenizer_config.json beside ${where} does not say how texts are padded`) } : config;
+}
+
+function parse<T>(schema: z.ZodType<T>, json: unknown, problem: string): T {
+	const parsed = schema.safeParse(json);
+	if (!parsed.success) throw new ModelFormatError(`${problem}:\n${z.prettifyError(parsed.error)}`);
 	return parsed.data;
 }

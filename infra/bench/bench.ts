@@ -1,11 +1,12 @@
 /**
  * `npm run bench -- [--model NAME] [--pictures N] [--peers [--rows REGEXP] [--runtimes REGEXP]]
- * [--together 1,2,4,8] [--precision] [--shape infinity-2b --blocks N --scales a..b] [--max-seconds S] [--json FILE] [--svg FILE]`: times of the model's policies (the default), of peers on the same
+ * [--together 1,2,4,8] [--precision] [--shape infinity-2b --blocks N --scales a..b] [--policies exact,stagevar] [--max-seconds S] [--json FILE] [--svg FILE]`: times of the model's policies (the default), of peers on the same
  * adapter, of several pictures in one batch, of int8 and int4 copies of the model, of a published shape. Tables on stdout; `--json` has the same in full, `--svg` draws the times by scale.
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { Gpu } from "../../kernels/gpu.ts";
+import { policies } from "../../worker/engine/plan/policies.ts";
 import { type Chart, timeByScale } from "./svg.ts";
 import { peersText, picturesText, precisionText, shapeText, togetherText } from "./tables.ts";
 
@@ -18,6 +19,7 @@ const { values } = parseArgs({
 		runtimes: { type: "string", default: "" },
 		together: { type: "string" },
 		precision: { type: "boolean", default: false },
+		policies: { type: "string", default: "exact,stagevar,stagevar-skip" },
 		shape: { type: "string" },
 		blocks: { type: "string", default: "2" },
 		scales: { type: "string" },
@@ -26,6 +28,8 @@ const { values } = parseArgs({
 		svg: { type: "string" },
 	},
 });
+const names = values.policies.split(",");
+for (const name of names) if (!Object.hasOwn(policies, name)) fail(`There is no policy ${name}. Policies: ${Object.keys(policies).join(", ")}.`);
 const maxSeconds = number("max-seconds", values["max-seconds"], 1);
 const gpu = await Gpu.open();
 const report: Record<string, unknown> = { adapter: gpu.facts };
@@ -34,7 +38,7 @@ console.log(`${gpu.facts.name} (${gpu.facts.driver})\n`);
 
 if ((values.pictures && !values.precision) || (!values.peers && !values.shape && !values.together && !values.precision)) {
 	const { benchPictures } = await import("./pictures.ts");
-	const pictures = await benchPictures(gpu, values.model, number("pictures", values.pictures ?? "3", 1));
+	const pictures = await benchPictures(gpu, values.model, number("pictures", values.pictures ?? "3", 1), names);
 	console.log(picturesText(pictures));
 	report.pictures = pictures;
 	const groups = pictures.policies.map(({ policy, scales }) => {
@@ -46,7 +50,7 @@ if ((values.pictures && !values.precision) || (!values.peers && !values.shape &&
 if (values.together) {
 	const { benchTogether } = await import("./together.ts");
 	const sizes = values.together.split(",").map((size) => number("together", size, 1));
-	const together = await benchTogether(gpu, values.model, sizes, ["exact", "stagevar"]);
+	const together = await benchTogether(gpu, values.model, sizes, names);
 	console.log(togetherText(together));
 	report.together = together;
 }
@@ -61,7 +65,7 @@ if (values.shape) {
 	const wanted = SHAPES.find(({ name }) => name === values.shape) ?? fail(`There is no shape ${values.shape}. Shapes: ${SHAPES.map(({ name }) => name).join(", ")}.`);
 	const scales = /^(\d+)\.\.(\d+)$/.exec(values.scales ?? (gpu.facts.software ? "0..3" : "0..12"));
 	if (!scales) fail(`--scales ${values.scales}: give the first and the last scale, as in 0..4.`);
-	const shape = await benchShape(gpu, { shape: wanted, blocks: number("blocks", values.blocks, 1), scales: [Number(scales[1]), Number(scales[2])], maxSeconds });
+	const shape = await benchShape(gpu, { shape: wanted, policies: names, blocks: number("blocks", values.blocks, 1), scales: [Number(scales[1]), Number(scales[2])], maxSeconds });
 	console.log(shapeText(shape));
 	report.shape = shape;
 	const groups = shape.policies.map(({ policy, scales, total_ms }) => ({

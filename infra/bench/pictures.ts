@@ -49,13 +49,13 @@ interface Sample {
 const PROMPT = "a photo of a red apple";
 const TEXT_TOKENS = 7;
 
-/** `pictures` of every policy. Figures are medians. */
-export async function benchPictures(gpu: Gpu, modelName: string, pictures: number): Promise<PicturesReport> {
+/** `pictures` of every policy named. Figures are medians. */
+export async function benchPictures(gpu: Gpu, modelName: string, pictures: number, names: readonly string[]): Promise<PicturesReport> {
 	const folder = await openModelFolder(findModel(modelName));
 	const model = await openModel(gpu, folder);
 	const loaded = performance.now();
 	const schedule = folder.manifest.schedules[folder.info.defaultSchedule];
-	const plans = Object.values(policies).map((policy) => policy.plan(model.info, {}));
+	const plans = names.map((name) => policies[name].plan(model.info, {}));
 	for await (const _ of model.generate({ plan: plans[0], prompt: PROMPT, seed: 0, previews: "all" }));
 	const warm = performance.now();
 

@@ -20,6 +20,8 @@ export const SHAPES: readonly Shape[] = [{ name: "infinity-2b", depth: 32, folde
 
 export interface ShapeOptions {
 	shape: Shape;
+	/** By name. */
+	policies: readonly string[];
 	blocks: number;
 	/** First and last scale to time; those before are run too, for their keys. */
 	scales: [from: number, to: number];
@@ -60,13 +62,12 @@ const WARM_SCALE = 2;
 const TELLING_TOKENS = 16;
 
 /** Rounds over the policies until the time is spent, after one over the first scales for compiling. Figures are medians. */
-export async function benchShape(gpu: Gpu, { shape, blocks, scales: [from, to], maxSeconds, rounds = MOST_ROUNDS }: ShapeOptions): Promise<ShapeReport> {
+export async function benchShape(gpu: Gpu, { shape, policies: names, blocks, scales: [from, to], maxSeconds, rounds = MOST_ROUNDS }: ShapeOptions): Promise<ShapeReport> {
 	const { name: shapeName, depth, folder } = shape;
 	const part = folder(blocks);
 	const model = await openModel(gpu, part);
 	const features = randomFloats(TEXT_TOKENS * infinityConfigOf(part.manifest).textChannels, 2);
 	const deadline = performance.now() + maxSeconds * 1000;
-	const names = Object.keys(policies);
 	const samples = new Map<string, number[][]>(names.map((name) => [name, []]));
 	await timeScales(model, features, upTo(policies.exact.plan(model.info, {}), Math.min(to, WARM_SCALE)), deadline);
 	for (let round = 0; round < rounds && performance.now() < deadline; round++) {

@@ -26,23 +26,23 @@ interface Made {
 	total: number;
 }
 
-/** Interleaves batches of each size with the same jobs one after the other. */
+/** Times each picture alone, then batches of each size. */
 export async function benchTogether(gpu: Gpu, modelName: string, sizes: readonly number[], policyNames: readonly string[]): Promise<TogetherRow[]> {
 	const most = Math.max(...sizes);
 	const model = await openModel(gpu, await openModelFolder(findModel(modelName)), { slots: most });
 	const rows: TogetherRow[] = [];
 	for (const policy of policyNames) {
-		// Compiles what a batch of any size needs.
-		for (const jobs of sizes) await timed(() => all(model, policy, jobs));
+		// Compiles what they need.
+		for (const jobs of [1, most]) await all(model, policy, jobs);
+		const alone: Made[] = [];
+		for (let seed = 0; seed < most; seed++) alone.push(await make(model, policy, seed));
 		for (const jobs of sizes) {
-			const alone: Made[] = [];
-			const apart = await timed(async () => {
-				for (let seed = 0; seed < jobs; seed++) alone.push(await make(model, policy, seed));
-			});
-			let batch: Made[] = [];
-			const batched = await timed(async () => (batch = await all(model, policy, jobs)));
+			const begun = performance.now();
+			const batch = await all(model, policy, jobs);
+			const together = performance.now() - begun;
+			const apart = alone.slice(0, jobs).reduce((sum, { total }) => sum + total, 0);
 			rows.push({
-				policy, jobs, together: (1000 * jobs) / batched, one_by_one: (1000 * jobs) / apart,
+				policy, jobs, together: (1000 * jobs) / together, one_by_one: (1000 * jobs) / apart,
 				first_preview_ms: median(batch.map(({ first }) => first)), latency_ms: median(batch.map(({ total }) => total)),
 				equal: batch.every(({ hash }, seed) => hash === alone[seed].hash),
 			});
@@ -63,10 +63,4 @@ async function make(model: LoadedModel, policy: string, seed: number): Promise<M
 		if (result.kind !== "revision") hash.update(result.kind === "scale" ? result.codes : result.image.data);
 	}
 	return { hash: hash.digest("hex"), first, total: performance.now() - begun };
-}
-
-async function timed(work: () => Promise<unknown>): Promise<number> {
-	const begun = performance.now();
-	await work();
-	return performance.now() - begun;
 }

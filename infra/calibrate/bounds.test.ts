@@ -8,8 +8,8 @@ import type { ScaleObservation } from "./observe.ts";
 /** Five scales that converge by powers of ten at middle resolution, faster when coarse. */
 const picture = (more: (scale: number) => Partial<ScaleObservation> = () => ({})): ScaleObservation[] =>
 	[0, 1, 2, 3, 4].map((scale) => ({
-		coarse: [0.5, 0.04, 0.01, 0, 0][scale], middle: [0.9, 0.4, 0.04, 0.004, 0][scale], conditional: [0.5, 0.95, 0.89, 0.93, 0.99][scale], unconditional: 0.5,
-		pivotal: 0.4, detail: 0.6, highFrequency: 0.1 * scale, ranks: [0.2, 0.3], right: null, ...more(scale),
+		coarse: [0.5, 0.15, 0.01, 0, 0][scale], middle: [0.9, 0.4, 0.15, 0.05, 0][scale], conditional: [0.5, 0.95, 0.89, 0.93, 0.99][scale], unconditional: 0.5,
+		looks: Array.from({ length: scale }, (_, look) => ({ tokens: look < 2 ? 0.7 : 0.4, score: 0.8 })), detail: 0.6, highFrequency: 0.1 * scale, ranks: [0.2, 0.3], right: null, ...more(scale),
 	}));
 
 test("stages begin after the scale that settles them", () => {
@@ -17,19 +17,18 @@ test("stages begin after the scale that settles them", () => {
 	expect(Calibration.parse(calibration)).toEqual(calibration);
 	expect(calibration).toEqual({
 		structureFrom: 2, fidelityFrom: 3, skipFrom: 4, guidanceTo: 3,
-		rankRatio: { 3: [0.2, 0.3], 4: [0.2, 0.3] }, detailRatio: { 3: 0.6, 4: 0.6 }, pivotalRatio: { 3: 0.4, 4: 0.4 }, detail: [0.2, 2],
+		rankRatio: { 3: [0.2, 0.3], 4: [0.2, 0.3] }, detailRatio: { 3: 0.6, 4: 0.6 }, look: { after: 2, from: 3, hold: 0.8 }, detail: [0.2, 2],
 	});
 });
 
-test("a judge that still sees a difference holds the later stages back", () => {
-	const judged = (differs: number) => picture((scale) => ({ right: scale > differs }));
-	expect(calibrationOf([judged(0)])).toMatchObject({ structureFrom: 2, fidelityFrom: 3, skipFrom: 4 });
-	expect(calibrationOf([judged(2)])).toMatchObject({ structureFrom: 2, fidelityFrom: 4, skipFrom: 4 });
-	expect(calibrationOf([judged(3)])).toMatchObject({ structureFrom: 2, fidelityFrom: 5, skipFrom: 5, pivotalRatio: {} });
+test("what the judge sees is told, and moves nothing", () => {
+	const judged = [true, false].map((right) => picture((scale) => ({ right: right || scale > 2 })));
+	expect(meansOf(judged).map(({ asJudged }) => asJudged)).toEqual([0.5, 0.5, 0.5, 1, 1]);
+	expect(calibrationOf(judged)).toEqual(calibrationOf([picture(), picture()]));
 });
 
 test("a model that never settles has no late scale", () => {
-	expect(calibrationOf([picture(() => ({ coarse: 1, middle: 1, conditional: 0 }))])).toMatchObject({ structureFrom: 5, fidelityFrom: 5, skipFrom: 5, guidanceTo: 5, rankRatio: {} });
+	expect(calibrationOf([picture(() => ({ coarse: 1, middle: 1, conditional: 0, looks: Array(5).fill({ tokens: 0.9, score: 1 }) }))])).toMatchObject({ structureFrom: 5, fidelityFrom: 5, skipFrom: 5, guidanceTo: 5, rankRatio: {}, look: { after: 4, from: 5, hold: 1 } });
 });
 
 test("plots name every line and mark where stages begin", () => {
@@ -38,6 +37,6 @@ test("plots name every line and mark where stages begin", () => {
 	const about = { model: "<m>", schedule: "1:1", pictures: 1 };
 	const [settling, tokens] = [convergencePlot(about, means, calibration), keptPlot(about, means, calibration)];
 	for (const name of ["to come, coarse", "judged as finished", "&lt;m&gt;", "without guidance", "skip"]) expect(settling).toContain(name);
-	for (const name of ["pivotal tokens", "rank, chunk 1", "fidelity"]) expect(tokens).toContain(name);
+	for (const name of ["by the picture of scale 2", "kept", "rank, chunk 1", "fidelity"]) expect(tokens).toContain(name);
 	expect(settling.match(/<circle/g)).toHaveLength(25);
 });

@@ -2,13 +2,13 @@
 import type { Calibration } from "../../worker/protocol/model-info.ts";
 import type { ScaleObservation } from "./observe.ts";
 
-/** A resolution has settled when this little is still to come there; nothing is to come when it is this little at middle resolution. */
-export const SETTLED = 0.05;
-export const DONE = 0.01;
+/** So much is still to come of a resolution that has settled, and of a picture that is as good as done. */
+const SETTLED = 0.2;
+const DONE = 0.1;
 /** Choices that the conditional row alone must make as the guided pair does. */
-export const AGREEING = 0.9;
-/** Pictures of a scale in which the judge must find what it finds in the finished ones. */
-export const JUDGED = 0.98;
+const AGREEING = 0.9;
+/** Looking pays when it leaves out more than half of the tokens. */
+const FEW = 0.5;
 
 export interface ScaleMeans extends Omit<ScaleObservation, "right"> {
 	/** Share of the pictures judged as their finished one; null without a judge. */
@@ -23,7 +23,8 @@ export function meansOf(pictures: readonly (readonly ScaleObservation[])[]): Sca
 		const ranked = at.filter(({ ranks }) => ranks.length > 0);
 		return {
 			coarse: mean((s) => s.coarse), middle: mean((s) => s.middle), conditional: mean((s) => s.conditional), unconditional: mean((s) => s.unconditional),
-			pivotal: mean((s) => s.pivotal), detail: mean((s) => s.detail), highFrequency: mean((s) => s.highFrequency),
+			looks: first.looks.map((_, look) => ({ tokens: mean((s) => s.looks[look].tokens), score: mean((s) => s.looks[look].score) })),
+			detail: mean((s) => s.detail), highFrequency: mean((s) => s.highFrequency),
 			ranks: (ranked[0]?.ranks ?? []).map((_, chunk) => mean(({ ranks }) => ranks[chunk], ranked)),
 			asJudged: first.right === null ? null : mean((s) => Number(s.right === pictures[at.indexOf(s)].at(-1)?.right)),
 		};
@@ -35,10 +36,9 @@ export function calibrationOf(pictures: readonly (readonly ScaleObservation[])[]
 	const scales = means.length;
 	/** The scale after the first one from which on all hold; the number of scales where none does. */
 	const after = (holds: (scale: ScaleMeans) => boolean) => Math.min(scales, means.findLastIndex((scale) => !holds(scale)) + 2);
-	const judged = ({ asJudged }: ScaleMeans) => asJudged === null || asJudged >= JUDGED;
 	const structureFrom = after(({ coarse }) => coarse <= SETTLED);
-	const fidelityFrom = Math.max(structureFrom, after((scale) => scale.middle <= SETTLED && judged(scale)));
-	const skipFrom = Math.max(1, after((scale) => scale.middle <= DONE && judged(scale)));
+	const fidelityFrom = Math.max(structureFrom, after(({ middle }) => middle <= SETTLED));
+	const skipFrom = Math.max(1, after(({ middle }) => middle <= DONE));
 	const guidanceTo = means.findLastIndex(({ conditional }) => conditional < AGREEING) + 1;
 	const late = [...means.entries()].slice(Math.min(fidelityFrom, scales));
 	const byScale = <T>(of: (scale: ScaleMeans) => T) => Object.fromEntries(late.map(([scale, at]) => [scale, of(at)]));
@@ -48,9 +48,18 @@ export function calibrationOf(pictures: readonly (readonly ScaleObservation[])[]
 		structureFrom, fidelityFrom, skipFrom, guidanceTo,
 		rankRatio: late.every(([, { ranks }]) => ranks.length > 0) ? byScale(({ ranks }) => ranks.map(rounded)) : {},
 		detailRatio: byScale(({ detail }) => rounded(detail)),
-		pivotalRatio: byScale(({ pivotal }) => rounded(pivotal)),
+		look: lookOf(means),
 		detail: [quantile(1 / 3), quantile(2 / 3)],
 	};
+}
+
+/** The first scale whose picture shows where all later ones change it. */
+function lookOf(means: readonly ScaleMeans[]): Calibration["look"] {
+	const pays = (look: number) => means.slice(look + 1).every(({ looks }) => looks[look].tokens <= FEW);
+	const after = means.findIndex((_, scale) => scale < means.length - 1 && pays(scale));
+	if (after === -1) return { after: means.length - 1, from: means.length, hold: 1 };
+	const held = means.slice(after + 1).map(({ looks }) => looks[after].score);
+	return { after, from: after + 1, hold: rounded(held.reduce((sum, score) => sum + score, 0) / held.length) };
 }
 
 const DIGITS = 1e4;

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { RgbImage } from "../../worker/engine/types.ts";
-import { agreement, fromMean, fromSurroundings, holding, rankShare, unsettled } from "./measures.ts";
+import { agreement, changeByToken, fromSurroundings, holding, rankShare, unsettled } from "./measures.ts";
 
 const picture = (side: number, grey: (y: number, x: number) => number): RgbImage => ({ width: side, height: side, data: Uint8Array.from({ length: side * side * 3 }, (_, i) => grey(Math.floor(i / 3 / side), Math.floor(i / 3) % side)) });
 
@@ -20,15 +20,20 @@ test("agreement counts choices, not values", () => {
 	expect(agreement(Float32Array.of(1, 2, 5, 0), Float32Array.of(0, 1, 9, 3), 4)).toBe(1);
 });
 
-test("the tokens that hold a share of the energy", () => {
-	expect(holding(Float64Array.of(1, 8, 1, 0), 0.8)).toBe(0.25);
-	expect(holding(Float64Array.of(1, 8, 1, 0), 0.9)).toBe(0.5);
-	expect(holding(Float64Array.of(1, 1, 1, 1), 0.9)).toBe(1);
-	expect(holding(Float64Array.of(0, 0), 0.9)).toBe(0.5);
+test("the tokens that hold a share of the energy, by another score, and what they hold of that", () => {
+	const energies = Float64Array.of(1, 8, 1, 0);
+	expect(holding(energies, 0.8, energies)).toEqual({ tokens: 0.25, score: 0.8 });
+	expect(holding(energies, 0.8, Float64Array.of(3, 1, 0, 0))).toEqual({ tokens: 0.5, score: 1 });
+	expect(holding(energies, 1, Float64Array.of(0, 0, 0, 0))).toEqual({ tokens: 0.75, score: 1 });
+	expect(holding(new Float64Array(2), 0.9, Float64Array.of(1, 3))).toEqual({ tokens: 0.5, score: 0.75 });
 });
 
-test("distances from the mean token and from the tokens around", () => {
-	expect([...fromMean(Float32Array.of(0, 0, 3, 3), 2)]).toEqual([4.5, 4.5]);
+test("change where each token stands", () => {
+	const change = changeByToken(picture(6, () => 10), picture(6, (y, x) => (y < 2 && x < 3 ? 11 : 10)), [3, 2]);
+	expect([...change]).toEqual([18, 0, 0, 0, 0, 0]);
+});
+
+test("distances from the tokens around", () => {
 	// One bright token in a corner of 3 x 3: its own surroundings are itself and three others.
 	const x = new Float32Array(9);
 	x[0] = 4;

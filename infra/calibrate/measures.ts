@@ -1,5 +1,6 @@
 /** What can be read off one exact picture: pure functions over its tensors and pictures. */
 import { EigenvalueDecomposition, Matrix } from "ml-matrix";
+import { byScore, shareHolding } from "../../worker/engine/models/detail.ts";
 import type { RgbImage } from "../../worker/engine/types.ts";
 
 /** Mean squared difference of two pictures looked at with `side` x `side` cells, as a share of the second one's own variance there. */
@@ -48,17 +49,17 @@ function likeliest(logits: Float32Array, at: number, values: number): number {
 	return best;
 }
 
-/** Share of the tokens that hold `share` of all energy, taken in the falling order of `scores`. */
-export function holding(energies: Float64Array, share: number, scores: Float64Array = energies): number {
-	const total = energies.reduce((sum, energy) => sum + energy, 0);
-	const order = Array.from(energies.keys()).sort((a, b) => scores[b] - scores[a]);
-	let [held, count] = [0, 0];
-	for (const token of order) {
-		if (held >= share * total) break;
+/** Tokens that hold `share` of the energy, taken by falling score: their share of all, and of what all score. */
+export function holding(energies: Float64Array, share: number, scores: Float64Array): { tokens: number; score: number } {
+	const [energy, score] = [energies, scores].map((of) => of.reduce((sum, value) => sum + value, 0));
+	let [held, scored, count] = [0, 0, 0];
+	for (const token of byScore(scores)) {
+		if (count > 0 && held >= share * energy) break;
 		held += energies[token];
+		scored += scores[token];
 		count++;
 	}
-	return Math.max(1, count) / energies.length;
+	return { tokens: count / energies.length, score: score === 0 ? 1 : scored / score };
 }
 
 /** Squared difference of two pictures of one size where each token of a grid stands. */
@@ -72,33 +73,21 @@ export function changeByToken(before: RgbImage, after: RgbImage, [height, width]
 	return out;
 }
 
-/** Squared distance of every token from the mean one. x: [tokens, width]. */
-export function fromMean(x: Float32Array, width: number): Float64Array {
-	const tokens = x.length / width;
-	const mean = new Float64Array(width);
-	for (let i = 0; i < x.length; i++) mean[i % width] += x[i] / tokens;
-	return squared(tokens, width, (token, c) => x[token * width + c] - mean[c]);
-}
-
 /** Squared distance of every token from the mean of the up to nine around it. x: [height * columns, width]. */
 export function fromSurroundings(x: Float32Array, columns: number, width: number): Float64Array {
 	const tokens = x.length / width;
 	const lines = tokens / columns;
-	return squared(tokens, width, (token, c) => {
-		const [line, column] = [Math.floor(token / columns), token % columns];
-		let [sum, count] = [0, 0];
-		for (let l = Math.max(0, line - 1); l < Math.min(lines, line + 2); l++) {
-			for (let k = Math.max(0, column - 1); k < Math.min(columns, column + 2); k++, count++) sum += x[(l * columns + k) * width + c];
-		}
-		return x[token * width + c] - sum / count;
-	});
-}
-
-function squared(tokens: number, width: number, difference: (token: number, c: number) => number): Float64Array {
 	return Float64Array.from({ length: tokens }, (_, token) => {
-		let sum = 0;
-		for (let c = 0; c < width; c++) sum += difference(token, c) ** 2;
-		return sum;
+		const [line, column] = [Math.floor(token / columns), token % columns];
+		let distance = 0;
+		for (let c = 0; c < width; c++) {
+			let [sum, count] = [0, 0];
+			for (let l = Math.max(0, line - 1); l < Math.min(lines, line + 2); l++) {
+				for (let k = Math.max(0, column - 1); k < Math.min(columns, column + 2); k++, count++) sum += x[(l * columns + k) * width + c];
+			}
+			distance += (x[token * width + c] - sum / count) ** 2;
+		}
+		return distance;
 	});
 }
 
@@ -107,5 +96,5 @@ export function rankShare(x: Float32Array, width: number, share: number): number
 	const rows = new Matrix(Array.from({ length: x.length / width }, (_, token) => Array.from(x.subarray(token * width, (token + 1) * width))));
 	const gram = rows.rows <= width ? rows.mmul(rows.transpose()) : rows.transpose().mmul(rows);
 	const energies = Float64Array.from(new EigenvalueDecomposition(gram, { assumeSymmetric: true }).realEigenvalues, (value) => Math.max(0, value));
-	return (holding(energies, share) * energies.length) / rows.rows;
+	return (shareHolding(energies, share) * energies.length) / rows.rows;
 }

@@ -2,28 +2,31 @@
 import { highFrequencyShare } from "../../worker/engine/models/frequency.ts";
 import type { LoadedModel, RgbImage, TappedTensor } from "../../worker/engine/types.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
-import { agreement, fromMean, fromSurroundings, holding, rankShare, unsettled } from "./measures.ts";
+import { detailByToken, detailOf, shareHolding } from "../../worker/engine/models/detail.ts";
+import { agreement, changeByToken, fromSurroundings, holding, rankShare, unsettled } from "./measures.ts";
 
 /** Cells a side at which semantics and structure are looked at: what is where, and its shape. */
 const COARSE = 8;
 const MIDDLE = 32;
-/** Energy that kept tokens and directions must hold. */
-export const TOKEN_ENERGY = 0.9;
-export const RANK_ENERGY = 0.96;
+/** Energy that kept tokens and directions must hold, and change of the picture that kept tokens must make. */
+const TOKEN_ENERGY = 0.9;
+const CHANGE = 0.95;
+const RANK_ENERGY = 0.96;
 
 export interface ScaleObservation {
-	/** Difference of the preview to the finished picture, coarse and middle: 1 is as much as there is to see. */
+	/** Difference of the picture, if it ended here, to the finished one, coarse and middle: 1 is as much as there is to see. */
 	coarse: number;
 	middle: number;
 	/** Share of the choices that a row alone makes as the guided pair does. */
 	conditional: number;
 	unconditional: number;
-	pivotal: number;
 	detail: number;
+	/** By the scale whose picture is looked at: tokens that make nearly all of this scale's change, and what they hold of what there is to see. */
+	looks: { tokens: number; score: number }[];
 	highFrequency: number;
 	/** By chunk; empty where ranks were not asked for. */
 	ranks: number[];
-	/** Whether the judge finds in the preview what the prompt asks; null without a judge. */
+	/** Whether the judge finds in that picture what the prompt asks; null without a judge. */
 	right: boolean | null;
 }
 
@@ -41,19 +44,24 @@ export async function observe(model: LoadedModel, plan: StagePlan, { prompt, see
 	const { grids } = info.schedules[plan.schedule];
 	const scales = new Map<number, Partial<ScaleObservation>>(grids.map((_, scale) => [scale, { ranks: [] }]));
 	const guided = new Map<number, [Float32Array | undefined, Float32Array | undefined]>();
+	const latents: Float32Array<ArrayBuffer>[] = [];
 	const previews: RgbImage[] = [];
-	let final: RgbImage | undefined;
 	const chunkOf = new Map(info.chunks.map(([, to], chunk) => [to - 1, chunk]));
 	for await (const result of model.generate({ plan, prompt, seed, previews: "all", signal, tap: { wants, take } })) {
 		if (result.kind === "scale" && result.preview) previews.push(result.preview);
-		if (result.kind === "final") final = result.image;
 	}
-	const last = final as RgbImage;
-	const verdicts = judge ? await judge([...previews.slice(0, -1), last]) : null;
-	return grids.map((_, scale) => ({
-		...(scales.get(scale) as ScaleObservation),
-		coarse: unsettled(previews[scale], last, COARSE), middle: unsettled(previews[scale], last, MIDDLE), right: verdicts ? verdicts[scale] : null,
-	}));
+	const ended: RgbImage[] = [];
+	for (const latent of latents) ended.push(await model.decode(latent, grids[grids.length - 1]));
+	const verdicts = judge ? await judge(ended) : null;
+	const finished = ended[ended.length - 1];
+	return grids.map((grid, scale) => {
+		const change = scale > 0 && changeByToken(ended[scale - 1], ended[scale], grid);
+		return {
+			...(scales.get(scale) as ScaleObservation),
+			coarse: unsettled(ended[scale], finished, COARSE), middle: unsettled(ended[scale], finished, MIDDLE), right: verdicts ? verdicts[scale] : null,
+			looks: change ? previews.slice(0, scale).map((preview) => holding(change, CHANGE, detailByToken(detailOf(preview), grid))) : [],
+		};
+	});
 
 	function wants(name: string): boolean {
 		const block = /^s\d+\.blk(\d+)\.out$/.exec(name);
@@ -76,13 +84,13 @@ export async function observe(model: LoadedModel, plan: StagePlan, { prompt, see
 			at.unconditional = agreement(rows.subarray(rows.length - mixed.length), mixed, choices);
 		} else if (what === "summed_codes" || what === "f_hat") {
 			const [channels, height, width] = shape;
-			at.highFrequency = highFrequencyShare(channelsLast(values, channels), [height, width], grids[scale], channels);
+			latents[scale] = channelsLast(values, channels);
+			at.highFrequency = highFrequencyShare(latents[scale], [height, width], grids[scale], channels);
 		} else {
 			const [, tokens, width] = shape;
 			const row = values.subarray(0, tokens * width);
 			if (what === "block_in" || what === "input") {
-				at.pivotal = holding(fromMean(row, width), TOKEN_ENERGY);
-				at.detail = holding(fromSurroundings(row, grids[scale][1], width), TOKEN_ENERGY);
+				at.detail = shareHolding(fromSurroundings(row, grids[scale][1], width), TOKEN_ENERGY);
 			} else {
 				const chunk = chunkOf.get(Number(/blk(\d+)/.exec(what)?.[1])) as number;
 				(at.ranks as number[])[chunk] = rankShare(row, width, RANK_ENERGY);
@@ -91,7 +99,7 @@ export async function observe(model: LoadedModel, plan: StagePlan, { prompt, see
 	}
 }
 
-function channelsLast(data: Float32Array, channels: number): Float32Array {
+function channelsLast(data: Float32Array, channels: number): Float32Array<ArrayBuffer> {
 	const cells = data.length / channels;
 	return Float32Array.from(data, (_, i) => data[(i % channels) * cells + Math.floor(i / channels)]);
 }

@@ -26,10 +26,11 @@ export function convergencePlot(about: About, means: readonly ScaleMeans[], { st
 }
 
 /** Shares of the tokens that hold most, and ranks of the chunks' outputs. */
-export function keptPlot(about: About, means: readonly ScaleMeans[], { fidelityFrom }: Calibration): string {
+export function keptPlot(about: About, means: readonly ScaleMeans[], { fidelityFrom, look }: Calibration): string {
 	const chunks = means[0].ranks.map((_, chunk): Line => ({ name: `rank, chunk ${chunk}`, values: means.map(({ ranks }) => ranks[chunk]) }));
-	const lines: Line[] = [{ name: "pivotal tokens", values: means.map(({ pivotal }) => pivotal) }, { name: "tokens with detail", values: means.map(({ detail }) => detail) }, ...chunks];
-	return chart(`${about.model}, ${about.schedule}: tokens and ranks that a scale needs`, subtitle(about), lines, { fidelity: fidelityFrom });
+	const looks = means.map((_, look): Line => ({ name: `by the picture of scale ${look}`, values: means.map(({ looks }) => looks[look]?.tokens ?? 1) })).slice(Math.max(0, look.after - 1), -1);
+	const lines: Line[] = [...looks, { name: "tokens with detail", values: means.map(({ detail }) => detail) }, ...chunks];
+	return chart(`${about.model}, ${about.schedule}: tokens and ranks that a scale needs`, subtitle(about), lines, { fidelity: fidelityFrom, kept: look.from });
 }
 
 const subtitle = ({ pictures }: About) => `mean of ${pictures} exact pictures, by scale; dashed: where the calibration begins a stage`;

@@ -69,7 +69,7 @@ export async function calibrateCommand(args: string[]): Promise<number> {
 	const about = { model: info.id, schedule: plan.schedule, pictures: pictures.length };
 	await writeFile(join(out, "calibration-settling.svg"), convergencePlot(about, meansOf(pictures), calibration));
 	await writeFile(join(out, "calibration-tokens.svg"), keptPlot(about, meansOf(pictures), calibration));
-	console.table(meansOf(pictures).map(({ ranks, ...scale }) => ({ ...Object.fromEntries(Object.entries(scale).map(([name, value]) => [name, value && Number(value.toFixed(3))])), ranks: ranks.map((rank) => rank.toFixed(2)).join(" ") })));
+	console.table(meansOf(pictures).map(({ ranks, looks, ...scale }) => ({ ...Object.fromEntries(Object.entries(scale).map(([name, value]) => [name, value && Number(value.toFixed(3))])), ranks: ranks.map((rank) => rank.toFixed(2)).join(" "), looks: looks.map(({ tokens }) => tokens.toFixed(2)).join(" ") })));
 	console.log(JSON.stringify(calibration));
 	console.log(`${path} and its plots are written.`);
 	return 0;

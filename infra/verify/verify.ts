@@ -74,7 +74,7 @@ async function tapImage(model: LoadedModel, run: ReferenceRun, label: number | u
 		if (name !== "image") actual.set(name, data);
 		else for (const picture of pictures) actual.set(picture, thinned(picture, data, shape));
 	};
-	const thinned = (picture: string, data: ArrayLike<number>, shape: readonly number[]) => subsample(data, shape, shape[1] / (run.expected.get(picture)?.shape[1] ?? shape[1]));
+	const thinned = (picture: string, data: ArrayLike<number>, shape: readonly number[]) => subsample(data, shape, shape[2] / (run.expected.get(picture)?.shape.at(-1) ?? shape[2]));
 	// Before what refines it: the latent of the codes alone.
 	const discrete = run.expected.has(DISCRETE) ? `s${run.scales.length - 1}.f_hat` : null;
 	const wants = (name: string) => run.expected.has(name) || (name === "image" && pictures.length > 0) || name === discrete;

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { findModel, openModelFolder } from "../../model-shards/folder.ts";
+import type { ModelInfo } from "../../worker/protocol/model-info.ts";
 import { Firstlight, sse } from "./firstlight.ts";
 
 const root = join(import.meta.dirname, "..", "..");
@@ -97,10 +98,12 @@ it("a worker loads it through the edge, goes on where the line broke, and makes 
 	line.close();
 }, 300_000);
 
-it("a second start asks for the manifest alone, and the digest's address serves as well", async () => {
+it("a second start asks for the manifest and the measurements alone, and the digest's address serves as well", async () => {
 	const line = await breakingLine(0, 0);
 	const worker = await untilAdmitted({ EDGE_URL: line.url, MODELS: `${line.url}/v1/models/${local.digest}/files` });
-	expect(line.asked.filter((text) => text.includes("/files/"))).toEqual([`GET /v1/models/${local.digest}/files/manifest.json HTTP/1.1`]);
+	expect(line.asked.filter((text) => text.includes("/files/"))).toEqual(["manifest", "policies"].map((file) => `GET /v1/models/${local.digest}/files/${file}.json HTTP/1.1`));
+	const { calibration } = (await (await fetch(`${firstlight.url}/v1/models/tiny`)).json()) as ModelInfo;
+	expect(calibration).toEqual(local.info.calibration);
 	await worker.stop();
 	line.close();
 });

@@ -201,13 +201,14 @@ def main():
             golden[f"{length}.{act}.features"], golden[f"{length}.{act}.pooled"] = states[:length].to(F32), pooled.to(F32)
     save(os.path.join(path, "golden.safetensors"), golden)
 
+    # One text alone, two with padding behind and between.
     path = folder("qwen2-tiny", {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_act": "silu", **QWEN2})
+    json.dump({"pad_token": "<|endoftext|>", "padding_side": "left", "added_tokens_decoder": {"0": {"content": "<|endoftext|>"}}}, open(os.path.join(path, "tokenizer_config.json"), "w"), indent=1)
     made = weights(qwen2_shapes(QWEN2))
     save(os.path.join(path, "model.safetensors"), made | {"lm_head.weight": torch.zeros(4, 4, dtype=F32)})
     run, golden = Run(made), {}
-    for length, whole in ((1, 1), (7, 20), (60, 60)):
-        ids, mask = padded(text(length, 0, 50), whole, 0)
-        golden[f"{length}.ids"], golden[f"{length}.features"] = ids.int(), qwen2(run, QWEN2, ids, mask).to(F32)
+    for name, ids in {"alone": text(60, 1, 50), "behind": padded(text(7, 1, 50), 20, 0)[0], "between": torch.cat([text(5, 1, 50), torch.zeros(6).long(), text(4, 1, 50)])}.items():
+        golden[f"{name}.ids"], golden[f"{name}.features"] = ids.int(), qwen2(run, QWEN2, ids, ids != 0).to(F32)
     save(os.path.join(path, "golden.safetensors"), golden)
 
 

@@ -1,5 +1,5 @@
 import type { Previews } from "../protocol/job.ts";
-import { type RunStep, settle } from "../protocol/plan.ts";
+import { type RunStep, scalesLookedAt, settle } from "../protocol/plan.ts";
 import type { Family, JobOptions, Step } from "./models/family.ts";
 import type { Snapshot } from "./models/snapshot.ts";
 import type { Rounds } from "./rounds.ts";
@@ -25,7 +25,7 @@ interface PlannedScale extends Omit<Step<never>, "job"> {
 
 /**
  * Walks a plan scale by scale. Yields every executed scale, then the finished picture (not when `until` ends it earlier). A scale
- * runs ahead while the one before is in the caller's hands, unless the plan is to be settled between the two. Throws the signal's reason between scales. The job is closed however this ends.
+ * runs ahead while the one before is in the caller's hands, unless the plan looks at what there is between the two. Throws the signal's reason between scales. The job is closed however this ends.
  */
 export async function* walk<Job>(family: Family<Job>, rounds: Rounds<Job>, generation: Generation): AsyncGenerator<GenerateResult, void, undefined> {
 	const { grids, taps } = generation;
@@ -55,7 +55,8 @@ export async function* walk<Job>(family: Family<Job>, rounds: Rounds<Job>, gener
 			const { scale, step, position, preview, sample, pictures } = scales[i];
 			const current = next;
 			const settles = plan.decide?.after === scale && i + 1 < scales.length;
-			if (i + 1 < scales.length && !settles) next = ask(scales[i + 1]);
+			const looks = scalesLookedAt(plan).has(scale) && i + 1 < scales.length;
+			if (i + 1 < scales.length && !settles && !looks) next = ask(scales[i + 1]);
 			const { codes, pictures: made, milliseconds } = await current;
 			await taps.flush();
 			if (finishes && i === scales.length - 1) {
@@ -66,14 +67,15 @@ export async function* walk<Job>(family: Family<Job>, rounds: Rounds<Job>, gener
 				yield { kind: "scale", index: scale, grid: [...grids[scale]], stage: step.stage, step: position, steps, codes, preview: preview ? made[0] : null, milliseconds };
 				signal.throwIfAborted();
 			}
+			if (looks) await family.look(job, scale, preview ? made[0] : undefined);
 			if (settles) {
 				const measured = await family.settle(job);
 				plan = settle(plan, measured);
 				({ scales, steps, finishes } = plannedScales({ ...generation, plan }));
 				yield { kind: "revision", after: scale, measured, plan };
 				signal.throwIfAborted();
-				next = ask(scales[i + 1]);
 			}
+			if (settles || looks) next = ask(scales[i + 1]);
 		}
 		if (finished) yield { kind: "final", image: finished, milliseconds: { decode, total: performance.now() - started } };
 	} finally {

@@ -12,7 +12,7 @@ import { walk } from "./generate.ts";
 import type { Draws, Family } from "./models/family.ts";
 import { graphOf } from "./models/graphs.ts";
 import { NextScaleModel } from "./models/next-scale.ts";
-import { outcomesOf, type StagePlan } from "../protocol/plan.ts";
+import { outcomesOf, scalesLookedAt, type StagePlan } from "../protocol/plan.ts";
 import { checkPlan } from "./plan/validate.ts";
 import { Rounds } from "./rounds.ts";
 import { kernelShapes } from "./shapes.ts";
@@ -50,9 +50,10 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots: asked = 
 	const shapes = kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]);
 	const half = dtype === "f16" ? dtype : undefined;
 	await loadTuning(gpu, shapes, { dtype: half });
+	const instructions = "instructions" in manifest.config && tokenizer ? tokenizer.ids(manifest.config.instructions) : [];
 	let family: NextScaleModel;
 	try {
-		family = new NextScaleModel(gpu, graphOf(gpu, manifest, weights, slots), manifest.schedules, weights, slots, cacheDtype);
+		family = new NextScaleModel(gpu, graphOf(gpu, manifest, weights, slots, instructions), manifest.schedules, weights, slots, cacheDtype);
 	} catch (error) {
 		weights.destroy();
 		throw explained(error);
@@ -131,7 +132,11 @@ function rehearse<Job>(gpu: Gpu, family: Family<Job>, plan: StagePlan): void {
 function rehearseSettled<Job>(gpu: Gpu, family: Family<Job>, plan: StagePlan): void {
 	const job = family.open({ plan, seed: 0, ids: [0], draws: new Map(), taps: new Taps(gpu, undefined) });
 	const last = plan.steps.length - 1;
-	for (const [scale, { kind }] of plan.steps.entries()) if (kind === "run") family.round([{ job, scale, sample: true, pictures: scale === last ? [scale] : [scale, last] }]);
+	const looked = scalesLookedAt(plan);
+	for (const [scale, { kind }] of plan.steps.entries()) {
+		if (kind === "run") family.round([{ job, scale, sample: true, pictures: scale === last ? [scale] : [scale, last] }]);
+		if (looked.has(scale)) void family.look(job, scale, { width: 1, height: 1, data: new Uint8Array(3) });
+	}
 	family.close(job);
 }
 

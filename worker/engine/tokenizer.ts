@@ -2,7 +2,9 @@ import { Tokenizer } from "@huggingface/tokenizers";
 import { precompiled } from "./text/precompiled.ts";
 
 export interface PromptTokenizer {
-	/** Token ids, end marker included. Throws PromptError when there are more than the model takes. */
+	/** Token ids of any text, markers included. */
+	ids(text: string): number[];
+	/** Those of a prompt. Throws PromptError when there are more than the model takes. */
 	encode(prompt: string): number[];
 }
 
@@ -15,9 +17,11 @@ export class PromptError extends Error {
 export function promptTokenizer(json: unknown, maxTokens: number): PromptTokenizer {
 	const tokenizer = new Tokenizer(json as ConstructorParameters<typeof Tokenizer>[0], {});
 	if (tokenizer.normalizer) makeExact(tokenizer.normalizer as unknown as Normalizer);
+	const idsOf = (text: string) => tokenizer.encode(text).ids;
 	return {
+		ids: idsOf,
 		encode(prompt) {
-			const { ids } = tokenizer.encode(prompt);
+			const ids = idsOf(prompt);
 			if (ids.length > maxTokens) throw new PromptError(`The prompt has ${ids.length} tokens; this model takes at most ${maxTokens}. Shorten it.`);
 			return ids;
 		},

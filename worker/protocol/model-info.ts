@@ -29,9 +29,10 @@ export const Calibration = z.strictObject({
 	guidanceTo: z.int().min(0).max(MAX_SCALES),
 	/** Rank of a chunk's output that holds most of its energy, by chunk. */
 	rankRatio: ByScale(z.array(Share)),
-	/** Tokens that hold most of the squared distance from their surroundings, and from the mean token. */
+	/** Tokens that hold most of the squared distance from their surroundings. */
 	detailRatio: ByScale(Share),
-	pivotalRatio: ByScale(Share),
+	/** Scales from `from` on change the picture where tokens stand that hold `hold` of what there is to see after scale `after`. */
+	look: z.strictObject({ after: z.int().min(0).max(MAX_SCALES), from: z.int().min(1).max(MAX_SCALES), hold: Share }),
 	/** High-frequency shares of the latent before the fidelity stage that a third, and two thirds, of the pictures stay below. */
 	detail: z.tuple([z.number().min(0), z.number().min(0)]),
 });

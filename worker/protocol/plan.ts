@@ -22,9 +22,10 @@ export const KeptRope = z.enum(["first", "kept"]);
 
 /**
  * What tokens are kept for, the highest first: squared distance from the mean token of the scale (FastVAR, arXiv 2503.23367), or from the
- * mean of the token's own surroundings (as SparseVAR, arXiv 2507.20454, tells high frequencies from low).
+ * mean of the token's own surroundings (as SparseVAR, arXiv 2507.20454, tells high frequencies from low); or how much there is to see
+ * where the token stands, in the picture as it was after an earlier scale.
  */
-export const Score = z.enum(["mean-distance", "high-frequency"]);
+export const Score = z.union([z.enum(["mean-distance", "high-frequency"]), z.strictObject({ picture: z.int().min(0) })]);
 export type Score = z.infer<typeof Score>;
 
 /** Blocks `from` (inclusive) to `to` (exclusive). */
@@ -108,18 +109,25 @@ export const SkipStep = z.strictObject({ kind: z.literal("skip") });
 export const Step = z.discriminatedUnion("kind", [RunStep, SkipStep]);
 export type Step = z.infer<typeof Step>;
 
-/**
- * Settles the rest of a plan once, by what a picture looks like after an early scale (as SkipVAR does, arXiv 2506.08908): the first case
- * above the measured value, else the plan's own steps. The outcome is logged as a revision of the plan and not measured again.
- */
-export const Decision = z.strictObject({
-	/** Scale whose latent is looked at. */
-	after: z.int().min(0).max(MAX_SCALES),
+/** Scale after which the picture is looked at. */
+const After = z.int().min(0).max(MAX_SCALES);
+/** The rest of the plan is that of the first case above the measured value, else the plan's own (SkipVAR, arXiv 2506.08908). */
+const CaseDecision = z.strictObject({
+	after: After,
 	/** Share of the latent's energy, at this scale's size, that is lost when 2 x 2 tokens become their mean. */
 	measure: z.literal("high-frequency"),
 	/** `steps`: of all scales after that one. */
 	cases: z.array(z.strictObject({ below: z.number(), steps: z.array(Step).min(1).max(MAX_SCALES) })).min(1).max(8),
 });
+/** Later steps that gather by this picture keep the measured share of their `count`, so that each picture has its own ranks. */
+const ShareDecision = z.strictObject({
+	after: After,
+	/** Share of the schedule's last tokens that hold `hold` of what there is to see. */
+	measure: z.literal("picture"),
+	hold: z.number().gt(0).max(1),
+});
+/** Settles the rest of a plan once, by each picture itself. The outcome is logged as a revision of the plan and not measured again. */
+export const Decision = z.discriminatedUnion("measure", [CaseDecision, ShareDecision]);
 export type Decision = z.infer<typeof Decision>;
 
 export const StagePlan = z.strictObject({
@@ -134,14 +142,28 @@ export const StagePlan = z.strictObject({
 });
 export type StagePlan = z.infer<typeof StagePlan>;
 
-/** What a plan may turn out to be: itself, without the decision, then each of its cases. */
+/** What a plan may turn out to be, at its most: itself, without the decision, then each of its cases. */
 export function outcomesOf({ decide, ...plan }: StagePlan): StagePlan[] {
-	return [plan, ...(decide?.cases ?? []).map(({ steps }) => ({ ...plan, steps: [...plan.steps.slice(0, (decide as Decision).after + 1), ...steps] }))];
+	if (decide?.measure !== "high-frequency") return [plan];
+	return [plan, ...decide.cases.map(({ steps }) => ({ ...plan, steps: [...plan.steps.slice(0, decide.after + 1), ...steps] }))];
 }
 
 /** The plan as settled by what was measured. */
 export function settle(plan: StagePlan, measured: number): StagePlan {
 	const outcomes = outcomesOf(plan);
-	const met = plan.decide?.cases.findIndex(({ below }) => measured < below) ?? -1;
-	return outcomes[met + 1];
+	const { decide } = plan;
+	if (decide?.measure !== "picture") return outcomes[(decide?.cases.findIndex(({ below }) => measured < below) ?? -1) + 1];
+	const kept = (reduction: Reduction): Reduction => (looksAt(reduction) === decide.after ? { ...reduction, count: Math.max(1, Math.ceil(Math.min(1, measured) * reduction.count)) } : reduction);
+	return { ...outcomes[0], steps: outcomes[0].steps.map((step) => (step.kind === "run" ? { ...step, reduce: step.reduce.map(kept) } : step)) };
+}
+
+/** Scale whose picture a reduction gathers by. */
+export function looksAt({ take }: Reduction): number | undefined {
+	return "gather" in take && typeof take.gather === "object" ? take.gather.picture : undefined;
+}
+
+/** Scales whose pictures a plan needs for its own sake, whatever it turns out to be. */
+export function scalesLookedAt(plan: StagePlan): Set<number> {
+	const gathered = outcomesOf(plan).flatMap(({ steps }) => steps.flatMap((step) => (step.kind === "run" ? step.reduce.flatMap((reduction) => looksAt(reduction) ?? []) : [])));
+	return new Set([...gathered, ...(plan.decide?.measure === "picture" ? [plan.decide.after] : [])]);
 }

@@ -25,7 +25,7 @@ export const WORKLOADS: readonly Workload[] = [
 	...matmuls("emoji-128", "qkv", 192, 576, [512]),
 	...matmuls("emoji-128", "fc1", 192, 768, [8, 128, 512]),
 	...matmuls("emoji-128", "fc2", 768, 192, [8, 128, 512]),
-	...chains("emoji-128", 192, 768, 16, [2, 8, 128, 512]),
+	...chains("emoji-128", 192, 768, 16, [2, 8, 128]),
 	...attentions("emoji-128", 3, 64, [[64, 121], [256, 521]]),
 	...convs("emoji-128", [[16, 128], [32, 64], [64, 32], [128, 16]]),
 	...matmuls("Infinity-2B", "qkv", 2048, 6144, [2, 8]),

@@ -51,6 +51,8 @@ export interface Family<Job = unknown> {
 	/** Puts a job that has run nothing yet where the snapshot was taken. */
 	restore(job: Job, snapshot: Snapshot): void;
 	forget(snapshot: Snapshot): void;
+	/** Looks at the picture after a scale that its plan gathers by; `picture`: as it was decoded already. Between the rounds of that scale and the next. */
+	look(job: Job, scale: number, picture?: RgbImage): Promise<void>;
 	/** Measures what the job's plan leaves to be decided and settles it. Between the rounds of the scale that is looked at and the next. */
 	settle(job: Job): Promise<number>;
 	close(job: Job): void;

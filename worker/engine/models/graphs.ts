@@ -8,7 +8,8 @@ import { InfinityGraph } from "./infinity/graph.ts";
 import { StarGraph } from "./star/graph.ts";
 import { VarGraph } from "./var/graph.ts";
 
-export function graphOf(gpu: Gpu, manifest: Manifest, weights: Weights, slots: number): Graph {
+/** `instructions`: token ids that stand before every prompt, for families that have them. */
+export function graphOf(gpu: Gpu, manifest: Manifest, weights: Weights, slots: number, instructions: readonly number[]): Graph {
 	const { schedules } = manifest;
 	switch (manifest.family) {
 		case "infinity":
@@ -18,6 +19,6 @@ export function graphOf(gpu: Gpu, manifest: Manifest, weights: Weights, slots: n
 		case "var":
 			return new VarGraph(gpu, manifest.config, schedules, weights, slots);
 		case "hart":
-			return new HartGraph(gpu, manifest.config, schedules, weights, slots);
+			return new HartGraph(gpu, manifest.config, schedules, weights, slots, instructions);
 	}
 }

@@ -2,6 +2,7 @@ import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import { outcomesOf, type StagePlan, type Step } from "../../protocol/plan.ts";
 import { commonSteps } from "../plan/common-steps.ts";
+import type { Detail } from "./detail.ts";
 import type { JobOptions } from "./family.ts";
 import type { Graph } from "./graph.ts";
 import type { KeyValueStore } from "./key-value-store.ts";
@@ -39,6 +40,8 @@ export interface Job extends JobOptions {
 	keepLast: boolean;
 	/** What later restorations fill from. */
 	retained: Map<string, Retained>;
+	/** Of pictures that its plan looks at, by scale. */
+	details: Map<number, Detail>;
 	/** Given draws, on the device. */
 	drawn: Map<string, Tensor>;
 	/** Its largest round. */
@@ -53,7 +56,7 @@ export function openJob(gpu: Gpu, graph: Graph, store: KeyValueStore, schedule: 
 	const tokens = codes.map((count, scale) => (scale === 0 ? graph.startTokens : count));
 	const context = { keys: [] as number[], counts: graph.contextKeys(options) };
 	const outcomes = outcomesOf(plan);
-	const job: Job = { ...options, slot, grids: schedule.grids, tokens, codes, outcomes, spans: spansByScale(plan, graph.sublayers.length), sublayers: graph.sublayers.length, begun: false, context, keys: [], keepLast: tapsLast(options, depth), retained: new Map(), drawn: new Map(), most: mostOf(outcomes, tokens) };
+	const job: Job = { ...options, slot, grids: schedule.grids, tokens, codes, outcomes, spans: spansByScale(plan, graph.sublayers.length), sublayers: graph.sublayers.length, begun: false, context, keys: [], keepLast: tapsLast(options, depth), retained: new Map(), details: new Map(), drawn: new Map(), most: mostOf(outcomes, tokens) };
 	try {
 		for (const [name, data] of draws) if (name !== "text.ids") job.drawn.set(name, gpu.upload(name, [data.length], data.slice() as Float32Array<ArrayBuffer>));
 		for (let block = 0; block < depth; block++) context.keys.push(store.take(block, contextKeys(job)));

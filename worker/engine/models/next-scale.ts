@@ -17,6 +17,7 @@ import type { Dtype, Weights } from "../weights.ts";
 import { blockRows, cellsIn, cellTokens, layOut, type Part, rowsIn } from "./batch.ts";
 import type { Family, JobOptions, Round, Step } from "./family.ts";
 import type { BlockContext, Graph } from "./graph.ts";
+import { detailByToken, detailOf, shareHolding } from "./detail.ts";
 import { highFrequencyShare } from "./frequency.ts";
 import { closeJob, type Job, openJob, releaseKeys, settleJob, stores } from "./job.ts";
 import { KeyValueStore } from "./key-value-store.ts";
@@ -78,18 +79,28 @@ export class NextScaleModel implements Family<Job> {
 		return job;
 	}
 
+	async look(job: Job, scale: number, picture?: RgbImage): Promise<void> {
+		const decoded = picture ?? (await this.#pictures.decode(this.#latents, [{ from: this.#latent(job), grid: job.grids[scale], taps: job.taps, latentName: null, finished: false }]))[0];
+		job.details.set(scale, detailOf(decoded));
+	}
+
 	async settle(job: Job): Promise<number> {
 		const { decide } = job.plan;
 		if (!decide) throw new Error("The plan leaves nothing to settle.");
+		const detail = job.details.get(decide.after);
+		const measured = decide.measure === "picture" && detail ? shareHolding(detailByToken(detail, job.grids[job.grids.length - 1]), decide.hold) : await this.#highFrequency(job, decide.after);
+		settleJob(job, this.#store, settle(job.plan, measured));
+		return measured;
+	}
+
+	async #highFrequency(job: Job, scale: number): Promise<number> {
 		const { channels } = this.#graph.codes;
 		const { pixel, height, width } = this.#latent(job);
 		const latent = this.#gpu.tensor("latent to measure", [height * width, channels]);
 		const pass = this.#gpu.pass("measure");
 		copy(pass, { x: this.#latents, from: pixel * channels, y: latent, count: height * width * channels, label: "latent to measure" });
 		const [data] = await pass.submit([latent]).finally(() => this.#gpu.free(latent));
-		const measured = highFrequencyShare(new Float32Array(data), [height, width], job.grids[decide.after], channels);
-		settleJob(job, this.#store, settle(job.plan, measured));
-		return measured;
+		return highFrequencyShare(new Float32Array(data), [height, width], job.grids[scale], channels);
 	}
 
 	close(job: Job): void {

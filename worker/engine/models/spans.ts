@@ -6,6 +6,7 @@ import type { Pass } from "../../../kernels/pass.ts";
 import { drawPositions, drawProjection, farthestPositions, gatherKept, project, type ReduceRow, scatterRows, squaredNorms } from "../../../kernels/reduce.ts";
 import type { Gathering, Projection, Reduction, RunStep } from "../../protocol/plan.ts";
 import { cellTokens, type Part, tokensIn } from "./batch.ts";
+import { byScore, detailByToken } from "./detail.ts";
 import type { Graph } from "./graph.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -128,8 +129,16 @@ function gather(pass: Pass, graph: Graph, work: Workspace, part: Part, span: Spa
 	const { width } = graph.shape;
 	const { block, name } = sublayerAt(graph, span.from);
 	const rows = reduceRows(graph, part, span, at, to, (i) => pick + i * count);
-	const from = take.gather === "mean-distance" ? "mean" : "neighbours";
-	farthestPositions(pass, { x: work.x[0], from, means: work.means, keys: work.race, positions: work.positions, width, rows, label: `block ${block} ${name} kept` });
+	const label = `block ${block} ${name} kept`;
+	if (typeof take.gather === "string") {
+		const from = take.gather === "mean-distance" ? "mean" : "neighbours";
+		farthestPositions(pass, { x: work.x[0], from, means: work.means, keys: work.race, positions: work.positions, width, rows, label });
+	} else {
+		const detail = job.details.get(take.gather.picture);
+		if (!detail) throw new Error(`The picture after scale ${take.gather.picture} was not looked at.`);
+		const kept = byScore(detailByToken(detail, job.grids[scale])).slice(0, count);
+		copyWords(pass, { x: pass.table(part.rows.flatMap(() => kept)), y: work.positions, to: pick, count: part.rows.length * count, label });
+	}
 	const asNumbers = (positions: Float32Array) => Float32Array.from(new Uint32Array(positions.buffer, positions.byteOffset, positions.length).subarray(pick));
 	job.taps.keep(pass, `s${scale}.blk${block}.keep_${name}`, work.positions, [pick + part.rows.length * count], { view: asNumbers, shape: [part.rows.length, count] });
 	gatherKept(pass, { x: work.x[0], positions: work.positions, y: work.x[1], width, rows, label: `block ${block} ${name} gather` });

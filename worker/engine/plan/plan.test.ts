@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ModelInfo } from "../../protocol/model-info.ts";
-import { type Reduction, type RunStep, StagePlan, type Step } from "../../protocol/plan.ts";
+import { type Reduction, type RunStep, scalesLookedAt, settle, StagePlan, type Step } from "../../protocol/plan.ts";
 import { PlanError, policies } from "./policies.ts";
 import { checkPlan, planProblems } from "./validate.ts";
 
@@ -19,7 +19,7 @@ const info = ModelInfo.parse({
 	bitsPerToken: 16,
 	maxPromptTokens: 32,
 	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
-	calibration: { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 5, rankRatio: { 4: [0.3, 0.45], 5: [0.2, 0.35], 6: [0.12, 0.28] }, guidanceTo: 3, detailRatio: { 4: 0.5, 5: 0.4, 6: 0.3 }, pivotalRatio: { 4: 0.5, 5: 0.4, 6: 0.25 }, detail: [0.1, 0.2] } },
+	calibration: { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 5, rankRatio: { 4: [0.3, 0.45], 5: [0.2, 0.35], 6: [0.12, 0.28] }, guidanceTo: 3, detailRatio: { 4: 0.5, 5: 0.4, 6: 0.3 }, look: { after: 3, from: 4, hold: 0.9 }, detail: [0.1, 0.2] } },
 });
 const runs = (steps: readonly Step[]) => steps.filter((step): step is RunStep => step.kind === "run");
 
@@ -83,7 +83,7 @@ describe("policies", () => {
 		const star: ModelInfo = {
 			...info, blocks: 3, chunks: [[0, 1], [1, 2], [2, 3]], lowRank: { rope: "kept", mostTokens: 64 }, sampling: { ...info.sampling, guidance: [1, 5.5] },
 			schedules: { "1:1": { grids, image: { height: 128, width: 128 } } },
-			calibration: { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 6, rankRatio: { 4: [0.2, 0.3, 0.25], 5: [0.25, 0.6, 0.4] }, guidanceTo: 4, detailRatio: {}, pivotalRatio: {}, detail: [0.1, 0.2] } },
+			calibration: { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 6, rankRatio: { 4: [0.2, 0.3, 0.25], 5: [0.25, 0.6, 0.4] }, guidanceTo: 4, detailRatio: {}, look: { after: 3, from: 4, hold: 0.9 }, detail: [0.1, 0.2] } },
 		};
 		const plan = policies.stagevar.plan(star, {});
 		expect(planProblems(plan, star)).toEqual([]);
@@ -100,10 +100,50 @@ describe("policies", () => {
 		expect(steps.slice(0, 5)).toEqual(policies.stagevar.plan(info, {}).steps.slice(0, 5));
 	});
 
+	it("fastvar drops the shares that the official code drops, in the blocks it prunes, and skips the last scales", () => {
+		const deep: ModelInfo = { ...info, blocks: 32, chunks: [[0, 32]], calibration: { "1:1": { ...info.calibration["1:1"], skipFrom: 6 } } };
+		const { steps } = policies.fastvar.plan(deep, {});
+		expect(steps.map(({ kind }) => kind)).toEqual(["run", "run", "run", "run", "run", "run", "skip"]);
+		expect(runs(steps).map(({ reduce }) => reduce.map(({ blocks, count, each }) => [blocks, count, each]))).toEqual([[], [], [], [], [[[3, 28], 39, "sublayer"]], [[[3, 28], 72, "sublayer"]]]);
+		expect(runs(steps)[5].reduce[0].rest).toEqual({ from: 3, resize: "area", of: "change" });
+	});
+
+	it("sparsevar runs every block of the late scales on as many tokens as have detail", () => {
+		const steps = runs(policies.sparsevar.plan(info, {}).steps);
+		expect(steps.map(({ reduce }) => reduce.map(({ blocks, count, each }) => [blocks, count, each]))).toEqual([[], [], [], [], [[[0, 4], 32, "block"]], [[[0, 4], 58, "block"]], [[[0, 4], 77, "block"]]]);
+	});
+
+	it("skipvar lets each picture's detail settle the rest, once", () => {
+		const plan = policies.skipvar.plan(info, {});
+		expect(plan.steps).toEqual(policies.exact.plan(info, {}).steps);
+		expect(plan.decide).toMatchObject({ after: 3, measure: "high-frequency" });
+		const rows = (measured: number) => settle(plan, measured).steps.slice(4).map((step) => (step.kind === "run" ? step.rows : "skip"));
+		expect([rows(0.05), rows(0.15), rows(0.2)]).toEqual([["cond", "skip", "skip"], ["cond", "cond", "cond"], ["both", "both", "both"]]);
+		expect(settle(plan, 0.05)).not.toHaveProperty("decide");
+		expect(() => policies.skipvar.plan({ ...info, calibration: { "1:1": { ...info.calibration["1:1"], fidelityFrom: 7 } } }, {})).toThrow(/nothing to decide/);
+	});
+
+	it("stagevar-auto keeps the share of the tokens that holds a picture's detail, on the conditional row", () => {
+		const plan = policies["stagevar-auto"].plan(info, {});
+		expect(runs(plan.steps).map(({ rows }) => rows)).toEqual(["both", "both", "both", "cond", "cond", "cond", "cond"]);
+		expect(plan.decide).toEqual({ after: 3, measure: "picture", hold: 0.9 });
+		const counts = (steps: readonly Step[]) => runs(steps).slice(4).map(({ reduce }) => reduce[0].count);
+		expect([counts(plan.steps), counts(settle(plan, 0.3).steps), counts(settle(plan, 0).steps)]).toEqual([[64, 144, 256], [20, 44, 77], [1, 1, 1]]);
+		expect(planProblems(settle(plan, 0.3), info)).toEqual([]);
+		expect([...scalesLookedAt(settle(plan, 0.3))]).toEqual([3]);
+		const never = { ...info, calibration: { "1:1": { ...info.calibration["1:1"], look: { after: 6, from: 7, hold: 1 } } } };
+		expect(policies["stagevar-auto"].plan(never, {})).not.toHaveProperty("decide");
+	});
+
+	it("diverse seeks the temperature of the early scales alone", () => {
+		const taus = runs(policies.diverse.plan(info, {}).steps).map(({ tau }) => (typeof tau === "number" ? tau : [Number(tau.confidence.toFixed(3)), ...tau.between]));
+		expect(taus).toEqual([[0.6, 0.5, 8], [0.667, 0.5, 8], [0.733, 0.5, 8], [0.8, 0.5, 8], 0.5, 0.5, 0.5]);
+	});
+
 	it("refuses what it cannot plan and says what it can", () => {
 		expect(() => policies.exact.plan(info, { schedule: "3:1" })).toThrow(new PlanError('Model test has no schedule "3:1". It has: 1:1, 2:1.'));
 		expect(() => policies.exact.plan(info, { schedule: "constructor" })).toThrow(PlanError);
-		for (const name of ["stagevar", "stagevar-skip"]) {
+		for (const name of Object.keys(policies).filter((name) => name !== "exact")) {
 			expect(() => policies[name].plan(info, { schedule: "2:1" })).toThrow(/needs a calibration.*Calibrated schedules: 1:1; or use policy exact/);
 			expect(() => policies[name].plan({ ...info, calibration: {} }, {})).toThrow(PlanError);
 		}
@@ -142,6 +182,36 @@ describe("planProblems", () => {
 	])("refuses %s", (_, plan, message) => {
 		expect(planProblems(plan, info).join("\n")).toMatch(message);
 		expect(() => checkPlan(plan, info)).toThrow(PlanError);
+	});
+
+	const gathering = (changes: object) => ({ blocks: [0, 4], each: "span", count: 9, take: { gather: "mean-distance" }, rope: "kept", write: "kept", rest: "skip", ...changes }) as Reduction;
+	const skipvar = policies.skipvar.plan(info, {});
+	const decision = (changes: object): StagePlan => ({ ...skipvar, decide: { ...skipvar.decide, ...changes } as StagePlan["decide"] });
+	const late = skipvar.steps.slice(4);
+	it.each<[string, StagePlan, RegExp]>([
+		["tokens left out of some blocks only", changed({ 5: { reduce: [gathering({ blocks: [0, 2] })] } }), /rest "skip" leaves tokens out of the whole scale; it is allowed for one span over blocks 0 to 4/],
+		["tokens left out block by block", changed({ 5: { reduce: [gathering({ each: "block" })] } }), /rest "skip"/],
+		["a change from a scale that is reduced there", changed({ 6: { reduce: [gathering({ each: "sublayer", rest: { from: 5, resize: "area", of: "change" } })] } }), /scale 5 is reduced in blocks 0 to 2 and has no full-length change there/],
+		["an output from a scale that left tokens out", changed({ 5: { reduce: [gathering({})] }, 6: { reduce: [gathering({ rest: { from: 5, resize: "area", of: "output" } })] } }), /reduced across block 4/],
+		["a look at a later picture", changed({ 5: { reduce: [gathering({ take: { gather: { picture: 5 } } })] } }), /gathers by the picture after scale 5; an earlier one is needed/],
+		["temperature bounds the wrong way round", changed({ 1: { tau: { confidence: 0.7, between: [8, 1] } } }), /step 1: tau is sought between 8 and 1; give the lower bound first/],
+		["a decision after the last scale", decision({ after: 6 }), /decides after scale 6; 0 to 5 are allowed/],
+		["a case of the wrong length", decision({ cases: [{ below: 1, steps: late.slice(1) }] }), /case 0 of its decision has 2 steps; 3 scales come after scale 3/],
+		["cases that are never reached", decision({ cases: [{ below: 0.2, steps: late }, { below: 0.1, steps: late }] }), /below 0.1 is never reached after 0.2/],
+		["a case whose rows widen", decision({ cases: [{ below: 0.2, steps: [{ ...late[0], rows: "cond" }, ...late.slice(1)] }] }), /case 0 of its decision: step 5 has rows "both" after "cond"/],
+		["a case that skips at once", decision({ cases: [{ below: 0.2, steps: late.map(() => ({ kind: "skip" })) }] }), /case 0 of its decision: step 4 is skipped; the scale after a decision must run/],
+	])("refuses %s", (_, plan, message) => {
+		expect(StagePlan.safeParse(plan).success).toBe(true);
+		expect(planProblems(plan, info).join("\n")).toMatch(message);
+	});
+
+	it.each<[string, object]>([
+		["an unknown score", gathering({ take: { gather: "luck" } })],
+		["gathered tokens at the first positions", gathering({ rope: "first" })],
+		["mixtures written to where they were not", { ...gathering({}), take: { project: "gaussian" } }],
+		["an unknown way of filling", gathering({ rest: "mirror" })],
+	])("the schema refuses %s", (_, reduction) => {
+		expect(StagePlan.safeParse(changed({ 5: { reduce: [reduction as Reduction] } })).success).toBe(false);
 	});
 
 	it("the schema knows two kinds of rotary positions", () => {

@@ -1,32 +1,30 @@
 /**
  * Our own, training-free, from measurements of the model alone (`firstlight calibrate`):
- * 1. Scales up to the one from which the conditional row by itself chooses as the guided pair does run in full, both rows.
- * 2. From there on the conditional row runs alone. The released text-free step keeps the unconditional one, at the same cost; but a model
- *    that still reads its text loses what was asked for, and loses little without guidance.
- * 3. Fidelity scales run on the tokens farthest from the scale's mean token, as many as hold most of the distance, chosen once before the
- *    first block. Each keeps its own place in the rotary table: no mixtures of tokens are written to unrelated positions.
- * 4. The other tokens are not restored from an earlier scale, but left out: a coarse-to-fine latent goes on as it is there, as it does
- *    where StageVAR skips a whole scale. So nothing is invented, head and sampling shrink too, and the cache holds no stand-ins.
+ * 1. The scales that settle what is where run in full, both rows. From `guidanceTo` on the conditional row runs alone: the released
+ *    text-free step keeps the unconditional one, at the same cost, but a model that still reads its text loses what was asked for.
+ * 2. Late scales change the picture where there is something to see, so before them the picture is looked at: its preview, which is
+ *    streamed anyway, says where. Each picture keeps as many tokens as hold most of its own detail: its ranks are its own.
+ * 3. They are gathered once, before the first block, at their own rotary positions: no mixtures are written to unrelated places.
+ * 4. The others are not restored but left out: the coarse-to-fine latent goes on as it is there, as where a whole scale is skipped. So
+ *    nothing is invented, head and sampling shrink too, and the cache holds no stand-ins.
  */
+import type { Decision, RunStep } from "../../protocol/plan.ts";
 import { calibrationOf, conditional, fullStep, type Policy, scheduleOf, stageOf } from "./policy.ts";
 
 export const stagevarAuto: Policy = {
 	name: "stagevar-auto",
-	title: "Late scales without guidance, on the tokens that still change",
+	title: "Late scales without guidance, where there is something to see",
 	plan(info, request) {
 		const { name, schedule: { grids } } = scheduleOf(info, request);
 		const calibration = calibrationOf(info, name, "stagevar-auto");
-		const { guidanceTo, fidelityFrom, pivotalRatio } = calibration;
-		return {
-			version: 1, policy: "stagevar-auto", model: info.digest, schedule: name,
-			steps: grids.map(([height, width], scale) => {
-				const full = fullStep(info, stageOf(scale, calibration), scale, grids.length);
-				const step = scale < guidanceTo ? full : conditional(full);
-				const ratio = pivotalRatio[scale];
-				if (scale < fidelityFrom || ratio === undefined) return step;
-				const count = Math.ceil(ratio * height * width);
-				return { ...step, reduce: [{ blocks: [0, info.blocks], each: "span", count, take: { gather: "mean-distance" }, rope: "kept", write: "kept", rest: "skip" }] };
-			}),
-		};
+		const { guidanceTo, look } = calibration;
+		const steps = grids.map(([height, width], scale): RunStep => {
+			const full = fullStep(info, stageOf(scale, calibration), scale, grids.length);
+			const step = scale < guidanceTo ? full : conditional(full);
+			if (scale < look.from) return step;
+			return { ...step, reduce: [{ blocks: [0, info.blocks], each: "span", count: height * width, take: { gather: { picture: look.after } }, rope: "kept", write: "kept", rest: "skip" }] };
+		});
+		const decide: Decision = { after: look.after, measure: "picture", hold: look.hold };
+		return { version: 1, policy: "stagevar-auto", model: info.digest, schedule: name, steps, ...(look.from < grids.length ? { decide } : {}) };
 	},
 };

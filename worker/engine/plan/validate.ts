@@ -1,6 +1,6 @@
 /** Whether a plan can be executed on a model: what the schema of a plan cannot see. The engine executes nothing else. */
 import type { ModelInfo, Schedule } from "../../protocol/model-info.ts";
-import { type Decision, outcomesOf, type Reduction, type StagePlan, type Step } from "../../protocol/plan.ts";
+import { type Decision, looksAt, outcomesOf, type Reduction, type StagePlan, type Step } from "../../protocol/plan.ts";
 import { PlanError } from "./policy.ts";
 
 /** Throws one PlanError that lists every problem. */
@@ -36,9 +36,13 @@ function stepProblems(steps: readonly Step[], grids: Schedule["grids"], blocks: 
 }
 
 /** Every outcome must be a plan that runs the scale after the one that is looked at. */
-function decisionProblems(plan: StagePlan, { after, cases }: Decision, grids: Schedule["grids"], blocks: number): string[] {
+function decisionProblems(plan: StagePlan, decide: Decision, grids: Schedule["grids"], blocks: number): string[] {
+	const { after } = decide;
 	const left = grids.length - after - 1;
 	if (left < 1) return [`it decides after scale ${after}; 0 to ${grids.length - 2} are allowed`];
+	const never = plan.steps[after + 1].kind === "skip" ? [`step ${after + 1} is skipped; the scale after a decision must run`] : [];
+	if (decide.measure === "picture") return never;
+	const { cases } = decide;
 	const problems: string[] = [];
 	for (const [i, { below, steps }] of cases.entries()) {
 		const where = `case ${i} of its decision`;
@@ -46,11 +50,11 @@ function decisionProblems(plan: StagePlan, { after, cases }: Decision, grids: Sc
 		if (steps.length !== left) problems.push(`${where} has ${steps.length} steps; ${left} scales come after scale ${after}`);
 	}
 	if (problems.length > 0) return problems;
-	return outcomesOf(plan).flatMap(({ steps }, outcome) => {
-		const where = outcome === 0 ? "" : `case ${outcome - 1} of its decision: `;
-		const never = steps[after + 1].kind === "skip" ? [`${where || "without a case: "}step ${after + 1} is skipped; the scale after a decision must run`] : [];
-		return [...never, ...(outcome === 0 ? [] : stepProblems(steps, grids, blocks).map((problem) => where + problem))];
+	const ofCases = outcomesOf(plan).slice(1).flatMap(({ steps }, i) => {
+		const skipped = steps[after + 1].kind === "skip" ? [`step ${after + 1} is skipped; the scale after a decision must run`] : [];
+		return [...skipped, ...stepProblems(steps, grids, blocks)].map((problem) => `case ${i} of its decision: ${problem}`);
 	});
+	return [...never, ...ofCases];
 }
 
 function skipProblems(steps: readonly Step[]): string[] {
@@ -87,6 +91,8 @@ function reduceProblems(steps: readonly Step[], scale: number, reduce: readonly 
 		end = Math.max(end, to);
 		if (count > tokens) problems.push(`${where}: ${count} tokens kept of ${tokens}; at most ${tokens} are allowed`);
 		if (typeof rest === "object") problems.push(...sourceProblems(steps, scale, reduction, rest).map((problem) => `${where}: ${problem}`));
+		const looked = looksAt(reduction);
+		if (looked !== undefined && looked >= scale) problems.push(`${where}: it gathers by the picture after scale ${looked}; an earlier one is needed`);
 		if (rest === "skip" && (each !== "span" || from > 0 || to < blocks)) problems.push(`${where}: rest "skip" leaves tokens out of the whole scale; it is allowed for one span over blocks 0 to ${blocks}`);
 	}
 	return problems;

@@ -13,7 +13,7 @@ import type { Weights } from "../weights.ts";
 import { type Anatomy, anatomyOf, type LayerNames } from "./anatomy.ts";
 import { relativeBuckets } from "./relative.ts";
 
-/** A text encoder of any kind: embeddings, pre-norm layers, final norm. One text at a time, without padding. */
+/** A text encoder of any kind: embeddings, pre-norm layers, final norm. One text at a time. */
 export class TextTransformer {
 	readonly config: TextEncoderConfig;
 	#gpu: Gpu;
@@ -47,8 +47,8 @@ export class TextTransformer {
 		this.#angles = ropeTheta === undefined ? undefined : gpu.upload("text angles", [2, maxTokens, headDim / 2], ropeTable(maxTokens, headDim, ropeTheta));
 	}
 
-	/** Token ids, at most the model's, -> features [tokens, width] from row `to` on. Tokens beyond `seen` are padding: they see, and are not seen. */
-	record(pass: Pass, ids: readonly number[], features: Tensor, { to = 0, seen }: { to?: number; seen?: number } = {}): void {
+	/** Token ids, at most the model's, -> features [tokens, width] from row `to` on. */
+	record(pass: Pass, ids: readonly number[], features: Tensor, { to = 0 }: { to?: number } = {}): void {
 		const { width, layers } = this.config;
 		const { tokens: table, positions, relative, layer, final } = this.#anatomy;
 		const { x, h } = this.#work;
@@ -56,6 +56,7 @@ export class TextTransformer {
 		if (tokens > this.config.maxTokens) throw new RangeError(`A text of ${tokens} tokens does not fit the encoder, which takes ${this.config.maxTokens}.`);
 		const rows = rowTable(pass, [{ token: 0, tokens, cond: 0, rope: 0, key: 0, keys: tokens, append: 0 }]);
 		const w = (name: string) => this.#weights.get(`${TEXT_PREFIX}${name}.weight`);
+		const seen = seenIn(this.config, ids);
 		const extra = positions === undefined ? undefined : { table: w(positions), index: pass.table(ids.map((_, i) => i)) };
 		const bias = relative && { table: w(relative.table), index: pass.table(relativeBuckets(tokens, relative.buckets, relative.distance)) };
 
@@ -77,7 +78,7 @@ export class TextTransformer {
 	}
 
 	/** h -> attended */
-	#attend(pass: Pass, { qkv }: LayerNames, tokens: number, seen: number | undefined, bias: { table: Tensor; index: Tensor } | undefined): void {
+	#attend(pass: Pass, { qkv }: LayerNames, tokens: number, seen: readonly number[] | undefined, bias: { table: Tensor; index: Tensor } | undefined): void {
 		const { width, heads } = this.config;
 		const { headDim, kvHeads, scale, causal } = this.#anatomy;
 		const { h, q, k, v, attended } = this.#work;
@@ -126,4 +127,10 @@ export class TextTransformer {
 	get #inner(): number {
 		return this.config.heads * this.#anatomy.headDim;
 	}
+}
+
+/** Places of the tokens that are no padding; undefined where a text has none. */
+function seenIn(config: TextEncoderConfig, ids: readonly number[]): number[] | undefined {
+	if (config.kind !== "qwen2" || !ids.includes(config.padId)) return undefined;
+	return ids.flatMap((id, place) => (id === config.padId ? [] : [place]));
 }

@@ -1,5 +1,5 @@
+import { activate } from "../../../../kernels/activation.ts";
 import { attention } from "../../../../kernels/attention.ts";
-import { siluTimes } from "../../../../kernels/gated.ts";
 import { copy, gatherRows, silu } from "../../../../kernels/gather.ts";
 import type { Gpu, Tensor } from "../../../../kernels/gpu.ts";
 import { matmul } from "../../../../kernels/matmul.ts";
@@ -10,7 +10,10 @@ import { poolRows } from "../../../../kernels/pool.ts";
 import { rotateAndCache } from "../../../../kernels/rope.ts";
 import type { RowTable } from "../../../../kernels/rows.ts";
 import type { HartConfig } from "../../../../model-shards/hart-config.ts";
+import type { Qwen2Config } from "../../../../model-shards/text-config.ts";
 import type { Schedule } from "../../../protocol/model-info.ts";
+import { PromptFeatures } from "../../text/prompt-features.ts";
+import { TextTransformer } from "../../text/transformer.ts";
 import type { Weights } from "../../weights.ts";
 import type { Part } from "../batch.ts";
 import { blockOps, GAMMA, SCALE, SHIFT } from "../block-ops.ts";
@@ -27,7 +30,7 @@ import { HartRotary } from "./rotary.ts";
 
 /**
  * HART (arXiv 2410.10812): VAR whose first scale is the text, all of its padded tokens, and whose last code is followed by a residual from a
- * small diffusion. RMS norms, SwiGLU, modulation by a table and the mean text token. Its text features are given.
+ * small diffusion. RMS norms, SwiGLU, modulation by a table and the mean text token.
  */
 export class HartGraph implements Graph {
 	readonly shape: GraphShape;
@@ -46,6 +49,9 @@ export class HartGraph implements Graph {
 	#weights: Weights;
 	#rotary: HartRotary;
 	#residual: ResidualDiffusion;
+	#prompts: PromptFeatures | undefined;
+	/** Token ids that the encoder reads before every prompt. */
+	#instructions: readonly number[];
 	/** By block: [slots * 2, 6 * width], gamma1 gamma2 scale1 scale2 shift1 shift2. */
 	#modulation: Tensor[];
 	/** [slots * 2, 2 * width]: scale, shift. */
@@ -55,8 +61,8 @@ export class HartGraph implements Graph {
 	/** One job's text: features of both rows, those of the unconditional one zero; normed, embedded; pooled; what becomes of that. */
 	#work: Record<"features" | "normed" | "embedded" | "pooled" | "activated" | "vectors", Tensor>;
 
-	constructor(gpu: Gpu, config: HartConfig, schedules: Readonly<Record<string, Schedule>>, weights: Weights, slots: number) {
-		const { depth, width, textChannels, textMaxTokens, codebook, residual } = config;
+	constructor(gpu: Gpu, config: HartConfig, schedules: Readonly<Record<string, Schedule>>, weights: Weights, slots: number, instructions: readonly number[]) {
+		const { depth, width, textChannels, textMaxTokens, textEncoder, codebook, residual } = config;
 		const cells = latentCells(schedules);
 		this.shape = { ...config, gated: true };
 		this.codes = new Codebook(gpu, weights, codebook, slots * cells, { convolveLast: false });
@@ -66,6 +72,8 @@ export class HartGraph implements Graph {
 		this.#config = config;
 		this.#weights = weights;
 		this.#rotary = new HartRotary(gpu, config, schedules, slots);
+		this.#prompts = textEncoder ? new PromptFeatures(gpu, new TextTransformer(gpu, textEncoder, weights)) : undefined;
+		this.#instructions = instructions;
 		this.#residual = new ResidualDiffusion(gpu, residual, codebook.channels, weights, cells);
 		this.start = gpu.tensor("start", [slots * ROWS * textMaxTokens, width]);
 		this.#modulation = Array.from({ length: depth }, (_, block) => gpu.tensor(`modulation ${block}`, [slots * ROWS, 6 * width]));
@@ -80,13 +88,14 @@ export class HartGraph implements Graph {
 		};
 	}
 
-	/** None: the text comes before the picture. Throws RangeError for features of another size than the model's. */
-	contextKeys({ draws }: JobOptions): number[] {
+	/** None: the text comes before the picture. Throws RangeError for features or tokens of another size than the model's. */
+	contextKeys({ ids, draws }: JobOptions): number[] {
 		const { textMaxTokens, textChannels } = this.#config;
 		const [features, mask] = [draws.get("text.feats")?.length, draws.get("text.mask")?.length];
 		if (features !== undefined && (features !== textMaxTokens * textChannels || mask !== textMaxTokens)) {
 			throw new RangeError(`The text features are ${features} floats with a mask of ${mask ?? 0} tokens; this model takes ${textMaxTokens} tokens, padded, of ${textChannels}.`);
 		}
+		if (ids.length > textMaxTokens) throw new RangeError(`The text has ${ids.length} tokens; this model takes ${textMaxTokens}.`);
 		return [0, 0];
 	}
 
@@ -94,13 +103,14 @@ export class HartGraph implements Graph {
 		return this.#rotary.at(part);
 	}
 
-	opened({ slot, draws }: Job): void {
+	opened(job: Job): void {
 		let valid = 0;
-		const positions = maskOf(draws, this.startTokens).map((kept) => (valid += Number(kept)) - 1);
-		this.#rotary.fill(slot, [positions, positions.map(() => 0)]);
+		const positions = this.#mask(job).map((kept) => (valid += Number(kept)) - 1);
+		this.#rotary.fill(job.slot, [positions, positions.map(() => 0)]);
 	}
 
-	begin(pass: Pass, { slot, drawn, draws, taps }: Job): void {
+	begin(pass: Pass, job: Job): void {
+		const { slot, drawn, taps } = job;
 		const { width, depth, textChannels, normEps } = this.#config;
 		const { features, normed, embedded, pooled, activated, vectors } = this.#work;
 		const tokens = this.startTokens;
@@ -108,14 +118,19 @@ export class HartGraph implements Graph {
 		const to = condOf(slot, 0);
 		const w = (name: string) => this.#weights.get(`transformer.${name}`);
 		const given = drawn.get("text.feats");
-		if (given) copy(pass, { x: given, y: features, count: tokens * textChannels, label: "text features" });
+		if (given) copy(pass, { x: given, y: features, count: tokens * textChannels, label: "given features" });
+		else if (this.#prompts) {
+			const from = (this.#prompts.record(pass, [...this.#instructions, ...this.#padded(job)]) + this.#instructions.length) * textChannels;
+			copy(pass, { x: this.#prompts.tensor, from, y: features, count: tokens * textChannels, label: "prompt features" });
+			taps.keep(pass, "text.feats", features, [tokens, textChannels]);
+		}
 		rmsNorm(pass, { x: features, y: normed, weight: w("context_norm.weight"), tokens: m, width: textChannels, eps: normEps, label: "context_norm" });
 		matmul(pass, { x: normed, y: embedded, ...this.#weights.linear("transformer.context_embed"), m, k: textChannels, n: width, label: "context_embed" });
 		taps.keep(pass, "context.embed", embedded, [ROWS, tokens, width]);
 		copy(pass, { x: embedded, y: this.start, to: to * tokens * width, count: m * width, label: "start" });
 
 		// The unconditional row counts its first token alone, and the head all of both, padding included.
-		const valid = maskOf(draws, tokens).flatMap((kept, token) => (kept ? [token] : []));
+		const valid = this.#mask(job).flatMap((kept, token) => (kept ? [token] : []));
 		poolRows(pass, { x: embedded, y: pooled, how: "mean", width, of: [valid, [tokens]], label: "mean text" });
 		const vectorsOf = pass.table([0, 1].flatMap((row) => Array<number>(6).fill(row)));
 		const table = pass.table([0, 1].flatMap(() => [0, 1, 2, 3, 4, 5]));
@@ -128,6 +143,21 @@ export class HartGraph implements Graph {
 		silu(pass, { x: pooled, y: activated, count: ROWS * width, label: "silu text" });
 		matmul(pass, { x: activated, y: vectors, ...this.#weights.linear("transformer.head_nm.ada_lin.1"), m: ROWS, k: width, n: 2 * width, label: "head_nm.ada_lin.1" });
 		copy(pass, { x: vectors, y: this.#headModulation, to: to * 2 * width, count: ROWS * 2 * width, label: "head modulation" });
+	}
+
+	/** The prompt's token ids and the padding beside them. */
+	#padded({ ids }: JobOptions): number[] {
+		const { padId, padSide } = this.#config.textEncoder as Qwen2Config;
+		const padding = Array<number>(this.startTokens - ids.length).fill(padId);
+		return padSide === "left" ? [...padding, ...ids] : [...ids, ...padding];
+	}
+
+	/** Whether each token of the text is one, or padding. Of given features without a mask all are. */
+	#mask(options: JobOptions): boolean[] {
+		const { textEncoder } = this.#config;
+		if (textEncoder && !options.draws.has("text.feats")) return this.#padded(options).map((id) => id !== textEncoder.padId);
+		const mask = options.draws.get("text.mask");
+		return Array.from({ length: this.startTokens }, (_, token) => mask === undefined || mask[token] !== 0);
 	}
 
 	#attention(pass: Pass, context: BlockContext): void {
@@ -153,7 +183,7 @@ export class HartGraph implements Graph {
 		this.#modulated(pass, context, 1);
 		linear("ffn.gate_proj", work.normed, work.hidden, width, ffn);
 		linear("ffn.up_proj", work.normed, work.up, width, ffn);
-		siluTimes(pass, { x: work.hidden, by: work.up, count: self.tokens * ffn, label: label("gate") });
+		activate(pass, { x: work.hidden, gated: work.up, count: self.tokens * ffn, how: "silu", label: label("gate") });
 		tapLinear("ffn.down_proj", work.hidden, ffn, "ffn_out");
 		addLinear("ffn.down_proj", work.hidden, ffn, { table: this.#modulation[index], vector: GAMMA[1] });
 	}
@@ -181,6 +211,7 @@ export class HartGraph implements Graph {
 	}
 
 	destroy(): void {
+		this.#prompts?.destroy();
 		this.#rotary.destroy();
 		this.#residual.destroy();
 		this.#gpu.free(this.start, ...this.#modulation, this.#headModulation, this.#levels, ...Object.values(this.#work));
@@ -200,9 +231,3 @@ export class HartGraph implements Graph {
 }
 
 const official = (block: number) => `transformer.blocks.${block}`;
-
-/** Whether each token of the text is one, or padding. Without a mask all are. */
-function maskOf(draws: JobOptions["draws"], tokens: number): boolean[] {
-	const mask = draws.get("text.mask");
-	return Array.from({ length: tokens }, (_, token) => mask === undefined || mask[token] !== 0);
-}
