@@ -268,4 +268,11 @@ describe("Infinity with spatial patchify", () => {
 		expect(together.map(made)).toEqual(alone.map(made));
 		expect(made(resumed)).toEqual(made(alone[stagevar]).slice(5));
 	});
+
+	it("a plan that looks at the picture sees the same whether it is shown or not", async () => {
+		const looking = plans.filter(({ decide, steps }) => decide?.measure === "picture" || steps.some((step) => step.kind === "run" && step.reduce.some(({ take }) => "gather" in take && typeof take.gather === "object")));
+		expect(looking.length).toBeGreaterThan(0);
+		const [shown, hidden] = [await ask(looking[0], 1, { until: 5, previews: "all" }), await ask(looking[0], 1, { until: 5 })];
+		expect(codes(shown)).toEqual(codes(hidden));
+	});
 });

@@ -80,7 +80,7 @@ export class NextScaleModel implements Family<Job> {
 	}
 
 	async look(job: Job, scale: number, picture?: RgbImage): Promise<void> {
-		const decoded = picture ?? (await this.#pictures.decode(this.#latents, [{ from: this.#latent(job), grid: job.grids[scale], taps: job.taps, latentName: null, finished: false }]))[0];
+		const decoded = picture ?? (await this.#pictures.decode(this.#latents, [{ from: this.#latent(job), grid: this.#cellGrid(job, scale), taps: job.taps, latentName: null, finished: false }]))[0];
 		job.details.set(scale, detailOf(decoded));
 	}
 
@@ -334,8 +334,7 @@ export class NextScaleModel implements Family<Job> {
 			this.#latents,
 			wanted.map(({ part: { job }, scale }) => {
 				const last = scale === job.grids.length - 1;
-				const { height, width } = inCells(image(job, scale, 0), this.#graph.codes.patch);
-				return { from: this.#latent(job), grid: [height, width] as const, taps: job.taps, latentName: last ? this.#graph.names.final : null, finished: last };
+				return { from: this.#latent(job), grid: this.#cellGrid(job, scale), taps: job.taps, latentName: last ? this.#graph.names.final : null, finished: last };
 			}),
 		);
 		wanted.forEach(({ part }, i) => made.set(part, [...(made.get(part) ?? []), pictures[i]]));
@@ -376,6 +375,12 @@ export class NextScaleModel implements Family<Job> {
 	#latentOf = (job: Job) => ({ latents: this.#latents, at: this.#latent(job), channels: this.#graph.codes.channels });
 
 	#latent = (job: Job) => ({ ...inCells(image(job, job.grids.length - 1, 0), this.#graph.codes.patch), pixel: job.slot * this.#latentCells });
+
+	/** Of a scale, in cells of the latent. */
+	#cellGrid({ grids }: Job, scale: number): [height: number, width: number] {
+		const { patch } = this.#graph.codes;
+		return [grids[scale][0] * patch, grids[scale][1] * patch];
+	}
 
 	/** The maps of the parts' scales, as tokens of patches. */
 	#shuffle(parts: readonly Part[]) {
