@@ -53,6 +53,7 @@ const manifest = await importInfinity({
 	schedules,
 	defaultSchedule: "1:1",
 	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
+	dtype: "f16",
 	licence: "Random weights for tests; free to use for anything.",
 	out,
 });

@@ -7,7 +7,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from files import load_json, load_safetensors
+from files import load_json
+from onnx_weights import convolutions
 
 SIDE, GRID = 128, 32
 
@@ -47,11 +48,26 @@ class Judge(nn.Module):
 
 
 def load_judge(path):
-    """`path`.json and `path`.safetensors, as train_judge.py writes them."""
+    """`path`.json and `path`.onnx, as train_judge.py writes them."""
     about = load_json(path + ".json")
-    judge = Judge(about["objects"], about["colors"][:-1], about["width"])
-    judge.load_state_dict({k: v.float() for k, v in load_safetensors(path + ".safetensors").items()}, strict=False)
-    return judge.eval()
+    judge = Judge(about["objects"], about["colors"][:-1], about["width"]).eval()
+    ran = []
+    hooks = [m.register_forward_hook(lambda m, *_: ran.append(m)) for m in judge.modules() if isinstance(m, (nn.Conv2d, nn.BatchNorm2d))]
+    judge(torch.zeros(1, 3, SIDE, SIDE))
+    for hook in hooks:
+        hook.remove()
+    folded = iter(convolutions(path + ".onnx"))
+    for module, after in zip(ran, ran[1:] + [None]):
+        if isinstance(module, nn.BatchNorm2d):                                          # folded into the one before
+            continue
+        weight, bias = (torch.tensor(t) for t in next(folded))
+        module.weight.data = weight
+        if module.bias is not None:
+            module.bias.data = bias
+        else:
+            after.weight.data, after.bias.data = torch.ones(len(bias)), bias
+            after.running_mean, after.running_var = torch.zeros(len(bias)), torch.full((len(bias),), 1 - after.eps)
+    return judge
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Trains the judge and writes it as safetensors and ONNX.
+"""Trains the judge and writes it as ONNX.
 
     python3 train_judge.py judge.json          (run again until it says it is done)
 
@@ -13,7 +13,7 @@ import random
 import torch
 import torch.nn.functional as F
 
-from files import save_checkpoint, save_json, save_safetensors
+from files import save_checkpoint, save_json
 from judge import GRID, SIDE, Judge
 from scenes import KINDS, VARIETY, background, plan_scene
 from slots import Average, Slot, arguments, autocast, rate
@@ -112,10 +112,7 @@ def main():
         print("slot over; run again to go on")
         return
     out = os.path.join(a.work, "judge")
-    # in half precision in both files, so that both are the same judge
-    state = {k: v.half() for k, v in average.state.items()}
-    judge.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
-    save_safetensors(out + ".safetensors", state)
+    judge.load_state_dict(average.state, strict=False)
     save_json(out + ".json", dict(objects=bank.names, colors=COLOR_NAMES + ["own"], width=config["width"], side=SIDE, grid=GRID))
     classic = dict(dynamo=False) if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}   # PyTorch 2 has two exporters
     torch.onnx.export(judge.eval().cpu(), torch.zeros(1, 3, SIDE, SIDE), out + ".onnx", input_names=["image"], output_names=["heat", "color", "size"],
