@@ -29,7 +29,7 @@ const Transformer = z.looseObject({
 	block_chunks: Count.default(1),
 	text_channels: Count,
 	text_maxlen: Count,
-	apply_spatial_patchify: Flag.default(0),
+	apply_spatial_patchify: Flag.pipe(z.literal([0, 1])).default(0),
 	norm_eps: z.number().default(1e-6),
 	text_encoder: TextEncoder.nullish(),
 });

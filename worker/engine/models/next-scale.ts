@@ -11,7 +11,7 @@ import { temper } from "../../../kernels/temper.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import { settle } from "../../protocol/plan.ts";
 import { packCodes, unpackCodes } from "../codes.ts";
-import { channelsFirst, type Taps } from "../tap.ts";
+import { cacheByHead, channelsFirst, type Taps } from "../tap.ts";
 import type { RgbImage } from "../types.ts";
 import type { Dtype, Weights } from "../weights.ts";
 import { blockRows, cellsIn, cellTokens, layOut, type Part, rowsIn } from "./batch.ts";
@@ -396,17 +396,3 @@ const area = ([height, width]: readonly [number, number]) => height * width;
 const image = (job: Job, scale: number, pixel: number) => ({ pixel, height: job.grids[scale][0], width: job.grids[scale][1] });
 /** A map of tokens in cells of the latent. */
 const inCells = ({ pixel, height, width }: ImageShape, patch: number): ImageShape => ({ pixel: pixel * patch ** 2, height: height * patch, width: width * patch });
-
-function cacheByHead(data: Float32Array, starts: number[], keys: number, heads: number, width: number, at: number): Float32Array {
-	const headDim = width / heads;
-	const out = new Float32Array(starts.length * keys * width);
-	let i = 0;
-	for (const start of starts) {
-		for (let head = 0; head < heads; head++) {
-			for (let key = 0; key < keys; key++) {
-				for (let c = 0; c < headDim; c++) out[i++] = data[(start + key) * 2 * width + at + head * headDim + c];
-			}
-		}
-	}
-	return out;
-}
