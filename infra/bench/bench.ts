@@ -7,7 +7,7 @@ import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { Gpu } from "../../kernels/gpu.ts";
 import { policies } from "../../worker/engine/plan/policies.ts";
-import { type Chart, timeByScale } from "./svg.ts";
+import { type Chart, timeByScale } from "./time-by-scale.ts";
 import { peersText, picturesText, precisionText, shapeText, togetherText } from "./tables.ts";
 
 const { values } = parseArgs({

@@ -4,7 +4,7 @@ import type { Row } from "./peers/compare.ts";
 import type { PicturesReport } from "./pictures.ts";
 import type { PrecisionRow } from "./precision.ts";
 import type { ShapeReport } from "./shape.ts";
-import { time } from "./svg.ts";
+import { time } from "./time-by-scale.ts";
 import type { TogetherRow } from "./together.ts";
 
 export type Cell = string | number;

@@ -1,5 +1,6 @@
-/** What calibration saw, as two charts over the scales. Plain SVG, for light and dark pages. */
+/** What calibration saw, as two charts over the scales. */
 import type { Calibration } from "../../worker/protocol/model-info.ts";
+import { escape, round, svg, text } from "../bench/svg.ts";
 import type { ScaleMeans } from "./bounds.ts";
 
 interface About {
@@ -40,7 +41,7 @@ const COLOURS = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9
 const [LEFT, TOP, WIDTH, HEIGHT] = [56, 84, 560, 260];
 
 /** Lines over scales, each with its name where it ends; `marks` are scales something begins at. */
-export function chart(title: string, subtitle: string, lines: readonly Line[], marks: Readonly<Record<string, number>>): string {
+function chart(title: string, subtitle: string, lines: readonly Line[], marks: Readonly<Record<string, number>>): string {
 	const scales = Math.max(2, ...lines.map(({ values }) => values.length));
 	const x = (scale: number) => round(LEFT + (scale / (scales - 1)) * WIDTH);
 	const y = (value: number) => round(TOP + (1 - Math.min(1, value)) * HEIGHT);
@@ -59,16 +60,5 @@ export function chart(title: string, subtitle: string, lines: readonly Line[], m
 		parts.push(`<rect x="${LEFT + WIDTH + 28}" y="${TOP + i * 20}" width="11" height="11" fill="${colour}"/>`, text(LEFT + WIDTH + 45, TOP + 10 + i * 20, name, ""));
 	}
 	const [width, height] = [LEFT + WIDTH + 220, TOP + HEIGHT + 36];
-	return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">
-<title>${escape(title)}</title>
-<style>svg { font: 12px ui-sans-serif, system-ui, sans-serif; } .ground { fill: #faf7f4; } text { fill: #221c19; } .quiet { fill: #665b54; } .title { font-size: 17px; font-weight: 600; } .grid { stroke: #d9d0c8; } .mark { stroke: #665b54; stroke-dasharray: 4 3; } .end { text-anchor: end; } .middle { text-anchor: middle; }
-@media (prefers-color-scheme: dark) { .ground { fill: #171210; } text { fill: #f1e8e1; } .quiet { fill: #b3a59a; } .grid { stroke: #40352f; } .mark { stroke: #b3a59a; } }</style>
-<rect class="ground" width="${width}" height="${height}"/>
-${[text(LEFT, 28, title, "title"), text(LEFT, 48, subtitle, "quiet"), ...parts].join("\n")}
-</svg>
-`;
+	return svg({ title, subtitle, width, height, style: ".mark { stroke: #665b54; stroke-dasharray: 4 3; }", dark: ".mark { stroke: #b3a59a; }" }, LEFT, parts);
 }
-
-const text = (x: number, y: number, content: string, classes: string) => `<text class="${classes}" x="${round(x)}" y="${round(y)}">${escape(content)}</text>`;
-const escape = (content: string) => content.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
-const round = (value: number) => Number(value.toFixed(1));

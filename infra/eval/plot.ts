@@ -1,17 +1,10 @@
-/** Speed against quality as a picture: one point a policy. Plain SVG, for light and dark pages. */
-import { escape, round, text } from "../bench/svg.ts";
+/** Speed against quality as a picture: one point a policy. */
+import { escape, round, roundStep, svg, text } from "../bench/svg.ts";
 import type { Quality, Summary } from "./summary.ts";
 
 // Okabe and Ito's palette, lighter on dark ground.
-const STYLE = `
-svg { font: 12px ui-sans-serif, system-ui, sans-serif; }
-.ground { fill: #faf7f4; } text { fill: #221c19; } .quiet { fill: #665b54; } .title { font-size: 17px; font-weight: 600; } .name { font-size: 13px; font-weight: 600; }
-.grid { stroke: #d9d0c8; } .end { text-anchor: end; } .middle { text-anchor: middle; }
-.point { fill: #0072b2; } .interval { stroke: #0072b2; stroke-width: 1.5; } .baseline .point { fill: #d55e00; }
-@media (prefers-color-scheme: dark) {
-.ground { fill: #171210; } text { fill: #f1e8e1; } .quiet { fill: #b3a59a; } .grid { stroke: #40352f; }
-.point { fill: #56b4e9; } .interval { stroke: #56b4e9; } .baseline .point { fill: #e69f00; }
-}`;
+const STYLE = ".point { fill: #0072b2; } .interval { stroke: #0072b2; stroke-width: 1.5; } .baseline .point { fill: #d55e00; }";
+const DARK = ".point { fill: #56b4e9; } .interval { stroke: #56b4e9; } .baseline .point { fill: #e69f00; }";
 
 const [WIDTH, HEIGHT] = [720, 440];
 const [LEFT, RIGHT, TOP, BOTTOM] = [64, 24, 84, 56];
@@ -41,22 +34,17 @@ export function speedAgainstQuality(title: string, subtitle: string, points: rea
 		const [low, high] = interval(point);
 		const hint = `${point.policy}: ${point.quality.overall.toFixed(3)} at ${speed(point).toFixed(2)}x`;
 		const last = px > WIDTH - 160;
-		return `<g${i === 0 ? ' class="baseline"' : ""}><line class="interval" x1="${px}" x2="${px}" y1="${y(low)}" y2="${y(high)}"/><circle class="point" cx="${px}" cy="${py}" r="5"><title>${escape(hint)}</title></circle>${text(last ? px - 9 : px + 9, py - 6, point.policy, last ? "name end" : "name")}</g>`;
+		const bar = `<line class="interval" x1="${px}" x2="${px}" y1="${y(low)}" y2="${y(high)}"/>`;
+		const dot = `<circle class="point" cx="${px}" cy="${py}" r="5"><title>${escape(hint)}</title></circle>`;
+		return `<g${i === 0 ? ' class="baseline"' : ""}>${bar}${dot}${text(last ? px - 9 : px + 9, py - 6, point.policy, last ? "name end" : "name")}</g>`;
 	});
-	return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" role="img">
-<title>${escape(title)}</title>
-<style>${STYLE}</style>
-<rect class="ground" width="${WIDTH}" height="${HEIGHT}"/>
-${[text(LEFT, 30, title, "title"), text(LEFT, 51, subtitle, "quiet"), text(LEFT, TOP - 10, "overall score", "quiet"), text(WIDTH - RIGHT, HEIGHT - 14, timed ? "transformer, times faster (measured)" : "transformer, times fewer operations", "quiet end"), ...grid, ...marks].join("\n")}
-</svg>
-`;
+	const axes = [text(LEFT, TOP - 10, "overall score", "quiet"), text(WIDTH - RIGHT, HEIGHT - 14, timed ? "transformer, times faster (measured)" : "transformer, times fewer operations", "quiet end")];
+	return svg({ title, subtitle, width: WIDTH, height: HEIGHT, style: STYLE, dark: DARK }, LEFT, [...axes, ...grid, ...marks]);
 }
 
 /** Round steps that enclose both. */
 function ticks(low: number, high: number): number[] {
-	const raw = Math.max(1e-6, high - low) / 6;
-	const power = 10 ** Math.floor(Math.log10(raw));
-	const step = power * ([1, 2, 2.5, 5].find((factor) => factor * power >= raw) ?? 10);
+	const step = roundStep(Math.max(1e-6, high - low) / 6);
 	const first = Math.floor(low / step + 1e-9);
 	const last = Math.ceil(high / step - 1e-9);
 	return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(6)));

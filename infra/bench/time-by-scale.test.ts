@@ -1,6 +1,6 @@
 import sharp from "sharp";
 import { describe, expect, test } from "vitest";
-import { type Chart, time, timeByScale } from "./svg.ts";
+import { type Chart, time, timeByScale } from "./time-by-scale.ts";
 
 const chart: Chart = {
 	title: "model <1> & more",
