@@ -2,10 +2,11 @@
 import { EigenvalueDecomposition, Matrix } from "ml-matrix";
 import { byScore, shareHolding } from "../../worker/engine/models/detail.ts";
 import type { RgbImage } from "../../worker/engine/types.ts";
+import { cellMeans } from "../eval/cells.ts";
 
 /** Mean squared difference of two pictures looked at with `side` x `side` cells, as a share of the second one's own variance there. */
 export function unsettled(early: RgbImage, final: RgbImage, side: number): number {
-	const [a, b] = [cells(early, side), cells(final, side)];
+	const [a, b] = [cellMeans(early, side), cellMeans(final, side)];
 	let [error, variance] = [0, 0];
 	for (let c = 0; c < 3; c++) {
 		const of = (data: Float64Array) => data.filter((_, i) => i % 3 === c);
@@ -17,23 +18,6 @@ export function unsettled(early: RgbImage, final: RgbImage, side: number): numbe
 		});
 	}
 	return variance === 0 ? Number(error > 0) : error / variance;
-}
-
-/** [side * side, 3]: every cell the mean of the pixels that it touches, also where there are fewer pixels than cells. */
-function cells({ width, height, data }: RgbImage, side: number): Float64Array {
-	const out = new Float64Array(side * side * 3);
-	for (let y = 0; y < side; y++) {
-		const [top, bottom] = [Math.floor((y * height) / side), Math.ceil(((y + 1) * height) / side)];
-		for (let x = 0; x < side; x++) {
-			const [left, right] = [Math.floor((x * width) / side), Math.ceil(((x + 1) * width) / side)];
-			for (let c = 0; c < 3; c++) {
-				let sum = 0;
-				for (let v = top; v < bottom; v++) for (let u = left; u < right; u++) sum += data[(v * width + u) * 3 + c];
-				out[(y * side + x) * 3 + c] = sum / ((bottom - top) * (right - left));
-			}
-		}
-	}
-	return out;
 }
 
 /** Share of the choices, among `values` values each, whose likeliest value is the same. */

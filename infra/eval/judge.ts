@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 import { z } from "zod";
 import type { RgbImage } from "../../worker/engine/types.ts";
+import { cellMeans } from "./cells.ts";
 import { type Detection, THRESHOLD } from "./rules.ts";
 
 const About = z.looseObject({
@@ -100,21 +101,11 @@ function moreOutputs(names: readonly string[]): Buffer {
 	return field(GRAPH, Buffer.concat(names.map((name) => field(OUTPUT, field(NAME, Buffer.from(name))))));
 }
 
-/** [3, side, side] in [-1, 1]: every pixel the mean of the picture's pixels that it touches. */
-export function judgeInput({ width, height, data }: RgbImage, side: number): Float32Array {
-	const out = new Float32Array(3 * side * side);
-	for (let y = 0; y < side; y++) {
-		const [top, bottom] = [Math.floor((y * height) / side), Math.ceil(((y + 1) * height) / side)];
-		for (let x = 0; x < side; x++) {
-			const [left, right] = [Math.floor((x * width) / side), Math.ceil(((x + 1) * width) / side)];
-			for (let c = 0; c < 3; c++) {
-				let sum = 0;
-				for (let v = top; v < bottom; v++) for (let u = left; u < right; u++) sum += data[(v * width + u) * 3 + c];
-				out[(c * side + y) * side + x] = sum / ((bottom - top) * (right - left)) / 127.5 - 1;
-			}
-		}
-	}
-	return out;
+/** [3, side, side] in [-1, 1]. */
+export function judgeInput(picture: RgbImage, side: number): Float32Array {
+	const means = cellMeans(picture, side);
+	const cells = side * side;
+	return Float32Array.from(means, (_, i) => means[(i % cells) * 3 + Math.floor(i / cells)] / 127.5 - 1);
 }
 
 /** Peaks of the heat among the 5 x 5 cells around them. */

@@ -1,6 +1,7 @@
 /** A model against another one of the same shape: what a precision costs, on reference inputs and in pictures. */
-import type { GenerateResult, LoadedModel, RgbImage } from "../../worker/engine/types.ts";
+import type { GenerateResult, LoadedModel } from "../../worker/engine/types.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
+import { psnr, squaredError } from "../eval/likeness.ts";
 
 export interface ScaleDifference {
 	scale: number;
@@ -36,7 +37,7 @@ export async function difference(reference: LoadedModel, model: LoadedModel, pla
 		const name = [...expected.logits.keys()].find((name) => name.startsWith(`s${scale}.`)) as string;
 		return { scale, logits: relative(same.logits.get(name) as ArrayLike<number>, expected.logits.get(name) as ArrayLike<number>), bits: equalBits(same.codes.get(scale) as Uint8Array, codes) };
 	});
-	return { scales, samePsnr: psnr(same.image, expected.image), seedPsnr: psnr(free.image, expected.image) };
+	return { scales, samePsnr: psnr(squaredError(same.image, expected.image)), seedPsnr: psnr(squaredError(free.image, expected.image)) };
 }
 
 const codesOf = (results: readonly GenerateResult[]) => new Map(results.flatMap((result) => (result.kind === "scale" ? [[result.index, result.codes] as const] : [])));
@@ -56,11 +57,4 @@ function equalBits(a: Uint8Array, b: Uint8Array): number {
 	let differing = 0;
 	for (let i = 0; i < b.length; i++) for (let bits = a[i] ^ b[i]; bits; bits &= bits - 1) differing++;
 	return 1 - differing / (8 * b.length);
-}
-
-/** Peak signal-to-noise ratio of 8-bit pictures. */
-function psnr(a: RgbImage, b: RgbImage): number {
-	let sum = 0;
-	for (let i = 0; i < b.data.length; i++) sum += (a.data[i] - b.data[i]) ** 2;
-	return 10 * Math.log10(255 ** 2 / (sum / b.data.length));
 }
