@@ -12,7 +12,7 @@ import { observe, type ScaleObservation } from "../calibrate/observe.ts";
 import { Judge } from "../eval/judge.ts";
 import { type Prompt, readPrompts, seedOf, stratified } from "../eval/prompts.ts";
 import { isRight } from "../eval/rules.ts";
-import { openModelWithBar } from "./open-model.ts";
+import { openFolderWithBar } from "./open-folder.ts";
 import { parse, UsageError, whole } from "./usage.ts";
 
 /** Pictures whose ranks are measured: an eigenvalue problem a chunk and scale. */
@@ -32,7 +32,7 @@ export async function calibrateCommand(args: string[]): Promise<number> {
 			out: { type: "string" },
 		},
 	});
-	const folder = await openModelWithBar(values.model);
+	const folder = await openFolderWithBar(values.model);
 	const { info } = folder;
 	if (info.classes !== undefined) throw new UsageError(`${info.id} draws classes; calibrate runs prompts.`);
 	if (values.judge && values.prompts) throw new UsageError("--judge knows what GenEval's prompts ask for, no others; leave --prompts out.");

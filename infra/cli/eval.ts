@@ -20,7 +20,7 @@ import { contactSheet, type SheetRow } from "../eval/sheet.ts";
 import { summarise } from "../eval/summary.ts";
 import { evaluateMemory, evaluateTimes } from "../eval/timing.ts";
 import { tradesOf, writeTrades } from "../eval/trades.ts";
-import { openModelWithBar } from "./open-model.ts";
+import { openFolderWithBar } from "./open-folder.ts";
 import { policyNamed, readPlan } from "./plan.ts";
 import { parse, UsageError, whole } from "./usage.ts";
 
@@ -61,7 +61,7 @@ export async function evalCommand(args: string[]): Promise<number> {
 	const points = summaries.filter((summary): summary is Point => summary.quality !== null);
 	if (values.plot) await writeFile(values.plot, speedAgainstQuality(`${head.model}: score against speed`, `${points[0]?.quality.prompts ?? 0} prompts; ${head.adapter}`, points));
 	if (values["write-trades"]) {
-		const folder = await openModelWithBar(values.model);
+		const folder = await openFolderWithBar(values.model);
 		if (folder.digest !== head.digest || head.schedule !== folder.info.defaultSchedule) throw new UsageError(`These results are of ${head.model} (${head.digest}), schedule ${head.schedule}: give that model with --model; trades are of its default schedule.`);
 		const path = join(folder.dir, POLICIES_FILE);
 		await writeTrades(path, folder.digest, tradesOf(summaries.filter(({ policy }) => Object.hasOwn(known, policy))));
@@ -90,7 +90,7 @@ async function measure(values: Wishes): Promise<Records> {
 	const seeds = whole("seeds", values.seeds, 1, 100);
 	const timed = stratified(all, whole("timings", values.timings, 0, 100));
 	const diverse = stratified(all, whole("diversity", values.diversity, 0, all.length));
-	const folder = await openModelWithBar(values.model);
+	const folder = await openFolderWithBar(values.model);
 	if (folder.info.classes !== undefined) throw new UsageError(`${folder.info.id} draws classes; GenEval's prompts need a model that draws text.`);
 	const plans = await plansOf(folder, values);
 

@@ -6,7 +6,7 @@ import { openModel } from "../../worker/engine/open-model.ts";
 import { encodeImage } from "../../worker/gpu/encode.ts";
 import type { ImageFormat } from "../../worker/protocol/job.ts";
 import { MAX_CLASSES, MAX_PROMPT_CHARS, MAX_SEED } from "../../worker/protocol/limits.ts";
-import { openModelWithBar } from "./open-model.ts";
+import { openFolderWithBar } from "./open-folder.ts";
 import { policyNamed, readPlan } from "./plan.ts";
 import { parse, UsageError, whole } from "./usage.ts";
 
@@ -40,7 +40,7 @@ export async function generateCommand(args: string[]): Promise<number> {
 	const seed = values.seed === undefined ? crypto.getRandomValues(new Uint32Array(1))[0] : whole("seed", values.seed, 0, MAX_SEED);
 	const format: ImageFormat = { type, quality: whole("quality", values.quality, 1, 100) };
 
-	const folder = await openModelWithBar(values.model);
+	const folder = await openFolderWithBar(values.model);
 	const plan = values.plan === undefined ? policy.plan(folder.info, { schedule: values.schedule }) : await readPlan(values.plan, folder.info, values.schedule);
 	const gpu = await Gpu.open();
 	console.error(`Adapter: ${gpu.facts.name}`);

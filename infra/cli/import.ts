@@ -13,7 +13,7 @@ import type { RoundTrip } from "../../model-shards/round-trip.ts";
 import { openModel } from "../../worker/engine/open-model.ts";
 import { exact } from "../../worker/engine/plan/exact.ts";
 import { difference, type Subject } from "../verify/against.ts";
-import { parse, UsageError } from "./usage.ts";
+import { oneOf, parse, UsageError } from "./usage.ts";
 
 /**
  * To a model folder: the published checkpoints of a family, a released model directory (config.json, transformer.safetensors,
@@ -61,11 +61,13 @@ export async function importCommand(args: string[]): Promise<number> {
 
 	async function write() {
 		if (original) {
-			if (values.size || values.tokenizer) throw new UsageError("Of a model folder, import takes no --size and no --tokenizer.");
+			if (values.size || values.tokenizer || values["text-encoder"]) throw new UsageError("Of a model folder, import takes no --size, --text-encoder or --tokenizer.");
 			return await importFolder(original, { out: out as string, name: values.name, licence, ...options });
 		}
 		if (values.family === undefined) {
-			if (positionals.length !== 1 || values.size || values.name || values.tokenizer || values["text-encoder"]) throw new UsageError("Without --family, import takes one released model directory and no --size, --name, --text-encoder or --tokenizer.");
+			if (positionals.length !== 1 || values.size || values.name || values.tokenizer || values["text-encoder"]) {
+				throw new UsageError("Without --family, import takes one released model directory and no --size, --name, --text-encoder or --tokenizer.");
+			}
 			return await importModelDirectory(positionals[0], out as string, { licence, ...options });
 		}
 		const family = families[oneOf("family", values.family, Object.keys(families))];
@@ -94,11 +96,6 @@ async function checked(original: ModelFolder, made: ModelFolder): Promise<string
 }
 const decibels = (psnr: number) => (psnr === Infinity ? "the same" : `${psnr.toFixed(1)} dB`);
 const CHECKED_PROMPT = "a photo of a red apple";
-
-function oneOf<T extends string>(option: string, value: string, choices: readonly T[]): T {
-	if (!choices.includes(value as T)) throw new UsageError(`--${option} must be one of ${choices.join(", ")}, not ${value}.`);
-	return value as T;
-}
 
 function line({ name, dtype, max, relative, rms }: RoundTrip): string {
 	return `${dtype.padEnd(4)} max ${max.toExponential(2)}, relative ${relative.toExponential(2)}, rms ${rms.toExponential(2)}  ${name}`;

@@ -3,7 +3,7 @@ import type { Manifest } from "../../model-shards/manifest.ts";
 import { plannedManifest } from "../../model-shards/planned.ts";
 import { type Precision, PRECISIONS } from "../../model-shards/precision.ts";
 import { memoryNeed } from "../../worker/engine/memory.ts";
-import { openModel } from "./open-model.ts";
+import { openFolder } from "./open-folder.ts";
 import { parse, UsageError } from "./usage.ts";
 
 /** Tables of a model: a bundled model's name, a folder or the URL of one, or a published size. Reads the manifest and the tokenizer, no shard. */
@@ -15,7 +15,7 @@ export async function inspectCommand(args: string[]): Promise<number> {
 		return 0;
 	}
 	if (positionals.length !== 1) throw new UsageError("inspect takes one model folder, its URL, or a bundled model's name.");
-	const { manifest, digest } = await openModel(positionals[0]);
+	const { manifest, digest } = await openFolder(positionals[0]);
 	console.log(inspectionText(manifest, digest));
 	return 0;
 }

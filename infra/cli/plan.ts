@@ -3,7 +3,7 @@ import { customPlan } from "../../worker/engine/plan/custom.ts";
 import { PlanError, type Policy, policies } from "../../worker/engine/plan/policies.ts";
 import type { ModelInfo } from "../../worker/protocol/model-info.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
-import { openModel } from "./open-model.ts";
+import { openFolder } from "./open-folder.ts";
 import { parse, UsageError } from "./usage.ts";
 
 const MAX_PLAN_CHARS = 2 ** 20;
@@ -12,7 +12,7 @@ const MAX_PLAN_CHARS = 2 ** 20;
 export async function planCommand(args: string[]): Promise<number> {
 	const { values } = parse({ args, options: { model: { type: "string", default: "emoji-128" }, policy: { type: "string", default: "exact" }, schedule: { type: "string" } } });
 	const policy = policyNamed(values.policy);
-	const { info } = await openModel(values.model);
+	const { info } = await openFolder(values.model);
 	console.log(planText(policy.plan(info, { schedule: values.schedule })));
 	return 0;
 }

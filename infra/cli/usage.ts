@@ -14,6 +14,12 @@ export function parse<T extends ParseArgsConfig>(config: T): ReturnType<typeof p
 	}
 }
 
+/** One of the choices of an option. */
+export function oneOf<T extends string>(option: string, value: string, choices: readonly T[]): T {
+	if (!choices.includes(value as T)) throw new UsageError(`--${option} must be one of ${choices.join(", ")}, not ${value}.`);
+	return value as T;
+}
+
 /** A whole number within [low, high]. */
 export function whole(name: string, text: string, low: number, high: number): number {
 	const value = Number(text);

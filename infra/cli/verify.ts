@@ -1,16 +1,16 @@
 import { Gpu } from "../../kernels/gpu.ts";
 import { findModel } from "../../model-shards/folder.ts";
+import { DTYPES } from "../../worker/engine/weights.ts";
 import type { Comparison } from "../verify/compare.ts";
 import { verifySet } from "../verify/verify.ts";
-import type { Dtype } from "../../worker/engine/weights.ts";
-import { parse, UsageError } from "./usage.ts";
+import { oneOf, parse, UsageError } from "./usage.ts";
 
 /** Exit code 1 when any tensor of any set misses its bound. */
 export async function verifyCommand(args: string[]): Promise<number> {
 	const { positionals, values } = parse({ args, allowPositionals: true, options: { model: { type: "string" }, dtype: { type: "string", default: "f32" }, cache: { type: "string", default: "f32" } } });
 	const model = values.model === undefined ? undefined : findModel(values.model);
 	if (positionals.length === 0) throw new UsageError("verify needs at least one folder of the reference format.");
-	const [dtype, cacheDtype] = [floats("dtype", values.dtype), floats("cache", values.cache)];
+	const [dtype, cacheDtype] = [oneOf("dtype", values.dtype, DTYPES), oneOf("cache", values.cache, DTYPES)];
 	const gpu = await Gpu.open();
 	console.log(`Adapter: ${gpu.facts.name} (${gpu.facts.driver})`);
 	let missed = 0;
@@ -25,11 +25,6 @@ export async function verifyCommand(args: string[]): Promise<number> {
 	}
 	console.log(missed === 0 ? "\nAll tensors are within their bounds." : `\n${missed} tensors miss their bounds.`);
 	return missed === 0 ? 0 : 1;
-}
-
-function floats(name: string, text: string): Dtype {
-	if (text !== "f32" && text !== "f16") throw new UsageError(`--${name} is f32 or f16, not ${text}.`);
-	return text;
 }
 
 function line({ name, ok, error, bound, mean, meanBound, missing }: Comparison): string {

@@ -10,7 +10,8 @@ import { toF32 } from "../../model-shards/precision.ts";
 import { halves, layoutOf } from "../../model-shards/resident.ts";
 
 /** What matrices and convolutions of floats are stored and multiplied in; sums, and everything else, are f32. */
-export type Dtype = "f32" | "f16";
+export const DTYPES = ["f32", "f16"] as const;
+export type Dtype = (typeof DTYPES)[number];
 
 /** A matrix of whole numbers, and its scales once they came. */
 interface Quantised {

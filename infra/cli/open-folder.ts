@@ -2,16 +2,16 @@ import { SingleBar } from "cli-progress";
 import { isUrl, type ModelFolder, openModelAt } from "../../model-shards/folder.ts";
 import { edgeHeaders } from "../../worker/gpu/settings.ts";
 
-/** Opens a bundled model, a folder or a URL; the edge that EDGE_URL names is shown WORKER_SECRET. */
-export async function openModel(where: string, progress?: (bytes: number) => void): Promise<ModelFolder> {
+/** The model folder behind a bundled name, a path or a URL; the edge that EDGE_URL names is shown WORKER_SECRET. */
+export async function openFolder(where: string, progress?: (bytes: number) => void): Promise<ModelFolder> {
 	return await openModelAt(where, { progress, ...(isUrl(where) && { headers: edgeHeaders(where, process.env) }) });
 }
 
 /** The same, with a bar while shards come. */
-export async function openModelWithBar(where: string): Promise<ModelFolder> {
+export async function openFolderWithBar(where: string): Promise<ModelFolder> {
 	const bar = new SingleBar({ format: "{bar} {percentage} % of the model, {eta_formatted} left", stream: process.stderr, hideCursor: true });
 	let done = 0;
-	const folder = await openModel(where, (bytes) => {
+	const folder = await openFolder(where, (bytes) => {
 		done += bytes;
 		if (bar.isActive) bar.update(done);
 		else if (done < total) bar.start(total, done);
