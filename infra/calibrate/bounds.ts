@@ -22,7 +22,8 @@ export function meansOf(pictures: readonly (readonly ScaleObservation[])[]): Sca
 		const mean = (of: (scale: ScaleObservation) => number, among = at) => among.reduce((sum, scale) => sum + of(scale), 0) / among.length;
 		const ranked = at.filter(({ ranks }) => ranks.length > 0);
 		return {
-			coarse: mean((s) => s.coarse), middle: mean((s) => s.middle), unguided: mean((s) => s.unguided), conditional: mean((s) => s.conditional), unconditional: mean((s) => s.unconditional),
+			coarse: mean((s) => s.coarse), middle: mean((s) => s.middle),
+			unguided: mean((s) => s.unguided), conditional: mean((s) => s.conditional), unconditional: mean((s) => s.unconditional),
 			looks: first.looks.map((_, look) => ({ tokens: mean((s) => s.looks[look].tokens), score: mean((s) => s.looks[look].score) })),
 			detail: mean((s) => s.detail), highFrequency: mean((s) => s.highFrequency),
 			ranks: (ranked[0]?.ranks ?? []).map((_, chunk) => mean(({ ranks }) => ranks[chunk], ranked)),
@@ -31,7 +32,8 @@ export function meansOf(pictures: readonly (readonly ScaleObservation[])[]): Sca
 	});
 }
 
-export function calibrationOf(pictures: readonly (readonly ScaleObservation[])[]): Calibration {
+/** What policies plan one schedule by, from at least one picture observed on it. */
+export function calibrate(pictures: readonly (readonly ScaleObservation[])[]): Calibration {
 	const means = meansOf(pictures);
 	const scales = means.length;
 	/** The scale after the first one from which on all hold; the number of scales where none does. */

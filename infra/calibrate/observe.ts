@@ -1,9 +1,10 @@
 /** One picture by the exact plan, measured scale by scale. */
+import { detailByToken, detailOf, shareHolding } from "../../worker/engine/models/detail.ts";
 import { highFrequencyShare } from "../../worker/engine/models/frequency.ts";
 import { conditional } from "../../worker/engine/plan/policy.ts";
+import { channelsLast } from "../../worker/engine/tap.ts";
 import type { LoadedModel, RgbImage, TappedTensor } from "../../worker/engine/types.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
-import { detailByToken, detailOf, shareHolding } from "../../worker/engine/models/detail.ts";
 import { agreement, changeByToken, fromSurroundings, holding, rankShare, unsettled } from "./measures.ts";
 
 /** Cells a side at which semantics and structure are looked at: what is where, and its shape. */
@@ -23,11 +24,13 @@ export interface ScaleObservation {
 	/** Share of the choices that a row alone makes as the guided pair does. */
 	conditional: number;
 	unconditional: number;
+	/** Tokens that hold nearly all of the squared distance from their surroundings, as a share. */
 	detail: number;
 	/** By the scale whose picture is looked at: tokens that make nearly all of this scale's change, and what they hold of what there is to see. */
 	looks: { tokens: number; score: number }[];
+	/** Share of the latent's energy that is lost when 2 x 2 tokens become their mean. */
 	highFrequency: number;
-	/** By chunk; empty where ranks were not asked for. */
+	/** Directions that hold nearly all energy of a chunk's output, as a share of the tokens, by chunk; empty where ranks were not asked for. */
 	ranks: number[];
 	/** Whether the judge finds in that picture what the prompt asks; null without a judge. */
 	right: boolean | null;
@@ -42,6 +45,7 @@ export interface Ask {
 	signal?: AbortSignal;
 }
 
+/** What each scale of the picture shows, in order. `plan`: the exact one. Throws the signal's reason between scales. */
 export async function observe(model: LoadedModel, plan: StagePlan, { prompt, seed, ranks, judge, signal }: Ask): Promise<ScaleObservation[]> {
 	const { info } = model;
 	const { grids } = info.schedules[plan.schedule];
@@ -77,23 +81,25 @@ export async function observe(model: LoadedModel, plan: StagePlan, { prompt, see
 		const [, index, what] = /^s(\d+)\.(.*)$/.exec(name) as RegExpExecArray;
 		const scale = Number(index);
 		const at = scales.get(scale) as Partial<ScaleObservation>;
-		const values = data as Float32Array;
+		const floats = data as Float32Array;
 		if (what.startsWith("logits_")) {
 			const pair = guided.get(scale) ?? [undefined, undefined];
-			pair[what.startsWith("logits_pre") ? 0 : 1] = values;
+			pair[what.startsWith("logits_pre") ? 0 : 1] = floats;
 			guided.set(scale, pair);
 			const [rows, mixed] = pair;
 			if (!rows || !mixed) return;
-			const choices = mixed.length / (grids[scale][0] * grids[scale][1]) === 2 * info.bitsPerToken ? 2 : mixed.length / (grids[scale][0] * grids[scale][1]);
-			at.conditional = agreement(rows.subarray(0, mixed.length), mixed, choices);
-			at.unconditional = agreement(rows.subarray(rows.length - mixed.length), mixed, choices);
+			const logits = mixed.length / (grids[scale][0] * grids[scale][1]);
+			// Two a bit, or one for each code of a vocabulary.
+			const values = logits === 2 * info.bitsPerToken ? 2 : logits;
+			at.conditional = agreement(rows.subarray(0, mixed.length), mixed, values);
+			at.unconditional = agreement(rows.subarray(rows.length - mixed.length), mixed, values);
 		} else if (what === "summed_codes" || what === "f_hat") {
 			const [channels, height, width] = shape;
-			latents[scale] = channelsLast(values, channels);
+			latents[scale] = channelsLast(floats, height * width);
 			at.highFrequency = highFrequencyShare(latents[scale], [height, width], grids[scale], channels);
 		} else {
 			const [, tokens, width] = shape;
-			const row = values.subarray(0, tokens * width);
+			const row = floats.subarray(0, tokens * width);
 			if (what === "block_in" || what === "input") {
 				at.detail = shareHolding(fromSurroundings(row, grids[scale][1], width), TOKEN_ENERGY);
 			} else {
@@ -105,8 +111,3 @@ export async function observe(model: LoadedModel, plan: StagePlan, { prompt, see
 }
 
 const withoutGuidance = (plan: StagePlan, from: number): StagePlan => ({ ...plan, steps: plan.steps.map((step, scale) => (step.kind === "run" && scale >= from ? conditional(step) : step)) });
-
-function channelsLast(data: Float32Array, channels: number): Float32Array<ArrayBuffer> {
-	const cells = data.length / channels;
-	return Float32Array.from(data, (_, i) => data[(i % channels) * cells + Math.floor(i / channels)]);
-}

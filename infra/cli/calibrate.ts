@@ -6,9 +6,9 @@ import { heldPolicies, POLICIES_FILE, policiesText } from "../../model-shards/po
 import { openModel } from "../../worker/engine/open-model.ts";
 import { exact } from "../../worker/engine/plan/exact.ts";
 import type { RgbImage } from "../../worker/engine/types.ts";
-import { calibrationOf, meansOf } from "../calibrate/bounds.ts";
-import { convergencePlot, keptPlot } from "../calibrate/plots.ts";
+import { calibrate, meansOf, type ScaleMeans } from "../calibrate/bounds.ts";
 import { observe, type ScaleObservation } from "../calibrate/observe.ts";
+import { convergencePlot, keptPlot } from "../calibrate/plots.ts";
 import { Judge } from "../eval/judge.ts";
 import { type Prompt, readPrompts, seedOf, stratified } from "../eval/prompts.ts";
 import { isRight } from "../eval/rules.ts";
@@ -54,7 +54,8 @@ export async function calibrateCommand(args: string[]): Promise<number> {
 	try {
 		for (const prompt of chosen) {
 			const verdicts = judge && (async (images: readonly RgbImage[]) => (await judge.detect(images)).map((found) => isRight(found, prompt)));
-			pictures.push(await observe(model, plan, { prompt: prompt.prompt, seed: seedOf(prompt, 0), ranks: pictures.length % Math.ceil(chosen.length / RANKED) === 0, judge: verdicts, signal: abort.signal }));
+			const ranks = pictures.length % Math.ceil(chosen.length / RANKED) === 0;
+			pictures.push(await observe(model, plan, { prompt: prompt.prompt, seed: seedOf(prompt, 0), ranks, judge: verdicts, signal: abort.signal }));
 			bar.increment();
 		}
 	} finally {
@@ -62,17 +63,24 @@ export async function calibrateCommand(args: string[]): Promise<number> {
 		await judge?.close();
 		model.destroy();
 	}
-	const calibration = calibrationOf(pictures);
+	const calibration = calibrate(pictures);
+	const means = meansOf(pictures);
 	const path = join(out, POLICIES_FILE);
 	const before = await heldPolicies(path, info.digest);
 	await writeFile(path, policiesText({ ...before, calibration: { ...before.calibration, [plan.schedule]: calibration } }));
 	const about = { model: info.id, schedule: plan.schedule, pictures: pictures.length };
-	await writeFile(join(out, "calibration-settling.svg"), convergencePlot(about, meansOf(pictures), calibration));
-	await writeFile(join(out, "calibration-tokens.svg"), keptPlot(about, meansOf(pictures), calibration));
-	console.table(meansOf(pictures).map(({ ranks, looks, ...scale }) => ({ ...Object.fromEntries(Object.entries(scale).map(([name, value]) => [name, value && Number(value.toFixed(3))])), ranks: ranks.map((rank) => rank.toFixed(2)).join(" "), looks: looks.map(({ tokens }) => tokens.toFixed(2)).join(" ") })));
+	await writeFile(join(out, "calibration-settling.svg"), convergencePlot(about, means, calibration));
+	await writeFile(join(out, "calibration-tokens.svg"), keptPlot(about, means, calibration));
+	console.table(means.map(tableRow));
 	console.log(JSON.stringify(calibration));
 	console.log(`${path} and its plots are written.`);
 	return 0;
+}
+
+function tableRow({ ranks, looks, ...shares }: ScaleMeans): Record<string, number | string | null> {
+	const list = (values: readonly number[]) => values.map((value) => value.toFixed(2)).join(" ");
+	const rounded = Object.entries(shares).map(([name, value]) => [name, value && Number(value.toFixed(3))]);
+	return { ...Object.fromEntries(rounded), ranks: list(ranks), looks: list(looks.map(({ tokens }) => tokens)) };
 }
 
 /** A prompt a line. */

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { ModelFormatError } from "../../model-shards/manifest.ts";
 import { openSafetensors, type Safetensors } from "../../model-shards/safetensors.ts";
+import { channelsLast } from "../../worker/engine/tap.ts";
 import type { ModelInfo } from "../../worker/protocol/model-info.ts";
 import type { Projection, Reduction, StagePlan, Step } from "../../worker/protocol/plan.ts";
 
@@ -167,12 +168,6 @@ export function referencePlan(run: ReferenceRun, info: ModelInfo): StagePlan {
 function latentOf(input: string, data: ArrayLike<number>, [one, channels, height, width]: readonly number[]): ReferenceRun["latents"][number] {
 	if (one !== 1 || data.length !== channels * height * width) throw new ModelFormatError(`${input} is not one latent of [1, channels, height, width].`);
 	return { prefix: input.slice(0, -"f_hat".length), grid: [height, width], data: channelsLast(data, height * width) };
-}
-
-/** [channels, pixels] to [pixels, channels], as latents are given to the engine. */
-export function channelsLast(data: ArrayLike<number>, pixels: number): Float32Array<ArrayBuffer> {
-	const channels = data.length / pixels;
-	return Float32Array.from({ length: data.length }, (_, i) => data[(i % channels) * pixels + Math.floor(i / channels)]);
 }
 
 class TensorFiles implements AsyncDisposable {

@@ -7,9 +7,10 @@ import { openModelFolder } from "../../model-shards/folder.ts";
 import { importReferenceSet } from "../../model-shards/import-reference.ts";
 import { codeBits, packBits, packCodes, unpackCodes } from "../../worker/engine/codes.ts";
 import { type OpenOptions, openModel } from "../../worker/engine/open-model.ts";
+import { channelsLast } from "../../worker/engine/tap.ts";
 import type { LoadedModel, TappedTensor } from "../../worker/engine/types.ts";
 import { compare, type Comparison, subsample } from "./compare.ts";
-import { channelsLast, readReferenceSet, referencePlan, type ReferenceRun } from "./reference-set.ts";
+import { readReferenceSet, referencePlan, type ReferenceRun } from "./reference-set.ts";
 
 /** The picture of a latent that no residual was added to. */
 const DISCRETE = "image_discrete_only";
@@ -90,7 +91,8 @@ async function tapImage(model: LoadedModel, run: ReferenceRun, label: number | u
 	const latent = discrete && actual.get(discrete);
 	if (latent) {
 		const [height, width] = run.schedule[run.schedule.length - 1];
-		await model.decode(channelsLast(latent, height * width), [height, width], { wants: (name) => name === "image", take: ({ data, shape }) => actual.set(DISCRETE, thinned(DISCRETE, data, shape)) });
+		const tap = { wants: (name: string) => name === "image", take: ({ data, shape }: TappedTensor) => void actual.set(DISCRETE, thinned(DISCRETE, data, shape)) };
+		await model.decode(channelsLast(latent, height * width), [height, width], tap);
 	}
 	return actual;
 }

@@ -75,6 +75,12 @@ export function channelsFirst(channels: number): (data: Float32Array) => Float32
 	};
 }
 
+/** [channels, pixels], as latents are tapped, to [pixels, channels], as the engine takes them. */
+export function channelsLast(data: ArrayLike<number>, pixels: number): Float32Array<ArrayBuffer> {
+	const channels = data.length / pixels;
+	return Float32Array.from({ length: data.length }, (_, i) => data[(i % channels) * pixels + Math.floor(i / channels)]);
+}
+
 /** Rows of keys and values, [.., 2 * width], to one of the two by guidance row and head: [starts, heads, keys, width / heads]; `at` is where it begins in a row. */
 export function cacheByHead(data: Float32Array, starts: number[], keys: number, heads: number, width: number, at: number): Float32Array {
 	const headDim = width / heads;
