@@ -3,7 +3,7 @@
 /** words [tokens, ceil(bits / 32)] -> bytes, eight bits each, token-major, bit 0 first, least significant bit first. */
 export function packCodes(words: Uint32Array, tokens: number, bits: number): Uint8Array<ArrayBuffer> {
 	const bytes = new Uint8Array(packedLength(tokens, bits));
-	const stride = Math.ceil(bits / 32);
+	const stride = codeWords(bits);
 	for (let token = 0; token < tokens; token++) {
 		for (let b = 0; b < bits; b++) {
 			const at = token * bits + b;
@@ -18,7 +18,7 @@ export function unpackCodes(bytes: Uint8Array, tokens: number, bits: number): Ui
 	if (bytes.length !== packedLength(tokens, bits)) {
 		throw new RangeError(`Codes of ${tokens} tokens with ${bits} bits take ${packedLength(tokens, bits)} bytes, got ${bytes.length}. They belong to another model or scale.`);
 	}
-	const stride = Math.ceil(bits / 32);
+	const stride = codeWords(bits);
 	const words = new Uint32Array(tokens * stride);
 	for (let token = 0; token < tokens; token++) {
 		for (let b = 0; b < bits; b++) {
@@ -41,4 +41,7 @@ export function packBits(bits: ArrayLike<number>): Uint8Array<ArrayBuffer> {
 	return bytes;
 }
 
-export const packedLength = (tokens: number, bits: number) => Math.ceil((tokens * bits) / 8);
+/** u32 words that a token's codes take on the device. */
+export const codeWords = (bits: number): number => Math.ceil(bits / 32);
+/** Bytes of packed codes. */
+export const packedLength = (tokens: number, bits: number): number => Math.ceil((tokens * bits) / 8);

@@ -1,31 +1,30 @@
-import type { ImageShape } from "../../../kernels/conv.ts";
 import { copy, gatherRows } from "../../../kernels/gather.ts";
-import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu.ts";
 import { resize } from "../../../kernels/interpolate.ts";
 import { matmul } from "../../../kernels/matmul.ts";
 import type { Pass } from "../../../kernels/pass.ts";
 import { pixelShuffle, pixelUnshuffle } from "../../../kernels/pixel-shuffle.ts";
-import { clearOthers, type ReduceRow, scatterRows, spreadKept } from "../../../kernels/reduce.ts";
-import { rowTable } from "../../../kernels/rows.ts";
-import { temper } from "../../../kernels/temper.ts";
+import { clearOthers, scatterRows } from "../../../kernels/reduce.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
-import { settle } from "../../protocol/plan.ts";
-import { packCodes, unpackCodes } from "../codes.ts";
+import { type Decision, settle } from "../../protocol/plan.ts";
+import { codeWords, packCodes, unpackCodes } from "../codes.ts";
 import { cacheByHead, channelsFirst, type Taps } from "../tap.ts";
 import type { RgbImage } from "../types.ts";
 import type { Dtype, Weights } from "../weights.ts";
-import { blockRows, cellsIn, cellTokens, layOut, type Part, rowsIn } from "./batch.ts";
+import { blockRows, cellsIn, layOut, type Part } from "./batch.ts";
 import type { Family, JobOptions, Round, Step } from "./family.ts";
 import type { BlockContext, Graph } from "./graph.ts";
 import { detailByToken, detailOf, shareHolding } from "./detail.ts";
 import { highFrequencyShare } from "./frequency.ts";
 import { closeJob, type Job, openJob, releaseKeys, settleJob, stores } from "./job.ts";
 import { KeyValueStore } from "./key-value-store.ts";
-import { COND, condOf, ROWS, rowsOf, UNCOND } from "./kv-plan.ts";
+import { condOf, ROWS, rowsOf } from "./kv-plan.ts";
+import { Latents, tokenMap } from "./latents.ts";
 import { Pictures } from "./pictures.ts";
-import { crossBoundary, endSpans, reduceRows, skipsOthers } from "./spans.ts";
+import { sampleCodes } from "./sampling.ts";
+import { crossBoundary, endSpans, keptRows, reduceRows, skipsOthers } from "./spans.ts";
 import { freeSnapshot, restoreSnapshot, type Snapshot, takeSnapshot } from "./snapshot.ts";
-import { type Need, Workspace } from "./workspace.ts";
+import { largerNeed, roundNeed, Workspace } from "./workspace.ts";
 
 /** Next-scale prediction (arXiv 2404.02905) by any family's graph, several jobs in one batch. */
 export class NextScaleModel implements Family<Job> {
@@ -36,26 +35,22 @@ export class NextScaleModel implements Family<Job> {
 	#schedules: Readonly<Record<string, Schedule>>;
 	#weights: Weights;
 	#store: KeyValueStore;
-	/** [slots * latentCells, channels]: each job's sum of codes so far, at the size of its last grid in cells. */
-	#latents: Tensor;
-	#latentCells: number;
+	#latents: Latents;
 	#pictures: Pictures;
 	#work: Workspace | undefined;
 	#jobs: (Job | undefined)[];
 
 	constructor(gpu: Gpu, graph: Graph, schedules: Readonly<Record<string, Schedule>>, weights: Weights, slots: number, cacheDtype: Dtype) {
 		const { depth, width, ffn } = graph.shape;
-		const { channels, logits, patch } = graph.codes;
 		this.slots = slots;
-		this.maxTokens = Math.floor(gpu.bindingBytes / 4 / Math.max(ffn, 3 * width, logits));
+		this.maxTokens = Math.floor(gpu.bindingBytes / 4 / Math.max(ffn, 3 * width, graph.codes.logits));
 		this.#gpu = gpu;
 		this.#graph = graph;
 		this.#schedules = schedules;
 		this.#weights = weights;
 		this.#store = new KeyValueStore(gpu, depth, width, cacheDtype);
-		this.#latentCells = latentCells(schedules) * patch ** 2;
-		this.#latents = gpu.tensor("latents", [slots * this.#latentCells, channels]);
-		this.#pictures = new Pictures(gpu, weights, graph, this.#latentCells);
+		this.#latents = new Latents(gpu, graph.codes, schedules, slots);
+		this.#pictures = new Pictures(gpu, weights, graph, this.#latents.cells);
 		this.#jobs = Array.from({ length: slots });
 	}
 
@@ -80,25 +75,31 @@ export class NextScaleModel implements Family<Job> {
 	}
 
 	async look(job: Job, scale: number, picture?: RgbImage): Promise<void> {
-		const decoded = picture ?? (await this.#pictures.decode(this.#latents, [{ from: this.#latent(job), grid: this.#cellGrid(job, scale), taps: job.taps, latentName: null, finished: false }]))[0];
-		job.details.set(scale, detailOf(decoded));
+		const wanted = { from: this.#latents.of(job), grid: this.#latents.grid(job, scale), taps: job.taps, latentName: null, finished: false };
+		job.details.set(scale, detailOf(picture ?? (await this.#pictures.decode(this.#latents.tensor, [wanted]))[0]));
 	}
 
 	async settle(job: Job): Promise<number> {
 		const { decide } = job.plan;
 		if (!decide) throw new Error("The plan leaves nothing to settle.");
-		const detail = job.details.get(decide.after);
-		const measured = decide.measure === "picture" && detail ? shareHolding(detailByToken(detail, job.grids[job.grids.length - 1]), decide.hold) : await this.#highFrequency(job, decide.after);
+		const measured = await this.#measure(job, decide);
 		settleJob(job, this.#store, settle(job.plan, measured));
 		return measured;
 	}
 
+	async #measure(job: Job, decide: Decision): Promise<number> {
+		if (decide.measure === "high-frequency") return await this.#highFrequency(job, decide.after);
+		const detail = job.details.get(decide.after);
+		if (!detail) throw new Error(`The picture after scale ${decide.after} was not looked at.`);
+		return shareHolding(detailByToken(detail, job.grids[job.grids.length - 1]), decide.hold);
+	}
+
 	async #highFrequency(job: Job, scale: number): Promise<number> {
-		const { channels } = this.#graph.codes;
-		const { pixel, height, width } = this.#latent(job);
+		const { channels } = this.#latents;
+		const { pixel, height, width } = this.#latents.of(job);
 		const latent = this.#gpu.tensor("latent to measure", [height * width, channels]);
 		const pass = this.#gpu.pass("measure");
-		copy(pass, { x: this.#latents, from: pixel * channels, y: latent, count: height * width * channels, label: "latent to measure" });
+		copy(pass, { x: this.#latents.tensor, from: pixel * channels, y: latent, count: height * width * channels, label: "latent to measure" });
 		const [data] = await pass.submit([latent]).finally(() => this.#gpu.free(latent));
 		return highFrequencyShare(new Float32Array(data), [height, width], job.grids[scale], channels);
 	}
@@ -110,14 +111,14 @@ export class NextScaleModel implements Family<Job> {
 
 	snapshot(job: Job, scales: number): Snapshot {
 		const pass = this.#gpu.pass("snapshot");
-		const snapshot = takeSnapshot(this.#gpu, pass, job, scales, this.#store, this.#latentOf(job));
+		const snapshot = takeSnapshot(this.#gpu, pass, job, scales, this.#store, this.#latents);
 		pass.submit();
 		return snapshot;
 	}
 
 	restore(job: Job, snapshot: Snapshot): void {
 		const pass = this.#gpu.pass("restore snapshot");
-		restoreSnapshot(pass, job, snapshot, this.#store, this.#latentOf(job));
+		restoreSnapshot(pass, job, snapshot, this.#store, this.#latents);
 		pass.submit();
 	}
 
@@ -135,9 +136,9 @@ export class NextScaleModel implements Family<Job> {
 		}
 		this.#embed(pass, work, parts);
 		this.#blocks(pass, work, parts);
-		this.#sample(pass, work, parts.filter(({ step }) => step.sample), 2 * cellsIn(parts));
+		sampleCodes(pass, this.#graph, work, parts.filter(({ step }) => step.sample), 2 * cellsIn(parts));
 		this.#advance(pass, work, parts);
-		const words = pass.submit([{ ...work.codes, bytes: 2 * cellsIn(parts) * this.#words * 4 }]);
+		const words = pass.submit([{ ...work.codes, bytes: 2 * cellsIn(parts) * codeWords(this.#graph.codes.bits) * 4 }]);
 		for (const { job, scale } of parts) releaseKeys(job, this.#store, scale);
 		const pictures = this.#decode(parts);
 		const inOrder = steps.map((step) => parts.find((part) => part.step === step) as Part);
@@ -148,9 +149,9 @@ export class NextScaleModel implements Family<Job> {
 	}
 
 	async decode(latent: Float32Array<ArrayBuffer>, [height, width]: readonly [number, number], taps: Taps): Promise<RgbImage> {
-		const { channels } = this.#graph.codes;
+		const { channels, cells } = this.#latents;
 		if (latent.length !== height * width * channels) throw new RangeError(`A latent of ${height}x${width} has ${height * width * channels} floats, not ${latent.length}.`);
-		if (height * width > this.#latentCells) throw new RangeError(`A latent of ${height}x${width} is larger than the model's largest, which has ${this.#latentCells} cells.`);
+		if (height * width > cells) throw new RangeError(`A latent of ${height}x${width} is larger than the model's largest, which has ${cells} cells.`);
 		const tensor = this.#gpu.upload("latent", [height * width, channels], latent);
 		try {
 			const [picture] = await this.#pictures.decode(tensor, [{ from: { pixel: 0, height, width }, grid: [height, width], taps, latentName: null, finished: true }]);
@@ -166,27 +167,17 @@ export class NextScaleModel implements Family<Job> {
 		this.#store.destroy();
 		this.#pictures.destroy();
 		this.#work?.destroy();
-		this.#gpu.free(this.#latents);
+		this.#latents.destroy();
 	}
 
 	/** Makes the workspace large enough for any round of these jobs. */
 	#fit(jobs: readonly Job[]): void {
-		const sum = (of: (need: Need) => number) => jobs.reduce((total, { most }) => total + of(most), 0);
-		const need: Need = {
-			// A round takes one step at least, and no more than maxTokens beyond that.
-			rows: Math.min(sum(({ rows }) => rows), Math.max(this.maxTokens, ...jobs.map(({ most }) => most.rows))),
-			cells: sum(({ cells }) => cells),
-			matrix: Math.max(...jobs.map(({ most }) => most.matrix)),
-			spans: jobs.some(({ most }) => most.spans),
-			gathers: jobs.some(({ most }) => most.gathers),
-		};
+		const need = roundNeed(jobs.map(({ most }) => most), this.maxTokens);
 		if (this.#work?.fits(need)) return;
-		const old = this.#work?.need ?? need;
+		const larger = this.#work ? largerNeed(need, this.#work.need) : need;
 		this.#work?.destroy();
 		this.#work = undefined;
-		this.#work = new Workspace(this.#gpu, this.#graph.shape, this.#graph.codes, {
-			rows: Math.max(need.rows, old.rows), cells: Math.max(need.cells, old.cells), matrix: Math.max(need.matrix, old.matrix), spans: need.spans || old.spans, gathers: need.gathers || old.gathers,
-		});
+		this.#work = new Workspace(this.#gpu, this.#graph.shape, this.#graph.codes, larger);
 	}
 
 	/** x = embedded latent (the same for every guidance row) or the start tokens, plus the embedding of level or position. */
@@ -195,8 +186,8 @@ export class NextScaleModel implements Family<Job> {
 		const later = parts.filter(({ scale }) => scale > 0);
 		if (later.length > 0) {
 			resize(pass, {
-				x: this.#latents, y: patch === 1 ? work.input : work.values, how: shrink, channels, label: "scale input",
-				from: later.map((part) => this.#latent(part.job)), to: later.map((part) => inCells(image(part.job, part.scale, part.cell), patch)),
+				x: this.#latents.tensor, y: patch === 1 ? work.input : work.values, how: shrink, channels, label: "scale input",
+				from: later.map(({ job }) => this.#latents.of(job)), to: later.map((part) => this.#latents.map(part)),
 			});
 			if (patch > 1) pixelUnshuffle(pass, { x: work.values, y: work.input, ...this.#shuffle(later), label: "patchify" });
 			matmul(pass, { x: work.input, y: work.embedded, ...this.#weights.linear("transformer.word_embed"), m: cellsIn(parts), k: features, n: width, label: "word_embed" });
@@ -245,62 +236,23 @@ export class NextScaleModel implements Family<Job> {
 		};
 	}
 
-	/** `spare`: first of the places for codes of kept tokens alone. */
-	#sample(pass: Pass, work: Workspace, all: readonly Part[], spare: number): void {
-		if (all.length === 0) return;
-		const { x, parts } = this.#cells(pass, work, all);
-		const outOf = ({ span, cell, sampledAt }: Part) => (skipsOthers(span) ? spare + cell : sampledAt);
-		const { codes, names } = this.#graph;
-		this.#graph.head(pass, { x, work, rows: rowTable(pass, rowsIn(parts)) });
-		const rows = parts.map((part) => {
-			const { job, run: { guidance, tau, topK, topP }, scale, length, rows, at } = part;
-			return {
-				cond: at + Math.max(0, rows.indexOf(COND)) * length, uncond: at + Math.max(0, rows.indexOf(UNCOND)) * length, tokens: length, out: outOf(part),
-				guidance, topK, topP, seed: job.seed, scale, branch: 0, ...(typeof tau === "number" ? { tau } : { tau: tau.between[0], temper: tau }),
-			};
-		});
-		const taus = rows.some((row) => "temper" in row) ? work.taus : undefined;
-		if (taus) temper(pass, { logits: work.logits, taus, choices: codes.choices, values: codes.logits / codes.choices, rows, label: "temperatures" });
-		codes.sample(pass, { logits: work.logits, mixed: work.mixed, codes: work.codes, taus, rows });
-		for (const part of parts) {
-			const { job, scale, length, rows, at } = part;
-			job.taps.keep(pass, `s${scale}.${names.logits}`, work.logits, [rows.length, length, codes.logits], { from: at * codes.logits });
-			job.taps.keep(pass, `s${scale}.${names.mixed}`, work.mixed, [1, length, codes.logits], { from: outOf(part) * codes.logits });
-		}
-		const short = this.#kept(parts, ({ sampledAt }) => sampledAt, outOf);
-		if (short.length > 0) spreadKept(pass, { x: work.codes, positions: work.positions, words: this.#words, rows: short, label: "spread codes" });
-	}
-
-	/** The tokens that stand for cells, and the parts laid out over them alone: all tokens but where a text comes before the first cell. */
-	#cells(pass: Pass, work: Workspace, parts: readonly Part[]): { x: Tensor; parts: readonly Part[] } {
-		if (parts.every(({ length, codes }) => length <= codes)) return { x: work.x[0], parts };
-		const index = parts.flatMap((part) => cellTokens(part).flatMap(({ token, tokens }) => Array.from({ length: tokens }, (_, i) => token + i)));
-		const x = work.block.attended;
-		gatherRows(pass, { x: work.x[0], index: pass.table(index), y: x, count: index.length, width: this.#graph.shape.width, label: "tokens of cells" });
-		let at = 0;
-		return { x, parts: parts.map((part) => {
-			const length = Math.min(part.length, part.codes);
-			return { ...part, at: (at += part.rows.length * length) - part.rows.length * length, length };
-		}) };
-	}
-
 	/** Adds the codes of the scale, sampled or given, to the latents. */
 	#advance(pass: Pass, work: Workspace, parts: readonly Part[]): void {
 		const { codes, names } = this.#graph;
 		for (const { step: { forced }, cell, codes: count } of parts) {
 			// Written before the pass runs; sampled codes of such a step go elsewhere.
-			if (forced) this.#gpu.device.queue.writeBuffer(work.codes.buffer, cell * this.#words * 4, unpackCodes(forced, count, codes.bits));
+			if (forced) this.#gpu.device.queue.writeBuffer(work.codes.buffer, cell * codeWords(codes.bits) * 4, unpackCodes(forced, count, codes.bits));
 		}
 		const made = codes.patch === 1 ? work.values : work.input;
 		codes.values(pass, { codes: work.codes, values: made, tokens: cellsIn(parts) });
-		const short = this.#kept(parts, ({ cell }) => cell, () => 0);
+		const short = keptRows(this.#graph, parts, ({ cell }) => cell, () => 0);
 		if (short.length > 0) clearOthers(pass, { x: made, positions: work.positions, words: codes.features, rows: short, label: "leave others" });
 		if (codes.patch > 1) pixelShuffle(pass, { x: made, y: work.values, ...this.#shuffle(parts), label: "unpatchify" });
-		const latentParts = parts.map(({ job, scale, cell }) => ({ scale, scales: job.grids.length, from: inCells(image(job, scale, cell), codes.patch), to: this.#latent(job) }));
-		codes.add(pass, { values: work.values, latents: this.#latents, parts: latentParts });
+		const latentParts = parts.map((part) => ({ scale: part.scale, scales: part.job.grids.length, from: this.#latents.map(part), to: this.#latents.of(part.job) }));
+		codes.add(pass, { values: work.values, latents: this.#latents.tensor, parts: latentParts });
 		for (const { job, scale } of parts) {
-			const { pixel, height, width } = this.#latent(job);
-			job.taps.keep(pass, `s${scale}.${names.latent}`, this.#latents, [codes.channels, height, width], { from: pixel * codes.channels, view: channelsFirst(codes.channels) });
+			const { pixel, height, width } = this.#latents.of(job);
+			job.taps.keep(pass, `s${scale}.${names.latent}`, this.#latents.tensor, [codes.channels, height, width], { from: pixel * codes.channels, view: channelsFirst(codes.channels) });
 		}
 		this.#refine(pass, work, parts.filter(({ job, scale }) => scale === job.grids.length - 1));
 	}
@@ -313,17 +265,16 @@ export class NextScaleModel implements Family<Job> {
 			const { job, cell, run, rows, tokens, length, at, pick, span } = part;
 			const short = span && skipsOthers(span) ? span : undefined;
 			// Tokens are refined one by one: what stands for those left out is of no matter, and of no effect.
-			if (short) scatterRows(pass, { x: work.x[0], positions: work.positions, y: work.x[1], width: this.#graph.shape.width, rows: reduceRows(this.#graph, part, short, 0, at, (i) => pick + i * length), label: "full length" });
+			if (short) {
+				const back = reduceRows(this.#graph, part, short, 0, at, (i) => pick + i * length);
+				scatterRows(pass, { x: work.x[0], positions: work.positions, y: work.x[1], width: this.#graph.shape.width, rows: back, label: "full length" });
+			}
 			const refined = residual.call(this.#graph, pass, { x: short ? work.x[1] : work.x[0], at: short ? 0 : at, work, job, run, cell, rows: rows.length, tokens });
-			const kept = this.#kept([part], () => 0, () => 0);
+			const kept = keptRows(this.#graph, [part], () => 0, () => 0);
 			if (kept.length > 0) clearOthers(pass, { x: refined, positions: work.positions, words: channels, rows: kept, label: "leave others" });
-			resize(pass, { x: refined, y: this.#latents, how: "nearest", channels, add: true, from: [{ ...this.#latent(job), pixel: 0 }], to: [this.#latent(job)], label: "add residual" });
+			const latent = this.#latents.of(job);
+			resize(pass, { x: refined, y: this.#latents.tensor, how: "nearest", channels, add: true, from: [{ ...latent, pixel: 0 }], to: [latent], label: "add residual" });
 		}
-	}
-
-	/** Where the parts that leave tokens out keep which. Both guidance rows keep the same: their inputs to the first block are. */
-	#kept(parts: readonly Part[], token: (part: Part) => number, out: (part: Part) => number): ReduceRow[] {
-		return parts.flatMap((part) => (part.span && skipsOthers(part.span) ? reduceRows(this.#graph, part, part.span, token(part), out(part), () => part.pick).slice(0, 1) : []));
 	}
 
 	/** The pictures that the steps ask for. */
@@ -331,10 +282,10 @@ export class NextScaleModel implements Family<Job> {
 		const wanted = parts.flatMap((part) => part.step.pictures.map((scale) => ({ part, scale })));
 		const made = new Map<Part, RgbImage[]>();
 		const pictures = await this.#pictures.decode(
-			this.#latents,
+			this.#latents.tensor,
 			wanted.map(({ part: { job }, scale }) => {
 				const last = scale === job.grids.length - 1;
-				return { from: this.#latent(job), grid: this.#cellGrid(job, scale), taps: job.taps, latentName: last ? this.#graph.names.final : null, finished: last };
+				return { from: this.#latents.of(job), grid: this.#latents.grid(job, scale), taps: job.taps, latentName: last ? this.#graph.names.final : null, finished: last };
 			}),
 		);
 		wanted.forEach(({ part }, i) => made.set(part, [...(made.get(part) ?? []), pictures[i]]));
@@ -343,7 +294,8 @@ export class NextScaleModel implements Family<Job> {
 
 	#codesOf({ step, sampledAt, codes }: Part, words: Uint32Array): Uint8Array<ArrayBuffer> | null {
 		if (!step.sample) return null;
-		return packCodes(words.subarray(sampledAt * this.#words, (sampledAt + codes) * this.#words), codes, this.#graph.codes.bits);
+		const { bits } = this.#graph.codes;
+		return packCodes(words.subarray(sampledAt * codeWords(bits), (sampledAt + codes) * codeWords(bits)), codes, bits);
 	}
 
 	/** A part's residual stream. */
@@ -367,32 +319,9 @@ export class NextScaleModel implements Family<Job> {
 		}
 	}
 
-	/** u32 words of a token's codes. */
-	get #words(): number {
-		return Math.ceil(this.#graph.codes.bits / 32);
-	}
-
-	#latentOf = (job: Job) => ({ latents: this.#latents, at: this.#latent(job), channels: this.#graph.codes.channels });
-
-	#latent = (job: Job) => ({ ...inCells(image(job, job.grids.length - 1, 0), this.#graph.codes.patch), pixel: job.slot * this.#latentCells });
-
-	/** Of a scale, in cells of the latent. */
-	#cellGrid({ grids }: Job, scale: number): [height: number, width: number] {
-		const { patch } = this.#graph.codes;
-		return [grids[scale][0] * patch, grids[scale][1] * patch];
-	}
-
 	/** The maps of the parts' scales, as tokens of patches. */
 	#shuffle(parts: readonly Part[]) {
 		const { patch: side, channels: stride, features } = this.#graph.codes;
-		return { images: parts.map(({ job, scale, cell }) => image(job, scale, cell)), side, channels: features / side ** 2, stride };
+		return { images: parts.map(tokenMap), side, channels: features / side ** 2, stride };
 	}
 }
-
-/** Tokens of the largest map. */
-export const latentCells = (schedules: Readonly<Record<string, Schedule>>): number => Math.max(...Object.values(schedules).map(({ grids }) => area(grids[grids.length - 1])));
-
-const area = ([height, width]: readonly [number, number]) => height * width;
-const image = (job: Job, scale: number, pixel: number) => ({ pixel, height: job.grids[scale][0], width: job.grids[scale][1] });
-/** A map of tokens in cells of the latent. */
-const inCells = ({ pixel, height, width }: ImageShape, patch: number): ImageShape => ({ pixel: pixel * patch ** 2, height: height * patch, width: width * patch });

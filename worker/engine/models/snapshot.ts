@@ -1,10 +1,10 @@
 /** What a job is after its first scales, kept beside it: other jobs of the same prompt and seed, whose plans begin alike, go on from there. */
 import { copy } from "../../../kernels/gather.ts";
-import type { ImageShape } from "../../../kernels/conv.ts";
 import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
 import type { Pass } from "../../../kernels/pass.ts";
 import type { Job } from "./job.ts";
 import type { KeyValueStore } from "./key-value-store.ts";
+import type { Latents } from "./latents.ts";
 import type { Retained } from "./spans.ts";
 
 export interface Snapshot {
@@ -16,16 +16,8 @@ export interface Snapshot {
 	/** By `retainedKey`. */
 	retained: Map<string, Pick<Retained, "tensor" | "rows">>;
 }
-/** Where a job's latent lies in that of all jobs. */
-interface Latent {
-	latents: Tensor;
-	at: ImageShape;
-	channels: number;
-}
 
-const floats = ({ at: { height, width }, channels }: Latent) => height * width * channels;
-
-export function takeSnapshot(gpu: Gpu, pass: Pass, job: Job, scales: number, store: KeyValueStore, latent: Latent): Snapshot {
+export function takeSnapshot(gpu: Gpu, pass: Pass, job: Job, scales: number, store: KeyValueStore, latents: Latents): Snapshot {
 	const keys = job.keys.map((ranges) =>
 		ranges.map(({ start, used }, block) => {
 			const { shape: [, stride], dtype } = store.tensor(block);
@@ -34,18 +26,19 @@ export function takeSnapshot(gpu: Gpu, pass: Pass, job: Job, scales: number, sto
 			return { tensor, count: used };
 		}),
 	);
-	const kept = gpu.tensor("snapshot latent", [floats(latent)]);
-	copy(pass, { x: latent.latents, from: latent.at.pixel * latent.channels, y: kept, count: floats(latent), label: "snapshot latent" });
+	const { from, count } = floatsOf(latents, job);
+	const latent = gpu.tensor("snapshot latent", [count]);
+	copy(pass, { x: latents.tensor, from, y: latent, count, label: "snapshot latent" });
 	const retained = new Map([...job.retained].filter(([, { scale }]) => scale < scales).map(([key, { tensor, rows }]) => {
 		const own = gpu.tensor("snapshot retained", tensor.shape);
 		copy(pass, { x: tensor, y: own, count: tensor.bytes / 4, label: "snapshot retained" });
 		return [key, { tensor: own, rows }];
 	}));
-	return { scales, keys, latent: kept, retained };
+	return { scales, keys, latent, retained };
 }
 
 /** Puts a job that has not begun where the snapshot was taken. Its plan begins with the steps that led there. */
-export function restoreSnapshot(pass: Pass, job: Job, { scales, keys, latent: kept, retained }: Snapshot, store: KeyValueStore, latent: Latent): void {
+export function restoreSnapshot(pass: Pass, job: Job, { scales, keys, latent, retained }: Snapshot, store: KeyValueStore, latents: Latents): void {
 	for (const [row, ranges] of job.keys.entries()) {
 		for (const [block, range] of ranges.entries()) {
 			// A row that no later step computes has room for fewer, and needs none.
@@ -56,7 +49,8 @@ export function restoreSnapshot(pass: Pass, job: Job, { scales, keys, latent: ke
 			range.used = held.count;
 		}
 	}
-	copy(pass, { x: kept, y: latent.latents, to: latent.at.pixel * latent.channels, count: floats(latent), label: "restore latent" });
+	const { from: to, count } = floatsOf(latents, job);
+	copy(pass, { x: latent, y: latents.tensor, to, count, label: "restore latent" });
 	for (const [key, own] of job.retained) {
 		const { scale, tensor } = own;
 		if (scale >= scales) continue;
@@ -69,4 +63,10 @@ export function restoreSnapshot(pass: Pass, job: Job, { scales, keys, latent: ke
 
 export function freeSnapshot(gpu: Gpu, { keys, latent, retained }: Snapshot): void {
 	gpu.free(...[...keys.flat(), ...retained.values()].map(({ tensor }) => tensor), latent);
+}
+
+/** Where a job's latent lies among all. */
+function floatsOf(latents: Latents, job: Job): { from: number; count: number } {
+	const { pixel, height, width } = latents.of(job);
+	return { from: pixel * latents.channels, count: height * width * latents.channels };
 }

@@ -182,6 +182,11 @@ export function reduceRows(graph: Graph, { job, scale, tokens, rows }: Part, { f
 	}));
 }
 
+/** Where the parts that leave tokens out keep which. Both guidance rows keep the same: their inputs to the first block are. */
+export function keptRows(graph: Graph, parts: readonly Part[], token: (part: Part) => number, out: (part: Part) => number): ReduceRow[] {
+	return parts.flatMap((part) => (part.span && skipsOthers(part.span) ? reduceRows(graph, part, part.span, token(part), out(part), () => part.pick).slice(0, 1) : []));
+}
+
 /** Each row's norms as shares of their sum. */
 function shares(norms: Float32Array, tokens: number): Float32Array {
 	const out = new Float32Array(norms.length);

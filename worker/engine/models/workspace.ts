@@ -1,4 +1,5 @@
 import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
+import { codeWords } from "../codes.ts";
 import type { GraphShape, Quantiser } from "./graph.ts";
 
 /** The largest round to come: tokens over all guidance rows, tokens counted once a job, the largest projection. */
@@ -10,6 +11,23 @@ export interface Need {
 	/** Some spans gather. */
 	gathers: boolean;
 }
+
+/** Enough for any round of jobs of which each needs so much at most. A round takes one step at least, and no more than `maxTokens` beyond that. */
+export function roundNeed(jobs: readonly Need[], maxTokens: number): Need {
+	const sum = (of: (need: Need) => number) => jobs.reduce((total, need) => total + of(need), 0);
+	return {
+		rows: Math.min(sum(({ rows }) => rows), Math.max(maxTokens, ...jobs.map(({ rows }) => rows))),
+		cells: sum(({ cells }) => cells),
+		matrix: Math.max(...jobs.map(({ matrix }) => matrix)),
+		spans: jobs.some(({ spans }) => spans),
+		gathers: jobs.some(({ gathers }) => gathers),
+	};
+}
+
+/** Enough for both. */
+export const largerNeed = (a: Need, b: Need): Need => ({
+	rows: Math.max(a.rows, b.rows), cells: Math.max(a.cells, b.cells), matrix: Math.max(a.matrix, b.matrix), spans: a.spans || b.spans, gathers: a.gathers || b.gathers,
+});
 
 /** Activations inside a block, reused by every block. */
 export interface BlockWork {
@@ -74,7 +92,7 @@ export class Workspace {
 		this.logits = make("logits", [rows, logits]);
 		this.mixed = make("mixed logits", [(gathers ? 3 : 2) * cells, logits]);
 		this.taus = make("temperatures", [cells]);
-		this.codes = make("codes", [(gathers ? 3 : 2) * cells, Math.ceil(bits / 32)]);
+		this.codes = make("codes", [(gathers ? 3 : 2) * cells, codeWords(bits)]);
 		this.values = make("code values", [cells * patch ** 2, channels]);
 		this.input = make("scale input", [cells, features]);
 		this.embedded = make("embedded", [cells, width]);

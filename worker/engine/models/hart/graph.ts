@@ -23,7 +23,7 @@ import type { JobOptions } from "../family.ts";
 import type { BlockContext, Graph, GraphShape, Quantiser, ResidualInput, Sublayer, TapNames } from "../graph.ts";
 import type { Job } from "../job.ts";
 import { condOf, ROWS } from "../kv-plan.ts";
-import { latentCells } from "../next-scale.ts";
+import { latentCells } from "../latents.ts";
 import type { Workspace } from "../workspace.ts";
 import { ResidualDiffusion, timeEmbeddings } from "./diffusion.ts";
 import { HartRotary } from "./rotary.ts";

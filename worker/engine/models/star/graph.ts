@@ -22,7 +22,7 @@ import type { BlockContext, Graph, GraphShape, Quantiser, Sublayer, TapNames } f
 import type { Job } from "../job.ts";
 import type { KeyValueStore } from "../key-value-store.ts";
 import { COND, condOf, ROWS, UNCOND } from "../kv-plan.ts";
-import { latentCells } from "../next-scale.ts";
+import { latentCells } from "../latents.ts";
 import { Rotary } from "../rotary.ts";
 import type { Workspace } from "../workspace.ts";
 

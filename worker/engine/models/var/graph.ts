@@ -15,7 +15,7 @@ import type { DecoderSource } from "../conv-decoder.ts";
 import type { BlockContext, Graph, GraphShape, Quantiser, Sublayer, TapNames } from "../graph.ts";
 import type { Job } from "../job.ts";
 import { condOf, ROWS } from "../kv-plan.ts";
-import { latentCells } from "../next-scale.ts";
+import { latentCells } from "../latents.ts";
 import { firstToken } from "../rotary.ts";
 import type { Workspace } from "../workspace.ts";
 
