@@ -98,17 +98,22 @@ export function lighter(manifest: Manifest, setting: MemorySetting): { advice: s
 		[`schedule ${smallest}`, { schedule: smallest }],
 		["keys and values as f16", { cacheDtype: "f16" }],
 		["1 slot", { slots: 1 }],
-		...(quantised ? [] : ([["weights as f16", { precision: "f16", dtype: "f16" }], ["weights imported as int8", { precision: "int8" }], ["weights imported as int4", { precision: "int4" }]] satisfies [string, MemorySetting][])),
 	];
+	if (!quantised) changes.push(["weights as f16", { precision: "f16", dtype: "f16" }], ["weights imported as int8", { precision: "int8" }], ["weights imported as int4", { precision: "int4" }]);
 	changes.push(["all of it", Object.assign({}, ...changes.map(([, change]) => change))]);
-	return changes.map(([advice, change]) => ({ advice, total: memoryNeed(manifest, { ...setting, ...change }).total })).filter(({ total }) => total < 0.98 * now).sort((a, b) => b.total - a.total);
+	return changes
+		.map(([advice, change]) => ({ advice, total: memoryNeed(manifest, { ...setting, ...change }).total }))
+		.filter(({ total }) => total < 0.98 * now)
+		.sort((a, b) => b.total - a.total);
 }
 
 /** What is needed and what would fit, for the one who has too little. */
 export function memoryAdvice(manifest: Manifest, setting: MemorySetting): string {
 	const { weights, decoder, keys, activations, total } = memoryNeed(manifest, setting);
 	const less = lighter(manifest, setting).map(({ advice, total }) => `${advice} ${gibibytes(total)}`);
-	return `${manifest.name} with ${setting.slots ?? 1} slot(s) takes about ${gibibytes(total)}: weights ${gibibytes(weights)}, keys and values ${gibibytes(keys)}, activations ${gibibytes(activations)}, decoder ${gibibytes(decoder)}.${less.length ? ` It would take, with ${less.join("; ")}.` : " Use another GPU."}`;
+	const parts = Object.entries({ weights, "keys and values": keys, activations, decoder }).map(([name, bytes]) => `${name} ${gibibytes(bytes)}`);
+	const instead = less.length > 0 ? `It would take, with ${less.join("; ")}.` : "Use another GPU.";
+	return `${manifest.name} with ${setting.slots ?? 1} slot(s) takes about ${gibibytes(total)}: ${parts.join(", ")}. ${instead}`;
 }
 
 const gibibytes = (bytes: number): string => (bytes >= 2 ** 30 ? `${(bytes / 2 ** 30).toFixed(2)} GiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`);

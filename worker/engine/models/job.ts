@@ -30,7 +30,7 @@ export interface Job extends JobOptions {
 	outcomes: readonly StagePlan[];
 	/** By scale, of its plan as it is now. */
 	spans: readonly (readonly Span[])[];
-	/** Of a block. */
+	/** Of a block of its graph. */
 	sublayers: number;
 	/** The conditioning has been recorded. */
 	begun: boolean;
@@ -56,7 +56,11 @@ export function openJob(gpu: Gpu, graph: Graph, store: KeyValueStore, schedule: 
 	const tokens = codes.map((count, scale) => (scale === 0 ? graph.startTokens : count));
 	const context = { keys: [] as number[], counts: graph.contextKeys(options) };
 	const outcomes = outcomesOf(plan);
-	const job: Job = { ...options, slot, grids: schedule.grids, tokens, codes, outcomes, spans: spansByScale(plan, graph.sublayers.length), sublayers: graph.sublayers.length, begun: false, context, keys: [], keepLast: tapsLast(options, depth), retained: new Map(), details: new Map(), drawn: new Map(), most: mostOf(outcomes, tokens) };
+	const sublayers = graph.sublayers.length;
+	const job: Job = {
+		...options, slot, grids: schedule.grids, tokens, codes, context, sublayers, outcomes, spans: spansByScale(plan, sublayers), most: mostOf(outcomes, tokens),
+		begun: false, keys: [], keepLast: tapsLast(options, depth), retained: new Map(), details: new Map(), drawn: new Map(),
+	};
 	try {
 		for (const [name, data] of draws) if (name !== "text.ids") job.drawn.set(name, gpu.upload(name, [data.length], data.slice() as Float32Array<ArrayBuffer>));
 		for (let block = 0; block < depth; block++) context.keys.push(store.take(block, contextKeys(job)));
@@ -65,7 +69,7 @@ export function openJob(gpu: Gpu, graph: Graph, store: KeyValueStore, schedule: 
 			job.keys.push(ranges);
 			for (const [block, capacity] of mostKeys(job, depth, row).entries()) ranges.push({ start: store.take(block, capacity), capacity, used: 0 });
 		}
-		const sources = [...outcomes.flatMap((outcome) => sourcesIn(outcome, job.sublayers)), ...sourcesOfBranches(options, job.sublayers)];
+		const sources = [...outcomes.flatMap((outcome) => sourcesIn(outcome, sublayers)), ...sourcesOfBranches(options, sublayers)];
 		for (const source of sources) {
 			if (job.retained.has(retainedKey(source))) continue;
 			const rows = Math.max(...outcomes.map(({ steps }) => rowsAt(steps[source.scale])));
@@ -121,6 +125,7 @@ export function releaseKeys(job: Job, store: KeyValueStore, scale: number): void
 	});
 }
 
+/** Gives back all that `openJob` took. */
 export function closeJob(gpu: Gpu, job: Job, store: KeyValueStore): void {
 	releaseKeys(job, store, job.grids.length);
 	job.context.keys.forEach((start, block) => store.give(block, start, contextKeys(job)));

@@ -35,7 +35,7 @@ function bounds({ chunks }: ModelInfo, scales: number): Calibration {
 	};
 }
 
-it.each(["infinity-tiny", "infinity-patchify-tiny", "var-tiny", "star-tiny", "hart-tiny"])("%s", async (set) => {
+it.each(["infinity-tiny", "infinity-patchify-tiny", "var-tiny", "star-tiny", "hart-tiny"])("%s", { timeout: 600_000 }, async (set) => {
 	await importReferenceSet(join(reference(set), "manifest.json"), join(dir, set));
 	const model = await openModel(gpu, await openModelFolder(join(dir, set)));
 	const runs = await readReferenceSet(reference(set));

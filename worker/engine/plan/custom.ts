@@ -3,13 +3,11 @@ import type { z } from "zod";
 import type { ModelInfo } from "../../protocol/model-info.ts";
 import { StagePlan } from "../../protocol/plan.ts";
 import { PlanError } from "./policy.ts";
-import { planProblems } from "./validate.ts";
-
-const SHOWN = 20;
+import { notExecutable, planProblems } from "./validate.ts";
 
 /**
  * The plan out of parsed JSON: a StagePlan, or its steps alone. What is left out is filled in: the model's digest, and `schedule` or the model's
- * default. Its policy is called `custom`, since no policy answers for it. Throws one PlanError that lists every problem and what is allowed.
+ * default. Its policy is called `custom`, since no policy answers for it. Throws one PlanError that lists the problems and what is allowed.
  */
 export function customPlan(json: unknown, info: ModelInfo, schedule?: string): StagePlan {
 	const given = Array.isArray(json) ? { steps: json } : json;
@@ -18,9 +16,7 @@ export function customPlan(json: unknown, info: ModelInfo, schedule?: string): S
 	const problems = parsed.success ? planProblems(parsed.data, info) : parsed.error.issues.flatMap((issue) => inWords(issue));
 	if (parsed.success && schedule !== undefined && parsed.data.schedule !== schedule) problems.push(`it is for schedule "${parsed.data.schedule}", and "${schedule}" was asked for`);
 	if (parsed.success && problems.length === 0) return parsed.data;
-	const shown = problems.slice(0, SHOWN);
-	if (problems.length > SHOWN) shown.push(`and ${problems.length - SHOWN} more`);
-	throw new PlanError(`The plan cannot be executed on model ${info.id}:\n${shown.map((problem) => `- ${problem}`).join("\n")}`);
+	throw notExecutable(info, problems);
 }
 
 /** What the schema found wrong; of a union without a discriminator, in the member that fits best. */

@@ -12,7 +12,9 @@ export const skipvar: Policy = {
 		const { name, schedule: { grids } } = scheduleOf(info, request);
 		const calibration = calibrationOf(info, name, "skipvar");
 		const { fidelityFrom, detail } = calibration;
-		if (fidelityFrom < 1 || fidelityFrom >= grids.length) throw new PlanError(`Policy skipvar has nothing to decide: by its calibration, the fidelity stage of schedule "${name}" begins at scale ${fidelityFrom} of ${grids.length}. Use policy exact.`);
+		if (fidelityFrom < 1 || fidelityFrom >= grids.length) {
+			throw new PlanError(`Policy skipvar has nothing to decide: by its calibration, the fidelity stage of schedule "${name}" begins at scale ${fidelityFrom} of ${grids.length}. Use policy exact.`);
+		}
 		const steps = grids.map((_, scale) => fullStep(info, stageOf(scale, calibration), scale, grids.length));
 		const late = steps.slice(fidelityFrom);
 		// One late scale runs whatever was decided.

@@ -3,10 +3,19 @@ import type { ModelInfo, Schedule } from "../../protocol/model-info.ts";
 import { type Decision, looksAt, outcomesOf, type Reduction, type StagePlan, type Step } from "../../protocol/plan.ts";
 import { PlanError } from "./policy.ts";
 
-/** Throws one PlanError that lists every problem. */
+const SHOWN = 20;
+
+/** Throws one PlanError that lists the problems. */
 export function checkPlan(plan: StagePlan, info: ModelInfo): void {
 	const problems = planProblems(plan, info);
-	if (problems.length > 0) throw new PlanError(`The plan cannot be executed on model ${info.id}:\n${problems.map((p) => `- ${p}`).join("\n")}`);
+	if (problems.length > 0) throw notExecutable(info, problems);
+}
+
+/** The first of the problems, a line each. */
+export function notExecutable({ id }: ModelInfo, problems: readonly string[]): PlanError {
+	const shown = problems.slice(0, SHOWN);
+	if (problems.length > SHOWN) shown.push(`and ${problems.length - SHOWN} more`);
+	return new PlanError(`The plan cannot be executed on model ${id}:\n${shown.map((problem) => `- ${problem}`).join("\n")}`);
 }
 
 /** Everything that is wrong with the plan; empty when it can be executed. Expects a plan that passed its schema. */
@@ -40,8 +49,8 @@ function decisionProblems(plan: StagePlan, decide: Decision, grids: Schedule["gr
 	const { after } = decide;
 	const left = grids.length - after - 1;
 	if (left < 1) return [`it decides after scale ${after}; 0 to ${grids.length - 2} are allowed`];
-	const never = plan.steps[after + 1].kind === "skip" ? [`step ${after + 1} is skipped; the scale after a decision must run`] : [];
-	if (decide.measure === "picture") return never;
+	const unrun = (steps: readonly Step[]) => (steps[after + 1].kind === "skip" ? [`step ${after + 1} is skipped; the scale after a decision must run`] : []);
+	if (decide.measure === "picture") return unrun(plan.steps);
 	const { cases } = decide;
 	const problems: string[] = [];
 	for (const [i, { below, steps }] of cases.entries()) {
@@ -50,11 +59,8 @@ function decisionProblems(plan: StagePlan, decide: Decision, grids: Schedule["gr
 		if (steps.length !== left) problems.push(`${where} has ${steps.length} steps; ${left} scales come after scale ${after}`);
 	}
 	if (problems.length > 0) return problems;
-	const ofCases = outcomesOf(plan).slice(1).flatMap(({ steps }, i) => {
-		const skipped = steps[after + 1].kind === "skip" ? [`step ${after + 1} is skipped; the scale after a decision must run`] : [];
-		return [...skipped, ...stepProblems(steps, grids, blocks)].map((problem) => `case ${i} of its decision: ${problem}`);
-	});
-	return [...never, ...ofCases];
+	const ofCases = outcomesOf(plan).slice(1).flatMap(({ steps }, i) => [...unrun(steps), ...stepProblems(steps, grids, blocks)].map((problem) => `case ${i} of its decision: ${problem}`));
+	return [...unrun(plan.steps), ...ofCases];
 }
 
 function skipProblems(steps: readonly Step[]): string[] {
