@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Activation, activate } from "./activation.ts";
+import { type Activation, activate, silu } from "./activation.ts";
 import { Gpu } from "./gpu.ts";
 import { Bench, maxError } from "./testing.ts";
 
@@ -40,4 +40,14 @@ test.each(Object.keys(REFERENCE) as Activation[])("%s, alone and as a gate", asy
 	};
 	expect(maxError(await run(), expected)).toBeLessThan(2e-6);
 	expect(maxError(await run(by), expected.map((v, i) => v * by.data[i]))).toBeLessThan(3e-6);
+});
+
+test("silu, also of large inputs", async () => {
+	using bench = new Bench(gpu);
+	const x = bench.put(bench.random(260).data.map((v) => v * 12));
+	x.data.set([-1e4, -90, 90, 1e4]);
+	gpu.device.queue.writeBuffer(x.tensor.buffer, 0, x.data);
+	const y = bench.empty(260);
+	const [out] = await bench.run((pass) => silu(pass, { x: x.tensor, y, count: 260, label: "silu" }), y);
+	expect(maxError(out, Array.from(x.data, (v) => v / (1 + Math.exp(-v))))).toBeLessThan(1e-4);
 });

@@ -13,6 +13,19 @@ export function activate(pass: Pass, op: { x: Tensor; gated?: Tensor; count: num
 	pass.run(op.label, activationCode(op.how, op.gated !== undefined), [op.count / 4, 0, 0, 0], bindings, flatGroups(op.count / 4));
 }
 
+/** y = silu(x) over `count` floats (a multiple of 4). */
+export function silu(pass: Pass, op: { x: Tensor; y: Tensor; count: number; label: string }): void {
+	const code = `
+@group(0) @binding(0) var<uniform> p: vec4u;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	let i = ${FLAT};
+	if (i < p.x) { let v = x[i]; y[i] = v / (1.0 + exp(-v)); }
+}`;
+	pass.run(op.label, code, [op.count / 4, 0, 0, 0], [op.x, op.y], flatGroups(op.count / 4));
+}
+
 const activationCode = memo((how: Activation, gated: boolean): string => `${FORMS[how]}
 @group(0) @binding(0) var<uniform> p: vec4u;
 @group(0) @binding(1) var<storage, read_write> x: array<vec4f>;

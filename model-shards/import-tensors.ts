@@ -1,6 +1,6 @@
 /** The half of an import that is the same for every family: find the tensors, compare them with the configuration, stream them into shards. */
 import { z } from "zod";
-import { type Dtype, type FamilyConfig, type Manifest, ManifestHead, ModelFormatError, type Quantization } from "./manifest.ts";
+import { type Dtype, type FamilyConfig, listed, type Manifest, ManifestHead, ModelFormatError, type Quantization } from "./manifest.ts";
 import { FLOATS, type Precision, quantize, toF16, toF32, type Whole } from "./precision.ts";
 import type { Weighed } from "./resident.ts";
 import { type RoundTrip, roundTrip } from "./round-trip.ts";
@@ -143,7 +143,5 @@ function refuseMismatch(found: ReadonlyMap<string, Found>, wanted: readonly Tens
 		if (!known.has(name) && !unused.test(name)) problems.push(`${name} is not part of a model of this configuration`);
 	}
 	if (problems.length === 0) return;
-	const shown = problems.slice(0, 40);
-	if (problems.length > shown.length) shown.push(`and ${problems.length - shown.length} more`);
-	throw new ModelFormatError(`The checkpoint in ${label} does not fit the configuration:\n${shown.map((p) => `- ${p}`).join("\n")}`);
+	throw new ModelFormatError(`The checkpoint in ${label} does not fit the configuration:\n${listed(problems, 40)}`);
 }

@@ -1,6 +1,10 @@
 /** Shape of an Infinity-family model: what the graph needs beside its tensors. Names follow the field, not the official files. */
 import { z } from "zod";
+import type { Schedule } from "../worker/protocol/model-info.ts";
 import { TextEncoderConfig } from "./text-config.ts";
+
+/** Rows of the level embedding in every checkpoint of the family. */
+export const MAX_LEVELS = 15;
 
 const Count = z.int().min(1).max(1 << 20);
 
@@ -38,3 +42,16 @@ export const InfinityConfig = z.strictObject({
 	textEncoder: TextEncoderConfig.nullable(),
 });
 export type InfinityConfig = z.infer<typeof InfinityConfig>;
+
+/** What of the configuration contradicts itself or the schedules. */
+export function infinityProblems(config: InfinityConfig, schedules: Readonly<Record<string, Schedule>>): string[] {
+	const problems: string[] = [];
+	const { width, depth, chunkBlocks } = config;
+	if (width % config.poolHeads !== 0) problems.push(`width ${width} is not a multiple of poolHeads ${config.poolHeads}`);
+	if (depth % chunkBlocks !== 0) problems.push(`depth ${depth} is not a multiple of chunkBlocks ${chunkBlocks}`);
+	for (const [name, { grids }] of Object.entries(schedules)) {
+		if (grids.length > MAX_LEVELS) problems.push(`schedule ${name} has ${grids.length} scales; the family has embeddings for ${MAX_LEVELS}`);
+		if (!Object.hasOwn(config.ropeReach, name)) problems.push(`schedule ${name} has no ropeReach`);
+	}
+	return problems;
+}

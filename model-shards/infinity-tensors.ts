@@ -1,6 +1,5 @@
 /** Every tensor that inference of an Infinity-family model reads, with its shape: official names under a prefix. */
-import type { InfinityConfig } from "./infinity-config.ts";
-import { MAX_LEVELS } from "./manifest.ts";
+import { type InfinityConfig, MAX_LEVELS } from "./infinity-config.ts";
 import { decoderTensors, linear, matrix, norm, precise, type TensorShape } from "./tensor-shapes.ts";
 import { textTensors } from "./text-tensors.ts";
 

@@ -7,15 +7,13 @@ import { z } from "zod";
 import { type FileEntry, MANIFEST_FILE, ModelName, ShardFiles, TokenizerFile } from "../worker/protocol/model-files.ts";
 import { type ModelInfo, Sampling, Schedule } from "../worker/protocol/model-info.ts";
 import { HartConfig, hartProblems } from "./hart-config.ts";
-import { InfinityConfig } from "./infinity-config.ts";
+import { InfinityConfig, infinityProblems } from "./infinity-config.ts";
 import { StarConfig, starProblems } from "./star-config.ts";
 import { textEncoderProblems } from "./text-config.ts";
 import { VarConfig, varProblems } from "./var-config.ts";
 
 export { MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_SHARD_BYTES, PlainFile } from "../worker/protocol/model-files.ts";
 export type { FileEntry };
-/** Rows of the level embedding in every checkpoint of the family. */
-export const MAX_LEVELS = 15;
 
 /** A model folder that cannot be used. The message names the file or tensor and says what to do. */
 export class ModelFormatError extends Error {
@@ -106,13 +104,18 @@ export function parseManifest(text: string, where = MANIFEST_FILE): Manifest {
 	return parsed.data;
 }
 
-/** Throws one ModelFormatError that lists every contradiction in the manifest. */
+/** Throws one ModelFormatError that lists the contradictions in the manifest. */
 export function checkManifest(manifest: Manifest, where = MANIFEST_FILE): void {
 	const problems = [...configProblems(manifest), ...tensorProblems(manifest)];
 	if (problems.length === 0) return;
-	const shown = problems.slice(0, 20);
+	throw new ModelFormatError(`${where} contradicts itself:\n${listed(problems)}`);
+}
+
+/** The first of the problems, a line each, as they stand in an error. */
+export function listed(problems: readonly string[], most = 20): string {
+	const shown = problems.slice(0, most);
 	if (problems.length > shown.length) shown.push(`and ${problems.length - shown.length} more`);
-	throw new ModelFormatError(`${where} contradicts itself:\n${shown.map((p) => `- ${p}`).join("\n")}`);
+	return shown.map((problem) => `- ${problem}`).join("\n");
 }
 
 function tensorProblems({ tensors, shards, tokenizer }: Manifest): string[] {
@@ -193,18 +196,6 @@ function familyProblems({ family, config, schedules }: Manifest): string[] {
 		case "hart":
 			return hartProblems(config, schedules);
 	}
-}
-
-function infinityProblems(config: InfinityConfig, schedules: Manifest["schedules"]): string[] {
-	const problems: string[] = [];
-	const { width, depth, chunkBlocks } = config;
-	if (width % config.poolHeads !== 0) problems.push(`width ${width} is not a multiple of poolHeads ${config.poolHeads}`);
-	if (depth % chunkBlocks !== 0) problems.push(`depth ${depth} is not a multiple of chunkBlocks ${chunkBlocks}`);
-	for (const [name, { grids }] of Object.entries(schedules)) {
-		if (grids.length > MAX_LEVELS) problems.push(`schedule ${name} has ${grids.length} scales; the family has embeddings for ${MAX_LEVELS}`);
-		if (!Object.hasOwn(config.ropeReach, name)) problems.push(`schedule ${name} has no ropeReach`);
-	}
-	return problems;
 }
 
 /** Tokens of the picture tokenizer per side of one of the transformer. */

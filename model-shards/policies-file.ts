@@ -5,7 +5,7 @@ import { POLICIES_FILE } from "../worker/protocol/model-files.ts";
 import { Calibration, type ModelInfo, Trade } from "../worker/protocol/model-info.ts";
 import { Digest } from "../worker/protocol/plan.ts";
 import { isAbsent } from "./files.ts";
-import { MissingFileError, ModelFormatError } from "./manifest.ts";
+import { listed, MissingFileError, ModelFormatError } from "./manifest.ts";
 import type { ModelSource } from "./source.ts";
 
 export { POLICIES_FILE };
@@ -36,10 +36,11 @@ export async function readPolicies(source: ModelSource, info: ModelInfo, signal?
 	const parsed = PoliciesFile.safeParse(parseJson(bytes, path));
 	if (!parsed.success) throw new ModelFormatError(`${path} is not sound:\n${z.prettifyError(parsed.error)}`);
 	const problems = policiesProblems(parsed.data, info);
-	if (problems.length > 0) throw new ModelFormatError(`${path} does not fit its model:\n${problems.map((problem) => `- ${problem}`).join("\n")}`);
+	if (problems.length > 0) throw new ModelFormatError(`${path} does not fit its model:\n${listed(problems)}`);
 	return parsed.data;
 }
 
+/** What of the file does not fit the model; empty where all does. */
 export function policiesProblems({ model, calibration }: PoliciesFile, { digest, schedules, chunks }: ModelInfo): string[] {
 	if (model !== digest) return [`it was measured on ${model}; this is ${digest}. Run firstlight calibrate again`];
 	return Object.entries(calibration).flatMap(([name, { structureFrom, fidelityFrom, skipFrom, guidanceTo, rankRatio, detailRatio, look }]) => {
@@ -67,7 +68,7 @@ export async function heldPolicies(path: string, model: string): Promise<Policie
 	return held?.success && held.data.model === model ? held.data : { format: "firstlight-policies", version: 1, model, calibration: {}, trades: {} };
 }
 
-/** One line a number of the model, so that a diff shows what changed. */
+/** The file as text: one line a number, so that a diff shows what changed. */
 export const policiesText = (file: PoliciesFile): string => `${JSON.stringify(file, null, "\t")}\n`;
 
 function parseJson(bytes: Uint8Array, path: string): unknown {

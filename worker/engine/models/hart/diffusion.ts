@@ -1,6 +1,7 @@
-import { copy, silu } from "../../../../kernels/gather.ts";
+import { silu } from "../../../../kernels/activation.ts";
 import { type Denoising, denoise, drawNormals } from "../../../../kernels/diffusion.ts";
 import { addGated, siluOfSum } from "../../../../kernels/gated.ts";
+import { copy } from "../../../../kernels/gather.ts";
 import type { Gpu, Tensor } from "../../../../kernels/gpu.ts";
 import { matmul } from "../../../../kernels/matmul.ts";
 import { modulatedNorm } from "../../../../kernels/modulated-norm.ts";

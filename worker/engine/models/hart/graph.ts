@@ -1,6 +1,6 @@
-import { activate } from "../../../../kernels/activation.ts";
+import { activate, silu } from "../../../../kernels/activation.ts";
 import { attention } from "../../../../kernels/attention.ts";
-import { copy, gatherRows, silu } from "../../../../kernels/gather.ts";
+import { copy, gatherRows } from "../../../../kernels/gather.ts";
 import type { Gpu, Tensor } from "../../../../kernels/gpu.ts";
 import { matmul } from "../../../../kernels/matmul.ts";
 import { modulatedNorm } from "../../../../kernels/modulated-norm.ts";

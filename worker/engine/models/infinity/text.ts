@@ -1,5 +1,6 @@
 import { attention } from "../../../../kernels/attention.ts";
-import { copy, gatherRows, silu } from "../../../../kernels/gather.ts";
+import { silu } from "../../../../kernels/activation.ts";
+import { copy, gatherRows } from "../../../../kernels/gather.ts";
 import type { Gpu, Tensor } from "../../../../kernels/gpu.ts";
 import type { Pass } from "../../../../kernels/pass.ts";
 import { matmul } from "../../../../kernels/matmul.ts";

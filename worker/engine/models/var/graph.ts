@@ -1,5 +1,6 @@
 import { attention } from "../../../../kernels/attention.ts";
-import { gatherRows, silu } from "../../../../kernels/gather.ts";
+import { silu } from "../../../../kernels/activation.ts";
+import { gatherRows } from "../../../../kernels/gather.ts";
 import type { Gpu, Tensor } from "../../../../kernels/gpu.ts";
 import { matmul } from "../../../../kernels/matmul.ts";
 import { layerNorm } from "../../../../kernels/norm.ts";
