@@ -31,8 +31,7 @@ export const Cost = z.strictObject({
 	keyValueBytes: z.number(),
 });
 export type Cost = z.infer<typeof Cost>;
-/** `cost`: of the plan's own steps; `cases`: of those that it may decide for. */
-const PolicyLine = z.strictObject({ kind: z.literal("policy"), policy: Policy, plan: StagePlan, cost: Cost, cases: z.array(Cost).optional() });
+const PolicyLine = z.strictObject({ kind: z.literal("policy"), policy: Policy, plan: StagePlan, cost: Cost });
 export type PolicyLine = z.infer<typeof PolicyLine>;
 
 const PictureLine = z.strictObject({
@@ -42,8 +41,8 @@ const PictureLine = z.strictObject({
 	prompt: z.int().min(0),
 	category: Text,
 	n: z.int().min(0),
-	/** Which of the plan's cases was decided for, from 1; 0 is its own steps. */
-	outcome: z.int().min(0).default(0),
+	/** Of the plan as it was settled, where a part of it was left to be decided by the picture. */
+	cost: Cost.optional(),
 	right: z.boolean(),
 	/** To the exact picture of the same seed: decibels, null where they are equal, and structural similarity. */
 	psnr: z.number().nullable(),

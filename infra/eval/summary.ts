@@ -6,7 +6,7 @@ import { type Difference, type Judged, mean, pairedBootstrap, type Score, scoreO
 
 export interface Summary {
 	policy: string;
-	/** Mean of its pictures where they came to different outcomes. */
+	/** Mean of its pictures where each decides for itself. */
 	cost: Cost;
 	/** Null where no picture was judged. */
 	quality: Quality | null;
@@ -33,9 +33,9 @@ export function summarise(records: Records): Summary[] {
 	const pictures = Map.groupBy(records.of("picture"), ({ policy }) => policy);
 	const timings = Map.groupBy(records.of("timing"), ({ policy }) => policy);
 	const distances = Map.groupBy(records.of("diversity"), ({ policy }) => policy);
-	return policies.map(({ policy, cost, cases = [] }): Summary => ({
+	return policies.map(({ policy, cost }): Summary => ({
 		policy,
-		cost: meanCost([cost, ...cases], pictures.get(policy) ?? []),
+		cost: meanCost((pictures.get(policy) ?? []).flatMap(({ cost }) => cost ?? [])) ?? cost,
 		quality: qualityOf(pictures.get(policy) ?? [], pictures.get(baseline) ?? []),
 		speedup: policy === baseline ? { transformer: 1, decode: 1, total: 1, pairs: 0 } : speedupOf(timings.get(policy) ?? []),
 		memoryBytes: records.find("memory", policy)?.bytes ?? null,
@@ -43,9 +43,9 @@ export function summarise(records: Records): Summary[] {
 	}));
 }
 
-function meanCost(costs: readonly Cost[], pictures: readonly PictureLine[]): Cost {
-	const own = pictures.length > 0 ? pictures.map(({ outcome }) => costs[outcome] ?? costs[0]) : [costs[0]];
-	const of = (key: keyof Cost) => mean(own.map((cost) => cost[key]));
+function meanCost(costs: readonly Cost[]): Cost | null {
+	if (costs.length === 0) return null;
+	const of = (key: keyof Cost) => mean(costs.map((cost) => cost[key]));
 	return { transformerFlops: of("transformerFlops"), decoderFlops: of("decoderFlops"), tokenRows: of("tokenRows"), keyValueBytes: of("keyValueBytes") };
 }
 

@@ -33,6 +33,7 @@ async function open(set: string): Promise<LoadedModel> {
 const codes = (results: GenerateResult[]) => results.flatMap((result) => (result.kind === "scale" ? [result.codes] : []));
 /** Codes and pictures without the times. */
 const made = (results: GenerateResult[]) => results.map((result) => (result.kind === "scale" ? [result.index, result.codes, result.preview] : result.kind === "final" ? ["final", result.image] : result));
+const codesAndImage = (results: GenerateResult[]) => [codes(results), results.flatMap((result) => (result.kind === "final" ? [result.image] : []))[0]];
 /** The plan with the scales sampled, or changed otherwise. */
 const sampled = (plan: StagePlan, topK = 0, topP = 0): StagePlan => ({ ...plan, steps: plan.steps.map((step) => (step.kind === "run" ? { ...step, topK, topP } : step)) });
 
@@ -152,6 +153,12 @@ describe("HART", () => {
 		expect(gpu.bytes).toBe(before);
 	});
 
+	it("branches have the pictures that their plans make alone", async () => {
+		const some = [plans.exact, plans.stagevar, plans.sparsevar, plans["stagevar-auto"]];
+		const branches = await model.branches({ plans: some, seed: 5, draws: text });
+		for (const [i, plan] of some.entries()) expect([branches[i].codes, branches[i].image]).toEqual(codesAndImage(await ask(plan, 5)));
+	});
+
 	const latents = async (plan: StagePlan) => {
 		const taken = new Map<string, ArrayLike<number>>();
 		await ask(plan, 1, { tap: { wants: (name) => /f_hat|^diff\.out|s4\..*keep/.test(name), take: ({ name, data }) => void taken.set(name, data) } });
@@ -224,6 +231,12 @@ describe("STAR", () => {
 		const [together, resumed] = await Promise.all([Promise.all(plans.map((plan, i) => ask(plan, i, { until: until[i] }))), ask(plans[1], 1, { forcedCodes: codes(alone[1]).slice(0, 5) })]);
 		expect(together.map(made)).toEqual(alone.map(made));
 		expect(made(resumed)).toEqual(made(alone[1]).slice(5));
+	});
+
+	it("branches have the pictures that their plans make alone", async () => {
+		const [{ draws }] = await readReferenceSet(reference("star-tiny"));
+		const branches = await model.branches({ plans, seed: 5, draws });
+		for (const [i, plan] of plans.entries()) expect([branches[i].codes, branches[i].image]).toEqual(codesAndImage(await ask(plan, 5)));
 	});
 
 	it("needs text features", async () => {
