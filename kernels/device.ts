@@ -85,6 +85,11 @@ export class DeviceError extends Error {
 	override name = "DeviceError";
 }
 
+/** Thrown when a tensor does not fit the device: its memory, or what one binding holds. */
+export class OutOfMemoryError extends DeviceError {
+	override name = "OutOfMemoryError";
+}
+
 /** As Dawn reports it (not yet in the types). */
 interface MatrixConfig {
 	componentType: string;

@@ -2,7 +2,7 @@
  * The one place that calls WebGPU: counted buffers, compiled pipelines, one compute pass a submission, reading back.
  * Operators (the other files here) describe themselves as WGSL plus bindings and are recorded by a `Pass`.
  */
-import { type AdapterFacts, DeviceError, openDevice } from "./device.ts";
+import { type AdapterFacts, DeviceError, openDevice, OutOfMemoryError } from "./device.ts";
 import { ARENA_BYTES, type Dispatch, Pass, type Recorded } from "./pass.ts";
 import type { Tuning } from "./tuning.ts";
 
@@ -29,6 +29,8 @@ const MAX_GROUPS = 8192;
 export class Gpu {
 	readonly device: GPUDevice;
 	readonly facts: AdapterFacts;
+	/** The most that one binding holds, and so one tensor. */
+	readonly bindingBytes: number;
 	/** Variants measured on this adapter; empty where nothing was measured. */
 	tuning: Tuning = {};
 	/** Bytes of every live buffer made here. */
@@ -38,6 +40,8 @@ export class Gpu {
 	#lost: string | undefined;
 	#pipelines = new Map<string, GPUComputePipeline>();
 	#failure: Error | undefined;
+	/** The first tensor that there was no memory for: the cause of whatever fails after it. */
+	#short: OutOfMemoryError | undefined;
 	/** The first refused source: the cause of whatever fails after it. */
 	#refused: KernelError | undefined;
 	#checks: Promise<void>[] = [];
@@ -51,34 +55,68 @@ export class Gpu {
 	/** Host copies of the arena that no pass is using. */
 	#spare: Uint32Array<ArrayBuffer>[] = [];
 
-	constructor(device: GPUDevice, facts: AdapterFacts) {
+	/** `bindingBytes`: a limit below the adapter's, to try what a smaller one would do. */
+	constructor(device: GPUDevice, facts: AdapterFacts, bindingBytes = Infinity) {
 		this.device = device;
 		this.facts = facts;
+		this.bindingBytes = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize, bindingBytes);
 		this.lost = device.lost.then((info) => (this.#lost = `${info.reason}: ${info.message}`));
 		device.addEventListener("uncapturederror", (event) => {
 			this.#failure ??= new KernelError((event as GPUUncapturedErrorEvent).error.message);
 		});
-		this.#arena = this.tensor("arena", [ARENA_BYTES / 4], GPUBufferUsage.UNIFORM);
+		this.#arena = this.#allocate("arena", ARENA_BYTES, [ARENA_BYTES / 4], GPUBufferUsage.UNIFORM);
 	}
 
-	static async open(): Promise<Gpu> {
+	static async open(bindingBytes?: number): Promise<Gpu> {
 		const { device, facts } = await openDevice();
-		return new Gpu(device, facts);
+		return new Gpu(device, facts, bindingBytes);
 	}
 
-	/** Makes an uninitialised (zeroed) tensor of 4-byte elements, or of f16. Throws when it is beyond the adapter's binding limit, or f16 and the adapter has none. */
+	/**
+	 * Makes an uninitialised (zeroed) tensor of 4-byte elements, or of f16. Throws when it is beyond the adapter's binding limit, or f16
+	 * and the adapter has none; where memory runs out, the next `allocated` or `read` rejects.
+	 */
 	tensor(label: string, shape: readonly number[], usage = 0, dtype?: "f16"): Tensor {
 		if (dtype === "f16" && !this.device.features.has("shader-f16")) {
 			throw new DeviceError(`${label} is to be f16, but this adapter (${this.facts.name}) has no shader-f16. Use f32, or another GPU or driver.`);
 		}
 		const bytes = Math.max(16, Math.ceil((dtype === "f16" ? 2 : 4) * shape.reduce((product, size) => product * size, 1) / 4) * 4);
-		const limit = this.device.limits.maxStorageBufferBindingSize;
-		if (bytes > limit) {
-			throw new DeviceError(`${label} needs a buffer of ${bytes} bytes; this adapter binds at most ${limit}. Use a smaller model or picture, or another GPU.`);
+		if (bytes > this.bindingBytes) {
+			throw new OutOfMemoryError(`${label} needs a buffer of ${bytes} bytes; this adapter binds at most ${this.bindingBytes}. Use a smaller model or picture, or another GPU.`);
 		}
+		return this.#allocate(label, bytes, shape, usage, dtype);
+	}
+
+	#allocate(label: string, bytes: number, shape: readonly number[], usage: number, dtype?: "f16"): Tensor {
+		this.device.pushErrorScope("out-of-memory");
 		const buffer = this.device.createBuffer({ label, size: bytes, usage: usage | GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST });
+		const held = this.bytes;
+		this.#checks.push(
+			this.device.popErrorScope().then((error) => {
+				if (!error || this.#short) return;
+				this.#short = new OutOfMemoryError(`There is no device memory for ${label}, ${bytes} bytes beside the ${held} in use (${this.facts.name}).`);
+				// Whatever was to be written there is lost: who watches `lost` opens the device again.
+				this.device.destroy();
+			}),
+		);
 		this.bytes += bytes;
 		return { buffer, offset: 0, bytes, shape, dtype };
+	}
+
+	/** Waits until every tensor made so far is known to be there. Rejects with OutOfMemoryError when one is not, and then the device is gone. */
+	async allocated(): Promise<void> {
+		await Promise.all(this.#checks.splice(0));
+		this.#assertAlive();
+	}
+
+	/** Whether so many bytes more can be had now, in tensors of at most `each`: takes them and gives them back. */
+	async room(bytes: number, each = 2 ** 28): Promise<boolean> {
+		const most = Math.min(each, this.device.limits.maxBufferSize);
+		this.device.pushErrorScope("out-of-memory");
+		const taken = Array.from({ length: Math.ceil(bytes / most) }, (_, i) => this.device.createBuffer({ label: "room", size: Math.ceil(Math.min(most, bytes - i * most) / 4) * 4, usage: GPUBufferUsage.STORAGE }));
+		const error = await this.device.popErrorScope();
+		for (const buffer of taken) buffer.destroy();
+		return error === null;
 	}
 
 	upload(label: string, shape: readonly number[], data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Float16Array<ArrayBuffer>): Tensor {
@@ -226,11 +264,11 @@ export class Gpu {
 	}
 
 	#assertAlive(): void {
-		if (this.#lost) throw this.#gone();
+		if (this.#lost || this.#short) throw this.#gone();
 	}
 
 	#gone(): DeviceError {
-		return new DeviceError(`The GPU device was lost (${this.#lost}). Open it again.`);
+		return this.#short ?? new DeviceError(`The GPU device was lost (${this.#lost}). Open it again.`);
 	}
 
 	/** A number of its own for every object, never given twice. */

@@ -61,7 +61,7 @@ ${matrixOps(shape, columns)}
 		}
 		for (var t = index; t < ${SLAB * columns4}u; t += ${threads}u) {
 			let at4 = k * 4u + t / ${columns4}u;
-			let value = select(vec4h(0), vec4h(loadW(min(at4, p.k4 * 4u - 1u) * p.n4 + min(column + t % ${columns4}u, p.n4 - 1u))), at4 < p.k4 * 4u);
+			let value = select(vec4h(0), vec4h(loadW(min(at4, p.k4 * 4u - 1u), min(column + t % ${columns4}u, p.n4 - 1u), vec4f(1))), at4 < p.k4 * 4u);
 			${stage("ws")}
 		}
 		workgroupBarrier();

@@ -50,9 +50,9 @@ const tiled: Form = {
 	${r.flatMap((i) => c.map((j) => `var s${i}_${j} = vec4f(0);`)).join(" ")}
 	for (var k = 0u; k < p.k4; k++) {
 		${r.map((i) => `let a${i} = loadX(x${i} + k);`).join(" ")}
+		${c.map((j) => `let g${j} = scaleW(k, w${j});`).join(" ")}
 		${range(4).map((q) => `
-		let k${q} = (k * 4u + ${q}u) * p.n4;
-		${c.map((j) => `let b${q}_${j} = loadW(k${q} + w${j});`).join(" ")}
+		${c.map((j) => `let b${q}_${j} = loadW(k * 4u + ${q}u, w${j}, g${j});`).join(" ")}
 		${r.flatMap((i) => c.map((j) => `s${i}_${j} = fma(vec4f(a${i}[${q}]), b${q}_${j}, s${i}_${j});`)).join(" ")}`).join("")}
 	}
 	${r.flatMap((i) => c.map((j) => `store(row + ${i}u, column + ${j}u, s${i}_${j});`)).join("\n\t")}
@@ -81,9 +81,9 @@ const quads: Form = {
 	for (var k = 0u; k < p.k4; k += ${turns}u) {
 		${range(turns).map((u) => `{
 			${r.map((i) => `let a${i} = loadX(x${i} + k + ${u}u);`).join(" ")}
+			${c.map((j) => `let g${j} = scaleW(k + ${u}u, w${j});`).join(" ")}
 			${range(4).map((q) => `{
-				let at = (k * 4u + ${4 * u + q}u) * p.n4;
-				${c.map((j) => `let b${j}_0 = loadW(at + w${j}); let b${j}_1 = quadSwapX(b${j}_0); let b${j}_2 = quadSwapY(b${j}_0); let b${j}_3 = quadSwapDiagonal(b${j}_0);`).join("\n\t\t\t\t")}
+				${c.map((j) => `let b${j}_0 = loadW(k * 4u + ${4 * u + q}u, w${j}, g${j}); let b${j}_1 = quadSwapX(b${j}_0); let b${j}_2 = quadSwapY(b${j}_0); let b${j}_3 = quadSwapDiagonal(b${j}_0);`).join("\n\t\t\t\t")}
 				${r.flatMap((i) => c.flatMap((j) => range(4).map((s) => `s${i}_${j}_${s} = fma(vec4f(a${i}[${q}]), b${j}_${s}, s${i}_${j}_${s});`))).join(" ")}
 			}`).join("")}
 		}`).join("")}
@@ -111,7 +111,10 @@ var<workgroup> ws: array<vec4f, ${columns4 * slab * 4}>;
 	${r.flatMap((i) => c.map((j) => `var s${i}_${j} = vec4f(0);`)).join(" ")}
 	for (var k = 0u; k < p.k4; k += ${slab}u) {
 		for (var t = index; t < ${rows * slab}u; t += 64u) { xs[t] = loadX(min(row + t / ${slab}u, p.m - 1u) * p.k4 + k + t % ${slab}u); }
-		for (var t = index; t < ${columns4 * slab * 4}u; t += 64u) { ws[t] = loadW((k * 4u + t / ${columns4}u) * p.n4 + min(column + t % ${columns4}u, p.n4 - 1u)); }
+		for (var t = index; t < ${columns4 * slab * 4}u; t += 64u) {
+			let at = min(column + t % ${columns4}u, p.n4 - 1u);
+			ws[t] = loadW(k * 4u + t / ${columns4}u, at, scaleW(k + t / ${4 * columns4}u, at));
+		}
 		workgroupBarrier();
 		for (var u = 0u; u < ${slab}u; u++) {
 			${r.map((i) => `let a${i} = xs[(id.y + ${8 * i}u) * ${slab}u + u];`).join(" ")}

@@ -3,14 +3,23 @@ import type { Gpu, Tensor } from "./gpu.ts";
 import type { Pass } from "./pass.ts";
 import { fits, matrixVariants } from "./matmul-matrix.ts";
 import { matmulForms, type MatmulVariant, matmulVariants, turnsOf } from "./matmul-variants.ts";
+import { type Whole, wholeLoads } from "./quantised.ts";
 import { ROW, type RowTable } from "./rows.ts";
 import { bucket, memo, pick } from "./tuning.ts";
+
+/** [k, n], n padded to a multiple of 4: `transposeWeight` of an official [n, k], or `wholeWords`. */
+export interface Matrix extends Tensor {
+	/** Its words are whole numbers. */
+	whole?: Whole;
+	/** The columns after those of this one, where a binding does not hold all; then the shape is [k, n] of this one's own. */
+	next?: Matrix;
+}
 
 export interface Matmul {
 	/** [m, k] */
 	x: Tensor;
-	/** [k, n], n padded to a multiple of 4: `transposeWeight` of an official [n, k]. As f16, x is rounded to f16 too; sums stay f32. */
-	weight: Tensor;
+	/** As f16, x is rounded to f16 too; sums stay f32. */
+	weight: Matrix;
 	/** [n] */
 	bias?: Tensor;
 	/** [m, n]. With `add` the product is added to it, else it is overwritten. */
@@ -41,13 +50,31 @@ export const GELU = `fn gelu(x: vec4f) -> vec4f {
 export function matmul(pass: Pass, op: Matmul): void {
 	const { x, weight, bias, y, m, k, n, gelu = false, add = false, gate, label } = op;
 	if (k % 4 || n % 4) throw new RangeError(`${label}: k=${k} and n=${n} must be multiples of 4`);
-	const half = weight.dtype === "f16";
-	const variant = op.variant ?? pickMatmul(pass.gpu, m, k, n, half);
-	const bindings = [x, weight, y];
-	if (bias) bindings.push(bias);
-	if (gate) bindings.push(gate.table, gate.rows.tokenRow, gate.rows.table);
-	const code = matmulCode(variant, turnsOf(variant, k / 4), pass.gpu.facts.matrix, half, Boolean(bias), gelu, add, Boolean(gate));
-	pass.run(label, code, [m, k / 4, n / 4, (gate?.stride ?? 0) / 4, (gate?.at ?? 0) / 4, 0, 0, 0], bindings, matmulForms[variant.form].groups(variant, m, n / 4));
+	for (let part: Matrix | undefined = weight, first = 0; part; first += part.shape[1], part = part.next) {
+		const columns = weight.next ? part.shape[1] : n;
+		const half = part.dtype === "f16";
+		// By the whole shape, so that parts are summed as the whole is.
+		const variant = op.variant ?? pickMatmul(pass.gpu, m, k, n, half);
+		const bindings = [x, part, y];
+		if (bias) bindings.push(bias);
+		if (gate) bindings.push(gate.table, gate.rows.tokenRow, gate.rows.table);
+		if (part.whole) bindings.push(part.whole.scales);
+		const form: Epilogue & Loads = { half, whole: part.whole && { bits: part.whole.bits, group: part.whole.group }, bias: Boolean(bias), gelu, add, gate: Boolean(gate) };
+		const params = [m, k / 4, columns / 4, (gate?.stride ?? 0) / 4, (gate?.at ?? 0) / 4, first / 4, n / 4, 0];
+		pass.run(label, matmulCode(variant, turnsOf(variant, k / 4), pass.gpu.facts.matrix, form), params, bindings, matmulForms[variant.form].groups(variant, m, columns / 4));
+	}
+}
+
+/** How numbers are read, and what happens to a finished sum. */
+interface Loads {
+	half: boolean;
+	whole?: Pick<Whole, "bits" | "group">;
+}
+interface Epilogue {
+	bias: boolean;
+	gelu: boolean;
+	add: boolean;
+	gate: boolean;
 }
 
 export const matmulKey = (m: number, k: number, n: number, half = false) => `matmul ${half ? "f16 " : ""}${k}x${n} m${bucket(m)}`;
@@ -69,35 +96,39 @@ export function pickMatmul(gpu: Gpu, m: number, k: number, n: number, half = fal
 	return pick(gpu, key, matmulVariants, fallback);
 }
 
-const matmulCode = memo((variant: MatmulVariant, turns: number, matrix: MatrixShape | undefined, half: boolean, bias: boolean, gelu: boolean, add: boolean, gate: boolean): string => {
+const matmulCode = memo((variant: MatmulVariant, turns: number, matrix: MatrixShape | undefined, form: Loads & Epilogue): string => {
 	const { enable = "", code } = matmulForms[variant.form];
-	return `${half ? "enable f16;\n" : ""}${enable}${matmulHead(half, bias, gelu, add, gate)}${code(variant, turns, matrix)}`;
+	return `${form.half ? "enable f16;\n" : ""}${enable}${matmulHead(form)}${code(variant, turns, matrix)}`;
 });
 
-/** Parameters, bindings and what happens to a finished sum; `loadX` and `loadW` read four channels. */
-function matmulHead(half: boolean, bias: boolean, gelu: boolean, add: boolean, gate: boolean): string {
+/** Parameters, bindings and the finished sum; `loadX` reads four channels of a row, `loadW` four columns, by the `scaleW` of the four rows it is of. */
+function matmulHead({ half, whole, bias, gelu, add, gate }: Loads & Epilogue): string {
 	let next = 4;
+	const floats = `
+@group(0) @binding(2) var<storage, read> w: array<${half ? "vec4h" : "vec4f"}>;
+fn scaleW(k4: u32, column: u32) -> vec4f { return vec4f(1); }
+fn loadW(row: u32, column: u32, scale: vec4f) -> vec4f { return ${half ? "vec4f(w[row * p.n4 + column])" : "w[row * p.n4 + column]"}; }`;
 	return `
 ${ROW}
 ${gelu ? GELU : ""}
-struct Params { m: u32, k4: u32, n4: u32, gateStride: u32, gateAt: u32 }
+struct Params { m: u32, k4: u32, n4: u32, gateStride: u32, gateAt: u32, first4: u32, width4: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read> w: array<${half ? "vec4h" : "vec4f"}>;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
 ${bias ? `@group(0) @binding(${next++}) var<storage, read> bias: array<vec4f>;` : ""}
 ${gate ? `@group(0) @binding(${next++}) var<storage, read> gate: array<vec4f>;
 @group(0) @binding(${next++}) var<storage, read> tokenRow: array<u32>;
 @group(0) @binding(${next++}) var<storage, read> rows: array<Row>;` : ""}
+${whole ? wholeLoads(whole.bits, whole.group, next) : floats}
 fn loadX(at: u32) -> vec4f { return ${half ? "vec4f(vec4h(x[at]))" : "x[at]"}; }
-fn loadW(at: u32) -> vec4f { return ${half ? "vec4f(w[at])" : "w[at]"}; }
 fn store(row: u32, column: u32, sum: vec4f) {
 	if (row >= p.m || column >= p.n4) { return; }
 	var value = sum;
-	${bias ? "value += bias[column];" : ""}
+	let to = p.first4 + column;
+	${bias ? "value += bias[to];" : ""}
 	${gelu ? "value = gelu(value);" : ""}
-	${gate ? "value *= gate[rows[tokenRow[row]].cond * p.gateStride + p.gateAt + column];" : ""}
-	y[row * p.n4 + column] ${add ? "+=" : "="} value;
+	${gate ? "value *= gate[rows[tokenRow[row]].cond * p.gateStride + p.gateAt + to];" : ""}
+	y[row * p.width4 + to] ${add ? "+=" : "="} value;
 }`;
 }
 

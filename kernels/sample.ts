@@ -83,8 +83,8 @@ ${op.taus ? "@group(0) @binding(5) var<storage, read> taus: array<f32>;" : ""}
 	pass.run(op.label, code, [op.bits, 0, 0, 0], [op.logits, op.mixed, op.codes, sampleTable(pass, op.rows), ...(op.taus ? [op.taus] : [])], [groups(tokens), op.rows.length]);
 }
 
-/** BSQ codes as numbers: codes u32 [tokens, words] -> values [tokens, bits] of +-1/sqrt(bits) (arXiv 2406.07548). */
-export function codeValues(pass: Pass, op: { codes: Tensor; values: Tensor; bits: number; tokens: number; label: string }): void {
+/** BSQ codes as numbers: codes u32 [tokens, words] -> values [tokens, bits] of +-1/sqrt(sphere), the bits that lie on one sphere: by default all (arXiv 2406.07548). */
+export function codeValues(pass: Pass, op: { codes: Tensor; values: Tensor; bits: number; sphere?: number; tokens: number; label: string }): void {
 	const code = `
 @group(0) @binding(0) var<uniform> p: vec4u;
 @group(0) @binding(1) var<storage, read> codes: array<u32>;
@@ -94,7 +94,7 @@ export function codeValues(pass: Pass, op: { codes: Tensor; values: Tensor; bits
 	let token = id.x / p.x;
 	let b = id.x % p.x;
 	let bit = (codes[token * ${Math.ceil(op.bits / 32)}u + b / 32u] >> (b % 32u)) & 1u;
-	values[id.x] = (f32(bit) * 2.0 - 1.0) / sqrt(f32(p.x));
+	values[id.x] = (f32(bit) * 2.0 - 1.0) / sqrt(f32(p.z));
 }`;
-	pass.run(op.label, code, [op.bits, op.tokens, 0, 0], [op.codes, op.values], [groups(op.bits * op.tokens)]);
+	pass.run(op.label, code, [op.bits, op.tokens, op.sphere ?? op.bits, 0], [op.codes, op.values], [groups(op.bits * op.tokens)]);
 }

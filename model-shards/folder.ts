@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import type { ModelInfo } from "../worker/protocol/model-info.ts";
 import { cachedSource, defaultCache } from "./cached-source.ts";
 import { httpSource } from "./http-source.ts";
-import { type Dtype, MANIFEST_FILE, MAX_MANIFEST_BYTES, type Manifest, manifestDigest, ModelFormatError, modelInfo, parseManifest, type TensorEntry, unsupported } from "./manifest.ts";
+import { type Dtype, MANIFEST_FILE, MAX_MANIFEST_BYTES, type Manifest, manifestDigest, ModelFormatError, modelInfo, parseManifest, type TensorEntry } from "./manifest.ts";
 import { readPolicies } from "./policies-file.ts";
 import { folderSource, type ModelSource, type ReadOptions } from "./source.ts";
 
@@ -71,8 +71,6 @@ function parseTokenizer(bytes: Uint8Array, path: string): unknown {
 
 /** While the tensors of one shard are used, the next shard comes: between two tensors, whatever else waits has its turn. */
 async function* readTensors(source: ModelSource, manifest: Manifest, { signal, progress }: ReadOptions): AsyncGenerator<ModelTensor, void, void> {
-	const missing = unsupported(manifest);
-	if (missing) throw new ModelFormatError(`The model in ${source.label} cannot be loaded by this version of the engine: ${missing}.`);
 	const { tensors, shards } = manifest;
 	const byShard: TensorEntry[][] = shards.map(() => []);
 	for (const tensor of tensors) byShard[tensor.shard].push(tensor);

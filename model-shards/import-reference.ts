@@ -8,7 +8,7 @@ import { readJson, shapesOf } from "./import-directory.ts";
 import { hartConfigFromReference } from "./hart-reference.ts";
 import type { InfinityConfig } from "./infinity-config.ts";
 import { infinityConfigFromReference } from "./infinity-reference.ts";
-import { type FamilyConfig, type Manifest, ModelFormatError } from "./manifest.ts";
+import { type FamilyConfig, type Manifest, ModelFormatError, patchify } from "./manifest.ts";
 import { openSafetensors } from "./safetensors.ts";
 import { starConfigFromReference } from "./star-reference.ts";
 import { varConfigFromReference } from "./var-reference.ts";
@@ -95,7 +95,7 @@ export async function importReferenceSet(manifestPath: string, out: string): Pro
 	await using weights = await openSafetensors(join(dir, set.weights_file));
 	const shapes = shapesOf(weights);
 	const model = FAMILIES[set.kind](set, shapes);
-	const { schedules, ropeReach, ofRun } = referenceSchedules(set, 2 ** (model.config.vae.multipliers.length - 1));
+	const { schedules, ropeReach, ofRun } = referenceSchedules(set, patchify(model.config) * 2 ** (model.config.vae.multipliers.length - 1));
 	if (model.family === "infinity") model.config.ropeReach = ropeReach;
 	const [firstRun, run] = Object.entries(set.runs)[0];
 	return await importModel({

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { type Dtype, type FamilyConfig, type Manifest, ManifestHead, ModelFormatError, type Quantization } from "./manifest.ts";
 import { FLOATS, type Precision, quantize, toF16, toF32, type Whole } from "./precision.ts";
+import type { Weighed } from "./resident.ts";
 import { type RoundTrip, roundTrip } from "./round-trip.ts";
 import { ShardWriter } from "./shard-writer.ts";
 import type { Sink } from "./sink.ts";
@@ -105,6 +106,16 @@ async function* ahead<T>(pieces: AsyncGenerator<T, void, void>): AsyncGenerator<
 	} finally {
 		await pieces.return();
 	}
+}
+
+/** What an import of F32 tensors would write in a precision, scales included. */
+export function plannedTensors(wanted: readonly TensorShape[], precision: Precision, group: Group = GROUPS[0]): Weighed[] {
+	return wanted.flatMap((tensor): Weighed[] => {
+		const { name, shape } = tensor;
+		const { dtype, quantization } = storedAs(tensor, "F32", precision, group);
+		const entry = { name, shape, dtype };
+		return quantization ? [{ ...entry, quantization }, { name: quantization.scales, shape: [shape[0], shape[1] / quantization.group], dtype: "F16" }] : [entry];
+	});
 }
 
 /** The type a tensor gets in the shards. */

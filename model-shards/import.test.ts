@@ -162,7 +162,8 @@ describe("reference sets", () => {
 
 	it("infinityConfigFromReference refuses variants the engine does not compute", () => {
 		expect(infinityConfigFromReference(config, vae_config, fc1)).toEqual({ ...SMALL, ropeReach: {} });
-		expect(() => infinityConfigFromReference({ ...config, apply_spatial_patchify: 1 }, vae_config, fc1)).toThrow(/apply_spatial_patchify = 1 is not supported yet/);
+		expect(infinityConfigFromReference({ ...config, apply_spatial_patchify: 1 }, vae_config, fc1)).toEqual({ ...SMALL, patchify: 2, ropeReach: {} });
+		expect(() => infinityConfigFromReference({ ...config, apply_spatial_patchify: 2 }, vae_config, fc1)).toThrow(/transformer configuration cannot be read/);
 		expect(() => infinityConfigFromReference({ ...config, cos_attn: false }, vae_config, fc1)).toThrow(/cos_attn = false is not supported yet/);
 		expect(() => infinityConfigFromReference({ ...config, depth: 0 }, vae_config, fc1)).toThrow(/transformer configuration cannot be read/);
 		expect(() => infinityConfigFromReference(config, vae_config, new Map())).toThrow(/no block_chunks\.0\.module\.0\.ffn\.fc1\.weight/);

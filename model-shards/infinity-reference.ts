@@ -29,6 +29,7 @@ const Transformer = z.looseObject({
 	block_chunks: Count.default(1),
 	text_channels: Count,
 	text_maxlen: Count,
+	apply_spatial_patchify: Flag.pipe(z.literal([0, 1])).default(0),
 	norm_eps: z.number().default(1e-6),
 	text_encoder: TextEncoder.nullish(),
 });
@@ -44,7 +45,6 @@ const Vae = z.looseObject({
 
 /** Variants of the family the engine does not compute. An absent flag has the official scripts' value, which is the supported one. */
 const SUPPORTED: Record<string, number> = {
-	apply_spatial_patchify: 0,
 	shared_aln: 1,
 	cos_attn: 1,
 	use_bit_label: 1,
@@ -80,6 +80,7 @@ export function infinityConfigFromReference(
 		textMaxTokens: c.text_maxlen,
 		poolHeads: Math.max(1, Math.floor(c.text_channels / (c.embed_dim > 4096 ? 64 : 128))),
 		bits: vae.codebook_dim,
+		...(c.apply_spatial_patchify === 1 && { patchify: 2 as const }),
 		normEps: c.norm_eps,
 		ropeReach,
 		vae: vaeFromReference(vae),

@@ -1,5 +1,9 @@
-/** What a model is made of and what it asks of a device, from its manifest alone. */
-import { type Manifest, type TensorEntry, unsupported } from "./manifest.ts";
+/** What a model is made of and what its weights ask of a device, from its manifest alone. */
+import { modelTensors } from "./import-model.ts";
+import { plannedTensors } from "./import-tensors.ts";
+import { type Manifest, tensorBytes, type TensorEntry } from "./manifest.ts";
+import { type Precision, PRECISIONS } from "./precision.ts";
+import { residentBytes, type Weighed } from "./resident.ts";
 
 /** WebGPU's default limit of a storage buffer binding. */
 export const BINDING_BYTES = 128 * 2 ** 20;
@@ -14,6 +18,15 @@ export interface Share {
 	bytes: number;
 }
 
+/** Weights in one precision. */
+export interface Weight {
+	/** In files, and on a device. */
+	stored: number;
+	resident: number;
+	/** Tensors larger than a binding: matrices are cut into that many buffers by their columns; others (0 buffers) cannot be. */
+	over: { name: string; bytes: number; buffers: number }[];
+}
+
 export interface Inspection {
 	name: string;
 	family: string;
@@ -21,14 +34,10 @@ export interface Inspection {
 	parts: Share[];
 	dtypes: Share[];
 	total: Share;
-	device: {
-		/** Bytes of the weights as the engine keeps them: everything as f32. */
-		weights: number;
-		/** Tensors whose f32 buffer is larger than a binding may be, and how many buffers each becomes. */
-		split: { name: string; bytes: number; buffers: number }[];
-	};
-	/** Why this version cannot load it, or null. */
-	unsupported: string | null;
+	/** As the model is stored, loaded with f32 floats. */
+	device: Weight;
+	/** What imports of the same model in every precision would be; f16 loaded as f16. */
+	precisions: Record<Precision, Weight>;
 }
 
 export function inspect(manifest: Manifest, bindingBytes = BINDING_BYTES): Inspection {
@@ -39,7 +48,6 @@ export function inspect(manifest: Manifest, bindingBytes = BINDING_BYTES): Inspe
 		of, tensors: list.length, parameters: list.reduce((sum, tensor) => sum + parameters(tensor), 0), bytes: list.reduce((sum, { bytes }) => sum + bytes, 0),
 	});
 	const by = (key: (tensor: TensorEntry) => string) => Object.entries(Object.groupBy(tensors, key)).map(([of, list = []]) => share(of, list));
-	const asF32 = tensors.map((tensor) => ({ name: tensor.name, bytes: 4 * parameters(tensor) }));
 	return {
 		name,
 		family,
@@ -47,10 +55,17 @@ export function inspect(manifest: Manifest, bindingBytes = BINDING_BYTES): Inspe
 		parts: by(({ name }) => name.split(".")[0]),
 		dtypes: by(({ dtype }) => dtype),
 		total: share("all", tensors),
-		device: {
-			weights: asF32.reduce((sum, { bytes }) => sum + bytes, 0),
-			split: asF32.filter(({ bytes }) => bytes > bindingBytes).map((tensor) => ({ ...tensor, buffers: Math.ceil(tensor.bytes / bindingBytes) })),
-		},
-		unsupported: unsupported(manifest),
+		device: weigh(tensors, false, bindingBytes),
+		precisions: Object.fromEntries(PRECISIONS.map((precision) => [precision, weigh(plannedTensors(modelTensors(manifest), precision), precision === "f16", bindingBytes)])) as Record<Precision, Weight>,
+	};
+}
+
+/** `half`: floats that are multiplied are kept as f16. */
+export function weigh(tensors: readonly Weighed[], half: boolean, bindingBytes: number): Weight {
+	const resident = residentBytes(tensors, half);
+	return {
+		stored: tensors.reduce((sum, { dtype, shape }) => sum + (tensorBytes(dtype, shape) ?? Infinity), 0),
+		resident: resident.reduce((sum, { bytes }) => sum + bytes, 0),
+		over: resident.filter(({ bytes }) => bytes > bindingBytes).map(({ name, bytes, layout }) => ({ name, bytes, buffers: layout === "matrix" ? Math.ceil(bytes / bindingBytes) : 0 })),
 	};
 }

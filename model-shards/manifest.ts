@@ -208,7 +208,7 @@ function infinityProblems(config: InfinityConfig, schedules: Manifest["schedules
 }
 
 /** Tokens of the picture tokenizer per side of one of the transformer. */
-const patchify = (config: Manifest["config"]): number => ("patchify" in config ? (config.patchify ?? 1) : 1);
+export const patchify = (config: Manifest["config"]): number => ("patchify" in config ? (config.patchify ?? 1) : 1);
 
 /** [from, to) blocks of each chunk, as StageVAR counts them; a family without chunks has one for every block. */
 function chunksOf({ depth, ...config }: Manifest["config"]): [number, number][] {
@@ -219,13 +219,6 @@ function chunksOf({ depth, ...config }: Manifest["config"]): [number, number][] 
 /** `sha256:…` of the manifest's bytes: the model's identity, since the manifest holds the hash of every shard. */
 export function manifestDigest(bytes: Uint8Array): string {
 	return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
-}
-
-/** What in a sound manifest the engine cannot compute yet, in words, or null. */
-export function unsupported({ config, tensors }: Manifest): string | null {
-	const quantized = tensors.find(({ quantization }) => quantization);
-	if (quantized) return `tensor ${quantized.name} is ${quantized.dtype}; import the model with --dtype f32 or f16`;
-	return patchify(config) === 2 ? "it uses spatial patchify" : null;
 }
 
 /** What the edge, the page and the policies may know of the model, as long as nothing was measured of it. */

@@ -48,10 +48,7 @@ describe("samples saved by PyTorch", () => {
 	it.each(["dtypes", "views", "nested_vae", "nested_trainer", "ordered_parameters"])("%s.pth gives the recorded tensors", (name) =>
 		expectSame(reference(`pth-samples/${name}.pth`), reference(`pth-samples/${name}.expected.safetensors`)));
 
-	it("the checkpoints beside the reference sets give the tensors of their safetensors", async () => {
-		await expectSame(reference("infinity-tiny/infinity.pth"), reference("infinity-tiny/weights.safetensors"));
-		await expectSame(reference("var-tiny/var.pth"), reference("var-tiny/weights.safetensors"));
-	});
+	it("the checkpoint beside a reference set gives the tensors of its safetensors", () => expectSame(reference("var-tiny/var.pth"), reference("var-tiny/weights.safetensors")));
 
 	it("legacy_format.pth is refused with advice", async () => {
 		const opened = openPth(reference("pth-samples/legacy_format.pth"));

@@ -1,6 +1,6 @@
 /** Every tensor that inference of a STAR model reads, with its shape: official names under a prefix. */
 import type { StarConfig } from "./star-config.ts";
-import { linear, type TensorShape } from "./tensor-shapes.ts";
+import { linear, matrix, precise, type TensorShape } from "./tensor-shapes.ts";
 import { textTensors } from "./text-tensors.ts";
 import { codebookTensors } from "./var-tensors.ts";
 
@@ -12,7 +12,7 @@ export function starTensors({ depth, width, heads, ffn, textChannels, scales, co
 		...linear(t("encoder_proj"), textChannels, width),
 		{ name: t("pos_start"), shape: [1, 1, width] },
 		{ name: t("lvl_embed.weight"), shape: [scales, width] },
-		...linear(t("word_embed"), codebook.channels, width),
+		...precise(t("word_embed"), codebook.channels, width),
 	];
 	for (let block = 0; block < depth; block++) {
 		const b = (name: string) => t(`blocks.${block}.${name}`);
@@ -23,15 +23,15 @@ export function starTensors({ depth, width, heads, ffn, textChannels, scales, co
 		];
 		list.push(
 			...biases("attn"),
-			{ name: b("attn.mat_qkv.weight"), shape: [3 * width, width] },
+			matrix(b("attn.mat_qkv"), width, 3 * width),
 			...linear(b("attn.proj"), width, width),
 			...biases("cross_attn"),
-			{ name: b("cross_attn.mat_q.weight"), shape: [width, width] },
-			{ name: b("cross_attn.mat_kv.weight"), shape: [2 * width, textChannels] },
+			matrix(b("cross_attn.mat_q"), width, width),
+			matrix(b("cross_attn.mat_kv"), textChannels, 2 * width),
 			...linear(b("cross_attn.proj"), width, width),
 			...linear(b("ffn.fc1"), width, ffn),
 			...linear(b("ffn.fc2"), ffn, width),
 		);
 	}
-	return [...list, ...linear(t("head_logits"), width, codebook.vocabulary), ...codebookTensors(codebook, vae)];
+	return [...list, ...precise(t("head_logits"), width, codebook.vocabulary), ...codebookTensors(codebook, vae)];
 }

@@ -1,5 +1,5 @@
 /** Every tensor that inference of a VAR model reads, with its shape: official names under a prefix. */
-import { conv, decoderTensors, linear, type TensorShape } from "./tensor-shapes.ts";
+import { conv, decoderTensors, linear, matrix, precise, type TensorShape } from "./tensor-shapes.ts";
 import type { CodebookConfig, VarConfig } from "./var-config.ts";
 import type { VaeConfig } from "./infinity-config.ts";
 
@@ -12,7 +12,7 @@ export function varTensors(config: VarConfig): TensorShape[] {
 		{ name: t("pos_start"), shape: [1, 1, width] },
 		{ name: t("pos_1LC"), shape: [1, tokens, width] },
 		{ name: t("lvl_embed.weight"), shape: [scales, width] },
-		...linear(t("word_embed"), codebook.channels, width),
+		...precise(t("word_embed"), codebook.channels, width),
 		...(adaln === "shared" ? linear(t("shared_ada_lin.1"), width, 6 * width) : []),
 	];
 	for (let block = 0; block < config.depth; block++) {
@@ -22,13 +22,13 @@ export function varTensors(config: VarConfig): TensorShape[] {
 			...(normalised ? [{ name: b("attn.scale_mul_1H11"), shape: [1, heads, 1, 1] }] : []),
 			{ name: b("attn.q_bias"), shape: [width] },
 			{ name: b("attn.v_bias"), shape: [width] },
-			{ name: b("attn.mat_qkv.weight"), shape: [3 * width, width] },
+			matrix(b("attn.mat_qkv"), width, 3 * width),
 			...linear(b("attn.proj"), width, width),
 			...linear(b("ffn.fc1"), width, ffn),
 			...linear(b("ffn.fc2"), ffn, width),
 		);
 	}
-	return [...list, ...linear(t("head_nm.ada_lin.1"), width, 2 * width), ...linear(t("head"), width, codebook.vocabulary), ...codebookTensors(codebook, config.vae)];
+	return [...list, ...linear(t("head_nm.ada_lin.1"), width, 2 * width), ...precise(t("head"), width, codebook.vocabulary), ...codebookTensors(codebook, config.vae)];
 }
 
 /** Of the picture tokenizer: codes, their convolutions, and the decoder. */

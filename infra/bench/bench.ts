@@ -1,14 +1,14 @@
 /**
  * `npm run bench -- [--model NAME] [--pictures N] [--peers [--rows REGEXP] [--runtimes REGEXP]]
- * [--together 1,2,4,8] [--shape infinity-2b --blocks N --scales a..b] [--policies exact,stagevar] [--max-seconds S] [--json FILE] [--svg FILE]`: times of the model's policies (the default), of peers on the same
- * adapter, of several pictures in one batch, of a published shape. Tables on stdout; `--json` has the same in full, `--svg` draws the times by scale.
+ * [--together 1,2,4,8] [--precision] [--shape infinity-2b --blocks N --scales a..b] [--policies exact,stagevar] [--max-seconds S] [--json FILE] [--svg FILE]`: times of the model's policies (the default), of peers on the same
+ * adapter, of several pictures in one batch, of int8 and int4 copies of the model, of a published shape. Tables on stdout; `--json` has the same in full, `--svg` draws the times by scale.
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { Gpu } from "../../kernels/gpu.ts";
 import { policies } from "../../worker/engine/plan/policies.ts";
 import { type Chart, timeByScale } from "./svg.ts";
-import { peersText, picturesText, shapeText, togetherText } from "./tables.ts";
+import { peersText, picturesText, precisionText, shapeText, togetherText } from "./tables.ts";
 
 const { values } = parseArgs({
 	options: {
@@ -18,6 +18,7 @@ const { values } = parseArgs({
 		rows: { type: "string", default: "" },
 		runtimes: { type: "string", default: "" },
 		together: { type: "string" },
+		precision: { type: "boolean", default: false },
 		policies: { type: "string", default: "exact,stagevar,stagevar-skip" },
 		shape: { type: "string" },
 		blocks: { type: "string", default: "2" },
@@ -35,7 +36,7 @@ const report: Record<string, unknown> = { adapter: gpu.facts };
 const charts: Chart[] = [];
 console.log(`${gpu.facts.name} (${gpu.facts.driver})\n`);
 
-if (values.pictures || (!values.peers && !values.shape && !values.together)) {
+if ((values.pictures && !values.precision) || (!values.peers && !values.shape && !values.together && !values.precision)) {
 	const { benchPictures } = await import("./pictures.ts");
 	const pictures = await benchPictures(gpu, values.model, number("pictures", values.pictures ?? "3", 1), names);
 	console.log(picturesText(pictures));
@@ -52,6 +53,12 @@ if (values.together) {
 	const together = await benchTogether(gpu, values.model, sizes, names);
 	console.log(togetherText(together));
 	report.together = together;
+}
+if (values.precision) {
+	const { benchPrecision } = await import("./precision.ts");
+	const rows = await benchPrecision(gpu, values.model, number("pictures", values.pictures ?? "5", 1));
+	console.log(precisionText(rows));
+	report.precision = rows;
 }
 if (values.shape) {
 	const { benchShape, SHAPES } = await import("./shape.ts");

@@ -3,7 +3,6 @@ import { SingleBar } from "cli-progress";
 import type { Gpu } from "../../kernels/gpu.ts";
 import { matmul } from "../../kernels/matmul.ts";
 import { findModel, openModelFolder } from "../../model-shards/folder.ts";
-import { infinityConfigOf } from "../../model-shards/manifest.ts";
 import { decoderFlops, transformerFlops } from "../../worker/engine/flops.ts";
 import { openModel } from "../../worker/engine/open-model.ts";
 import { policies } from "../../worker/engine/plan/policies.ts";
@@ -55,7 +54,6 @@ export async function benchPictures(gpu: Gpu, modelName: string, pictures: numbe
 	const folder = await openModelFolder(findModel(modelName));
 	const model = await openModel(gpu, folder);
 	const loaded = performance.now();
-	const config = infinityConfigOf(folder.manifest);
 	const schedule = folder.manifest.schedules[folder.info.defaultSchedule];
 	const plans = names.map((name) => policies[name].plan(model.info, {}));
 	for await (const _ of model.generate({ plan: plans[0], prompt: PROMPT, seed: 0, previews: "all" }));
@@ -85,7 +83,7 @@ export async function benchPictures(gpu: Gpu, modelName: string, pictures: numbe
 
 	const reports = plans.map((plan): PolicyReport => {
 		const taken = samples.get(plan.policy) as Sample[];
-		const flops = transformerFlops(config, schedule, plan, TEXT_TOKENS);
+		const flops = transformerFlops(folder.manifest, schedule, plan, TEXT_TOKENS);
 		const scales = plan.steps.flatMap((step, scale): PictureScale[] => {
 			if (step.kind === "skip") return [];
 			const [height, width] = schedule.grids[scale];
@@ -93,7 +91,7 @@ export async function benchPictures(gpu: Gpu, modelName: string, pictures: numbe
 			const preview = median(taken.map((s) => s.preview[scale]));
 			return [{
 				scale, grid: `${height}x${width}`, stage: step.stage, transformer_ms: transformer, transformer_gflops: flops[scale] / transformer / 1e6,
-				preview_ms: preview, preview_gflops: decoderFlops(config, height, width) / preview / 1e6,
+				preview_ms: preview, preview_gflops: decoderFlops(folder.manifest, height, width) / preview / 1e6,
 			}];
 		});
 		return { policy: plan.policy, total_ms: median(taken.map((s) => s.total)), first_preview_ms: median(taken.map((s) => s.first)), scales };

@@ -137,5 +137,5 @@ export function extrapolate(part: ModelFolder, whole: ModelFolder, policy: strin
 
 function flopsByScale({ manifest, info }: ModelFolder, policy: string): number[] {
 	const plan = policies[policy].plan(info, {});
-	return transformerFlops(infinityConfigOf(manifest), manifest.schedules[plan.schedule], plan, TEXT_TOKENS);
+	return transformerFlops(manifest, manifest.schedules[plan.schedule], plan, TEXT_TOKENS);
 }

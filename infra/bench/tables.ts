@@ -2,6 +2,7 @@
 import { mib } from "./measure.ts";
 import type { Row } from "./peers/compare.ts";
 import type { PicturesReport } from "./pictures.ts";
+import type { PrecisionRow } from "./precision.ts";
 import type { ShapeReport } from "./shape.ts";
 import { time } from "./svg.ts";
 import type { TogetherRow } from "./together.ts";
@@ -46,6 +47,17 @@ export function togetherText(rows: readonly TogetherRow[]): string {
 		rows.map(({ policy, jobs, together, one_by_one, first_preview_ms, latency_ms, equal }) => ({
 			policy, jobs, "together /s": digits(together), "one by one /s": digits(one_by_one), ratio: digits(together / one_by_one),
 			"first preview": time(first_preview_ms), picture: time(latency_ms), "same bits": equal ? "yes" : "NO",
+		})),
+	);
+}
+
+export function precisionText(rows: readonly PrecisionRow[]): string {
+	const percent = (share: number | null) => (share === null ? "" : `${(100 * share).toFixed(2)} %`);
+	const decibels = (value: number | null) => (value === null ? "" : value === Infinity ? "same" : `${value.toFixed(1)} dB`);
+	return table(
+		rows.map(({ precision, stored, resident, picture_ms, logits, bits, psnr, least_psnr }) => ({
+			precision, files: mib(stored), device: mib(resident), picture: time(picture_ms), "times as fast": digits(rows[0].picture_ms / picture_ms),
+			logits: percent(logits), "same bits": percent(bits), "same seed": decibels(psnr), least: decibels(least_psnr),
 		})),
 	);
 }

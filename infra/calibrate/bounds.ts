@@ -5,8 +5,8 @@ import type { ScaleObservation } from "./observe.ts";
 /** So much is still to come of a resolution that has settled, and of a picture that is as good as done. */
 const SETTLED = 0.2;
 const DONE = 0.1;
-/** Choices that the conditional row alone must make as the guided pair does. */
-const AGREEING = 0.9;
+/** Guidance is dropped where that makes no more difference than this to the finished picture. */
+const UNNOTICED = 0.01;
 /** Looking pays when it leaves out more than half of the tokens. */
 const FEW = 0.5;
 
@@ -22,7 +22,7 @@ export function meansOf(pictures: readonly (readonly ScaleObservation[])[]): Sca
 		const mean = (of: (scale: ScaleObservation) => number, among = at) => among.reduce((sum, scale) => sum + of(scale), 0) / among.length;
 		const ranked = at.filter(({ ranks }) => ranks.length > 0);
 		return {
-			coarse: mean((s) => s.coarse), middle: mean((s) => s.middle), conditional: mean((s) => s.conditional), unconditional: mean((s) => s.unconditional),
+			coarse: mean((s) => s.coarse), middle: mean((s) => s.middle), unguided: mean((s) => s.unguided), conditional: mean((s) => s.conditional), unconditional: mean((s) => s.unconditional),
 			looks: first.looks.map((_, look) => ({ tokens: mean((s) => s.looks[look].tokens), score: mean((s) => s.looks[look].score) })),
 			detail: mean((s) => s.detail), highFrequency: mean((s) => s.highFrequency),
 			ranks: (ranked[0]?.ranks ?? []).map((_, chunk) => mean(({ ranks }) => ranks[chunk], ranked)),
@@ -39,7 +39,7 @@ export function calibrationOf(pictures: readonly (readonly ScaleObservation[])[]
 	const structureFrom = after(({ coarse }) => coarse <= SETTLED);
 	const fidelityFrom = Math.max(structureFrom, after(({ middle }) => middle <= SETTLED));
 	const skipFrom = Math.max(1, after(({ middle }) => middle <= DONE));
-	const guidanceTo = means.findLastIndex(({ conditional }) => conditional < AGREEING) + 1;
+	const guidanceTo = means.findLastIndex(({ unguided }) => unguided > UNNOTICED) + 1;
 	const late = [...means.entries()].slice(Math.min(fidelityFrom, scales));
 	const byScale = <T>(of: (scale: ScaleMeans) => T) => Object.fromEntries(late.map(([scale, at]) => [scale, of(at)]));
 	const seen = pictures.map((picture) => picture[Math.max(0, Math.min(fidelityFrom, scales) - 1)].highFrequency).toSorted((a, b) => a - b);

@@ -1,5 +1,6 @@
 /** One picture by the exact plan, measured scale by scale. */
 import { highFrequencyShare } from "../../worker/engine/models/frequency.ts";
+import { conditional } from "../../worker/engine/plan/policy.ts";
 import type { LoadedModel, RgbImage, TappedTensor } from "../../worker/engine/types.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
 import { detailByToken, detailOf, shareHolding } from "../../worker/engine/models/detail.ts";
@@ -17,6 +18,8 @@ export interface ScaleObservation {
 	/** Difference of the picture, if it ended here, to the finished one, coarse and middle: 1 is as much as there is to see. */
 	coarse: number;
 	middle: number;
+	/** Difference, at middle resolution, that dropping guidance from this scale on makes to the finished picture. */
+	unguided: number;
 	/** Share of the choices that a row alone makes as the guided pair does. */
 	conditional: number;
 	unconditional: number;
@@ -52,6 +55,7 @@ export async function observe(model: LoadedModel, plan: StagePlan, { prompt, see
 	}
 	const ended: RgbImage[] = [];
 	for (const latent of latents) ended.push(await model.decode(latent, grids[grids.length - 1]));
+	const unguided = await model.branches({ plans: [plan, ...grids.map((_, scale) => withoutGuidance(plan, scale))], prompt, seed, signal });
 	const verdicts = judge ? await judge(ended) : null;
 	const finished = ended[ended.length - 1];
 	return grids.map((grid, scale) => {
@@ -59,6 +63,7 @@ export async function observe(model: LoadedModel, plan: StagePlan, { prompt, see
 		return {
 			...(scales.get(scale) as ScaleObservation),
 			coarse: unsettled(ended[scale], finished, COARSE), middle: unsettled(ended[scale], finished, MIDDLE), right: verdicts ? verdicts[scale] : null,
+			unguided: unsettled(unguided[scale + 1].image, finished, MIDDLE),
 			looks: change ? previews.slice(0, scale).map((preview) => holding(change, CHANGE, detailByToken(detailOf(preview), grid))) : [],
 		};
 	});
@@ -98,6 +103,8 @@ export async function observe(model: LoadedModel, plan: StagePlan, { prompt, see
 		}
 	}
 }
+
+const withoutGuidance = (plan: StagePlan, from: number): StagePlan => ({ ...plan, steps: plan.steps.map((step, scale) => (step.kind === "run" && scale >= from ? conditional(step) : step)) });
 
 function channelsLast(data: Float32Array, channels: number): Float32Array<ArrayBuffer> {
 	const cells = data.length / channels;

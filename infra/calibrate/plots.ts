@@ -18,6 +18,7 @@ export function convergencePlot(about: About, means: readonly ScaleMeans[], { st
 	const lines: Line[] = [
 		{ name: "to come, coarse", values: means.map(({ coarse }) => coarse) },
 		{ name: "to come, middle", values: means.map(({ middle }) => middle) },
+		{ name: "changed without guidance", values: means.map(({ unguided }) => unguided) },
 		{ name: "conditional row agrees", values: means.map(({ conditional }) => conditional) },
 		{ name: "unconditional row agrees", values: means.map(({ unconditional }) => unconditional) },
 	];

@@ -31,15 +31,17 @@ const HELP = `firstlight: text to image, scale by scale, on WebGPU
   firstlight plan [--model emoji-128] [--policy stagevar] [--schedule 1:1]   prints the plan as JSON
   firstlight verify DIR... [--model NAME] [--dtype f16] [--cache f16]
              check the engine against folders of the reference format, with their weights or a model folder's
-  firstlight import CHECKPOINT... --family infinity --size 2b --out DIR [--name NAME] [--tokenizer FILE]
+  firstlight import CHECKPOINT... --family infinity --size 2b --out DIR [--text-encoder DIR] [--tokenizer FILE] [--name NAME]
              make a model folder of published checkpoints (.pth, .safetensors, or a folder with an index)
-  firstlight import DIR --out DIR   the same of a released model directory
-             both take [--dtype f32|f16|int8|int4] [--group 32|64] [--licence TEXT], and [--check] to print every tensor's error
+  firstlight import DIR --out DIR   the same of a released model directory, or of a model, for another precision
+             all take [--dtype f32|f16|int8|int4] [--group 32|64] [--licence TEXT], and [--check] to print every tensor's error
+             (of a model also the engine's, against the original)
   firstlight calibrate [--model NAME] [--schedule 1:1] [--count N] [--judge] [--prompts FILE] [--out DIR]
              measure where stages begin and what late scales need, and write policies.json with plots of it
   firstlight eval [--model NAME] [--policies exact,stagevar,...] [--plan NAME=FILE.json] [--prompts N|all] [--seeds K] [--out FILE.jsonl]
              policies side by side by the GenEval protocol: scores, likeness to exact, times; an --out file is gone on with
-  firstlight inspect DIR|URL        what a model is made of and what it needs on a device
+  firstlight inspect DIR|URL        what a model is made of and what it needs on a device, in every precision
+  firstlight inspect --family infinity --size 8b   the same of a published size, from its list of tensors
   firstlight publish DIR [--remote] [--bucket firstlight-models]
              puts a model folder into R2, from where the edge delivers it: that of npm start, or with --remote Cloudflare's
   firstlight tune [--model NAME] [--dtype f16] [--again]

@@ -1,14 +1,23 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { SingleBar } from "cli-progress";
+import { Gpu } from "../../kernels/gpu.ts";
+import { bundledModels, findModel, type ModelFolder, openModelFolder } from "../../model-shards/folder.ts";
 import { importModelDirectory } from "../../model-shards/import-directory.ts";
+import { importFolder } from "../../model-shards/import-folder.ts";
 import { families, importPublished } from "../../model-shards/import-published.ts";
 import { type Group, GROUPS, type WriteOptions } from "../../model-shards/import-tensors.ts";
+import { MANIFEST_FILE } from "../../model-shards/manifest.ts";
 import { PRECISIONS } from "../../model-shards/precision.ts";
 import type { RoundTrip } from "../../model-shards/round-trip.ts";
+import { openModel } from "../../worker/engine/open-model.ts";
+import { exact } from "../../worker/engine/plan/exact.ts";
+import { difference, type Subject } from "../verify/against.ts";
 import { parse, UsageError } from "./usage.ts";
 
 /**
- * To a model folder: the published checkpoints of a family, or a released model directory (config.json, transformer.safetensors,
- * vae.safetensors, tokenizer.json).
+ * To a model folder: the published checkpoints of a family, a released model directory (config.json, transformer.safetensors,
+ * vae.safetensors, tokenizer.json), or another model folder, for its precision.
  */
 export async function importCommand(args: string[]): Promise<number> {
 	const { positionals, values } = parse({
@@ -38,17 +47,23 @@ export async function importCommand(args: string[]): Promise<number> {
 		progress: (done, total) => (bar.isActive ? bar.update(done) : bar.start(total, done)),
 		...(values.check && { checked: (error: RoundTrip) => void errors.push(error) }),
 	};
+	const original = positionals.length === 1 && values.family === undefined ? await modelFolder(positionals[0]) : null;
 	try {
 		const { name, tensors, shards } = await write();
 		bar.stop();
 		for (const error of errors) console.log(line(error));
 		console.log(`Imported ${name}: ${tensors.length} tensors in ${shards.length} shards to ${out}`);
+		if (original && values.check) for (const line of await checked(original, await openModelFolder(out))) console.log(line);
 	} finally {
 		bar.stop();
 	}
 	return 0;
 
 	async function write() {
+		if (original) {
+			if (values.size || values.tokenizer) throw new UsageError("Of a model folder, import takes no --size and no --tokenizer.");
+			return await importFolder(original, { out: out as string, name: values.name, licence, ...options });
+		}
 		if (values.family === undefined) {
 			if (positionals.length !== 1 || values.size || values.name || values.tokenizer || values["text-encoder"]) throw new UsageError("Without --family, import takes one released model directory and no --size, --name, --text-encoder or --tokenizer.");
 			return await importModelDirectory(positionals[0], out as string, { licence, ...options });
@@ -58,6 +73,27 @@ export async function importCommand(args: string[]): Promise<number> {
 		return await importPublished(family, values.size, positionals, { out: out as string, licence, name: values.name, tokenizer: values.tokenizer, textEncoder: values["text-encoder"], ...options });
 	}
 }
+
+/** A bundled model or a folder with a manifest; null for any other directory. */
+async function modelFolder(where: string): Promise<ModelFolder | null> {
+	return bundledModels().includes(where) || existsSync(join(where, MANIFEST_FILE)) ? await openModelFolder(findModel(where)) : null;
+}
+
+/** Both models on the reference inputs: one prompt and seed, the new model with the codes of the original, and on its own. */
+async function checked(original: ModelFolder, made: ModelFolder): Promise<string[]> {
+	const { classes, maxPromptTokens } = original.info;
+	const subject: Subject | null = classes !== undefined ? { label: 0 } : original.tokenizer && maxPromptTokens > 0 ? { prompt: CHECKED_PROMPT } : null;
+	if (!subject) return ["The engine was not run on it: this model takes text features. Check it with `firstlight verify SET --model DIR`."];
+	const gpu = await Gpu.open();
+	const [reference, model] = [await openModel(gpu, original), await openModel(gpu, made)];
+	const { scales, samePsnr, seedPsnr } = await difference(reference, model, exact.plan(original.info, {}), subject, 1);
+	return [
+		...scales.map(({ scale, logits, bits }) => `scale ${scale}: logits differ by ${(100 * logits).toFixed(2)} %, ${(100 * bits).toFixed(2)} % of the bits are the same`),
+		`pictures: ${decibels(samePsnr)} with the codes of the original, ${decibels(seedPsnr)} with its own of the same seed`,
+	];
+}
+const decibels = (psnr: number) => (psnr === Infinity ? "the same" : `${psnr.toFixed(1)} dB`);
+const CHECKED_PROMPT = "a photo of a red apple";
 
 function oneOf<T extends string>(option: string, value: string, choices: readonly T[]): T {
 	if (!choices.includes(value as T)) throw new UsageError(`--${option} must be one of ${choices.join(", ")}, not ${value}.`);

@@ -1,33 +1,54 @@
-import { BINDING_BYTES, inspect, type Inspection, type Share } from "../../model-shards/inspect.ts";
+import { BINDING_BYTES, inspect, type Share } from "../../model-shards/inspect.ts";
+import type { Manifest } from "../../model-shards/manifest.ts";
+import { plannedManifest } from "../../model-shards/planned.ts";
+import { type Precision, PRECISIONS } from "../../model-shards/precision.ts";
+import { memoryNeed } from "../../worker/engine/memory.ts";
 import { openModel } from "./open-model.ts";
 import { parse, UsageError } from "./usage.ts";
 
-/** A table of a model: a bundled model's name, a folder or the URL of one. Reads the manifest and the tokenizer, no shard. */
+/** Tables of a model: a bundled model's name, a folder or the URL of one, or a published size. Reads the manifest and the tokenizer, no shard. */
 export async function inspectCommand(args: string[]): Promise<number> {
-	const { positionals } = parse({ args, allowPositionals: true, options: {} });
+	const { positionals, values } = parse({ args, allowPositionals: true, options: { family: { type: "string" }, size: { type: "string" } } });
+	if (values.family !== undefined) {
+		if (positionals.length || values.size === undefined) throw new UsageError("inspect --family takes --size, and no model.");
+		console.log(inspectionText(plannedManifest(values.family, values.size), "not imported"));
+		return 0;
+	}
 	if (positionals.length !== 1) throw new UsageError("inspect takes one model folder, its URL, or a bundled model's name.");
 	const { manifest, digest } = await openModel(positionals[0]);
-	console.log(inspectionText(inspect(manifest), digest));
+	console.log(inspectionText(manifest, digest));
 	return 0;
 }
 
-export function inspectionText({ name, family, schedules, parts, dtypes, total, device, unsupported }: Inspection, digest: string): string {
-	const rows = [
-		["", "tensors", "parameters", "stored"],
-		...[...parts, ...dtypes, total].map(({ of, tensors, parameters, bytes }: Share) => [of, `${tensors}`, parameters.toLocaleString("en"), size(bytes)]),
-	];
-	const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
+export function inspectionText(manifest: Manifest, digest: string): string {
+	const { name, family, schedules, parts, dtypes, total, device, precisions } = inspect(manifest);
 	const sizes = schedules.map(({ name, height, width, scales }) => `${name} ${width}x${height} in ${scales} scales`);
+	const picture = memoryNeed(manifest);
+	const halved = memoryNeed(manifest, { cacheDtype: "f16" });
 	return [
 		`${name}, family ${family}, ${digest}`,
 		`pictures: ${sizes.slice(0, 4).join("; ")}${sizes.length > 4 ? `; and ${sizes.length - 4} more` : ""}`,
 		"",
-		...rows.map((row) => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[column] + 2))).join("")),
+		...table(["", "tensors", "parameters", "stored"], [...parts, ...dtypes, total].map(({ of, tensors, parameters, bytes }: Share) => [of, `${tensors}`, parameters.toLocaleString("en"), size(bytes)])),
 		"",
-		`on the device: ${size(device.weights)} of weights as f32, and what a picture needs beside them`,
-		...device.split.map(({ name, bytes, buffers }) => `  ${name}: ${size(bytes)}, ${buffers} buffers where a binding is limited to ${size(BINDING_BYTES)}`),
-		...(unsupported ? [`this version cannot load it: ${unsupported}`] : []),
+		`on the device: ${size(device.resident)} of weights, and for a picture ${manifest.defaultSchedule} ${size(picture.keys)} of keys and values (as f16 ${size(halved.keys)}), ${size(picture.activations)} of activations, ${size(picture.decoder)} of decoder`,
+		`largest tensor beside matrices: ${picture.largest.name}, ${size(picture.largest.bytes)}; an adapter must bind as much`,
+		"",
+		...table(["imported as", "stored", "on device", `over ${size(BINDING_BYTES)}`, "with a picture"], PRECISIONS.map((precision: Precision) => {
+			const { stored, resident, over } = precisions[precision];
+			return [precision, size(stored), size(resident), `${over.length}`, size(memoryNeed(manifest, { precision }).total)];
+		})),
+		...Object.entries(Object.groupBy(device.over, ({ name }) => name.replace(/\.\d+(?=\.)/g, ".*"))).map(([name, list = []]) => {
+			const [{ bytes, buffers }] = list;
+			return `  ${list.length} ${name}: ${size(bytes)}, ${buffers ? `${buffers} buffers where a binding is limited to ${size(BINDING_BYTES)}` : "which is not cut"}`;
+		}),
 	].join("\n");
+}
+
+function table(head: string[], body: string[][]): string[] {
+	const rows = [head, ...body];
+	const widths = head.map((_, column) => Math.max(...rows.map((row) => row[column].length)));
+	return rows.map((row) => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[column] + 2))).join(""));
 }
 
 function size(bytes: number): string {

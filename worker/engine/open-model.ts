@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { OutOfMemoryError } from "../../kernels/device.ts";
 import type { Gpu } from "../../kernels/gpu.ts";
 import { tuningId } from "../../kernels/tune.ts";
 import { loadTuning } from "../../kernels/tune-cache.ts";
@@ -6,6 +7,7 @@ import type { ModelFolder } from "../../model-shards/folder.ts";
 import type { Manifest } from "../../model-shards/manifest.ts";
 import { growBranches } from "./branches.ts";
 import { packedLength } from "./codes.ts";
+import { memoryAdvice, memoryNeed, type MemorySetting, slotsWithin } from "./memory.ts";
 import { walk } from "./generate.ts";
 import type { Draws, Family } from "./models/family.ts";
 import { graphOf } from "./models/graphs.ts";
@@ -23,7 +25,7 @@ import { type Dtype, Weights } from "./weights.ts";
 const ENGINE_VERSION = 2;
 
 export interface OpenOptions {
-	/** Pictures that can be made at once; further ones wait. Default 1. */
+	/** Pictures that can be made at once, or as many of them as one binding holds; further ones wait. Default 1. */
 	slots?: number;
 	/** Default f32. f16 needs an adapter with shader-f16 (else DeviceError). */
 	dtype?: Dtype;
@@ -33,16 +35,29 @@ export interface OpenOptions {
 	progress?: (done: number, total: number) => void;
 }
 
-/** Puts a model folder on the device. Throws ModelFormatError for a damaged folder, DeviceError when it does not fit. */
-export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtype = "f32", cacheDtype = "f32", progress }: OpenOptions = {}): Promise<LoadedModel> {
+/** Puts a model folder on the device. Throws ModelFormatError for a damaged folder, DeviceError when it does not fit: an OutOfMemoryError says what would. */
+export async function openModel(gpu: Gpu, folder: ModelFolder, { slots: asked = 1, dtype = "f32", cacheDtype = "f32", progress }: OpenOptions = {}): Promise<LoadedModel> {
 	const { manifest, info, digest } = folder;
-	const weights = await Weights.load(gpu, folder, progress, dtype);
+	const slots = slotsWithin(manifest, { cacheDtype, slots: asked, textTokens: info.maxPromptTokens }, gpu.bindingBytes);
+	const setting: MemorySetting = { dtype, cacheDtype, slots };
+	const explained = (error: unknown): unknown => (error instanceof OutOfMemoryError ? new OutOfMemoryError(`${error.message} ${memoryAdvice(manifest, setting)}`) : error);
+	const need = memoryNeed(manifest, setting);
+	if (!(await gpu.room(need.weights + need.decoder))) throw explained(new OutOfMemoryError(`There is not enough memory on ${gpu.facts.name}.`));
+	const weights = await Weights.load(gpu, folder, progress, dtype).catch((error) => {
+		throw explained(error);
+	});
 	const tokenizer = folder.tokenizer === null ? null : promptTokenizer(folder.tokenizer, info.maxPromptTokens);
 	const shapes = kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]);
 	const half = dtype === "f16" ? dtype : undefined;
 	await loadTuning(gpu, shapes, { dtype: half });
 	const instructions = "instructions" in manifest.config && tokenizer ? tokenizer.ids(manifest.config.instructions) : [];
-	const family = new NextScaleModel(gpu, graphOf(gpu, manifest, weights, slots, instructions), manifest.schedules, weights, slots, cacheDtype);
+	let family: NextScaleModel;
+	try {
+		family = new NextScaleModel(gpu, graphOf(gpu, manifest, weights, slots, instructions), manifest.schedules, weights, slots, cacheDtype);
+	} catch (error) {
+		weights.destroy();
+		throw explained(error);
+	}
 	const rounds = new Rounds(family);
 	/** Token ids of what is to be drawn, or the class alone. Throws PromptError when this model does not draw such a thing. */
 	const subject = ({ prompt, label }: { prompt?: string; label?: number }, draws: Draws): number[] => {
@@ -71,7 +86,7 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtyp
 			checkCodes(rest.forcedCodes, grids, info.bitsPerToken);
 			const taps = new Taps(gpu, tap);
 			taps.give("text.ids", [ids.length], () => Int32Array.from(ids));
-			return walk(family, rounds, { plan, grids, seed, ids, draws, taps, ...rest });
+			return failing(walk(family, rounds, { plan, grids, seed, ids, draws, taps, ...rest }), explained);
 		},
 		async branches({ plans, prompt, label, seed, draws = new Map(), signal = new AbortController().signal }) {
 			for (const plan of plans) checkPlan(plan, info);
@@ -96,6 +111,15 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, { slots = 1, dtyp
 			weights.destroy();
 		},
 	};
+}
+
+/** The same results; what they throw as `of` says. */
+async function* failing<T>(results: AsyncGenerator<T, void, undefined>, of: (error: unknown) => unknown): AsyncGenerator<T, void, undefined> {
+	try {
+		yield* results;
+	} catch (error) {
+		throw of(error);
+	}
 }
 
 const hasTextEncoder = ({ config }: Manifest) => "textEncoder" in config && config.textEncoder !== null;

@@ -5,7 +5,8 @@ import type { Schedule } from "../protocol/model-info.ts";
 /** The shapes of the heavy operators in one picture of `rows` guidance rows: what kernels are tuned and measured at. Largest first. */
 export function kernelShapes(config: Manifest["config"], { grids }: Schedule, rows = 2): Shapes {
 	const { width, heads, ffn, vae } = config;
-	const logits = "bits" in config ? 2 * config.bits : config.codebook.vocabulary;
+	const patch = "bits" in config ? (config.patchify ?? 1) : 1;
+	const logits = "bits" in config ? 2 * config.bits * patch ** 2 : config.codebook.vocabulary;
 	const shapes: Shapes = { matmul: [], conv: [], attention: [] };
 	let keys = grids.reduce((sum, [height, w]) => sum + height * w, 0);
 	for (const [height, w] of [...grids].reverse()) {
@@ -15,7 +16,7 @@ export function kernelShapes(config: Manifest["config"], { grids }: Schedule, ro
 		shapes.attention.push({ rows, tokens, keys, heads, headDim: width / heads });
 		keys -= tokens;
 	}
-	const [height, w] = grids[grids.length - 1];
+	const [height, w] = grids[grids.length - 1].map((side) => side * patch);
 	if ("residual" in config) {
 		const { width: k } = config.residual;
 		shapes.matmul.unshift({ m: rows * height * w, k, n: 3 * k }, { m: rows * height * w, k, n: k });

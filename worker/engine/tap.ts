@@ -74,3 +74,18 @@ export function channelsFirst(channels: number): (data: Float32Array) => Float32
 		return out;
 	};
 }
+
+/** Rows of keys and values, [.., 2 * width], to one of the two by guidance row and head: [starts, heads, keys, width / heads]; `at` is where it begins in a row. */
+export function cacheByHead(data: Float32Array, starts: number[], keys: number, heads: number, width: number, at: number): Float32Array {
+	const headDim = width / heads;
+	const out = new Float32Array(starts.length * keys * width);
+	let i = 0;
+	for (const start of starts) {
+		for (let head = 0; head < heads; head++) {
+			for (let key = 0; key < keys; key++) {
+				for (let c = 0; c < headDim; c++) out[i++] = data[(start + key) * 2 * width + at + head * headDim + c];
+			}
+		}
+	}
+	return out;
+}

@@ -25,7 +25,7 @@ export const Calibration = z.strictObject({
 	structureFrom: z.int().min(0).max(MAX_SCALES),
 	fidelityFrom: z.int().min(0).max(MAX_SCALES),
 	skipFrom: z.int().min(1).max(MAX_SCALES),
-	/** Scale from which the conditional row alone chooses nearly as the guided pair does. */
+	/** Scale from which dropping guidance makes no difference to speak of. */
 	guidanceTo: z.int().min(0).max(MAX_SCALES),
 	/** Rank of a chunk's output that holds most of its energy, by chunk. */
 	rankRatio: ByScale(z.array(Share)),

@@ -43,7 +43,7 @@ export async function generateTapped(gpu: Gpu, dir: string): Promise<Generation>
 	const config = infinityConfigOf(folder.manifest);
 	const textTokens = taken(taps, "text.kv_proj").length / 2 / config.width;
 	const exported = { config, weights: await HostWeights.read(folder), grids: schedule.grids, reach: config.ropeReach[plan.schedule], textTokens };
-	const flops = transformerFlops(config, schedule, plan, textTokens).reduce((sum, flops) => sum + flops, 0);
+	const flops = transformerFlops(folder.manifest, schedule, plan, textTokens).reduce((sum, flops) => sum + flops, 0);
 	return { model, plan, exported, flops, taps, logits: joined(schedule.grids.map((_, scale) => taken(taps, `s${scale}.logits_pre`))) };
 }
 

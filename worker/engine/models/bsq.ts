@@ -4,19 +4,26 @@ import type { Pass } from "../../../kernels/pass.ts";
 import { codeValues, sampleBits, type SampleRow } from "../../../kernels/sample.ts";
 import type { LatentPart, Quantiser } from "./graph.ts";
 
-/** Binary spherical quantisation (arXiv 2406.07548): a token is `bits` signs, two logits a bit; maps add up bilinearly. */
+/** Binary spherical quantisation (arXiv 2406.07548): a cell is `bits` signs, a token the patch^2 cells of its patch, two logits a bit; maps add up bilinearly. */
 export class Bsq implements Quantiser {
 	readonly bits: number;
 	readonly logits: number;
 	readonly choices: number;
+	readonly patch: number;
 	readonly channels: number;
+	readonly features: number;
 	readonly shrink = "bilinear";
 
-	constructor(bits: number) {
-		this.bits = bits;
-		this.logits = 2 * bits;
-		this.choices = bits;
-		this.channels = bits;
+	#cellBits: number;
+
+	constructor(cellBits: number, patch = 1) {
+		this.#cellBits = cellBits;
+		this.bits = cellBits * patch ** 2;
+		this.logits = 2 * this.bits;
+		this.choices = this.bits;
+		this.patch = patch;
+		this.channels = Math.ceil(cellBits / 4) * 4;
+		this.features = this.bits;
 	}
 
 	sample(pass: Pass, op: { logits: Tensor; mixed: Tensor; codes: Tensor; taus?: Tensor; rows: readonly SampleRow[] }): void {
@@ -24,7 +31,7 @@ export class Bsq implements Quantiser {
 	}
 
 	values(pass: Pass, op: { codes: Tensor; values: Tensor; tokens: number }): void {
-		codeValues(pass, { ...op, bits: this.bits, label: "code values" });
+		codeValues(pass, { ...op, bits: this.bits, sphere: this.#cellBits, label: "code values" });
 	}
 
 	add(pass: Pass, { values, latents, parts }: { values: Tensor; latents: Tensor; parts: readonly LatentPart[] }): void {

@@ -20,7 +20,9 @@ export class Codebook implements Quantiser {
 	readonly bits: number;
 	readonly logits: number;
 	readonly choices = 1;
+	readonly patch = 1;
 	readonly channels: number;
+	readonly features: number;
 	readonly shrink = "area";
 	#gpu: Gpu;
 	#weights: Weights;
@@ -33,7 +35,7 @@ export class Codebook implements Quantiser {
 	constructor(gpu: Gpu, weights: Weights, config: CodebookConfig, latentCells: number, { convolveLast = true } = {}) {
 		this.bits = Math.log2(config.vocabulary);
 		this.logits = config.vocabulary;
-		this.channels = config.channels;
+		this.channels = this.features = config.channels;
 		this.#gpu = gpu;
 		this.#weights = weights;
 		this.#config = config;

@@ -31,15 +31,19 @@ export interface Quantiser {
 	readonly logits: number;
 	/** Choices that make a token's code, each among logits / choices values. */
 	readonly choices: number;
-	/** Channels of the latent, and of a code as numbers. */
+	/** Cells of the latent per side of a token. */
+	readonly patch: number;
+	/** Floats of a latent's cell, a multiple of 4. */
 	readonly channels: number;
+	/** Of a token: its code as numbers, and what its embedding reads. `channels` where a token is one cell. */
+	readonly features: number;
 	/** How the latent is brought to the size of a scale, as its input or to look at it. */
 	readonly shrink: Resize;
 	/** Guidance and sampling, `taus` [rows] before the rows' own: logits [tokens, logits] -> mixed [out tokens, logits], codes u32 [out tokens, words]. */
 	sample(pass: Pass, op: { logits: Tensor; mixed: Tensor; codes: Tensor; taus?: Tensor; rows: readonly SampleRow[] }): void;
-	/** Codes u32 [tokens, words] -> values [tokens, channels]. */
+	/** Codes u32 [tokens, words] -> values [tokens, features]. */
 	values(pass: Pass, op: { codes: Tensor; values: Tensor; tokens: number }): void;
-	/** Adds the values of each part's scale to its latent; the first scale's overwrite it. */
+	/** Adds the values of each part's scale, as cells, to its latent; the first scale's overwrite it. */
 	add(pass: Pass, op: { values: Tensor; latents: Tensor; parts: readonly LatentPart[] }): void;
 	destroy(): void;
 }

@@ -1,15 +1,17 @@
+import type { ImageShape } from "../../../kernels/conv.ts";
 import { copy, gatherRows } from "../../../kernels/gather.ts";
 import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
 import { resize } from "../../../kernels/interpolate.ts";
 import { matmul } from "../../../kernels/matmul.ts";
 import type { Pass } from "../../../kernels/pass.ts";
+import { pixelShuffle, pixelUnshuffle } from "../../../kernels/pixel-shuffle.ts";
 import { clearOthers, type ReduceRow, scatterRows, spreadKept } from "../../../kernels/reduce.ts";
 import { rowTable } from "../../../kernels/rows.ts";
 import { temper } from "../../../kernels/temper.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import { settle } from "../../protocol/plan.ts";
 import { packCodes, unpackCodes } from "../codes.ts";
-import { channelsFirst, type Taps } from "../tap.ts";
+import { cacheByHead, channelsFirst, type Taps } from "../tap.ts";
 import type { RgbImage } from "../types.ts";
 import type { Dtype, Weights } from "../weights.ts";
 import { blockRows, cellsIn, cellTokens, layOut, type Part, rowsIn } from "./batch.ts";
@@ -34,7 +36,7 @@ export class NextScaleModel implements Family<Job> {
 	#schedules: Readonly<Record<string, Schedule>>;
 	#weights: Weights;
 	#store: KeyValueStore;
-	/** [slots * latentCells, channels]: each job's sum of codes so far, at the size of its last grid. */
+	/** [slots * latentCells, channels]: each job's sum of codes so far, at the size of its last grid in cells. */
 	#latents: Tensor;
 	#latentCells: number;
 	#pictures: Pictures;
@@ -43,15 +45,15 @@ export class NextScaleModel implements Family<Job> {
 
 	constructor(gpu: Gpu, graph: Graph, schedules: Readonly<Record<string, Schedule>>, weights: Weights, slots: number, cacheDtype: Dtype) {
 		const { depth, width, ffn } = graph.shape;
-		const { channels, logits } = graph.codes;
+		const { channels, logits, patch } = graph.codes;
 		this.slots = slots;
-		this.maxTokens = Math.floor(gpu.device.limits.maxStorageBufferBindingSize / 4 / Math.max(ffn, 3 * width, logits));
+		this.maxTokens = Math.floor(gpu.bindingBytes / 4 / Math.max(ffn, 3 * width, logits));
 		this.#gpu = gpu;
 		this.#graph = graph;
 		this.#schedules = schedules;
 		this.#weights = weights;
 		this.#store = new KeyValueStore(gpu, depth, width, cacheDtype);
-		this.#latentCells = latentCells(schedules);
+		this.#latentCells = latentCells(schedules) * patch ** 2;
 		this.#latents = gpu.tensor("latents", [slots * this.#latentCells, channels]);
 		this.#pictures = new Pictures(gpu, weights, graph, this.#latentCells);
 		this.#jobs = Array.from({ length: slots });
@@ -78,7 +80,7 @@ export class NextScaleModel implements Family<Job> {
 	}
 
 	async look(job: Job, scale: number, picture?: RgbImage): Promise<void> {
-		const decoded = picture ?? (await this.#pictures.decode(this.#latents, [{ from: this.#latent(job), grid: job.grids[scale], taps: job.taps, latentName: null, finished: false }]))[0];
+		const decoded = picture ?? (await this.#pictures.decode(this.#latents, [{ from: this.#latent(job), grid: this.#cellGrid(job, scale), taps: job.taps, latentName: null, finished: false }]))[0];
 		job.details.set(scale, detailOf(decoded));
 	}
 
@@ -189,20 +191,21 @@ export class NextScaleModel implements Family<Job> {
 
 	/** x = embedded latent (the same for every guidance row) or the start tokens, plus the embedding of level or position. */
 	#embed(pass: Pass, work: Workspace, parts: readonly Part[]): void {
-		const { shape: { width }, codes: { channels, shrink }, names, start, embedding } = this.#graph;
+		const { shape: { width }, codes: { patch, channels, features, shrink }, names, start, embedding } = this.#graph;
 		const later = parts.filter(({ scale }) => scale > 0);
 		if (later.length > 0) {
 			resize(pass, {
-				x: this.#latents, y: work.input, how: shrink, channels, label: "scale input",
-				from: later.map((part) => this.#latent(part.job)), to: later.map((part) => image(part.job, part.scale, part.cell)),
+				x: this.#latents, y: patch === 1 ? work.input : work.values, how: shrink, channels, label: "scale input",
+				from: later.map((part) => this.#latent(part.job)), to: later.map((part) => inCells(image(part.job, part.scale, part.cell), patch)),
 			});
-			matmul(pass, { x: work.input, y: work.embedded, ...this.#weights.linear("transformer.word_embed"), m: cellsIn(parts), k: channels, n: width, label: "word_embed" });
+			if (patch > 1) pixelUnshuffle(pass, { x: work.values, y: work.input, ...this.#shuffle(later), label: "patchify" });
+			matmul(pass, { x: work.input, y: work.embedded, ...this.#weights.linear("transformer.word_embed"), m: cellsIn(parts), k: features, n: width, label: "word_embed" });
 		}
 		for (const { job, scale, cell, tokens } of parts) {
 			if (scale === 0) copy(pass, { x: start, from: condOf(job.slot, 0) * tokens * width, y: work.embedded, to: cell * width, count: ROWS * tokens * width, label: "start" });
 			else {
 				const map = names.map(scale);
-				job.taps.keep(pass, map.name, work.input, [1, tokens, channels], { from: cell * channels, view: map.channelsFirst ? channelsFirst(channels) : undefined });
+				job.taps.keep(pass, map.name, work.input, [1, tokens, features], { from: cell * features, view: map.channelsFirst ? channelsFirst(features) : undefined });
 			}
 		}
 		const index = parts.flatMap(({ scale, cell, tokens, rows }) => rows.flatMap((row) => Array.from({ length: tokens }, (_, i) => cell + (scale === 0 ? row * tokens : 0) + i)));
@@ -288,10 +291,12 @@ export class NextScaleModel implements Family<Job> {
 			// Written before the pass runs; sampled codes of such a step go elsewhere.
 			if (forced) this.#gpu.device.queue.writeBuffer(work.codes.buffer, cell * this.#words * 4, unpackCodes(forced, count, codes.bits));
 		}
-		codes.values(pass, { codes: work.codes, values: work.values, tokens: cellsIn(parts) });
+		const made = codes.patch === 1 ? work.values : work.input;
+		codes.values(pass, { codes: work.codes, values: made, tokens: cellsIn(parts) });
 		const short = this.#kept(parts, ({ cell }) => cell, () => 0);
-		if (short.length > 0) clearOthers(pass, { x: work.values, positions: work.positions, words: codes.channels, rows: short, label: "leave others" });
-		const latentParts = parts.map(({ job, scale, cell }) => ({ scale, scales: job.grids.length, from: image(job, scale, cell), to: this.#latent(job) }));
+		if (short.length > 0) clearOthers(pass, { x: made, positions: work.positions, words: codes.features, rows: short, label: "leave others" });
+		if (codes.patch > 1) pixelShuffle(pass, { x: made, y: work.values, ...this.#shuffle(parts), label: "unpatchify" });
+		const latentParts = parts.map(({ job, scale, cell }) => ({ scale, scales: job.grids.length, from: inCells(image(job, scale, cell), codes.patch), to: this.#latent(job) }));
 		codes.add(pass, { values: work.values, latents: this.#latents, parts: latentParts });
 		for (const { job, scale } of parts) {
 			const { pixel, height, width } = this.#latent(job);
@@ -329,7 +334,7 @@ export class NextScaleModel implements Family<Job> {
 			this.#latents,
 			wanted.map(({ part: { job }, scale }) => {
 				const last = scale === job.grids.length - 1;
-				return { from: this.#latent(job), grid: job.grids[scale], taps: job.taps, latentName: last ? this.#graph.names.final : null, finished: last };
+				return { from: this.#latent(job), grid: this.#cellGrid(job, scale), taps: job.taps, latentName: last ? this.#graph.names.final : null, finished: last };
 			}),
 		);
 		wanted.forEach(({ part }, i) => made.set(part, [...(made.get(part) ?? []), pictures[i]]));
@@ -369,25 +374,25 @@ export class NextScaleModel implements Family<Job> {
 
 	#latentOf = (job: Job) => ({ latents: this.#latents, at: this.#latent(job), channels: this.#graph.codes.channels });
 
-	#latent = (job: Job) => image(job, job.grids.length - 1, job.slot * this.#latentCells);
+	#latent = (job: Job) => ({ ...inCells(image(job, job.grids.length - 1, 0), this.#graph.codes.patch), pixel: job.slot * this.#latentCells });
+
+	/** Of a scale, in cells of the latent. */
+	#cellGrid({ grids }: Job, scale: number): [height: number, width: number] {
+		const { patch } = this.#graph.codes;
+		return [grids[scale][0] * patch, grids[scale][1] * patch];
+	}
+
+	/** The maps of the parts' scales, as tokens of patches. */
+	#shuffle(parts: readonly Part[]) {
+		const { patch: side, channels: stride, features } = this.#graph.codes;
+		return { images: parts.map(({ job, scale, cell }) => image(job, scale, cell)), side, channels: features / side ** 2, stride };
+	}
 }
 
-/** Cells of the largest latent. */
+/** Tokens of the largest map. */
 export const latentCells = (schedules: Readonly<Record<string, Schedule>>): number => Math.max(...Object.values(schedules).map(({ grids }) => area(grids[grids.length - 1])));
 
 const area = ([height, width]: readonly [number, number]) => height * width;
 const image = (job: Job, scale: number, pixel: number) => ({ pixel, height: job.grids[scale][0], width: job.grids[scale][1] });
-
-function cacheByHead(data: Float32Array, starts: number[], keys: number, heads: number, width: number, at: number): Float32Array {
-	const headDim = width / heads;
-	const out = new Float32Array(starts.length * keys * width);
-	let i = 0;
-	for (const start of starts) {
-		for (let head = 0; head < heads; head++) {
-			for (let key = 0; key < keys; key++) {
-				for (let c = 0; c < headDim; c++) out[i++] = data[(start + key) * 2 * width + at + head * headDim + c];
-			}
-		}
-	}
-	return out;
-}
+/** A map of tokens in cells of the latent. */
+const inCells = ({ pixel, height, width }: ImageShape, patch: number): ImageShape => ({ pixel: pixel * patch ** 2, height: height * patch, width: width * patch });

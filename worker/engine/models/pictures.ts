@@ -7,7 +7,7 @@ import type { Weights } from "../weights.ts";
 import { ConvDecoder, MAX_PICTURES } from "./conv-decoder.ts";
 import type { Graph } from "./graph.ts";
 
-/** A latent to look at: where it lies, and the grid it is decoded at. */
+/** A latent to look at: where it lies, and the grid of cells it is decoded at. */
 export interface Wanted {
 	from: ImageShape;
 	grid: readonly [height: number, width: number];

@@ -37,7 +37,7 @@ export class Workspace {
 	readonly taus: Tensor;
 	/** u32 [3 * cells, words]: codes to go on with, those sampled where others are forced, and those of kept tokens alone. */
 	readonly codes: Tensor;
-	/** [cells, channels]: the codes as numbers, and the inputs of the scale. */
+	/** [cells * patch^2, channels]: maps of the codes as numbers. [cells, features]: the inputs of the scale. */
 	readonly values: Tensor;
 	readonly input: Tensor;
 	/** [cells, width] */
@@ -53,7 +53,7 @@ export class Workspace {
 	#gpu: Gpu;
 	#owned: Tensor[] = [];
 
-	constructor(gpu: Gpu, { width, ffn, gated }: GraphShape, { logits, channels, bits }: Quantiser, need: Need) {
+	constructor(gpu: Gpu, { width, ffn, gated }: GraphShape, { logits, patch, channels, features, bits }: Quantiser, need: Need) {
 		const { rows, cells, matrix, spans, gathers } = need;
 		this.#gpu = gpu;
 		this.need = need;
@@ -75,8 +75,8 @@ export class Workspace {
 		this.mixed = make("mixed logits", [(gathers ? 3 : 2) * cells, logits]);
 		this.taus = make("temperatures", [cells]);
 		this.codes = make("codes", [(gathers ? 3 : 2) * cells, Math.ceil(bits / 32)]);
-		this.values = make("code values", [cells, channels]);
-		this.input = make("scale input", [cells, channels]);
+		this.values = make("code values", [cells * patch ** 2, channels]);
+		this.input = make("scale input", [cells, features]);
 		this.embedded = make("embedded", [cells, width]);
 		this.matrices = make("projections", [matrix]);
 		const spanRows = spans ? rows : 0;

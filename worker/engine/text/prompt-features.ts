@@ -21,6 +21,10 @@ interface Kept {
 	encoding: Pass | null;
 }
 
+/** Rows of features that are kept. */
+export const promptRows = ({ width, maxTokens }: TextEncoder["config"], bytes = DEFAULT_BYTES): number =>
+	Math.max(LEAST_PROMPTS * maxTokens, Math.min(MOST_PROMPTS * maxTokens, Math.floor(bytes / (4 * width))));
+
 /**
  * Features of the prompts used last, by their token ids, on the device: another picture of the same prompt runs no encoder. One
  * tensor of a fixed size holds them; the least recently used make room.
@@ -36,8 +40,8 @@ export class PromptFeatures {
 
 	/** `bytes`: what is kept at most, where that is enough for three prompts of full length. */
 	constructor(gpu: Gpu, encoder: TextEncoder, bytes = DEFAULT_BYTES) {
-		const { width, maxTokens } = encoder.config;
-		const rows = Math.max(LEAST_PROMPTS * maxTokens, Math.min(MOST_PROMPTS * maxTokens, Math.floor(bytes / (4 * width))));
+		const { width } = encoder.config;
+		const rows = promptRows(encoder.config, bytes);
 		this.#gpu = gpu;
 		this.#encoder = encoder;
 		this.#ranges.growFor(rows);

@@ -38,7 +38,7 @@ export class InfinityGraph implements Graph {
 	constructor(gpu: Gpu, config: InfinityConfig, schedules: Readonly<Record<string, Schedule>>, weights: Weights, slots: number) {
 		const { width, heads, ropeReach, chunkBlocks } = config;
 		this.shape = config;
-		this.codes = new Bsq(config.bits);
+		this.codes = new Bsq(config.bits, config.patchify);
 		this.picture = { config: config.vae, conv: (module) => `${module}.conv`, norm: (module) => `${module}.norm`, attentive: false };
 		this.names = {
 			input: "block_in", logits: "logits_pre", mixed: "logits_post", latent: "summed_codes", final: "summed_codes_final", spanInput: "in",

@@ -55,6 +55,22 @@ function reference({ width: C, heads, adaln, classes }: VarConfig, weight: (name
 	});
 }
 
+it("matrices in parts, where a binding holds less, give the same bits", async () => {
+	const { folder } = oneBlock(16);
+	const run = async (on: Gpu) => {
+		const model = await openModel(on, folder);
+		const logits: ArrayLike<number>[] = [];
+		const tap = { wants: (name: string) => name.endsWith("logits_pre_cfg"), take: ({ data }: { data: ArrayLike<number> }) => void logits.push(data) };
+		const results = await Array.fromAsync(model.generate({ plan: policies.exact.plan(model.info, {}), label: LABEL, seed: 1, previews: "none", tap }));
+		model.destroy();
+		return { logits, codes: results.map((result) => (result.kind === "scale" ? result.codes : result.kind === "final" ? result.image : result.plan)) };
+	};
+	const whole = await run(gpu);
+	expect(whole.logits).toHaveLength(2);
+	// The largest matrix, of 25 MB, becomes ten; what is not a matrix fits.
+	expect(await run(new Gpu(gpu.device, gpu.facts, 2.5 * 2 ** 20))).toEqual(whole);
+});
+
 it.each([16, 20, 24, 30, 36] as const)("a block of d%i", async (depth) => {
 	const { folder, config, weight } = oneBlock(depth);
 	const model = await openModel(gpu, folder);

@@ -1,0 +1,59 @@
+/** Memory that runs out in earnest: a process of its own, whose address space is limited once its software device is open. */
+import { execFile, execFileSync } from "node:child_process";
+import { promisify } from "node:util";
+import { expect, test } from "vitest";
+
+const here = (file: string) => JSON.stringify(new URL(`../../${file}`, import.meta.url).href);
+const limits = (() => {
+	try {
+		return process.platform === "linux" && execFileSync("prlimit", ["--version"]).length > 0;
+	} catch {
+		return false;
+	}
+})();
+
+/** Runs `body` with `gpu` open and `megabytes` left; its `say` is what comes back. */
+async function starved(megabytes: number, body: string): Promise<string[]> {
+	const code = `
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { Gpu } from ${here("kernels/gpu.ts")};
+const gpu = await Gpu.open();
+const leave = (megabytes) => {
+	const used = Number(/VmSize:\\s+(\\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1]) * 1024;
+	execFileSync("prlimit", ["--pid", String(process.pid), "--as=" + (used + megabytes * 2 ** 20)]);
+};
+const say = (line) => process.stdout.write("said " + line + "\\n");
+${body.replace("LEAVE", `leave(${megabytes})`)}
+process.exit(0);`;
+	const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", code]);
+	return stdout.split("\n").flatMap((line) => (line.startsWith("said ") ? [line.slice(5)] : []));
+}
+
+test.runIf(limits)("a tensor there is no memory for is named at the next wait, and the device is given up", async () => {
+	const said = await starved(400, `
+LEAVE;
+say(await gpu.room(50 * 2 ** 20));
+say(await gpu.room(2 * 2 ** 30));
+const held = gpu.tensor("small", [2 ** 20]);
+await gpu.allocated();
+gpu.tensor("a large one", [2 ** 27]);
+const read = gpu.read([{ ...held, bytes: 16 }]);
+for (const wait of [gpu.allocated(), read]) say(await wait.then(() => "none", (error) => error.name + ": " + error.message));
+say(await gpu.lost);
+try { gpu.pass("more"); } catch (error) { say(error.name); }`);
+	const message = expect.stringMatching(/^OutOfMemoryError: There is no device memory for a large one, 536870912 bytes beside the \d+ in use \(SwiftShader/);
+	expect(said).toEqual(["true", "false", message, message, expect.stringContaining("destroyed"), "OutOfMemoryError"]);
+});
+
+test.runIf(limits)("a model that does not fit is not begun, and the error says what would take less", async () => {
+	const [said] = await starved(700, `
+import { plannedManifest } from ${here("model-shards/planned.ts")};
+import { modelInfo } from ${here("model-shards/manifest.ts")};
+import { openModel } from ${here("worker/engine/open-model.ts")};
+const manifest = plannedManifest("infinity", "2b");
+const folder = { dir: "", manifest, digest: "", info: modelInfo(manifest, ""), tokenizer: null, tensors() { throw new Error("begun"); } };
+LEAVE;
+say(await openModel(gpu, folder, { slots: 4 }).then(() => "none", (error) => error.name + ": " + error.message));`);
+	expect(said).toMatch(/^OutOfMemoryError: There is not enough memory on SwiftShader.*infinity-2b with 4 slot\(s\) takes about [\d.]+ GiB: weights 8\.\d\d GiB, keys and values .* It would take, with weights as f16 [\d.]+ GiB; .*weights imported as int4 [\d.]+ GiB; .*1 slot [\d.]+ GiB; all of it [\d.]+ GiB\.$/);
+});
