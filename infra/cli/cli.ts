@@ -5,6 +5,7 @@ import { evalCommand } from "./eval.ts";
 import { generateCommand } from "./generate.ts";
 import { importCommand } from "./import.ts";
 import { inspectCommand } from "./inspect.ts";
+import { paperCommand } from "./paper.ts";
 import { planCommand } from "./plan.ts";
 import { publishCommand } from "./publish.ts";
 import { tuneCommand } from "./tune.ts";
@@ -17,6 +18,7 @@ const commands: Record<string, (args: string[]) => Promise<number>> = {
 	generate: generateCommand,
 	import: importCommand,
 	inspect: inspectCommand,
+	paper: paperCommand,
 	plan: planCommand,
 	publish: publishCommand,
 	tune: tuneCommand,
@@ -40,6 +42,9 @@ const HELP = `firstlight: text to image, scale by scale, on WebGPU
              measure where stages begin and what late scales need, and write policies.json with plots of it
   firstlight eval [--model NAME] [--policies exact,stagevar,...] [--plan NAME=FILE.json] [--prompts N|all] [--seeds K] [--out FILE.jsonl]
              policies side by side by the GenEval protocol: scores, likeness to exact, times; an --out file is gone on with
+             also [--diversity N] [--timings N] [--report FILE.md] [--plot FILE.svg] [--sheet FILE.png] [--write-trades],
+             and --from FILE.jsonl in place of measuring
+  firstlight paper                  what every policy costs on Infinity-2B, -8B, STAR and HART, from plans alone
   firstlight inspect DIR|URL        what a model is made of and what it needs on a device, in every precision
   firstlight inspect --family infinity --size 8b   the same of a published size, from its list of tensors
   firstlight publish DIR [--remote] [--bucket firstlight-models]
