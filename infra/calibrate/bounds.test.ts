@@ -14,7 +14,7 @@ const picture = (more: (scale: number) => Partial<ScaleObservation> = () => ({})
 
 test("stages begin after the scale that settles them", () => {
 	const calibration = calibrationOf([picture(), picture(), picture((scale) => ({ highFrequency: scale, ranks: [] }))]);
-	expect(Calibration.parse(calibration)).toEqual(calibration);
+	expect(Calibration.parse({ ...calibration, earlyTau: 1 })).toEqual({ ...calibration, earlyTau: 1 });
 	expect(calibration).toEqual({
 		structureFrom: 2, fidelityFrom: 3, skipFrom: 4, guidanceTo: 3,
 		rankRatio: { 3: [0.2, 0.3], 4: [0.2, 0.3] }, detailRatio: { 3: 0.6, 4: 0.6 }, look: { after: 2, from: 3, hold: 0.8 }, detail: [0.2, 2],
@@ -33,7 +33,7 @@ test("a model that never settles has no late scale", () => {
 
 test("plots name every line and mark where stages begin", () => {
 	const means = meansOf([picture((scale) => ({ right: scale > 1 }))]);
-	const calibration = calibrationOf([picture()]);
+	const calibration = { ...calibrationOf([picture()]), earlyTau: 1 };
 	const about = { model: "<m>", schedule: "1:1", pictures: 1 };
 	const [settling, tokens] = [convergencePlot(about, means, calibration), keptPlot(about, means, calibration)];
 	for (const name of ["to come, coarse", "judged as finished", "&lt;m&gt;", "without guidance", "skip"]) expect(settling).toContain(name);

@@ -31,7 +31,8 @@ export function meansOf(pictures: readonly (readonly ScaleObservation[])[]): Sca
 	});
 }
 
-export function calibrationOf(pictures: readonly (readonly ScaleObservation[])[]): Calibration {
+/** But for the early temperature, which other pictures show (temperature.ts). */
+export function calibrationOf(pictures: readonly (readonly ScaleObservation[])[]): Omit<Calibration, "earlyTau"> {
 	const means = meansOf(pictures);
 	const scales = means.length;
 	/** The scale after the first one from which on all hold; the number of scales where none does. */
