@@ -42,7 +42,7 @@ const HELP = `firstlight: text to image, scale by scale, on WebGPU
              measure where stages begin and what late scales need, and write policies.json with plots of it
   firstlight eval [--model NAME] [--policies exact,stagevar,...] [--plan NAME=FILE.json] [--prompts N|all] [--seeds K] [--out FILE.jsonl]
              policies side by side by the GenEval protocol: scores, likeness to exact, times; an --out file is gone on with
-             also [--diversity N] [--timings N] [--report FILE.md] [--plot FILE.svg] [--sheet FILE.png] [--write-trades],
+             also [--diversity N] [--timings N] [--report FILE.md] [--plot FILE.svg] [--sheet FILE.png|.webp] [--write-trades],
              and --from FILE.jsonl in place of measuring
   firstlight paper                  what every policy costs on Infinity-2B, -8B, STAR and HART, from plans alone
   firstlight inspect DIR|URL        what a model is made of and what it needs on a device, in every precision

@@ -132,7 +132,7 @@ async function measure(values: Wishes): Promise<Records> {
 		await phase("diversity", diverse.length * SEEDS * plans.size, () => evaluateDiversity(evaluation, diverse));
 		await phase("timed", timed.length * (plans.size - 1) * 2, () => evaluateTimes(evaluation, timed));
 		if (timed.length > 0) await evaluateMemory(evaluation, gpu, folder, all[0]);
-		if (values.sheet) await writeFile(values.sheet, await contactSheet([...plans.keys()], await sheetRows(evaluation, stratified(all, Math.min(SHEET_ROWS, prompts.length || SHEET_ROWS)))));
+		if (values.sheet) await contactSheet([...plans.keys()], await sheetRows(evaluation, stratified(all, Math.min(SHEET_ROWS, prompts.length || SHEET_ROWS)))).toFile(values.sheet);
 	} finally {
 		process.removeListener("SIGINT", stop);
 		await judge.close();

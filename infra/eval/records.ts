@@ -52,10 +52,8 @@ const PictureLine = z.strictObject({
 });
 export type PictureLine = z.infer<typeof PictureLine>;
 
-const Times = z.strictObject({ transformer: Milliseconds, decode: Milliseconds, total: Milliseconds });
-export type Times = z.infer<typeof Times>;
-/** A picture and the exact one made just before it. */
-const TimingLine = z.strictObject({ kind: z.literal("timing"), policy: Policy, round: z.int().min(0), exact: Times, own: Times });
+/** Milliseconds of a whole picture, of the exact one made just before it, and of the picture decoder, which is a part of both. */
+const TimingLine = z.strictObject({ kind: z.literal("timing"), policy: Policy, round: z.int().min(0), exact: Milliseconds, own: Milliseconds, decode: Milliseconds });
 export type TimingLine = z.infer<typeof TimingLine>;
 /** Most bytes on the device while one picture was made. */
 const MemoryLine = z.strictObject({ kind: z.literal("memory"), policy: Policy, bytes: z.int().min(0) });

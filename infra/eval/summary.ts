@@ -10,8 +10,8 @@ export interface Summary {
 	cost: Cost;
 	/** Null where no picture was judged. */
 	quality: Quality | null;
-	/** How many times faster than exact, medians of pairs; null where nothing was timed. */
-	speedup: { transformer: number; decode: number; total: number; pairs: number } | null;
+	/** How many times faster than exact, medians of pairs; null where nothing was timed. `decode`: the decoder's share of the whole. */
+	speedup: { transformer: number; total: number; decode: number } | null;
 	memoryBytes: number | null;
 	/** Mean over prompts of the mean distance between seeds. */
 	diversity: number | null;
@@ -37,7 +37,7 @@ export function summarise(records: Records): Summary[] {
 		policy,
 		cost: meanCost((pictures.get(policy) ?? []).flatMap(({ cost }) => cost ?? [])) ?? cost,
 		quality: qualityOf(pictures.get(policy) ?? [], pictures.get(baseline) ?? []),
-		speedup: policy === baseline ? { transformer: 1, decode: 1, total: 1, pairs: 0 } : speedupOf(timings.get(policy) ?? []),
+		speedup: policy === baseline ? baselineSpeed(records.of("timing")) : speedupOf(timings.get(policy) ?? []),
 		memoryBytes: records.find("memory", policy)?.bytes ?? null,
 		diversity: distances.has(policy) ? mean((distances.get(policy) ?? []).map(({ distance }) => distance)) : null,
 	}));
@@ -65,8 +65,17 @@ function qualityOf(own: readonly PictureLine[], exact: readonly PictureLine[]): 
 	};
 }
 
+function baselineSpeed(timings: readonly TimingLine[]): Summary["speedup"] {
+	return { transformer: 1, total: 1, decode: timings.length > 0 ? median(timings.map(({ exact, decode }) => Math.min(1, decode / exact))) : 0 };
+}
+
 function speedupOf(timings: readonly TimingLine[]): Summary["speedup"] {
 	if (timings.length === 0) return null;
-	const ratio = (part: "transformer" | "decode" | "total") => median(timings.map(({ exact, own }) => exact[part] / own[part]));
-	return { transformer: ratio("transformer"), decode: ratio("decode"), total: ratio("total"), pairs: timings.length };
+	// Where the decoder took longer than a whole picture, the machine was disturbed: at least a hundredth of it is the transformer.
+	const transformer = (whole: number, decode: number) => Math.max(whole - decode, whole / 100);
+	return {
+		transformer: median(timings.map(({ exact, own, decode }) => transformer(exact, decode) / transformer(own, decode))),
+		total: median(timings.map(({ exact, own }) => exact / own)),
+		decode: median(timings.map(({ own, decode }) => Math.min(1, decode / own))),
+	};
 }
