@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** `npx firstlight COMMAND`: parses the command line and calls the command. */
+import { families } from "../../model-shards/import-published.ts";
 import { calibrateCommand } from "./calibrate.ts";
 import { evalCommand } from "./eval.ts";
 import { generateCommand } from "./generate.ts";
@@ -34,7 +35,8 @@ const HELP = `firstlight: text to image, scale by scale, on WebGPU
   firstlight verify DIR... [--model NAME] [--dtype f16] [--cache f16]
              check the engine against folders of the reference format, with their weights or a model folder's
   firstlight import CHECKPOINT... --family infinity --size 2b --out DIR [--text-encoder DIR] [--tokenizer FILE] [--name NAME]
-             make a model folder of published checkpoints (.pth, .safetensors, or a folder with an index)
+             make a model folder of published checkpoints (.pth, .safetensors, or a folder with an index). Sizes of each family:
+             ${Object.entries(families).map(([name, { sizes }]) => `${name} ${sizes.join(", ")}`).join("; ")}
   firstlight import DIR --out DIR   the same of a released model directory, or of a model, for another precision
              all take [--dtype f32|f16|int8|int4] [--group 32|64] [--licence TEXT], and [--check] to print every tensor's error
              (of a model also the engine's, against the original)

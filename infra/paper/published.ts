@@ -2,7 +2,6 @@
 import { families } from "../../model-shards/import-published.ts";
 import type { Described } from "../../model-shards/import-tensors.ts";
 import { type Manifest, manifestDigest, modelInfo } from "../../model-shards/manifest.ts";
-import type { StarConfig } from "../../model-shards/star-config.ts";
 import type { Calibration, ModelInfo } from "../../worker/protocol/model-info.ts";
 
 export interface BigModel {
@@ -27,20 +26,6 @@ export interface Setting {
 
 /** A prompt of a dozen words. */
 const TEXT_TOKENS = 24;
-
-/** STAR-1024 (Davinci-XLab/STAR-T2I, demo_gradio.py): VAR-d30 with the text encoders of SDXL. */
-const STAR: StarConfig = {
-	depth: 30, width: 1920, heads: 30, ffn: 7680, textChannels: 1024, textMaxTokens: 77, normEps: 1e-6, scales: 14, ropeReach: 64, ropeTheta: 10_000,
-	codebook: { vocabulary: 4096, channels: 32, phis: 4 },
-	vae: { baseChannels: 160, multipliers: [1, 1, 2, 2, 4], residualBlocks: 2, normGroups: 32, normEps: 1e-6 },
-	textEncoder: null,
-};
-const SIDES_OF_14 = [1, 2, 3, 4, 5, 7, 9, 12, 16, 21, 27, 36, 48, 64];
-const star: Described = {
-	family: "star", name: "star-1024", config: STAR, defaultSchedule: "1:1", licence: "MIT (Davinci-XLab/STAR-T2I)",
-	schedules: { "1:1": { grids: SIDES_OF_14.map((side): [number, number] => [side, side]), image: { height: 1024, width: 1024 } } },
-	sampling: { guidance: [1, 5.5], tau: 1, topK: 600, topP: 0.8 },
-};
 
 // sen-mao/FasterVAR, the entries "0.96" of its rank tables, rounded: Infinity by chunk at width 40, STAR and HART by block at width 64.
 const INFINITY_RANKS = [0.01678, 0.13648, 0.21039, 0.25028, 0.25588, 0.19788, 0.157, 0.1909];
@@ -92,7 +77,7 @@ export const BIG_MODELS: readonly BigModel[] = [
 		},
 	)),
 	bigModel("Infinity-8B", families.infinity.describe("8b").head, infinity({ times: 2.7, source: STAGEVAR }, {})),
-	bigModel("STAR", star, fourteen(STAR_RANKS, { times: 1.74, source: STAGEVAR })),
+	bigModel("STAR", families.star.describe("1024").head, fourteen(STAR_RANKS, { times: 1.74, source: STAGEVAR })),
 	bigModel("HART", families.hart.describe("0.7b").head, fourteen(HART_RANKS)),
 ];
 
