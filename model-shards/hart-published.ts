@@ -6,8 +6,7 @@ import { hartTensors } from "./hart-tensors.ts";
 import { UNUSED } from "./import-model.ts";
 import type { Family } from "./import-published.ts";
 import { ModelFormatError } from "./manifest.ts";
-
-const SIDES = [1, 2, 3, 4, 5, 7, 9, 12, 16, 21, 27, 36, 48, 64];
+import { square, TOKENIZER } from "./var-published.ts";
 
 /** What the official code has the text model read before every prompt, word for word. */
 const INSTRUCTIONS = `Given a user prompt, generate an "Enhanced prompt" that provides detailed visual descriptions suitable for image generation.
@@ -25,8 +24,7 @@ User Prompt:
 const CONFIG: HartConfig = {
 	depth: 24, width: 1536, heads: 24, ffn: 4096, textChannels: 1536, textMaxTokens: 300, normEps: 1e-6, normalised: true, ropeTheta: 10_000,
 	residual: { width: 1024, depth: 6, steps: 8 },
-	codebook: { vocabulary: 4096, channels: 32, phis: 4 },
-	vae: { baseChannels: 160, multipliers: [1, 1, 2, 2, 4], residualBlocks: 2, normGroups: 32, normEps: 1e-6 },
+	...TOKENIZER,
 	textEncoder: null, instructions: INSTRUCTIONS,
 };
 /** The official code takes no others. */
@@ -34,8 +32,7 @@ const SAMPLING: z.infer<typeof Sampling> = { guidance: [1, 5.5], heldScales: 1, 
 
 export function publishedHart(size: string): { name: string; config: HartConfig; schedules: Record<string, Schedule>; sampling: z.infer<typeof Sampling> } {
 	if (size.toLowerCase() !== "0.7b") throw new ModelFormatError(`HART was not published in size ${size}. There is: 0.7b.`);
-	const schedules = { "1:1": { grids: SIDES.map((side): [number, number] => [side, side]), image: { height: 1024, width: 1024 } } };
-	return { name: "hart-0.7b", config: CONFIG, schedules, sampling: SAMPLING };
+	return { name: "hart-0.7b", config: CONFIG, schedules: square(1024), sampling: SAMPLING };
 }
 
 export const hart: Family = {

@@ -5,10 +5,12 @@ import type { TensorShape } from "./tensor-shapes.ts";
 import { hart } from "./hart-published.ts";
 import { infinity } from "./infinity-published.ts";
 import { type Manifest, ModelFormatError } from "./manifest.ts";
+import { star } from "./star-published.ts";
 import { clip, stateDict, type TensorSource } from "./tensor-source.ts";
 import { type TextEncoderConfig, textEncoderProblems } from "./text-config.ts";
 import { openTextEncoder, type PublishedTextEncoder } from "./text-encoder.ts";
 import { UNUSED_TEXT } from "./text-tensors.ts";
+import { var_ } from "./var-published.ts";
 
 /** All of a model but its numbers. */
 export interface PublishedModel {
@@ -18,6 +20,8 @@ export interface PublishedModel {
 	parts: string[];
 	/** Model names that inference does not read. */
 	unused: RegExp;
+	/** Those of them that every official transformer holds, beside the constant key biases. Left out: none. */
+	unread?: TensorShape[];
 }
 
 export interface Family {
@@ -26,13 +30,13 @@ export interface Family {
 	describe(size: string): PublishedModel;
 }
 
-export const families: Readonly<Record<string, Family>> = { infinity, hart };
+export const families: Readonly<Record<string, Family>> = { infinity, var: var_, star, hart };
 
-/** Official names and shapes of each file of a published model: all that inference reads, and the constant key biases. */
+/** Official names and shapes of each file of a published model: all that inference reads, and what else its transformer holds. */
 export function publishedTensors(family: Family, size: string): TensorShape[][] {
-	const { wanted, parts } = family.describe(size);
+	const { wanted, parts, unread = [] } = family.describe(size);
 	return parts.map((prefix) => {
-		const official = wanted.flatMap((tensor) => (tensor.name.startsWith(prefix) ? [{ ...tensor, name: tensor.name.slice(prefix.length) }] : []));
+		const official = [...wanted, ...unread].flatMap((tensor) => (tensor.name.startsWith(prefix) ? [{ ...tensor, name: tensor.name.slice(prefix.length) }] : []));
 		const keyBiases = official.filter(({ name }) => name.endsWith(".v_bias")).map(({ name, shape }) => ({ name: name.replace(/v_bias$/, "zero_k_bias"), shape }));
 		return [...official, ...keyBiases];
 	});

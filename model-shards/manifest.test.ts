@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { ModelInfo } from "../worker/protocol/model-info.ts";
 import { type Manifest, manifestDigest, manifestText, ModelFormatError, modelInfo, parseManifest, tensorBytes } from "./manifest.ts";
 import { SMALL } from "./testing.ts";
-import { publishedVar } from "./var-config.ts";
+import { publishedVar } from "./var-published.ts";
 
 const sha256 = "0".repeat(64);
 function sound(): Manifest {

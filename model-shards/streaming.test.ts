@@ -9,8 +9,10 @@ import { importInfinity } from "./import-infinity.ts";
 import { families, importPublished, publishedTensors } from "./import-published.ts";
 import { ModelFormatError } from "./manifest.ts";
 import { nowhere } from "./sink.ts";
+import { publishedStar } from "./star-published.ts";
 import { syntheticSource, writePth } from "./synthetic.ts";
 import { SMALL, smallCheckpoint, writeSafetensors } from "./testing.ts";
+import { PUBLISHED_TEXT, textEncoderProblems } from "./text-config.ts";
 
 const dir = await mkdtemp(join(tmpdir(), "streaming-"));
 afterAll(() => rm(dir, { recursive: true }));
@@ -20,16 +22,20 @@ const small = {
 	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 }, licence: "none",
 };
 
-it.each([["infinity", "125m", 300e6], ["hart", "0.7b", 1.6e9]])("%s %s imports over its full official list within a few pieces of memory", async (name, size, bytes) => {
+it.each([
+	["infinity", "125m", 300e6, ""], ["var", "d16", 760e6, ""], ["star", "256-d16", 680e6, "trainer.var_wo_ddp."], ["hart", "0.7b", 1.6e9, ""],
+])("%s %s imports over its full official list within a few pieces of memory", async (name, size, bytes, at) => {
 	const family = families[name];
 	const { wanted, head } = family.describe(size);
 	const [weights, vae] = publishedTensors(family, size);
 	// HART's tokenizer is published with its discriminator, and both under their modules' names.
 	const nested = [...vae.map(({ name, shape }) => ({ name: `vae.${name}`, shape })), { name: "disc.main.0.weight", shape: [64, 3, 4, 4] }, { name: "vae.quant_conv.weight", shape: [32, 32, 3, 3] }];
+	// STAR's transformer is published within its trainer's checkpoint.
+	const state = [...weights.map(({ name, shape }) => ({ name: at + name, shape })), ...(at ? [{ name: "trainer.vae_local.quant_conv.bias", shape: [32] }, { name: "epoch", shape: [1] }] : [])];
 	const before = process.memoryUsage().arrayBuffers;
 	let peak = 0;
 	let read = 0;
-	const manifest = await importPublished(family, size, [syntheticSource("tokenizer", nested, "F32"), syntheticSource("weights", weights, "BF16")], {
+	const manifest = await importPublished(family, size, [syntheticSource("tokenizer", nested, "F32"), syntheticSource("weights", state, "BF16")], {
 		out: nowhere, dtype: "f16", progress: (done) => ((read = done), (peak = Math.max(peak, process.memoryUsage().arrayBuffers - before))),
 	});
 	expect(manifest.tensors.map(({ name, shape }) => ({ name, shape }))).toEqual(wanted.map(({ name, shape }) => ({ name, shape })));
@@ -45,7 +51,9 @@ it("Infinity's schedules are those of every aspect", () => {
 });
 
 it.each([
-	["infinity", "125m", [124e6, 126e6]], ["infinity", "2b", [1.95e9, 2.25e9]], ["infinity", "8b", [7.8e9, 8.5e9]], ["infinity", "8b-512", [7.8e9, 8.5e9]], ["hart", "0.7b", [731e6, 733e6]],
+	["infinity", "125m", [124e6, 126e6]], ["infinity", "2b", [1.95e9, 2.25e9]], ["infinity", "8b", [7.8e9, 8.5e9]], ["infinity", "8b-512", [7.8e9, 8.5e9]],
+	["var", "d16", [309e6, 315e6]], ["var", "d20", [590e6, 610e6]], ["var", "d24", [1e9, 1.06e9]], ["var", "d30", [1.95e9, 2.05e9]], ["var", "d36", [2.25e9, 2.4e9]],
+	["hart", "0.7b", [731e6, 733e6]],
 ] as const)("the list of %s %s has the published number of parameters", (name, size, [low, high]) => {
 	const [weights] = publishedTensors(families[name], size);
 	const sum = (some: typeof weights) => some.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
@@ -54,6 +62,27 @@ it.each([
 	expect(new Set(weights.map(({ name }) => name)).size).toBe(weights.length);
 	// The paper's 37 million of its residual diffusion.
 	if (name === "hart") expect(sum(weights.filter(({ name }) => name.startsWith("diffloss."))) / 1e6).toBeCloseTo(36.5, 0);
+});
+
+it("STAR's lists are VAR's of the same depth with text in place of AdaLN, and its sampler beside it", () => {
+	for (const size of families.star.sizes) {
+		const { wanted, unused } = families.star.describe(size);
+		const { depth, textChannels } = publishedStar(size).config;
+		const [weights, vae] = publishedTensors(families.star, size);
+		const [ofVar, vaeOfVar] = publishedTensors(families.var, `d${depth}`);
+		const common = (some: typeof weights) => some.filter(({ name }) => /^(blocks\.\d+\.(attn|ffn)|word_embed|pos_start$|class_emb)\b/.test(name)).map(({ name, shape }) => `${name} ${shape}`).toSorted();
+		expect(common(weights)).toEqual(common(ofVar));
+		expect(vae).toEqual(vaeOfVar);
+		expect(weights.filter(({ name }) => name.includes("cross_attn."))).toHaveLength(8 * depth);
+		const known = new Set(wanted.map(({ name }) => name));
+		const unread = weights.filter(({ name }) => !known.has(`transformer.${name}`));
+		expect(unread.filter(({ name }) => !unused.test(`transformer.${name}`))).toEqual([]);
+		expect(unread.some(({ name }) => name.startsWith("feat_extract_blocks.2."))).toBe(size === "1024-sampler");
+		expect(textEncoderProblems(PUBLISHED_TEXT["stabilityai/stable-diffusion-2-1"], textChannels)).toEqual([]);
+	}
+	// The sampler's file is refused, by its tensors' names, where another size is named.
+	expect(families.star.describe("1024").unused.test("transformer.head_logits2.bias")).toBe(false);
+	expect(() => families.star.describe("2048")).toThrow(/There are: 256, 512, 1024, 256-d16, 1024-sampler/);
 });
 
 it("a .pth and a sharded safetensors import to the same model", async () => {

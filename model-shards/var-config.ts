@@ -35,20 +35,6 @@ export const VarConfig = z.strictObject({
 });
 export type VarConfig = z.infer<typeof VarConfig>;
 
-/** Side lengths of the published models' token maps, by picture size. */
-export const VAR_SIDES = { 256: [1, 2, 3, 4, 5, 6, 8, 10, 13, 16], 512: [1, 2, 3, 4, 6, 9, 13, 18, 24, 32] } as const;
-
-/** The published models: d16, d20, d24 and d30 draw 256 pixels, d36 512 with shared AdaLN. Width and heads follow from the depth. */
-export function publishedVar(depth: 16 | 20 | 24 | 30 | 36): VarConfig {
-	const sides = depth === 36 ? VAR_SIDES[512] : VAR_SIDES[256];
-	return {
-		depth, width: 64 * depth, heads: depth, ffn: 256 * depth, classes: 1000, adaln: depth === 36 ? "shared" : "block", normalised: true, normEps: 1e-6,
-		scales: sides.length, tokens: sides.reduce((sum, side) => sum + side ** 2, 0),
-		codebook: { vocabulary: 4096, channels: 32, phis: 4 },
-		vae: { baseChannels: 160, multipliers: [1, 1, 2, 2, 4], residualBlocks: 2, normGroups: 32, normEps: 1e-6 },
-	};
-}
-
 /** What of the configuration contradicts itself or the schedules: positions are learned, so that all schedules have the same tokens scale by scale. */
 export function varProblems({ scales, tokens }: VarConfig, schedules: Readonly<Record<string, Schedule>>): string[] {
 	const tokensOf = ({ grids }: Schedule) => grids.map(([height, width]) => height * width);

@@ -40,7 +40,7 @@ export function randomInfinity({ width, heads, ffn }: Dimensions, depth: number)
 	};
 	const digest = manifestDigest(new TextEncoder().encode(JSON.stringify(manifest)));
 	const rankRatio = { 10: Array.from({ length: depth / chunkBlocks }, () => mean) };
-	const calibration = { [SCHEDULE]: { structureFrom: 6, fidelityFrom: 10, skipFrom: 11, guidanceTo: 10, rankRatio, detailRatio: {}, look: { after: 9, from: 10, hold: 0.9 }, detail: [0, 0] as [number, number] } };
+	const calibration = { [SCHEDULE]: { structureFrom: 6, fidelityFrom: 10, skipFrom: 11, guidanceTo: 10, earlyTau: 0.4, rankRatio, detailRatio: {}, look: { after: 9, from: 10, hold: 0.9 }, detail: [0, 0] as [number, number] } };
 	return { dir: "", manifest, digest, info: { ...modelInfo(manifest, digest), calibration }, tokenizer: null, tensors: () => randomTensors(manifest) };
 }
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { Calibration } from "../../worker/protocol/model-info.ts";
-import { calibrate, meansOf } from "./bounds.ts";
+import { boundsOf, meansOf } from "./bounds.ts";
 import type { ScaleObservation } from "./observe.ts";
 import { convergencePlot, keptPlot } from "./plots.ts";
 
@@ -12,8 +12,8 @@ const picture = (more: (scale: number) => Partial<ScaleObservation> = () => ({})
 	}));
 
 test("stages begin after the scale that settles them", () => {
-	const calibration = calibrate([picture(), picture(), picture((scale) => ({ highFrequency: scale, ranks: [] }))]);
-	expect(Calibration.parse(calibration)).toEqual(calibration);
+	const calibration = boundsOf([picture(), picture(), picture((scale) => ({ highFrequency: scale, ranks: [] }))]);
+	expect(Calibration.parse({ ...calibration, earlyTau: 1 })).toEqual({ ...calibration, earlyTau: 1 });
 	expect(calibration).toEqual({
 		structureFrom: 2, fidelityFrom: 3, skipFrom: 4, guidanceTo: 3,
 		rankRatio: { 3: [0.2, 0.3], 4: [0.2, 0.3] }, detailRatio: { 3: 0.6, 4: 0.6 }, look: { after: 2, from: 3, hold: 0.8 }, detail: [0.2, 2],
@@ -23,16 +23,16 @@ test("stages begin after the scale that settles them", () => {
 test("what the judge sees is told, and moves nothing", () => {
 	const judged = [true, false].map((right) => picture((scale) => ({ right: right || scale > 2 })));
 	expect(meansOf(judged).map(({ asJudged }) => asJudged)).toEqual([0.5, 0.5, 0.5, 1, 1]);
-	expect(calibrate(judged)).toEqual(calibrate([picture(), picture()]));
+	expect(boundsOf(judged)).toEqual(boundsOf([picture(), picture()]));
 });
 
 test("a model that never settles has no late scale", () => {
-	expect(calibrate([picture(() => ({ coarse: 1, middle: 1, unguided: 1, looks: Array(5).fill({ tokens: 0.9, score: 1 }) }))])).toMatchObject({ structureFrom: 5, fidelityFrom: 5, skipFrom: 5, guidanceTo: 5, rankRatio: {}, look: { after: 4, from: 5, hold: 1 } });
+	expect(boundsOf([picture(() => ({ coarse: 1, middle: 1, unguided: 1, looks: Array(5).fill({ tokens: 0.9, score: 1 }) }))])).toMatchObject({ structureFrom: 5, fidelityFrom: 5, skipFrom: 5, guidanceTo: 5, rankRatio: {}, look: { after: 4, from: 5, hold: 1 } });
 });
 
 test("plots name every line and mark where stages begin", () => {
 	const means = meansOf([picture((scale) => ({ right: scale > 1 }))]);
-	const calibration = calibrate([picture()]);
+	const calibration = { ...boundsOf([picture()]), earlyTau: 1 };
 	const about = { model: "<m>", schedule: "1:1", pictures: 1 };
 	const [settling, tokens] = [convergencePlot(about, means, calibration), keptPlot(about, means, calibration)];
 	for (const name of ["to come, coarse", "judged as finished", "&lt;m&gt;", "without guidance", "skip"]) expect(settling).toContain(name);

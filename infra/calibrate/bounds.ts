@@ -32,8 +32,8 @@ export function meansOf(pictures: readonly (readonly ScaleObservation[])[]): Sca
 	});
 }
 
-/** What policies plan one schedule by, from at least one picture observed on it. */
-export function calibrate(pictures: readonly (readonly ScaleObservation[])[]): Calibration {
+/** What policies plan one schedule by, from pictures observed on it: all but the early temperature, which other pictures show (temperature.ts). */
+export function boundsOf(pictures: readonly (readonly ScaleObservation[])[]): Omit<Calibration, "earlyTau"> {
 	const means = meansOf(pictures);
 	const scales = means.length;
 	/** The scale after the first one from which on all hold; the number of scales where none does. */

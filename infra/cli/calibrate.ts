@@ -6,9 +6,10 @@ import { heldPolicies, POLICIES_FILE, policiesText } from "../../model-shards/po
 import { openModel } from "../../worker/engine/open-model.ts";
 import { exact } from "../../worker/engine/plan/exact.ts";
 import type { RgbImage } from "../../worker/engine/types.ts";
-import { calibrate, meansOf, type ScaleMeans } from "../calibrate/bounds.ts";
+import { boundsOf, meansOf, type ScaleMeans } from "../calibrate/bounds.ts";
 import { observe, type ScaleObservation } from "../calibrate/observe.ts";
 import { convergencePlot, keptPlot } from "../calibrate/plots.ts";
+import { bestTau, temperedPlans } from "../calibrate/temperature.ts";
 import { Judge } from "../eval/judge.ts";
 import { type Prompt, readPrompts, seedOf, stratified } from "../eval/prompts.ts";
 import { isRight } from "../eval/rules.ts";
@@ -18,6 +19,8 @@ import { parse, UsageError, whole } from "./usage.ts";
 /** Pictures whose ranks are measured: an eigenvalue problem a chunk and scale. */
 const RANKED = 8;
 const MAX_LINES = 100_000;
+/** Number of the pictures whose temperature is tried, far from those that an evaluation makes. */
+const OWN_PICTURE = 1_000_000;
 
 /** Runs prompts exactly, measures where each schedule settles, and writes policies.json beside the manifest, with plots. */
 export async function calibrateCommand(args: string[]): Promise<number> {
@@ -51,6 +54,7 @@ export async function calibrateCommand(args: string[]): Promise<number> {
 	const bar = new SingleBar({ format: "{bar} measured: {value}/{total} pictures, {eta_formatted} left", stream: process.stderr, hideCursor: true });
 	bar.start(chosen.length, 0);
 	const pictures: ScaleObservation[][] = [];
+	let earlyTau = info.sampling.tau;
 	try {
 		for (const prompt of chosen) {
 			const verdicts = judge && (async (images: readonly RgbImage[]) => (await judge.detect(images)).map((found) => isRight(found, prompt)));
@@ -58,12 +62,25 @@ export async function calibrateCommand(args: string[]): Promise<number> {
 			pictures.push(await observe(model, plan, { prompt: prompt.prompt, seed: seedOf(prompt, 0), ranks, judge: verdicts, signal: abort.signal }));
 			bar.increment();
 		}
+		if (judge) {
+			const tempered = temperedPlans(plan, info.sampling.tau, boundsOf(pictures).fidelityFrom);
+			bar.start(chosen.length * tempered.length, 0);
+			const right: boolean[][] = [];
+			for (const prompt of chosen) {
+				// Other pictures than those of an evaluation.
+				const made = await model.branches({ plans: tempered.map(({ plan }) => plan), prompt: prompt.prompt, seed: seedOf(prompt, OWN_PICTURE), signal: abort.signal });
+				right.push((await judge.detect(made.map(({ image }) => image))).map((found) => isRight(found, prompt)));
+				bar.increment(tempered.length);
+			}
+			earlyTau = bestTau(tempered.map(({ tau }) => tau), right);
+			console.log(`Right at early temperatures, of ${right.length}: ${tempered.map(({ tau }, i) => `${tau}: ${right.filter((picture) => picture[i]).length}`).join(", ")}`);
+		}
 	} finally {
 		bar.stop();
 		await judge?.close();
 		model.destroy();
 	}
-	const calibration = calibrate(pictures);
+	const calibration = { ...boundsOf(pictures), earlyTau };
 	const means = meansOf(pictures);
 	const path = join(out, POLICIES_FILE);
 	const before = await heldPolicies(path, info.digest);

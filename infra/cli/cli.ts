@@ -1,10 +1,12 @@
 #!/usr/bin/env node
 /** `npx firstlight COMMAND`: parses the command line and calls the command. */
+import { families } from "../../model-shards/import-published.ts";
 import { calibrateCommand } from "./calibrate.ts";
 import { evalCommand } from "./eval.ts";
 import { generateCommand } from "./generate.ts";
 import { importCommand } from "./import.ts";
 import { inspectCommand } from "./inspect.ts";
+import { paperCommand } from "./paper.ts";
 import { planCommand } from "./plan.ts";
 import { publishCommand } from "./publish.ts";
 import { tuneCommand } from "./tune.ts";
@@ -17,6 +19,7 @@ const commands: Record<string, (args: string[]) => Promise<number>> = {
 	generate: generateCommand,
 	import: importCommand,
 	inspect: inspectCommand,
+	paper: paperCommand,
 	plan: planCommand,
 	publish: publishCommand,
 	tune: tuneCommand,
@@ -32,7 +35,8 @@ const HELP = `firstlight: text to image, scale by scale, on WebGPU
   firstlight verify DIR... [--model NAME] [--dtype f16] [--cache f16]
              check the engine against folders of the reference format, with their weights or a model folder's
   firstlight import CHECKPOINT... --family infinity --size 2b --out DIR [--text-encoder DIR] [--tokenizer FILE] [--name NAME]
-             make a model folder of published checkpoints (.pth, .safetensors, or a folder with an index)
+             make a model folder of published checkpoints (.pth, .safetensors, or a folder with an index). Sizes of each family:
+             ${Object.entries(families).map(([name, { sizes }]) => `${name} ${sizes.join(", ")}`).join("; ")}
   firstlight import DIR --out DIR   the same of a released model directory, or of a model, for another precision
              all take [--dtype f32|f16|int8|int4] [--group 32|64] [--licence TEXT], and [--check] to print every tensor's error
              (of a model also the engine's, against the original)
@@ -40,6 +44,9 @@ const HELP = `firstlight: text to image, scale by scale, on WebGPU
              measure where stages begin and what late scales need, and write policies.json with plots of it
   firstlight eval [--model NAME] [--policies exact,stagevar,...] [--plan NAME=FILE.json] [--prompts N|all] [--seeds K] [--out FILE.jsonl]
              policies side by side by the GenEval protocol: scores, likeness to exact, times; an --out file is gone on with
+             also [--diversity N] [--timings N] [--report FILE.md] [--plot FILE.svg] [--sheet FILE.png|.webp] [--write-trades],
+             and --from FILE.jsonl in place of measuring
+  firstlight paper                  what every policy costs on Infinity-2B, -8B, STAR and HART, from plans alone
   firstlight inspect DIR|URL        what a model is made of and what it needs on a device, in every precision
   firstlight inspect --family infinity --size 8b   the same of a published size, from its list of tensors
   firstlight publish DIR [--remote] [--bucket firstlight-models]

@@ -6,7 +6,7 @@ import type { ModelFolder } from "../../model-shards/folder.ts";
 import { POLICIES_FILE } from "../../model-shards/policies-file.ts";
 import { openModel } from "../../worker/engine/open-model.ts";
 import { policies as known } from "../../worker/engine/plan/policies.ts";
-import { outcomesOf, type StagePlan } from "../../worker/protocol/plan.ts";
+import type { StagePlan } from "../../worker/protocol/plan.ts";
 import { makeBranches } from "../eval/branches.ts";
 import { costOf } from "../eval/cost.ts";
 import { evaluateDiversity, SEEDS } from "../eval/diversity.ts";
@@ -102,16 +102,14 @@ async function measure(values: Wishes): Promise<Records> {
 	const { id, digest } = folder.info;
 	const [exact] = plans.values();
 	const records = Records.open(values.out, { kind: "evaluation", format: 1, model: id, digest, schedule: exact.schedule, judge: judge.digest, adapter: gpu.facts.name, numerics: model.numerics });
-	for (const [policy, plan] of plans) {
-		const [cost, ...cases] = outcomesOf(plan).map((outcome) => costOf(folder.manifest, outcome, TEXT_TOKENS));
-		records.policy({ kind: "policy", policy, plan, cost, ...(cases.length > 0 && { cases }) });
-	}
+	const cost = (plan: StagePlan) => costOf(folder.manifest, plan, TEXT_TOKENS);
+	for (const [policy, plan] of plans) records.policy({ kind: "policy", policy, plan, cost: cost(plan) });
 
 	const abort = new AbortController();
 	const stop = () => abort.abort();
 	process.once("SIGINT", stop);
 	const bar = new SingleBar({ format: "{bar} {what}: {value}/{total} pictures, {eta_formatted} left", stream: process.stderr, hideCursor: true, etaBuffer: 200 });
-	const evaluation: Evaluation = { model, judge, records, plans, signal: abort.signal, progress };
+	const evaluation: Evaluation = { model, judge, records, plans, costOf: cost, signal: abort.signal, progress };
 	let made = 0;
 	function progress(done: number, more: number) {
 		bar.increment(done);
@@ -134,7 +132,7 @@ async function measure(values: Wishes): Promise<Records> {
 		await phase("diversity", diverse.length * SEEDS * plans.size, () => evaluateDiversity(evaluation, diverse));
 		await phase("timed", timed.length * (plans.size - 1) * 2, () => evaluateTimes(evaluation, timed));
 		if (timed.length > 0) await evaluateMemory(evaluation, gpu, folder, all[0]);
-		if (values.sheet) await writeFile(values.sheet, await contactSheet([...plans.keys()], await sheetRows(evaluation, stratified(all, Math.min(SHEET_ROWS, prompts.length || SHEET_ROWS)))));
+		if (values.sheet) await contactSheet([...plans.keys()], await sheetRows(evaluation, stratified(all, Math.min(SHEET_ROWS, prompts.length || SHEET_ROWS)))).toFile(values.sheet);
 	} finally {
 		process.removeListener("SIGINT", stop);
 		await judge.close();

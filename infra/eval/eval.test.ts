@@ -6,10 +6,11 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Gpu } from "../../kernels/gpu.ts";
-import { findModel, openModelFolder } from "../../model-shards/folder.ts";
+import { findModel, type ModelFolder, openModelFolder } from "../../model-shards/folder.ts";
 import { openModel } from "../../worker/engine/open-model.ts";
 import { policies } from "../../worker/engine/plan/policies.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
+import { costOf } from "./cost.ts";
 import { evaluateDiversity } from "./diversity.ts";
 import { Judge } from "./judge.ts";
 import { readPrompts, stratified } from "./prompts.ts";
@@ -18,13 +19,15 @@ import { type Head, Records } from "./records.ts";
 
 let dir: string;
 let gpu: Gpu;
+let folder: ModelFolder;
 let model: LoadedModel;
 let judge: Judge;
 let head: Head;
 beforeAll(async () => {
 	dir = await mkdtemp(join(tmpdir(), "firstlight-eval-"));
 	gpu = await Gpu.open();
-	model = await openModel(gpu, await openModelFolder(findModel("tiny")), { slots: 3 });
+	folder = await openModelFolder(findModel("tiny"));
+	model = await openModel(gpu, folder, { slots: 3 });
 	judge = await Judge.open();
 	head = { kind: "evaluation", format: 1, model: "tiny", digest: model.info.digest, schedule: "1:1", judge: judge.digest, adapter: gpu.facts.name, numerics: model.numerics };
 });
@@ -37,7 +40,7 @@ afterAll(async () => {
 
 const prompts = stratified(await readPrompts(), 3);
 const evaluationOf = (records: Records, names: readonly string[], more: Partial<Evaluation> = {}): Evaluation => ({
-	model, judge, records, plans: new Map(names.map((name) => [name, policies[name].plan(model.info, {})])), ...more,
+	model, judge, records, costOf: (plan) => costOf(folder.manifest, plan, 8), plans: new Map(names.map((name) => [name, policies[name].plan(model.info, {})])), ...more,
 });
 
 it("an evaluation that is stopped, gone on with and given one more policy has the numbers of one in a piece", async () => {
@@ -63,7 +66,7 @@ it("an evaluation that is stopped, gone on with and given one more policy has th
 
 it("refuses to add to pictures that were made otherwise", async () => {
 	const records = Records.open(undefined, head);
-	records.append({ kind: "picture", policy: "exact", prompt: prompts[0].place, category: prompts[0].tag, n: 0, outcome: 0, right: true, psnr: null, ssim: 1, codes: "0".repeat(16) });
+	records.append({ kind: "picture", policy: "exact", prompt: prompts[0].place, category: prompts[0].tag, n: 0, right: true, psnr: null, ssim: 1, codes: "0".repeat(16) });
 	await expect(evaluateQuality(evaluationOf(records, ["exact", "stagevar"]), prompts.slice(0, 1), 1, 1)).rejects.toThrow(/different arithmetic/);
 });
 
@@ -80,7 +83,7 @@ it("the command writes records, report, plot and sheet; a report needs no adapte
 	const measured = await firstlight("--model", "tiny", "--policies", "stagevar-skip", "--prompts", "2", "--timings", "1", "--diversity", "0", "--out", out, "--report", report, "--plot", plot, "--sheet", sheet);
 	expect(measured).toMatchObject({ code: 0 });
 	const text = await readFile(report, "utf8");
-	expect(text).toMatch(/^\| stagevar-skip \|.* \d\.\d\dx \| \d\.\d\dx \| \d\.\d\dx \|$/m);
+	expect(text).toMatch(/^\| stagevar-skip \|.* \d+\.\d\dx \| \d+\.\d\dx \| (\d+ %)? \|$/m);
 	expect(measured.stdout.trim()).toBe(text.trim());
 	expect((await sharp(sheet).metadata()).width).toBeGreaterThan(2 * 64);
 	expect(await readFile(plot, "utf8")).toContain("stagevar-skip");

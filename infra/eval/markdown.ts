@@ -31,10 +31,10 @@ export function markdownOf(head: Head, summaries: readonly Summary[]): string {
 		`Cost of one picture from its plan, and times faster than ${baseline.policy}: medians of pairs, one right after the other, without previews.`,
 		"",
 		...table(
-			["policy", "transformer GFLOP", "decoder GFLOP", "tokens × rows", "keys and values", "GPU memory", "transformer", "decode", "whole"],
+			["policy", "transformer GFLOP", "decoder GFLOP", "tokens × rows", "keys and values", "GPU memory", "transformer", "whole", "of it decoder"],
 			summaries.map(({ policy, cost, speedup, memoryBytes }) => [
 				policy, giga(cost.transformerFlops), giga(cost.decoderFlops), String(Math.round(cost.tokenRows)), mib(cost.keyValueBytes), memoryBytes === null ? "" : mib(memoryBytes),
-				...(speedup ? [speedup.transformer, speedup.decode, speedup.total].map((ratio) => `${ratio.toFixed(2)}x`) : ["", "", ""]),
+				...(speedup ? [`${speedup.transformer.toFixed(2)}x`, `${speedup.total.toFixed(2)}x`, speedup.decode > 0 ? `${Math.round(100 * speedup.decode)} %` : ""] : ["", "", ""]),
 			]),
 		),
 		"",

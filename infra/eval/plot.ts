@@ -19,9 +19,9 @@ export function speedAgainstQuality(title: string, subtitle: string, points: rea
 	const timed = points.every(({ speedup }) => speedup !== null);
 	const speed = ({ speedup, cost }: Point) => (timed && speedup ? speedup.transformer : points[0].cost.transformerFlops / cost.transformerFlops);
 	const base = points[0]?.quality.overall ?? 1;
-	const interval = ({ quality: { difference } }: Point) => [base + difference.lower, base + difference.upper];
+	const interval = ({ quality: { difference } }: Point) => [Math.max(0, base + difference.lower), Math.min(1, base + difference.upper)];
 	const xs = ticks(Math.min(1, ...points.map(speed)), Math.max(2, ...points.map(speed)));
-	const ys = ticks(Math.min(base - 0.05, ...points.map((point) => interval(point)[0])), Math.min(1, Math.max(base, ...points.map((point) => interval(point)[1]))));
+	const ys = ticks(Math.min(Math.max(0, base - 0.05), ...points.map((point) => interval(point)[0])), Math.min(1, Math.max(base, ...points.map((point) => interval(point)[1]))));
 	const scale = (values: readonly number[], from: number, to: number) => (value: number) => round(from + ((value - values[0]) / (values[values.length - 1] - values[0])) * (to - from));
 	const x = scale(xs, LEFT, WIDTH - RIGHT);
 	const y = scale(ys, HEIGHT - BOTTOM, TOP);

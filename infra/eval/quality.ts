@@ -5,7 +5,7 @@ import { makeBranches } from "./branches.ts";
 import type { Judge } from "./judge.ts";
 import { psnr, squaredError, ssim } from "./likeness.ts";
 import { type Prompt, seedOf } from "./prompts.ts";
-import type { PictureLine, Records } from "./records.ts";
+import type { Cost, PictureLine, Records } from "./records.ts";
 import { isRight } from "./rules.ts";
 
 export interface Evaluation {
@@ -14,6 +14,8 @@ export interface Evaluation {
 	records: Records;
 	/** By policy; the first is the baseline. */
 	plans: ReadonlyMap<string, StagePlan>;
+	/** Of a plan with nothing left to decide. */
+	costOf(plan: StagePlan): Cost;
 	signal?: AbortSignal;
 	/** So many more pictures are done; those that the records had already were not made. */
 	progress?: (done: number, made: number) => void;
@@ -35,7 +37,7 @@ export async function evaluateQuality(evaluation: Evaluation, prompts: readonly 
 }
 
 /** The lines that are missing. Throws where the exact picture is not the one that the records were compared with. */
-async function evaluatePrompt({ model, judge, records, plans }: Evaluation, prompt: Prompt, n: number): Promise<PictureLine[]> {
+async function evaluatePrompt({ model, judge, records, plans, costOf }: Evaluation, prompt: Prompt, n: number): Promise<PictureLine[]> {
 	const [baseline, ...others] = plans.keys();
 	const missing = others.filter((policy) => !records.find("picture", policy, prompt.place, n));
 	const known = records.find("picture", baseline, prompt.place, n);
@@ -48,11 +50,11 @@ async function evaluatePrompt({ model, judge, records, plans }: Evaluation, prom
 	const found = await judge.detect(pictures.map(({ image }) => image));
 	return policies.flatMap((policy, i): PictureLine[] => {
 		if (i === 0 && known) return [];
-		const { image, codes, outcome } = pictures[i];
+		const { image, codes, plan } = pictures[i];
 		const error = squaredError(image, pictures[0].image);
 		return [{
-			kind: "picture", policy, prompt: prompt.place, category: prompt.tag, n, outcome, right: isRight(found[i], prompt),
-			psnr: error === 0 ? null : round(psnr(error)), ssim: round(ssim(image, pictures[0].image)), codes,
+			kind: "picture", policy, prompt: prompt.place, category: prompt.tag, n, right: isRight(found[i], prompt),
+			...(plans.get(policy)?.decide && { cost: costOf(plan) }), psnr: error === 0 ? null : round(psnr(error)), ssim: round(ssim(image, pictures[0].image)), codes,
 		}];
 	});
 }

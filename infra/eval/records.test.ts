@@ -17,7 +17,7 @@ const digest = `sha256:${"1".repeat(64)}`;
 const head: Head = { kind: "evaluation", format: 1, model: "m", digest, schedule: "1:1", judge: "2".repeat(64), adapter: "an adapter", numerics: "n1" };
 const plan: StagePlan = { version: 1, policy: "p", model: digest, schedule: "1:1", steps: [{ kind: "run", stage: "semantic", rows: "both", guidance: 3, tau: 1, topK: 0, topP: 0, reduce: [] }] };
 const policy: PolicyLine = { kind: "policy", policy: "p", plan, cost: { transformerFlops: 1, decoderFlops: 1, tokenRows: 1, keyValueBytes: 1 } };
-const picture = (prompt: number): PictureLine => ({ kind: "picture", policy: "p", prompt, category: "colors", n: 0, outcome: 0, right: true, psnr: null, ssim: 1, codes: "0123456789abcdef" });
+const picture = (prompt: number): PictureLine => ({ kind: "picture", policy: "p", prompt, category: "colors", n: 0, right: true, psnr: null, ssim: 1, codes: "0123456789abcdef" });
 
 it("goes on with what a file holds", async () => {
 	const records = Records.open(path, head);

@@ -31,8 +31,7 @@ export const Cost = z.strictObject({
 	keyValueBytes: z.number(),
 });
 export type Cost = z.infer<typeof Cost>;
-/** `cost`: of the plan's own steps; `cases`: of those that it may decide for. */
-const PolicyLine = z.strictObject({ kind: z.literal("policy"), policy: Policy, plan: StagePlan, cost: Cost, cases: z.array(Cost).optional() });
+const PolicyLine = z.strictObject({ kind: z.literal("policy"), policy: Policy, plan: StagePlan, cost: Cost });
 export type PolicyLine = z.infer<typeof PolicyLine>;
 
 const PictureLine = z.strictObject({
@@ -42,8 +41,8 @@ const PictureLine = z.strictObject({
 	prompt: z.int().min(0),
 	category: Text,
 	n: z.int().min(0),
-	/** Which of the plan's cases was decided for, from 1; 0 is its own steps. */
-	outcome: z.int().min(0).default(0),
+	/** Of the plan as it was settled, where a part of it was left to be decided by the picture. */
+	cost: Cost.optional(),
 	right: z.boolean(),
 	/** To the exact picture of the same seed: decibels, null where they are equal, and structural similarity. */
 	psnr: z.number().nullable(),
@@ -53,10 +52,8 @@ const PictureLine = z.strictObject({
 });
 export type PictureLine = z.infer<typeof PictureLine>;
 
-const Times = z.strictObject({ transformer: Milliseconds, decode: Milliseconds, total: Milliseconds });
-export type Times = z.infer<typeof Times>;
-/** A picture and the exact one made just before it. */
-const TimingLine = z.strictObject({ kind: z.literal("timing"), policy: Policy, round: z.int().min(0), exact: Times, own: Times });
+/** Milliseconds of a whole picture, of the exact one made just before it, and of the picture decoder, which is a part of both. */
+const TimingLine = z.strictObject({ kind: z.literal("timing"), policy: Policy, round: z.int().min(0), exact: Milliseconds, own: Milliseconds, decode: Milliseconds });
 export type TimingLine = z.infer<typeof TimingLine>;
 /** Most bytes on the device while one picture was made. */
 const MemoryLine = z.strictObject({ kind: z.literal("memory"), policy: Policy, bytes: z.int().min(0) });

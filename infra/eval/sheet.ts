@@ -1,5 +1,5 @@
 /** A contact sheet: a row a prompt, a column a policy. */
-import sharp, { type OverlayOptions } from "sharp";
+import sharp, { type OverlayOptions, type Sharp } from "sharp";
 import { escape } from "../bench/svg.ts";
 import type { RgbImage } from "../../worker/engine/types.ts";
 
@@ -13,8 +13,8 @@ export interface SheetRow {
 	pictures: readonly RgbImage[];
 }
 
-/** PNG. All pictures are of one size. */
-export async function contactSheet(columns: readonly string[], rows: readonly SheetRow[]): Promise<Buffer> {
+/** All pictures are of one size. */
+export function contactSheet(columns: readonly string[], rows: readonly SheetRow[]): Sharp {
 	const { width, height } = rows[0].pictures[0];
 	const left = (column: number) => GAP + column * (width + GAP);
 	const top = (row: number) => HEAD + row * (height + FOOT + GAP);
@@ -26,5 +26,5 @@ export async function contactSheet(columns: readonly string[], rows: readonly Sh
 	];
 	const tiles = rows.flatMap(({ pictures }, row) => pictures.map((picture, column): OverlayOptions => ({ input: Buffer.from(picture.data), raw: { width, height, channels: 3 }, left: left(column), top: top(row) })));
 	const text = Buffer.from(`<svg xmlns="http://www.w3.org/2000/svg" width="${sheetWidth}" height="${sheetHeight}">${labels.join("")}</svg>`);
-	return await sharp({ create: { width: sheetWidth, height: sheetHeight, channels: 3, background: "white" } }).composite([...tiles, { input: text, left: 0, top: 0 }]).png({ compressionLevel: 9 }).toBuffer();
+	return sharp({ create: { width: sheetWidth, height: sheetHeight, channels: 3, background: "white" } }).composite([...tiles, { input: text, left: 0, top: 0 }]);
 }

@@ -6,12 +6,12 @@ import { type Difference, type Judged, mean, pairedBootstrap, type Score, scoreO
 
 export interface Summary {
 	policy: string;
-	/** Mean of its pictures where they came to different outcomes. */
+	/** Mean of its pictures where each decides for itself. */
 	cost: Cost;
 	/** Null where no picture was judged. */
 	quality: Quality | null;
-	/** How many times faster than exact, medians of pairs; null where nothing was timed. */
-	speedup: { transformer: number; decode: number; total: number; pairs: number } | null;
+	/** How many times faster than exact, medians of pairs; null where nothing was timed. `decode`: the decoder's share of the whole. */
+	speedup: { transformer: number; total: number; decode: number } | null;
 	memoryBytes: number | null;
 	/** Mean over prompts of the mean distance between seeds. */
 	diversity: number | null;
@@ -33,19 +33,19 @@ export function summarise(records: Records): Summary[] {
 	const pictures = Map.groupBy(records.of("picture"), ({ policy }) => policy);
 	const timings = Map.groupBy(records.of("timing"), ({ policy }) => policy);
 	const distances = Map.groupBy(records.of("diversity"), ({ policy }) => policy);
-	return policies.map(({ policy, cost, cases = [] }): Summary => ({
+	return policies.map(({ policy, cost }): Summary => ({
 		policy,
-		cost: meanCost([cost, ...cases], pictures.get(policy) ?? []),
+		cost: meanCost((pictures.get(policy) ?? []).flatMap(({ cost }) => cost ?? [])) ?? cost,
 		quality: qualityOf(pictures.get(policy) ?? [], pictures.get(baseline) ?? []),
-		speedup: policy === baseline ? { transformer: 1, decode: 1, total: 1, pairs: 0 } : speedupOf(timings.get(policy) ?? []),
+		speedup: policy === baseline ? baselineSpeed(records.of("timing")) : speedupOf(timings.get(policy) ?? []),
 		memoryBytes: records.find("memory", policy)?.bytes ?? null,
 		diversity: distances.has(policy) ? mean((distances.get(policy) ?? []).map(({ distance }) => distance)) : null,
 	}));
 }
 
-function meanCost(costs: readonly Cost[], pictures: readonly PictureLine[]): Cost {
-	const own = pictures.length > 0 ? pictures.map(({ outcome }) => costs[outcome] ?? costs[0]) : [costs[0]];
-	const of = (key: keyof Cost) => mean(own.map((cost) => cost[key]));
+function meanCost(costs: readonly Cost[]): Cost | null {
+	if (costs.length === 0) return null;
+	const of = (key: keyof Cost) => mean(costs.map((cost) => cost[key]));
 	return { transformerFlops: of("transformerFlops"), decoderFlops: of("decoderFlops"), tokenRows: of("tokenRows"), keyValueBytes: of("keyValueBytes") };
 }
 
@@ -65,8 +65,17 @@ function qualityOf(own: readonly PictureLine[], exact: readonly PictureLine[]): 
 	};
 }
 
+function baselineSpeed(timings: readonly TimingLine[]): Summary["speedup"] {
+	return { transformer: 1, total: 1, decode: timings.length > 0 ? median(timings.map(({ exact, decode }) => Math.min(1, decode / exact))) : 0 };
+}
+
 function speedupOf(timings: readonly TimingLine[]): Summary["speedup"] {
 	if (timings.length === 0) return null;
-	const ratio = (part: "transformer" | "decode" | "total") => median(timings.map(({ exact, own }) => exact[part] / own[part]));
-	return { transformer: ratio("transformer"), decode: ratio("decode"), total: ratio("total"), pairs: timings.length };
+	// Where the decoder took longer than a whole picture, the machine was disturbed: at least a hundredth of it is the transformer.
+	const transformer = (whole: number, decode: number) => Math.max(whole - decode, whole / 100);
+	return {
+		transformer: median(timings.map(({ exact, own, decode }) => transformer(exact, decode) / transformer(own, decode))),
+		total: median(timings.map(({ exact, own }) => exact / own)),
+		decode: median(timings.map(({ own, decode }) => Math.min(1, decode / own))),
+	};
 }

@@ -6,7 +6,6 @@ import type { LoadedModel } from "../../worker/engine/types.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
 import { type Prompt, seedOf } from "./prompts.ts";
 import type { Evaluation } from "./quality.ts";
-import type { Times } from "./records.ts";
 
 /** Every policy in turn, each picture right after an exact one of the same prompt: as many rounds as there are prompts. */
 export async function evaluateTimes({ model, records, plans, signal, progress }: Evaluation, prompts: readonly Prompt[]): Promise<void> {
@@ -19,20 +18,25 @@ export async function evaluateTimes({ model, records, plans, signal, progress }:
 			if (missing) {
 				if (!warm) for (const plan of plans.values()) await timed(model, plan, prompt);
 				warm = true;
-				records.append({ kind: "timing", policy, round, exact: await timed(model, exact, prompt), own: await timed(model, plan, prompt) });
+				records.append({ kind: "timing", policy, round, exact: await timed(model, exact, prompt), own: await timed(model, plan, prompt), decode: await decodeTime(model, exact, prompt) });
 			}
 			progress?.(2, missing ? 2 : 0);
 		}
 	}
 }
 
-async function timed(model: LoadedModel, plan: StagePlan, prompt: Prompt): Promise<Times> {
-	const times: Times = { transformer: 0, decode: 0, total: 0 };
-	for await (const result of model.generate({ plan, prompt: prompt.prompt, seed: seedOf(prompt, 0), previews: "none" })) {
-		if (result.kind === "scale") times.transformer += result.milliseconds.transformer;
-		else if (result.kind === "final") Object.assign(times, result.milliseconds);
-	}
-	return times;
+/** Milliseconds until the picture, or until the codes of scale `until`, are on the host. */
+async function timed(model: LoadedModel, plan: StagePlan, prompt: Prompt, until?: number): Promise<number> {
+	const begun = performance.now();
+	for await (const _ of model.generate({ plan, prompt: prompt.prompt, seed: seedOf(prompt, 0), previews: "none", until }));
+	return performance.now() - begun;
+}
+
+/** What the decoder adds to the first scale: the host cannot see where in a round the transformer ends, as not every driver hands over its results before the picture is done. */
+async function decodeTime(model: LoadedModel, exact: StagePlan, prompt: Prompt): Promise<number> {
+	const first: StagePlan = { ...exact, steps: exact.steps.map((step, scale) => (scale === 0 ? step : { kind: "skip" })) };
+	const decoded = await timed(model, first, prompt);
+	return Math.max(0, decoded - (await timed(model, exact, prompt, 0)));
 }
 
 /** Each policy on a model of its own, since activations stay as large as they were needed once. */

@@ -3,20 +3,19 @@ import { publishedHart } from "../../model-shards/hart-published.ts";
 import { publishedInfinity } from "../../model-shards/infinity-published.ts";
 import { modelTensors } from "../../model-shards/import-model.ts";
 import type { FamilyConfig } from "../../model-shards/manifest.ts";
-import type { StarConfig } from "../../model-shards/star-config.ts";
-import { publishedVar, VAR_SIDES } from "../../model-shards/var-config.ts";
+import { publishedStar } from "../../model-shards/star-published.ts";
+import { publishedVar, square } from "../../model-shards/var-published.ts";
 import type { Schedule } from "../protocol/model-info.ts";
 import type { Reduction, RunStep, StagePlan } from "../protocol/plan.ts";
 import { conditioningFlops, decoderFlops, keyBytes, scaleCosts, transformerFlops, weightBytes } from "./flops.ts";
 
-const schedule: Schedule = { grids: VAR_SIDES[256].map((side) => [side, side]), image: { height: 256, width: 256 } };
+const schedule = square(256)["1:1"];
 const d16 = publishedVar(16);
-const star: StarConfig = { depth: 30, width: 1920, heads: 30, ffn: 7680, textChannels: 2048, textMaxTokens: 77, normEps: 1e-6, scales: 10, ropeReach: 64, ropeTheta: 1e4, codebook: d16.codebook, vae: d16.vae, textEncoder: null };
 const hart = publishedHart("0.7b");
 const models: [string, FamilyConfig, Schedule][] = [
 	["VAR d16", { family: "var", config: d16 }, schedule],
 	["VAR d36", { family: "var", config: publishedVar(36) }, schedule],
-	["STAR", { family: "star", config: star }, schedule],
+	["STAR", { family: "star", config: publishedStar("256").config }, schedule],
 	["HART", { family: "hart", config: hart.config }, hart.schedules["1:1"]],
 	["Infinity 2B", { family: "infinity", config: publishedInfinity("2b").config }, publishedInfinity("2b").schedules["1:1"]],
 	["Infinity 8B", { family: "infinity", config: publishedInfinity("8b").config }, publishedInfinity("8b").schedules["1:1"]],
@@ -67,7 +66,7 @@ it("narrowed rows, spans and skips cost what is left, and keep what later scales
 	const stored = 16 * (1 + 4 + 9 + 16 + 25) + 16 * before;
 	expect(keyBytes(model, schedule, plan(steps), 0)).toBe(stored * 2 * c * 4);
 	expect(keyBytes(model, schedule, plan(steps), 0, 2)).toBe(stored * 2 * c * 2);
-	expect(keyBytes({ family: "star", config: star }, schedule, plan(steps), 5)).toBe(30 * (55 + before + 10) * 2 * 1920 * 4);
+	expect(keyBytes({ family: "star", config: publishedStar("256").config }, schedule, plan(steps), 5)).toBe(30 * (55 + before + 10) * 2 * 1920 * 4);
 });
 
 it("the decoder works through every pixel of every level", () => {

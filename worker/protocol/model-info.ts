@@ -27,6 +27,8 @@ export const Calibration = z.strictObject({
 	skipFrom: z.int().min(1).max(MAX_SCALES),
 	/** Scale from which dropping guidance makes no difference to speak of. */
 	guidanceTo: z.int().min(0).max(MAX_SCALES),
+	/** Temperature of the scales before the fidelity stage at which pictures show most of what was asked, by a judge; else the model's own. */
+	earlyTau: z.number().min(0.01).max(100),
 	/** Rank of a chunk's output that holds most of its energy, by chunk. */
 	rankRatio: ByScale(z.array(Share)),
 	/** Tokens that hold most of the squared distance from their surroundings. */

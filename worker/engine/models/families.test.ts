@@ -33,6 +33,7 @@ async function open(set: string): Promise<LoadedModel> {
 const codes = (results: GenerateResult[]) => results.flatMap((result) => (result.kind === "scale" ? [result.codes] : []));
 /** Codes and pictures without the times. */
 const made = (results: GenerateResult[]) => results.map((result) => (result.kind === "scale" ? [result.index, result.codes, result.preview] : result.kind === "final" ? ["final", result.image] : result));
+const codesAndImage = (results: GenerateResult[]) => [codes(results), results.flatMap((result) => (result.kind === "final" ? [result.image] : []))[0]];
 /** The plan with the scales sampled, or changed otherwise. */
 const sampled = (plan: StagePlan, topK = 0, topP = 0): StagePlan => ({ ...plan, steps: plan.steps.map((step) => (step.kind === "run" ? { ...step, topK, topP } : step)) });
 
@@ -112,7 +113,7 @@ describe("HART", () => {
 		text = new Map([...draws].filter(([name]) => name.startsWith("text.")));
 		ask = async (plan, seed, more) => await Array.fromAsync(model.generate({ plan, seed, draws: text, previews: "none", ...more }));
 		const ratio = { 3: 0.5, 4: 0.55 };
-		const bounds = { structureFrom: 1, fidelityFrom: 3, skipFrom: 4, guidanceTo: 2, rankRatio: { 3: [0.2, 0.3, 0.25], 4: [0.25, 0.6, 0.4] }, detailRatio: ratio, look: { after: 2, from: 3, hold: 0.5 }, detail: [0.01, 0.9] as [number, number] };
+		const bounds = { structureFrom: 1, fidelityFrom: 3, skipFrom: 4, guidanceTo: 2, earlyTau: 0.4, rankRatio: { 3: [0.2, 0.3, 0.25], 4: [0.25, 0.6, 0.4] }, detailRatio: ratio, look: { after: 2, from: 3, hold: 0.5 }, detail: [0.01, 0.9] as [number, number] };
 		const planned = (name: string, more: object = {}) => sampled(policies[name].plan({ ...model.info, calibration: { "1:1": { ...bounds, ...more } } }, {}), 40, 0.95);
 		plans = Object.fromEntries(Object.keys(policies).map((name) => [name, planned(name)]));
 		// Scale 1 restores from the text, whose last token stands for the one cell before it.
@@ -150,6 +151,12 @@ describe("HART", () => {
 		const before = gpu.bytes;
 		expect(codes(await ask(plans.exact, 0, { until: 2 }))).not.toEqual(codes(await ask(plans.exact, 0, { until: 2, draws: other() })));
 		expect(gpu.bytes).toBe(before);
+	});
+
+	it("branches have the pictures that their plans make alone", async () => {
+		const some = [plans.exact, plans.stagevar, plans.sparsevar, plans["stagevar-auto"]];
+		const branches = await model.branches({ plans: some, seed: 5, draws: text });
+		for (const [i, plan] of some.entries()) expect([branches[i].codes, branches[i].image]).toEqual(codesAndImage(await ask(plan, 5)));
 	});
 
 	const latents = async (plan: StagePlan) => {
@@ -207,7 +214,7 @@ describe("STAR", () => {
 		// The recorded method's bounds and ratios, with draws of our own.
 		const rankRatio = { 4: [0.2, 0.3, 0.25], 5: [0.25, 0.6, 0.4] };
 		const ratio = { 4: 0.4, 5: 0.3 };
-		const calibration = { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 5, guidanceTo: 3, rankRatio, detailRatio: ratio, look: { after: 3, from: 4, hold: 0.5 }, detail: [0.01, 0.9] as [number, number] } };
+		const calibration = { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 5, guidanceTo: 3, earlyTau: 0.4, rankRatio, detailRatio: ratio, look: { after: 3, from: 4, hold: 0.5 }, detail: [0.01, 0.9] as [number, number] } };
 		plans = Object.values(policies).map((policy) => sampled(policy.plan({ ...model.info, calibration }, {})));
 	});
 	afterAll(() => model.destroy());
@@ -224,6 +231,12 @@ describe("STAR", () => {
 		const [together, resumed] = await Promise.all([Promise.all(plans.map((plan, i) => ask(plan, i, { until: until[i] }))), ask(plans[1], 1, { forcedCodes: codes(alone[1]).slice(0, 5) })]);
 		expect(together.map(made)).toEqual(alone.map(made));
 		expect(made(resumed)).toEqual(made(alone[1]).slice(5));
+	});
+
+	it("branches have the pictures that their plans make alone", async () => {
+		const [{ draws }] = await readReferenceSet(reference("star-tiny"));
+		const branches = await model.branches({ plans, seed: 5, draws });
+		for (const [i, plan] of plans.entries()) expect([branches[i].codes, branches[i].image]).toEqual(codesAndImage(await ask(plan, 5)));
 	});
 
 	it("needs text features", async () => {
@@ -243,7 +256,7 @@ describe("Infinity with spatial patchify", () => {
 		ask = async (plan, seed, more) => await Array.fromAsync(model.generate({ plan, seed, draws: runs[plan.schedule === "1:1" ? 0 : 1].draws, previews: "none", ...more }));
 		const ratio = { 4: 0.3, 5: 0.2, 6: 0.1 };
 		const rankRatio = { 4: [0.2, 0.3], 5: [0.25, 0.1], 6: [0.1, 0.1] };
-		const calibration = { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 6, guidanceTo: 3, rankRatio, detailRatio: ratio, look: { after: 3, from: 4, hold: 0.5 }, detail: [0.01, 0.9] as [number, number] } };
+		const calibration = { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 6, guidanceTo: 3, earlyTau: 0.4, rankRatio, detailRatio: ratio, look: { after: 3, from: 4, hold: 0.5 }, detail: [0.01, 0.9] as [number, number] } };
 		const info = { ...model.info, calibration };
 		plans = [...Object.values(policies).map((policy) => policy.plan(info, { schedule: "1:1" })), policies.exact.plan(info, { schedule: "3:2" })].map((plan) => sampled(plan, 0, 0.9));
 	});

@@ -30,7 +30,7 @@ function bounds({ chunks }: ModelInfo, scales: number): Calibration {
 	const fidelityFrom = scales - 2;
 	const late = <T>(value: T) => ({ [scales - 2]: value, [scales - 1]: value });
 	return {
-		structureFrom: 1, fidelityFrom, skipFrom: scales - 1, guidanceTo: 2, rankRatio: late(chunks.map(() => 0.3)), detailRatio: late(0.4),
+		structureFrom: 1, fidelityFrom, skipFrom: scales - 1, guidanceTo: 2, earlyTau: 0.4, rankRatio: late(chunks.map(() => 0.3)), detailRatio: late(0.4),
 		look: { after: fidelityFrom - 1, from: fidelityFrom, hold: 0.7 }, detail: [0.05, 0.5],
 	};
 }

@@ -19,7 +19,7 @@ const info = ModelInfo.parse({
 	bitsPerToken: 16,
 	maxPromptTokens: 32,
 	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
-	calibration: { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 5, rankRatio: { 4: [0.3, 0.45], 5: [0.2, 0.35], 6: [0.12, 0.28] }, guidanceTo: 3, detailRatio: { 4: 0.5, 5: 0.4, 6: 0.3 }, look: { after: 3, from: 4, hold: 0.9 }, detail: [0.1, 0.2] } },
+	calibration: { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 5, rankRatio: { 4: [0.3, 0.45], 5: [0.2, 0.35], 6: [0.12, 0.28] }, guidanceTo: 3, earlyTau: 0.4, detailRatio: { 4: 0.5, 5: 0.4, 6: 0.3 }, look: { after: 3, from: 4, hold: 0.9 }, detail: [0.1, 0.2] } },
 });
 const runs = (steps: readonly Step[]) => steps.filter((step): step is RunStep => step.kind === "run");
 
@@ -83,7 +83,7 @@ describe("policies", () => {
 		const star: ModelInfo = {
 			...info, blocks: 3, chunks: [[0, 1], [1, 2], [2, 3]], lowRank: { rope: "kept", mostTokens: 64 }, sampling: { ...info.sampling, guidance: [1, 5.5] },
 			schedules: { "1:1": { grids, image: { height: 128, width: 128 } } },
-			calibration: { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 6, rankRatio: { 4: [0.2, 0.3, 0.25], 5: [0.25, 0.6, 0.4] }, guidanceTo: 4, detailRatio: {}, look: { after: 3, from: 4, hold: 0.9 }, detail: [0.1, 0.2] } },
+			calibration: { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 6, rankRatio: { 4: [0.2, 0.3, 0.25], 5: [0.25, 0.6, 0.4] }, guidanceTo: 4, earlyTau: 0.4, detailRatio: {}, look: { after: 3, from: 4, hold: 0.9 }, detail: [0.1, 0.2] } },
 		};
 		const plan = policies.stagevar.plan(star, {});
 		expect(planProblems(plan, star)).toEqual([]);

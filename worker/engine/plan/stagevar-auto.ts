@@ -1,7 +1,8 @@
 /**
  * Our own, training-free, from measurements of the model alone (`firstlight calibrate`):
- * 1. The scales that settle what is where run in full, both rows. From `guidanceTo` on the conditional row runs alone: the released
- *    text-free step keeps the unconditional one, at the same cost, but a model that still reads its text loses what was asked for.
+ * 1. The scales that settle what is where run in full, at the temperature that shows most of what was asked: what a late scale loses, an
+ *    early one can win for nothing. From `guidanceTo` on the conditional row runs alone: the released text-free step keeps the
+ *    unconditional one, at the same cost, but a model that still reads its text loses what was asked for.
  * 2. Late scales change the picture where there is something to see, so before them the picture is looked at: its preview, which is
  *    streamed anyway, says where. Each picture keeps as many tokens as hold most of its own detail: its ranks are its own.
  * 3. They are gathered once, before the first block, at their own rotary positions: no mixtures are written to unrelated places.
@@ -17,10 +18,11 @@ export const stagevarAuto: Policy = {
 	plan(info, request) {
 		const { name, schedule: { grids } } = scheduleOf(info, request);
 		const calibration = calibrationOf(info, name, "stagevar-auto");
-		const { guidanceTo, look } = calibration;
+		const { guidanceTo, fidelityFrom, earlyTau, look } = calibration;
 		const steps = grids.map(([height, width], scale): RunStep => {
 			const full = fullStep(info, stageOf(scale, calibration), scale, grids.length);
-			const step = scale < guidanceTo ? full : conditional(full);
+			const tempered = scale < fidelityFrom ? { ...full, tau: earlyTau } : full;
+			const step = scale < guidanceTo ? tempered : conditional(tempered);
 			if (scale < look.from) return step;
 			return { ...step, reduce: [{ blocks: [0, info.blocks], each: "span", count: height * width, take: { gather: { picture: look.after } }, rope: "kept", write: "kept", rest: "skip" }] };
 		});

@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Gpu } from "../../../../kernels/gpu.ts";
 import { maxError } from "../../../../kernels/testing.ts";
-import { publishedVar, type VarConfig } from "../../../../model-shards/var-config.ts";
+import type { VarConfig } from "../../../../model-shards/var-config.ts";
+import { publishedVar } from "../../../../model-shards/var-published.ts";
 import { varTensors } from "../../../../model-shards/var-tensors.ts";
 import { openModel } from "../../open-model.ts";
 import { policies } from "../../plan/policies.ts";
