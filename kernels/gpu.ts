@@ -119,10 +119,16 @@ export class Gpu {
 		return error === null;
 	}
 
+	/** A new tensor with this data. */
 	upload(label: string, shape: readonly number[], data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Float16Array<ArrayBuffer>): Tensor {
 		const tensor = this.tensor(label, shape, 0, data instanceof Float16Array ? "f16" : undefined);
 		this.device.queue.writeBuffer(tensor.buffer, 0, data);
 		return tensor;
+	}
+
+	/** Overwrites 32-bit words of a tensor, from word `at` on, before whatever is submitted next runs. */
+	write(tensor: Tensor, at: number, words: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>): void {
+		this.device.queue.writeBuffer(tensor.buffer, at * 4, words);
 	}
 
 	/** A larger tensor that begins with this one's data; this one is freed. */

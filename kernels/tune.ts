@@ -48,7 +48,8 @@ export function trials({ matmul: products, conv, attention: attentions }: Shapes
 	return [
 		...products.map(({ m, k, n }): Trial => ({
 			key: matmulKey(m, k, n, half), orderKey: half ? matmulOrderKey(k, n) : undefined, name: `matmul ${half ? "f16 " : ""}${m}x${k}x${n}`, flops: 2 * m * k * n,
-			variants: (gpu) => matmulChoices(gpu, half), chosen: (gpu) => pickMatmul(gpu, m, k, n, half), inputs: [{ size: m * k }, { size: k * n, dtype }], outputs: m * n, row: n,
+			variants: (gpu) => matmulChoices(gpu, half), chosen: (gpu) => pickMatmul(gpu, m, k, n, half),
+			inputs: [{ size: m * k }, { size: k * n, dtype }], outputs: m * n, row: n,
 			record: (pass, [x, weight], y, variant) => matmul(pass, { x, weight, y, m, k, n, label: "tune matmul", variant: byName(matmulChoices(pass.gpu, half), variant) }),
 		})),
 		...conv.map(({ height, width, inChannels, outChannels, upsample }): Trial => {
@@ -96,7 +97,7 @@ const FAR = 4;
 
 /** Times each available variant of a trial, interleaved in `rounds`, each round long enough to time. One that the driver refuses is left out. Throws what `Gpu.read` throws. */
 export async function measure(gpu: Gpu, trial: Trial, rounds = 2, only?: readonly string[]): Promise<Measurement[]> {
-	const inputs = trial.inputs.map(({ size, dtype }, i) => gpu.upload(`tune input ${i}`, [size], dtype === "f16" ? new Float16Array(noise(size, i)) as Float16Array<ArrayBuffer> : noise(size, i)));
+	const inputs = trial.inputs.map(({ size, dtype }, i) => gpu.upload(`tune input ${i}`, [size], dtype === "f16" ? new Float16Array(noise(size, i)) : noise(size, i)));
 	const y = gpu.tensor("tune output", [trial.outputs]);
 	const submit = (variant: string, repeats: number) => {
 		const pass = gpu.pass("tune");
@@ -114,7 +115,7 @@ export async function measure(gpu: Gpu, trial: Trial, rounds = 2, only?: readonl
 		const plainest = new Map<string, Uint32Array<ArrayBuffer>>();
 		for (const { name, order = PLAIN } of trial.variants(gpu).filter((variant) => available(gpu, variant) && (only?.includes(variant.name) ?? true))) {
 			if (!(await compiles(gpu, () => submit(name, 1)))) continue;
-			gpu.device.queue.writeBuffer(y.buffer, 0, new Uint32Array(trial.outputs).fill(0x7fc00000));
+			gpu.write(y, 0, new Uint32Array(trial.outputs).fill(0x7fc00000));
 			const milliseconds = await time(name, 1);
 			const bits = new Uint32Array((await gpu.read([y]))[0], 0, trial.outputs);
 			const same = plainest.get(order);

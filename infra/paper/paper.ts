@@ -26,7 +26,10 @@ export function paperRows({ model, info, textTokens, settings }: BigModel): Pape
 	const others = conditioningFlops(model, textTokens) + decoderFlops(model, height, width);
 	return settings.flatMap((setting) => {
 		const scales = schedule.grids.length;
-		const never: Calibration = { structureFrom: 0, fidelityFrom: scales, skipFrom: scales, guidanceTo: scales, earlyTau: info.sampling.tau, rankRatio: {}, detailRatio: {}, look: { after: 0, from: scales, hold: 1 }, detail: [0, 0] };
+		const never: Calibration = {
+			structureFrom: 0, fidelityFrom: scales, skipFrom: scales, guidanceTo: scales, earlyTau: info.sampling.tau,
+			rankRatio: {}, detailRatio: {}, look: { after: 0, from: scales, hold: 1 }, detail: [0, 0],
+		};
 		const plan = (bounds: Partial<Calibration> = {}) => policies[setting.policy].plan({ ...info, calibration: { [model.defaultSchedule]: { ...never, ...bounds } } }, {});
 		return plansOf(plan, setting).map(([name, plan]): PaperRow => {
 			const costs = scaleCosts(model, schedule, plan, textTokens);

@@ -1,12 +1,11 @@
 /** The big models at 1024 x 1024, and how the published accelerations were set on them: what their code and papers say, as data. */
-import { families } from "../../model-shards/import-published.ts";
-import type { Described } from "../../model-shards/import-tensors.ts";
 import { type Manifest, manifestDigest, modelInfo } from "../../model-shards/manifest.ts";
+import { plannedManifest } from "../../model-shards/planned.ts";
 import type { Calibration, ModelInfo } from "../../worker/protocol/model-info.ts";
 
 export interface BigModel {
 	title: string;
-	model: Described;
+	model: Manifest;
 	info: ModelInfo;
 	/** Tokens of a prompt that cross attention sees. */
 	textTokens: number;
@@ -40,13 +39,16 @@ const HART_RANKS = [
 
 const STAGEVAR = "arXiv 2512.16483, README of sen-mao/FasterVAR";
 const skipvar = (fidelityFrom: number, skipFrom: number, claim?: Setting["claim"]): Setting => ({
-	policy: "skipvar", about: `decided after scale ${fidelityFrom - 1}, as its code does on Infinity-2B (fakerone-li/SkipVAR); pictures with little detail skip from scale ${skipFrom} on`, bounds: { fidelityFrom, skipFrom, detail: [0.1, 0.2] }, claim,
+	policy: "skipvar", bounds: { fidelityFrom, skipFrom, detail: [0.1, 0.2] }, claim,
+	about: `decided after scale ${fidelityFrom - 1}, as its code does on Infinity-2B (fakerone-li/SkipVAR); pictures with little detail skip from scale ${skipFrom} on`,
 });
 const ours = (from: number): Setting => ({
-	policy: "stagevar-auto", about: `bounds as StageVAR's, nothing measured here: without guidance from scale ${from} on, on the share of tokens shown`, bounds: { guidanceTo: from, look: { after: from - 1, from, hold: 0.9 } }, shares: [1, 0.5, 0.25],
+	policy: "stagevar-auto", bounds: { guidanceTo: from, look: { after: from - 1, from, hold: 0.9 } }, shares: [1, 0.5, 0.25],
+	about: `bounds as StageVAR's, nothing measured here: without guidance from scale ${from} on, on the share of tokens shown`,
 });
 const sparsevar = (from: number, scales: number, claim?: Setting["claim"]): Setting => ({
-	policy: "sparsevar", about: `its shares follow the picture: from scale ${from} on, on the share of tokens shown`, bounds: { fidelityFrom: from, detailRatio: Object.fromEntries(Array.from({ length: scales }, (_, i) => [from + i, 1])) }, shares: [0.5, 0.25], claim,
+	policy: "sparsevar", bounds: { fidelityFrom: from, detailRatio: Object.fromEntries(Array.from({ length: scales }, (_, i) => [from + i, 1])) }, shares: [0.5, 0.25], claim,
+	about: `its shares follow the picture: from scale ${from} on, on the share of tokens shown`,
 });
 
 const infinity = (claim: Setting["claim"], more: Record<string, Setting["claim"]>): Setting[] => [
@@ -69,19 +71,19 @@ const fourteen = (ranks: readonly number[], claim?: Setting["claim"]): Setting[]
 ];
 
 export const BIG_MODELS: readonly BigModel[] = [
-	bigModel("Infinity-2B", families.infinity.describe("2b").head, infinity(
+	bigModel("Infinity-2B", plannedManifest("infinity", "2b"), infinity(
 		{ times: 3.4, source: STAGEVAR },
 		{
 			fastvar: { times: 2.7, source: "arXiv 2503.23367, over FlashAttention" }, sparsevar: { times: 2, source: "arXiv 2507.20454, up to 2" },
 			skipvar: { times: 1.81, source: "arXiv 2506.08908, 1.81 over all pictures, up to 2.62 on GenEval" },
 		},
 	)),
-	bigModel("Infinity-8B", families.infinity.describe("8b").head, infinity({ times: 2.7, source: STAGEVAR }, {})),
-	bigModel("STAR", families.star.describe("1024").head, fourteen(STAR_RANKS, { times: 1.74, source: STAGEVAR })),
-	bigModel("HART", families.hart.describe("0.7b").head, fourteen(HART_RANKS)),
+	bigModel("Infinity-8B", plannedManifest("infinity", "8b"), infinity({ times: 2.7, source: STAGEVAR }, {})),
+	bigModel("STAR", plannedManifest("star", "1024"), fourteen(STAR_RANKS, { times: 1.74, source: STAGEVAR })),
+	bigModel("HART", plannedManifest("hart", "0.7b"), fourteen(HART_RANKS)),
 ];
 
-function bigModel(title: string, model: Described, settings: readonly Setting[]): BigModel {
+function bigModel(title: string, model: Manifest, settings: readonly Setting[]): BigModel {
 	const digest = manifestDigest(new TextEncoder().encode(JSON.stringify(model)));
-	return { title, model, info: modelInfo({ ...model, format: "firstlight-model", version: 1, tokenizer: null, tensors: [], shards: [] } as Manifest, digest), textTokens: TEXT_TOKENS, settings };
+	return { title, model, info: modelInfo(model, digest), textTokens: TEXT_TOKENS, settings };
 }

@@ -241,7 +241,7 @@ export class NextScaleModel implements Family<Job> {
 		const { codes, names } = this.#graph;
 		for (const { step: { forced }, cell, codes: count } of parts) {
 			// Written before the pass runs; sampled codes of such a step go elsewhere.
-			if (forced) this.#gpu.device.queue.writeBuffer(work.codes.buffer, cell * codeWords(codes.bits) * 4, unpackCodes(forced, count, codes.bits));
+			if (forced) this.#gpu.write(work.codes, cell * codeWords(codes.bits), unpackCodes(forced, count, codes.bits));
 		}
 		const made = codes.patch === 1 ? work.values : work.input;
 		codes.values(pass, { codes: work.codes, values: made, tokens: cellsIn(parts) });

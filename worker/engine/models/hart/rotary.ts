@@ -66,7 +66,7 @@ export class HartRotary implements HalvesRotation {
 			for (const position of positions) put(position, line);
 			for (const coordinate of this.#coordinates) put(Math.fround(coordinate + positions[positions.length - 1]), [...grid, ...grid]);
 		}
-		this.#gpu.device.queue.writeBuffer(this.angles.buffer, condOf(slot, 0) * this.entries * headDim * 4, data);
+		this.#gpu.write(this.angles, condOf(slot, 0) * this.entries * headDim, data);
 	}
 
 	destroy(): void {
