@@ -1,4 +1,4 @@
-/** Makes models/emoji-128 from its release: `node model-shards/make-emoji-128.ts RELEASE_DIR OUT`. */
+/** Makes models/emoji-128 from its release: `npx node model-shards/make-emoji-128.ts RELEASE_DIR OUT`. */
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { importModelDirectory } from "./import-directory.ts";

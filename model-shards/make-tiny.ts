@@ -1,5 +1,5 @@
 /**
- * Makes models/tiny: `node model-shards/make-tiny.ts REFERENCE_DIR OUT`. Transformer and tokenizer of the reference set
+ * Makes models/tiny: `npx node model-shards/make-tiny.ts REFERENCE_DIR OUT`. Transformer and tokenizer of the reference set
  * `infinity-tiny` (random weights) and a small seeded text encoder over emoji-128's words, on short schedules so that a
  * picture takes a fraction of a second on a CPU. Its pictures are noise; engine, kernels and formats are the real ones. The
  * same input gives the same bytes.

@@ -1,5 +1,5 @@
 /**
- * `node infra/bench/kernels.ts [--model NAME] [--only TEXT] [--rounds N] [--json FILE]`: GFLOPS of every variant of the heavy operators
+ * `npx node infra/bench/kernels.ts [--model NAME] [--only TEXT] [--rounds N] [--json FILE]`: GFLOPS of every variant of the heavy operators
  * at a model's shapes on the adapter at hand (those whose line contains TEXT), each checked against the plainest variant. `*` marks
  * the one that runs by default, `!` one whose bits differ, which is never chosen.
  */

@@ -1,4 +1,4 @@
-/** `node infra/sheet/sheet.ts [POLICY]`: twelve prompts with the default model on one sheet, docs/sheet-POLICY.png, row by row. */
+/** `npx node infra/sheet/sheet.ts [POLICY]`: twelve prompts with the default model on one sheet, docs/sheet-POLICY.png, row by row. */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import sharp, { type OverlayOptions } from "sharp";
@@ -16,6 +16,10 @@ const COLUMNS = 4;
 const GAP = 8;
 
 const [name = "exact"] = process.argv.slice(2);
+if (!Object.hasOwn(policies, name)) {
+	console.error(`There is no policy ${name}. There are: ${Object.keys(policies).join(", ")}.`);
+	process.exit(2);
+}
 const gpu = await Gpu.open();
 const model = await openModel(gpu, await openModelFolder(findModel("emoji-128")));
 const plan = policies[name].plan(model.info, {});

@@ -1,5 +1,5 @@
 /**
- * Makes training data of a folder with a captions.csv (columns file,caption): `node model-shards/recipe/pictures.ts FOLDER OUT
+ * Makes training data of a folder with a captions.csv (columns file,caption): `npx node model-shards/recipe/pictures.ts FOLDER OUT
  * [SIDE]`. Writes OUT.json (side, captions) and OUT.rgb.gz (pictures one after the other); see docs/training.md.
  */
 import { readFile, stat, writeFile } from "node:fs/promises";
