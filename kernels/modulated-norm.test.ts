@@ -19,6 +19,8 @@ test.each([
 	{ centred: true, affine: "both", of: "tokens", lanes: 1 },
 	{ centred: true, affine: "both", of: "tokens", lanes: 64 },
 	{ centred: true, affine: "none", of: "tokens", lanes: 1 },
+	{ centred: true, affine: "none", of: "rows", lanes: 1 },
+	{ centred: true, affine: "none", of: "rows", lanes: 64 },
 ] as const)("centred $centred, affine $affine, modulated by $of, $lanes lanes: against f64, and a row alone gives the bits of the batch", async ({ centred, affine, of, lanes }) => {
 	using bench = new Bench(gpu);
 	const x = bench.random(TOKENS, WIDTH);

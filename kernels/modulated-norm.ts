@@ -1,5 +1,5 @@
 import type { Tensor } from "./gpu.ts";
-import { TOTAL } from "./norm.ts";
+import { total } from "./norm.ts";
 import type { Pass } from "./pass.ts";
 import { groups, ROW, type RowTable } from "./rows.ts";
 
@@ -42,7 +42,7 @@ ${bind(weight, "weight", "vec4f")}
 ${bind(bias, "bias", "vec4f")}
 ${bind(rows?.tokenRow, "tokenRow", "u32")}
 ${bind(rows?.table, "rows", "Row")}
-${lanes === 1 ? "fn total(part: vec4f, lane: u32) -> f32 { return dot(part, vec4f(1)); }" : TOTAL}
+${total(lanes)}
 @compute @workgroup_size(64) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) index: u32) {
 	let t = ${lanes === 1 ? "group.x * 64u + index" : "group.x"};
 	let lane = ${lanes === 1 ? "0u" : "index"};

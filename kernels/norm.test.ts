@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Gpu } from "./gpu.ts";
 import { layerNorm, rmsNorm } from "./norm.ts";
-import { type Row, rowTable } from "./rows.ts";
 import { Bench, maxError, words } from "./testing.ts";
 
 let gpu: Gpu;
@@ -11,13 +10,6 @@ beforeAll(async () => {
 afterAll(() => gpu.destroy());
 
 const EPS = 1e-6;
-const LENGTHS = [1, 7, 66, 3];
-const CONDS = [2, 0, 1, 2];
-function lay(lengths: number[], conds: number[]): Row[] {
-	let at = 0;
-	return lengths.map((tokens, i) => ({ token: (at += tokens) - tokens, tokens, cond: conds[i], rope: 0, key: 0, keys: 0, append: 0 }));
-}
-const ROWS = lay(LENGTHS, CONDS);
 const TOKENS = 77;
 
 function normalised(x: Float32Array, width: number, eps: number): Float64Array {
@@ -37,8 +29,8 @@ describe("layerNorm", () => {
 		const x = bench.random(TOKENS, width);
 		const [weight, bias] = [bench.random(width), bench.random(width)];
 		const y = bench.empty(TOKENS, width);
-		const after = { kind: "affine", weight: weight.tensor, bias: bias.tensor } as const;
-		const [out] = await bench.run((pass) => layerNorm(pass, { x: x.tensor, y, width, eps: EPS, rows: rowTable(pass, ROWS), after, lanes, label: "norm" }), y);
+		const affine = { weight: weight.tensor, bias: bias.tensor };
+		const [out] = await bench.run((pass) => layerNorm(pass, { x: x.tensor, y, tokens: TOKENS, width, eps: EPS, ...affine, lanes, label: "norm" }), y);
 		const expected = normalised(x.data, width, EPS).map((n, i) => n * weight.data[i % width] + bias.data[i % width]);
 		expect(maxError(out, expected)).toBeLessThan(2e-5);
 	});
@@ -49,36 +41,9 @@ describe("layerNorm", () => {
 		const x = bench.put(bench.random(TOKENS, width).data.map((v) => v + 1000));
 		const [weight, bias] = [bench.put(new Float32Array(width).fill(1)), bench.put(new Float32Array(width))];
 		const y = bench.empty(TOKENS, width);
-		const after = { kind: "affine", weight: weight.tensor, bias: bias.tensor } as const;
-		const [out] = await bench.run((pass) => layerNorm(pass, { x: x.tensor, y, width, eps: EPS, rows: rowTable(pass, ROWS), after, label: "norm" }), y);
+		const affine = { weight: weight.tensor, bias: bias.tensor };
+		const [out] = await bench.run((pass) => layerNorm(pass, { x: x.tensor, y, tokens: TOKENS, width, eps: EPS, ...affine, label: "norm" }), y);
 		expect(maxError(out, normalised(x.data, width, EPS))).toBeLessThan(2e-3);
-	});
-
-	test.each([1, 64] as const)("modulated by the condition of each row, and a row alone gives the bits of the batch; %i lanes a token", async (lanes) => {
-		using bench = new Bench(gpu);
-		const width = 44;
-		const stride = 3 * width;
-		const x = bench.random(TOKENS, width);
-		const table = bench.random(3, stride);
-		const modulate = async (from: number, rows: Row[]) => {
-			const tokens = rows.reduce((sum, { tokens }) => sum + tokens, 0);
-			const part = bench.put(x.data.slice(from * width, (from + tokens) * width));
-			const y = bench.empty(tokens, width);
-			const after = { kind: "modulate", table: table.tensor, stride, scale: 2 * width, shift: width } as const;
-			const [out] = await bench.run((pass) => layerNorm(pass, { x: part.tensor, y, width, eps: EPS, rows: rowTable(pass, rows), after, lanes, label: "norm" }), y);
-			return out;
-		};
-		const batch = await modulate(0, ROWS);
-		const conds = LENGTHS.flatMap((tokens, i) => Array<number>(tokens).fill(CONDS[i]));
-		const expected = normalised(x.data, width, EPS).map((n, i) => {
-			const at = conds[Math.floor(i / width)] * stride + (i % width);
-			return n * (1 + table.data[at + 2 * width]) + table.data[at + width];
-		});
-		expect(maxError(batch, expected)).toBeLessThan(2e-5);
-		for (const row of ROWS) {
-			const alone = await modulate(row.token, [{ ...row, token: 0 }]);
-			expect(words(alone)).toEqual(words(batch.slice(row.token * width, (row.token + row.tokens) * width)));
-		}
 	});
 });
 

@@ -1,36 +1,32 @@
 import type { Tensor } from "./gpu.ts";
 import type { Pass } from "./pass.ts";
-import { groups, ROW, type RowTable } from "./rows.ts";
+import { groups } from "./rows.ts";
 
-export interface Norm {
+export interface LayerNorm {
 	/** [tokens, width] */
 	x: Tensor;
 	y: Tensor;
+	tokens: number;
 	width: number;
 	eps: number;
-	rows: RowTable;
+	/** [width] */
+	weight: Tensor;
+	bias: Tensor;
 	label: string;
 	/** Invocations that share a token: 64 on a GPU, where there are more of them than tokens, 1 where a few lanes are all there is. The order of the sum follows from it, so it hangs on the adapter alone. */
 	lanes?: 1 | 64;
-	/** `affine`: * weight + bias. `modulate`: * (1 + scale) + shift, from a table [conds, stride] by the condition of each row. */
-	after:
-		| { kind: "affine"; weight: Tensor; bias: Tensor }
-		| { kind: "modulate"; table: Tensor; stride: number; scale: number; shift: number };
 }
 
-/** LayerNorm over the channels, then an affine map or AdaLN modulation. */
-export function layerNorm(pass: Pass, { x, y, width, eps, rows, after, label, lanes = pass.gpu.facts.software ? 1 : 64 }: Norm): void {
-	const modulate = after.kind === "modulate";
+/** y = (x - mean) / sqrt(variance + eps) * weight + bias, over the channels of every token. */
+export function layerNorm(pass: Pass, { x, y, tokens, width, eps, weight, bias, label, lanes = pass.gpu.facts.software ? 1 : 64 }: LayerNorm): void {
 	const code = `
-${ROW}
-struct Params { tokens: u32, width4: u32, stride4: u32, scale4: u32, shift4: u32, eps: f32 }
+struct Params { tokens: u32, width4: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
-@group(0) @binding(3) var<storage, read> a: array<vec4f>;
-${modulate ? `@group(0) @binding(4) var<storage, read> tokenRow: array<u32>;
-@group(0) @binding(5) var<storage, read> rows: array<Row>;` : "@group(0) @binding(4) var<storage, read> b: array<vec4f>;"}
-${lanes === 1 ? "fn total(part: vec4f, lane: u32) -> f32 { return dot(part, vec4f(1)); }" : TOTAL}
+@group(0) @binding(3) var<storage, read> weight: array<vec4f>;
+@group(0) @binding(4) var<storage, read> bias: array<vec4f>;
+${total(lanes)}
 @compute @workgroup_size(64) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) index: u32) {
 	let t = ${lanes === 1 ? "group.x * 64u + index" : "group.x"};
 	let lane = ${lanes === 1 ? "0u" : "index"};
@@ -42,19 +38,18 @@ ${lanes === 1 ? "fn total(part: vec4f, lane: u32) -> f32 { return dot(part, vec4
 	var square = vec4f(0);
 	for (var i = lane; i < p.width4; i += ${lanes}u) { let d = x[at + i] - mean; square += d * d; }
 	let r = inverseSqrt(total(square, lane) / f32(p.width4 * 4u) + p.eps);
-	${modulate ? "let m = rows[tokenRow[t]].cond * p.stride4;" : ""}
 	for (var i = lane; i < p.width4; i += ${lanes}u) {
 		let n = (x[at + i] - mean) * r;
-		y[at + i] = ${modulate ? "n * (1.0 + a[m + p.scale4 + i]) + a[m + p.shift4 + i]" : "n * a[i] + b[i]"};
+		y[at + i] = n * weight[i] + bias[i];
 	}
 }`;
-	const [stride, scale, shift] = after.kind === "modulate" ? [after.stride / 4, after.scale / 4, after.shift / 4] : [0, 0, 0];
-	const extra = after.kind === "modulate" ? [after.table, rows.tokenRow, rows.table] : [after.weight, after.bias];
-	pass.run(label, code, [rows.tokens, width / 4, stride, scale, shift, { f32: eps }, 0, 0], [x, y, ...extra], [groups(rows.tokens * lanes)]);
+	pass.run(label, code, [tokens, width / 4, { f32: eps }, 0], [x, y, weight, bias], [groups(tokens * lanes)]);
 }
 
-/** The sum over 64 lanes, in the order of a tree. */
-export const TOTAL = `
+/** WGSL `total(part, lane)`: the sum over the lanes that share a token, in the order of a tree. */
+export const total = (lanes: 1 | 64): string => (lanes === 1 ? "fn total(part: vec4f, lane: u32) -> f32 { return dot(part, vec4f(1)); }" : TREE);
+
+const TREE = `
 var<workgroup> parts: array<f32, 64>;
 fn total(part: vec4f, lane: u32) -> f32 {
 	parts[lane] = dot(part, vec4f(1));

@@ -34,11 +34,11 @@ ${PHILOX}
 @group(0) @binding(2) var<storage, read> rows: array<ReduceRow>;
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let row = rows[id.y];
-	if (id.x >= row.tokens * row.count || p.x == 0u) { return; }
+	if (id.y >= p.x || id.x >= row.tokens * row.count) { return; }
 	let u = uniform4(philox(vec4u(id.x / row.count, id.x % row.count, row.scale, ${PURPOSE.projection}u), vec2u(row.seed, row.stream)));
 	matrices[row.draw + id.x] = sqrt(-2.0 * log(u.x)) * cos(6.283185307179586 * u.y) / sqrt(f32(row.count));
 }`;
-	pass.run(op.label, code, [1, 0, 0, 0], [op.matrices, reduceTable(pass, op.rows)], [groups(most(op.rows, (r) => r.tokens * r.count)), op.rows.length]);
+	pass.run(op.label, code, [op.rows.length, 0, 0, 0], [op.matrices, reduceTable(pass, op.rows)], [groups(most(op.rows, (r) => r.tokens * r.count)), op.rows.length]);
 }
 
 /** y = Q^T x by row: x [tokens, width] -> y [count, width]. */
@@ -100,11 +100,11 @@ ${PHILOX}
 @group(0) @binding(3) var<storage, read> rows: array<ReduceRow>;
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let row = rows[id.y];
-	if (id.x >= row.tokens || p.x == 0u) { return; }
+	if (id.y >= p.x || id.x >= row.tokens) { return; }
 	let u = uniform4(philox(vec4u(id.x, 0u, row.scale, ${PURPOSE.positions}u), vec2u(row.seed, row.stream))).x;
 	keys[row.token + id.x] = -log(u) / max(norms[row.token + id.x], 1e-30);
 }`;
-	pass.run(`${op.label}.race`, race, [1, 0, 0, 0], [op.norms, op.keys, table], [groups(most(op.rows, (r) => r.tokens)), op.rows.length]);
+	pass.run(`${op.label}.race`, race, [op.rows.length, 0, 0, 0], [op.norms, op.keys, table], [groups(most(op.rows, (r) => r.tokens)), op.rows.length]);
 	rankPositions(pass, op);
 }
 
@@ -118,7 +118,7 @@ ${REDUCE_ROW}
 @group(0) @binding(3) var<storage, read> rows: array<ReduceRow>;
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let row = rows[id.y];
-	if (id.x >= row.tokens || p.x == 0u) { return; }
+	if (id.y >= p.x || id.x >= row.tokens) { return; }
 	let own = keys[row.token + id.x];
 	var before = 0u;
 	for (var i = 0u; i < row.tokens; i++) {
@@ -127,7 +127,7 @@ ${REDUCE_ROW}
 	}
 	if (before < row.count) { positions[row.draw + before] = id.x; }
 }`;
-	pass.run(`${op.label}.rank`, code, [1, 0, 0, 0], [op.keys, op.positions, reduceTable(pass, op.rows)], [groups(most(op.rows, (r) => r.tokens)), op.rows.length]);
+	pass.run(`${op.label}.rank`, code, [op.rows.length, 0, 0, 0], [op.keys, op.positions, reduceTable(pass, op.rows)], [groups(most(op.rows, (r) => r.tokens)), op.rows.length]);
 }
 
 /**
@@ -186,17 +186,28 @@ ${op.from === "mean" ? "@group(0) @binding(4) var<storage, read> means: array<ve
 	rankPositions(pass, op);
 }
 
+interface Move {
+	/** Rows of `width` floats. */
+	x: Tensor;
+	y: Tensor;
+	/** u32 */
+	positions: Tensor;
+	width: number;
+	rows: readonly ReduceRow[];
+	label: string;
+}
+
 /** y[out + k] = x[token + positions[draw + k]] by row: kept tokens one after the other. */
-export function gatherKept(pass: Pass, op: { x: Tensor; positions: Tensor; y: Tensor; width: number; rows: readonly ReduceRow[]; label: string }): void {
+export function gatherKept(pass: Pass, op: Move): void {
 	move(pass, op, "y[(row.out + k) * p.x + c] = x[(row.token + positions[row.draw + k]) * p.x + c];");
 }
 
 /** y[token + positions[draw + k]] = x[out + k] by row: kept tokens back to where they stand for. */
-export function scatterRows(pass: Pass, op: { x: Tensor; positions: Tensor; y: Tensor; width: number; rows: readonly ReduceRow[]; label: string }): void {
+export function scatterRows(pass: Pass, op: Move): void {
 	move(pass, op, "y[(row.token + positions[row.draw + k]) * p.x + c] = x[(row.out + k) * p.x + c];");
 }
 
-function move(pass: Pass, op: { x: Tensor; positions: Tensor; y: Tensor; width: number; rows: readonly ReduceRow[]; label: string }, statement: string): void {
+function move(pass: Pass, op: Move, statement: string): void {
 	const code = `
 ${REDUCE_ROW}
 @group(0) @binding(0) var<uniform> p: vec4u;
@@ -217,21 +228,30 @@ ${REDUCE_ROW}
 	]);
 }
 
+interface Keep {
+	/** [.., words] of u32 or f32. */
+	x: Tensor;
+	positions: Tensor;
+	words: number;
+	rows: readonly ReduceRow[];
+	label: string;
+}
+
 /**
  * What was made for kept tokens alone, at the full length, zeros between: x [.., words] from token `out` on -> from token `token` on,
  * of one tensor of u32; a row's two ranges do not meet.
  */
-export function spreadKept(pass: Pass, op: { x: Tensor; positions: Tensor; words: number; rows: readonly ReduceRow[]; label: string }): void {
+export function spreadKept(pass: Pass, op: Keep): void {
 	keptOrNot(pass, op, "for (var w = 0u; w < p.x; w++) { x[(row.token + id.x) * p.x + w] = select(0u, x[(row.out + min(k, row.count - 1u)) * p.x + w], k < row.count); }");
 }
 
 /** x = 0 for all tokens but the kept ones, [tokens, words] of u32 or f32. */
-export function clearOthers(pass: Pass, op: { x: Tensor; positions: Tensor; words: number; rows: readonly ReduceRow[]; label: string }): void {
+export function clearOthers(pass: Pass, op: Keep): void {
 	keptOrNot(pass, op, "if (k == row.count) { for (var w = 0u; w < p.x; w++) { x[(row.token + id.x) * p.x + w] = 0u; } }");
 }
 
 /** `k`: the place of a token among the kept ones, `count` for the others. */
-function keptOrNot(pass: Pass, op: { x: Tensor; positions: Tensor; words: number; rows: readonly ReduceRow[]; label: string }, statement: string): void {
+function keptOrNot(pass: Pass, op: Keep, statement: string): void {
 	const code = `
 ${REDUCE_ROW}
 @group(0) @binding(0) var<uniform> p: vec4u;

@@ -1,6 +1,6 @@
 import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
 import { matmul } from "../../../kernels/matmul.ts";
-import { layerNorm } from "../../../kernels/norm.ts";
+import { modulatedNorm } from "../../../kernels/modulated-norm.ts";
 import type { Pass } from "../../../kernels/pass.ts";
 import type { Taps } from "../tap.ts";
 import type { Weights } from "../weights.ts";
@@ -43,8 +43,8 @@ export function blockOps(pass: Pass, gpu: Gpu, weights: Weights, { width }: Grap
 		},
 		/** work.normed = LN(x) * (1 + scale) + shift, two vectors of the modulation. */
 		modulated(table: Tensor, scale: number, shift: number, eps: number, name: string) {
-			const after = { kind: "modulate" as const, table, stride: 6 * width, scale: scale * width, shift: shift * width };
-			layerNorm(pass, { x, y: work.normed, width, eps, rows: self, after, label: label(name) });
+			const modulation = { table, stride: 6 * width, scale: scale * width, shift: shift * width, rows: self };
+			modulatedNorm(pass, { x, y: work.normed, tokens, width, eps, centred: true, ...modulation, label: label(name) });
 		},
 	};
 }

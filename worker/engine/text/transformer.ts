@@ -4,7 +4,6 @@ import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
 import { matmul } from "../../../kernels/matmul.ts";
 import { layerNorm, rmsNorm } from "../../../kernels/norm.ts";
 import type { Pass } from "../../../kernels/pass.ts";
-import { type RowTable, rowTable } from "../../../kernels/rows.ts";
 import { rotateHalves, ropeTable } from "../../../kernels/rotate-halves.ts";
 import { type Heads, sequenceAttention } from "../../../kernels/sequence-attention.ts";
 import type { TextEncoderConfig } from "../../../model-shards/text-config.ts";
@@ -54,7 +53,6 @@ export class TextTransformer {
 		const { x, h } = this.#work;
 		const tokens = ids.length;
 		if (tokens > this.config.maxTokens) throw new RangeError(`A text of ${tokens} tokens does not fit the encoder, which takes ${this.config.maxTokens}.`);
-		const rows = rowTable(pass, [{ token: 0, tokens, cond: 0, rope: 0, key: 0, keys: tokens, append: 0 }]);
 		const w = (name: string) => this.#weights.get(`${TEXT_PREFIX}${name}.weight`);
 		const seen = seenIn(this.config, ids);
 		const extra = positions === undefined ? undefined : { table: w(positions), index: pass.table(ids.map((_, i) => i)) };
@@ -63,13 +61,13 @@ export class TextTransformer {
 		gatherRows(pass, { x: w(table), index: pass.table(ids), y: x, count: tokens, width, extra, label: "text embed" });
 		for (let index = 0; index < layers; index++) {
 			const names = layer(index);
-			this.#norm(pass, names.norm1, x, h, rows);
+			this.#norm(pass, names.norm1, x, h, tokens);
 			this.#attend(pass, names, tokens, seen, bias);
 			this.#linear(pass, names.out, this.#work.attended, x, tokens, this.#inner, width, true);
-			this.#norm(pass, names.norm2, x, h, rows);
+			this.#norm(pass, names.norm2, x, h, tokens);
 			this.#feedForward(pass, names, tokens);
 		}
-		this.#norm(pass, final, x, h, rows);
+		this.#norm(pass, final, x, h, tokens);
 		copy(pass, { x: h, y: features, to: to * width, count: tokens * width, label: "text features" });
 	}
 
@@ -113,11 +111,11 @@ export class TextTransformer {
 		this.#linear(pass, down, gate === undefined ? this.#work.up : this.#work.gate, x, tokens, ffn, width, true);
 	}
 
-	#norm(pass: Pass, name: string, x: Tensor, y: Tensor, rows: RowTable): void {
+	#norm(pass: Pass, name: string, x: Tensor, y: Tensor, tokens: number): void {
 		const { width, normEps: eps } = this.config;
 		const label = `text ${name}`;
-		if (this.#anatomy.norm === "layer") layerNorm(pass, { x, y, width, eps, rows, after: { kind: "affine", ...this.#weights.linear(TEXT_PREFIX + name) }, label });
-		else rmsNorm(pass, { x, y, weight: this.#weights.get(`${TEXT_PREFIX}${name}.weight`), tokens: rows.tokens, width, eps, label });
+		if (this.#anatomy.norm === "layer") layerNorm(pass, { x, y, tokens, width, eps, ...this.#weights.linear(TEXT_PREFIX + name), label });
+		else rmsNorm(pass, { x, y, weight: this.#weights.get(`${TEXT_PREFIX}${name}.weight`), tokens, width, eps, label });
 	}
 
 	#linear(pass: Pass, name: string, x: Tensor, y: Tensor, m: number, k: number, n: number, add = false): void {

@@ -52,7 +52,7 @@ function crossAttention(pass: Pass, blocks: Blocks, context: BlockContext): void
 	const { index, x, work, kv, self, cross } = context;
 	const { label, linear, tapLinear, addLinear } = ops(pass, blocks, context);
 	const headDim = width / heads;
-	layerNorm(pass, { x, y: work.normed, width, eps: normEps, rows: self, after: { kind: "affine", ...weights.linear(`${official(config, index)}.ca_norm`) }, label: label("ca_norm") });
+	layerNorm(pass, { x, y: work.normed, width, eps: normEps, tokens: self.tokens, ...weights.linear(`${official(config, index)}.ca_norm`), label: label("ca_norm") });
 	linear("ca.mat_q", work.normed, work.qkv, width, width);
 	attention(pass, { q: work.qkv, qStride: width, kv: cached(kv, width), y: work.attended, heads, headDim, scale: headDim ** -0.5, rows: cross, label: label("ca") });
 	tapLinear("ca.proj", work.attended, width, "ca_out");

@@ -144,7 +144,7 @@ export class StarGraph implements Graph {
 	#selfAttention(pass: Pass, context: BlockContext): void {
 		const { x, work, kv, self, kept } = context;
 		const { width, heads, headDim, scaleOf, cached, label, linear, tapLinear, addLinear } = this.#ops(pass, context);
-		this.#norm(pass, x, work.normed, self, label("norm1"));
+		this.#norm(pass, x, work.normed, self.tokens, label("norm1"));
 		linear("attn.mat_qkv", work.normed, work.qkv, width, 3 * width);
 		rotateAndCache(pass, { qkv: work.qkv, cache: kv, cosSin: this.#rotary.table, positions: this.#rotary.positions, kept, scaleMul: scaleOf("attn"), heads, headDim, rows: self, label: label("rope") });
 		attention(pass, { q: work.qkv, qStride: 3 * width, kv: cached, own: { key: width, value: 2 * width }, y: work.attended, heads, headDim, scale: 1, rows: self, label: label("attn") });
@@ -155,7 +155,7 @@ export class StarGraph implements Graph {
 	#crossAttention(pass: Pass, context: BlockContext): void {
 		const { x, work, self, cross, parts } = context;
 		const { width, heads, headDim, scaleOf, cached, label, linear, tapLinear, addLinear } = this.#ops(pass, context);
-		this.#norm(pass, x, work.normed, self, label("norm2"));
+		this.#norm(pass, x, work.normed, self.tokens, label("norm2"));
 		linear("cross_attn.mat_q", work.normed, work.qkv, width, width);
 		normaliseHeads(pass, { x: work.qkv, stride: width, tokens: self.tokens, heads, headDim, scaleMul: scaleOf("cross_attn"), label: label("cross_attn queries") });
 		attention(pass, { q: work.qkv, qStride: width, kv: cached, y: work.attended, heads, headDim, scale: 1, rows: cross, label: label("cross_attn") });
@@ -169,7 +169,7 @@ export class StarGraph implements Graph {
 	#feedForward(pass: Pass, context: BlockContext): void {
 		const { x, work, self } = context;
 		const { width, ffn, label, linear, tapLinear, addLinear } = this.#ops(pass, context);
-		this.#norm(pass, x, work.normed, self, label("norm3"));
+		this.#norm(pass, x, work.normed, self.tokens, label("norm3"));
 		linear("ffn.fc1", work.normed, work.hidden, width, ffn, { gelu: true });
 		tapLinear("ffn.fc2", work.hidden, ffn, "ffn_out");
 		addLinear("ffn.fc2", work.hidden, ffn);
@@ -187,7 +187,7 @@ export class StarGraph implements Graph {
 	}
 
 	head(pass: Pass, { x, work, rows }: { x: Tensor; work: Workspace; rows: RowTable }): void {
-		this.#norm(pass, x, work.block.normed, rows, "head norm");
+		this.#norm(pass, x, work.block.normed, rows.tokens, "head norm");
 		matmul(pass, { x: work.block.normed, y: work.logits, ...this.#weights.linear("transformer.head_logits"), m: rows.tokens, k: this.#config.width, n: this.codes.logits, label: "head" });
 	}
 
@@ -196,8 +196,8 @@ export class StarGraph implements Graph {
 		this.#gpu.free(this.start, this.#rotary.table, ...Object.values(this.#work), ...Object.values(this.#plain));
 	}
 
-	#norm(pass: Pass, x: Tensor, y: Tensor, rows: RowTable, label: string): void {
-		layerNorm(pass, { x, y, width: this.#config.width, eps: this.#config.normEps, rows, after: { kind: "affine", ...this.#plain }, label });
+	#norm(pass: Pass, x: Tensor, y: Tensor, tokens: number, label: string): void {
+		layerNorm(pass, { x, y, width: this.#config.width, eps: this.#config.normEps, tokens, ...this.#plain, label });
 	}
 }
 

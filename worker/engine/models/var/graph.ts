@@ -3,7 +3,7 @@ import { silu } from "../../../../kernels/activation.ts";
 import { gatherRows } from "../../../../kernels/gather.ts";
 import type { Gpu, Tensor } from "../../../../kernels/gpu.ts";
 import { matmul } from "../../../../kernels/matmul.ts";
-import { layerNorm } from "../../../../kernels/norm.ts";
+import { modulatedNorm } from "../../../../kernels/modulated-norm.ts";
 import type { Pass } from "../../../../kernels/pass.ts";
 import { rotateAndCache } from "../../../../kernels/rope.ts";
 import type { RowTable } from "../../../../kernels/rows.ts";
@@ -142,8 +142,8 @@ export class VarGraph implements Graph {
 
 	head(pass: Pass, { x, work, rows }: { x: Tensor; work: Workspace; rows: RowTable }): void {
 		const { width, normEps } = this.#config;
-		const after = { kind: "modulate" as const, table: this.#headModulation, stride: 2 * width, scale: 0, shift: width };
-		layerNorm(pass, { x, y: work.block.normed, width, eps: normEps, rows, after, label: "head norm" });
+		const modulation = { table: this.#headModulation, stride: 2 * width, scale: 0, shift: width, rows };
+		modulatedNorm(pass, { x, y: work.block.normed, tokens: rows.tokens, width, eps: normEps, centred: true, ...modulation, label: "head norm" });
 		matmul(pass, { x: work.block.normed, y: work.logits, ...this.#weights.linear("transformer.head"), m: rows.tokens, k: width, n: this.codes.logits, label: "head" });
 	}
 
