@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Gpu } from "./gpu.ts";
 import { philox, PURPOSE } from "./random.ts";
-import { drawPositions, drawProjection, project, type ReduceRow, scatterRows, squaredNorms } from "./reduce.ts";
+import { drawPositions, drawProjection, farthestPositions, project, type ReduceRow, squaredNorms } from "./reduce.ts";
 import { Bench, maxError, words } from "./testing.ts";
 
 let gpu: Gpu;
@@ -141,17 +141,41 @@ describe("drawPositions", () => {
 	});
 });
 
-test.each([4, 24])("scatterRows, width %i: kept tokens to their positions, the others untouched", async (width) => {
-	using bench = new Bench(gpu);
-	const positions = bench.put(new Uint32Array(OUT + 3));
-	for (const { tokens, draw, count } of PICKED) for (let k = 0; k < count; k++) positions.data[draw + k] = (k * 3 + 1) % tokens;
-	gpu.device.queue.writeBuffer(positions.tensor.buffer, 0, positions.data);
-	const x = bench.random(OUT, width);
-	const y = bench.random(TOKENS, width);
-	const [out] = await bench.run((pass) => scatterRows(pass, { x: x.tensor, positions: positions.tensor, y: y.tensor, width, rows: PICKED, label: "scatter" }), y.tensor);
-	const expected = y.data.slice();
-	for (const row of PICKED) {
-		for (let k = 0; k < row.count; k++) expected.set(x.data.subarray((row.out + k) * width, (row.out + k + 1) * width), (row.token + positions.data[row.draw + k]) * width);
+/** Mean of the tokens named, and the squared distance of one from it. */
+function distance(x: Float32Array, width: number, token: number, of: readonly number[]): number {
+	let sum = 0;
+	for (let c = 0; c < width; c++) {
+		const mean = of.reduce((total, t) => total + x[t * width + c], 0) / of.length;
+		sum += (x[token * width + c] - mean) ** 2;
 	}
-	expect(words(out)).toEqual(words(expected));
+	return sum;
+}
+
+/** A token of a row, itself and those beside it on the row's grid. */
+function around({ token, tokens, columns }: ReduceRow, t: number): number[] {
+	const near = (other: number) => Math.abs(Math.floor(other / columns) - Math.floor(t / columns)) <= 1 && Math.abs((other % columns) - (t % columns)) <= 1;
+	return Array.from({ length: tokens }, (_, other) => other).filter(near).map((other) => token + other);
+}
+
+describe("farthestPositions", () => {
+	test.each(["mean", "neighbours"] as const)("from the %s: those of every row, farthest first, whatever the rows beside it", async (from) => {
+		using bench = new Bench(gpu);
+		const width = 20;
+		const x = bench.random(TOKENS, width);
+		const find = async (rows: readonly ReduceRow[], first: number, tokens: number) => {
+			const part = bench.put(x.data.slice(first * width, (first + tokens) * width)).tensor;
+			const positions = bench.put(new Uint32Array(MATRIX).fill(999)).tensor;
+			const [means, keys] = [bench.empty(rows.length, width), bench.empty(tokens)];
+			return words((await bench.run((pass) => farthestPositions(pass, { x: part, from, means, keys, positions, width, rows, label: "farthest" }), positions))[0]);
+		};
+		const batch = await find(ROWS, 0, TOKENS);
+		for (const row of ROWS) {
+			const all = Array.from({ length: row.tokens }, (_, t) => row.token + t);
+			const distances = all.map((token, t) => distance(x.data, width, token, from === "mean" ? all : around(row, t)));
+			const expected = distances.map((_, t) => t).sort((a, b) => distances[b] - distances[a] || a - b).slice(0, row.count);
+			expect([...batch.subarray(row.draw, row.draw + row.count)]).toEqual(expected);
+			expect([...(await find([alone(row)], row.token, row.tokens)).subarray(0, row.count)]).toEqual(expected);
+		}
+		expect(batch.filter((position) => position !== 999)).toHaveLength(ROWS.reduce((sum, { count }) => sum + count, 0));
+	});
 });

@@ -4,7 +4,7 @@ import { resize } from "../../../kernels/interpolate.ts";
 import { matmul } from "../../../kernels/matmul.ts";
 import type { Pass } from "../../../kernels/pass.ts";
 import { pixelShuffle, pixelUnshuffle } from "../../../kernels/pixel-shuffle.ts";
-import { clearOthers, scatterRows } from "../../../kernels/reduce.ts";
+import { clearOthers, scatterRows } from "../../../kernels/kept.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import { type Decision, settle } from "../../protocol/plan.ts";
 import { codeWords, packCodes, unpackCodes } from "../codes.ts";

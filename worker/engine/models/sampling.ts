@@ -1,7 +1,7 @@
 import { gatherRows } from "../../../kernels/gather.ts";
 import type { Tensor } from "../../../kernels/gpu.ts";
 import type { Pass } from "../../../kernels/pass.ts";
-import { spreadKept } from "../../../kernels/reduce.ts";
+import { spreadKept } from "../../../kernels/kept.ts";
 import { rowTable } from "../../../kernels/rows.ts";
 import { temper } from "../../../kernels/temper.ts";
 import { codeWords } from "../codes.ts";
