@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { copy, gatherRows, packRgb } from "./gather.ts";
+import { copy, gatherRows, packRgb, subtractFrom } from "./gather.ts";
 import { Gpu } from "./gpu.ts";
 import { Bench, maxError, words } from "./testing.ts";
 
@@ -66,6 +66,15 @@ describe("copy", () => {
 		const [out] = await bench.run((pass) => copy(pass, { x: x.tensor, y: y.tensor, count: 0, label: "copy" }), y.tensor);
 		expect(out).toEqual(y.data);
 	});
+});
+
+test("subtractFrom: a part of x less a part of y, in place, the rest untouched", async () => {
+	using bench = new Bench(gpu);
+	const [x, y] = [bench.random(64), bench.random(48)];
+	const [out] = await bench.run((pass) => subtractFrom(pass, { x: x.tensor, from: 12, y: y.tensor, to: 8, count: 20, label: "subtract" }), y.tensor);
+	const expected = y.data.slice();
+	for (let i = 0; i < 20; i++) expected[8 + i] = x.data[12 + i] - y.data[8 + i];
+	expect(words(out)).toEqual(words(expected));
 });
 
 test.each([4, 8])("packRgb from %i channels: clamped, rounded, opaque", async (channels) => {
