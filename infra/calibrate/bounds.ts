@@ -6,7 +6,7 @@ import type { ScaleObservation } from "./observe.ts";
 const SETTLED = 0.2;
 const DONE = 0.1;
 /** Guidance is dropped where that makes no more difference than this to the finished picture. */
-const UNNOTICED = 0.01;
+const UNNOTICED = 0.02;
 /** Looking pays when it leaves out more than half of the tokens. */
 const FEW = 0.5;
 

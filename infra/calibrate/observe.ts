@@ -12,7 +12,7 @@ const COARSE = 8;
 const MIDDLE = 32;
 /** Energy that kept tokens and directions must hold, and change of the picture that kept tokens must make. */
 const TOKEN_ENERGY = 0.9;
-const CHANGE = 0.97;
+const CHANGE = 0.95;
 const RANK_ENERGY = 0.96;
 
 export interface ScaleObservation {

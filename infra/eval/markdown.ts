@@ -13,7 +13,7 @@ export function markdownOf(head: Head, summaries: readonly Summary[]): string {
 	const pictures = judged[0]?.quality;
 	return [
 		`Model ${head.model} (${head.digest.slice(0, 19)}), schedule ${head.schedule}; ${head.adapter}; numerics ${head.numerics}.`,
-		...(pictures ? [`Scores by GenEval's protocol, read by the judge ${head.judge.slice(0, 12)}: ${pictures.prompts} prompts, ${pictures.pictures} pictures a policy unless the row says otherwise. Δ: overall less ${baseline.policy}'s on the same prompts and seeds, with the 95 % interval of a paired bootstrap (10 000 resamples of prompts within their categories). PSNR (of the mean squared error) and SSIM are to the ${baseline.policy} picture of the same seed.`] : []),
+		...(pictures ? [aboutScores(head, pictures, baseline.policy)] : []),
 		"",
 		...table(
 			["policy", ...categories.map((name) => name.replaceAll("_", " ")), "overall", "Δ", "95 %", "PSNR", "SSIM", "diversity"],
@@ -39,6 +39,14 @@ export function markdownOf(head: Head, summaries: readonly Summary[]): string {
 		),
 		"",
 	].join("\n");
+}
+
+function aboutScores({ judge }: Head, { prompts, pictures }: Quality, baseline: string): string {
+	return [
+		`Scores by GenEval's protocol, read by the judge ${judge.slice(0, 12)}: ${prompts} prompts, ${pictures} pictures a policy unless the row says otherwise.`,
+		`Δ: overall less ${baseline}'s on the same prompts and seeds, with the 95 % interval of a paired bootstrap (10 000 resamples of prompts within their categories).`,
+		`PSNR (of the mean squared error) and SSIM are to the ${baseline} picture of the same seed.`,
+	].join(" ");
 }
 
 /** The first column to the left, the others to the right. */
