@@ -58,7 +58,10 @@ const manifest = await importInfinity({
 	out,
 });
 // Made up, so that every policy can be tried on it: there is nothing to measure in noise.
-const calibration = { structureFrom: 1, fidelityFrom: 2, skipFrom: 3, guidanceTo: 1, earlyTau: 0.4, rankRatio: { 2: [0.3, 0.45], 3: [0.2, 0.35] }, detailRatio: { 2: 0.6, 3: 0.4 }, look: { after: 1, from: 2, hold: 0.6 }, detail: [0.2, 0.5] as [number, number] };
+const calibration = {
+	structureFrom: 1, fidelityFrom: 2, skipFrom: 3, guidanceTo: 1, earlyTau: 0.4, rankRatio: { 2: [0.3, 0.45], 3: [0.2, 0.35] }, detailRatio: { 2: 0.6, 3: 0.4 },
+	look: { after: 1, from: 2, hold: 0.6 }, detail: [0.2, 0.5] as [number, number],
+};
 const { digest } = await openModelFolder(out);
 await writeFile(join(out, POLICIES_FILE), policiesText({ format: "firstlight-policies", version: 1, model: digest, calibration: { "1:1": calibration }, trades: {} }));
 console.log(`${manifest.name}: ${manifest.tensors.length} tensors in ${manifest.shards.length} shards`);

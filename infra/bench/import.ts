@@ -14,21 +14,33 @@ import { parseArgs, promisify } from "node:util";
 import { SingleBar } from "cli-progress";
 import { families, importPublished, publishedTensors } from "../../model-shards/import-published.ts";
 import { manifestText } from "../../model-shards/manifest.ts";
-import type { Precision } from "../../model-shards/precision.ts";
+import { PRECISIONS } from "../../model-shards/precision.ts";
 import { nowhere } from "../../model-shards/sink.ts";
 import { syntheticSource, writePth } from "../../model-shards/synthetic.ts";
 import { PUBLISHED_TEXT, type TextEncoderConfig } from "../../model-shards/text-config.ts";
 import { textEncoderIn } from "../../model-shards/text-encoder.ts";
 import { TEXT_PREFIX, textTensors } from "../../model-shards/text-tensors.ts";
+import { oneOf } from "../cli/usage.ts";
 
-const { values } = parseArgs({ options: { make: { type: "string" }, family: { type: "string", default: "infinity" }, size: { type: "string", default: "2b" }, dtype: { type: "string", default: "f16" }, text: { type: "string" }, dry: { type: "boolean", default: false } } });
-const family = families[values.family];
+const { values } = parseArgs({
+	options: {
+		make: { type: "string" },
+		family: { type: "string", default: "infinity" },
+		size: { type: "string", default: "2b" },
+		dtype: { type: "string", default: "f16" },
+		text: { type: "string" },
+		dry: { type: "boolean", default: false },
+	},
+});
+const family = families[oneOf("family", values.family, Object.keys(families))];
+const dtype = oneOf("dtype", values.dtype, PRECISIONS);
 const { name } = family.describe(values.size).head;
 const [weights, vae] = publishedTensors(family, values.size);
 const sources = { weights: syntheticSource(`${name}.pth`, weights, "BF16"), vae: syntheticSource("vae.pth", vae, "F32") };
-const encoder = Object.entries<TextEncoderConfig>(PUBLISHED_TEXT).find(([published]) => published === values.text)?.[1];
-if (values.text && !encoder) throw new Error(`--text must be one of ${Object.keys(PUBLISHED_TEXT).join(", ")}`);
-const textEncoder = encoder && textEncoderIn(syntheticSource("text encoder", textTensors(encoder).map(({ name, shape }) => ({ name: name.slice(TEXT_PREFIX.length), shape })), "BF16"), encoder);
+const published: Record<string, TextEncoderConfig> = PUBLISHED_TEXT;
+const encoder = values.text === undefined ? undefined : published[oneOf("text", values.text, Object.keys(published))];
+const textSource = (config: TextEncoderConfig) => syntheticSource("text encoder", textTensors(config).map(({ name, shape }) => ({ name: name.slice(TEXT_PREFIX.length), shape })), "BF16");
+const textEncoder = encoder && textEncoderIn(textSource(encoder), encoder);
 if (values.make) {
 	await writePth(join(values.make, "weights.pth"), sources.weights);
 	await writePth(join(values.make, "vae.pth"), sources.vae);
@@ -48,13 +60,13 @@ try {
 	let bytes = 0;
 	const begun = performance.now();
 	const manifest = await importPublished(family, values.size, Object.values(values.dry ? sources : files), {
-		licence: "random numbers", textEncoder, out: values.dry ? nowhere : join(dir, "model"), dtype: values.dtype as Precision,
+		licence: "random numbers", textEncoder, out: values.dry ? nowhere : join(dir, "model"), dtype,
 		progress: (done, total) => (bytes === 0 ? bar.start(total, done) : bar.update(done), (bytes = done)),
 	});
 	const seconds = (performance.now() - begun) / 1000;
 	bar.stop();
 	const written = manifest.shards.reduce((sum, shard) => sum + shard.bytes, 0);
-	console.log(`${name}${values.text ? ` with ${values.text}` : ""}${values.dry ? ", dry" : ""}: ${manifest.tensors.length} tensors, ${gb(bytes)} read, ${gb(written)} written as ${values.dtype} in ${manifest.shards.length} shards`);
+	console.log(`${name}${values.text ? ` with ${values.text}` : ""}${values.dry ? ", dry" : ""}: ${manifest.tensors.length} tensors, ${gb(bytes)} read, ${gb(written)} written as ${dtype} in ${manifest.shards.length} shards`);
 	console.log(`${seconds.toFixed(1)} s, ${(bytes / 1e6 / seconds).toFixed(0)} MB/s; peak resident memory ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MiB (${before.toFixed(0)} before the import)`);
 	console.log(`manifest sha256:${createHash("sha256").update(manifestText(manifest)).digest("hex")}`);
 } finally {

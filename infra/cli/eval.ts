@@ -62,7 +62,9 @@ export async function evalCommand(args: string[]): Promise<number> {
 	if (values.plot) await writeFile(values.plot, speedAgainstQuality(`${head.model}: score against speed`, `${points[0]?.quality.prompts ?? 0} prompts; ${head.adapter}`, points));
 	if (values["write-trades"]) {
 		const folder = await openFolderWithBar(values.model);
-		if (folder.digest !== head.digest || head.schedule !== folder.info.defaultSchedule) throw new UsageError(`These results are of ${head.model} (${head.digest}), schedule ${head.schedule}: give that model with --model; trades are of its default schedule.`);
+		if (folder.digest !== head.digest || head.schedule !== folder.info.defaultSchedule) {
+			throw new UsageError(`These results are of ${head.model} (${head.digest}), schedule ${head.schedule}: give that model with --model; trades are of its default schedule.`);
+		}
 		const path = join(folder.dir, POLICIES_FILE);
 		await writeTrades(path, folder.digest, tradesOf(summaries.filter(({ policy }) => Object.hasOwn(known, policy))));
 		console.error(`The trades are in ${path}.`);

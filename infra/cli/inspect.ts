@@ -31,7 +31,8 @@ export function inspectionText(manifest: Manifest, digest: string): string {
 		"",
 		...table(["", "tensors", "parameters", "stored"], [...parts, ...dtypes, total].map(({ of, tensors, parameters, bytes }: Share) => [of, `${tensors}`, parameters.toLocaleString("en"), size(bytes)])),
 		"",
-		`on the device: ${size(device.resident)} of weights, and for a picture ${manifest.defaultSchedule} ${size(picture.keys)} of keys and values (as f16 ${size(halved.keys)}), ${size(picture.activations)} of activations, ${size(picture.decoder)} of decoder`,
+		`on the device: ${size(device.resident)} of weights, and for a picture ${manifest.defaultSchedule} ${size(picture.keys)} of keys and values ` +
+			`(as f16 ${size(halved.keys)}), ${size(picture.activations)} of activations, ${size(picture.decoder)} of decoder`,
 		`largest tensor beside matrices: ${picture.largest.name}, ${size(picture.largest.bytes)}; an adapter must bind as much`,
 		"",
 		...table(["imported as", "stored", "on device", `over ${size(BINDING_BYTES)}`, "with a picture"], PRECISIONS.map((precision: Precision) => {

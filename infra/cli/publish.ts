@@ -23,7 +23,10 @@ export async function publishCommand(args: string[]): Promise<number> {
 	const { manifest, digest } = await openModelFolder(dir);
 	const files = [...manifest.shards, ...(manifest.tokenizer ? [manifest.tokenizer] : [])];
 	for (const entry of files) {
-		if (entry.bytes > MAX_PUT_BYTES) throw new ModelFormatError(`${entry.file} has ${entry.bytes} bytes; wrangler puts at most ${MAX_PUT_BYTES}. Import the model again into smaller shards, or put the file as ${fileKey(entry.sha256)} with an S3 client.`);
+		if (entry.bytes > MAX_PUT_BYTES) {
+			const instead = `Import the model again into smaller shards, or put the file as ${fileKey(entry.sha256)} with an S3 client.`;
+			throw new ModelFormatError(`${entry.file} has ${entry.bytes} bytes; wrangler puts at most ${MAX_PUT_BYTES}. ${instead}`);
+		}
 		await readVerified(dir, entry);
 	}
 	const where = values.remote ? ["--remote"] : ["--local", "--persist-to", join(resolve(process.env.STATE_DIR ?? stateDir()), "edge")];
