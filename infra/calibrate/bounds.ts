@@ -7,8 +7,8 @@ const SETTLED = 0.2;
 const DONE = 0.1;
 /** Guidance is dropped where that makes no more difference than this to the finished picture. */
 const UNNOTICED = 0.02;
-/** Looking pays when it leaves out more than half of the tokens. */
-const FEW = 0.5;
+/** Looking pays, its own decode included, when it leaves out a third of the tokens. */
+const FEW = 2 / 3;
 
 export interface ScaleMeans extends Omit<ScaleObservation, "right"> {
 	/** Share of the pictures judged as their finished one; null without a judge. */
@@ -50,18 +50,17 @@ export function boundsOf(pictures: readonly (readonly ScaleObservation[])[]): Om
 		structureFrom, fidelityFrom, skipFrom, guidanceTo,
 		rankRatio: late.every(([, { ranks }]) => ranks.length > 0) ? byScale(({ ranks }) => ranks.map(rounded)) : {},
 		detailRatio: byScale(({ detail }) => rounded(detail)),
-		look: lookOf(means),
+		look: lookOf(means, fidelityFrom),
 		detail: [quantile(1 / 3), quantile(2 / 3)],
 	};
 }
 
-/** The first scale whose picture shows where all later ones change it. */
-function lookOf(means: readonly ScaleMeans[]): Calibration["look"] {
-	const pays = (look: number) => means.slice(look + 1).every(({ looks }) => looks[look].tokens <= FEW);
-	const after = means.findIndex((_, scale) => scale < means.length - 1 && pays(scale));
-	if (after === -1) return { after: means.length - 1, from: means.length, hold: 1 };
-	const held = means.slice(after + 1).map(({ looks }) => looks[after].score);
-	return { after, from: after + 1, hold: rounded(held.reduce((sum, score) => sum + score, 0) / held.length) };
+/** The picture is looked at when the fidelity stage begins, where that leaves out enough tokens in all of its scales. */
+function lookOf(means: readonly ScaleMeans[], fidelityFrom: number): Calibration["look"] {
+	const after = fidelityFrom - 1;
+	const late = means.slice(fidelityFrom).map(({ looks }) => looks[after]);
+	if (after < 0 || late.length === 0 || late.some(({ tokens }) => tokens > FEW)) return { after: means.length - 1, from: means.length, hold: 1 };
+	return { after, from: fidelityFrom, hold: rounded(late.reduce((sum, { score }) => sum + score, 0) / late.length) };
 }
 
 const DIGITS = 1e4;
