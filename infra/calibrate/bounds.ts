@@ -5,8 +5,8 @@ import type { ScaleObservation } from "./observe.ts";
 /** So much is still to come of a resolution that has settled, and of a picture that is as good as done. */
 const SETTLED = 0.2;
 const DONE = 0.1;
-/** Guidance is dropped where that makes no more difference than this to the finished picture. */
-const UNNOTICED = 0.02;
+/** Guidance is dropped where that makes no more difference than this to the finished picture: little beside what a settled one still lacks. */
+const UNNOTICED = 0.06;
 /** Looking pays, its own decode included, when it leaves out a third of the tokens. */
 const FEW = 2 / 3;
 
