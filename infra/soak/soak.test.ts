@@ -4,7 +4,7 @@ import { findModel, openModelFolder } from "../../model-shards/folder.ts";
 import { openModel } from "../../worker/engine/open-model.ts";
 import { soak } from "./soak.ts";
 
-it("two hundred pictures of tiny leave device memory as it was and host memory nearly so", { timeout: 300_000 }, async () => {
+it("two hundred pictures of tiny leave device memory as it was and host memory nearly so", async () => {
 	const gpu = await Gpu.open();
 	const model = await openModel(gpu, await openModelFolder(findModel("tiny")));
 	const { gpuBytes, residentSlope } = await soak(gpu, model, 200);
