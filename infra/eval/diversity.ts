@@ -13,12 +13,16 @@ export const SEEDS = 4;
 export async function evaluateDiversity({ model, judge, records, plans, signal, progress }: Evaluation, prompts: readonly Prompt[]): Promise<void> {
 	for (const prompt of prompts) {
 		const missing = [...plans.keys()].filter((policy) => !records.find("diversity", policy, prompt.place));
+		// The baseline leaves nothing open, so that all others can branch off it, also where its own line is there already.
+		const [baseline] = plans.keys();
+		const policies = [baseline, ...missing.filter((policy) => policy !== baseline)];
 		const made: Picture[][] = [];
 		for (let n = 0; n < SEEDS && missing.length > 0; n++) {
 			signal?.throwIfAborted();
-			made.push(await makeBranches(model, missing.map((policy) => plans.get(policy) as StagePlan), { prompt: prompt.prompt, seed: seedOf(prompt, n) }));
+			made.push(await makeBranches(model, policies.map((policy) => plans.get(policy) as StagePlan), { prompt: prompt.prompt, seed: seedOf(prompt, n) }));
 		}
-		for (const [i, policy] of missing.entries()) {
+		for (const [i, policy] of policies.entries()) {
+			if (!missing.includes(policy)) continue;
 			const features = await judge.features(made.map((pictures) => pictures[i].image));
 			const pairs = features.flatMap((a, j) => features.slice(j + 1).map((b) => distance(a, b)));
 			records.append({ kind: "diversity", policy, prompt: prompt.place, distance: Number(mean(pairs).toFixed(5)) });

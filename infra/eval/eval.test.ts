@@ -78,6 +78,13 @@ it("finds a prompt's seeds apart from each other", async () => {
 	for (const { distance } of lines) expect(distance).toBeGreaterThan(0.01);
 });
 
+it("a policy that decides can be added to records that have the baseline's diversity", async () => {
+	const records = Records.open(undefined, head);
+	await evaluateDiversity(evaluationOf(records, ["exact"]), prompts.slice(0, 1));
+	await evaluateDiversity(evaluationOf(records, ["exact", "skipvar"]), prompts.slice(0, 1));
+	expect(records.of("diversity").map(({ policy }) => policy)).toEqual(["exact", "skipvar"]);
+});
+
 it("the command writes records, report, plot and sheet; a report needs no adapter afterwards", { timeout: 300_000 }, async () => {
 	const [out, report, plot, sheet] = ["eval.jsonl", "report.md", "plot.svg", "sheet.png"].map((file) => join(dir, file));
 	const measured = await firstlight("--model", "tiny", "--policies", "stagevar-skip", "--prompts", "2", "--timings", "1", "--diversity", "0", "--out", out, "--report", report, "--plot", plot, "--sheet", sheet);
