@@ -226,6 +226,7 @@ export function modelInfo(manifest: Manifest, digest: string): ModelInfo {
 		bitsPerToken: "bits" in config ? config.bits * patchify(config) ** 2 : Math.log2(config.codebook.vocabulary),
 		maxPromptTokens: "textMaxTokens" in config ? Math.min(config.textMaxTokens, "textEncoder" in config ? (config.textEncoder?.maxTokens ?? Infinity) : Infinity) : 0,
 		...(manifest.family === "star" || manifest.family === "hart" ? { lowRank: { rope: "kept" as const, mostTokens: config.width } } : {}),
+		...(manifest.family === "infinity" ? { guidesByText: true } : {}),
 		...("classes" in config ? { classes: config.classes } : {}),
 		sampling: manifest.sampling,
 		calibration: {},

@@ -32,8 +32,8 @@ export function meansOf(pictures: readonly (readonly ScaleObservation[])[]): Sca
 	});
 }
 
-/** What policies plan one schedule by, from pictures observed on it: all but the early temperature, which other pictures show (temperature.ts). */
-export function boundsOf(pictures: readonly (readonly ScaleObservation[])[]): Omit<Calibration, "earlyTau"> {
+/** What policies plan one schedule by, from pictures observed on it: all but what other pictures show (temperature.ts, text-guidance.ts). */
+export function boundsOf(pictures: readonly (readonly ScaleObservation[])[]): Omit<Calibration, "earlyTau" | "textGuidance"> {
 	const means = meansOf(pictures);
 	const scales = means.length;
 	/** The scale after the first one from which on all hold; the number of scales where none does. */

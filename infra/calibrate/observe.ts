@@ -9,7 +9,7 @@ import { agreement, changeByToken, fromSurroundings, holding, rankShare, unsettl
 
 /** Cells a side at which semantics and structure are looked at: what is where, and its shape. */
 const COARSE = 8;
-const MIDDLE = 32;
+export const MIDDLE = 32;
 /** Energy that kept tokens and directions must hold, and change of the picture that kept tokens must make. */
 const TOKEN_ENERGY = 0.9;
 const CHANGE = 0.95;

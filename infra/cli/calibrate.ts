@@ -7,9 +7,11 @@ import { openModel } from "../../worker/engine/open-model.ts";
 import { exact } from "../../worker/engine/plan/exact.ts";
 import type { RgbImage } from "../../worker/engine/types.ts";
 import { boundsOf, meansOf, type ScaleMeans } from "../calibrate/bounds.ts";
-import { observe, type ScaleObservation } from "../calibrate/observe.ts";
+import { unsettled } from "../calibrate/measures.ts";
+import { MIDDLE, observe, type ScaleObservation } from "../calibrate/observe.ts";
 import { convergencePlot, keptPlot } from "../calibrate/plots.ts";
 import { bestTau, temperedPlans } from "../calibrate/temperature.ts";
+import { bestWeight, textGuidedPlans } from "../calibrate/text-guidance.ts";
 import { Judge } from "../eval/judge.ts";
 import { type Prompt, readPrompts, seedOf, stratified } from "../eval/prompts.ts";
 import { isRight } from "../eval/rules.ts";
@@ -55,12 +57,27 @@ export async function calibrateCommand(args: string[]): Promise<number> {
 	bar.start(chosen.length, 0);
 	const pictures: ScaleObservation[][] = [];
 	let earlyTau = info.sampling.tau;
+	let textGuidance: number | undefined;
 	try {
 		for (const prompt of chosen) {
 			const verdicts = judge && (async (images: readonly RgbImage[]) => (await judge.detect(images)).map((found) => isRight(found, prompt)));
 			const ranks = pictures.length % Math.ceil(chosen.length / RANKED) === 0;
 			pictures.push(await observe(model, plan, { prompt: prompt.prompt, seed: seedOf(prompt, 0), ranks, judge: verdicts, signal: abort.signal }));
 			bar.increment();
+		}
+		const { guidanceTo } = boundsOf(pictures);
+		if (info.guidesByText && guidanceTo < plan.steps.length) {
+			const guided = textGuidedPlans(plan, guidanceTo);
+			bar.start(chosen.length * guided.length, 0);
+			const differences: number[][] = [];
+			for (const prompt of chosen) {
+				const [finished, ...made] = await model.branches({ plans: [plan, ...guided.map(({ plan }) => plan)], prompt: prompt.prompt, seed: seedOf(prompt, 0), signal: abort.signal });
+				differences.push(made.map(({ image }) => unsettled(image, finished.image, MIDDLE)));
+				bar.increment(guided.length);
+			}
+			const { means, best } = bestWeight(guided.map(({ weight }) => weight), differences);
+			textGuidance = best;
+			console.log(`Difference to the guided picture by text guidance from scale ${guidanceTo} on: ${guided.map(({ weight }, i) => `${weight}: ${means[i].toFixed(4)}`).join(", ")}`);
 		}
 		if (judge) {
 			const tempered = temperedPlans(plan, info.sampling.tau, boundsOf(pictures).fidelityFrom);
@@ -80,7 +97,7 @@ export async function calibrateCommand(args: string[]): Promise<number> {
 		await judge?.close();
 		model.destroy();
 	}
-	const calibration = { ...boundsOf(pictures), earlyTau };
+	const calibration = { ...boundsOf(pictures), earlyTau, ...(textGuidance !== undefined && { textGuidance }) };
 	const means = meansOf(pictures);
 	const path = join(out, POLICIES_FILE);
 	const before = await heldPolicies(path, info.digest);

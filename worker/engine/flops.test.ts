@@ -69,6 +69,14 @@ it("narrowed rows, spans and skips cost what is left, and keep what later scales
 	expect(keyBytes({ family: "star", config: publishedStar("256").config }, schedule, plan(steps), 5)).toBe(30 * (55 + before + 10) * 2 * 1920 * 4);
 });
 
+it("text guided by itself is read twice", () => {
+	const config = publishedInfinity("2b").config;
+	const { "1:1": schedule } = publishedInfinity("2b").schedules;
+	const costs = (more: Partial<RunStep>) => scaleCosts({ family: "infinity", config }, schedule, plan(schedule.grids.map((_, scale) => (scale > 9 ? { ...run("cond"), ...more } : run("both")))), 20).map(({ flops }) => flops);
+	const [plain, guided] = [costs({}), costs({ textGuidance: 1.5 })];
+	expect(guided.map((flops, scale) => flops - plain[scale])).toEqual(schedule.grids.map(([height, width], scale) => (scale > 9 ? config.depth * 4 * height * width * config.width * 20 : 0)));
+});
+
 it("the decoder works through every pixel of every level", () => {
 	const vae = { baseChannels: 4, multipliers: [1, 2], residualBlocks: 1, normGroups: 4, normEps: 1e-6 };
 	const pixels = 6;

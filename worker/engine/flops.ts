@@ -80,7 +80,8 @@ export function scaleCosts(model: FamilyConfig, { grids }: Schedule, plan: Stage
 			const count = tokensAt(step, block, tokens);
 			seen[block] += count;
 			blockTokens += rows * count;
-			flops += rows * (2 * count * perToken + 4 * count * width * seen[block]);
+			const blank = step.textGuidance === undefined ? 0 : text * textTokens;
+			flops += rows * (2 * count * perToken + 4 * count * width * (seen[block] + blank));
 		}
 		// Of mixtures; choosing tokens multiplies nothing.
 		for (const { count, write, each, blocks } of step.reduce) if (write === "norm-sampled") flops += 2 * rows * tokens * count * width * (each === "span" ? 1 : blocks[1] - blocks[0]);

@@ -27,6 +27,8 @@ export const Calibration = z.strictObject({
 	skipFrom: z.int().min(1).max(MAX_SCALES),
 	/** Scale from which dropping guidance makes no difference to speak of. */
 	guidanceTo: z.int().min(0).max(MAX_SCALES),
+	/** Text guidance that replaces guidance best from there on; absent where the model has none or it does not help. */
+	textGuidance: z.number().min(1).max(100).optional(),
 	/** Temperature of the scales before the fidelity stage at which pictures show most of what was asked, by a judge; else the model's own. */
 	earlyTau: z.number().min(0.01).max(100),
 	/** Rank of a chunk's output that holds most of its energy, by chunk. */
@@ -79,6 +81,8 @@ export const ModelInfo = z.strictObject({
 	 * Absent: the first positions, and all tokens.
 	 */
 	lowRank: z.strictObject({ rope: KeptRope, mostTokens: z.int().min(1) }).optional(),
+	/** Whether its plans may guide by the text alone. Absent: not. */
+	guidesByText: z.boolean().optional(),
 	/** Bits sampled per token. */
 	bitsPerToken: z.int().min(1).max(1024),
 	/** Prompt tokens the text side takes, end marker included; 0 where there is none. */

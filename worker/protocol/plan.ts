@@ -94,6 +94,12 @@ export const RunStep = z.strictObject({
 	rows: z.enum(["both", "cond", "uncond"]),
 	/** w in u + w (c - u). Without effect unless rows is `both`. */
 	guidance: z.number().min(0).max(100),
+	/**
+	 * Guidance of the conditional row by itself: w in u + w (c - u) of what every cross attention reads, c from the prompt and u from no prompt,
+	 * for the same queries. Costs a few keys in place of a row. After normalised attention guidance (arXiv 2505.21179), without its
+	 * normalisation, which small weights do not need. Absent: 1, no guidance.
+	 */
+	textGuidance: z.number().min(0).max(100).optional(),
 	tau: Tau,
 	/** Most likely values kept before sampling; 0 keeps all, 1 is argmax. */
 	topK: z.int().min(0),

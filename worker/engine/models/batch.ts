@@ -3,7 +3,7 @@ import { NOWHERE, type Row, rowTable, type RowTable } from "../../../kernels/row
 import type { RunStep } from "../../protocol/plan.ts";
 import type { Step } from "./family.ts";
 import { type Job, stores } from "./job.ts";
-import { COND, condOf, ROWS, rowsOf } from "./kv-plan.ts";
+import { COND, condOf, ROWS, rowsOf, UNCOND } from "./kv-plan.ts";
 import type { Span } from "./spans.ts";
 
 /** One job's scale in a round: its guidance rows lie one after the other in the flat batch, `length` tokens each. */
@@ -68,8 +68,11 @@ export const cellTokens = ({ at, rows, length, codes }: Part): { token: number; 
 	return rows.map((_, row) => ({ token: at + (row + 1) * length - tokens, tokens }));
 };
 
-/** Tables of one block: the rows with the cached keys they see and where their own are stored, and the same rows with their text. */
-export function blockRows(pass: Pass, parts: readonly Part[], block: number, rope: (part: Part) => number): { self: RowTable; cross: RowTable } {
+/**
+ * Tables of one block: the rows with the cached keys they see and where their own are stored, the same rows with their text, and, where any
+ * is guided by it, the same rows with no prompt's text.
+ */
+export function blockRows(pass: Pass, parts: readonly Part[], block: number, rope: (part: Part) => number): { self: RowTable; cross: RowTable; blank?: RowTable } {
 	const self = rowTable(
 		pass,
 		rowsIn(parts, (part, row) => {
@@ -78,6 +81,9 @@ export function blockRows(pass: Pass, parts: readonly Part[], block: number, rop
 			return { rope: rope(part), key: start, keys: used, append: stores(part.job, row, part.scale) ? start + used : NOWHERE, kept };
 		}),
 	);
-	const text = rowsIn(parts, ({ job: { context } }, row) => ({ key: context.keys[block] + (row === COND ? 0 : context.counts[COND]), keys: context.counts[row] }));
-	return { self, cross: rowTable(pass, text, self.tokenRow) };
+	const text = (of: (row: number) => number) => {
+		const rows = rowsIn(parts, ({ job: { context } }, row) => ({ key: context.keys[block] + (of(row) === COND ? 0 : context.counts[COND]), keys: context.counts[of(row)] }));
+		return rowTable(pass, rows, self.tokenRow);
+	};
+	return { self, cross: text((row) => row), ...(parts.some(({ run }) => run.textGuidance !== undefined) && { blank: text(() => UNCOND) }) };
 }

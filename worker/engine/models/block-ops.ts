@@ -15,6 +15,7 @@ export interface BlockPart {
 	at: number;
 	rows: number;
 	length: number;
+	textGuidance: number;
 }
 
 /** The steps that blocks of every family are made of. `official`: the block's name in the checkpoint. */

@@ -256,7 +256,7 @@ describe("Infinity with spatial patchify", () => {
 		ask = async (plan, seed, more) => await Array.fromAsync(model.generate({ plan, seed, draws: runs[plan.schedule === "1:1" ? 0 : 1].draws, previews: "none", ...more }));
 		const ratio = { 4: 0.3, 5: 0.2, 6: 0.1 };
 		const rankRatio = { 4: [0.2, 0.3], 5: [0.25, 0.1], 6: [0.1, 0.1] };
-		const calibration = { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 6, guidanceTo: 3, earlyTau: 0.4, rankRatio, detailRatio: ratio, look: { after: 3, from: 4, hold: 0.5 }, detail: [0.01, 0.9] as [number, number] } };
+		const calibration = { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 6, guidanceTo: 3, textGuidance: 1.5, earlyTau: 0.4, rankRatio, detailRatio: ratio, look: { after: 3, from: 4, hold: 0.5 }, detail: [0.01, 0.9] as [number, number] } };
 		const info = { ...model.info, calibration };
 		plans = [...Object.values(policies).map((policy) => policy.plan(info, { schedule: "1:1" })), policies.exact.plan(info, { schedule: "3:2" })].map((plan) => sampled(plan, 0, 0.9));
 	});
@@ -281,6 +281,17 @@ describe("Infinity with spatial patchify", () => {
 		]);
 		expect(together.map(made)).toEqual(alone.map(made));
 		expect(made(resumed)).toEqual(made(alone[stagevar]).slice(5));
+	});
+
+	it("text guidance of 1 changes no bit, and others do, whoever shares the batch", async () => {
+		const plan = plans.find(({ policy }) => policy === "stagevar-auto") as StagePlan;
+		const guided = (textGuidance?: number): StagePlan => ({ ...plan, steps: plan.steps.map((step) => (step.kind === "run" && step.rows === "cond" ? { ...step, textGuidance } : step)) });
+		expect(JSON.stringify(plan)).toBe(JSON.stringify(guided(1.5)));
+		const alone = await ask(guided(), 1, { until: 4 });
+		const [one, more] = await Promise.all([ask(guided(1), 1, { until: 4 }), ask(guided(3), 1, { until: 4 })]);
+		expect(codes(one)).toEqual(codes(alone));
+		expect(codes(more).slice(0, 3)).toEqual(codes(alone).slice(0, 3));
+		expect(codes(more)[3]).not.toEqual(codes(alone)[3]);
 	});
 
 	it("a plan that looks at the picture sees the same whether it is shown or not", async () => {

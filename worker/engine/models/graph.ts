@@ -76,9 +76,10 @@ export interface BlockContext {
 	x: Tensor;
 	/** Of this block, [keys, 2 * width]: cached keys and values, those of the text too. */
 	kv: Tensor;
-	/** Rows with the keys they see and append, and the same rows with their text. */
+	/** Rows with the keys they see and append, the same rows with their text, and with that of no prompt where any is guided by it. */
 	self: RowTable;
 	cross: RowTable;
+	blank?: RowTable;
 	/** u32: positions of kept tokens, for rows that have them. */
 	kept: Tensor | undefined;
 	parts: readonly BlockPart[];

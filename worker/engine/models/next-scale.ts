@@ -232,7 +232,7 @@ export class NextScaleModel implements Family<Job> {
 			index, x: work.x[0], work: work.block, kv: this.#store.tensor(index),
 			kept: parts.some(({ span }) => span?.reduction.rope === "kept") ? work.positions : undefined,
 			...blockRows(pass, parts, index, (part) => this.#graph.ropeAt(part)),
-			parts: parts.map(({ job, scale, at, rows, length }) => ({ taps: job.taps, name: `s${scale}`, at, rows: rows.length, length })),
+			parts: parts.map(({ job, scale, at, rows, length, run }) => ({ taps: job.taps, name: `s${scale}`, at, rows: rows.length, length, textGuidance: run.textGuidance ?? 1 })),
 		};
 	}
 

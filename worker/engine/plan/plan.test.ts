@@ -17,6 +17,7 @@ const info = ModelInfo.parse({
 	blocks: 4,
 	chunks: [[0, 2], [2, 4]],
 	bitsPerToken: 16,
+	guidesByText: true,
 	maxPromptTokens: 32,
 	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
 	calibration: { "1:1": { structureFrom: 2, fidelityFrom: 4, skipFrom: 5, rankRatio: { 4: [0.3, 0.45], 5: [0.2, 0.35], 6: [0.12, 0.28] }, guidanceTo: 3, earlyTau: 0.4, detailRatio: { 4: 0.5, 5: 0.4, 6: 0.3 }, look: { after: 3, from: 4, hold: 0.9 }, detail: [0.1, 0.2] } },
@@ -131,6 +132,11 @@ describe("policies", () => {
 		expect([counts(plan.steps), counts(settle(plan, 0.3).steps), counts(settle(plan, 0).steps)]).toEqual([[64, 144, 256], [20, 44, 77], [1, 1, 1]]);
 		expect(planProblems(settle(plan, 0.3), info)).toEqual([]);
 		expect([...scalesLookedAt(settle(plan, 0.3))]).toEqual([3]);
+		expect(runs(plan.steps).map(({ textGuidance }) => textGuidance)).toEqual(Array(7).fill(undefined));
+		const guided = policies["stagevar-auto"].plan({ ...info, calibration: { "1:1": { ...info.calibration["1:1"], textGuidance: 1.5 } } }, {});
+		expect(runs(guided.steps).map(({ textGuidance }) => textGuidance)).toEqual([undefined, undefined, undefined, 1.5, 1.5, 1.5, 1.5]);
+		expect(planProblems(guided, info)).toEqual([]);
+		expect(planProblems(guided, { ...info, guidesByText: undefined })[0]).toMatch(/step 3 has textGuidance; this model's text is not guided by itself, leave it out/);
 		const never = { ...info, calibration: { "1:1": { ...info.calibration["1:1"], look: { after: 6, from: 7, hold: 1 } } } };
 		expect(policies["stagevar-auto"].plan(never, {})).not.toHaveProperty("decide");
 	});
@@ -169,6 +175,7 @@ describe("planProblems", () => {
 		["a skipped first scale", changed({ 0: { kind: "skip" } }), /first scale must run/],
 		["a scale after a skipped one", changed({ 5: { kind: "skip" } }), /step 6 runs after step 5/],
 		["rows that widen", changed({ 6: { rows: "both" } }), /step 6 has rows "both" after "uncond"/],
+		["text guidance beside the other row", changed({ 0: { textGuidance: 2 } }), /step 0 has textGuidance with rows "both"; it takes the place of the other row, so "cond" is allowed/],
 		["rows that cross", changed({ 6: { rows: "cond" } }), /step 6 has rows "cond" after "uncond"; rows only narrow, so "uncond" is allowed/],
 		["a span beyond the blocks", changed({ 5: { reduce: [reduction({ blocks: [2, 5] })] } }), /from < to <= 4/],
 		["an empty span", changed({ 5: { reduce: [reduction({ blocks: [2, 2] })] } }), /from < to/],

@@ -54,7 +54,7 @@ export function fullStep({ sampling }: ModelInfo, stage: Stage, scale: number, s
 	};
 }
 
-/** The same with the conditional row alone: guidance is dropped, the text is not. */
-export const conditional = (step: RunStep): RunStep => ({ ...step, rows: "cond", guidance: 1 });
+/** The same with the conditional row alone: guidance is dropped, the text is not. `textGuidance`: what takes its place, if anything. */
+export const conditional = (step: RunStep, textGuidance?: number): RunStep => ({ ...step, rows: "cond", guidance: 1, ...(textGuidance !== undefined && { textGuidance }) });
 
 const between = ([from, to]: readonly [number, number], share: number) => from + (to - from) * share;

@@ -20,7 +20,7 @@ export const skipvar: Policy = {
 		// One late scale runs whatever was decided.
 		const skipFrom = Math.max(calibration.skipFrom, fidelityFrom + 1);
 		const little = late.map((step, i): Step => (fidelityFrom + i < skipFrom ? conditional(step) : { kind: "skip" }));
-		const cases = [{ below: detail[0], steps: little }, { below: detail[1], steps: late.map(conditional) }];
+		const cases = [{ below: detail[0], steps: little }, { below: detail[1], steps: late.map((step) => conditional(step)) }];
 		return {
 			version: 1, policy: "skipvar", model: info.digest, schedule: name, steps,
 			decide: { after: fidelityFrom - 1, measure: "high-frequency", cases: detail[0] < detail[1] ? cases : cases.slice(1) },

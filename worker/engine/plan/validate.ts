@@ -29,23 +29,25 @@ export function planProblems(plan: StagePlan, info: ModelInfo): string[] {
 	if (plan.steps.length !== grids.length) {
 		return [...problems, `it has ${plan.steps.length} steps; schedule "${plan.schedule}" has ${grids.length} scales and needs as many`];
 	}
-	problems.push(...stepProblems(plan.steps, grids, info.blocks));
-	if (plan.decide) problems.push(...decisionProblems(plan, plan.decide, grids, info.blocks));
+	problems.push(...stepProblems(plan.steps, grids, info));
+	if (plan.decide) problems.push(...decisionProblems(plan, plan.decide, grids, info));
 	return problems;
 }
 
-function stepProblems(steps: readonly Step[], grids: Schedule["grids"], blocks: number): string[] {
+function stepProblems(steps: readonly Step[], grids: Schedule["grids"], { blocks, guidesByText }: ModelInfo): string[] {
 	const problems = [...skipProblems(steps), ...rowProblems(steps)];
 	for (const [scale, step] of steps.entries()) {
 		if (step.kind === "skip") continue;
 		problems.push(...reduceProblems(steps, scale, step.reduce, grids[scale][0] * grids[scale][1], blocks));
+		if (step.textGuidance !== undefined && !guidesByText) problems.push(`step ${scale} has textGuidance; this model's text is not guided by itself, leave it out`);
+		if (step.textGuidance !== undefined && step.rows !== "cond") problems.push(`step ${scale} has textGuidance with rows "${step.rows}"; it takes the place of the other row, so "cond" is allowed`);
 		if (typeof step.tau === "object" && step.tau.between[0] > step.tau.between[1]) problems.push(`step ${scale}: tau is sought between ${step.tau.between.join(" and ")}; give the lower bound first`);
 	}
 	return problems;
 }
 
 /** Every outcome must be a plan that runs the scale after the one that is looked at. */
-function decisionProblems(plan: StagePlan, decide: Decision, grids: Schedule["grids"], blocks: number): string[] {
+function decisionProblems(plan: StagePlan, decide: Decision, grids: Schedule["grids"], info: ModelInfo): string[] {
 	const { after } = decide;
 	const left = grids.length - after - 1;
 	if (left < 1) return [`it decides after scale ${after}; 0 to ${grids.length - 2} are allowed`];
@@ -59,7 +61,7 @@ function decisionProblems(plan: StagePlan, decide: Decision, grids: Schedule["gr
 		if (steps.length !== left) problems.push(`${where} has ${steps.length} steps; ${left} scales come after scale ${after}`);
 	}
 	if (problems.length > 0) return problems;
-	const ofCases = outcomesOf(plan).slice(1).flatMap(({ steps }, i) => [...unrun(steps), ...stepProblems(steps, grids, blocks)].map((problem) => `case ${i} of its decision: ${problem}`));
+	const ofCases = outcomesOf(plan).slice(1).flatMap(({ steps }, i) => [...unrun(steps), ...stepProblems(steps, grids, info)].map((problem) => `case ${i} of its decision: ${problem}`));
 	return [...unrun(plan.steps), ...ofCases];
 }
 

@@ -1,8 +1,10 @@
 import { attention } from "../../../../kernels/attention.ts";
+import { blend } from "../../../../kernels/blend.ts";
 import type { Gpu, Tensor } from "../../../../kernels/gpu.ts";
 import { layerNorm } from "../../../../kernels/norm.ts";
 import type { Pass } from "../../../../kernels/pass.ts";
 import { rotateAndCache } from "../../../../kernels/rope.ts";
+import type { RowTable } from "../../../../kernels/rows.ts";
 import type { InfinityConfig } from "../../../../model-shards/infinity-config.ts";
 import type { Weights } from "../../weights.ts";
 import { blockOps, GAMMA, SCALE, SHIFT } from "../block-ops.ts";
@@ -49,14 +51,21 @@ function selfAttention(pass: Pass, blocks: Blocks, context: BlockContext): void 
 function crossAttention(pass: Pass, blocks: Blocks, context: BlockContext): void {
 	const { config, weights } = blocks;
 	const { width, heads, normEps } = config;
-	const { index, x, work, kv, self, cross } = context;
+	const { index, x, work, kv, self, cross, blank, parts } = context;
 	const { label, linear, tapLinear, addLinear } = ops(pass, blocks, context);
 	const headDim = width / heads;
 	layerNorm(pass, { x, y: work.normed, width, eps: normEps, tokens: self.tokens, ...weights.linear(`${official(config, index)}.ca_norm`), label: label("ca_norm") });
 	linear("ca.mat_q", work.normed, work.qkv, width, width);
-	attention(pass, { q: work.qkv, qStride: width, kv: cached(kv, width), y: work.attended, heads, headDim, scale: headDim ** -0.5, rows: cross, label: label("ca") });
+	const read = (rows: RowTable, y: Tensor, name: string) => attention(pass, { q: work.qkv, qStride: width, kv: cached(kv, width), y, heads, headDim, scale: headDim ** -0.5, rows, label: label(name) });
+	read(cross, work.attended, "ca");
 	tapLinear("ca.proj", work.attended, width, "ca_out");
-	addLinear("ca.proj", work.attended, width);
+	if (!blank) return addLinear("ca.proj", work.attended, width);
+	read(blank, work.hidden, "ca without prompt");
+	for (const { at, rows, length, textGuidance } of parts) {
+		const tokens = { pixel: at, height: 1, width: rows * length };
+		blend(pass, { a: work.hidden, b: work.attended, share: textGuidance, y: work.normed, images: [tokens], channels: width, label: label("text guidance") });
+	}
+	addLinear("ca.proj", work.normed, width);
 }
 
 function feedForward(pass: Pass, blocks: Blocks, context: BlockContext): void {
