@@ -7,7 +7,7 @@ import { convergencePlot, keptPlot } from "./plots.ts";
 /** Five scales that converge by powers of ten at middle resolution, faster when coarse. */
 const picture = (more: (scale: number) => Partial<ScaleObservation> = () => ({})): ScaleObservation[] =>
 	[0, 1, 2, 3, 4].map((scale) => ({
-		coarse: [0.5, 0.15, 0.01, 0, 0][scale], middle: [0.9, 0.4, 0.15, 0.05, 0][scale], unguided: [0.5, 0.005, 0.08, 0.06, 0.001][scale], conditional: 0.9, unconditional: 0.5,
+		coarse: [0.5, 0.15, 0.01, 0, 0][scale], middle: [0.9, 0.4, 0.15, 0.05, 0][scale], unguided: [0.5, 0.005, 0.08, 0.04, 0.001][scale], conditional: 0.9, unconditional: 0.5,
 		looks: Array.from({ length: scale }, (_, look) => ({ tokens: look < 2 ? 0.7 : 0.4, score: 0.8 })), detail: 0.6, highFrequency: 0.1 * scale, ranks: [0.2, 0.3], right: null, ...more(scale),
 	}));
 

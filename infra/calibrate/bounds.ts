@@ -6,9 +6,9 @@ import type { ScaleObservation } from "./observe.ts";
 const SETTLED = 0.2;
 const DONE = 0.1;
 /** Guidance is dropped where that makes no more difference than this to the finished picture: little beside what a settled one still lacks. */
-const UNNOTICED = 0.06;
-/** Looking pays, its own decode included, when it leaves out a third of the tokens. */
-const FEW = 2 / 3;
+const UNNOTICED = 0.05;
+/** Tokens are left out where a late scale's change lies in fewer than half of them: what is lost with those that only seem idle costs more. */
+const FEW = 1 / 2;
 
 export interface ScaleMeans extends Omit<ScaleObservation, "right"> {
 	/** Share of the pictures judged as their finished one; null without a judge. */

@@ -12,6 +12,8 @@ test("each weight takes the place of guidance from the scale on; the first one i
 });
 
 test("the best weight differs least over all pictures, and is nothing where none does", () => {
-	expect(bestWeight([1, 1.5, 2], [[3, 1, 5], [3, 4, 2]])).toEqual({ means: [3, 2.5, 3.5], best: 1.5 });
+	const { means, best } = bestWeight([1, 1.5, 2], [[1, 0.04, 4], [1, 4, 1]]);
+	expect([means.map((mean) => Number(mean.toFixed(6))), best]).toEqual([[1, 0.4, 2], 1.5]);
+	expect(bestWeight([1, 1.5], [[0, 1]]).best).toBeUndefined();
 	expect(bestWeight([1, 1.5], [[1, 1]]).best).toBeUndefined();
 });

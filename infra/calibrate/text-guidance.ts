@@ -5,6 +5,9 @@ import type { StagePlan } from "../../worker/protocol/plan.ts";
 /** 1 is none. */
 const WEIGHTS = [1, 1.25, 1.5, 2];
 
+/** A difference that nobody sees. */
+const LEAST = 1e-6;
+
 /** The exact plan with each weight in place of guidance from a scale on. */
 export function textGuidedPlans(plan: StagePlan, guidanceTo: number): { weight: number; plan: StagePlan }[] {
 	return WEIGHTS.map((weight) => ({
@@ -13,9 +16,12 @@ export function textGuidedPlans(plan: StagePlan, guidanceTo: number): { weight: 
 	}));
 }
 
-/** The weight whose pictures differ least from the guided ones; undefined where that is none. `differences`: by picture, then by weight. */
+/**
+ * The weight whose pictures differ least from the guided ones; undefined where that is none. `differences`: by picture, then by weight; their
+ * means are geometric, so that no picture that changes altogether outweighs the others.
+ */
 export function bestWeight(weights: readonly number[], differences: readonly (readonly number[])[]): { means: number[]; best: number | undefined } {
-	const means = weights.map((_, i) => differences.reduce((sum, picture) => sum + picture[i], 0) / differences.length);
+	const means = weights.map((_, i) => Math.exp(differences.reduce((sum, picture) => sum + Math.log(Math.max(LEAST, picture[i])), 0) / differences.length));
 	const best = weights[means.indexOf(Math.min(...means))];
 	return { means, best: best === 1 ? undefined : best };
 }
