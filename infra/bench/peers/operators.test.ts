@@ -84,6 +84,16 @@ test("what would take too long by the rate shown so far is not begun", async () 
 	expect(row.notes).toEqual(["peer: left out, a run would take about 20 s at the 1.0 GFLOPS it showed"]);
 });
 
+test("a slow first run is not the rate shown", async () => {
+	const comparison = new Comparison({ ...limits(), run: 1, row: 0.5 });
+	let begun: number | undefined;
+	const warming: Contender = { ...fake(1, [1]), run: async () => (performance.now() - (begun ??= performance.now()) < 20 ? 100 : 1) };
+	await comparison.row("small", "kind", 1e9, null, () => warming, []);
+	const row = await comparison.row("large", "kind", 20e9, null, () => fake(1, [1]), []);
+	expect(row.notes).toEqual([]);
+	expect(row.entries).toHaveLength(1);
+});
+
 test("flops", () => {
 	expect(SMALL.map(flopsOf)).toEqual([2 * 6 * 32 * 24, 8 * 6 * 32 * 24, 6 * 6 * 32 * 24, 4 * 2 * 5 * 9 * 24, 2 * 30 * 8 * 12 * 9]);
 });
