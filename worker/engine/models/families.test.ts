@@ -292,6 +292,15 @@ describe("Infinity with spatial patchify", () => {
 		expect(codes(one)).toEqual(codes(alone));
 		expect(codes(more).slice(0, 3)).toEqual(codes(alone).slice(0, 3));
 		expect(codes(more)[3]).not.toEqual(codes(alone)[3]);
+		// Of the first block, whose queries are the same whatever the weight: on the line through no prompt's and the prompt's, as far out as it says.
+		const text = async (textGuidance?: number) => {
+			let out: Float32Array | undefined;
+			await ask(guided(textGuidance), 1, { until: 3, tap: { wants: (name) => name === "s3.blk0.ca_out", take: ({ data }) => void (out = Float32Array.from(data)) } });
+			return out as Float32Array;
+		};
+		const [none, whole, far] = [await text(0), await text(), await text(3)];
+		expect(maxError(far, whole.map((v, i) => v + 2 * (v - none[i])))).toBeLessThan(1e-5);
+		expect(maxError(far, whole)).toBeGreaterThan(1e-3);
 	});
 
 	it("a plan that looks at the picture sees the same whether it is shown or not", async () => {

@@ -58,14 +58,16 @@ function crossAttention(pass: Pass, blocks: Blocks, context: BlockContext): void
 	linear("ca.mat_q", work.normed, work.qkv, width, width);
 	const read = (rows: RowTable, y: Tensor, name: string) => attention(pass, { q: work.qkv, qStride: width, kv: cached(kv, width), y, heads, headDim, scale: headDim ** -0.5, rows, label: label(name) });
 	read(cross, work.attended, "ca");
-	tapLinear("ca.proj", work.attended, width, "ca_out");
-	if (!blank) return addLinear("ca.proj", work.attended, width);
-	read(blank, work.hidden, "ca without prompt");
-	for (const { at, rows, length, textGuidance } of parts) {
-		const tokens = { pixel: at, height: 1, width: rows * length };
-		blend(pass, { a: work.hidden, b: work.attended, share: textGuidance, y: work.normed, images: [tokens], channels: width, label: label("text guidance") });
+	if (blank) {
+		read(blank, work.hidden, "ca without prompt");
+		for (const { at, rows, length, textGuidance } of parts) {
+			const tokens = { pixel: at, height: 1, width: rows * length };
+			blend(pass, { a: work.hidden, b: work.attended, share: textGuidance, y: work.normed, images: [tokens], channels: width, label: label("text guidance") });
+		}
 	}
-	addLinear("ca.proj", work.normed, width);
+	const text = blank ? work.normed : work.attended;
+	tapLinear("ca.proj", text, width, "ca_out");
+	addLinear("ca.proj", text, width);
 }
 
 function feedForward(pass: Pass, blocks: Blocks, context: BlockContext): void {
