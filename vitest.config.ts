@@ -11,7 +11,13 @@ export default defineConfig({
 				test: {
 					...common,
 					name: "parts",
-					include: ["kernels/**/*.test.ts", "model-shards/**/*.test.ts", "worker/**/*.test.ts", "infra/**/*.test.ts", "test/**/*.test.ts"],
+					include: [
+						"kernels/**/*.test.ts",
+						"model-shards/**/*.test.ts",
+						"worker/**/*.test.ts",
+						"infra/**/*.test.ts",
+						"test/**/*.test.ts",
+					],
 					exclude: [...ALONE, "test/edge/**"],
 					// A software adapter keeps both cores busy only while it runs, not while it compiles.
 					maxWorkers: 2,

@@ -31,15 +31,27 @@ const REFERENCE: Record<Activation, (x: number) => number> = {
 test.each(Object.keys(REFERENCE) as Activation[])("%s, alone and as a gate", async (how) => {
 	using bench = new Bench(gpu);
 	// From one end to the other in small steps, then far out.
-	const x = bench.put(Float32Array.from([...Array.from({ length: 1000 }, (_, i) => (i - 500) / 100), -60, -20, 20, 60]));
+	const x = bench.put(
+		Float32Array.from([...Array.from({ length: 1000 }, (_, i) => (i - 500) / 100), -60, -20, 20, 60]),
+	);
 	const by = bench.random(x.data.length);
 	const expected = Array.from(x.data, REFERENCE[how]);
 	const run = async (gated?: typeof by) => {
 		const y = bench.put(x.data.slice());
-		return (await bench.run((pass) => activate(pass, { x: y.tensor, gated: gated?.tensor, count: x.data.length, how, label: how }), y.tensor))[0];
+		return (
+			await bench.run(
+				(pass) => activate(pass, { x: y.tensor, gated: gated?.tensor, count: x.data.length, how, label: how }),
+				y.tensor,
+			)
+		)[0];
 	};
 	expect(maxError(await run(), expected)).toBeLessThan(2e-6);
-	expect(maxError(await run(by), expected.map((v, i) => v * by.data[i]))).toBeLessThan(3e-6);
+	expect(
+		maxError(
+			await run(by),
+			expected.map((v, i) => v * by.data[i]),
+		),
+	).toBeLessThan(3e-6);
 });
 
 test("silu, also of large inputs", async () => {
@@ -49,5 +61,10 @@ test("silu, also of large inputs", async () => {
 	gpu.device.queue.writeBuffer(x.tensor.buffer, 0, x.data);
 	const y = bench.empty(260);
 	const [out] = await bench.run((pass) => silu(pass, { x: x.tensor, y, count: 260, label: "silu" }), y);
-	expect(maxError(out, Array.from(x.data, (v) => v / (1 + Math.exp(-v))))).toBeLessThan(1e-4);
+	expect(
+		maxError(
+			out,
+			Array.from(x.data, (v) => v / (1 + Math.exp(-v))),
+		),
+	).toBeLessThan(1e-4);
 });

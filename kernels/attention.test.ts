@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { attention, attentionVariants } from "./attention.ts";
 import { Gpu } from "./gpu.ts";
 import { type Row, rowTable } from "./rows.ts";
-import { available } from "./tuning.ts";
 import { Bench, maxError, words } from "./testing.ts";
+import { available } from "./tuning.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
@@ -47,7 +47,22 @@ async function compare({ heads, headDim, scale, sharp = 1, own }: Setup): Promis
 		const tokens = rows.reduce((sum, { tokens }) => sum + tokens, 0);
 		const part = bench.put(q.data.slice(from * qStride, (from + tokens) * qStride));
 		const y = bench.empty(tokens, width);
-		const [out] = await bench.run((pass) => attention(pass, { q: part.tensor, qStride, kv: { tensor: kv.tensor, stride, key, value }, y, heads, headDim, scale, own: own ? { key: width, value: 2 * width } : undefined, rows: rowTable(pass, rows), label: "attention" }), y);
+		const [out] = await bench.run(
+			(pass) =>
+				attention(pass, {
+					q: part.tensor,
+					qStride,
+					kv: { tensor: kv.tensor, stride, key, value },
+					y,
+					heads,
+					headDim,
+					scale,
+					own: own ? { key: width, value: 2 * width } : undefined,
+					rows: rowTable(pass, rows),
+					label: "attention",
+				}),
+			y,
+		);
 		return out;
 	};
 	const batch = await run(0, ragged);
@@ -60,8 +75,13 @@ async function compare({ heads, headDim, scale, sharp = 1, own }: Setup): Promis
 		for (let t = row.token; t < row.token + row.tokens; t++) {
 			for (let head = 0; head < width; head += headDim) {
 				// A key's vectors: [its data, where its key begins, where its value begins].
-				const keys = Array.from({ length: row.keys }, (_, i): [Float32Array, number, number] => [kv.data, (row.key + i) * stride + key + head, (row.key + i) * stride + value + head]);
-				for (let i = row.token; own && i < row.token + row.tokens; i++) keys.push([q.data, i * qStride + width + head, i * qStride + 2 * width + head]);
+				const keys = Array.from({ length: row.keys }, (_, i): [Float32Array, number, number] => [
+					kv.data,
+					(row.key + i) * stride + key + head,
+					(row.key + i) * stride + value + head,
+				]);
+				for (let i = row.token; own && i < row.token + row.tokens; i++)
+					keys.push([q.data, i * qStride + width + head, i * qStride + 2 * width + head]);
 				const scores = keys.map(([data, at]) => {
 					let dot = 0;
 					for (let c = 0; c < headDim; c++) dot += q.data[t * qStride + head + c] * data[at + c];
@@ -100,7 +120,29 @@ describe("attention over ragged rows, each alone giving the bits of the batch", 
 		const outputs = [];
 		for (const variant of attentionVariants.filter((variant) => available(gpu, variant))) {
 			const y = bench.empty(TOKENS, width);
-			outputs.push(words((await bench.run((pass) => attention(pass, { q: q.tensor, qStride: 3 * width, kv, own, y, heads, headDim, scale: 0.2, rows: rowTable(pass, ROWS), label: variant.name, variant }), y))[0]));
+			outputs.push(
+				words(
+					(
+						await bench.run(
+							(pass) =>
+								attention(pass, {
+									q: q.tensor,
+									qStride: 3 * width,
+									kv,
+									own,
+									y,
+									heads,
+									headDim,
+									scale: 0.2,
+									rows: rowTable(pass, ROWS),
+									label: variant.name,
+									variant,
+								}),
+							y,
+						)
+					)[0],
+				),
+			);
 		}
 		expect(outputs.length).toBeGreaterThan(0);
 		for (const output of outputs) expect(output).toEqual(outputs[0]);
@@ -115,6 +157,18 @@ describe("attention over ragged rows, each alone giving the bits of the batch", 
 		const t = bench.empty(64);
 		const pass = gpu.pass("test");
 		const rows = rowTable(pass, [{ ...ROWS[0] }]);
-		expect(() => attention(pass, { q: t, qStride: 6, kv: { tensor: t, stride: 12, key: 0, value: 6 }, y: t, heads: 1, headDim: 6, scale: 1, rows, label: "odd" })).toThrow(/multiple of 4/);
+		expect(() =>
+			attention(pass, {
+				q: t,
+				qStride: 6,
+				kv: { tensor: t, stride: 12, key: 0, value: 6 },
+				y: t,
+				heads: 1,
+				headDim: 6,
+				scale: 1,
+				rows,
+				label: "odd",
+			}),
+		).toThrow(/multiple of 4/);
 	});
 });

@@ -3,10 +3,21 @@ import type { Tensor } from "./gpu.ts";
 import type { Pass } from "./pass.ts";
 import { groups } from "./rows.ts";
 
-/** y = (1 - share) * a + share * b over channels-last images that lie at the same pixels of all three; `add` adds to y. */
+/**
+ * y = (1 - share) * a + share * b over channels-last images that lie at the same pixels of all three; `add` adds to y.
+ */
 export function blend(
 	pass: Pass,
-	op: { a: Tensor; b: Tensor; share: number; y: Tensor; images: readonly ImageShape[]; channels: number; add?: boolean; label: string },
+	op: {
+		a: Tensor;
+		b: Tensor;
+		share: number;
+		y: Tensor;
+		images: readonly ImageShape[];
+		channels: number;
+		add?: boolean;
+		label: string;
+	},
 ): void {
 	const code = `
 ${IMAGE}
@@ -23,5 +34,11 @@ struct Params { channels4: u32, share: f32 }
 	y[at] ${op.add ? "+=" : "="} (1.0 - p.share) * a[at] + p.share * b[at];
 }`;
 	const { channels, images, share } = op;
-	pass.run(op.label, code, [channels / 4, { f32: share }, 0, 0], [op.a, op.b, op.y, imageTable(pass, images)], [groups((largest(images) * channels) / 4), 1, images.length]);
+	pass.run(
+		op.label,
+		code,
+		[channels / 4, { f32: share }, 0, 0],
+		[op.a, op.b, op.y, imageTable(pass, images)],
+		[groups((largest(images) * channels) / 4), 1, images.length],
+	);
 }

@@ -41,12 +41,31 @@ async function compare({ input, output, sizes, upsample = false, add = false }: 
 		const part = bench.put(x.slice(from * inChannels, to * inChannels)).tensor;
 		const at = images[first].pixel;
 		const y = bench.put(before.slice(at * outChannels, (at + pixels(own)) * outChannels)).tensor;
-		return (await bench.run((pass) => conv3x3(pass, { x: part, y, weight, bias: bias.tensor, images: own, inChannels, outChannels, upsample, add, label: "conv" }), y))[0];
+		return (
+			await bench.run(
+				(pass) =>
+					conv3x3(pass, {
+						x: part,
+						y,
+						weight,
+						bias: bias.tensor,
+						images: own,
+						inChannels,
+						outChannels,
+						upsample,
+						add,
+						label: "conv",
+					}),
+				y,
+			)
+		)[0];
 	};
 	const batch = await run(0, sizes.length);
 	for (const [i, image] of images.entries()) {
 		const alone = await run(i, 1);
-		expect(words(alone)).toEqual(words(batch.slice(image.pixel * outChannels, (image.pixel + image.height * image.width) * outChannels)));
+		expect(words(alone)).toEqual(
+			words(batch.slice(image.pixel * outChannels, (image.pixel + image.height * image.width) * outChannels)),
+		);
 	}
 	const expected = new Float64Array(before.length);
 	images.forEach(({ pixel, height, width }, i) => {
@@ -74,10 +93,33 @@ async function compare({ input, output, sizes, upsample = false, add = false }: 
 describe("conv3x3, every image alone giving the bits of the batch", () => {
 	test.each<Case>([
 		{ input: 4, output: 4, sizes: [[1, 1]] },
-		{ input: 12, output: 4, sizes: [[3, 5], [1, 9], [8, 2]] },
-		{ input: 8, output: 16, sizes: [[7, 13], [13, 7]] },
+		{
+			input: 12,
+			output: 4,
+			sizes: [
+				[3, 5],
+				[1, 9],
+				[8, 2],
+			],
+		},
+		{
+			input: 8,
+			output: 16,
+			sizes: [
+				[7, 13],
+				[13, 7],
+			],
+		},
 		{ input: 4, output: 72, sizes: [[4, 6]] },
-		{ input: 8, output: 8, sizes: [[5, 11], [2, 3]], add: true },
+		{
+			input: 8,
+			output: 8,
+			sizes: [
+				[5, 11],
+				[2, 3],
+			],
+			add: true,
+		},
 		{ input: 3, output: 5, sizes: [[6, 5]] },
 	])("$input to $output channels, images $sizes, add $add", async (options) => {
 		expect(await compare(options)).toBeLessThan(1e-5);
@@ -85,7 +127,16 @@ describe("conv3x3, every image alone giving the bits of the batch", () => {
 
 	test.each<Case>([
 		{ input: 4, output: 12, sizes: [[2, 2]], upsample: true },
-		{ input: 8, output: 8, sizes: [[6, 10], [2, 14], [10, 4]], upsample: true },
+		{
+			input: 8,
+			output: 8,
+			sizes: [
+				[6, 10],
+				[2, 14],
+				[10, 4],
+			],
+			upsample: true,
+		},
 		{ input: 8, output: 4, sizes: [[4, 6]], upsample: true, add: true },
 	])("enlarging: $input to $output channels, images $sizes, add $add", async (options) => {
 		expect(await compare(options)).toBeLessThan(1e-5);

@@ -11,7 +11,8 @@ test("opens an adapter, says what it is, and has all of its limits", async () =>
 	for (const limit of ["maxBufferSize", "maxStorageBufferBindingSize", "maxStorageBuffersPerShaderStage"] as const) {
 		expect(device.limits[limit]).toBe(adapter.limits[limit]);
 	}
-	for (const feature of ["subgroups", "shader-f16", "timestamp-query"]) expect(device.features.has(feature)).toBe(adapter.features.has(feature));
+	for (const feature of ["subgroups", "shader-f16", "timestamp-query"])
+		expect(device.features.has(feature)).toBe(adapter.features.has(feature));
 	expect(facts.lanes).toBe(adapter.info.subgroupMinSize);
 	device.destroy();
 });

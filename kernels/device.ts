@@ -7,9 +7,9 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync 
 import { createRequire } from "node:module";
 import { constants, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { fileURLToPath } from "node:url";
 import { createBrotliDecompress } from "node:zlib";
 import { extract } from "tar-fs";
 
@@ -25,7 +25,10 @@ export interface AdapterFacts {
 	/** What its subgroup matrices (tensor cores) multiply: f16 with f32 sums. */
 	matrix?: MatrixShape;
 }
-/** [m, k] times [k, n], by a subgroup of at most `lanes` invocations, of which a workgroup holds `subgroups` (4 at most). */
+/**
+ * [m, k] times [k, n], by a subgroup of at most `lanes` invocations, of which a workgroup holds `subgroups` (4 at
+ * most).
+ */
 export interface MatrixShape {
 	m: number;
 	n: number;
@@ -46,14 +49,22 @@ interface DenoNamespace {
 const deno = (globalThis as { Deno?: DenoNamespace }).Deno;
 
 /** Used where the adapter has them. */
-const WANTED = ["subgroups", "shader-f16", "timestamp-query", "chromium-experimental-subgroup-matrix" as GPUFeatureName] as const;
+const WANTED = [
+	"subgroups",
+	"shader-f16",
+	"timestamp-query",
+	"chromium-experimental-subgroup-matrix" as GPUFeatureName,
+] as const;
 
 /**
- * Dawn's switches. disable_robustness: every index of our kernels follows from shapes checked before recording and is clamped
- * where a tile overhangs, so Dawn's own clamp of each load proves nothing new; on SwiftShader it costs a quarter of the time
- * of a matmul and half of that of compiling it. The kernels run no WGSL but ours. The others open half precision and tensor cores on NVIDIA.
+ * Dawn's switches. disable_robustness: every index of our kernels follows from shapes checked before recording and is
+ * clamped where a tile overhangs, so Dawn's own clamp of each load proves nothing new; on SwiftShader it costs a
+ * quarter of the time of a matmul and half of that of compiling it. The kernels run no WGSL but ours. The others open
+ * half precision and tensor cores on NVIDIA.
  */
-const DAWN = ["enable-dawn-features=disable_robustness,allow_unsafe_apis,vulkan_enable_f16_on_nvidia,use_vulkan_memory_model"];
+const DAWN = [
+	"enable-dawn-features=disable_robustness,allow_unsafe_apis,vulkan_enable_f16_on_nvidia,use_vulkan_memory_model",
+];
 
 /** Opens the best adapter with all of its limits. Throws DeviceError with what to do when there is none. */
 export async function openDevice(): Promise<OpenDevice> {
@@ -100,13 +111,22 @@ interface MatrixConfig {
 }
 
 /** The largest f16 matrices with f32 sums that an adapter has. */
-export function matrixOf(info: GPUAdapterInfo, features: ReadonlySet<string>, limits: Pick<GPUSupportedLimits, "maxComputeInvocationsPerWorkgroup">): MatrixShape | undefined {
-	if (!["chromium-experimental-subgroup-matrix", "subgroups", "shader-f16"].every((feature) => features.has(feature))) return;
-	const configs = [...((info as GPUAdapterInfo & { subgroupMatrixConfigs?: Iterable<MatrixConfig> }).subgroupMatrixConfigs ?? [])];
+export function matrixOf(
+	info: GPUAdapterInfo,
+	features: ReadonlySet<string>,
+	limits: Pick<GPUSupportedLimits, "maxComputeInvocationsPerWorkgroup">,
+): MatrixShape | undefined {
+	if (!["chromium-experimental-subgroup-matrix", "subgroups", "shader-f16"].every((feature) => features.has(feature)))
+		return;
+	const configs = [
+		...((info as GPUAdapterInfo & { subgroupMatrixConfigs?: Iterable<MatrixConfig> }).subgroupMatrixConfigs ?? []),
+	];
 	const lanes = info.subgroupMaxSize;
 	const subgroups = [4, 2, 1].find((count) => count * lanes <= limits.maxComputeInvocationsPerWorkgroup);
 	if (!subgroups) return;
-	const shapes = configs.filter((config) => config.componentType === "f16" && config.resultComponentType === "f32").map(({ M, N, K }) => ({ m: M, n: N, k: K, lanes, subgroups }));
+	const shapes = configs
+		.filter((config) => config.componentType === "f16" && config.resultComponentType === "f32")
+		.map(({ M, N, K }) => ({ m: M, n: N, k: K, lanes, subgroups }));
 	return shapes.sort((a, b) => b.m * b.n * b.k - a.m * a.n * a.k)[0];
 }
 
@@ -143,8 +163,8 @@ async function openWebGpu(): Promise<GPU> {
 }
 
 /**
- * Adds SwiftShader to the Vulkan loader's drivers (VK_ADD_DRIVER_FILES: a real driver still comes first, and a user's own
- * VK_DRIVER_FILES replaces both), and loads the loader that comes with it where the system has none.
+ * Adds SwiftShader to the Vulkan loader's drivers (VK_ADD_DRIVER_FILES: a real driver still comes first, and a user's
+ * own VK_DRIVER_FILES replaces both), and loads the loader that comes with it where the system has none.
  */
 async function offerSwiftShader(): Promise<void> {
 	if (process.platform !== "linux" || process.arch !== "x64") return;
@@ -175,7 +195,12 @@ function loadLibrary(path: string): boolean {
 
 /** Unpacks SwiftShader once a machine, into the folder of temporary files; returns the folder. */
 async function unpackSwiftShader(): Promise<string> {
-	const archive = join(dirname(fileURLToPath(import.meta.resolve("@sparticuz/chromium"))), "..", "bin", "swiftshader.tar.br");
+	const archive = join(
+		dirname(fileURLToPath(import.meta.resolve("@sparticuz/chromium"))),
+		"..",
+		"bin",
+		"swiftshader.tar.br",
+	);
 	const folder = join(tmpdir(), `firstlight-swiftshader-${versionBeside(archive)}-${process.getuid?.() ?? 0}`);
 	const done = join(folder, "unpacked");
 	if (existsSync(done)) return folder;
@@ -188,7 +213,8 @@ async function unpackSwiftShader(): Promise<string> {
 		renameSync(own, folder);
 	} catch {
 		rmSync(own, { recursive: true, force: true });
-		if (!existsSync(done)) throw new DeviceError(`SwiftShader could not be unpacked to ${folder}. Delete that folder and start again.`);
+		if (!existsSync(done))
+			throw new DeviceError(`SwiftShader could not be unpacked to ${folder}. Delete that folder and start again.`);
 	}
 	return folder;
 }

@@ -3,8 +3,23 @@ import type { Pass } from "./pass.ts";
 import { PHILOX, PURPOSE } from "./random.ts";
 import { groups } from "./rows.ts";
 
-/** y [tokens, channels], from token `to` on, = N(0, 1) (Box and Muller over Philox), by seed, stream, step, token and channel. */
-export function drawNormals(pass: Pass, op: { y: Tensor; to: number; tokens: number; channels: number; seed: number; stream: number; step: number; label: string }): void {
+/**
+ * y [tokens, channels], from token `to` on, = N(0, 1) (Box and Muller over Philox), by seed, stream, step, token and
+ * channel.
+ */
+export function drawNormals(
+	pass: Pass,
+	op: {
+		y: Tensor;
+		to: number;
+		tokens: number;
+		channels: number;
+		seed: number;
+		stream: number;
+		step: number;
+		label: string;
+	},
+): void {
 	const code = `
 ${PHILOX}
 struct Params { tokens: u32, channels4: u32, to: u32, seed: u32, stream: u32, step: u32 }
@@ -17,7 +32,13 @@ struct Params { tokens: u32, channels4: u32, to: u32, seed: u32, stream: u32, st
 	let a = 6.283185307179586 * u.yw;
 	y[p.to * p.channels4 + id.x] = vec4f(r.x * cos(a.x), r.x * sin(a.x), r.y * cos(a.y), r.y * sin(a.y));
 }`;
-	pass.run(op.label, code, [op.tokens, op.channels / 4, op.to, op.seed, op.stream, op.step, 0, 0], [op.y], [groups((op.tokens * op.channels) / 4)]);
+	pass.run(
+		op.label,
+		code,
+		[op.tokens, op.channels / 4, op.to, op.seed, op.stream, op.step, 0, 0],
+		[op.y],
+		[groups((op.tokens * op.channels) / 4)],
+	);
 }
 
 /** Constants of one step back in time of a denoising diffusion (arXiv 2102.09672). */
@@ -38,13 +59,25 @@ export interface Denoising {
 }
 
 /**
- * One step for `tokens` tokens of a conditional and, with `rows` 2, as many of an unconditional row after them. `out` [rows * tokens,
- * 2 * channels] is the network's: noise, then the log variance as a share, in [-1, 1]. The noise is guided, (1 + t) c - t u, in place;
- * `x` [rows * tokens, channels] becomes the earlier x, and `input`, which the network reads next, the conditional one, for every row.
+ * One step for `tokens` tokens of a conditional and, with `rows` 2, as many of an unconditional row after them. `out`
+ * [rows * tokens, 2 * channels] is the network's: noise, then the log variance as a share, in [-1, 1]. The noise is
+ * guided, (1 + t) c - t u, in place; `x` [rows * tokens, channels] becomes the earlier x, and `input`, which the
+ * network reads next, the conditional one, for every row.
  */
 export function denoise(
 	pass: Pass,
-	op: { out: Tensor; x: Tensor; noise: Tensor; input: Tensor; tokens: number; rows: number; channels: number; guidance: number; step: Denoising; label: string },
+	op: {
+		out: Tensor;
+		x: Tensor;
+		noise: Tensor;
+		input: Tensor;
+		tokens: number;
+		rows: number;
+		channels: number;
+		guidance: number;
+		step: Denoising;
+		label: string;
+	},
 ): void {
 	const code = `
 struct Params {
@@ -78,5 +111,11 @@ struct Params {
 }`;
 	const { ofX, ofNoise, meanOfStart, meanOfX, leastLog, mostLog, noise, times } = op.step;
 	const floats = [ofX, ofNoise, meanOfStart, meanOfX, leastLog, mostLog, noise, times].map((f32) => ({ f32 }));
-	pass.run(op.label, code, [op.tokens, op.rows, op.channels / 4, { f32: op.guidance }, ...floats], [op.out, op.x, op.noise, op.input], [groups((op.tokens * op.channels) / 4)]);
+	pass.run(
+		op.label,
+		code,
+		[op.tokens, op.rows, op.channels / 4, { f32: op.guidance }, ...floats],
+		[op.out, op.x, op.noise, op.input],
+		[groups((op.tokens * op.channels) / 4)],
+	);
 }

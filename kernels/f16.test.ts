@@ -21,7 +21,9 @@ const half = (values: Float32Array) => new Float16Array(values) as Float16Array<
 test.runIf(!has)("f16 on an adapter without it is refused with what to do", () => {
 	const start = gpu.bytes;
 	expect(() => gpu.upload("weights", [4], new Float16Array(4))).toThrow(DeviceError);
-	expect(() => gpu.tensor("cache", [4], 0, "f16")).toThrow(/cache is to be f16, but this adapter .* has no shader-f16\. Use f32/);
+	expect(() => gpu.tensor("cache", [4], 0, "f16")).toThrow(
+		/cache is to be f16, but this adapter .* has no shader-f16\. Use f32/,
+	);
 	expect(gpu.bytes).toBe(start);
 });
 
@@ -48,7 +50,10 @@ describe.runIf(has)(`on ${gpu.facts.name}`, () => {
 		const outputs = [];
 		for (const variant of matmulVariants.filter((variant) => available(gpu, variant))) {
 			const y = bench.empty(m, n);
-			const [out] = await bench.run((pass) => matmul(pass, { x: x.tensor, weight, y, m, k, n, label: "half", variant }), y);
+			const [out] = await bench.run(
+				(pass) => matmul(pass, { x: x.tensor, weight, y, m, k, n, label: "half", variant }),
+				y,
+			);
 			expect(maxError(out, expected)).toBeLessThan(2e-5);
 			outputs.push(words(out));
 		}
@@ -64,7 +69,20 @@ describe.runIf(has)(`on ${gpu.facts.name}`, () => {
 		const weight = gpu.upload("w", [official.length], half(convWeight(official, channels, channels)));
 		const bias = bench.random(channels);
 		const y = bench.empty(height * width, channels);
-		const [out] = await bench.run((pass) => conv3x3(pass, { x: x.tensor, y, weight, bias: bias.tensor, images: [{ pixel: 0, height, width }], inChannels: channels, outChannels: channels, label: "half" }), y);
+		const [out] = await bench.run(
+			(pass) =>
+				conv3x3(pass, {
+					x: x.tensor,
+					y,
+					weight,
+					bias: bias.tensor,
+					images: [{ pixel: 0, height, width }],
+					inChannels: channels,
+					outChannels: channels,
+					label: "half",
+				}),
+			y,
+		);
 		const [rx, rw] = [round(x.data), round(official)];
 		const expected = Array.from({ length: height * width * channels }, (_, i) => {
 			const [pixel, o] = [Math.floor(i / channels), i % channels];
@@ -72,7 +90,8 @@ describe.runIf(has)(`on ${gpu.facts.name}`, () => {
 			for (let tap = 0; tap < 9; tap++) {
 				const [sy, sx] = [Math.floor(pixel / width) + Math.floor(tap / 3) - 1, (pixel % width) + (tap % 3) - 1];
 				if (sy < 0 || sy >= height || sx < 0 || sx >= width) continue;
-				for (let c = 0; c < channels; c++) sum += rx[(sy * width + sx) * channels + c] * rw[(o * channels + c) * 9 + tap];
+				for (let c = 0; c < channels; c++)
+					sum += rx[(sy * width + sx) * channels + c] * rw[(o * channels + c) * 9 + tap];
 			}
 			return sum;
 		});
@@ -82,7 +101,11 @@ describe.runIf(has)(`on ${gpu.facts.name}`, () => {
 
 	test("copies convert between f32 and f16, a part to a place", async () => {
 		const values = Float32Array.from({ length: 16 }, (_, i) => (i - 7) / 3);
-		const [x, half, back] = [gpu.upload("x", [16], values), gpu.tensor("half", [16], 0, "f16"), gpu.tensor("back", [8])];
+		const [x, half, back] = [
+			gpu.upload("x", [16], values),
+			gpu.tensor("half", [16], 0, "f16"),
+			gpu.tensor("back", [8]),
+		];
 		const pass = gpu.pass("copies");
 		copy(pass, { x, from: 4, y: half, to: 8, count: 8, label: "to f16" });
 		copy(pass, { x: half, from: 8, y: back, count: 8, label: "to f32" });
@@ -96,7 +119,7 @@ describe.runIf(has)(`on ${gpu.facts.name}`, () => {
 		const [heads, headDim, tokens] = [2, 16, 9];
 		const width = heads * headDim;
 		const qkv = bench.random(tokens, 3 * width).data;
-		const cosSin = bench.random(2 * tokens * headDim / 2).tensor;
+		const cosSin = bench.random((2 * tokens * headDim) / 2).tensor;
 		const scaleMul = bench.random(heads).tensor;
 		const rows = [{ token: 0, tokens, cond: 0, rope: 0, key: 0, keys: tokens, append: 0 }];
 		const run = async (dtype?: "f16") => {
@@ -105,8 +128,28 @@ describe.runIf(has)(`on ${gpu.facts.name}`, () => {
 			const y = bench.empty(tokens, width);
 			const [out] = await bench.run((pass) => {
 				const table = rowTable(pass, rows);
-				rotateAndCache(pass, { qkv: q, cache, cosSin, positions: tokens, scaleMul, heads, headDim, rows: table, label: "rotate" });
-				attention(pass, { q, qStride: 3 * width, kv: { tensor: cache, stride: 2 * width, key: 0, value: width }, y, heads, headDim, scale: 1, rows: table, label: "attention" });
+				rotateAndCache(pass, {
+					qkv: q,
+					cache,
+					cosSin,
+					positions: tokens,
+					scaleMul,
+					heads,
+					headDim,
+					rows: table,
+					label: "rotate",
+				});
+				attention(pass, {
+					q,
+					qStride: 3 * width,
+					kv: { tensor: cache, stride: 2 * width, key: 0, value: width },
+					y,
+					heads,
+					headDim,
+					scale: 1,
+					rows: table,
+					label: "attention",
+				});
 			}, y);
 			const [bytes] = await gpu.read([cache]);
 			gpu.free(cache);

@@ -18,14 +18,36 @@ test.each([4, 36])("gatherRows, width %i, with and without an addend", async (wi
 	const x = bench.random(7, width);
 	const extra = bench.random(3, width);
 	const [plain, sum] = [bench.empty(count, width), bench.empty(count, width)];
-	const [a, b] = await bench.run((pass) => {
-		const [index, extraIndex] = [pass.table(INDEX), pass.table(EXTRA)];
-		gatherRows(pass, { x: x.tensor, index, y: plain, count, width, label: "gather" });
-		gatherRows(pass, { x: x.tensor, index, y: sum, count, width, extra: { table: extra.tensor, index: extraIndex }, label: "gather" });
-	}, plain, sum);
+	const [a, b] = await bench.run(
+		(pass) => {
+			const [index, extraIndex] = [pass.table(INDEX), pass.table(EXTRA)];
+			gatherRows(pass, { x: x.tensor, index, y: plain, count, width, label: "gather" });
+			gatherRows(pass, {
+				x: x.tensor,
+				index,
+				y: sum,
+				count,
+				width,
+				extra: { table: extra.tensor, index: extraIndex },
+				label: "gather",
+			});
+		},
+		plain,
+		sum,
+	);
 	const at = (data: Float32Array, row: number, i: number) => data[row * width + (i % width)];
-	expect(maxError(a, a.map((_, i) => at(x.data, INDEX[Math.floor(i / width)], i)))).toBe(0);
-	expect(maxError(b, b.map((_, i) => at(x.data, INDEX[Math.floor(i / width)], i) + at(extra.data, EXTRA[Math.floor(i / width)], i)))).toBe(0);
+	expect(
+		maxError(
+			a,
+			a.map((_, i) => at(x.data, INDEX[Math.floor(i / width)], i)),
+		),
+	).toBe(0);
+	expect(
+		maxError(
+			b,
+			b.map((_, i) => at(x.data, INDEX[Math.floor(i / width)], i) + at(extra.data, EXTRA[Math.floor(i / width)], i)),
+		),
+	).toBe(0);
 });
 
 test("more than 65535 workgroups of elements: gathered, then copied", async () => {
@@ -46,7 +68,10 @@ describe("copy", () => {
 		using bench = new Bench(gpu);
 		const x = bench.random(64);
 		const y = bench.random(48);
-		const [out] = await bench.run((pass) => copy(pass, { x: x.tensor, from: 12, y: y.tensor, to: 8, count: 21, label: "copy" }), y.tensor);
+		const [out] = await bench.run(
+			(pass) => copy(pass, { x: x.tensor, from: 12, y: y.tensor, to: 8, count: 21, label: "copy" }),
+			y.tensor,
+		);
 		const expected = y.data.slice();
 		expected.set(x.data.subarray(12, 36), 8);
 		expect(words(out)).toEqual(words(expected));
@@ -63,7 +88,10 @@ describe("copy", () => {
 	test("nothing to copy is no dispatch", async () => {
 		using bench = new Bench(gpu);
 		const [x, y] = [bench.random(4), bench.random(4)];
-		const [out] = await bench.run((pass) => copy(pass, { x: x.tensor, y: y.tensor, count: 0, label: "copy" }), y.tensor);
+		const [out] = await bench.run(
+			(pass) => copy(pass, { x: x.tensor, y: y.tensor, count: 0, label: "copy" }),
+			y.tensor,
+		);
 		expect(out).toEqual(y.data);
 	});
 });
@@ -71,7 +99,10 @@ describe("copy", () => {
 test("subtractFrom: a part of x less a part of y, in place, the rest untouched", async () => {
 	using bench = new Bench(gpu);
 	const [x, y] = [bench.random(64), bench.random(48)];
-	const [out] = await bench.run((pass) => subtractFrom(pass, { x: x.tensor, from: 12, y: y.tensor, to: 8, count: 20, label: "subtract" }), y.tensor);
+	const [out] = await bench.run(
+		(pass) => subtractFrom(pass, { x: x.tensor, from: 12, y: y.tensor, to: 8, count: 20, label: "subtract" }),
+		y.tensor,
+	);
 	const expected = y.data.slice();
 	for (let i = 0; i < 20; i++) expected[8 + i] = x.data[12 + i] - y.data[8 + i];
 	expect(words(out)).toEqual(words(expected));

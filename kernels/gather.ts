@@ -3,12 +3,21 @@ import type { Pass } from "./pass.ts";
 import { FLAT, flatGroups } from "./rows.ts";
 
 /**
- * y[to + i] = x[index[i]] (+ extra[extraIndex[i]]), rows of `width` floats: embeddings, broadcasts of a row, level embeddings.
- * `index` and `extraIndex` are u32 tensors of `count` entries.
+ * y[to + i] = x[index[i]] (+ extra[extraIndex[i]]), rows of `width` floats: embeddings, broadcasts of a row, level
+ * embeddings. `index` and `extraIndex` are u32 tensors of `count` entries.
  */
 export function gatherRows(
 	pass: Pass,
-	op: { x: Tensor; index: Tensor; y: Tensor; to?: number; count: number; width: number; extra?: { table: Tensor; index: Tensor }; label: string },
+	op: {
+		x: Tensor;
+		index: Tensor;
+		y: Tensor;
+		to?: number;
+		count: number;
+		width: number;
+		extra?: { table: Tensor; index: Tensor };
+		label: string;
+	},
 ): void {
 	const { extra } = op;
 	const code = `
@@ -16,8 +25,12 @@ export function gatherRows(
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
 @group(0) @binding(2) var<storage, read> index: array<u32>;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
-${extra ? `@group(0) @binding(4) var<storage, read> extra: array<vec4f>;
-@group(0) @binding(5) var<storage, read> extraIndex: array<u32>;` : ""}
+${
+	extra
+		? `@group(0) @binding(4) var<storage, read> extra: array<vec4f>;
+@group(0) @binding(5) var<storage, read> extraIndex: array<u32>;`
+		: ""
+}
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let i = ${FLAT};
 	if (i >= p.x * p.y) { return; }
@@ -30,10 +43,13 @@ ${extra ? `@group(0) @binding(4) var<storage, read> extra: array<vec4f>;
 }
 
 /**
- * Copies `count` elements, from element `from` of x to element `to` of y; all three are multiples of 4 (`count` is rounded up).
- * Bit for bit where both are of one type of 4 bytes, converted between f32 and f16.
+ * Copies `count` elements, from element `from` of x to element `to` of y; all three are multiples of 4 (`count` is
+ * rounded up). Bit for bit where both are of one type of 4 bytes, converted between f32 and f16.
  */
-export function copy(pass: Pass, op: { x: Tensor; from?: number; y: Tensor; to?: number; count: number; label: string }): void {
+export function copy(
+	pass: Pass,
+	op: { x: Tensor; from?: number; y: Tensor; to?: number; count: number; label: string },
+): void {
 	const half = op.x.dtype === "f16" || op.y.dtype === "f16";
 	const type = (tensor: Tensor) => (!half ? "vec4u" : tensor.dtype === "f16" ? "vec4h" : "vec4f");
 	const code = `${half ? "enable f16;" : ""}
@@ -44,7 +60,13 @@ export function copy(pass: Pass, op: { x: Tensor; from?: number; y: Tensor; to?:
 	let i = ${FLAT};
 	if (i < p.x) { y[p.z + i] = ${type(op.y)}(x[p.y + i]); }
 }`;
-	pass.run(op.label, code, [Math.ceil(op.count / 4), (op.from ?? 0) / 4, (op.to ?? 0) / 4, 0], [op.x, op.y], flatGroups(Math.ceil(op.count / 4)));
+	pass.run(
+		op.label,
+		code,
+		[Math.ceil(op.count / 4), (op.from ?? 0) / 4, (op.to ?? 0) / 4, 0],
+		[op.x, op.y],
+		flatGroups(Math.ceil(op.count / 4)),
+	);
 }
 
 /** Copies `count` 32-bit words to word `to` of y. */
@@ -60,8 +82,14 @@ export function copyWords(pass: Pass, op: { x: Tensor; y: Tensor; to: number; co
 	pass.run(op.label, code, [op.count, op.to, 0, 0], [op.x, op.y], flatGroups(op.count));
 }
 
-/** y = x - y over `count` floats (a multiple of 4), from `from` of x and `to` of y on: what was added since y was copied from x. */
-export function subtractFrom(pass: Pass, op: { x: Tensor; from: number; y: Tensor; to: number; count: number; label: string }): void {
+/**
+ * y = x - y over `count` floats (a multiple of 4), from `from` of x and `to` of y on: what was added since y was copied
+ * from x.
+ */
+export function subtractFrom(
+	pass: Pass,
+	op: { x: Tensor; from: number; y: Tensor; to: number; count: number; label: string },
+): void {
 	const code = `
 @group(0) @binding(0) var<uniform> p: vec4u;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
@@ -74,7 +102,10 @@ export function subtractFrom(pass: Pass, op: { x: Tensor; from: number; y: Tenso
 }
 
 /** Channels-last floats in [-1, 1] to packed 8-bit RGBA: x [pixels, channels] -> y u32 [pixels], opaque. */
-export function packRgb(pass: Pass, op: { x: Tensor; y: Tensor; pixels: number; channels: number; label: string }): void {
+export function packRgb(
+	pass: Pass,
+	op: { x: Tensor; y: Tensor; pixels: number; channels: number; label: string },
+): void {
 	const code = `
 @group(0) @binding(0) var<uniform> p: vec4u;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;

@@ -30,7 +30,11 @@ describe("tensors", () => {
 	});
 
 	test("a part of a buffer reads as a tensor", async () => {
-		const whole = gpu.upload("whole", [128], Float32Array.from({ length: 128 }, (_, i) => i));
+		const whole = gpu.upload(
+			"whole",
+			[128],
+			Float32Array.from({ length: 128 }, (_, i) => i),
+		);
 		const [part] = await gpu.read([{ ...whole, offset: 256, bytes: 32, shape: [8] }]);
 		expect([...new Float32Array(part)]).toEqual([64, 65, 66, 67, 68, 69, 70, 71]);
 		gpu.free(whole);
@@ -54,7 +58,9 @@ describe("tensors", () => {
 		const start = gpu.bytes;
 		const floats = gpu.device.limits.maxStorageBufferBindingSize / 4;
 		expect(() => gpu.tensor("a huge one", [2, floats])).toThrow(DeviceError);
-		expect(() => gpu.tensor("a huge one", [2, floats])).toThrow(/a huge one needs a buffer of \d+ bytes.*smaller model/);
+		expect(() => gpu.tensor("a huge one", [2, floats])).toThrow(
+			/a huge one needs a buffer of \d+ bytes.*smaller model/,
+		);
 		expect(gpu.bytes).toBe(start);
 	});
 });
@@ -173,7 +179,10 @@ describe("failures, each on a device of its own", () => {
 		const pass = own.pass("test");
 		pass.run("wrong one", DOUBLE.replace("* 2.0", "* missing"), [4], [y], [1]);
 		pass.submit();
-		const error: Error = await own.read([y]).then(() => expect.fail("read must throw"), (e) => e);
+		const error: Error = await own.read([y]).then(
+			() => expect.fail("read must throw"),
+			(e) => e,
+		);
 		expect(error).toBeInstanceOf(KernelError);
 		expect(error.message).toMatch(/^wrong one: /);
 		expect(error.message).toContain("missing");

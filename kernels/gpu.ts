@@ -2,11 +2,14 @@
  * The one place that calls WebGPU: counted buffers, compiled pipelines, one compute pass a submission, reading back.
  * Operators (the other files here) describe themselves as WGSL plus bindings and are recorded by a `Pass`.
  */
-import { type AdapterFacts, DeviceError, openDevice, OutOfMemoryError } from "./device.ts";
+import { type AdapterFacts, DeviceError, OutOfMemoryError, openDevice } from "./device.ts";
 import { ARENA_BYTES, type Dispatch, Pass, type Recorded } from "./pass.ts";
 import type { Tuning } from "./tuning.ts";
 
-/** A dense row-major array on the device, or a part of a buffer: what every operator takes. Offsets are multiples of 256. */
+/**
+ * A dense row-major array on the device, or a part of a buffer: what every operator takes. Offsets are multiples of
+ * 256.
+ */
 export interface Tensor {
 	buffer: GPUBuffer;
 	/** Bytes from the start of the buffer. */
@@ -73,28 +76,41 @@ export class Gpu {
 	}
 
 	/**
-	 * Makes an uninitialised (zeroed) tensor of 4-byte elements, or of f16. Throws when it is beyond the adapter's binding limit, or f16
-	 * and the adapter has none; where memory runs out, the next `allocated` or `read` rejects.
+	 * Makes an uninitialised (zeroed) tensor of 4-byte elements, or of f16. Throws when it is beyond the adapter's
+	 * binding limit, or f16 and the adapter has none; where memory runs out, the next `allocated` or `read` rejects.
 	 */
 	tensor(label: string, shape: readonly number[], usage = 0, dtype?: "f16"): Tensor {
 		if (dtype === "f16" && !this.device.features.has("shader-f16")) {
-			throw new DeviceError(`${label} is to be f16, but this adapter (${this.facts.name}) has no shader-f16. Use f32, or another GPU or driver.`);
+			throw new DeviceError(
+				`${label} is to be f16, but this adapter (${this.facts.name}) has no shader-f16. Use f32, or another GPU or driver.`,
+			);
 		}
-		const bytes = Math.max(16, Math.ceil((dtype === "f16" ? 2 : 4) * shape.reduce((product, size) => product * size, 1) / 4) * 4);
+		const bytes = Math.max(
+			16,
+			Math.ceil(((dtype === "f16" ? 2 : 4) * shape.reduce((product, size) => product * size, 1)) / 4) * 4,
+		);
 		if (bytes > this.bindingBytes) {
-			throw new OutOfMemoryError(`${label} needs a buffer of ${bytes} bytes; this adapter binds at most ${this.bindingBytes}. Use a smaller model or picture, or another GPU.`);
+			throw new OutOfMemoryError(
+				`${label} needs a buffer of ${bytes} bytes; this adapter binds at most ${this.bindingBytes}. Use a smaller model or picture, or another GPU.`,
+			);
 		}
 		return this.#allocate(label, bytes, shape, usage, dtype);
 	}
 
 	#allocate(label: string, bytes: number, shape: readonly number[], usage: number, dtype?: "f16"): Tensor {
 		this.device.pushErrorScope("out-of-memory");
-		const buffer = this.device.createBuffer({ label, size: bytes, usage: usage | GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST });
+		const buffer = this.device.createBuffer({
+			label,
+			size: bytes,
+			usage: usage | GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+		});
 		const held = this.bytes;
 		this.#checks.push(
 			this.device.popErrorScope().then((error) => {
 				if (!error || this.#short) return;
-				this.#short = new OutOfMemoryError(`There is no device memory for ${label}, ${bytes} bytes beside the ${held} in use (${this.facts.name}).`);
+				this.#short = new OutOfMemoryError(
+					`There is no device memory for ${label}, ${bytes} bytes beside the ${held} in use (${this.facts.name}).`,
+				);
 				// Whatever was to be written there is lost: who watches `lost` opens the device again.
 				this.device.destroy();
 			}),
@@ -103,7 +119,10 @@ export class Gpu {
 		return { buffer, offset: 0, bytes, shape, dtype };
 	}
 
-	/** Waits until every tensor made so far is known to be there. Rejects with OutOfMemoryError when one is not, and then the device is gone. */
+	/**
+	 * Waits until every tensor made so far is known to be there. Rejects with OutOfMemoryError when one is not, and then
+	 * the device is gone.
+	 */
 	async allocated(): Promise<void> {
 		await Promise.all(this.#checks.splice(0));
 		this.#assertAlive();
@@ -113,14 +132,24 @@ export class Gpu {
 	async room(bytes: number, each = 2 ** 28): Promise<boolean> {
 		const most = Math.min(each, this.device.limits.maxBufferSize);
 		this.device.pushErrorScope("out-of-memory");
-		const taken = Array.from({ length: Math.ceil(bytes / most) }, (_, i) => this.device.createBuffer({ label: "room", size: Math.ceil(Math.min(most, bytes - i * most) / 4) * 4, usage: GPUBufferUsage.STORAGE }));
+		const taken = Array.from({ length: Math.ceil(bytes / most) }, (_, i) =>
+			this.device.createBuffer({
+				label: "room",
+				size: Math.ceil(Math.min(most, bytes - i * most) / 4) * 4,
+				usage: GPUBufferUsage.STORAGE,
+			}),
+		);
 		const error = await this.device.popErrorScope();
 		for (const buffer of taken) buffer.destroy();
 		return error === null;
 	}
 
 	/** A new tensor with this data. */
-	upload(label: string, shape: readonly number[], data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Float16Array<ArrayBuffer>): Tensor {
+	upload(
+		label: string,
+		shape: readonly number[],
+		data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Float16Array<ArrayBuffer>,
+	): Tensor {
 		const tensor = this.tensor(label, shape, 0, data instanceof Float16Array ? "f16" : undefined);
 		this.device.queue.writeBuffer(tensor.buffer, 0, data);
 		return tensor;
@@ -160,7 +189,12 @@ export class Gpu {
 	}
 
 	/** One command buffer: a compute pass over the dispatches, then copies of what is read back. */
-	#execute(label: string, words: Uint32Array<ArrayBuffer>, { dispatches, used }: Recorded, reads: readonly Tensor[] | undefined): Promise<ArrayBuffer[]> | undefined {
+	#execute(
+		label: string,
+		words: Uint32Array<ArrayBuffer>,
+		{ dispatches, used }: Recorded,
+		reads: readonly Tensor[] | undefined,
+	): Promise<ArrayBuffer[]> | undefined {
 		const encoder = this.device.createCommandEncoder({ label });
 		const pass = encoder.beginComputePass({ label });
 		for (const { label, code, bindings, groups } of dispatches) {
@@ -186,7 +220,10 @@ export class Gpu {
 		return this.#dry !== undefined;
 	}
 
-	/** Compiles, side by side, every pipeline that `record` would run; what it records is not run. Throws KernelError or DeviceError. */
+	/**
+	 * Compiles, side by side, every pipeline that `record` would run; what it records is not run. Throws KernelError or
+	 * DeviceError.
+	 */
 	async compile(record: () => void): Promise<void> {
 		const dry: Dispatch[] = (this.#dry = []);
 		try {
@@ -194,15 +231,19 @@ export class Gpu {
 		} finally {
 			this.#dry = undefined;
 		}
-		const sources = new Map(dry.filter(({ code }) => !this.#pipelines.has(code)).map(({ code, label }) => [code, label]));
+		const sources = new Map(
+			dry.filter(({ code }) => !this.#pipelines.has(code)).map(({ code, label }) => [code, label]),
+		);
 		const compiled = [...sources].map(async ([code, label]) => {
 			// What is wrong with a module comes again with its pipeline.
 			this.device.pushErrorScope("validation");
 			const module = this.device.createShaderModule({ label, code });
 			this.device.popErrorScope();
-			const pipeline = await this.device.createComputePipelineAsync(describe(label, module)).catch(async (error: Error) => {
-				throw this.#lost ? this.#gone() : await refusal(label, code, module, error.message);
-			});
+			const pipeline = await this.device
+				.createComputePipelineAsync(describe(label, module))
+				.catch(async (error: Error) => {
+					throw this.#lost ? this.#gone() : await refusal(label, code, module, error.message);
+				});
 			this.#pipelines.set(code, pipeline);
 		});
 		await Promise.all(compiled);
@@ -224,13 +265,18 @@ export class Gpu {
 		return pipeline;
 	}
 
-	/** One bind group for the same pipeline over the same parts of the same buffers: rounds of one shape repeat them all. */
+	/**
+	 * One bind group for the same pipeline over the same parts of the same buffers: rounds of one shape repeat them all.
+	 */
 	#group(label: string, pipeline: GPUComputePipeline, tensors: readonly Tensor[]): GPUBindGroup {
 		const key = `${this.#id(pipeline)}${tensors.map(({ buffer, offset, bytes }) => `,${this.#id(buffer)}:${offset}:${bytes}`).join("")}`;
 		const known = this.#groups.get(key);
 		if (known) return known;
 		if (this.#groups.size >= MAX_GROUPS) this.#groups.clear();
-		const entries = tensors.map(({ buffer, offset, bytes }, binding) => ({ binding, resource: { buffer, offset, size: bytes } }));
+		const entries = tensors.map(({ buffer, offset, bytes }, binding) => ({
+			binding,
+			resource: { buffer, offset, size: bytes },
+		}));
 		const group = this.device.createBindGroup({ label, layout: pipeline.getBindGroupLayout(0), entries });
 		this.#groups.set(key, group);
 		return group;
@@ -243,7 +289,11 @@ export class Gpu {
 
 	#copyBack(encoder: GPUCommandEncoder, tensors: readonly Tensor[]): GPUBuffer {
 		const total = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
-		const staging = this.device.createBuffer({ label: "staging", size: Math.max(16, total), usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+		const staging = this.device.createBuffer({
+			label: "staging",
+			size: Math.max(16, total),
+			usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+		});
 		this.bytes += staging.size;
 		let at = 0;
 		for (const { buffer, offset, bytes } of tensors) {
@@ -289,7 +339,11 @@ export class Gpu {
 	}
 }
 
-const describe = (label: string, module: GPUShaderModule): GPUComputePipelineDescriptor => ({ label, layout: "auto", compute: { module, entryPoint: "main" } });
+const describe = (label: string, module: GPUShaderModule): GPUComputePipelineDescriptor => ({
+	label,
+	layout: "auto",
+	compute: { module, entryPoint: "main" },
+});
 
 async function refusal(label: string, code: string, module: GPUShaderModule, message: string): Promise<KernelError> {
 	const messages = (await module.getCompilationInfo()).messages.map((m) => `${m.lineNum}:${m.linePos} ${m.message}`);

@@ -8,13 +8,25 @@ const SLICES = 64;
 const RUN = 16;
 
 /**
- * GroupNorm over channels-last images, then SiLU unless `plain`: y = silu((x - mean) * rstd * weight + bias), statistics by (image, group).
- * `scratch` holds at least `groupNormScratch(...)` floats. Statistics run in a fixed number of slices, each in two passes, and
- * are joined by Chan's formula, so that large pictures lose no precision.
+ * GroupNorm over channels-last images, then SiLU unless `plain`: y = silu((x - mean) * rstd * weight + bias),
+ * statistics by (image, group). `scratch` holds at least `groupNormScratch(...)` floats. Statistics run in a fixed
+ * number of slices, each in two passes, and are joined by Chan's formula, so that large pictures lose no precision.
  */
 export function groupNormSilu(
 	pass: Pass,
-	op: { x: Tensor; y: Tensor; weight: Tensor; bias: Tensor; scratch: Tensor; images: readonly ImageShape[]; channels: number; groups: number; eps: number; plain?: boolean; label: string },
+	op: {
+		x: Tensor;
+		y: Tensor;
+		weight: Tensor;
+		bias: Tensor;
+		scratch: Tensor;
+		images: readonly ImageShape[];
+		channels: number;
+		groups: number;
+		eps: number;
+		plain?: boolean;
+		label: string;
+	},
 ): void {
 	const { images, channels, groups, label } = op;
 	const table = imageTable(pass, images);
@@ -97,7 +109,13 @@ struct Params { channels: u32, groups: u32, images: u32, eps: f32 }
 }`;
 	pass.run(`${label}.slices`, slices, params, [table, op.x, op.scratch], [workgroups(images.length * groups * SLICES)]);
 	pass.run(`${label}.join`, join, params, [table, op.scratch], [workgroups(images.length * groups)]);
-	pass.run(`${label}.apply`, apply, params, [table, op.x, op.y, op.scratch, op.weight, op.bias], [workgroups(Math.ceil(largest(images) / RUN) * (channels / 4)), 1, images.length]);
+	pass.run(
+		`${label}.apply`,
+		apply,
+		params,
+		[table, op.x, op.y, op.scratch, op.weight, op.bias],
+		[workgroups(Math.ceil(largest(images) / RUN) * (channels / 4)), 1, images.length],
+	);
 }
 
 /** Floats of scratch for a batch. */

@@ -3,8 +3,8 @@ import type { Pass } from "./pass.ts";
 import { groups } from "./rows.ts";
 
 /**
- * L2-normalises the first heads * headDim floats of every token of x [tokens, stride], in place and by head; with `scaleMul` [heads]
- * times exp(min(scaleMul, ln 100)): queries and keys of cosine attention that is not rotated.
+ * L2-normalises the first heads * headDim floats of every token of x [tokens, stride], in place and by head; with
+ * `scaleMul` [heads] times exp(min(scaleMul, ln 100)): queries and keys of cosine attention that is not rotated.
  */
 export function normaliseHeads(
 	pass: Pass,
@@ -23,5 +23,8 @@ ${scaleMul ? "@group(0) @binding(2) var<storage, read> scaleMul: array<f32>;" : 
 	let scale = ${scaleMul ? "exp(min(scaleMul[id.y], 4.605170185988092))" : "1.0"} / max(sqrt(dot(square, vec4f(1))), 1e-12);
 	for (var i = 0u; i < p.z; i++) { x[at + i] *= scale; }
 }`;
-	pass.run(op.label, code, [tokens, stride / 4, headDim / 4, 0], scaleMul ? [x, scaleMul] : [x], [groups(tokens), heads]);
+	pass.run(op.label, code, [tokens, stride / 4, headDim / 4, 0], scaleMul ? [x, scaleMul] : [x], [
+		groups(tokens),
+		heads,
+	]);
 }

@@ -27,7 +27,10 @@ const AXIS: Record<Resize, (i: number, from: number, to: number) => [number, num
 	bilinear: (i, from, to) => {
 		const at = Math.max(((i + 0.5) * from) / to - 0.5, 0);
 		const low = Math.floor(at);
-		return [[low, 1 - (at - low)], [Math.min(low + 1, from - 1), at - low]];
+		return [
+			[low, 1 - (at - low)],
+			[Math.min(low + 1, from - 1), at - low],
+		];
 	},
 	bicubic: (i, from, to) => {
 		const at = ((i + 0.5) * from) / to - 0.5;
@@ -48,7 +51,10 @@ async function compare(how: Resize, channels: number, from: Size[], to: Size[], 
 	const [sources, targets] = [lay(from), lay(to)];
 	const x = bench.random(pixels(sources), channels);
 	const y = bench.random(pixels(targets), channels);
-	const [out] = await bench.run((pass) => resize(pass, { x: x.tensor, y: y.tensor, how, from: sources, to: targets, channels, add, label: how }), y.tensor);
+	const [out] = await bench.run(
+		(pass) => resize(pass, { x: x.tensor, y: y.tensor, how, from: sources, to: targets, channels, add, label: how }),
+		y.tensor,
+	);
 	const expected = Float64Array.from(y.data, (v) => (add ? v : 0));
 	targets.forEach((d, n) => {
 		const s = sources[n];
@@ -56,7 +62,9 @@ async function compare(how: Resize, channels: number, from: Size[], to: Size[], 
 			for (let j = 0; j < d.width; j++) {
 				for (const [sy, wy] of AXIS[how](i, s.height, d.height)) {
 					for (const [sx, wx] of AXIS[how](j, s.width, d.width)) {
-						for (let c = 0; c < channels; c++) expected[(d.pixel + i * d.width + j) * channels + c] += wy * wx * x.data[(s.pixel + sy * s.width + sx) * channels + c];
+						for (let c = 0; c < channels; c++)
+							expected[(d.pixel + i * d.width + j) * channels + c] +=
+								wy * wx * x.data[(s.pixel + sy * s.width + sx) * channels + c];
 					}
 				}
 			}
@@ -69,10 +77,42 @@ const MODES: Resize[] = ["bilinear", "bicubic", "area", "nearest"];
 
 describe.each(MODES)("%s", (how) => {
 	test.each<{ name: string; from: Size[]; to: Size[] }>([
-		{ name: "enlarging", from: [[2, 3], [5, 4]], to: [[7, 9], [8, 16]] },
-		{ name: "shrinking", from: [[7, 9], [16, 6]], to: [[3, 2], [5, 5]] },
+		{
+			name: "enlarging",
+			from: [
+				[2, 3],
+				[5, 4],
+			],
+			to: [
+				[7, 9],
+				[8, 16],
+			],
+		},
+		{
+			name: "shrinking",
+			from: [
+				[7, 9],
+				[16, 6],
+			],
+			to: [
+				[3, 2],
+				[5, 5],
+			],
+		},
 		{ name: "enlarging one way and shrinking the other", from: [[3, 10]], to: [[8, 4]] },
-		{ name: "from and to one pixel", from: [[1, 1], [5, 7], [1, 6]], to: [[4, 3], [1, 1], [6, 1]] },
+		{
+			name: "from and to one pixel",
+			from: [
+				[1, 1],
+				[5, 7],
+				[1, 6],
+			],
+			to: [
+				[4, 3],
+				[1, 1],
+				[6, 1],
+			],
+		},
 		{ name: "keeping the size", from: [[5, 3]], to: [[5, 3]] },
 	])("$name", async ({ from, to }) => {
 		expect(await compare(how, 4, from, to, false)).toBeLessThan(2e-6);
@@ -82,15 +122,30 @@ describe.each(MODES)("%s", (how) => {
 	test("an image alone gives the bits of the batch", async () => {
 		using bench = new Bench(gpu);
 		const channels = 8;
-		const from: Size[] = [[3, 5], [9, 4], [2, 2]];
-		const to: Size[] = [[7, 6], [4, 5], [9, 9]];
+		const from: Size[] = [
+			[3, 5],
+			[9, 4],
+			[2, 2],
+		];
+		const to: Size[] = [
+			[7, 6],
+			[4, 5],
+			[9, 9],
+		];
 		const x = bench.random(pixels(lay(from)), channels).data;
 		const run = async (first: number, count: number) => {
 			const [sources, targets] = [lay(from.slice(first, first + count)), lay(to.slice(first, first + count))];
 			const at = lay(from)[first].pixel * channels;
 			const part = bench.put(x.slice(at, at + pixels(sources) * channels)).tensor;
 			const y = bench.empty(pixels(targets), channels);
-			return words((await bench.run((pass) => resize(pass, { x: part, y, how, from: sources, to: targets, channels, label: how }), y))[0]);
+			return words(
+				(
+					await bench.run(
+						(pass) => resize(pass, { x: part, y, how, from: sources, to: targets, channels, label: how }),
+						y,
+					)
+				)[0],
+			);
 		};
 		const batch = await run(0, 3);
 		const targets = lay(to);
@@ -114,6 +169,14 @@ test.each<[Resize, number, number[]]>([
 	const x = bench.put(new Float32Array([0, 1, 2, 3].flatMap((v) => [v, v, v, v])));
 	const y = bench.empty(width, 4);
 	const shape = (width: number) => [{ pixel: 0, height: 1, width }];
-	const [out] = await bench.run((pass) => resize(pass, { x: x.tensor, y, how, from: shape(4), to: shape(width), channels: 4, label: how }), y);
-	expect(maxError(out, answer.flatMap((v) => [v, v, v, v]))).toBeLessThan(1e-6);
+	const [out] = await bench.run(
+		(pass) => resize(pass, { x: x.tensor, y, how, from: shape(4), to: shape(width), channels: 4, label: how }),
+		y,
+	);
+	expect(
+		maxError(
+			out,
+			answer.flatMap((v) => [v, v, v, v]),
+		),
+	).toBeLessThan(1e-6);
 });

@@ -4,8 +4,9 @@ import type { Pass } from "./pass.ts";
 import { groups } from "./rows.ts";
 
 /**
- * How PyTorch resizes: `bilinear` and `bicubic` (a = -0.75) with align_corners = false, no antialiasing and borders clamped, also
- * when shrinking; `area` is adaptive average pooling, also when enlarging; `nearest` takes floor(i * n / m).
+ * How PyTorch resizes: `bilinear` and `bicubic` (a = -0.75) with align_corners = false, no antialiasing and borders
+ * clamped, also when shrinking; `area` is adaptive average pooling, also when enlarging; `nearest` takes floor(i * n /
+ * m).
  */
 export type Resize = "bilinear" | "bicubic" | "area" | "nearest";
 
@@ -65,7 +66,16 @@ fn sample(c: u32, s: Image, y: u32, x: u32, d: Image) -> vec4f {
 /** Resizes channels-last images; `from[i]` in x becomes `to[i]` in y. `add` adds to y. Channels are a multiple of 4. */
 export function resize(
 	pass: Pass,
-	op: { x: Tensor; y: Tensor; how: Resize; from: readonly ImageShape[]; to: readonly ImageShape[]; channels: number; add?: boolean; label: string },
+	op: {
+		x: Tensor;
+		y: Tensor;
+		how: Resize;
+		from: readonly ImageShape[];
+		to: readonly ImageShape[];
+		channels: number;
+		add?: boolean;
+		label: string;
+	},
 ): void {
 	const code = `
 ${IMAGE}
@@ -85,9 +95,11 @@ ${SAMPLE[op.how]}
 	y[(d.pixel + cell) * p.channels4 + c] ${op.add ? "+=" : "="} sample(c, sources[id.z], cell / d.width, cell % d.width, d);
 }`;
 	const { channels, from, to } = op;
-	pass.run(op.label, code, [channels / 4, 0, 0, 0], [op.x, op.y, imageTable(pass, from), imageTable(pass, to)], [
-		groups((largest(to) * channels) / 4),
-		1,
-		to.length,
-	]);
+	pass.run(
+		op.label,
+		code,
+		[channels / 4, 0, 0, 0],
+		[op.x, op.y, imageTable(pass, from), imageTable(pass, to)],
+		[groups((largest(to) * channels) / 4), 1, to.length],
+	);
 }

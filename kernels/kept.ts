@@ -40,10 +40,13 @@ ${REDUCE_ROW}
 	let c = id.x % p.x;
 	${statement}
 }`;
-	pass.run(op.label, code, [op.width / 4, 0, 0, 0], [op.x, op.positions, op.y, reduceTable(pass, op.rows)], [
-		groups(most(op.rows, (r) => (r.count * op.width) / 4)),
-		op.rows.length,
-	]);
+	pass.run(
+		op.label,
+		code,
+		[op.width / 4, 0, 0, 0],
+		[op.x, op.positions, op.y, reduceTable(pass, op.rows)],
+		[groups(most(op.rows, (r) => (r.count * op.width) / 4)), op.rows.length],
+	);
 }
 
 interface Keep {
@@ -56,16 +59,24 @@ interface Keep {
 }
 
 /**
- * What was made for kept tokens alone, at the full length, zeros between: x [.., words] from token `out` on -> from token `token` on,
- * of one tensor of u32; a row's two ranges do not meet.
+ * What was made for kept tokens alone, at the full length, zeros between: x [.., words] from token `out` on -> from
+ * token `token` on, of one tensor of u32; a row's two ranges do not meet.
  */
 export function spreadKept(pass: Pass, op: Keep): void {
-	keptOrNot(pass, op, "for (var w = 0u; w < p.x; w++) { x[(row.token + id.x) * p.x + w] = select(0u, x[(row.out + min(k, row.count - 1u)) * p.x + w], k < row.count); }");
+	keptOrNot(
+		pass,
+		op,
+		"for (var w = 0u; w < p.x; w++) { x[(row.token + id.x) * p.x + w] = select(0u, x[(row.out + min(k, row.count - 1u)) * p.x + w], k < row.count); }",
+	);
 }
 
 /** x = 0 for all tokens but the kept ones, [tokens, words] of u32 or f32. */
 export function clearOthers(pass: Pass, op: Keep): void {
-	keptOrNot(pass, op, "if (k == row.count) { for (var w = 0u; w < p.x; w++) { x[(row.token + id.x) * p.x + w] = 0u; } }");
+	keptOrNot(
+		pass,
+		op,
+		"if (k == row.count) { for (var w = 0u; w < p.x; w++) { x[(row.token + id.x) * p.x + w] = 0u; } }",
+	);
 }
 
 /** `k`: the place of a token among the kept ones, `count` for the others. */
@@ -83,5 +94,11 @@ ${REDUCE_ROW}
 	while (k < row.count && positions[row.draw + k] != id.x) { k++; }
 	${statement}
 }`;
-	pass.run(op.label, code, [op.words, 0, 0, 0], [op.x, op.positions, reduceTable(pass, op.rows)], [groups(most(op.rows, (r) => r.tokens)), op.rows.length]);
+	pass.run(
+		op.label,
+		code,
+		[op.words, 0, 0, 0],
+		[op.x, op.positions, reduceTable(pass, op.rows)],
+		[groups(most(op.rows, (r) => r.tokens)), op.rows.length],
+	);
 }

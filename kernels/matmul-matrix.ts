@@ -1,4 +1,7 @@
-/** Matmul on subgroup matrices (tensor cores): WGSL's chromium_experimental_subgroup_matrix, with f16 factors and f32 sums. */
+/**
+ * Matmul on subgroup matrices (tensor cores): WGSL's chromium_experimental_subgroup_matrix, with f16 factors and f32
+ * sums.
+ */
 import type { MatrixShape } from "./device.ts";
 import type { Form, MatmulVariant } from "./matmul-variants.ts";
 import { range } from "./tuning.ts";
@@ -8,9 +11,20 @@ const SIDE = 16;
 /** Rows of W that are staged at a time. */
 const SLAB = 32;
 const matrix = (rows: number, columns: number): MatmulVariant => ({
-	name: `matrix ${rows}x${columns}`, form: "matrix", rows, columns, unroll: 1, order: "matrix", needs: ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix" as GPUFeatureName],
+	name: `matrix ${rows}x${columns}`,
+	form: "matrix",
+	rows,
+	columns,
+	unroll: 1,
+	order: "matrix",
+	needs: ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix" as GPUFeatureName],
 });
-export const matrixVariants: readonly MatmulVariant[] = [matrix(16, 64), matrix(32, 64), matrix(64, 64), matrix(64, 128)];
+export const matrixVariants: readonly MatmulVariant[] = [
+	matrix(16, 64),
+	matrix(32, 64),
+	matrix(64, 64),
+	matrix(64, 128),
+];
 
 export const fits = ({ m, n, k }: MatrixShape) => SIDE % m === 0 && SIDE % n === 0 && SLAB % k === 0;
 
@@ -25,8 +39,9 @@ fn multiply(a: Left, b: Right, sum: Sum) -> Sum { return subgroupMatrixMultiplyA
 fn put(at: u32, sum: Sum) { subgroupMatrixStore<row_major>(&out, at, sum, ${n}u); }`;
 
 /**
- * Each workgroup stages a slab of x and of W as f16, zeros beyond k; its subgroups multiply what is there, each its own part of the tile.
- * An output is summed over k by the adapter's matrices in order, whatever the tile and the row count; how they sum within is the adapter's.
+ * Each workgroup stages a slab of x and of W as f16, zeros beyond k; its subgroups multiply what is there, each its own
+ * part of the tile. An output is summed over k by the adapter's matrices in order, whatever the tile and the row count;
+ * how they sum within is the adapter's.
  */
 export const matrices: Form = {
 	enable: "enable f16;\nenable subgroups;\nenable chromium_experimental_subgroup_matrix;\n",
@@ -41,7 +56,8 @@ export const matrices: Form = {
 		const threads = lanes * subgroups;
 		const columns4 = columns / 4;
 		const each = r.flatMap((i) => c.map((j) => ({ i, j, sum: `s${i}_${j}` })));
-		const stage = (array: string) => `let at = t * 4u; ${array}[at] = value.x; ${array}[at + 1u] = value.y; ${array}[at + 2u] = value.z; ${array}[at + 3u] = value.w;`;
+		const stage = (array: string) =>
+			`let at = t * 4u; ${array}[at] = value.x; ${array}[at + 1u] = value.y; ${array}[at + 2u] = value.z; ${array}[at + 3u] = value.w;`;
 		return `
 var<workgroup> xs: array<f16, ${rows * SLAB}>;
 var<workgroup> ws: array<f16, ${SLAB * columns}>;
@@ -67,18 +83,26 @@ ${matrixOps(shape, columns)}
 		workgroupBarrier();
 		// Subgroups may be smaller than the largest that the adapter names, and then more.
 		if (subgroup < ${subgroups}u) {
-			${range(SLAB / k).map((s) => `{
+			${range(SLAB / k)
+				.map(
+					(s) => `{
 				${r.map((i) => `let a${i} = left((top + ${i * m}u) * ${SLAB}u + ${s * k}u);`).join(" ")}
 				${c.map((j) => `let b${j} = right(${s * k * columns}u + side + ${j * n}u);`).join(" ")}
 				${each.map(({ i, j, sum }) => `${sum} = multiply(a${i}, b${j}, ${sum});`).join(" ")}
-			}`).join("")}
+			}`,
+				)
+				.join("")}
 		}
 		workgroupBarrier();
 	}
-	${each.map(({ i, j, sum }) => `if (subgroup < ${subgroups}u) { put(subgroup * ${m * n}u, ${sum}); }
+	${each
+		.map(
+			({ i, j, sum }) => `if (subgroup < ${subgroups}u) { put(subgroup * ${m * n}u, ${sum}); }
 	workgroupBarrier();
 	finish(index, row + ${i * m}u, column + ${(j * n) / 4}u);
-	workgroupBarrier();`).join("\n\t")}
+	workgroupBarrier();`,
+		)
+		.join("\n\t")}
 }
 // Stores one matrix of each subgroup; row and column are those of the first one's.
 fn finish(index: u32, row: u32, column: u32) {

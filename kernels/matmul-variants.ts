@@ -5,23 +5,53 @@ import { range, type Variant } from "./tuning.ts";
 
 export interface MatmulVariant extends Variant {
 	form: "tile" | "quad" | "shared" | "matrix";
-	/** Outputs of one tile: rows and columns of an invocation (tile), of four lanes (quad) or of a workgroup (shared, matrix). */
+	/**
+	 * Outputs of one tile: rows and columns of an invocation (tile), of four lanes (quad) or of a workgroup (shared,
+	 * matrix).
+	 */
 	rows: number;
 	columns: number;
 	/** vec4s of k a loop turn takes, where k has such a multiple. */
 	unroll: number;
 }
 
-const quad = (rows: number, columns: number, unroll: number): MatmulVariant => ({ name: `quad ${rows}x${columns}`, form: "quad", rows, columns, unroll, needs: ["subgroups"] });
-const tile = (rows: number, columns: number): MatmulVariant => ({ name: `tile ${rows}x${columns}`, form: "tile", rows, columns, unroll: 1 });
-const shared = (rows: number, columns: number): MatmulVariant => ({ name: `shared ${rows}x${columns}`, form: "shared", rows, columns, unroll: 4 });
+const quad = (rows: number, columns: number, unroll: number): MatmulVariant => ({
+	name: `quad ${rows}x${columns}`,
+	form: "quad",
+	rows,
+	columns,
+	unroll,
+	needs: ["subgroups"],
+});
+const tile = (rows: number, columns: number): MatmulVariant => ({
+	name: `tile ${rows}x${columns}`,
+	form: "tile",
+	rows,
+	columns,
+	unroll: 1,
+});
+const shared = (rows: number, columns: number): MatmulVariant => ({
+	name: `shared ${rows}x${columns}`,
+	form: "shared",
+	rows,
+	columns,
+	unroll: 4,
+});
 
 /** The plainest first: what the tuner checks the others against. */
 export const matmulVariants: readonly MatmulVariant[] = [
 	...[1, 2, 4, 8, 16].flatMap((rows) => [tile(rows, 4), tile(rows, 8)]),
-	tile(4, 16), tile(8, 16), tile(16, 16),
-	quad(4, 16, 2), quad(8, 16, 2), quad(16, 16, 2), quad(32, 16, 2), quad(32, 32, 1), quad(16, 32, 2),
-	shared(32, 32), shared(64, 64),
+	tile(4, 16),
+	tile(8, 16),
+	tile(16, 16),
+	quad(4, 16, 2),
+	quad(8, 16, 2),
+	quad(16, 16, 2),
+	quad(32, 16, 2),
+	quad(32, 32, 1),
+	quad(16, 32, 2),
+	shared(32, 32),
+	shared(64, 64),
 ];
 
 export interface Form {
@@ -51,9 +81,13 @@ const tiled: Form = {
 	for (var k = 0u; k < p.k4; k++) {
 		${r.map((i) => `let a${i} = loadX(x${i} + k);`).join(" ")}
 		${c.map((j) => `let g${j} = scaleW(k, w${j});`).join(" ")}
-		${range(4).map((q) => `
+		${range(4)
+			.map(
+				(q) => `
 		${c.map((j) => `let b${q}_${j} = loadW(k * 4u + ${q}u, w${j}, g${j});`).join(" ")}
-		${r.flatMap((i) => c.map((j) => `s${i}_${j} = fma(vec4f(a${i}[${q}]), b${q}_${j}, s${i}_${j});`)).join(" ")}`).join("")}
+		${r.flatMap((i) => c.map((j) => `s${i}_${j} = fma(vec4f(a${i}[${q}]), b${q}_${j}, s${i}_${j});`)).join(" ")}`,
+			)
+			.join("")}
 	}
 	${r.flatMap((i) => c.map((j) => `store(row + ${i}u, column + ${j}u, s${i}_${j});`)).join("\n\t")}
 }`;
@@ -61,8 +95,9 @@ const tiled: Form = {
 };
 
 /**
- * Quads: four lanes share a tile. Each lane loads its own rows of x and its own columns of W; the columns go round by quad swaps,
- * so that lane l sums its rows with the columns of lanes l, l^1, l^2, l^3. Every loaded word is used by four lanes.
+ * Quads: four lanes share a tile. Each lane loads its own rows of x and its own columns of W; the columns go round by
+ * quad swaps, so that lane l sums its rows with the columns of lanes l, l^1, l^2, l^3. Every loaded word is used by
+ * four lanes.
  */
 const quads: Form = {
 	enable: "enable subgroups;\n",
@@ -79,14 +114,22 @@ const quads: Form = {
 	${c.map((j) => `let w${j} = min(column + ${4 * j}u + lane, p.n4 - 1u);`).join(" ")}
 	${r.flatMap((i) => c.flatMap((j) => range(4).map((s) => `var s${i}_${j}_${s} = vec4f(0);`))).join(" ")}
 	for (var k = 0u; k < p.k4; k += ${turns}u) {
-		${range(turns).map((u) => `{
+		${range(turns)
+			.map(
+				(u) => `{
 			${r.map((i) => `let a${i} = loadX(x${i} + k + ${u}u);`).join(" ")}
 			${c.map((j) => `let g${j} = scaleW(k + ${u}u, w${j});`).join(" ")}
-			${range(4).map((q) => `{
+			${range(4)
+				.map(
+					(q) => `{
 				${c.map((j) => `let b${j}_0 = loadW(k * 4u + ${4 * u + q}u, w${j}, g${j}); let b${j}_1 = quadSwapX(b${j}_0); let b${j}_2 = quadSwapY(b${j}_0); let b${j}_3 = quadSwapDiagonal(b${j}_0);`).join("\n\t\t\t\t")}
 				${r.flatMap((i) => c.flatMap((j) => range(4).map((s) => `s${i}_${j}_${s} = fma(vec4f(a${i}[${q}]), b${j}_${s}, s${i}_${j}_${s});`))).join(" ")}
-			}`).join("")}
-		}`).join("")}
+			}`,
+				)
+				.join("")}
+		}`,
+			)
+			.join("")}
 	}
 	// A loop, so that the store is compiled once.
 	var sums = array<vec4f, ${r.length * c.length * 4}>(${r.flatMap((i) => c.flatMap((j) => range(4).map((s) => `s${i}_${j}_${s}`))).join(", ")});
@@ -118,9 +161,13 @@ var<workgroup> ws: array<vec4f, ${columns4 * slab * 4}>;
 		workgroupBarrier();
 		for (var u = 0u; u < ${slab}u; u++) {
 			${r.map((i) => `let a${i} = xs[(id.y + ${8 * i}u) * ${slab}u + u];`).join(" ")}
-			${range(4).map((q) => `
+			${range(4)
+				.map(
+					(q) => `
 			${c.map((j) => `let b${q}_${j} = ws[(u * 4u + ${q}u) * ${columns4}u + id.x + ${8 * j}u];`).join(" ")}
-			${r.flatMap((i) => c.map((j) => `s${i}_${j} = fma(vec4f(a${i}[${q}]), b${q}_${j}, s${i}_${j});`)).join(" ")}`).join("")}
+			${r.flatMap((i) => c.map((j) => `s${i}_${j} = fma(vec4f(a${i}[${q}]), b${q}_${j}, s${i}_${j});`)).join(" ")}`,
+				)
+				.join("")}
 		}
 		workgroupBarrier();
 	}

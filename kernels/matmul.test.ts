@@ -23,7 +23,15 @@ interface Case {
 	gate?: { tokens: number[]; conds: number[] };
 }
 
-const row = (token: number, tokens: number, cond: number): Row => ({ token, tokens, cond, rope: 0, key: 0, keys: 0, append: 0 });
+const row = (token: number, tokens: number, cond: number): Row => ({
+	token,
+	tokens,
+	cond,
+	rope: 0,
+	key: 0,
+	keys: 0,
+	append: 0,
+});
 function lay(tokens: number[], conds: number[]): Row[] {
 	let at = 0;
 	return tokens.map((count, i) => row((at += count) - count, count, conds[i]));
@@ -41,7 +49,19 @@ async function compare({ m, k, n, bias, gelu, add, gate }: Case): Promise<number
 	const table = bench.random(4, stride);
 	const [out] = await bench.run((pass) => {
 		const rows = gate && rowTable(pass, lay(gate.tokens, gate.conds));
-		matmul(pass, { x: x.tensor, weight: weight.tensor, bias: bias ? b.tensor : undefined, y: y.tensor, m, k, n, gelu, add, gate: rows && { table: table.tensor, stride, at, rows }, label: "matmul" });
+		matmul(pass, {
+			x: x.tensor,
+			weight: weight.tensor,
+			bias: bias ? b.tensor : undefined,
+			y: y.tensor,
+			m,
+			k,
+			n,
+			gelu,
+			add,
+			gate: rows && { table: table.tensor, stride, at, rows },
+			label: "matmul",
+		});
 	}, y.tensor);
 	const conds = gate && gate.tokens.flatMap((count, i) => Array<number>(count).fill(gate.conds[i]));
 	const expected = Array.from({ length: m * n }, (_, i) => {
@@ -84,7 +104,10 @@ describe("matmul", () => {
 		const x = bench.put(new Float32Array([-1e4, -30, 30, 1e4]));
 		const eye = bench.put(new Float32Array([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]));
 		const y = bench.empty(4);
-		const [out] = await bench.run((pass) => matmul(pass, { x: x.tensor, weight: eye.tensor, y, m: 1, k: 4, n: 4, gelu: true, label: "gelu" }), y);
+		const [out] = await bench.run(
+			(pass) => matmul(pass, { x: x.tensor, weight: eye.tensor, y, m: 1, k: 4, n: 4, gelu: true, label: "gelu" }),
+			y,
+		);
 		expect(maxError(out, [0, 0, 30, 1e4])).toBeLessThan(1e-3);
 	});
 
@@ -96,13 +119,29 @@ describe("matmul", () => {
 			const weight = bench.random(k, n);
 			const bias = bench.random(n);
 			const batch = await product(bench, x.tensor, m);
-			for (const [from, count] of [[0, 1], [3, 1], [17, 2], [5, 3], [8, 5], [1, 8], [2, 17]]) {
+			for (const [from, count] of [
+				[0, 1],
+				[3, 1],
+				[17, 2],
+				[5, 3],
+				[8, 5],
+				[1, 8],
+				[2, 17],
+			]) {
 				const part = bench.put(x.data.slice(from * k, (from + count) * k));
-				expect(words(await product(bench, part.tensor, count))).toEqual(words(batch.slice(from * n, (from + count) * n)));
+				expect(words(await product(bench, part.tensor, count))).toEqual(
+					words(batch.slice(from * n, (from + count) * n)),
+				);
 			}
 			async function product(bench: Bench, x: Tensor, m: number): Promise<Float32Array<ArrayBuffer>> {
 				const y = bench.empty(m, n);
-				return (await bench.run((pass) => matmul(pass, { x, weight: weight.tensor, bias: bias.tensor, y, m, k, n, gelu: true, label: "rows" }), y))[0];
+				return (
+					await bench.run(
+						(pass) =>
+							matmul(pass, { x, weight: weight.tensor, bias: bias.tensor, y, m, k, n, gelu: true, label: "rows" }),
+						y,
+					)
+				)[0];
 			}
 		}
 	});
@@ -118,7 +157,21 @@ describe("matmul", () => {
 			const count = rows.reduce((sum, { tokens }) => sum + tokens, 0);
 			const part = bench.put(x.data.slice(from * k, (from + count) * k)).tensor;
 			const y = bench.put(before.data.slice(from * n, (from + count) * n), [count, n]).tensor;
-			const run = bench.run((pass) => matmul(pass, { x: part, weight: weight.tensor, y, m: count, k, n, add: true, gate: { table: table.tensor, stride: n, at: 0, rows: rowTable(pass, rows) }, label: "gate" }), y);
+			const run = bench.run(
+				(pass) =>
+					matmul(pass, {
+						x: part,
+						weight: weight.tensor,
+						y,
+						m: count,
+						k,
+						n,
+						add: true,
+						gate: { table: table.tensor, stride: n, at: 0, rows: rowTable(pass, rows) },
+						label: "gate",
+					}),
+				y,
+			);
 			return words((await run)[0]);
 		};
 		const batch = await gated(0, lay([4, 1, 6], [1, 2, 0]));
@@ -130,7 +183,13 @@ describe("matmul", () => {
 	test("refuses widths that are no multiples of 4", () => {
 		using bench = new Bench(gpu);
 		const t = bench.empty(64);
-		for (const [k, n] of [[6, 8], [8, 6]]) expect(() => matmul(gpu.pass("test"), { x: t, weight: t, y: t, m: 1, k, n, label: "odd" })).toThrow(/multiples of 4/);
+		for (const [k, n] of [
+			[6, 8],
+			[8, 6],
+		])
+			expect(() => matmul(gpu.pass("test"), { x: t, weight: t, y: t, m: 1, k, n, label: "odd" })).toThrow(
+				/multiples of 4/,
+			);
 	});
 
 	test("transposeWeight pads the columns with zeros", () => {

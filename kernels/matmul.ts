@@ -1,8 +1,8 @@
 import type { MatrixShape } from "./device.ts";
 import type { Gpu, Tensor } from "./gpu.ts";
-import type { Pass } from "./pass.ts";
 import { fits, matrixVariants } from "./matmul-matrix.ts";
-import { matmulForms, type MatmulVariant, matmulVariants, turnsOf } from "./matmul-variants.ts";
+import { type MatmulVariant, matmulForms, matmulVariants, turnsOf } from "./matmul-variants.ts";
+import type { Pass } from "./pass.ts";
 import { type Whole, wholeLoads } from "./quantised.ts";
 import { ROW, type RowTable } from "./rows.ts";
 import { bucket, memo, pick } from "./tuning.ts";
@@ -11,7 +11,9 @@ import { bucket, memo, pick } from "./tuning.ts";
 export interface Matrix extends Tensor {
 	/** Its words are whole numbers. */
 	whole?: Whole;
-	/** The columns after those of this one, where a binding does not hold all; then the shape is [k, n] of this one's own. */
+	/**
+	 * The columns after those of this one, where a binding does not hold all; then the shape is [k, n] of this one's own.
+	 */
 	next?: Matrix;
 }
 
@@ -43,9 +45,10 @@ export const GELU = `fn gelu(x: vec4f) -> vec4f {
 }`;
 
 /**
- * y = x W + b, optionally through GELU (tanh form), or added to y with a per-channel gate. Each sum runs over k in order, one
- * fused multiply-add after the other, whatever the variant, so a row's bits do not depend on m or on how it was tiled. With f16
- * weights of a shape that was measured to be faster so, subgroup matrices sum it in their own order: for every m.
+ * y = x W + b, optionally through GELU (tanh form), or added to y with a per-channel gate. Each sum runs over k in
+ * order, one fused multiply-add after the other, whatever the variant, so a row's bits do not depend on m or on how it
+ * was tiled. With f16 weights of a shape that was measured to be faster so, subgroup matrices sum it in their own
+ * order: for every m.
  */
 export function matmul(pass: Pass, op: Matmul): void {
 	const { x, weight, bias, y, m, k, n, gelu = false, add = false, gate, label } = op;
@@ -59,9 +62,22 @@ export function matmul(pass: Pass, op: Matmul): void {
 		if (bias) bindings.push(bias);
 		if (gate) bindings.push(gate.table, gate.rows.tokenRow, gate.rows.table);
 		if (part.whole) bindings.push(part.whole.scales);
-		const form: Epilogue & Loads = { half, whole: part.whole && { bits: part.whole.bits, group: part.whole.group }, bias: Boolean(bias), gelu, add, gate: Boolean(gate) };
+		const form: Epilogue & Loads = {
+			half,
+			whole: part.whole && { bits: part.whole.bits, group: part.whole.group },
+			bias: Boolean(bias),
+			gelu,
+			add,
+			gate: Boolean(gate),
+		};
 		const params = [m, k / 4, columns / 4, (gate?.stride ?? 0) / 4, (gate?.at ?? 0) / 4, first / 4, n / 4, 0];
-		pass.run(label, matmulCode(variant, turnsOf(variant, k / 4), pass.gpu.facts.matrix, form), params, bindings, matmulForms[variant.form].groups(variant, m, columns / 4));
+		pass.run(
+			label,
+			matmulCode(variant, turnsOf(variant, k / 4), pass.gpu.facts.matrix, form),
+			params,
+			bindings,
+			matmulForms[variant.form].groups(variant, m, columns / 4),
+		);
 	}
 }
 
@@ -77,31 +93,44 @@ interface Epilogue {
 	gate: boolean;
 }
 
-export const matmulKey = (m: number, k: number, n: number, half = false) => `matmul ${half ? "f16 " : ""}${k}x${n} m${bucket(m)}`;
+export const matmulKey = (m: number, k: number, n: number, half = false) =>
+	`matmul ${half ? "f16 " : ""}${k}x${n} m${bucket(m)}`;
 /** Which order of sums a weight's shape has. */
 export const matmulOrderKey = (k: number, n: number) => `order matmul f16 ${k}x${n}`;
 /** Those that may run: the plain ones, and for f16 weights those of another order. */
-export const matmulChoices = (gpu: Gpu, half: boolean): readonly MatmulVariant[] => (half && gpu.facts.matrix && fits(gpu.facts.matrix) ? [...matmulVariants, ...matrixVariants] : matmulVariants);
+export const matmulChoices = (gpu: Gpu, half: boolean): readonly MatmulVariant[] =>
+	half && gpu.facts.matrix && fits(gpu.facts.matrix) ? [...matmulVariants, ...matrixVariants] : matmulVariants;
 
 /**
- * Untuned: tiles as tall as there are rows. Where four lanes are the whole machine (SwiftShader) every load is a loop over the
- * lanes, and quads, which share what they load by swaps, take less than half the time.
+ * Untuned: tiles as tall as there are rows. Where four lanes are the whole machine (SwiftShader) every load is a loop
+ * over the lanes, and quads, which share what they load by swaps, take less than half the time.
  */
 export function pickMatmul(gpu: Gpu, m: number, k: number, n: number, half = false): MatmulVariant {
 	const key = matmulKey(m, k, n, half);
-	if (half && gpu.tuning[matmulOrderKey(k, n)] === "matrix") return pick(gpu, key, matrixVariants, m > 32 ? "matrix 64x64" : "matrix 16x64");
+	if (half && gpu.tuning[matmulOrderKey(k, n)] === "matrix")
+		return pick(gpu, key, matrixVariants, m > 32 ? "matrix 64x64" : "matrix 16x64");
 	const quads = gpu.facts.lanes === 4 && gpu.device.features.has("subgroups");
 	const tall = m >= 17 ? 32 : m >= 9 ? 16 : m >= 5 ? 8 : 4;
-	const fallback = quads && m > 2 ? `quad ${tall}x16` : gpu.facts.software && m >= 16 ? "tile 16x16" : `tile ${m >= 8 ? 8 : m >= 4 ? 4 : m >= 2 ? 2 : 1}x${n % 8 ? 4 : 8}`;
+	const fallback =
+		quads && m > 2
+			? `quad ${tall}x16`
+			: gpu.facts.software && m >= 16
+				? "tile 16x16"
+				: `tile ${m >= 8 ? 8 : m >= 4 ? 4 : m >= 2 ? 2 : 1}x${n % 8 ? 4 : 8}`;
 	return pick(gpu, key, matmulVariants, fallback);
 }
 
-const matmulCode = memo((variant: MatmulVariant, turns: number, matrix: MatrixShape | undefined, form: Loads & Epilogue): string => {
-	const { enable = "", code } = matmulForms[variant.form];
-	return `${form.half ? "enable f16;\n" : ""}${enable}${matmulHead(form)}${code(variant, turns, matrix)}`;
-});
+const matmulCode = memo(
+	(variant: MatmulVariant, turns: number, matrix: MatrixShape | undefined, form: Loads & Epilogue): string => {
+		const { enable = "", code } = matmulForms[variant.form];
+		return `${form.half ? "enable f16;\n" : ""}${enable}${matmulHead(form)}${code(variant, turns, matrix)}`;
+	},
+);
 
-/** Parameters, bindings and the finished sum; `loadX` reads four channels of a row, `loadW` four columns, by the `scaleW` of the four rows it is of. */
+/**
+ * Parameters, bindings and the finished sum; `loadX` reads four channels of a row, `loadW` four columns, by the
+ * `scaleW` of the four rows it is of.
+ */
 function matmulHead({ half, whole, bias, gelu, add, gate }: Loads & Epilogue): string {
 	let next = 4;
 	const floats = `
@@ -116,9 +145,13 @@ struct Params { m: u32, k4: u32, n4: u32, gateStride: u32, gateAt: u32, first4: 
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
 ${bias ? `@group(0) @binding(${next++}) var<storage, read> bias: array<vec4f>;` : ""}
-${gate ? `@group(0) @binding(${next++}) var<storage, read> gate: array<vec4f>;
+${
+	gate
+		? `@group(0) @binding(${next++}) var<storage, read> gate: array<vec4f>;
 @group(0) @binding(${next++}) var<storage, read> tokenRow: array<u32>;
-@group(0) @binding(${next++}) var<storage, read> rows: array<Row>;` : ""}
+@group(0) @binding(${next++}) var<storage, read> rows: array<Row>;`
+		: ""
+}
 ${whole ? wholeLoads(whole.bits, whole.group, next) : floats}
 fn loadX(at: u32) -> vec4f { return ${half ? "vec4f(vec4h(x[at]))" : "x[at]"}; }
 fn store(row: u32, column: u32, sum: vec4f) {
@@ -136,6 +169,7 @@ fn store(row: u32, column: u32, sum: vec4f) {
 export function transposeWeight(weight: Float32Array, n: number, k: number): Float32Array<ArrayBuffer> {
 	const padded = Math.ceil(n / 4) * 4;
 	const out = new Float32Array(k * padded);
-	for (let row = 0; row < n; row++) for (let column = 0; column < k; column++) out[column * padded + row] = weight[row * k + column];
+	for (let row = 0; row < n; row++)
+		for (let column = 0; column < k; column++) out[column * padded + row] = weight[row * k + column];
 	return out;
 }

@@ -15,7 +15,10 @@ export interface ModulatedNorm {
 	/** [width]; 1 and 0 where left out. */
 	weight?: Tensor;
 	bias?: Tensor;
-	/** [.., stride]: scale and shift from these places of a row on. The row is that of the token's condition; without `rows`, the token's own. */
+	/**
+	 * [.., stride]: scale and shift from these places of a row on. The row is that of the token's condition; without
+	 * `rows`, the token's own.
+	 */
 	table: Tensor;
 	stride: number;
 	scale: number;
@@ -28,9 +31,26 @@ export interface ModulatedNorm {
 
 /** y = (norm(x) * weight + bias) * (1 + scale) + shift over the channels of every token. */
 export function modulatedNorm(pass: Pass, op: ModulatedNorm): void {
-	const { x, y, tokens, width, eps, centred, weight, bias, table, stride, scale, shift, rows, label, lanes = pass.gpu.facts.software ? 1 : 64 } = op;
+	const {
+		x,
+		y,
+		tokens,
+		width,
+		eps,
+		centred,
+		weight,
+		bias,
+		table,
+		stride,
+		scale,
+		shift,
+		rows,
+		label,
+		lanes = pass.gpu.facts.software ? 1 : 64,
+	} = op;
 	let binding = 4;
-	const bind = (tensor: Tensor | undefined, name: string, type: string) => (tensor ? `@group(0) @binding(${binding++}) var<storage, read> ${name}: array<${type}>;` : "");
+	const bind = (tensor: Tensor | undefined, name: string, type: string) =>
+		tensor ? `@group(0) @binding(${binding++}) var<storage, read> ${name}: array<${type}>;` : "";
 	const code = `
 ${ROW}
 struct Params { tokens: u32, width4: u32, stride4: u32, scale4: u32, shift4: u32, eps: f32 }
@@ -49,9 +69,13 @@ ${total(lanes)}
 	if (t >= p.tokens) { return; }
 	let at = t * p.width4;
 	var mean = 0.0;
-	${centred ? `var sum = vec4f(0);
+	${
+		centred
+			? `var sum = vec4f(0);
 	for (var i = lane; i < p.width4; i += ${lanes}u) { sum += x[at + i]; }
-	mean = total(sum, lane) / f32(p.width4 * 4u);` : ""}
+	mean = total(sum, lane) / f32(p.width4 * 4u);`
+			: ""
+	}
 	var square = vec4f(0);
 	for (var i = lane; i < p.width4; i += ${lanes}u) { let d = x[at + i] - mean; square += d * d; }
 	let r = inverseSqrt(total(square, lane) / f32(p.width4 * 4u) + p.eps);
@@ -62,5 +86,11 @@ ${total(lanes)}
 	}
 }`;
 	const optional = [weight, bias, rows?.tokenRow, rows?.table].filter((tensor) => tensor !== undefined);
-	pass.run(label, code, [tokens, width / 4, stride / 4, scale / 4, shift / 4, { f32: eps }, 0, 0], [x, y, table, ...optional], [groups(tokens * lanes)]);
+	pass.run(
+		label,
+		code,
+		[tokens, width / 4, stride / 4, scale / 4, shift / 4, { f32: eps }, 0, 0],
+		[x, y, table, ...optional],
+		[groups(tokens * lanes)],
+	);
 }

@@ -24,13 +24,23 @@ function normalised(x: Float32Array, width: number, eps: number): Float64Array {
 }
 
 describe("layerNorm", () => {
-	test.each([[4, 1], [36, 1], [260, 1], [4, 64], [260, 64], [516, 64]] as const)("affine, %i channels, %i lanes a token", async (width, lanes) => {
+	test.each([
+		[4, 1],
+		[36, 1],
+		[260, 1],
+		[4, 64],
+		[260, 64],
+		[516, 64],
+	] as const)("affine, %i channels, %i lanes a token", async (width, lanes) => {
 		using bench = new Bench(gpu);
 		const x = bench.random(TOKENS, width);
 		const [weight, bias] = [bench.random(width), bench.random(width)];
 		const y = bench.empty(TOKENS, width);
 		const affine = { weight: weight.tensor, bias: bias.tensor };
-		const [out] = await bench.run((pass) => layerNorm(pass, { x: x.tensor, y, tokens: TOKENS, width, eps: EPS, ...affine, lanes, label: "norm" }), y);
+		const [out] = await bench.run(
+			(pass) => layerNorm(pass, { x: x.tensor, y, tokens: TOKENS, width, eps: EPS, ...affine, lanes, label: "norm" }),
+			y,
+		);
 		const expected = normalised(x.data, width, EPS).map((n, i) => n * weight.data[i % width] + bias.data[i % width]);
 		expect(maxError(out, expected)).toBeLessThan(2e-5);
 	});
@@ -42,7 +52,10 @@ describe("layerNorm", () => {
 		const [weight, bias] = [bench.put(new Float32Array(width).fill(1)), bench.put(new Float32Array(width))];
 		const y = bench.empty(TOKENS, width);
 		const affine = { weight: weight.tensor, bias: bias.tensor };
-		const [out] = await bench.run((pass) => layerNorm(pass, { x: x.tensor, y, tokens: TOKENS, width, eps: EPS, ...affine, label: "norm" }), y);
+		const [out] = await bench.run(
+			(pass) => layerNorm(pass, { x: x.tensor, y, tokens: TOKENS, width, eps: EPS, ...affine, label: "norm" }),
+			y,
+		);
 		expect(maxError(out, normalised(x.data, width, EPS))).toBeLessThan(2e-3);
 	});
 });
@@ -55,7 +68,13 @@ test.each([4, 52])("rmsNorm, %i channels; a token alone gives the bits of the ba
 	const norm = async (from: number, count: number) => {
 		const part = bench.put(x.data.slice(from * width, (from + count) * width));
 		const y = bench.empty(count, width);
-		return (await bench.run((pass) => rmsNorm(pass, { x: part.tensor, y, weight: weight.tensor, tokens: count, width, eps: EPS, label: "rms" }), y))[0];
+		return (
+			await bench.run(
+				(pass) =>
+					rmsNorm(pass, { x: part.tensor, y, weight: weight.tensor, tokens: count, width, eps: EPS, label: "rms" }),
+				y,
+			)
+		)[0];
 	};
 	const batch = await norm(0, tokens);
 	const expected = Array.from(x.data, (v, i) => {
@@ -64,5 +83,6 @@ test.each([4, 52])("rmsNorm, %i channels; a token alone gives the bits of the ba
 		return (v / Math.sqrt(square + EPS)) * weight.data[i % width];
 	});
 	expect(maxError(batch, expected)).toBeLessThan(2e-5);
-	for (const from of [0, 40, 66]) expect(words(await norm(from, 1))).toEqual(words(batch.slice(from * width, (from + 1) * width)));
+	for (const from of [0, 40, 66])
+		expect(words(await norm(from, 1))).toEqual(words(batch.slice(from * width, (from + 1) * width)));
 });

@@ -13,12 +13,18 @@ export interface LayerNorm {
 	weight: Tensor;
 	bias: Tensor;
 	label: string;
-	/** Invocations that share a token: 64 on a GPU, where there are more of them than tokens, 1 where a few lanes are all there is. The order of the sum follows from it, so it hangs on the adapter alone. */
+	/**
+	 * Invocations that share a token: 64 on a GPU, where there are more of them than tokens, 1 where a few lanes are all
+	 * there is. The order of the sum follows from it, so it hangs on the adapter alone.
+	 */
 	lanes?: 1 | 64;
 }
 
 /** y = (x - mean) / sqrt(variance + eps) * weight + bias, over the channels of every token. */
-export function layerNorm(pass: Pass, { x, y, tokens, width, eps, weight, bias, label, lanes = pass.gpu.facts.software ? 1 : 64 }: LayerNorm): void {
+export function layerNorm(
+	pass: Pass,
+	{ x, y, tokens, width, eps, weight, bias, label, lanes = pass.gpu.facts.software ? 1 : 64 }: LayerNorm,
+): void {
 	const code = `
 struct Params { tokens: u32, width4: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -47,7 +53,8 @@ ${total(lanes)}
 }
 
 /** WGSL `total(part, lane)`: the sum over the lanes that share a token, in the order of a tree. */
-export const total = (lanes: 1 | 64): string => (lanes === 1 ? "fn total(part: vec4f, lane: u32) -> f32 { return dot(part, vec4f(1)); }" : TREE);
+export const total = (lanes: 1 | 64): string =>
+	lanes === 1 ? "fn total(part: vec4f, lane: u32) -> f32 { return dot(part, vec4f(1)); }" : TREE;
 
 const TREE = `
 var<workgroup> parts: array<f32, 64>;
@@ -62,7 +69,10 @@ fn total(part: vec4f, lane: u32) -> f32 {
 }`;
 
 /** y = x * rsqrt(mean(x^2) + eps) * weight, over [tokens, width]. */
-export function rmsNorm(pass: Pass, op: { x: Tensor; y: Tensor; weight: Tensor; tokens: number; width: number; eps: number; label: string }): void {
+export function rmsNorm(
+	pass: Pass,
+	op: { x: Tensor; y: Tensor; weight: Tensor; tokens: number; width: number; eps: number; label: string },
+): void {
 	const code = `
 struct Params { tokens: u32, width4: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> p: Params;

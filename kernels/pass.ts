@@ -22,7 +22,10 @@ export interface Recorded {
 export const ARENA_BYTES = 8 << 20;
 const ALIGN = 256;
 
-/** Records what one submission runs, in order. Small tables and parameters travel in a shared arena, written at submission. */
+/**
+ * Records what one submission runs, in order. Small tables and parameters travel in a shared arena, written at
+ * submission.
+ */
 export class Pass {
 	readonly gpu: Gpu;
 	readonly label: string;
@@ -35,7 +38,13 @@ export class Pass {
 	#submit: (recorded: Recorded, reads?: readonly Tensor[]) => Promise<ArrayBuffer[]> | undefined;
 
 	/** By `Gpu.pass`. `words` is what the arena will hold. */
-	constructor(gpu: Gpu, label: string, arena: Tensor, words: Uint32Array<ArrayBuffer>, submit: (recorded: Recorded, reads?: readonly Tensor[]) => Promise<ArrayBuffer[]> | undefined) {
+	constructor(
+		gpu: Gpu,
+		label: string,
+		arena: Tensor,
+		words: Uint32Array<ArrayBuffer>,
+		submit: (recorded: Recorded, reads?: readonly Tensor[]) => Promise<ArrayBuffer[]> | undefined,
+	) {
 		this.gpu = gpu;
 		this.label = label;
 		this.#arena = arena;
@@ -51,8 +60,17 @@ export class Pass {
 		return table;
 	}
 
-	/** Records one dispatch: `params` become the uniform at binding 0, `bindings` follow from 1. Nothing is recorded when a number of workgroups is 0. */
-	run(label: string, code: string, params: readonly Word[], bindings: readonly Tensor[], [x, y = 1, z = 1]: readonly [number, number?, number?]): void {
+	/**
+	 * Records one dispatch: `params` become the uniform at binding 0, `bindings` follow from 1. Nothing is recorded when
+	 * a number of workgroups is 0.
+	 */
+	run(
+		label: string,
+		code: string,
+		params: readonly Word[],
+		bindings: readonly Tensor[],
+		[x, y = 1, z = 1]: readonly [number, number?, number?],
+	): void {
 		if (x * y * z === 0) return;
 		const uniform = this.#reserve(Math.ceil(params.length / 4) * 4);
 		const at = uniform.offset / 4;
@@ -69,7 +87,10 @@ export class Pass {
 		this.#afterwards.push(free);
 	}
 
-	/** Submits; with `reads`, also copies those tensors back in the same submission. Rejects with KernelError or DeviceError when the work failed. */
+	/**
+	 * Submits; with `reads`, also copies those tensors back in the same submission. Rejects with KernelError or
+	 * DeviceError when the work failed.
+	 */
 	submit(): void;
 	submit(reads: readonly Tensor[]): Promise<ArrayBuffer[]>;
 	submit(reads?: readonly Tensor[]): Promise<ArrayBuffer[]> | undefined {
@@ -82,7 +103,8 @@ export class Pass {
 		const bytes = Math.max(16, words * 4);
 		const offset = this.#used;
 		this.#used += Math.ceil(bytes / ALIGN) * ALIGN;
-		if (this.#used > ARENA_BYTES) throw new RangeError(`${this.label}: a submission has more tables than its arena holds; split it.`);
+		if (this.#used > ARENA_BYTES)
+			throw new RangeError(`${this.label}: a submission has more tables than its arena holds; split it.`);
 		return { buffer: this.#arena.buffer, offset, bytes, shape: [words] };
 	}
 }

@@ -4,16 +4,22 @@ import type { Pass } from "./pass.ts";
 import { groups } from "./rows.ts";
 
 /**
- * One head of attention over the pixels of each image, softmax(q k^T / sqrt(channels)) v, for heads too wide for registers: the
- * scores of all pairs go through memory.
+ * One head of attention over the pixels of each image, softmax(q k^T / sqrt(channels)) v, for heads too wide for
+ * registers: the scores of all pairs go through memory.
  *
- * qkv: [pixels, 3 * channels] as q, k, v -> y: [pixels, channels]; `scores`: scratch of the squares of the images' pixels.
+ * qkv: [pixels, 3 * channels] as q, k, v -> y: [pixels, channels]; `scores`: scratch of the squares of the images'
+ * pixels.
  */
-export function pixelAttention(pass: Pass, op: { qkv: Tensor; y: Tensor; scores: Tensor; images: readonly ImageShape[]; channels: number; label: string }): void {
+export function pixelAttention(
+	pass: Pass,
+	op: { qkv: Tensor; y: Tensor; scores: Tensor; images: readonly ImageShape[]; channels: number; label: string },
+): void {
 	const { channels, images, label } = op;
 	let square = 0;
 	const sizes = images.map(({ height, width }) => height * width);
-	const table = pass.table(images.flatMap(({ pixel }, i) => [pixel, sizes[i], (square += sizes[i] ** 2) - sizes[i] ** 2, 0]));
+	const table = pass.table(
+		images.flatMap(({ pixel }, i) => [pixel, sizes[i], (square += sizes[i] ** 2) - sizes[i] ** 2, 0]),
+	);
 	const largest = Math.max(...sizes);
 	const head = `
 struct Square { pixel: u32, pixels: u32, scores: u32, pad: u32 }
@@ -60,5 +66,11 @@ struct Params { channels4: u32, scale: f32 }
 }`;
 	pass.run(`${label}.scores`, scores, params, [table, op.qkv, op.scores], [groups(largest), largest, images.length]);
 	pass.run(`${label}.softmax`, softmax, params, [table, op.scores], [groups(largest), 1, images.length]);
-	pass.run(`${label}.mix`, mix, params, [table, op.qkv, op.scores, op.y], [groups(channels / 4), largest, images.length]);
+	pass.run(
+		`${label}.mix`,
+		mix,
+		params,
+		[table, op.qkv, op.scores, op.y],
+		[groups(channels / 4), largest, images.length],
+	);
 }

@@ -25,8 +25,9 @@ struct Params { side: u32, channels: u32, stride: u32 }
 @group(0) @binding(3) var<storage, read> images: array<Image>;`;
 
 /**
- * PyTorch's pixel_shuffle, channels last: tokens [height * width, channels * side^2] become pixels [side * height * side * width,
- * stride]; feature (c * side + dy) * side + dx of token (i, j) is channel c of pixel (side * i + dy, side * j + dx).
+ * PyTorch's pixel_shuffle, channels last: tokens [height * width, channels * side^2] become pixels [side * height *
+ * side * width, stride]; feature (c * side + dy) * side + dx of token (i, j) is channel c of pixel (side * i + dy, side
+ * * j + dx).
  */
 export function pixelShuffle(pass: Pass, { x, y, images, side, channels, stride, label }: Shuffle): void {
 	const code = `${HEAD}
@@ -42,7 +43,13 @@ export function pixelShuffle(pass: Pass, { x, y, images, side, channels, stride,
 	let shown = channel < p.channels;
 	y[image.pixel * p.side * p.side * p.stride + id.x] = select(0.0, x[token * p.channels * p.side * p.side + select(0u, feature, shown)], shown);
 }`;
-	pass.run(label, code, [side, channels, stride, 0], [x, y, imageTable(pass, images)], [groups(largest(images) * side * side * stride), 1, images.length]);
+	pass.run(
+		label,
+		code,
+		[side, channels, stride, 0],
+		[x, y, imageTable(pass, images)],
+		[groups(largest(images) * side * side * stride), 1, images.length],
+	);
 }
 
 /** The inverse: pixels to tokens, without what lies beyond the channels. */
@@ -58,5 +65,11 @@ export function pixelUnshuffle(pass: Pass, { x, y, images, side, channels, strid
 	let pixel = image.pixel * p.side * p.side + place.x * image.width * p.side + place.y;
 	y[image.pixel * features + id.x] = x[pixel * p.stride + feature / (p.side * p.side)];
 }`;
-	pass.run(label, code, [side, channels, stride, 0], [x, y, imageTable(pass, images)], [groups(largest(images) * channels * side * side), 1, images.length]);
+	pass.run(
+		label,
+		code,
+		[side, channels, stride, 0],
+		[x, y, imageTable(pass, images)],
+		[groups(largest(images) * channels * side * side), 1, images.length],
+	);
 }

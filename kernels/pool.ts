@@ -3,7 +3,10 @@ import type { Pass } from "./pass.ts";
 import { groups } from "./rows.ts";
 
 /** y[i] = the mean, or by channel the greatest, of the rows of x [.., width] that `of[i]` names. */
-export function poolRows(pass: Pass, op: { x: Tensor; y: Tensor; how: "mean" | "max"; width: number; of: readonly (readonly number[])[]; label: string }): void {
+export function poolRows(
+	pass: Pass,
+	op: { x: Tensor; y: Tensor; how: "mean" | "max"; width: number; of: readonly (readonly number[])[]; label: string },
+): void {
 	const mean = op.how === "mean";
 	const code = `
 @group(0) @binding(0) var<uniform> p: vec4u;
@@ -23,5 +26,11 @@ export function poolRows(pass: Pass, op: { x: Tensor; y: Tensor; how: "mean" | "
 }`;
 	let at = 0;
 	const ranges = op.of.flatMap((rows) => [(at += rows.length) - rows.length, rows.length]);
-	pass.run(op.label, code, [op.width / 4, 0, 0, 0], [op.x, op.y, pass.table(ranges), pass.table(op.of.flat())], [groups(op.width / 4), op.of.length]);
+	pass.run(
+		op.label,
+		code,
+		[op.width / 4, 0, 0, 0],
+		[op.x, op.y, pass.table(ranges), pass.table(op.of.flat())],
+		[groups(op.width / 4), op.of.length],
+	);
 }

@@ -1,6 +1,7 @@
 /**
- * Named counter-based random numbers: Philox4x32-10 (Salmon et al., SC 2011). A number depends on (seed, branch, purpose, scale,
- * index, lane) only, never on its place in a batch, so a picture is the same alone, batched, or resumed elsewhere.
+ * Named counter-based random numbers: Philox4x32-10 (Salmon et al., SC 2011). A number depends on (seed, branch,
+ * purpose, scale, index, lane) only, never on its place in a batch, so a picture is the same alone, batched, or resumed
+ * elsewhere.
  */
 export const PURPOSE = { bits: 1, projection: 2, positions: 3, codes: 4, noise: 5 } as const;
 
@@ -29,7 +30,12 @@ export function philox(counter: readonly number[], key: readonly number[]): numb
 	for (let round = 0; round < 10; round++) {
 		const p = BigInt(a >>> 0) * 0xd2511f53n;
 		const q = BigInt(c >>> 0) * 0xcd9e8d57n;
-		[a, b, c, d] = [(Number(q >> 32n) ^ b ^ k) >>> 0, Number(q & 0xffffffffn), (Number(p >> 32n) ^ d ^ l) >>> 0, Number(p & 0xffffffffn)];
+		[a, b, c, d] = [
+			(Number(q >> 32n) ^ b ^ k) >>> 0,
+			Number(q & 0xffffffffn),
+			(Number(p >> 32n) ^ d ^ l) >>> 0,
+			Number(p & 0xffffffffn),
+		];
 		k = (k + 0x9e3779b9) >>> 0;
 		l = (l + 0xbb67ae85) >>> 0;
 	}

@@ -21,7 +21,19 @@ export interface ReduceRow {
 export const REDUCE_ROW = `struct ReduceRow { token: u32, tokens: u32, out: u32, count: u32, draw: u32, seed: u32, scale: u32, stream: u32, columns: u32 }`;
 
 export const reduceTable = (pass: Pass, rows: readonly ReduceRow[]) =>
-	pass.table(rows.flatMap(({ token, tokens, out, count, draw, seed, scale, stream, columns }) => [token, tokens, out, count, draw, seed, scale, stream, columns]));
+	pass.table(
+		rows.flatMap(({ token, tokens, out, count, draw, seed, scale, stream, columns }) => [
+			token,
+			tokens,
+			out,
+			count,
+			draw,
+			seed,
+			scale,
+			stream,
+			columns,
+		]),
+	);
 export const most = (rows: readonly ReduceRow[], size: (row: ReduceRow) => number) => Math.max(...rows.map(size));
 
 /** Fills matrices [tokens, count] of every row with N(0, 1/count) (Box and Muller over Philox). */
@@ -38,11 +50,20 @@ ${PHILOX}
 	let u = uniform4(philox(vec4u(id.x / row.count, id.x % row.count, row.scale, ${PURPOSE.projection}u), vec2u(row.seed, row.stream)));
 	matrices[row.draw + id.x] = sqrt(-2.0 * log(u.x)) * cos(6.283185307179586 * u.y) / sqrt(f32(row.count));
 }`;
-	pass.run(op.label, code, [op.rows.length, 0, 0, 0], [op.matrices, reduceTable(pass, op.rows)], [groups(most(op.rows, (r) => r.tokens * r.count)), op.rows.length]);
+	pass.run(
+		op.label,
+		code,
+		[op.rows.length, 0, 0, 0],
+		[op.matrices, reduceTable(pass, op.rows)],
+		[groups(most(op.rows, (r) => r.tokens * r.count)), op.rows.length],
+	);
 }
 
 /** y = Q^T x by row: x [tokens, width] -> y [count, width]. */
-export function project(pass: Pass, op: { x: Tensor; matrices: Tensor; y: Tensor; width: number; rows: readonly ReduceRow[]; label: string }): void {
+export function project(
+	pass: Pass,
+	op: { x: Tensor; matrices: Tensor; y: Tensor; width: number; rows: readonly ReduceRow[]; label: string },
+): void {
 	const code = `
 ${REDUCE_ROW}
 @group(0) @binding(0) var<uniform> p: vec4u;
@@ -62,14 +83,20 @@ ${REDUCE_ROW}
 	}
 	y[(row.out + k) * width4 + c] = sum;
 }`;
-	pass.run(op.label, code, [op.width / 4, 0, 0, 0], [op.x, op.matrices, op.y, reduceTable(pass, op.rows)], [
-		groups(most(op.rows, (r) => (r.count * op.width) / 4)),
-		op.rows.length,
-	]);
+	pass.run(
+		op.label,
+		code,
+		[op.width / 4, 0, 0, 0],
+		[op.x, op.matrices, op.y, reduceTable(pass, op.rows)],
+		[groups(most(op.rows, (r) => (r.count * op.width) / 4)), op.rows.length],
+	);
 }
 
 /** Squared L2 norm of every token: x [tokens, width] -> norms [tokens]. */
-export function squaredNorms(pass: Pass, op: { x: Tensor; norms: Tensor; tokens: number; width: number; label: string }): void {
+export function squaredNorms(
+	pass: Pass,
+	op: { x: Tensor; norms: Tensor; tokens: number; width: number; label: string },
+): void {
 	const code = `
 @group(0) @binding(0) var<uniform> p: vec4u;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
@@ -89,7 +116,10 @@ export function squaredNorms(pass: Pass, op: { x: Tensor; norms: Tensor; tokens:
  *
  * norms: [tokens] of the flat batch -> positions: u32, `count` from each row's `draw` on; `keys`: scratch [tokens].
  */
-export function drawPositions(pass: Pass, op: { norms: Tensor; keys: Tensor; positions: Tensor; rows: readonly ReduceRow[]; label: string }): void {
+export function drawPositions(
+	pass: Pass,
+	op: { norms: Tensor; keys: Tensor; positions: Tensor; rows: readonly ReduceRow[]; label: string },
+): void {
 	const table = reduceTable(pass, op.rows);
 	const race = `
 ${REDUCE_ROW}
@@ -104,12 +134,24 @@ ${PHILOX}
 	let u = uniform4(philox(vec4u(id.x, 0u, row.scale, ${PURPOSE.positions}u), vec2u(row.seed, row.stream))).x;
 	keys[row.token + id.x] = -log(u) / max(norms[row.token + id.x], 1e-30);
 }`;
-	pass.run(`${op.label}.race`, race, [op.rows.length, 0, 0, 0], [op.norms, op.keys, table], [groups(most(op.rows, (r) => r.tokens)), op.rows.length]);
+	pass.run(
+		`${op.label}.race`,
+		race,
+		[op.rows.length, 0, 0, 0],
+		[op.norms, op.keys, table],
+		[groups(most(op.rows, (r) => r.tokens)), op.rows.length],
+	);
 	rankPositions(pass, op);
 }
 
-/** The `count` tokens of every row with the smallest keys, in the order of the keys: keys [tokens] of the flat batch -> positions: u32, from each row's `draw` on. */
-function rankPositions(pass: Pass, op: { keys: Tensor; positions: Tensor; rows: readonly ReduceRow[]; label: string }): void {
+/**
+ * The `count` tokens of every row with the smallest keys, in the order of the keys: keys [tokens] of the flat batch ->
+ * positions: u32, from each row's `draw` on.
+ */
+function rankPositions(
+	pass: Pass,
+	op: { keys: Tensor; positions: Tensor; rows: readonly ReduceRow[]; label: string },
+): void {
 	const code = `
 ${REDUCE_ROW}
 @group(0) @binding(0) var<uniform> p: vec4u;
@@ -127,16 +169,32 @@ ${REDUCE_ROW}
 	}
 	if (before < row.count) { positions[row.draw + before] = id.x; }
 }`;
-	pass.run(`${op.label}.rank`, code, [op.rows.length, 0, 0, 0], [op.keys, op.positions, reduceTable(pass, op.rows)], [groups(most(op.rows, (r) => r.tokens)), op.rows.length]);
+	pass.run(
+		`${op.label}.rank`,
+		code,
+		[op.rows.length, 0, 0, 0],
+		[op.keys, op.positions, reduceTable(pass, op.rows)],
+		[groups(most(op.rows, (r) => r.tokens)), op.rows.length],
+	);
 }
 
 /**
- * The `count` tokens of every row farthest from what surrounds them, farthest first: from the mean token of the row, or from the mean of
- * the up to nine tokens around. x [tokens, width] -> positions: u32, from each row's `draw` on; `keys`: scratch [tokens], `means`: [rows, width].
+ * The `count` tokens of every row farthest from what surrounds them, farthest first: from the mean token of the row, or
+ * from the mean of the up to nine tokens around. x [tokens, width] -> positions: u32, from each row's `draw` on;
+ * `keys`: scratch [tokens], `means`: [rows, width].
  */
 export function farthestPositions(
 	pass: Pass,
-	op: { x: Tensor; from: "mean" | "neighbours"; means: Tensor; keys: Tensor; positions: Tensor; width: number; rows: readonly ReduceRow[]; label: string },
+	op: {
+		x: Tensor;
+		from: "mean" | "neighbours";
+		means: Tensor;
+		keys: Tensor;
+		positions: Tensor;
+		width: number;
+		rows: readonly ReduceRow[];
+		label: string;
+	},
 ): void {
 	const table = reduceTable(pass, op.rows);
 	const width4 = op.width / 4;
@@ -181,7 +239,14 @@ ${op.from === "mean" ? "@group(0) @binding(4) var<storage, read> means: array<ve
 	keys[row.token + id.x] = -dot(sum, vec4f(1));
 }`;
 	const params = [width4, 0, 0, 0];
-	if (op.from === "mean") pass.run(`${op.label}.mean`, mean, params, [op.x, op.means, table], [groups(width4), op.rows.length]);
-	pass.run(`${op.label}.distance`, distance, params, [op.x, op.keys, table, ...(op.from === "mean" ? [op.means] : [])], [groups(most(op.rows, (r) => r.tokens)), op.rows.length]);
+	if (op.from === "mean")
+		pass.run(`${op.label}.mean`, mean, params, [op.x, op.means, table], [groups(width4), op.rows.length]);
+	pass.run(
+		`${op.label}.distance`,
+		distance,
+		params,
+		[op.x, op.keys, table, ...(op.from === "mean" ? [op.means] : [])],
+		[groups(most(op.rows, (r) => r.tokens)), op.rows.length],
+	);
 	rankPositions(pass, op);
 }

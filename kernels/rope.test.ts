@@ -21,59 +21,77 @@ const [TOKENS, POSITIONS, KEYS] = [74, 66, 120];
 test.each([
 	[1, 8],
 	[3, 12],
-])("rotateAndCache, %i heads of %i: queries and keys rotated, keys and values stored where they are to be, nothing else touched", async (heads, headDim) => {
-	using bench = new Bench(gpu);
-	const width = heads * headDim;
-	const half = headDim / 2;
-	const qkv = bench.random(TOKENS, 3 * width).data;
-	qkv.fill(0, 0, width); // A zero query stays zero.
-	const before = bench.random(KEYS, 2 * width).data;
-	const cosSin = bench.random(2, POSITIONS, half);
-	// The last one is beyond ln 100 and is held there.
-	const scaleMul = bench.put(Float32Array.from({ length: heads }, (_, h) => (h === heads - 1 ? 6 : h)));
-	const run = async (rows: Row[], from: number) => {
-		const tokens = rows.reduce((sum, { tokens }) => sum + tokens, 0);
-		const x = bench.put(qkv.slice(from * 3 * width, (from + tokens) * 3 * width), [tokens, 3 * width]).tensor;
-		const cache = bench.put(before.slice(), [KEYS, 2 * width]).tensor;
-		return await bench.run((pass) => rotateAndCache(pass, { qkv: x, cache, cosSin: cosSin.tensor, positions: POSITIONS, scaleMul: scaleMul.tensor, heads, headDim, rows: rowTable(pass, rows), label: "rope" }), x, cache);
-	};
-	const [rotated, cache] = await run(ROWS, 0);
+])(
+	"rotateAndCache, %i heads of %i: queries and keys rotated, keys and values stored where they are to be, nothing else touched",
+	async (heads, headDim) => {
+		using bench = new Bench(gpu);
+		const width = heads * headDim;
+		const half = headDim / 2;
+		const qkv = bench.random(TOKENS, 3 * width).data;
+		qkv.fill(0, 0, width); // A zero query stays zero.
+		const before = bench.random(KEYS, 2 * width).data;
+		const cosSin = bench.random(2, POSITIONS, half);
+		// The last one is beyond ln 100 and is held there.
+		const scaleMul = bench.put(Float32Array.from({ length: heads }, (_, h) => (h === heads - 1 ? 6 : h)));
+		const run = async (rows: Row[], from: number) => {
+			const tokens = rows.reduce((sum, { tokens }) => sum + tokens, 0);
+			const x = bench.put(qkv.slice(from * 3 * width, (from + tokens) * 3 * width), [tokens, 3 * width]).tensor;
+			const cache = bench.put(before.slice(), [KEYS, 2 * width]).tensor;
+			return await bench.run(
+				(pass) =>
+					rotateAndCache(pass, {
+						qkv: x,
+						cache,
+						cosSin: cosSin.tensor,
+						positions: POSITIONS,
+						scaleMul: scaleMul.tensor,
+						heads,
+						headDim,
+						rows: rowTable(pass, rows),
+						label: "rope",
+					}),
+				x,
+				cache,
+			);
+		};
+		const [rotated, cache] = await run(ROWS, 0);
 
-	const expected = Float64Array.from(qkv);
-	const expectedCache = Float64Array.from(before);
-	const rotate = (from: number, to: Float64Array, at: number, position: number, scale: number) => {
-		const norm = Math.max(Math.hypot(...qkv.subarray(from, from + headDim)), 1e-12);
-		for (let m = 0; m < half; m++) {
-			const [a, b] = [(qkv[from + 2 * m] * scale) / norm, (qkv[from + 2 * m + 1] * scale) / norm];
-			const cos = cosSin.data[position * half + m];
-			const sin = cosSin.data[(POSITIONS + position) * half + m];
-			to[at + 2 * m] = a * cos - b * sin;
-			to[at + 2 * m + 1] = a * sin + b * cos;
-		}
-	};
-	for (const row of ROWS) {
-		for (let i = 0; i < row.tokens; i++) {
-			const q = (row.token + i) * 3 * width;
-			const key = (row.append + i) * 2 * width;
-			for (let head = 0; head < heads; head++) {
-				const at = head * headDim;
-				rotate(q + at, expected, q + at, row.rope + i, Math.exp(Math.min(scaleMul.data[head], Math.log(100))));
-				rotate(q + width + at, expected, q + width + at, row.rope + i, 1);
-				if (row.append !== NOWHERE) rotate(q + width + at, expectedCache, key + at, row.rope + i, 1);
+		const expected = Float64Array.from(qkv);
+		const expectedCache = Float64Array.from(before);
+		const rotate = (from: number, to: Float64Array, at: number, position: number, scale: number) => {
+			const norm = Math.max(Math.hypot(...qkv.subarray(from, from + headDim)), 1e-12);
+			for (let m = 0; m < half; m++) {
+				const [a, b] = [(qkv[from + 2 * m] * scale) / norm, (qkv[from + 2 * m + 1] * scale) / norm];
+				const cos = cosSin.data[position * half + m];
+				const sin = cosSin.data[(POSITIONS + position) * half + m];
+				to[at + 2 * m] = a * cos - b * sin;
+				to[at + 2 * m + 1] = a * sin + b * cos;
 			}
-			if (row.append !== NOWHERE) expectedCache.set(qkv.subarray(q + 2 * width, q + 3 * width), key + width);
+		};
+		for (const row of ROWS) {
+			for (let i = 0; i < row.tokens; i++) {
+				const q = (row.token + i) * 3 * width;
+				const key = (row.append + i) * 2 * width;
+				for (let head = 0; head < heads; head++) {
+					const at = head * headDim;
+					rotate(q + at, expected, q + at, row.rope + i, Math.exp(Math.min(scaleMul.data[head], Math.log(100))));
+					rotate(q + width + at, expected, q + width + at, row.rope + i, 1);
+					if (row.append !== NOWHERE) rotate(q + width + at, expectedCache, key + at, row.rope + i, 1);
+				}
+				if (row.append !== NOWHERE) expectedCache.set(qkv.subarray(q + 2 * width, q + 3 * width), key + width);
+			}
 		}
-	}
-	expect(maxError(rotated, expected)).toBeLessThan(2e-4);
-	expect(maxError(cache, expectedCache)).toBeLessThan(1e-5);
+		expect(maxError(rotated, expected)).toBeLessThan(2e-4);
+		expect(maxError(cache, expectedCache)).toBeLessThan(1e-5);
 
-	for (const row of ROWS) {
-		const [alone, own] = await run([{ ...row, token: 0 }], row.token);
-		expect(words(alone)).toEqual(words(rotated.slice(row.token * 3 * width, (row.token + row.tokens) * 3 * width)));
-		const keys = row.append === NOWHERE ? [0, 0] : [row.append * 2 * width, (row.append + row.tokens) * 2 * width];
-		expect(words(own.slice(...keys))).toEqual(words(cache.slice(...keys)));
-	}
-});
+		for (const row of ROWS) {
+			const [alone, own] = await run([{ ...row, token: 0 }], row.token);
+			expect(words(alone)).toEqual(words(rotated.slice(row.token * 3 * width, (row.token + row.tokens) * 3 * width)));
+			const keys = row.append === NOWHERE ? [0, 0] : [row.append * 2 * width, (row.append + row.tokens) * 2 * width];
+			expect(words(own.slice(...keys))).toEqual(words(cache.slice(...keys)));
+		}
+	},
+);
 
 test("rotateAndCache by halves: pairs half a head apart, each output by its own angle, entries by condition, kept positions", async () => {
 	using bench = new Bench(gpu);
@@ -88,14 +106,29 @@ test("rotateAndCache by halves: pairs half a head apart, each output by its own 
 		const x = bench.put(qkv.slice(from * 3 * width, (from + tokens) * 3 * width), [tokens, 3 * width]).tensor;
 		const cache = bench.empty(KEYS, 2 * width);
 		const halves = { angles: angles.tensor, entries, places: places.tensor };
-		return await bench.run((pass) => rotateAndCache(pass, { qkv: x, cache, halves, kept: kept.tensor, heads, headDim, rows: rowTable(pass, some), label: "rope" }), x, cache);
+		return await bench.run(
+			(pass) =>
+				rotateAndCache(pass, {
+					qkv: x,
+					cache,
+					halves,
+					kept: kept.tensor,
+					heads,
+					headDim,
+					rows: rowTable(pass, some),
+					label: "rope",
+				}),
+			x,
+			cache,
+		);
 	};
 	const [rotated, cache] = await run(rows, 0);
 	const expected = Float64Array.from(qkv);
 	for (const row of rows) {
 		for (let i = 0; i < row.tokens; i++) {
 			const position = row.rope + (row.kept ? kept.data[i] : i);
-			const angle = (which: number, m: number) => angles.data[(row.cond * entries + places.data[2 * position + which]) * headDim + m];
+			const angle = (which: number, m: number) =>
+				angles.data[(row.cond * entries + places.data[2 * position + which]) * headDim + m];
 			for (let head = 0; head < 2 * heads; head++) {
 				const at = (row.token + i) * 3 * width + head * headDim;
 				for (let m = 0; m < half; m++) {
@@ -105,11 +138,20 @@ test("rotateAndCache by halves: pairs half a head apart, each output by its own 
 				}
 			}
 			const key = (row.append + i) * 2 * width;
-			if (row.append !== NOWHERE) expect(maxError(cache.subarray(key, key + width), rotated.subarray((row.token + i) * 3 * width + width, (row.token + i) * 3 * width + 2 * width))).toBe(0);
+			if (row.append !== NOWHERE)
+				expect(
+					maxError(
+						cache.subarray(key, key + width),
+						rotated.subarray((row.token + i) * 3 * width + width, (row.token + i) * 3 * width + 2 * width),
+					),
+				).toBe(0);
 		}
 	}
 	expect(maxError(rotated, expected)).toBeLessThan(1e-6);
-	for (const row of rows) expect(words((await run([{ ...row, token: 0 }], row.token))[0])).toEqual(words(rotated.slice(row.token * 3 * width, (row.token + row.tokens) * 3 * width)));
+	for (const row of rows)
+		expect(words((await run([{ ...row, token: 0 }], row.token))[0])).toEqual(
+			words(rotated.slice(row.token * 3 * width, (row.token + row.tokens) * 3 * width)),
+		);
 });
 
 test("rotateAndCache without a table rotates nothing, without a scale normalises nothing", async () => {
@@ -119,7 +161,20 @@ test("rotateAndCache without a table rotates nothing, without a scale normalises
 	const run = async (scaleMul?: Float32Array<ArrayBuffer>) => {
 		const x = bench.put(qkv.slice(), [TOKENS, 3 * width]).tensor;
 		const cache = bench.empty(KEYS, 2 * width);
-		return await bench.run((pass) => rotateAndCache(pass, { qkv: x, cache, scaleMul: scaleMul && bench.put(scaleMul).tensor, heads, headDim, rows: rowTable(pass, ROWS), label: "cache" }), x, cache);
+		return await bench.run(
+			(pass) =>
+				rotateAndCache(pass, {
+					qkv: x,
+					cache,
+					scaleMul: scaleMul && bench.put(scaleMul).tensor,
+					heads,
+					headDim,
+					rows: rowTable(pass, ROWS),
+					label: "cache",
+				}),
+			x,
+			cache,
+		);
 	};
 	const [same, cache] = await run();
 	expect(same).toEqual(qkv);
@@ -130,7 +185,12 @@ test("rotateAndCache without a table rotates nothing, without a scale normalises
 			const key = (row.append + i) * 2 * width;
 			expect(cache.slice(key, key + 2 * width)).toEqual(qkv.slice(at + width, at + 3 * width));
 			const head = qkv.subarray(at + width, at + width + headDim);
-			expect(maxError(normalised.slice(key, key + headDim), head.map((v) => v / Math.hypot(...head)))).toBeLessThan(1e-6);
+			expect(
+				maxError(
+					normalised.slice(key, key + headDim),
+					head.map((v) => v / Math.hypot(...head)),
+				),
+			).toBeLessThan(1e-6);
 		}
 	}
 });
@@ -138,16 +198,44 @@ test("rotateAndCache without a table rotates nothing, without a scale normalises
 test("kept tokens turn by the positions they keep, the others one after the other", async () => {
 	using bench = new Bench(gpu);
 	const [heads, headDim, width] = [1, 8, 8];
-	const rows: Row[] = [{ token: 0, tokens: 3, cond: 0, rope: 2, key: 0, keys: 0, append: 0 }, { token: 3, tokens: 4, cond: 0, rope: 5, key: 0, keys: 0, append: 3, kept: 1 + 6 }];
+	const rows: Row[] = [
+		{ token: 0, tokens: 3, cond: 0, rope: 2, key: 0, keys: 0, append: 0 },
+		{ token: 3, tokens: 4, cond: 0, rope: 5, key: 0, keys: 0, append: 3, kept: 1 + 6 },
+	];
 	const kept = bench.put(Uint32Array.of(9, 9, 9, 9, 9, 9, 7, 0, 3, 2)).tensor;
 	const cosSin = bench.random(2, 20, headDim / 2).tensor;
 	const scaleMul = bench.put(Float32Array.of(1)).tensor;
 	const qkv = bench.random(7, 3 * width).data;
 	const run = async (rows: Row[], kept?: typeof cosSin) => {
 		const x = bench.put(qkv.slice(), [7, 3 * width]).tensor;
-		return (await bench.run((pass) => rotateAndCache(pass, { qkv: x, cache: bench.empty(7, 2 * width), cosSin, positions: 20, kept, scaleMul, heads, headDim, rows: rowTable(pass, rows), label: "rope" }), x))[0];
+		return (
+			await bench.run(
+				(pass) =>
+					rotateAndCache(pass, {
+						qkv: x,
+						cache: bench.empty(7, 2 * width),
+						cosSin,
+						positions: 20,
+						kept,
+						scaleMul,
+						heads,
+						headDim,
+						rows: rowTable(pass, rows),
+						label: "rope",
+					}),
+				x,
+			)
+		)[0];
 	};
-	const single = (token: number, rope: number): Row => ({ token, tokens: 1, cond: 0, rope, key: 0, keys: 0, append: token });
+	const single = (token: number, rope: number): Row => ({
+		token,
+		tokens: 1,
+		cond: 0,
+		rope,
+		key: 0,
+		keys: 0,
+		append: token,
+	});
 	const expected = await run([2, 3, 4, 5 + 7, 5, 5 + 3, 5 + 2].map((rope, token) => single(token, rope)));
 	expect(words(await run(rows, kept))).toEqual(words(expected));
 });
@@ -156,7 +244,10 @@ test("starRopeTable: columns turn the first half of the pairs, rows the second, 
 	const [headDim, reach, theta] = [16, 64, 10_000];
 	const frequencies = [0, 1, 2, 3].map((m) => theta ** (-m / 4));
 	const expected: number[] = [];
-	for (const [height, width] of [[1, 1], [2, 3]]) {
+	for (const [height, width] of [
+		[1, 1],
+		[2, 3],
+	]) {
 		for (let y = 0; y < height; y++) {
 			for (let x = 0; x < width; x++) {
 				const places = [width > 1 ? (x * reach) / (width - 1) : 0, height > 1 ? (y * reach) / (height - 1) : 0];
@@ -164,11 +255,28 @@ test("starRopeTable: columns turn the first half of the pairs, rows the second, 
 			}
 		}
 	}
-	expect(maxError(starRopeTable([[1, 1], [2, 3]], headDim, reach, theta), [...expected.map(Math.cos), ...expected.map(Math.sin)])).toBeLessThan(1e-6);
+	expect(
+		maxError(
+			starRopeTable(
+				[
+					[1, 1],
+					[2, 3],
+				],
+				headDim,
+				reach,
+				theta,
+			),
+			[...expected.map(Math.cos), ...expected.map(Math.sin)],
+		),
+	).toBeLessThan(1e-6);
 });
 
 describe("infinityRopeTable", () => {
-	const grids = [[1, 1], [2, 3], [4, 2]] as const;
+	const grids = [
+		[1, 1],
+		[2, 3],
+		[4, 2],
+	] as const;
 	const [headDim, reach] = [16, [4, 6]] as const;
 	const half = headDim / 2;
 	const table = infinityRopeTable(grids, headDim, reach);
@@ -176,7 +284,8 @@ describe("infinityRopeTable", () => {
 
 	test("cosines, then sines, of every position of every grid", () => {
 		expect(table.length).toBe(2 * positions * half);
-		for (let i = 0; i < positions * half; i++) expect(table[i] ** 2 + table[positions * half + i] ** 2).toBeCloseTo(1, 6);
+		for (let i = 0; i < positions * half; i++)
+			expect(table[i] ** 2 + table[positions * half + i] ** 2).toBeCloseTo(1, 6);
 	});
 
 	test("rows spread over the reach turn the first half, columns the second", () => {
@@ -185,7 +294,10 @@ describe("infinityRopeTable", () => {
 		for (const [height, width] of grids) {
 			for (let y = 0; y < height; y++) {
 				for (let x = 0; x < width; x++) {
-					angles.push(...frequencies.map((f) => ((y * reach[0]) / height) * f), ...frequencies.map((f) => ((x * reach[1]) / width) * f));
+					angles.push(
+						...frequencies.map((f) => ((y * reach[0]) / height) * f),
+						...frequencies.map((f) => ((x * reach[1]) / width) * f),
+					);
 				}
 			}
 		}
@@ -197,6 +309,11 @@ describe("infinityRopeTable", () => {
 		const own = infinityRopeTable([[4, 2]], 4, [10, 3]);
 		const rows = [0, 2, 5, 8];
 		const columns = [0, 2];
-		expect(maxError(own.subarray(0, 16), rows.flatMap((y) => columns.flatMap((x) => [Math.cos(y), Math.cos(x)])))).toBeLessThan(1e-6);
+		expect(
+			maxError(
+				own.subarray(0, 16),
+				rows.flatMap((y) => columns.flatMap((x) => [Math.cos(y), Math.cos(x)])),
+			),
+		).toBeLessThan(1e-6);
 	});
 });

@@ -12,7 +12,9 @@ export interface RotateAndCache {
 	positions?: number;
 	/** In place of `cosSin`: angles that differ by condition. */
 	halves?: HalvesRotation;
-	/** u32: positions within the scale of the tokens of rows with `kept`; other rows' tokens stand one after the other. */
+	/**
+	 * u32: positions within the scale of the tokens of rows with `kept`; other rows' tokens stand one after the other.
+	 */
 	kept?: Tensor;
 	/** [heads]; without it nothing is normalised. */
 	scaleMul?: Tensor;
@@ -23,8 +25,9 @@ export interface RotateAndCache {
 }
 
 /**
- * Channels m and m + headDim / 2 are a pair, and each of the two outputs has an angle of its own (HART, arXiv 2410.10812; with both
- * the same it is LLaMA's rotation): a' = a cos(first) - b sin(first), b' = b cos(second) + a sin(second).
+ * Channels m and m + headDim / 2 are a pair, and each of the two outputs has an angle of its own (HART, arXiv
+ * 2410.10812; with both the same it is LLaMA's rotation): a' = a cos(first) - b sin(first), b' = b cos(second) + a
+ * sin(second).
  */
 export interface HalvesRotation {
 	/** [conds * entries, headDim]: cosines of headDim / 2 angles, then their sines. */
@@ -36,12 +39,14 @@ export interface HalvesRotation {
 
 /**
  * Attention's side of a fused projection: q and k are L2-normalised by head, q times exp(min(scaleMul, ln 100)), both
- * rotated (channels 2m, 2m+1 by the m-th angle of the token's position, or as `halves` says), k and v copied to the row's cache, where it has one.
+ * rotated (channels 2m, 2m+1 by the m-th angle of the token's position, or as `halves` says), k and v copied to the
+ * row's cache, where it has one.
  */
 export function rotateAndCache(pass: Pass, op: RotateAndCache): void {
 	const { heads, headDim, rows, cosSin, positions = 0, halves, kept, scaleMul } = op;
 	let binding = 3;
-	const bind = (tensor: Tensor | undefined, name: string, type: string) => (tensor ? `@group(0) @binding(${binding++}) var<storage, read> ${name}: array<${type}>;` : "");
+	const bind = (tensor: Tensor | undefined, name: string, type: string) =>
+		tensor ? `@group(0) @binding(${binding++}) var<storage, read> ${name}: array<${type}>;` : "";
 	const vec = op.cache.dtype === "f16" ? "vec4h" : "vec4f";
 	const code = `${vec === "vec4h" ? "enable f16;" : ""}
 ${ROW}
@@ -69,11 +74,15 @@ fn rotate(v: vec4f, c: vec2f, s: vec2f) -> vec4f {
 	let q = t * 3u * width4 + id.y * d4;
 	let k = q + width4;
 	let v = k + width4;
-	${scaleMul ? `var qq = vec4f(0);
+	${
+		scaleMul
+			? `var qq = vec4f(0);
 	var kk = vec4f(0);
 	for (var i = 0u; i < d4; i++) { qq += qkv[q + i] * qkv[q + i]; kk += qkv[k + i] * qkv[k + i]; }
 	let qScale = exp(min(scaleMul[id.y], 4.605170185988092)) / max(sqrt(dot(qq, vec4f(1))), 1e-12);
-	let kScale = 1.0 / max(sqrt(dot(kk, vec4f(1))), 1e-12);` : "let qScale = 1.0; let kScale = 1.0;"}
+	let kScale = 1.0 / max(sqrt(dot(kk, vec4f(1))), 1e-12);`
+			: "let qScale = 1.0; let kScale = 1.0;"
+	}
 	${kept ? "var position = local; if (row.kept > 0u) { position = kept[row.kept - 1u + local]; }" : "let position = local;"}
 	let keyAt = (row.append + local) * 2u * width4 + id.y * d4;
 	${halves ? HALVES : pairs(cosSin !== undefined)}
@@ -83,8 +92,16 @@ fn rotate(v: vec4f, c: vec2f, s: vec2f) -> vec4f {
 		cache[keyAt + width4 + i] = ${vec}(qkv[v + i]);
 	}
 }`;
-	const read = [rows.tokenRow, rows.table, cosSin, halves?.angles, halves?.places, kept, scaleMul].filter((tensor) => tensor !== undefined);
-	pass.run(op.label, code, [rows.tokens, positions, halves?.entries ?? 0, 0], [op.qkv, op.cache, ...read], [groups(rows.tokens), heads]);
+	const read = [rows.tokenRow, rows.table, cosSin, halves?.angles, halves?.places, kept, scaleMul].filter(
+		(tensor) => tensor !== undefined,
+	);
+	pass.run(
+		op.label,
+		code,
+		[rows.tokens, positions, halves?.entries ?? 0, 0],
+		[op.qkv, op.cache, ...read],
+		[groups(rows.tokens), heads],
+	);
 }
 
 const pairs = (rotated: boolean) => `
@@ -112,12 +129,18 @@ const HALVES = `
 	}`;
 
 /**
- * cos then sin, [2, positions, headDim / 2], of Infinity's normalised 2D rotary embedding (`rope2d_normalized_by_hw = 2`): every
- * scale's rows and columns are spread over `reach`, half of the channels turn with y and half with x.
+ * cos then sin, [2, positions, headDim / 2], of Infinity's normalised 2D rotary embedding (`rope2d_normalized_by_hw =
+ * 2`): every scale's rows and columns are spread over `reach`, half of the channels turn with y and half with x.
  */
-export function infinityRopeTable(grids: readonly (readonly [number, number])[], headDim: number, reach: readonly [number, number]): Float32Array<ArrayBuffer> {
+export function infinityRopeTable(
+	grids: readonly (readonly [number, number])[],
+	headDim: number,
+	reach: readonly [number, number],
+): Float32Array<ArrayBuffer> {
 	const half = headDim / 2;
-	const frequencies = Array.from({ length: half / 2 }, (_, m) => Math.fround(1 / Math.fround(10000 ** Math.fround((2 * m) / half))));
+	const frequencies = Array.from({ length: half / 2 }, (_, m) =>
+		Math.fround(1 / Math.fround(10000 ** Math.fround((2 * m) / half))),
+	);
 	const angles: number[] = [];
 	for (const [height, width] of grids) {
 		for (let y = 0; y < height; y++) {
@@ -131,10 +154,15 @@ export function infinityRopeTable(grids: readonly (readonly [number, number])[],
 }
 
 /**
- * cos then sin, [2, positions, headDim / 2], of STAR's 2D rotary embedding: the side of every scale is spread over 0 .. reach, the
- * first half of the pairs turns with x, the second with y.
+ * cos then sin, [2, positions, headDim / 2], of STAR's 2D rotary embedding: the side of every scale is spread over 0 ..
+ * reach, the first half of the pairs turns with x, the second with y.
  */
-export function starRopeTable(grids: readonly (readonly [number, number])[], headDim: number, reach: number, theta: number): Float32Array<ArrayBuffer> {
+export function starRopeTable(
+	grids: readonly (readonly [number, number])[],
+	headDim: number,
+	reach: number,
+	theta: number,
+): Float32Array<ArrayBuffer> {
 	const frequencies = Array.from({ length: headDim / 4 }, (_, m) => theta ** ((-4 * m) / headDim));
 	const place = (i: number, side: number) => (side > 1 ? (i / (side - 1)) * reach : 0);
 	const angles: number[] = [];

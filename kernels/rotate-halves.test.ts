@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Gpu } from "./gpu.ts";
-import { rotateHalves, ropeTable } from "./rotate-halves.ts";
+import { ropeTable, rotateHalves } from "./rotate-halves.ts";
 import { Bench, maxError } from "./testing.ts";
 
 let gpu: Gpu;
@@ -9,12 +9,19 @@ beforeAll(async () => {
 });
 afterAll(() => gpu.destroy());
 
-test.each([[1, 1, 8], [70, 3, 16], [9, 2, 128]])("%i tokens, %i heads of %i, by the first angles of a longer table", async (tokens, heads, headDim) => {
+test.each([
+	[1, 1, 8],
+	[70, 3, 16],
+	[9, 2, 128],
+])("%i tokens, %i heads of %i, by the first angles of a longer table", async (tokens, heads, headDim) => {
 	using bench = new Bench(gpu);
 	const [half, positions] = [headDim / 2, tokens + 5];
 	const x = bench.random(tokens, heads * headDim);
 	const angles = bench.put(ropeTable(positions, headDim, 1e6), [2, positions, half]);
-	const [out] = await bench.run((pass) => rotateHalves(pass, { x: x.tensor, tokens, heads, headDim, angles: angles.tensor, label: "rotate" }), x.tensor);
+	const [out] = await bench.run(
+		(pass) => rotateHalves(pass, { x: x.tensor, tokens, heads, headDim, angles: angles.tensor, label: "rotate" }),
+		x.tensor,
+	);
 	const expected = Array.from(x.data, (v, i) => {
 		const [t, channel] = [Math.floor(i / (heads * headDim)), i % headDim];
 		const m = channel % half;

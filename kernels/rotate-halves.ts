@@ -3,10 +3,14 @@ import type { Pass } from "./pass.ts";
 import { groups } from "./rows.ts";
 
 /**
- * Rotary positions of language models (arXiv 2104.09864, as in LLaMA): channel m of a head turns with channel m + headDim / 2 by the
- * token's m-th angle. x [tokens, heads * headDim] in place; `angles` [2, positions, headDim / 2] are cos, then sin, from the first token on.
+ * Rotary positions of language models (arXiv 2104.09864, as in LLaMA): channel m of a head turns with channel m +
+ * headDim / 2 by the token's m-th angle. x [tokens, heads * headDim] in place; `angles` [2, positions, headDim / 2] are
+ * cos, then sin, from the first token on.
  */
-export function rotateHalves(pass: Pass, op: { x: Tensor; tokens: number; heads: number; headDim: number; angles: Tensor; label: string }): void {
+export function rotateHalves(
+	pass: Pass,
+	op: { x: Tensor; tokens: number; heads: number; headDim: number; angles: Tensor; label: string },
+): void {
 	const { tokens, heads, headDim, angles } = op;
 	if (headDim % 8) throw new RangeError(`${op.label}: head dimension ${headDim} must be a multiple of 8`);
 	const half4 = headDim / 8;
@@ -34,6 +38,8 @@ export function rotateHalves(pass: Pass, op: { x: Tensor; tokens: number; heads:
 export function ropeTable(positions: number, headDim: number, theta: number): Float32Array<ArrayBuffer> {
 	const half = headDim / 2;
 	const frequencies = Array.from({ length: half }, (_, m) => Math.fround(theta ** ((-2 * m) / headDim)));
-	const angles = Array.from({ length: positions }, (_, position) => frequencies.map((f) => Math.fround(position * f))).flat();
+	const angles = Array.from({ length: positions }, (_, position) =>
+		frequencies.map((f) => Math.fround(position * f)),
+	).flat();
 	return Float32Array.from([...angles.map(Math.cos), ...angles.map(Math.sin)]);
 }

@@ -1,6 +1,6 @@
 /**
- * Ragged rows: a batch is a flat list of tokens, cut into rows (one sequence of one job, conditional or not). Every row has
- * its own length, cache and text range; operators find a token's row through `tokenRow`.
+ * Ragged rows: a batch is a flat list of tokens, cut into rows (one sequence of one job, conditional or not). Every row
+ * has its own length, cache and text range; operators find a token's row through `tokenRow`.
  */
 import type { Tensor } from "./gpu.ts";
 import type { Pass } from "./pass.ts";
@@ -39,7 +39,16 @@ export const ROW = `struct Row { token: u32, tokens: u32, cond: u32, rope: u32, 
 /** `tokenRow`: that of another table of this pass with the same rows over the same tokens, to share it. */
 export function rowTable(pass: Pass, rows: readonly Row[], tokenRow = tokenRows(pass, rows)): RowTable {
 	const tokens = rows.reduce((sum, row) => sum + row.tokens, 0);
-	const table = rows.flatMap(({ token, tokens, cond, rope, key, keys, append, kept = 0 }) => [token, tokens, cond, rope, key, keys, append, kept]);
+	const table = rows.flatMap(({ token, tokens, cond, rope, key, keys, append, kept = 0 }) => [
+		token,
+		tokens,
+		cond,
+		rope,
+		key,
+		keys,
+		append,
+		kept,
+	]);
 	return { rows, tokens, tokenRow, table: pass.table(table) };
 }
 
@@ -53,6 +62,12 @@ function tokenRows(pass: Pass, rows: readonly Row[]): Tensor {
 export const groups = (threads: number, size = 64) => Math.ceil(threads / size);
 
 const MOST = 32768;
-/** Workgroups of 64 that cover any number of threads, in x and y (a dimension holds 65535 at most). `FLAT` is their thread's index. */
-export const flatGroups = (threads: number): [number, number] => [Math.min(groups(threads), MOST), Math.ceil(groups(threads) / MOST)];
+/**
+ * Workgroups of 64 that cover any number of threads, in x and y (a dimension holds 65535 at most). `FLAT` is their
+ * thread's index.
+ */
+export const flatGroups = (threads: number): [number, number] => [
+	Math.min(groups(threads), MOST),
+	Math.ceil(groups(threads) / MOST),
+];
 export const FLAT = `(id.y * ${MOST * 64}u + id.x)`;

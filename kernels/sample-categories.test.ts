@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Gpu } from "./gpu.ts";
-import { philox, PURPOSE } from "./random.ts";
+import { PURPOSE, philox } from "./random.ts";
 import type { SampleRow } from "./sample.ts";
 import { sampleCategories } from "./sample-categories.ts";
 import { Bench, maxError, randomFloats, words } from "./testing.ts";
@@ -11,7 +11,15 @@ beforeAll(async () => {
 });
 afterAll(() => gpu.destroy());
 
-const PLAIN: Omit<SampleRow, "cond" | "uncond" | "tokens" | "out"> = { guidance: 1, tau: 1, topK: 0, topP: 0, seed: 7, scale: 3, branch: 0 };
+const PLAIN: Omit<SampleRow, "cond" | "uncond" | "tokens" | "out"> = {
+	guidance: 1,
+	tau: 1,
+	topK: 0,
+	topP: 0,
+	seed: 7,
+	scale: 3,
+	branch: 0,
+};
 
 async function sample(logits: Float32Array<ArrayBuffer>, vocabulary: number, rows: SampleRow[]) {
 	using bench = new Bench(gpu);
@@ -19,19 +27,28 @@ async function sample(logits: Float32Array<ArrayBuffer>, vocabulary: number, row
 	const tokens = Math.max(...rows.map((row) => row.out + row.tokens));
 	const mixed = bench.empty(tokens, vocabulary);
 	const codes = bench.empty(tokens);
-	const [a, b] = await bench.run((pass) => sampleCategories(pass, { logits: x, mixed, codes, vocabulary, rows, label: "sample" }), mixed, codes);
+	const [a, b] = await bench.run(
+		(pass) => sampleCategories(pass, { logits: x, mixed, codes, vocabulary, rows, label: "sample" }),
+		mixed,
+		codes,
+	);
 	return { mixed: a, codes: [...words(b)] };
 }
 
 /** The official rule by sorting, in f64. `sure` is false where rounding could decide otherwise. */
 function reference(logits: Float32Array, vocabulary: number, row: SampleRow, token: number) {
 	const at = (first: number, value: number) => logits[(first + token) * vocabulary + value] / row.tau;
-	const mixed = Array.from({ length: vocabulary }, (_, v) => (row.cond === row.uncond ? at(row.uncond, v) : row.guidance * at(row.cond, v) + (1 - row.guidance) * at(row.uncond, v)));
+	const mixed = Array.from({ length: vocabulary }, (_, v) =>
+		row.cond === row.uncond
+			? at(row.uncond, v)
+			: row.guidance * at(row.cond, v) + (1 - row.guidance) * at(row.uncond, v),
+	);
 	const order = mixed.map((_, v) => v).sort((a, b) => mixed[a] - mixed[b]);
 	let kept = order.slice(row.topK > 0 ? -row.topK : 0);
 	const top = mixed[order[order.length - 1]];
 	const weight = (v: number) => Math.exp(mixed[v] - top);
-	let sure = row.topK === 0 || row.topK >= vocabulary || mixed[kept[0]] - mixed[order[order.length - kept.length - 1]] > 1e-5;
+	let sure =
+		row.topK === 0 || row.topK >= vocabulary || mixed[kept[0]] - mixed[order[order.length - kept.length - 1]] > 1e-5;
 	if (row.topP > 0) {
 		const total = kept.reduce((sum, v) => sum + weight(v), 0);
 		let mass = 0;
@@ -44,7 +61,8 @@ function reference(logits: Float32Array, vocabulary: number, row: SampleRow, tok
 	}
 	kept.sort((a, b) => a - b);
 	const total = kept.reduce((sum, v) => sum + weight(v), 0);
-	const draw = (((philox([token, 0, row.scale, PURPOSE.codes], [row.seed, row.branch])[0] >>> 9) + 0.5) / 2 ** 23) * total;
+	const draw =
+		(((philox([token, 0, row.scale, PURPOSE.codes], [row.seed, row.branch])[0] >>> 9) + 0.5) / 2 ** 23) * total;
 	let before = 0;
 	let code = -1;
 	for (const v of kept) {
@@ -73,25 +91,44 @@ async function compare(vocabulary: number, rows: SampleRow[], tokens: number): P
 }
 
 describe("sampleCategories", () => {
-	test.each([2, 64, 100, 256, 4096])("%i values: one row and two with guidance, ragged, in one batch", async (vocabulary) => {
-		await compare(
-			vocabulary,
-			[
-				{ ...PLAIN, cond: 0, uncond: 3, tokens: 3, out: 5, guidance: 3, tau: 0.5 },
-				{ ...PLAIN, cond: 6, uncond: 6, tokens: 5, out: 0, guidance: 3, seed: 8 },
-				{ ...PLAIN, cond: 12, uncond: 11, tokens: 1, out: 8, guidance: 0.5, tau: 2, scale: 0, branch: 4 },
-			],
-			13,
-		);
-	});
+	test.each([2, 64, 100, 256, 4096])(
+		"%i values: one row and two with guidance, ragged, in one batch",
+		async (vocabulary) => {
+			await compare(
+				vocabulary,
+				[
+					{ ...PLAIN, cond: 0, uncond: 3, tokens: 3, out: 5, guidance: 3, tau: 0.5 },
+					{ ...PLAIN, cond: 6, uncond: 6, tokens: 5, out: 0, guidance: 3, seed: 8 },
+					{ ...PLAIN, cond: 12, uncond: 11, tokens: 1, out: 8, guidance: 0.5, tau: 2, scale: 0, branch: 4 },
+				],
+				13,
+			);
+		},
+	);
 
-	test.each([[1, 0], [2, 0], [7, 0], [99, 0], [100, 0], [600, 0], [0, 0.05], [0, 0.5], [0, 0.96], [0, 1], [20, 0.7], [1, 0.5]])("top-k %i, top-p %f", async (topK, topP) => {
+	test.each([
+		[1, 0],
+		[2, 0],
+		[7, 0],
+		[99, 0],
+		[100, 0],
+		[600, 0],
+		[0, 0.05],
+		[0, 0.5],
+		[0, 0.96],
+		[0, 1],
+		[20, 0.7],
+		[1, 0.5],
+	])("top-k %i, top-p %f", async (topK, topP) => {
 		await compare(100, [{ ...PLAIN, cond: 0, uncond: 0, tokens: 30, out: 0, topK, topP }], 30);
 	});
 
 	test("draws as often as the rule says, and nothing that it drops", async () => {
 		const [vocabulary, tokens] = [8, 800];
-		const logits = Float32Array.from({ length: vocabulary * tokens }, (_, i) => [0, 2, -1, 1, 2.5, -3, 0.5, 1.5][i % vocabulary]);
+		const logits = Float32Array.from(
+			{ length: vocabulary * tokens },
+			(_, i) => [0, 2, -1, 1, 2.5, -3, 0.5, 1.5][i % vocabulary],
+		);
 		for (const own of [{}, { topK: 3 }, { topP: 0.6 }]) {
 			const row = { ...PLAIN, ...own, cond: 0, uncond: 0, tokens, out: 0 };
 			const { codes } = await sample(logits, vocabulary, [row]);
@@ -119,8 +156,15 @@ describe("sampleCategories", () => {
 		const row = { ...PLAIN, tokens, guidance: 3, topK: 40, topP: 0.97 };
 		const alone = await sample(own, vocabulary, [{ ...row, cond: 0, uncond: tokens, out: 0 }]);
 		const other = randomFloats(9 * vocabulary, 12);
-		const logits = new Float32Array([...other, ...own.subarray(tokens * vocabulary), ...own.subarray(0, tokens * vocabulary)]);
-		const batch = await sample(logits, vocabulary, [{ ...PLAIN, cond: 0, uncond: 0, tokens: 9, out: tokens, seed: 1 }, { ...row, cond: 15, uncond: 9, out: 0 }]);
+		const logits = new Float32Array([
+			...other,
+			...own.subarray(tokens * vocabulary),
+			...own.subarray(0, tokens * vocabulary),
+		]);
+		const batch = await sample(logits, vocabulary, [
+			{ ...PLAIN, cond: 0, uncond: 0, tokens: 9, out: tokens, seed: 1 },
+			{ ...row, cond: 15, uncond: 9, out: 0 },
+		]);
 		expect(batch.codes.slice(0, tokens)).toEqual(alone.codes);
 		expect(words(batch.mixed.slice(0, tokens * vocabulary))).toEqual(words(alone.mixed));
 	});
@@ -129,7 +173,11 @@ describe("sampleCategories", () => {
 		const [vocabulary, tokens] = [64, 8];
 		const row = { ...PLAIN, cond: 0, uncond: 0, tokens };
 		const changes: Partial<SampleRow>[] = [{}, { seed: 8 }, { scale: 4 }, { branch: 1 }];
-		const { codes } = await sample(new Float32Array(tokens * vocabulary), vocabulary, changes.map((change, i) => ({ ...row, ...change, out: i * tokens })));
+		const { codes } = await sample(
+			new Float32Array(tokens * vocabulary),
+			vocabulary,
+			changes.map((change, i) => ({ ...row, ...change, out: i * tokens })),
+		);
 		expect(new Set(changes.map((_, i) => codes.slice(i * tokens, (i + 1) * tokens).join())).size).toBe(4);
 	});
 });

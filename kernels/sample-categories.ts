@@ -6,14 +6,27 @@ import { SAMPLE_ROW, type SampleRow, sampleTable } from "./sample.ts";
 const LANES = 64;
 
 /**
- * Guidance, then one code of a vocabulary a token, by VAR's rule (arXiv 2404.02905): mixed = w * cond / tau + (1 - w) * uncond / tau;
- * top-k keeps every value that is not below the k-th largest; top-p then drops values from the least likely on while the mass of what
- * is dropped stays within 1 - topP, never the likeliest. Values that tie with the last one kept are kept too. The draw is the inverse of
- * the cumulated mass, in the order of the vocabulary. topK 1 is the argmax.
+ * Guidance, then one code of a vocabulary a token, by VAR's rule (arXiv 2404.02905): mixed = w * cond / tau + (1 - w) *
+ * uncond / tau; top-k keeps every value that is not below the k-th largest; top-p then drops values from the least
+ * likely on while the mass of what is dropped stays within 1 - topP, never the likeliest. Values that tie with the last
+ * one kept are kept too. The draw is the inverse of the cumulated mass, in the order of the vocabulary. topK 1 is the
+ * argmax.
  *
- * `taus`, f32 [rows], goes before the rows' own. logits: [tokens, vocabulary] -> mixed: [out tokens, vocabulary], codes: u32 [out tokens]. A workgroup is a token.
+ * `taus`, f32 [rows], goes before the rows' own. logits: [tokens, vocabulary] -> mixed: [out tokens, vocabulary],
+ * codes: u32 [out tokens]. A workgroup is a token.
  */
-export function sampleCategories(pass: Pass, op: { logits: Tensor; mixed: Tensor; codes: Tensor; taus?: Tensor; vocabulary: number; rows: readonly SampleRow[]; label: string }): void {
+export function sampleCategories(
+	pass: Pass,
+	op: {
+		logits: Tensor;
+		mixed: Tensor;
+		codes: Tensor;
+		taus?: Tensor;
+		vocabulary: number;
+		rows: readonly SampleRow[];
+		label: string;
+	},
+): void {
 	const code = `
 ${SAMPLE_ROW}
 ${PHILOX}
@@ -130,5 +143,11 @@ fn maxOf(lane: u32, part: f32) -> f32 {
 	}
 }`;
 	const tokens = Math.max(...op.rows.map((row) => row.tokens));
-	pass.run(op.label, code, [op.vocabulary, 0, 0, 0], [op.logits, op.mixed, op.codes, sampleTable(pass, op.rows), ...(op.taus ? [op.taus] : [])], [tokens, op.rows.length]);
+	pass.run(
+		op.label,
+		code,
+		[op.vocabulary, 0, 0, 0],
+		[op.logits, op.mixed, op.codes, sampleTable(pass, op.rows), ...(op.taus ? [op.taus] : [])],
+		[tokens, op.rows.length],
+	);
 }

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Gpu } from "./gpu.ts";
-import { philox, PURPOSE } from "./random.ts";
-import { codeValues, sampleBits, type SampleRow } from "./sample.ts";
+import { PURPOSE, philox } from "./random.ts";
+import { codeValues, type SampleRow, sampleBits } from "./sample.ts";
 import { Bench, maxError, randomFloats, words } from "./testing.ts";
 
 let gpu: Gpu;
@@ -10,23 +10,44 @@ beforeAll(async () => {
 });
 afterAll(() => gpu.destroy());
 
-const PLAIN: Omit<SampleRow, "cond" | "uncond" | "tokens" | "out"> = { guidance: 1, tau: 1, topK: 0, topP: 0, seed: 7, scale: 3, branch: 0 };
+const PLAIN: Omit<SampleRow, "cond" | "uncond" | "tokens" | "out"> = {
+	guidance: 1,
+	tau: 1,
+	topK: 0,
+	topP: 0,
+	seed: 7,
+	scale: 3,
+	branch: 0,
+};
 
-async function sample(logits: Float32Array<ArrayBuffer>, bits: number, rows: SampleRow[]): Promise<{ mixed: Float32Array<ArrayBuffer>; codes: Uint32Array }> {
+async function sample(
+	logits: Float32Array<ArrayBuffer>,
+	bits: number,
+	rows: SampleRow[],
+): Promise<{ mixed: Float32Array<ArrayBuffer>; codes: Uint32Array }> {
 	using bench = new Bench(gpu);
 	const x = bench.put(logits).tensor;
 	const tokens = Math.max(...rows.map((row) => row.out + row.tokens));
 	const mixed = bench.empty(tokens, 2 * bits);
 	const codes = bench.empty(tokens, Math.ceil(bits / 32));
-	const [a, b] = await bench.run((pass) => sampleBits(pass, { logits: x, mixed, codes, bits, rows, label: "sample" }), mixed, codes);
+	const [a, b] = await bench.run(
+		(pass) => sampleBits(pass, { logits: x, mixed, codes, bits, rows, label: "sample" }),
+		mixed,
+		codes,
+	);
 	return { mixed: a, codes: words(b) };
 }
-const bitOf = (codes: Uint32Array, bits: number, token: number, b: number) => (codes[token * Math.ceil(bits / 32) + (b >> 5)] >>> (b & 31)) & 1;
+const bitOf = (codes: Uint32Array, bits: number, token: number, b: number) =>
+	(codes[token * Math.ceil(bits / 32) + (b >> 5)] >>> (b & 31)) & 1;
 
 /** The rule in f64; `sure` is false where rounding could decide otherwise. */
 function reference(logits: Float32Array, bits: number, row: SampleRow, token: number, b: number) {
 	const at = (first: number, value: number) => logits[((first + token) * bits + b) * 2 + value] / row.tau;
-	const pair = [0, 1].map((value) => (row.cond === row.uncond ? at(row.uncond, value) : row.guidance * at(row.cond, value) + (1 - row.guidance) * at(row.uncond, value)));
+	const pair = [0, 1].map((value) =>
+		row.cond === row.uncond
+			? at(row.uncond, value)
+			: row.guidance * at(row.cond, value) + (1 - row.guidance) * at(row.uncond, value),
+	);
 	let one = 1 / (1 + Math.exp(pair[0] - pair[1]));
 	let sure = true;
 	if (row.topK === 1) {
@@ -49,7 +70,9 @@ async function compare(bits: number, rows: SampleRow[], tokens: number): Promise
 		for (let token = 0; token < row.tokens; token++) {
 			for (let b = 0; b < bits; b++) {
 				const { pair, bit, sure } = reference(logits, bits, row, token, b);
-				expect(maxError(mixed.slice(((row.out + token) * bits + b) * 2, ((row.out + token) * bits + b) * 2 + 2), pair)).toBeLessThan(1e-4);
+				expect(
+					maxError(mixed.slice(((row.out + token) * bits + b) * 2, ((row.out + token) * bits + b) * 2 + 2), pair),
+				).toBeLessThan(1e-4);
 				if (sure) expect(bitOf(codes, bits, row.out + token, b)).toBe(bit);
 				compared += sure ? 1 : 0;
 			}
@@ -59,17 +82,20 @@ async function compare(bits: number, rows: SampleRow[], tokens: number): Promise
 }
 
 describe("sampleBits", () => {
-	test.each([1, 18, 32, 33, 48, 64, 70])("%i bits: one row and two with guidance, ragged, in one batch", async (bits) => {
-		await compare(
-			bits,
-			[
-				{ ...PLAIN, cond: 0, uncond: 3, tokens: 3, out: 5, guidance: 3, tau: 0.5 },
-				{ ...PLAIN, cond: 6, uncond: 6, tokens: 5, out: 0, guidance: 3, seed: 8 },
-				{ ...PLAIN, cond: 12, uncond: 11, tokens: 1, out: 8, guidance: 0.5, tau: 2, scale: 0, branch: 4 },
-			],
-			13,
-		);
-	});
+	test.each([1, 18, 32, 33, 48, 64, 70])(
+		"%i bits: one row and two with guidance, ragged, in one batch",
+		async (bits) => {
+			await compare(
+				bits,
+				[
+					{ ...PLAIN, cond: 0, uncond: 3, tokens: 3, out: 5, guidance: 3, tau: 0.5 },
+					{ ...PLAIN, cond: 6, uncond: 6, tokens: 5, out: 0, guidance: 3, seed: 8 },
+					{ ...PLAIN, cond: 12, uncond: 11, tokens: 1, out: 8, guidance: 0.5, tau: 2, scale: 0, branch: 4 },
+				],
+				13,
+			);
+		},
+	);
 
 	test("more tokens than a workgroup, and a large seed", async () => {
 		await compare(18, [{ ...PLAIN, cond: 0, uncond: 70, tokens: 70, out: 0, guidance: 4, seed: 0xfffffffe }], 140);
@@ -95,7 +121,8 @@ describe("sampleBits", () => {
 		};
 		const likely = 1 / (1 + Math.exp(-0.4)); // 0.599
 		const within = 4 * Math.sqrt((likely * (1 - likely)) / tokens / bits);
-		for (const own of [{}, { topK: 2 }, { topP: 0.61 }]) expect(Math.abs((await share(own)) - likely)).toBeLessThan(within);
+		for (const own of [{}, { topK: 2 }, { topP: 0.61 }])
+			expect(Math.abs((await share(own)) - likely)).toBeLessThan(within);
 		for (const own of [{ topK: 1 }, { topP: 0.59 }]) expect(await share(own)).toBe(1);
 	});
 
@@ -112,7 +139,12 @@ describe("sampleBits", () => {
 		const row = { ...PLAIN, tokens, guidance: 3, topP: 0.97 };
 		const alone = await sample(own, bits, [{ ...row, cond: 0, uncond: tokens, out: 0 }]);
 		const other = randomFloats(9 * bits * 2, 12);
-		const logits = new Float32Array([...other, ...own.subarray(tokens * bits * 2), ...other, ...own.subarray(0, tokens * bits * 2)]);
+		const logits = new Float32Array([
+			...other,
+			...own.subarray(tokens * bits * 2),
+			...other,
+			...own.subarray(0, tokens * bits * 2),
+		]);
 		const batch = await sample(logits, bits, [
 			{ ...PLAIN, cond: 0, uncond: 0, tokens: 9, out: tokens + 9, seed: 1 },
 			{ ...PLAIN, cond: 15, uncond: 0, tokens: 9, out: tokens },
@@ -129,7 +161,11 @@ describe("sampleBits", () => {
 		const [bits, tokens] = [32, 8];
 		const row = { ...PLAIN, cond: 0, uncond: 0, tokens };
 		const changes: Partial<SampleRow>[] = [{}, { seed: 8 }, { scale: 4 }, { branch: 1 }];
-		const { codes } = await sample(new Float32Array(tokens * bits * 2), bits, changes.map((change, i) => ({ ...row, ...change, out: i * tokens })));
+		const { codes } = await sample(
+			new Float32Array(tokens * bits * 2),
+			bits,
+			changes.map((change, i) => ({ ...row, ...change, out: i * tokens })),
+		);
 		expect(new Set(codes).size).toBe(changes.length * tokens);
 	});
 });
@@ -139,7 +175,13 @@ test.each([1, 18, 32, 48, 70])("codeValues, %i bits", async (bits) => {
 	const [tokens, each] = [9, Math.ceil(bits / 32)];
 	const codes = bench.put(words(randomFloats(tokens * each, 3)).map((word) => Math.imul(word, 0x9e3779b1)));
 	const values = bench.empty(tokens, bits);
-	const [out] = await bench.run((pass) => codeValues(pass, { codes: codes.tensor, values, bits, tokens, label: "values" }), values);
-	const expected = Array.from({ length: tokens * bits }, (_, i) => (bitOf(codes.data, bits, Math.floor(i / bits), i % bits) * 2 - 1) / Math.sqrt(bits));
+	const [out] = await bench.run(
+		(pass) => codeValues(pass, { codes: codes.tensor, values, bits, tokens, label: "values" }),
+		values,
+	);
+	const expected = Array.from(
+		{ length: tokens * bits },
+		(_, i) => (bitOf(codes.data, bits, Math.floor(i / bits), i % bits) * 2 - 1) / Math.sqrt(bits),
+	);
 	expect(maxError(out, expected)).toBeLessThan(1e-6);
 });

@@ -27,7 +27,10 @@ export function sampleTable(pass: Pass, rows: readonly SampleRow[]): Tensor {
 	const words = new Uint32Array(rows.length * 12);
 	const floats = new Float32Array(words.buffer);
 	rows.forEach((row, i) => {
-		words.set([row.cond, row.uncond, row.tokens, row.out, 0, 0, row.topK, 0, row.seed, row.scale, row.branch, 0], i * 12);
+		words.set(
+			[row.cond, row.uncond, row.tokens, row.out, 0, 0, row.topK, 0, row.seed, row.scale, row.branch, 0],
+			i * 12,
+		);
 		floats.set([row.guidance, row.tau], i * 12 + 4);
 		floats[i * 12 + 7] = row.topP;
 	});
@@ -35,12 +38,25 @@ export function sampleTable(pass: Pass, rows: readonly SampleRow[]): Tensor {
 }
 
 /**
- * Guidance then binary sampling (Infinity, arXiv 2412.04431): mixed = w * cond / tau + (1 - w) * uncond / tau, where output 2b is
- * bit b = 0 and 2b + 1 is bit b = 1. Under top-p a bit's rarer value survives only when the likelier one's mass is below it.
+ * Guidance then binary sampling (Infinity, arXiv 2412.04431): mixed = w * cond / tau + (1 - w) * uncond / tau, where
+ * output 2b is bit b = 0 and 2b + 1 is bit b = 1. Under top-p a bit's rarer value survives only when the likelier one's
+ * mass is below it.
  *
- * `taus`, f32 [rows], goes before the rows' own. logits: [tokens, 2 * bits] -> mixed: [out tokens, 2 * bits], codes: u32 [out tokens, ceil(bits / 32)], least significant bit first.
+ * `taus`, f32 [rows], goes before the rows' own. logits: [tokens, 2 * bits] -> mixed: [out tokens, 2 * bits], codes:
+ * u32 [out tokens, ceil(bits / 32)], least significant bit first.
  */
-export function sampleBits(pass: Pass, op: { logits: Tensor; mixed: Tensor; codes: Tensor; taus?: Tensor; bits: number; rows: readonly SampleRow[]; label: string }): void {
+export function sampleBits(
+	pass: Pass,
+	op: {
+		logits: Tensor;
+		mixed: Tensor;
+		codes: Tensor;
+		taus?: Tensor;
+		bits: number;
+		rows: readonly SampleRow[];
+		label: string;
+	},
+): void {
 	const words = Math.ceil(op.bits / 32);
 	const code = `
 ${SAMPLE_ROW}
@@ -80,11 +96,23 @@ ${op.taus ? "@group(0) @binding(5) var<storage, read> taus: array<f32>;" : ""}
 	}
 }`;
 	const tokens = Math.max(...op.rows.map((row) => row.tokens));
-	pass.run(op.label, code, [op.bits, 0, 0, 0], [op.logits, op.mixed, op.codes, sampleTable(pass, op.rows), ...(op.taus ? [op.taus] : [])], [groups(tokens), op.rows.length]);
+	pass.run(
+		op.label,
+		code,
+		[op.bits, 0, 0, 0],
+		[op.logits, op.mixed, op.codes, sampleTable(pass, op.rows), ...(op.taus ? [op.taus] : [])],
+		[groups(tokens), op.rows.length],
+	);
 }
 
-/** BSQ codes as numbers: codes u32 [tokens, words] -> values [tokens, bits] of +-1/sqrt(sphere), the bits that lie on one sphere: by default all (arXiv 2406.07548). */
-export function codeValues(pass: Pass, op: { codes: Tensor; values: Tensor; bits: number; sphere?: number; tokens: number; label: string }): void {
+/**
+ * BSQ codes as numbers: codes u32 [tokens, words] -> values [tokens, bits] of +-1/sqrt(sphere), the bits that lie on
+ * one sphere: by default all (arXiv 2406.07548).
+ */
+export function codeValues(
+	pass: Pass,
+	op: { codes: Tensor; values: Tensor; bits: number; sphere?: number; tokens: number; label: string },
+): void {
 	const code = `
 @group(0) @binding(0) var<uniform> p: vec4u;
 @group(0) @binding(1) var<storage, read> codes: array<u32>;
@@ -96,5 +124,11 @@ export function codeValues(pass: Pass, op: { codes: Tensor; values: Tensor; bits
 	let bit = (codes[token * ${Math.ceil(op.bits / 32)}u + b / 32u] >> (b % 32u)) & 1u;
 	values[id.x] = (f32(bit) * 2.0 - 1.0) / sqrt(f32(p.z));
 }`;
-	pass.run(op.label, code, [op.bits, op.tokens, op.sphere ?? op.bits, 0], [op.codes, op.values], [groups(op.bits * op.tokens)]);
+	pass.run(
+		op.label,
+		code,
+		[op.bits, op.tokens, op.sphere ?? op.bits, 0],
+		[op.codes, op.values],
+		[groups(op.bits * op.tokens)],
+	);
 }

@@ -11,14 +11,19 @@ export interface Heads {
 }
 
 export interface SequenceAttention {
-	/** [tokens, heads * headDim]; k and v may have fewer heads, each shared by as many neighbours of q (grouped queries). */
+	/**
+	 * [tokens, heads * headDim]; k and v may have fewer heads, each shared by as many neighbours of q (grouped queries).
+	 */
 	q: Heads;
 	k: Heads;
 	v: Heads;
 	/** [tokens, heads * headDim] */
 	y: Tensor;
 	tokens: number;
-	/** Places of the tokens that are seen, in order; by default all are. Others are padding: they see, and a token that sees none gets zeros. */
+	/**
+	 * Places of the tokens that are seen, in order; by default all are. Others are padding: they see, and a token that
+	 * sees none gets zeros.
+	 */
 	seen?: readonly number[];
 	heads: number;
 	kvHeads: number;
@@ -31,14 +36,38 @@ export interface SequenceAttention {
 	label: string;
 }
 
-/** softmax(scale * Q K^T + bias) V by head within one sequence. The sums run in `attention`'s order: with neither mask nor bias it gives the same bits. */
+/**
+ * softmax(scale * Q K^T + bias) V by head within one sequence. The sums run in `attention`'s order: with neither mask
+ * nor bias it gives the same bits.
+ */
 export function sequenceAttention(pass: Pass, op: SequenceAttention): void {
 	const { q, k, v, heads, kvHeads, headDim, tokens, seen, causal, bias } = op;
 	if (headDim % 4) throw new RangeError(`${op.label}: head dimension ${headDim} must be a multiple of 4`);
 	if (heads % kvHeads) throw new RangeError(`${op.label}: ${heads} heads do not share ${kvHeads} heads of keys evenly`);
-	const params = [tokens, seen?.length ?? tokens, ...[q, k, v].flatMap(({ stride, at }) => [stride / 4, at / 4]), { f32: op.scale }, 0, 0, 0];
-	const bindings = [q.tensor, k.tensor, v.tensor, op.y, ...(bias ? [bias.table, bias.index] : []), ...(seen ? [pass.table(seenTable(seen, tokens))] : [])];
-	pass.run(op.label, sequenceCode(heads, kvHeads, headDim / 4, causal, bias !== undefined, seen !== undefined), params, bindings, [groups(tokens), heads]);
+	const params = [
+		tokens,
+		seen?.length ?? tokens,
+		...[q, k, v].flatMap(({ stride, at }) => [stride / 4, at / 4]),
+		{ f32: op.scale },
+		0,
+		0,
+		0,
+	];
+	const bindings = [
+		q.tensor,
+		k.tensor,
+		v.tensor,
+		op.y,
+		...(bias ? [bias.table, bias.index] : []),
+		...(seen ? [pass.table(seenTable(seen, tokens))] : []),
+	];
+	pass.run(
+		op.label,
+		sequenceCode(heads, kvHeads, headDim / 4, causal, bias !== undefined, seen !== undefined),
+		params,
+		bindings,
+		[groups(tokens), heads],
+	);
 }
 
 /** How many of the seen tokens stand at or before each token; then which they are. */
@@ -48,20 +77,25 @@ function seenTable(seen: readonly number[], tokens: number): number[] {
 }
 
 /** One invocation is one (token, head); keys come four at a time under a running maximum and sum, as in `attention`. */
-const sequenceCode = memo((heads: number, kvHeads: number, d4: number, causal: boolean, bias: boolean, masked: boolean): string => {
-	const d = range(d4);
-	const four = range(4);
-	const keys = masked ? "seen[t]" : "t + 1u";
-	const place = (j: number) => `min(key + ${j}u, keys - 1u)`;
-	return `
+const sequenceCode = memo(
+	(heads: number, kvHeads: number, d4: number, causal: boolean, bias: boolean, masked: boolean): string => {
+		const d = range(d4);
+		const four = range(4);
+		const keys = masked ? "seen[t]" : "t + 1u";
+		const place = (j: number) => `min(key + ${j}u, keys - 1u)`;
+		return `
 struct Params { tokens: u32, keys: u32, qStride4: u32, qAt4: u32, kStride4: u32, kAt4: u32, vStride4: u32, vAt4: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4f>;
 @group(0) @binding(2) var<storage, read> k: array<vec4f>;
 @group(0) @binding(3) var<storage, read> v: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> y: array<vec4f>;
-${bias ? `@group(0) @binding(5) var<storage, read> bias: array<f32>;
-@group(0) @binding(6) var<storage, read> biasRow: array<u32>;` : ""}
+${
+	bias
+		? `@group(0) @binding(5) var<storage, read> bias: array<f32>;
+@group(0) @binding(6) var<storage, read> biasRow: array<u32>;`
+		: ""
+}
 ${masked ? `@group(0) @binding(${bias ? 7 : 5}) var<storage, read> seen: array<u32>;` : ""}
 const LEAST = -3.4e38;
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -92,4 +126,5 @@ const LEAST = -3.4e38;
 	let at = (t * ${heads}u + id.y) * ${d4}u;
 	${d.map((i) => `y[at + ${i}u] = o${i} / total;`).join(" ")}
 }`;
-});
+	},
+);

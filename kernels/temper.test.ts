@@ -10,7 +10,20 @@ beforeAll(async () => {
 });
 afterAll(() => gpu.destroy());
 
-const row = (more: Partial<SampleRow & { temper: Temper }>) => ({ cond: 0, uncond: 0, tokens: 1, out: 0, guidance: 1, tau: 0.7, topK: 0, topP: 0, seed: 0, scale: 0, branch: 0, ...more });
+const row = (more: Partial<SampleRow & { temper: Temper }>) => ({
+	cond: 0,
+	uncond: 0,
+	tokens: 1,
+	out: 0,
+	guidance: 1,
+	tau: 0.7,
+	topK: 0,
+	topP: 0,
+	seed: 0,
+	scale: 0,
+	branch: 0,
+	...more,
+});
 
 test.each([
 	["bits", 16, 2],
@@ -31,13 +44,19 @@ test.each([
 		row({ cond: 23, uncond: 23, tokens: 7 }),
 	];
 	const taus = bench.empty(rows.length);
-	const [out] = await bench.run((pass) => temper(pass, { logits: tensor, taus, choices, values, rows, label: "temper" }), taus);
+	const [out] = await bench.run(
+		(pass) => temper(pass, { logits: tensor, taus, choices, values, rows, label: "temper" }),
+		taus,
+	);
 
 	const confidence = ({ cond, uncond, tokens, guidance }: SampleRow, tau: number) => {
 		let sum = 0;
 		for (let choice = 0; choice < tokens * choices; choice++) {
-			const at = (first: number, v: number) => data[(first + Math.floor(choice / choices)) * width + (choice % choices) * values + v];
-			const mixed = Array.from({ length: values }, (_, v) => (cond === uncond ? at(uncond, v) : guidance * at(cond, v) + (1 - guidance) * at(uncond, v)));
+			const at = (first: number, v: number) =>
+				data[(first + Math.floor(choice / choices)) * width + (choice % choices) * values + v];
+			const mixed = Array.from({ length: values }, (_, v) =>
+				cond === uncond ? at(uncond, v) : guidance * at(cond, v) + (1 - guidance) * at(uncond, v),
+			);
 			const most = Math.max(...mixed);
 			sum += 1 / mixed.reduce((mass, value) => mass + Math.exp((value - most) / tau), 0);
 		}
@@ -50,6 +69,9 @@ test.each([
 	expect(out[4]).toBeCloseTo(0.7, 6);
 
 	const alone = bench.empty(1);
-	const [same] = await bench.run((pass) => temper(pass, { logits: tensor, taus: alone, choices, values, rows: [rows[1]], label: "temper alone" }), alone);
+	const [same] = await bench.run(
+		(pass) => temper(pass, { logits: tensor, taus: alone, choices, values, rows: [rows[1]], label: "temper alone" }),
+		alone,
+	);
 	expect(same[0]).toBe(out[1]);
 });

@@ -13,14 +13,29 @@ export interface Temper {
 }
 
 /**
- * The temperature of every row at which its values are as sure as asked, by bisection: the mean, over all tokens and choices, of the
- * largest probability falls to `confidence` (DiverseAR, arXiv 2512.02931). It is the lower bound where it is that low there already.
+ * The temperature of every row at which its values are as sure as asked, by bisection: the mean, over all tokens and
+ * choices, of the largest probability falls to `confidence` (DiverseAR, arXiv 2512.02931). It is the lower bound where
+ * it is that low there already.
  *
- * logits: [tokens, choices * values] as `sampleBits` (two values a bit) and `sampleCategories` (one choice) read them -> taus: f32 [rows].
- * A workgroup is a row.
+ * logits: [tokens, choices * values] as `sampleBits` (two values a bit) and `sampleCategories` (one choice) read them
+ * -> taus: f32 [rows]. A workgroup is a row.
  */
-export function temper(pass: Pass, op: { logits: Tensor; taus: Tensor; choices: number; values: number; rows: readonly (SampleRow & { temper?: Temper })[]; label: string }): void {
-	const targets = new Uint32Array(new Float32Array(op.rows.flatMap(({ tau, temper }) => (temper ? [temper.confidence, ...temper.between, 0] : [2, tau, tau, 0]))).buffer);
+export function temper(
+	pass: Pass,
+	op: {
+		logits: Tensor;
+		taus: Tensor;
+		choices: number;
+		values: number;
+		rows: readonly (SampleRow & { temper?: Temper })[];
+		label: string;
+	},
+): void {
+	const targets = new Uint32Array(
+		new Float32Array(
+			op.rows.flatMap(({ tau, temper }) => (temper ? [temper.confidence, ...temper.between, 0] : [2, tau, tau, 0])),
+		).buffer,
+	);
 	const code = `
 ${SAMPLE_ROW}
 @group(0) @binding(0) var<uniform> p: vec4u;
@@ -75,5 +90,11 @@ fn confidence(lane: u32, row: SampleRow, tau: f32) -> f32 {
 	}
 	if (lane == 0u) { taus[group.x] = low; }
 }`;
-	pass.run(op.label, code, [op.choices, op.values, 0, 0], [op.logits, op.taus, sampleTable(pass, op.rows), pass.table(targets)], [op.rows.length]);
+	pass.run(
+		op.label,
+		code,
+		[op.choices, op.values, 0, 0],
+		[op.logits, op.taus, sampleTable(pass, op.rows), pass.table(targets)],
+		[op.rows.length],
+	);
 }

@@ -6,7 +6,13 @@ import { philox } from "./random.ts";
 /** `count` floats, uniform in (-1, 1): the same for the same seed. */
 export function randomFloats(count: number, seed: number): Float32Array<ArrayBuffer> {
 	const out = new Float32Array(count);
-	for (let i = 0; i < count; i += 4) out.set(philox([i, 0, 0, 0], [seed, 0]).map((bits) => (bits / 2 ** 32) * 2 - 1).slice(0, count - i), i);
+	for (let i = 0; i < count; i += 4)
+		out.set(
+			philox([i, 0, 0, 0], [seed, 0])
+				.map((bits) => (bits / 2 ** 32) * 2 - 1)
+				.slice(0, count - i),
+			i,
+		);
 	return out;
 }
 
@@ -21,7 +27,10 @@ export class Bench implements Disposable {
 	}
 
 	/** Uploads what it is given. */
-	put<T extends Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>>(data: T, shape: readonly number[] = [data.length]): { tensor: Tensor; data: T } {
+	put<T extends Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>>(
+		data: T,
+		shape: readonly number[] = [data.length],
+	): { tensor: Tensor; data: T } {
 		const tensor = this.gpu.upload("test", shape, data);
 		this.#tensors.push(tensor);
 		return { tensor, data };
@@ -29,7 +38,13 @@ export class Bench implements Disposable {
 
 	/** Uploads random floats, each call others. */
 	random(...shape: number[]): { tensor: Tensor; data: Float32Array<ArrayBuffer> } {
-		return this.put(randomFloats(shape.reduce((a, b) => a * b, 1), this.#seed++), shape);
+		return this.put(
+			randomFloats(
+				shape.reduce((a, b) => a * b, 1),
+				this.#seed++,
+			),
+			shape,
+		);
 	}
 
 	empty(...shape: number[]): Tensor {
@@ -52,7 +67,8 @@ export class Bench implements Disposable {
 const size = (tensor: Tensor) => tensor.shape.reduce((a, b) => a * b, 1);
 
 /** Same bits as unsigned words. */
-export const words = (floats: Float32Array<ArrayBuffer>) => new Uint32Array(floats.buffer, floats.byteOffset, floats.length);
+export const words = (floats: Float32Array<ArrayBuffer>) =>
+	new Uint32Array(floats.buffer, floats.byteOffset, floats.length);
 
 /** Greatest absolute difference; Infinity when the lengths differ, or something is not finite. */
 export function maxError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {

@@ -10,13 +10,25 @@ import { KERNELS_VERSION, type Shapes, tune } from "./tune.ts";
 import type { Tuning } from "./tuning.ts";
 
 const MOST_BYTES = 1 << 20;
-const CacheFile = z.strictObject({ adapter: z.string(), kernels: z.literal(KERNELS_VERSION), tuning: z.record(z.string().max(100), z.string().max(100)) });
+const CacheFile = z.strictObject({
+	adapter: z.string(),
+	kernels: z.literal(KERNELS_VERSION),
+	tuning: z.record(z.string().max(100), z.string().max(100)),
+});
 
 /** FIRSTLIGHT_CACHE, else $XDG_CACHE_HOME/firstlight, else ~/.cache/firstlight. */
-export const cacheFolder = (env: NodeJS.ProcessEnv = process.env) => env.FIRSTLIGHT_CACHE || join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "firstlight");
+export const cacheFolder = (env: NodeJS.ProcessEnv = process.env) =>
+	env.FIRSTLIGHT_CACHE || join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "firstlight");
 
 const named = ({ name, driver, runtime }: AdapterFacts) => [name, driver, runtime].join(" / ");
-const fileOf = (facts: AdapterFacts, folder: string) => join(folder, `tuning-${createHash("sha256").update(`${named(facts)} ${KERNELS_VERSION}`).digest("hex").slice(0, 16)}.json`);
+const fileOf = (facts: AdapterFacts, folder: string) =>
+	join(
+		folder,
+		`tuning-${createHash("sha256")
+			.update(`${named(facts)} ${KERNELS_VERSION}`)
+			.digest("hex")
+			.slice(0, 16)}.json`,
+	);
 
 /** What was measured on this adapter before; empty when nothing was, or the file is damaged. */
 export function readTuning(facts: AdapterFacts, folder = cacheFolder()): Tuning {
@@ -36,10 +48,19 @@ export function writeTuning(facts: AdapterFacts, tuning: Tuning, folder = cacheF
 		mkdirSync(folder, { recursive: true });
 		const file = fileOf(facts, folder);
 		const own = `${file}.${randomUUID()}`;
-		writeFileSync(own, JSON.stringify({ adapter: named(facts), kernels: KERNELS_VERSION, tuning } satisfies z.infer<typeof CacheFile>, null, "\t"));
+		writeFileSync(
+			own,
+			JSON.stringify(
+				{ adapter: named(facts), kernels: KERNELS_VERSION, tuning } satisfies z.infer<typeof CacheFile>,
+				null,
+				"\t",
+			),
+		);
 		renameSync(own, file);
 	} catch (error) {
-		console.warn(`The measured kernel choices could not be kept in ${folder} (${error}). Name a writable folder in FIRSTLIGHT_CACHE.`);
+		console.warn(
+			`The measured kernel choices could not be kept in ${folder} (${error}). Name a writable folder in FIRSTLIGHT_CACHE.`,
+		);
 	}
 }
 
@@ -53,10 +74,15 @@ export interface LoadTuning {
 }
 
 /**
- * Sets `gpu.tuning` from the cache, after measuring the shapes it lacks, and returns what was measured. By default not on a CPU, where it would
- * take minutes of the first start: there `firstlight tune` does it, and until then the operators' own choices run.
+ * Sets `gpu.tuning` from the cache, after measuring the shapes it lacks, and returns what was measured. By default not
+ * on a CPU, where it would take minutes of the first start: there `firstlight tune` does it, and until then the
+ * operators' own choices run.
  */
-export async function loadTuning(gpu: Gpu, shapes: Shapes, { dtype, measure = "missing, unless software", progress, folder = cacheFolder() }: LoadTuning = {}): Promise<Tuning> {
+export async function loadTuning(
+	gpu: Gpu,
+	shapes: Shapes,
+	{ dtype, measure = "missing, unless software", progress, folder = cacheFolder() }: LoadTuning = {},
+): Promise<Tuning> {
 	const cached = readTuning(gpu.facts, folder);
 	gpu.tuning = cached;
 	if (gpu.facts.software && measure === "missing, unless software") return {};

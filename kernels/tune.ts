@@ -1,14 +1,14 @@
 /**
- * Measures the variants of the heavy operators at given shapes and keeps the fastest of each shape class. A variant counts only
- * when its bits are those of the plainest one of its order of sums on this very adapter; the order is chosen by the weight's shape. So
- * no choice within it, and no row count, changes a result.
+ * Measures the variants of the heavy operators at given shapes and keeps the fastest of each shape class. A variant
+ * counts only when its bits are those of the plainest one of its order of sums on this very adapter; the order is
+ * chosen by the weight's shape. So no choice within it, and no row count, changes a result.
  */
 import { createHash } from "node:crypto";
 import { attention, attentionKey, attentionVariants, pickAttention } from "./attention.ts";
 import { conv3x3, convKey, convVariants, pickConv } from "./conv.ts";
 import { type Gpu, KernelError, type Tensor } from "./gpu.ts";
-import type { Pass } from "./pass.ts";
 import { matmul, matmulChoices, matmulKey, matmulOrderKey, pickMatmul } from "./matmul.ts";
+import type { Pass } from "./pass.ts";
 import { rowTable } from "./rows.ts";
 import { available, range, type Tuning, type Variant } from "./tuning.ts";
 
@@ -40,37 +40,99 @@ export interface Trial {
 	record(pass: Pass, inputs: Tensor[], y: Tensor, variant?: string): void;
 }
 
-const byName = <T extends Variant>(variants: readonly T[], name?: string) => variants.find((variant) => variant.name === name);
+const byName = <T extends Variant>(variants: readonly T[], name?: string) =>
+	variants.find((variant) => variant.name === name);
 
 /** `dtype` is the weights'. */
 export function trials({ matmul: products, conv, attention: attentions }: Shapes, dtype?: "f16"): Trial[] {
 	const half = dtype === "f16";
 	return [
-		...products.map(({ m, k, n }): Trial => ({
-			key: matmulKey(m, k, n, half), orderKey: half ? matmulOrderKey(k, n) : undefined, name: `matmul ${half ? "f16 " : ""}${m}x${k}x${n}`, flops: 2 * m * k * n,
-			variants: (gpu) => matmulChoices(gpu, half), chosen: (gpu) => pickMatmul(gpu, m, k, n, half),
-			inputs: [{ size: m * k }, { size: k * n, dtype }], outputs: m * n, row: n,
-			record: (pass, [x, weight], y, variant) => matmul(pass, { x, weight, y, m, k, n, label: "tune matmul", variant: byName(matmulChoices(pass.gpu, half), variant) }),
-		})),
+		...products.map(
+			({ m, k, n }): Trial => ({
+				key: matmulKey(m, k, n, half),
+				orderKey: half ? matmulOrderKey(k, n) : undefined,
+				name: `matmul ${half ? "f16 " : ""}${m}x${k}x${n}`,
+				flops: 2 * m * k * n,
+				variants: (gpu) => matmulChoices(gpu, half),
+				chosen: (gpu) => pickMatmul(gpu, m, k, n, half),
+				inputs: [{ size: m * k }, { size: k * n, dtype }],
+				outputs: m * n,
+				row: n,
+				record: (pass, [x, weight], y, variant) =>
+					matmul(pass, {
+						x,
+						weight,
+						y,
+						m,
+						k,
+						n,
+						label: "tune matmul",
+						variant: byName(matmulChoices(pass.gpu, half), variant),
+					}),
+			}),
+		),
 		...conv.map(({ height, width, inChannels, outChannels, upsample }): Trial => {
 			const images = [{ pixel: 0, height, width }];
 			const pixels = height * width;
 			return {
-				key: convKey(images, inChannels, outChannels), name: `conv ${inChannels}>${outChannels} ${height}x${width}${upsample ? " x2" : ""}`, flops: 18 * pixels * inChannels * outChannels,
-				variants: () => convVariants, chosen: (gpu) => pickConv(gpu, images, inChannels, outChannels),
-				inputs: [(pixels * inChannels) / (upsample ? 4 : 1), 9 * inChannels * outChannels, outChannels].map((size) => ({ size })), outputs: pixels * outChannels, row: outChannels,
-				record: (pass, [x, weight, bias], y, variant) => conv3x3(pass, { x, weight, bias, y, images, inChannels, outChannels, upsample, label: "tune conv", variant: byName(convVariants, variant) }),
+				key: convKey(images, inChannels, outChannels),
+				name: `conv ${inChannels}>${outChannels} ${height}x${width}${upsample ? " x2" : ""}`,
+				flops: 18 * pixels * inChannels * outChannels,
+				variants: () => convVariants,
+				chosen: (gpu) => pickConv(gpu, images, inChannels, outChannels),
+				inputs: [(pixels * inChannels) / (upsample ? 4 : 1), 9 * inChannels * outChannels, outChannels].map((size) => ({
+					size,
+				})),
+				outputs: pixels * outChannels,
+				row: outChannels,
+				record: (pass, [x, weight, bias], y, variant) =>
+					conv3x3(pass, {
+						x,
+						weight,
+						bias,
+						y,
+						images,
+						inChannels,
+						outChannels,
+						upsample,
+						label: "tune conv",
+						variant: byName(convVariants, variant),
+					}),
 			};
 		}),
 		...attentions.map(({ rows, tokens, keys, heads, headDim }): Trial => {
 			const width = heads * headDim;
-			const list = range(rows).map((row) => ({ token: row * tokens, tokens, cond: 0, rope: 0, key: row * keys, keys, append: 0 }));
+			const list = range(rows).map((row) => ({
+				token: row * tokens,
+				tokens,
+				cond: 0,
+				rope: 0,
+				key: row * keys,
+				keys,
+				append: 0,
+			}));
 			return {
-				key: attentionKey(list, heads, headDim), name: `attention ${rows}x${tokens}x${keys} ${heads}x${headDim}`, flops: 4 * rows * tokens * keys * width,
-				variants: () => attentionVariants.filter(({ quad }) => !quad || headDim % 16 === 0), chosen: (gpu) => pickAttention(gpu, list, heads, headDim),
-				inputs: [rows * tokens * width, rows * keys * 2 * width].map((size) => ({ size })), outputs: rows * tokens * width, row: width,
+				key: attentionKey(list, heads, headDim),
+				name: `attention ${rows}x${tokens}x${keys} ${heads}x${headDim}`,
+				flops: 4 * rows * tokens * keys * width,
+				variants: () => attentionVariants.filter(({ quad }) => !quad || headDim % 16 === 0),
+				chosen: (gpu) => pickAttention(gpu, list, heads, headDim),
+				inputs: [rows * tokens * width, rows * keys * 2 * width].map((size) => ({ size })),
+				outputs: rows * tokens * width,
+				row: width,
 				record: (pass, [q, kv], y, variant) =>
-					attention(pass, { q, qStride: width, kv: { tensor: kv, stride: 2 * width, key: 0, value: width }, y, heads, headDim, scale: headDim ** -0.5, rows: rowTable(pass, list), label: "tune attention", variant: byName(attentionVariants, variant) }),
+					attention(pass, {
+						q,
+						qStride: width,
+						kv: { tensor: kv, stride: 2 * width, key: 0, value: width },
+						y,
+						heads,
+						headDim,
+						scale: headDim ** -0.5,
+						rows: rowTable(pass, list),
+						label: "tune attention",
+						variant: byName(attentionVariants, variant),
+					}),
 			};
 		}),
 	];
@@ -95,9 +157,14 @@ const F16_BOUND = 2 ** -10;
 /** A variant that takes as many times the best one's time at first is not timed again. */
 const FAR = 4;
 
-/** Times each available variant of a trial, interleaved in `rounds`, each round long enough to time. One that the driver refuses is left out. Throws what `Gpu.read` throws. */
+/**
+ * Times each available variant of a trial, interleaved in `rounds`, each round long enough to time. One that the driver
+ * refuses is left out. Throws what `Gpu.read` throws.
+ */
 export async function measure(gpu: Gpu, trial: Trial, rounds = 2, only?: readonly string[]): Promise<Measurement[]> {
-	const inputs = trial.inputs.map(({ size, dtype }, i) => gpu.upload(`tune input ${i}`, [size], dtype === "f16" ? new Float16Array(noise(size, i)) : noise(size, i)));
+	const inputs = trial.inputs.map(({ size, dtype }, i) =>
+		gpu.upload(`tune input ${i}`, [size], dtype === "f16" ? new Float16Array(noise(size, i)) : noise(size, i)),
+	);
 	const y = gpu.tensor("tune output", [trial.outputs]);
 	const submit = (variant: string, repeats: number) => {
 		const pass = gpu.pass("tune");
@@ -113,7 +180,9 @@ export async function measure(gpu: Gpu, trial: Trial, rounds = 2, only?: readonl
 	try {
 		const results: Measurement[] = [];
 		const plainest = new Map<string, Uint32Array<ArrayBuffer>>();
-		for (const { name, order = PLAIN } of trial.variants(gpu).filter((variant) => available(gpu, variant) && (only?.includes(variant.name) ?? true))) {
+		for (const { name, order = PLAIN } of trial
+			.variants(gpu)
+			.filter((variant) => available(gpu, variant) && (only?.includes(variant.name) ?? true))) {
 			if (!(await compiles(gpu, () => submit(name, 1)))) continue;
 			gpu.write(y, 0, new Uint32Array(trial.outputs).fill(0x7fc00000));
 			const milliseconds = await time(name, 1);
@@ -128,7 +197,8 @@ export async function measure(gpu: Gpu, trial: Trial, rounds = 2, only?: readonl
 		const close = results.filter(({ milliseconds }) => milliseconds <= FAR * best);
 		const repeats = Math.max(1, Math.min(64, Math.ceil(4 / best)));
 		for (let round = 0; round < rounds; round++) {
-			for (const result of close) result.milliseconds = Math.min(result.milliseconds, await time(result.variant, repeats));
+			for (const result of close)
+				result.milliseconds = Math.min(result.milliseconds, await time(result.variant, repeats));
 		}
 		return results;
 	} finally {
@@ -161,9 +231,20 @@ export interface TuneOptions {
 	progress?: (done: number, total: number) => void;
 }
 
-/** The fastest right variant of each shape class not `known`; the first shape of a class speaks for it. Of several orders of sums, the one that is faster over all row counts of its weight. */
-export async function tune(gpu: Gpu, shapes: Shapes, { dtype, known = {}, progress }: TuneOptions = {}): Promise<Tuning> {
-	const classes = new Map(trials(shapes, dtype).reverse().map((trial) => [trial.key, trial]));
+/**
+ * The fastest right variant of each shape class not `known`; the first shape of a class speaks for it. Of several
+ * orders of sums, the one that is faster over all row counts of its weight.
+ */
+export async function tune(
+	gpu: Gpu,
+	shapes: Shapes,
+	{ dtype, known = {}, progress }: TuneOptions = {},
+): Promise<Tuning> {
+	const classes = new Map(
+		trials(shapes, dtype)
+			.reverse()
+			.map((trial) => [trial.key, trial]),
+	);
 	const missing = [...classes.values()].reverse().filter(({ key }) => !(key in known));
 	const tuning: Record<string, string> = {};
 	let done = 0;
@@ -176,40 +257,70 @@ export async function tune(gpu: Gpu, shapes: Shapes, { dtype, known = {}, progre
 		}
 		const order = known[orderKey] ?? fastestOrder(measured.map(({ of }) => of));
 		if (group[0].orderKey) tuning[orderKey] = order;
-		for (const { trial, of } of measured) tuning[trial.key] = fastest(of.filter((each) => each.order === order), trial.chosen(gpu).name);
+		for (const { trial, of } of measured)
+			tuning[trial.key] = fastest(
+				of.filter((each) => each.order === order),
+				trial.chosen(gpu).name,
+			);
 	}
 	return tuning;
 }
 
-/** The order whose best variants take the least time over all trials, of those that are right in each, with one first row. */
+/**
+ * The order whose best variants take the least time over all trials, of those that are right in each, with one first
+ * row.
+ */
 export function fastestOrder(trials: readonly Measurement[][]): string {
 	const orders = [...new Set(trials.flatMap((of) => of.map(({ order }) => order)))];
 	const total = (order: string) => {
-		const best = trials.map((of) => of.filter((each) => each.order === order && each.right).reduce<Measurement | undefined>((best, next) => (best && best.milliseconds <= next.milliseconds ? best : next), undefined));
+		const best = trials.map((of) =>
+			of
+				.filter((each) => each.order === order && each.right)
+				.reduce<Measurement | undefined>(
+					(best, next) => (best && best.milliseconds <= next.milliseconds ? best : next),
+					undefined,
+				),
+		);
 		const steady = best.every((each) => each && each.row.every((word, i) => word === best[0]?.row[i]));
 		return steady ? best.reduce((sum, each) => sum + (each?.milliseconds ?? Infinity), 0) : Infinity;
 	};
 	return orders.reduce((best, next) => (total(next) < total(best) ? next : best), PLAIN);
 }
 
-/** Noise is more than this share of a time: the usual choice stays, and with it its compiled program, until one is faster by more. */
+/**
+ * Noise is more than this share of a time: the usual choice stays, and with it its compiled program, until one is
+ * faster by more.
+ */
 const MARGIN = 0.05;
 
 /** The fastest right variant. */
 export function fastest(measurements: readonly Measurement[], usual?: string): string {
 	const right = measurements.filter((each) => each.right);
 	const best = right.reduce((best, next) => (next.milliseconds < best.milliseconds ? next : best));
-	return right.some(({ variant, milliseconds }) => variant === usual && milliseconds * (1 - MARGIN) <= best.milliseconds) ? (usual as string) : best.variant;
+	return right.some(
+		({ variant, milliseconds }) => variant === usual && milliseconds * (1 - MARGIN) <= best.milliseconds,
+	)
+		? (usual as string)
+		: best.variant;
 }
 
 /**
- * Part of the numerics id: what the kernels' bits depend on beside adapter and driver. All variants of one order of sums give the
- * same bits (`measure` sees to it), so it is the version, and the orders of the shapes' weights; it stays when the adapter is measured again
- * and the orders stay.
+ * Part of the numerics id: what the kernels' bits depend on beside adapter and driver. All variants of one order of
+ * sums give the same bits (`measure` sees to it), so it is the version, and the orders of the shapes' weights; it stays
+ * when the adapter is measured again and the orders stay.
  */
 export function tuningId(tuning: Tuning = {}, shapes?: Shapes, dtype?: "f16"): string {
-	const orders = new Set(shapes ? trials(shapes, dtype).flatMap(({ orderKey }) => (orderKey && (tuning[orderKey] ?? PLAIN) !== PLAIN ? [`${orderKey} ${tuning[orderKey]}`] : [])) : []);
-	return createHash("sha256").update([`kernels ${KERNELS_VERSION}`, ...[...orders].sort()].join("\n")).digest("hex").slice(0, 16);
+	const orders = new Set(
+		shapes
+			? trials(shapes, dtype).flatMap(({ orderKey }) =>
+					orderKey && (tuning[orderKey] ?? PLAIN) !== PLAIN ? [`${orderKey} ${tuning[orderKey]}`] : [],
+				)
+			: [],
+	);
+	return createHash("sha256")
+		.update([`kernels ${KERNELS_VERSION}`, ...[...orders].sort()].join("\n"))
+		.digest("hex")
+		.slice(0, 16);
 }
 
 /** Uniform in (-1, 1), the same for the same seed; repeats after a prime number of words. */

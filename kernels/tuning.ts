@@ -1,9 +1,15 @@
-/** Variants: several programs for one operator; all of one order of sums give the same bits. Which one runs is data, by operator and shape. */
+/**
+ * Variants: several programs for one operator; all of one order of sums give the same bits. Which one runs is data, by
+ * operator and shape.
+ */
 import type { Gpu } from "./gpu.ts";
 
 export interface Variant {
 	name: string;
-	/** Another order of sums than that of most. Which order runs may depend on the weight's shape only: `orderKey` of a trial says which. */
+	/**
+	 * Another order of sums than that of most. Which order runs may depend on the weight's shape only: `orderKey` of a
+	 * trial says which.
+	 */
 	order?: string;
 	needs?: readonly GPUFeatureName[];
 }
@@ -11,14 +17,16 @@ export interface Variant {
 /** Variant name by operator and shape class (`matmulKey` and its like): plain data, measured by `tune`. */
 export type Tuning = Readonly<Record<string, string>>;
 
-export const available = (gpu: Gpu, { needs = [] }: Variant) => needs.every((feature) => gpu.device.features.has(feature));
+export const available = (gpu: Gpu, { needs = [] }: Variant) =>
+	needs.every((feature) => gpu.device.features.has(feature));
 
 /** The measured choice for a shape class, else the operator's own for an unmeasured adapter. */
 export function pick<T extends Variant>(gpu: Gpu, key: string, variants: readonly T[], fallback: string): T {
 	const tuned = variants.find(({ name }) => name === gpu.tuning[key]);
 	if (tuned && available(gpu, tuned)) return tuned;
 	const variant = variants.find(({ name }) => name === fallback);
-	if (!variant) throw new RangeError(`There is no variant ${fallback}; there are ${variants.map(({ name }) => name).join(", ")}.`);
+	if (!variant)
+		throw new RangeError(`There is no variant ${fallback}; there are ${variants.map(({ name }) => name).join(", ")}.`);
 	return variant;
 }
 

@@ -1,6 +1,7 @@
 /**
- * Downloaded files on disk, by their SHA-256: equal shards of two models are one file, and no name of a server becomes a path.
- * The least recently used go when the limit is passed. A cut download stays as `.part` and goes on in the next process.
+ * Downloaded files on disk, by their SHA-256: equal shards of two models are one file, and no name of a server becomes
+ * a path. The least recently used go when the limit is passed. A cut download stays as `.part` and goes on in the next
+ * process.
  */
 import { mkdir, open, readdir, readFile, rename, rm, stat, unlink, utimes, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
@@ -19,8 +20,12 @@ export interface CacheOptions {
 /** `FIRSTLIGHT_CACHE` or the user's cache folder; `FIRSTLIGHT_CACHE_GB`, 20 where unset. */
 export function defaultCache(env: Record<string, string | undefined> = process.env): CacheOptions {
 	const gigabytes = Number(env.FIRSTLIGHT_CACHE_GB ?? 20);
-	if (!(gigabytes >= 0)) throw new RangeError(`FIRSTLIGHT_CACHE_GB must be a number of gigabytes, not ${env.FIRSTLIGHT_CACHE_GB}.`);
-	return { dir: env.FIRSTLIGHT_CACHE ?? join(env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "firstlight"), limit: gigabytes * 1e9 };
+	if (!(gigabytes >= 0))
+		throw new RangeError(`FIRSTLIGHT_CACHE_GB must be a number of gigabytes, not ${env.FIRSTLIGHT_CACHE_GB}.`);
+	return {
+		dir: env.FIRSTLIGHT_CACHE ?? join(env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "firstlight"),
+		limit: gigabytes * 1e9,
+	};
 }
 
 export function cachedSource(http: HttpSource, { dir, limit }: CacheOptions): ModelSource {
@@ -55,7 +60,11 @@ export function cachedSource(http: HttpSource, { dir, limit }: CacheOptions): Mo
 }
 
 /** The file if it is there and sound. A damaged one is taken away. */
-async function readHeld(dir: string, stored: FileEntry, { progress, signal }: ReadOptions): Promise<Uint8Array<ArrayBuffer> | null> {
+async function readHeld(
+	dir: string,
+	stored: FileEntry,
+	{ progress, signal }: ReadOptions,
+): Promise<Uint8Array<ArrayBuffer> | null> {
 	const path = join(dir, stored.file);
 	if (!(await stat(path).catch(() => null))) return null;
 	signal?.throwIfAborted();
@@ -78,7 +87,10 @@ async function partFile(path: string, size: number): Promise<Destination & { clo
 	if (found > size) await handle.truncate(0);
 	const part: Destination = {
 		have: found > size ? 0 : found,
-		etag: await readFile(etagPath, "utf8").then((text) => text || null, () => null),
+		etag: await readFile(etagPath, "utf8").then(
+			(text) => text || null,
+			() => null,
+		),
 		async *held() {
 			for (let at = 0; at < part.have; ) {
 				const { bytesRead, buffer } = await handle.read(Buffer.alloc(Math.min(2 ** 22, part.have - at)), 0, null, at);
@@ -102,7 +114,10 @@ async function partFile(path: string, size: number): Promise<Destination & { clo
 }
 
 function unwritable(error: Error): never {
-	throw new ModelFormatError(`The cache cannot be written: ${error.message}. Set FIRSTLIGHT_CACHE to a folder with room, or FIRSTLIGHT_CACHE_GB=0 to do without.`, { cause: error });
+	throw new ModelFormatError(
+		`The cache cannot be written: ${error.message}. Set FIRSTLIGHT_CACHE to a folder with room, or FIRSTLIGHT_CACHE_GB=0 to do without.`,
+		{ cause: error },
+	);
 }
 
 /** Takes the lock and gives what frees it; null where a living process holds it. */
@@ -135,7 +150,8 @@ async function evict(dir: string, limit: number, keep: string): Promise<void> {
 		if (!/^[0-9a-f]{64}(\.part)?$/.test(file)) continue;
 		const found = await stat(join(dir, file)).catch(() => null);
 		// A young part is being downloaded, or will be.
-		if (found && !(file.endsWith(".part") && Date.now() - found.mtimeMs < 86_400_000)) files.push({ file, bytes: found.size, used: found.mtimeMs });
+		if (found && !(file.endsWith(".part") && Date.now() - found.mtimeMs < 86_400_000))
+			files.push({ file, bytes: found.size, used: found.mtimeMs });
 	}
 	let total = files.reduce((sum, { bytes }) => sum + bytes, 0);
 	for (const { file, bytes } of files.sort((a, b) => a.used - b.used)) {

@@ -1,19 +1,23 @@
 /** Models over HTTP, from a real server that misbehaves. */
 import { createHash } from "node:crypto";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
 import { cachedSource, defaultCache } from "./cached-source.ts";
 import { findModel, MODELS_DIR, openModelAt, openModelFolder, openModelSource } from "./folder.ts";
-import { httpSource, type HttpOptions } from "./http-source.ts";
+import { type HttpOptions, httpSource } from "./http-source.ts";
 import { type FileEntry, ModelFormatError } from "./manifest.ts";
 
 const dir = await mkdtemp(join(tmpdir(), "delivery-"));
 const content = Buffer.from(Uint8Array.from({ length: 200_000 }, (_, i) => (i * 7919) >> 3));
-const entryOf = (bytes: Buffer): FileEntry => ({ file: "shard-000.bin", bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") });
+const entryOf = (bytes: Buffer): FileEntry => ({
+	file: "shard-000.bin",
+	bytes: bytes.length,
+	sha256: createHash("sha256").update(bytes).digest("hex"),
+});
 const entry = entryOf(content);
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
@@ -41,18 +45,26 @@ function serve(bytes: Buffer, etag = '"v1"'): Answer {
 		const from = Number(/^bytes=(\d+)-$/.exec(headers.range ?? "")?.[1] ?? 0);
 		const partial = headers.range !== undefined && (headers["if-range"] ?? etag) === etag;
 		const body = partial ? bytes.subarray(from) : bytes;
-		response.writeHead(partial ? 206 : 200, { ETag: etag, "Content-Length": body.length, ...(partial && { "Content-Range": `bytes ${from}-${bytes.length - 1}/${bytes.length}` }) });
+		response.writeHead(partial ? 206 : 200, {
+			ETag: etag,
+			"Content-Length": body.length,
+			...(partial && { "Content-Range": `bytes ${from}-${bytes.length - 1}/${bytes.length}` }),
+		});
 		response.end(body);
 	};
 }
 /** The same, but the connection breaks after `count` bytes of the body. */
 function cut(count: number, answer: Answer): Answer {
 	return (request, response) => {
-		const end = (body: Buffer) => response.write(body.subarray(0, count), () => setTimeout(() => response.destroy(), 20));
+		const end = (body: Buffer) =>
+			response.write(body.subarray(0, count), () => setTimeout(() => response.destroy(), 20));
 		answer(request, Object.assign(response, { end }) as ServerResponse);
 	};
 }
-const status = (code: number, headers = {}): Answer => (_, response) => response.writeHead(code, headers).end();
+const status =
+	(code: number, headers = {}): Answer =>
+	(_, response) =>
+		response.writeHead(code, headers).end();
 const quick: HttpOptions = { attempts: 4, pauseMs: 1, silenceMs: 300 };
 const download = () => httpSource(base, quick).verified(entry);
 const ranges = () => requests.map(({ headers }) => headers.range ?? "");
@@ -67,7 +79,11 @@ describe("httpSource", () => {
 	it("goes on where a cut download ended, as often as it must", async () => {
 		answers = [...Array.from({ length: 8 }, () => cut(20_000, serve(content))), serve(content)];
 		let progress = 0;
-		expect(Buffer.from(await httpSource(base, quick).verified(entry, { progress: (bytes) => (progress += bytes) })).equals(content)).toBe(true);
+		expect(
+			Buffer.from(await httpSource(base, quick).verified(entry, { progress: (bytes) => (progress += bytes) })).equals(
+				content,
+			),
+		).toBe(true);
 		expect(ranges().slice(0, 3)).toEqual(["", "bytes=20000-", "bytes=40000-"]);
 		expect(requests[1].headers["if-range"]).toBe('"v1"');
 		expect(progress).toBe(content.length);
@@ -82,8 +98,14 @@ describe("httpSource", () => {
 	});
 
 	it("takes no other range than it asked for, nor a changed ETag with it", async () => {
-		const lie: Answer = (_, response) => response.writeHead(206, { ETag: '"v1"', "Content-Range": `bytes 0-${content.length - 1}/${content.length}` }).end(content);
-		const changed: Answer = (_, response) => response.writeHead(206, { ETag: '"v2"', "Content-Range": `bytes 50000-${content.length - 1}/${content.length}` }).end(content.subarray(50_000));
+		const lie: Answer = (_, response) =>
+			response
+				.writeHead(206, { ETag: '"v1"', "Content-Range": `bytes 0-${content.length - 1}/${content.length}` })
+				.end(content);
+		const changed: Answer = (_, response) =>
+			response
+				.writeHead(206, { ETag: '"v2"', "Content-Range": `bytes 50000-${content.length - 1}/${content.length}` })
+				.end(content.subarray(50_000));
 		for (const answer of [lie, changed, status(416)]) {
 			requests = [];
 			answers = [cut(50_000, serve(content)), answer, serve(content)];
@@ -93,22 +115,46 @@ describe("httpSource", () => {
 	});
 
 	it("tries again after silence, 503 and 429", async () => {
-		const silent: Answer = (_, response) => void response.writeHead(200, { "Content-Length": content.length }).write(content.subarray(0, 10));
+		const silent: Answer = (_, response) =>
+			void response.writeHead(200, { "Content-Length": content.length }).write(content.subarray(0, 10));
 		answers = [() => {}, silent, status(503), status(429, { "Retry-After": "0" }), serve(content)];
 		expect(Buffer.from(await download()).equals(content)).toBe(true);
 		expect(requests).toHaveLength(5);
 	});
 
 	it.each<[string, Answer[], RegExp, number]>([
-		["wrong bytes, twice", [serve(Buffer.alloc(content.length, 3))], /shard-000\.bin is damaged: its SHA-256 is .* upload the model again/, 2],
-		["a file of another size", [serve(content.subarray(1))], /it has 199999 bytes, the manifest says 200000, 4 times in a row/, 4],
-		["more bytes than there are", [(_, response) => response.writeHead(200).end(Buffer.concat([content, content]))], /sends more than the 200000 bytes/, 4],
+		[
+			"wrong bytes, twice",
+			[serve(Buffer.alloc(content.length, 3))],
+			/shard-000\.bin is damaged: its SHA-256 is .* upload the model again/,
+			2,
+		],
+		[
+			"a file of another size",
+			[serve(content.subarray(1))],
+			/it has 199999 bytes, the manifest says 200000, 4 times in a row/,
+			4,
+		],
+		[
+			"more bytes than there are",
+			[(_, response) => response.writeHead(200).end(Buffer.concat([content, content]))],
+			/sends more than the 200000 bytes/,
+			4,
+		],
 		["a file that is not there", [status(404)], /the server answers 404 Not Found/, 1],
 		["a server that is always busy", [status(500)], /it answers 500, 4 times in a row/, 4],
-		["cuts and changes in turn, without end", Array.from({ length: 99 }, (_, i) => cut(1000, serve(content, `"v${i}"`))), /cannot be downloaded/, 0],
+		[
+			"cuts and changes in turn, without end",
+			Array.from({ length: 99 }, (_, i) => cut(1000, serve(content, `"v${i}"`))),
+			/cannot be downloaded/,
+			0,
+		],
 	])("gives up on %s", async (_, from, message, count) => {
 		answers = from;
-		const error = await download().then(() => null, (error: Error) => error);
+		const error = await download().then(
+			() => null,
+			(error: Error) => error,
+		);
 		expect(error).toBeInstanceOf(ModelFormatError);
 		expect(error?.message).toMatch(message);
 		expect(error?.message).not.toContain("secret");
@@ -194,11 +240,13 @@ describe("cachedSource", () => {
 });
 
 /** The files of a folder by their names, whatever stands before them. */
-const serveFolder = (folder: string): Answer => ({ url }, response) =>
-	void readFile(join(folder, new URL(url as string, base).pathname.split("/").at(-1) as string)).then(
-		(bytes) => serve(bytes)({ headers: {} } as IncomingMessage, response),
-		() => response.writeHead(404).end(),
-	);
+const serveFolder =
+	(folder: string): Answer =>
+	({ url }, response) =>
+		void readFile(join(folder, new URL(url as string, base).pathname.split("/").at(-1) as string)).then(
+			(bytes) => serve(bytes)({ headers: {} } as IncomingMessage, response),
+			() => response.writeHead(404).end(),
+		);
 
 it("an address that names a digest gives that model or none", async () => {
 	const folder = join(MODELS_DIR, "tiny");
@@ -207,7 +255,9 @@ it("an address that names a digest gives that model or none", async () => {
 	const at = (digest: string) => `${new URL(base).origin}/v1/models/${digest}/files`;
 	vi.stubEnv("FIRSTLIGHT_CACHE", join(dir, "pinned"));
 	expect((await openModelAt(at(digest))).digest).toBe(digest);
-	await expect(openModelAt(at(`sha256:${"0".repeat(64)}`))).rejects.toThrow(/holds another model than its address names: sha256:/);
+	await expect(openModelAt(at(`sha256:${"0".repeat(64)}`))).rejects.toThrow(
+		/holds another model than its address names: sha256:/,
+	);
 	vi.unstubAllEnvs();
 });
 
@@ -215,7 +265,9 @@ it("the next shard comes while the tensors of one are used", async () => {
 	const folder = join(MODELS_DIR, "emoji-128");
 	answers = [serveFolder(folder)];
 	let arrived = 0;
-	const { manifest, tensors } = await openModelSource(httpSource(base, quick), { progress: (bytes) => (arrived += bytes) });
+	const { manifest, tensors } = await openModelSource(httpSource(base, quick), {
+		progress: (bytes) => (arrived += bytes),
+	});
 	let held = 0;
 	for await (const { bytes } of tensors()) {
 		// As an upload does.

@@ -8,11 +8,19 @@ import { type FileEntry, MissingFileError, ModelFormatError } from "./manifest.t
 const PIECE = 2 ** 28;
 
 /** Fills `into` from `position`; throws where the file ends early. */
-export async function readExactly(handle: FileHandle, into: Uint8Array, position: number, where: string): Promise<void> {
+export async function readExactly(
+	handle: FileHandle,
+	into: Uint8Array,
+	position: number,
+	where: string,
+): Promise<void> {
 	let done = 0;
 	while (done < into.byteLength) {
 		const { bytesRead } = await handle.read(into, done, Math.min(PIECE, into.byteLength - done), position + done);
-		if (bytesRead === 0) throw new ModelFormatError(`${where} ends at byte ${position + done}; ${position + into.byteLength} were expected. Copy it again.`);
+		if (bytesRead === 0)
+			throw new ModelFormatError(
+				`${where} ends at byte ${position + done}; ${position + into.byteLength} were expected. Copy it again.`,
+			);
 		done += bytesRead;
 	}
 }
@@ -34,12 +42,17 @@ export async function readVerified(dir: string, entry: FileEntry): Promise<Uint8
 	const path = join(dir, entry.file);
 	await using handle = await openFile(path);
 	const { size } = await handle.stat();
-	if (size !== entry.bytes) throw new ModelFormatError(`${path} has ${size} bytes, the manifest says ${entry.bytes}. Copy or import the model again.`);
+	if (size !== entry.bytes)
+		throw new ModelFormatError(
+			`${path} has ${size} bytes, the manifest says ${entry.bytes}. Copy or import the model again.`,
+		);
 	const bytes = new Uint8Array(entry.bytes);
 	await readExactly(handle, bytes, 0, path);
 	const sha256 = createHash("sha256").update(bytes).digest("hex");
 	if (sha256 !== entry.sha256) {
-		throw new ModelFormatError(`${path} is damaged: its SHA-256 is ${sha256}, the manifest says ${entry.sha256}. Copy or import the model again.`);
+		throw new ModelFormatError(
+			`${path} is damaged: its SHA-256 is ${sha256}, the manifest says ${entry.sha256}. Copy or import the model again.`,
+		);
 	}
 	return bytes;
 }

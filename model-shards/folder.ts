@@ -1,4 +1,6 @@
-/** Opening a model folder: the manifest first, then the shards one by one, each verified before a tensor of it is seen. */
+/**
+ * Opening a model folder: the manifest first, then the shards one by one, each verified before a tensor of it is seen.
+ */
 import { existsSync, readdirSync } from "node:fs";
 import { isAbsolute, join, resolve } from "node:path";
 import { setImmediate } from "node:timers/promises";
@@ -6,7 +8,17 @@ import { fileURLToPath } from "node:url";
 import type { ModelInfo } from "../worker/protocol/model-info.ts";
 import { cachedSource, defaultCache } from "./cached-source.ts";
 import { httpSource } from "./http-source.ts";
-import { type Dtype, MANIFEST_FILE, MAX_MANIFEST_BYTES, type Manifest, manifestDigest, ModelFormatError, modelInfo, parseManifest, type TensorEntry } from "./manifest.ts";
+import {
+	type Dtype,
+	MANIFEST_FILE,
+	MAX_MANIFEST_BYTES,
+	type Manifest,
+	ModelFormatError,
+	manifestDigest,
+	modelInfo,
+	parseManifest,
+	type TensorEntry,
+} from "./manifest.ts";
 import { readPolicies } from "./policies-file.ts";
 import { folderSource, type ModelSource, type ReadOptions } from "./source.ts";
 
@@ -40,13 +52,22 @@ export async function openModelFolder(dir: string): Promise<ModelFolder> {
 
 export const isUrl = (where: string): boolean => /^https?:\/\//.test(where);
 
-/** The same of a bundled model's name, a folder's path, or the http(s) URL of a folder, whose shards are cached on disk. `headers` go with every request. */
-export async function openModelAt(where: string, { headers, ...options }: ReadOptions & { headers?: Record<string, string> } = {}): Promise<ModelFolder> {
+/**
+ * The same of a bundled model's name, a folder's path, or the http(s) URL of a folder, whose shards are cached on disk.
+ * `headers` go with every request.
+ */
+export async function openModelAt(
+	where: string,
+	{ headers, ...options }: ReadOptions & { headers?: Record<string, string> } = {},
+): Promise<ModelFolder> {
 	if (!isUrl(where)) return await openModelSource(folderSource(findModel(where)), options);
 	const folder = await openModelSource(cachedSource(httpSource(where, { headers }), defaultCache()), options);
 	// An address that names a digest, as an edge gives it, is good for that model alone.
 	const named = /sha256:[0-9a-f]{64}/.exec(new URL(where).pathname)?.[0] ?? folder.digest;
-	if (named !== folder.digest) throw new ModelFormatError(`${folder.dir} holds another model than its address names: ${folder.digest}. Publish the model again.`);
+	if (named !== folder.digest)
+		throw new ModelFormatError(
+			`${folder.dir} holds another model than its address names: ${folder.digest}. Publish the model again.`,
+		);
 	return folder;
 }
 
@@ -54,11 +75,23 @@ export async function openModelSource(source: ModelSource, options: ReadOptions 
 	const bytes = await source.small(MANIFEST_FILE, MAX_MANIFEST_BYTES, options.signal);
 	const manifest = parseManifest(new TextDecoder().decode(bytes), `${source.label}/${MANIFEST_FILE}`);
 	const digest = manifestDigest(bytes);
-	const tokenizer = manifest.tokenizer && parseTokenizer(await source.verified(manifest.tokenizer, { signal: options.signal }), `${source.label}/${manifest.tokenizer.file}`);
+	const tokenizer =
+		manifest.tokenizer &&
+		parseTokenizer(
+			await source.verified(manifest.tokenizer, { signal: options.signal }),
+			`${source.label}/${manifest.tokenizer.file}`,
+		);
 	const bare = modelInfo(manifest, digest);
 	const policies = await readPolicies(source, bare, options.signal);
 	const info = policies ? { ...bare, calibration: policies.calibration, trades: policies.trades } : bare;
-	return { dir: source.label, manifest, digest, info, tokenizer, tensors: () => readTensors(source, manifest, options) };
+	return {
+		dir: source.label,
+		manifest,
+		digest,
+		info,
+		tokenizer,
+		tensors: () => readTensors(source, manifest, options),
+	};
 }
 
 function parseTokenizer(bytes: Uint8Array, path: string): unknown {
@@ -69,15 +102,24 @@ function parseTokenizer(bytes: Uint8Array, path: string): unknown {
 	}
 }
 
-/** While the tensors of one shard are used, the next shard comes: between two tensors, whatever else waits has its turn. */
-async function* readTensors(source: ModelSource, manifest: Manifest, { signal, progress }: ReadOptions): AsyncGenerator<ModelTensor, void, void> {
+/**
+ * While the tensors of one shard are used, the next shard comes: between two tensors, whatever else waits has its turn.
+ */
+async function* readTensors(
+	source: ModelSource,
+	manifest: Manifest,
+	{ signal, progress }: ReadOptions,
+): AsyncGenerator<ModelTensor, void, void> {
 	const { tensors, shards } = manifest;
 	const byShard: TensorEntry[][] = shards.map(() => []);
 	for (const tensor of tensors) byShard[tensor.shard].push(tensor);
 	const left = new AbortController();
 	const read = (index: number): Promise<Uint8Array<ArrayBuffer>> | null => {
 		if (index === shards.length) return null;
-		const reading = source.verified(shards[index], { signal: signal ? AbortSignal.any([signal, left.signal]) : left.signal, progress });
+		const reading = source.verified(shards[index], {
+			signal: signal ? AbortSignal.any([signal, left.signal]) : left.signal,
+			progress,
+		});
 		// Awaited when its turn comes; until then its failure must not end the process.
 		reading.catch(() => {});
 		return reading;
@@ -101,7 +143,9 @@ async function* readTensors(source: ModelSource, manifest: Manifest, { signal, p
 /** Names of the models that come with the repository. */
 export function bundledModels(): string[] {
 	if (!existsSync(MODELS_DIR)) return [];
-	return readdirSync(MODELS_DIR).filter((name) => existsSync(join(MODELS_DIR, name, MANIFEST_FILE))).sort();
+	return readdirSync(MODELS_DIR)
+		.filter((name) => existsSync(join(MODELS_DIR, name, MANIFEST_FILE)))
+		.sort();
 }
 
 /** The folder of a bundled model by its name, or of any model by its path. */

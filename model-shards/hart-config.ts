@@ -5,7 +5,10 @@ import { VaeConfig } from "./infinity-config.ts";
 import { Qwen2Config } from "./text-config.ts";
 import { CodebookConfig } from "./var-config.ts";
 
-const Count = z.int().min(1).max(1 << 20);
+const Count = z
+	.int()
+	.min(1)
+	.max(1 << 20);
 
 /** The network of the residual diffusion, and the steps it takes out of a thousand. */
 export const ResidualConfig = z.strictObject({ width: Count, depth: Count, steps: z.int().min(2).max(1000) });
@@ -20,7 +23,9 @@ export const HartConfig = z.strictObject({
 	textChannels: Count,
 	textMaxTokens: Count,
 	normEps: z.number().gt(0),
-	/** Queries and keys are L2-normalised, with a learned scale by head; else the softmax scale is 0.25 / sqrt(head size). */
+	/**
+	 * Queries and keys are L2-normalised, with a learned scale by head; else the softmax scale is 0.25 / sqrt(head size).
+	 */
 	normalised: z.boolean(),
 	/** Base of the rotary frequencies. */
 	ropeTheta: z.number().gt(1),
@@ -36,7 +41,20 @@ export type HartConfig = z.infer<typeof HartConfig>;
 
 /** What of the configuration contradicts itself or the schedules. */
 export function hartProblems({ width, heads }: HartConfig, schedules: Readonly<Record<string, Schedule>>): string[] {
-	const problems = Object.entries(schedules).flatMap(([name, { grids: [[height, side]] }]) => (height * side === 1 ? [] : [`schedule ${name} begins with ${height}x${side}; the first code is read from one token, the last of the text`]));
-	if ((width / heads) % 8 !== 0) problems.push(`head size ${width / heads} is not a multiple of 8, which rotary positions in two directions need`);
+	const problems = Object.entries(schedules).flatMap(
+		([
+			name,
+			{
+				grids: [[height, side]],
+			},
+		]) =>
+			height * side === 1
+				? []
+				: [
+						`schedule ${name} begins with ${height}x${side}; the first code is read from one token, the last of the text`,
+					],
+	);
+	if ((width / heads) % 8 !== 0)
+		problems.push(`head size ${width / heads} is not a multiple of 8, which rotary positions in two directions need`);
 	return problems;
 }

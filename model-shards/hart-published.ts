@@ -1,6 +1,10 @@
-/** The published HART checkpoint (mit-han-lab/hart), as data: its `llm` and its `tokenizer` are the two parts. It takes Qwen2-1.5B's states. */
-import type { Sampling, Schedule } from "../worker/protocol/model-info.ts";
+/**
+ * The published HART checkpoint (mit-han-lab/hart), as data: its `llm` and its `tokenizer` are the two parts. It takes
+ * Qwen2-1.5B's states.
+ */
+
 import type { z } from "zod";
+import type { Sampling, Schedule } from "../worker/protocol/model-info.ts";
 import type { HartConfig } from "./hart-config.ts";
 import { hartTensors } from "./hart-tensors.ts";
 import { UNUSED } from "./import-model.ts";
@@ -22,16 +26,40 @@ User Prompt:
 
 /** 732 million parameters, as the paper counts them, 37 million of them in the residual diffusion. */
 const CONFIG: HartConfig = {
-	depth: 24, width: 1536, heads: 24, ffn: 4096, textChannels: 1536, textMaxTokens: 300, normEps: 1e-6, normalised: true, ropeTheta: 10_000,
+	depth: 24,
+	width: 1536,
+	heads: 24,
+	ffn: 4096,
+	textChannels: 1536,
+	textMaxTokens: 300,
+	normEps: 1e-6,
+	normalised: true,
+	ropeTheta: 10_000,
 	residual: { width: 1024, depth: 6, steps: 8 },
 	...TOKENIZER,
-	textEncoder: null, instructions: INSTRUCTIONS,
+	textEncoder: null,
+	instructions: INSTRUCTIONS,
 };
 /** The official code takes no others. */
-const SAMPLING: z.infer<typeof Sampling> = { guidance: [1, 5.5], heldScales: 1, tau: 1, topK: [[0, 600], [7, 300]], topP: 0 };
+const SAMPLING: z.infer<typeof Sampling> = {
+	guidance: [1, 5.5],
+	heldScales: 1,
+	tau: 1,
+	topK: [
+		[0, 600],
+		[7, 300],
+	],
+	topP: 0,
+};
 
-export function publishedHart(size: string): { name: string; config: HartConfig; schedules: Record<string, Schedule>; sampling: z.infer<typeof Sampling> } {
-	if (size.toLowerCase() !== "0.7b") throw new ModelFormatError(`HART was not published in size ${size}. There is: 0.7b.`);
+export function publishedHart(size: string): {
+	name: string;
+	config: HartConfig;
+	schedules: Record<string, Schedule>;
+	sampling: z.infer<typeof Sampling>;
+} {
+	if (size.toLowerCase() !== "0.7b")
+		throw new ModelFormatError(`HART was not published in size ${size}. There is: 0.7b.`);
 	return { name: "hart-0.7b", config: CONFIG, schedules: square(1024), sampling: SAMPLING };
 }
 
@@ -40,8 +68,18 @@ export const hart: Family = {
 	describe(size) {
 		const { name, config, schedules, sampling } = publishedHart(size);
 		return {
-			head: { name, family: "hart", config, schedules, defaultSchedule: "1:1", sampling, licence: "MIT (mit-han-lab/hart)" },
-			wanted: hartTensors(config), parts: ["transformer.", "vae."], unused: UNUSED,
+			head: {
+				name,
+				family: "hart",
+				config,
+				schedules,
+				defaultSchedule: "1:1",
+				sampling,
+				licence: "MIT (mit-han-lab/hart)",
+			},
+			wanted: hartTensors(config),
+			parts: ["transformer.", "vae."],
+			unused: UNUSED,
 		};
 	},
 };

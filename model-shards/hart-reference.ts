@@ -35,15 +35,26 @@ export function hartConfigFromReference(config: unknown, vaeConfig: unknown): Ha
 	const c = parse(Transformer, config, "transformer configuration");
 	for (const [flag, { value, absent }] of Object.entries(SUPPORTED)) {
 		const given = c[flag] ?? absent;
-		if (given !== value) throw new ModelFormatError(`${flag} = ${given} is not supported; the engine computes ${flag} = ${value}.`);
+		if (given !== value)
+			throw new ModelFormatError(`${flag} = ${given} is not supported; the engine computes ${flag} = ${value}.`);
 	}
 	return {
-		depth: c.depth, width: c.embed_dim, heads: c.num_heads, ffn: swigluWidth(c.embed_dim, c.mlp_ratio), textChannels: c.context_dim, textMaxTokens: c.context_token,
-		normEps: c.norm_eps, normalised: c.attn_l2_norm, ropeTheta: 10_000,
-		residual: { width: c.diff_width, depth: c.diff_depth, steps: c.num_sampling_steps }, ...tokenizerFromReference(vaeConfig),
-		textEncoder: null, instructions: "",
+		depth: c.depth,
+		width: c.embed_dim,
+		heads: c.num_heads,
+		ffn: swigluWidth(c.embed_dim, c.mlp_ratio),
+		textChannels: c.context_dim,
+		textMaxTokens: c.context_token,
+		normEps: c.norm_eps,
+		normalised: c.attn_l2_norm,
+		ropeTheta: 10_000,
+		residual: { width: c.diff_width, depth: c.diff_depth, steps: c.num_sampling_steps },
+		...tokenizerFromReference(vaeConfig),
+		textEncoder: null,
+		instructions: "",
 	};
 }
 
 /** Two thirds of the usual width, since there are three matrices in place of two, up to a multiple of 256. */
-export const swigluWidth = (width: number, ratio: number): number => Math.floor(((width * ratio * 2) / 3 + 255) / 256) * 256;
+export const swigluWidth = (width: number, ratio: number): number =>
+	Math.floor(((width * ratio * 2) / 3 + 255) / 256) * 256;

@@ -8,7 +8,18 @@ import { codebookTensors } from "./var-tensors.ts";
 export const TIME_CHANNELS = 256;
 
 /** `text_encoder.*`, `transformer.*` and `vae.*`, in the order they are used. */
-export function hartTensors({ depth, width, heads, ffn, textChannels, normalised, residual, codebook, vae, textEncoder }: HartConfig): TensorShape[] {
+export function hartTensors({
+	depth,
+	width,
+	heads,
+	ffn,
+	textChannels,
+	normalised,
+	residual,
+	codebook,
+	vae,
+	textEncoder,
+}: HartConfig): TensorShape[] {
 	const t = (name: string) => `transformer.${name}`;
 	const weight = (name: string, size: number): TensorShape => ({ name: `${name}.weight`, shape: [size] });
 	const list: TensorShape[] = [
@@ -34,8 +45,17 @@ export function hartTensors({ depth, width, heads, ffn, textChannels, normalised
 			matrix(b("ffn.down_proj"), ffn, width),
 		);
 	}
-	list.push(weight(t("head_nm.ln_wo_grad"), width), ...precise(t("head_nm.ada_lin.1"), width, 2 * width), ...precise(t("head"), width, codebook.vocabulary), weight(t("decoder_norm"), width));
-	return [...list, ...residualTensors(residual.width, residual.depth, width, codebook.channels), ...codebookTensors(codebook, vae)];
+	list.push(
+		weight(t("head_nm.ln_wo_grad"), width),
+		...precise(t("head_nm.ada_lin.1"), width, 2 * width),
+		...precise(t("head"), width, codebook.vocabulary),
+		weight(t("decoder_norm"), width),
+	);
+	return [
+		...list,
+		...residualTensors(residual.width, residual.depth, width, codebook.channels),
+		...codebookTensors(codebook, vae),
+	];
 }
 
 /** Of the residual diffusion's network. */

@@ -1,6 +1,6 @@
 /**
- * A model folder behind an HTTP server. A cut download goes on where it ended (Range, If-Range); whatever a server says of
- * itself, only bytes with the manifest's size and SHA-256 are handed on.
+ * A model folder behind an HTTP server. A cut download goes on where it ended (Range, If-Range); whatever a server says
+ * of itself, only bytes with the manifest's size and SHA-256 are handed on.
  */
 import { createHash, type Hash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -49,7 +49,10 @@ class Retry extends Error {
 }
 
 /** `base`: the URL of the folder; its query is kept for every file. */
-export function httpSource(base: string, { attempts = 6, pauseMs = 250, silenceMs = 30_000, headers = {} }: HttpOptions = {}): HttpSource {
+export function httpSource(
+	base: string,
+	{ attempts = 6, pauseMs = 250, silenceMs = 30_000, headers = {} }: HttpOptions = {},
+): HttpSource {
 	const root = new URL(base);
 	if (!/^https?:$/.test(root.protocol)) throw new ModelFormatError(`${base} is not an http or https URL.`);
 	const urlOf = (file: string): URL => {
@@ -59,7 +62,12 @@ export function httpSource(base: string, { attempts = 6, pauseMs = 250, silenceM
 	};
 
 	/** Tries until `once` succeeds. An attempt that came further than all before does not count, so that it ends. */
-	const persist = async <T>(url: URL, signal: AbortSignal | undefined, held: () => number, once: () => Promise<T>): Promise<T> => {
+	const persist = async <T>(
+		url: URL,
+		signal: AbortSignal | undefined,
+		held: () => number,
+		once: () => Promise<T>,
+	): Promise<T> => {
 		for (let failed = 0, furthest = held(); ; ) {
 			try {
 				return await once();
@@ -69,8 +77,16 @@ export function httpSource(base: string, { attempts = 6, pauseMs = 250, silenceM
 				const asked = error instanceof Retry ? error.after : 0;
 				failed = held() > furthest ? 0 : failed + 1;
 				furthest = Math.max(furthest, held());
-				if (failed >= attempts) throw new ModelFormatError(`${bare(url)} cannot be downloaded: ${reason(error)}, ${attempts} times in a row. Check the server and try again; what came is kept.`, { cause: error });
-				await sleep(Math.min(MAX_PAUSE_MS, Math.max(asked, pauseMs * 2 ** failed * (0.5 + Math.random() / 2))), undefined, { signal });
+				if (failed >= attempts)
+					throw new ModelFormatError(
+						`${bare(url)} cannot be downloaded: ${reason(error)}, ${attempts} times in a row. Check the server and try again; what came is kept.`,
+						{ cause: error },
+					);
+				await sleep(
+					Math.min(MAX_PAUSE_MS, Math.max(asked, pauseMs * 2 ** failed * (0.5 + Math.random() / 2))),
+					undefined,
+					{ signal },
+				);
 			}
 		}
 	};
@@ -81,26 +97,36 @@ export function httpSource(base: string, { attempts = 6, pauseMs = 250, silenceM
 		await response.body?.cancel();
 		if (response.status === 416) throw new Retry("it has no such range", { fresh: true });
 		if ([408, 425, 429].includes(response.status) || response.status >= 500) {
-			throw new Retry(`it answers ${response.status}`, { after: 1000 * (Number(response.headers.get("Retry-After")) || 0) });
+			throw new Retry(`it answers ${response.status}`, {
+				after: 1000 * (Number(response.headers.get("Retry-After")) || 0),
+			});
 		}
 		const Failure = response.status === 404 ? MissingFileError : ModelFormatError;
-		throw new Failure(`${bare(url)} cannot be downloaded: the server answers ${response.status} ${response.statusText}.`);
+		throw new Failure(
+			`${bare(url)} cannot be downloaded: the server answers ${response.status} ${response.statusText}.`,
+		);
 	};
 
 	const source: HttpSource = {
 		label: bare(root),
 		async small(file, maxBytes, signal) {
 			const url = urlOf(file);
-			return await persist(url, signal, () => 0, async () => {
-				const chunks: Uint8Array[] = [];
-				let bytes = 0;
-				const { body } = await within(silenceMs, signal, (signal) => get(url, {}, signal));
-				for await (const chunk of chunksOf(body, silenceMs)) {
-					if ((bytes += chunk.byteLength) > maxBytes) throw new ModelFormatError(`${bare(url)} has more than ${maxBytes} bytes.`);
-					chunks.push(chunk);
-				}
-				return new Uint8Array(Buffer.concat(chunks));
-			});
+			return await persist(
+				url,
+				signal,
+				() => 0,
+				async () => {
+					const chunks: Uint8Array[] = [];
+					let bytes = 0;
+					const { body } = await within(silenceMs, signal, (signal) => get(url, {}, signal));
+					for await (const chunk of chunksOf(body, silenceMs)) {
+						if ((bytes += chunk.byteLength) > maxBytes)
+							throw new ModelFormatError(`${bare(url)} has more than ${maxBytes} bytes.`);
+						chunks.push(chunk);
+					}
+					return new Uint8Array(Buffer.concat(chunks));
+				},
+			);
 		},
 		async verified(entry, options) {
 			const memory = memoryDestination(entry.bytes);
@@ -139,19 +165,26 @@ export function httpSource(base: string, { attempts = 6, pauseMs = 250, silenceM
 				if (to.have < entry.bytes) throw new Retry(`it was cut at ${to.have} of ${entry.bytes} bytes`);
 			};
 			for (let wrong = 1; ; wrong++) {
-				await persist(url, signal, () => to.have, async () => {
-					try {
-						await once();
-					} catch (error) {
-						if (error instanceof Retry && error.fresh) await restart(null);
-						throw error;
-					}
-				});
+				await persist(
+					url,
+					signal,
+					() => to.have,
+					async () => {
+						try {
+							await once();
+						} catch (error) {
+							if (error instanceof Retry && error.fresh) await restart(null);
+							throw error;
+						}
+					},
+				);
 				const got = hash.digest("hex");
 				if (got === entry.sha256) return;
 				await restart(null);
 				if (wrong === MAX_WRONG) {
-					throw new ModelFormatError(`${bare(url)} is damaged: its SHA-256 is ${got}, the manifest says ${entry.sha256}. The server holds other files than its manifest lists; upload the model again.`);
+					throw new ModelFormatError(
+						`${bare(url)} is damaged: its SHA-256 is ${got}, the manifest says ${entry.sha256}. The server holds other files than its manifest lists; upload the model again.`,
+					);
 				}
 			}
 		},
@@ -170,11 +203,15 @@ function rangeOf({ have, etag }: Destination): Record<string, string> {
 function rangeProblem(response: Response, { have, etag }: Destination, entry: FileEntry): string | null {
 	if (response.status === 200) {
 		const length = response.headers.get("Content-Length");
-		return length === null || Number(length) === entry.bytes ? null : `it has ${length} bytes, the manifest says ${entry.bytes}`;
+		return length === null || Number(length) === entry.bytes
+			? null
+			: `it has ${length} bytes, the manifest says ${entry.bytes}`;
 	}
 	const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(response.headers.get("Content-Range") ?? "");
-	if (!range || Number(range[1]) !== have) return `it sends bytes ${response.headers.get("Content-Range")} where ${have} and on were asked for`;
-	if (range[3] !== "*" && Number(range[3]) !== entry.bytes) return `it has ${range[3]} bytes, the manifest says ${entry.bytes}`;
+	if (!range || Number(range[1]) !== have)
+		return `it sends bytes ${response.headers.get("Content-Range")} where ${have} and on were asked for`;
+	if (range[3] !== "*" && Number(range[3]) !== entry.bytes)
+		return `it has ${range[3]} bytes, the manifest says ${entry.bytes}`;
 	const now = response.headers.get("ETag");
 	return etag !== null && now !== null && now !== etag ? "the file changed on the server" : null;
 }
@@ -196,8 +233,14 @@ function memoryDestination(size: number): Destination & { bytes: Uint8Array<Arra
 	};
 }
 
-/** Calls with a signal that fires when the caller's does, or after `ms`; once it has returned only the caller's counts. */
-async function within<T>(ms: number, signal: AbortSignal | undefined, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+/**
+ * Calls with a signal that fires when the caller's does, or after `ms`; once it has returned only the caller's counts.
+ */
+async function within<T>(
+	ms: number,
+	signal: AbortSignal | undefined,
+	call: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
 	const silence = new AbortController();
 	const timer = setTimeout(() => silence.abort(new Retry(`it is silent for ${ms} ms`)), ms);
 	try {
@@ -208,12 +251,18 @@ async function within<T>(ms: number, signal: AbortSignal | undefined, call: (sig
 }
 
 /** The chunks of a body; gives up a server that is silent too long. */
-async function* chunksOf(body: ReadableStream<Uint8Array> | null, silenceMs: number, signal?: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
+async function* chunksOf(
+	body: ReadableStream<Uint8Array> | null,
+	silenceMs: number,
+	signal?: AbortSignal,
+): AsyncGenerator<Uint8Array, void, void> {
 	if (!body) return;
 	const reader = body.getReader();
 	try {
 		for (;;) {
-			const { value, done } = await within(silenceMs, signal, (signal) => Promise.race([reader.read(), aborted(signal)]));
+			const { value, done } = await within(silenceMs, signal, (signal) =>
+				Promise.race([reader.read(), aborted(signal)]),
+			);
 			if (done) return;
 			yield value;
 		}

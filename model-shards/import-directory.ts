@@ -8,7 +8,7 @@ import type { WriteOptions } from "./import-tensors.ts";
 import { infinityConfigFromReference } from "./infinity-reference.ts";
 import { type Manifest, ModelFormatError } from "./manifest.ts";
 import { openSafetensors } from "./safetensors.ts";
-import { type TensorSource } from "./tensor-source.ts";
+import type { TensorSource } from "./tensor-source.ts";
 
 const Directory = z.looseObject({
 	name: z.string(),
@@ -16,16 +16,28 @@ const Directory = z.looseObject({
 	image_size: z.tuple([z.int(), z.int()]),
 	vae: z.looseObject({}),
 	transformer: z.looseObject({ scale_schedule: z.array(z.tuple([z.int(), z.int()])).min(1) }),
-	sampling: z.looseObject({ cfg: z.number(), tau: z.number(), top_k: z.int().default(0), top_p: z.number().default(0) }),
+	sampling: z.looseObject({
+		cfg: z.number(),
+		tau: z.number(),
+		top_k: z.int().default(0),
+		top_p: z.number().default(0),
+	}),
 });
 
 export interface DirectoryOptions extends Omit<WriteOptions, "out"> {
 	licence?: string;
 }
 
-export async function importModelDirectory(dir: string, out: string, { licence = "unknown", ...options }: DirectoryOptions = {}): Promise<Manifest> {
+export async function importModelDirectory(
+	dir: string,
+	out: string,
+	{ licence = "unknown", ...options }: DirectoryOptions = {},
+): Promise<Manifest> {
 	const parsed = Directory.safeParse(await readJson(join(dir, "config.json")));
-	if (!parsed.success) throw new ModelFormatError(`${join(dir, "config.json")} does not describe an Infinity model:\n${z.prettifyError(parsed.error)}`);
+	if (!parsed.success)
+		throw new ModelFormatError(
+			`${join(dir, "config.json")} does not describe an Infinity model:\n${z.prettifyError(parsed.error)}`,
+		);
 	const { name, image_size, vae, transformer, sampling } = parsed.data;
 	const grids = transformer.scale_schedule;
 	const { name: aspect, reach } = aspectOfGrid(grids[grids.length - 1]);

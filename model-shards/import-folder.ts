@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { ModelFolder } from "./folder.ts";
 import { modelTensors } from "./import-model.ts";
 import { importTensors, type WriteOptions } from "./import-tensors.ts";
-import { type FamilyConfig, type Manifest, manifestDigest, manifestText, ModelFormatError } from "./manifest.ts";
+import { type FamilyConfig, type Manifest, ModelFormatError, manifestDigest, manifestText } from "./manifest.ts";
 import { POLICIES_FILE, type PoliciesFile, policiesText } from "./policies-file.ts";
 import { folderSource } from "./source.ts";
 import { rangeOf, type TensorSource } from "./tensor-source.ts";
@@ -16,12 +16,18 @@ export interface FolderOptions extends WriteOptions {
 }
 
 /**
- * Calibrations go with it: where stages begin and how many tokens they need is the model's nature; scores do not. Throws ModelFormatError
- * for a model of whole numbers, which have lost what another precision needs.
+ * Calibrations go with it: where stages begin and how many tokens they need is the model's nature; scores do not.
+ * Throws ModelFormatError for a model of whole numbers, which have lost what another precision needs.
  */
-export async function importFolder({ dir, manifest, info }: ModelFolder, { name, licence, ...options }: FolderOptions): Promise<Manifest> {
+export async function importFolder(
+	{ dir, manifest, info }: ModelFolder,
+	{ name, licence, ...options }: FolderOptions,
+): Promise<Manifest> {
 	const quantised = manifest.tensors.find(({ quantization }) => quantization);
-	if (quantised) throw new ModelFormatError(`Tensor ${quantised.name} of ${dir} is ${quantised.dtype}. Import from the model in f32 or f16 that it was made of.`);
+	if (quantised)
+		throw new ModelFormatError(
+			`Tensor ${quantised.name} of ${dir} is ${quantised.dtype}. Import from the model in f32 or f16 that it was made of.`,
+		);
 	const source = shardSource(dir, manifest);
 	const { schedules, defaultSchedule, sampling, tokenizer } = manifest;
 	const model: FamilyConfig = manifest;
@@ -32,15 +38,25 @@ export async function importFolder({ dir, manifest, info }: ModelFolder, { name,
 			unused: /^$/,
 			label: dir,
 			head: {
-				...({ family: model.family, config: model.config } as FamilyConfig), schedules, defaultSchedule, sampling,
-				name: name ?? (options.dtype ? `${manifest.name}-${options.dtype}`.slice(-64) : manifest.name), licence: licence ?? manifest.licence,
+				...({ family: model.family, config: model.config } as FamilyConfig),
+				schedules,
+				defaultSchedule,
+				sampling,
+				name: name ?? (options.dtype ? `${manifest.name}-${options.dtype}`.slice(-64) : manifest.name),
+				licence: licence ?? manifest.licence,
 			},
 			tokenizer: tokenizer && join(dir, tokenizer.file),
 		},
 		options,
 	);
 	if (typeof options.out !== "string") return made;
-	const policies: PoliciesFile = { format: "firstlight-policies", version: 1, model: manifestDigest(new TextEncoder().encode(manifestText(made))), calibration: info.calibration, trades: {} };
+	const policies: PoliciesFile = {
+		format: "firstlight-policies",
+		version: 1,
+		model: manifestDigest(new TextEncoder().encode(manifestText(made))),
+		calibration: info.calibration,
+		trades: {},
+	};
 	const path = join(options.out, POLICIES_FILE);
 	if (Object.keys(info.calibration).length > 0) await writeFile(path, policiesText(policies));
 	else await rm(path, { force: true });

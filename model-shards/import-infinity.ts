@@ -5,4 +5,5 @@ import type { Manifest } from "./manifest.ts";
 
 export type InfinityImport = Omit<ModelImport, "model"> & { config: InfinityConfig };
 
-export const importInfinity = ({ config, ...options }: InfinityImport): Promise<Manifest> => importModel({ ...options, model: { family: "infinity", config } });
+export const importInfinity = ({ config, ...options }: InfinityImport): Promise<Manifest> =>
+	importModel({ ...options, model: { family: "infinity", config } });

@@ -2,8 +2,8 @@
 import type { z } from "zod";
 import type { Sampling, Schedule } from "../worker/protocol/model-info.ts";
 import { openCheckpoint } from "./checkpoint.ts";
-import { type Found, importTensors, type WriteOptions } from "./import-tensors.ts";
 import { hartTensors } from "./hart-tensors.ts";
+import { type Found, importTensors, type WriteOptions } from "./import-tensors.ts";
 import { infinityTensors } from "./infinity-tensors.ts";
 import type { FamilyConfig, Manifest } from "./manifest.ts";
 import { starTensors } from "./star-tensors.ts";
@@ -40,13 +40,30 @@ export function modelTensors(model: FamilyConfig): TensorShape[] {
 	}
 }
 
-/** What inference may leave unread: constants, buffers, the class embedding that STAR inherits, and of the tokenizer's file what no decoder needs (some hold a discriminator). */
-export const UNUSED = /^vae\.(?!decoder\.)|^transformer\.class_emb\.|\.zero_k_bias$|(^|\.)(mask|lvl_1L|attn_bias_for_masking)$/;
+/**
+ * What inference may leave unread: constants, buffers, the class embedding that STAR inherits, and of the tokenizer's
+ * file what no decoder needs (some hold a discriminator).
+ */
+export const UNUSED =
+	/^vae\.(?!decoder\.)|^transformer\.class_emb\.|\.zero_k_bias$|(^|\.)(mask|lvl_1L|attn_bias_for_masking)$/;
 
-/** Streams the needed tensors into `out`. Throws ModelFormatError before writing where checkpoint and configuration do not fit. */
-export async function importModel({ model, name, schedules, defaultSchedule, sampling, licence, tokenizer, ...options }: ModelImport): Promise<Manifest> {
+/**
+ * Streams the needed tensors into `out`. Throws ModelFormatError before writing where checkpoint and configuration do
+ * not fit.
+ */
+export async function importModel({
+	model,
+	name,
+	schedules,
+	defaultSchedule,
+	sampling,
+	licence,
+	tokenizer,
+	...options
+}: ModelImport): Promise<Manifest> {
 	await using resources = new AsyncDisposableStack();
-	const open = async (from: string | TensorSource) => (typeof from === "string" ? resources.use(await openCheckpoint(from)) : from);
+	const open = async (from: string | TensorSource) =>
+		typeof from === "string" ? resources.use(await openCheckpoint(from)) : from;
 	const weights = await open(options.weights);
 	const vae = await open(options.vae);
 	return await importTensors(
@@ -66,7 +83,11 @@ export async function importModel({ model, name, schedules, defaultSchedule, sam
 function collect(weights: TensorSource, vae: TensorSource): Map<string, Found> {
 	const found = new Map<string, Found>();
 	for (const [sourceName, tensor] of weights.tensors) {
-		found.set(sourceName.startsWith("text_encoder.") ? sourceName : `transformer.${sourceName}`, { source: weights, sourceName, tensor });
+		found.set(sourceName.startsWith("text_encoder.") ? sourceName : `transformer.${sourceName}`, {
+			source: weights,
+			sourceName,
+			tensor,
+		});
 	}
 	for (const [sourceName, tensor] of vae.tensors) found.set(`vae.${sourceName}`, { source: vae, sourceName, tensor });
 	return found;

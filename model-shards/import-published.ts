@@ -1,11 +1,14 @@
-/** Imports a published checkpoint whose family and size are named. A family is one file that tells what its sizes are made of. */
+/**
+ * Imports a published checkpoint whose family and size are named. A family is one file that tells what its sizes are
+ * made of.
+ */
 import { openCheckpoint } from "./checkpoint.ts";
-import { type Described, type Found, importTensors, type WriteOptions } from "./import-tensors.ts";
-import type { TensorShape } from "./tensor-shapes.ts";
 import { hart } from "./hart-published.ts";
+import { type Described, type Found, importTensors, type WriteOptions } from "./import-tensors.ts";
 import { infinity } from "./infinity-published.ts";
 import { type Manifest, ModelFormatError } from "./manifest.ts";
 import { star } from "./star-published.ts";
+import type { TensorShape } from "./tensor-shapes.ts";
 import { clip, stateDict, type TensorSource } from "./tensor-source.ts";
 import { type TextEncoderConfig, textEncoderProblems } from "./text-config.ts";
 import { openTextEncoder, type PublishedTextEncoder } from "./text-encoder.ts";
@@ -32,12 +35,19 @@ export interface Family {
 
 export const families: Readonly<Record<string, Family>> = { infinity, var: var_, star, hart };
 
-/** Official names and shapes of each file of a published model: all that inference reads, and what else its transformer holds. */
+/**
+ * Official names and shapes of each file of a published model: all that inference reads, and what else its transformer
+ * holds.
+ */
 export function publishedTensors(family: Family, size: string): TensorShape[][] {
 	const { wanted, parts, unread = [] } = family.describe(size);
 	return parts.map((prefix) => {
-		const official = [...wanted, ...unread].flatMap((tensor) => (tensor.name.startsWith(prefix) ? [{ ...tensor, name: tensor.name.slice(prefix.length) }] : []));
-		const keyBiases = official.filter(({ name }) => name.endsWith(".v_bias")).map(({ name, shape }) => ({ name: name.replace(/v_bias$/, "zero_k_bias"), shape }));
+		const official = [...wanted, ...unread].flatMap((tensor) =>
+			tensor.name.startsWith(prefix) ? [{ ...tensor, name: tensor.name.slice(prefix.length) }] : [],
+		);
+		const keyBiases = official
+			.filter(({ name }) => name.endsWith(".v_bias"))
+			.map(({ name, shape }) => ({ name: name.replace(/v_bias$/, "zero_k_bias"), shape }));
 		return [...official, ...keyBiases];
 	});
 }
@@ -45,19 +55,31 @@ export function publishedTensors(family: Family, size: string): TensorShape[][] 
 export interface PublishedOptions extends WriteOptions {
 	name?: string;
 	licence?: string;
-	/** Path of the text tokenizer: `tokenizer.json`, SentencePiece's `.model`, or `merges.txt`. Left out: the text encoder's. */
+	/**
+	 * Path of the text tokenizer: `tokenizer.json`, SentencePiece's `.model`, or `merges.txt`. Left out: the text
+	 * encoder's.
+	 */
 	tokenizer?: string | null;
-	/** The text encoder, or its path: its folder, or a checkpoint in it. Left out: prompts cannot be drawn, only given features. */
+	/**
+	 * The text encoder, or its path: its folder, or a checkpoint in it. Left out: prompts cannot be drawn, only given
+	 * features.
+	 */
 	textEncoder?: string | PublishedTextEncoder;
 }
 
 /** `checkpoints`: the files or folders of the parts in any order; each part is looked for in all of them. */
-export async function importPublished(family: Family, size: string, checkpoints: readonly (string | TensorSource)[], { name, licence, tokenizer, textEncoder, ...options }: PublishedOptions): Promise<Manifest> {
+export async function importPublished(
+	family: Family,
+	size: string,
+	checkpoints: readonly (string | TensorSource)[],
+	{ name, licence, tokenizer, textEncoder, ...options }: PublishedOptions,
+): Promise<Manifest> {
 	const { head, wanted, parts, unused } = family.describe(size);
 	await using resources = new AsyncDisposableStack();
 	const text = typeof textEncoder === "string" ? resources.use(await openTextEncoder(textEncoder)) : textEncoder;
 	const sources: TensorSource[] = [];
-	for (const from of checkpoints) sources.push(typeof from === "string" ? resources.use(await openCheckpoint(from)) : from);
+	for (const from of checkpoints)
+		sources.push(typeof from === "string" ? resources.use(await openCheckpoint(from)) : from);
 	const found = new Map<string, Found>(text?.found);
 	for (const prefix of parts) {
 		const names = wanted.flatMap(({ name }) => (name.startsWith(prefix) ? [name.slice(prefix.length)] : []));
@@ -70,7 +92,11 @@ export async function importPublished(family: Family, size: string, checkpoints:
 			wanted: [...(text?.wanted ?? []), ...wanted],
 			unused: text ? new RegExp(`${unused.source}|${UNUSED_TEXT.source}`) : unused,
 			label: [...sources, ...(text ? [text] : [])].map((source) => source.label).join(" and "),
-			head: { ...(text ? withText(head, text.config) : head), name: name ?? head.name, licence: licence ?? head.licence },
+			head: {
+				...(text ? withText(head, text.config) : head),
+				name: name ?? head.name,
+				licence: licence ?? head.licence,
+			},
 			tokenizer: tokenizer ?? text?.tokenizer,
 		},
 		options,
@@ -82,15 +108,22 @@ function withText(head: Described, textEncoder: TextEncoderConfig): Described {
 	const { config } = head;
 	if (!("textEncoder" in config)) throw new ModelFormatError(`${head.name} takes no text encoder. Leave it out.`);
 	const problems = textEncoderProblems(textEncoder, config.textChannels);
-	if (problems.length > 0) throw new ModelFormatError(`The text encoder does not fit ${head.name}: ${problems.join("; ")}.`);
+	if (problems.length > 0)
+		throw new ModelFormatError(`The text encoder does not fit ${head.name}: ${problems.join("; ")}.`);
 	return { ...head, config: { ...config, textEncoder } } as Described;
 }
 
 /** The state_dict that holds most of `names`. */
 function partOf(sources: readonly TensorSource[], names: readonly string[], prefix: string): TensorSource {
-	const candidates = sources.map((source) => stateDict(source, names)).map((source) => ({ source, count: names.filter((name) => source.tensors.has(name)).length }));
+	const candidates = sources
+		.map((source) => stateDict(source, names))
+		.map((source) => ({ source, count: names.filter((name) => source.tensors.has(name)).length }));
 	const best = candidates.reduce((a, b) => (b.count > a.count ? b : a));
 	if (best.count > 0) return best.source;
-	const seen = sources.map(({ label, tensors }) => `${label} holds ${clip([...tensors.keys()].slice(0, 4).join(", ")) || "no tensors"}`);
-	throw new ModelFormatError(`No ${prefix.replace(/\.$/, "")} is in the checkpoints given (such as ${names[0]}): ${seen.join("; ")}. Name its file too.`);
+	const seen = sources.map(
+		({ label, tensors }) => `${label} holds ${clip([...tensors.keys()].slice(0, 4).join(", ")) || "no tensors"}`,
+	);
+	throw new ModelFormatError(
+		`No ${prefix.replace(/\.$/, "")} is in the checkpoints given (such as ${names[0]}): ${seen.join("; ")}. Name its file too.`,
+	);
 }

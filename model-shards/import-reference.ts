@@ -3,9 +3,9 @@ import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import type { Schedule } from "../worker/protocol/model-info.ts";
 import { type Aspect, aspectOf, aspectOfGrid } from "./aspect.ts";
-import { importModel } from "./import-model.ts";
-import { readJson, shapesOf } from "./import-directory.ts";
 import { hartConfigFromReference } from "./hart-reference.ts";
+import { readJson, shapesOf } from "./import-directory.ts";
+import { importModel } from "./import-model.ts";
 import type { InfinityConfig } from "./infinity-config.ts";
 import { infinityConfigFromReference } from "./infinity-reference.ts";
 import { type FamilyConfig, type Manifest, ModelFormatError, patchify } from "./manifest.ts";
@@ -42,7 +42,10 @@ export type ReferenceSet = z.infer<typeof ReferenceSet>;
 
 export async function readReferenceSet(manifestPath: string): Promise<ReferenceSet> {
 	const parsed = ReferenceSet.safeParse(await readJson(manifestPath));
-	if (!parsed.success) throw new ModelFormatError(`${manifestPath} is not a reference set this version reads:\n${z.prettifyError(parsed.error)}`);
+	if (!parsed.success)
+		throw new ModelFormatError(
+			`${manifestPath} is not a reference set this version reads:\n${z.prettifyError(parsed.error)}`,
+		);
 	if (Object.keys(parsed.data.runs).length === 0) throw new ModelFormatError(`${manifestPath} has no runs.`);
 	return parsed.data;
 }
@@ -54,7 +57,10 @@ export interface ReferenceSchedules {
 	ofRun: Record<string, string>;
 }
 
-/** Schedules by aspect (`1:1`, `2:1`); a further schedule of the same aspect gets its run's name behind it. `patch`: pixels per token. */
+/**
+ * Schedules by aspect (`1:1`, `2:1`); a further schedule of the same aspect gets its run's name behind it. `patch`:
+ * pixels per token.
+ */
 export function referenceSchedules(set: ReferenceSet, patch: number): ReferenceSchedules {
 	const result: ReferenceSchedules = { schedules: {}, ropeReach: {}, ofRun: {} };
 	for (const [run, settings] of Object.entries(set.runs)) {
@@ -65,9 +71,11 @@ export function referenceSchedules(set: ReferenceSet, patch: number): ReferenceS
 		const template = settings.h_div_w_template ?? set.h_div_w_template;
 		const aspect: Aspect = template === undefined ? aspectOfGrid([height, width]) : aspectOf(template);
 		const same = Object.keys(result.schedules).find(
-			(name) => result.schedules[name].grids.join() === grids.join() && result.ropeReach[name].join() === aspect.reach.join(),
+			(name) =>
+				result.schedules[name].grids.join() === grids.join() && result.ropeReach[name].join() === aspect.reach.join(),
 		);
-		const name = same ?? (Object.hasOwn(result.schedules, aspect.name) ? `${aspect.name} ${run}`.slice(0, 64) : aspect.name);
+		const name =
+			same ?? (Object.hasOwn(result.schedules, aspect.name) ? `${aspect.name} ${run}`.slice(0, 64) : aspect.name);
 		result.schedules[name] = { grids, image: { height: height * patch, width: width * patch } };
 		result.ropeReach[name] = aspect.reach;
 		result.ofRun[run] = name;
@@ -75,11 +83,20 @@ export function referenceSchedules(set: ReferenceSet, patch: number): ReferenceS
 	return result;
 }
 
-const infinity = (set: ReferenceSet, shapes: ReadonlyMap<string, readonly number[]>): FamilyConfig => ({ family: "infinity", config: infinityConfigFromReference(set.config, set.vae_config, shapes) });
+const infinity = (set: ReferenceSet, shapes: ReadonlyMap<string, readonly number[]>): FamilyConfig => ({
+	family: "infinity",
+	config: infinityConfigFromReference(set.config, set.vae_config, shapes),
+});
 
-const star = (set: ReferenceSet): FamilyConfig => ({ family: "star", config: starConfigFromReference(set.config, set.vae_config) });
+const star = (set: ReferenceSet): FamilyConfig => ({
+	family: "star",
+	config: starConfigFromReference(set.config, set.vae_config),
+});
 
-const FAMILIES: Record<ReferenceSet["kind"], (set: ReferenceSet, shapes: ReadonlyMap<string, readonly number[]>) => FamilyConfig> = {
+const FAMILIES: Record<
+	ReferenceSet["kind"],
+	(set: ReferenceSet, shapes: ReadonlyMap<string, readonly number[]>) => FamilyConfig
+> = {
 	infinity,
 	"stagevar-infinity": infinity,
 	"fastvar-infinity": infinity,
@@ -95,7 +112,10 @@ export async function importReferenceSet(manifestPath: string, out: string): Pro
 	await using weights = await openSafetensors(join(dir, set.weights_file));
 	const shapes = shapesOf(weights);
 	const model = FAMILIES[set.kind](set, shapes);
-	const { schedules, ropeReach, ofRun } = referenceSchedules(set, patchify(model.config) * 2 ** (model.config.vae.multipliers.length - 1));
+	const { schedules, ropeReach, ofRun } = referenceSchedules(
+		set,
+		patchify(model.config) * 2 ** (model.config.vae.multipliers.length - 1),
+	);
 	if (model.family === "infinity") model.config.ropeReach = ropeReach;
 	const [firstRun, run] = Object.entries(set.runs)[0];
 	return await importModel({
@@ -103,7 +123,12 @@ export async function importReferenceSet(manifestPath: string, out: string): Pro
 		vae: join(dir, set.vae_file),
 		tokenizer: set.tokenizer_file === undefined ? null : join(dir, set.tokenizer_file),
 		model,
-		name: basename(dir).toLowerCase().replace(/[^a-z0-9._-]+/g, "-").replace(/^[^a-z0-9]+/, "").slice(0, 64) || "reference",
+		name:
+			basename(dir)
+				.toLowerCase()
+				.replace(/[^a-z0-9._-]+/g, "-")
+				.replace(/^[^a-z0-9]+/, "")
+				.slice(0, 64) || "reference",
 		schedules,
 		defaultSchedule: ofRun[firstRun],
 		sampling: {

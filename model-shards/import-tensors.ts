@@ -1,6 +1,17 @@
-/** The half of an import that is the same for every family: find the tensors, compare them with the configuration, stream them into shards. */
+/**
+ * The half of an import that is the same for every family: find the tensors, compare them with the configuration,
+ * stream them into shards.
+ */
 import { z } from "zod";
-import { type Dtype, type FamilyConfig, listed, type Manifest, ManifestHead, ModelFormatError, type Quantization } from "./manifest.ts";
+import {
+	type Dtype,
+	type FamilyConfig,
+	listed,
+	type Manifest,
+	ManifestHead,
+	ModelFormatError,
+	type Quantization,
+} from "./manifest.ts";
 import { FLOATS, type Precision, quantize, toF16, toF32, type Whole } from "./precision.ts";
 import type { Weighed } from "./resident.ts";
 import { type RoundTrip, roundTrip } from "./round-trip.ts";
@@ -26,7 +37,8 @@ export interface Found {
 }
 
 /** A model without its files. */
-export type Described = FamilyConfig & Pick<Manifest, "name" | "schedules" | "defaultSchedule" | "sampling" | "licence">;
+export type Described = FamilyConfig &
+	Pick<Manifest, "name" | "schedules" | "defaultSchedule" | "sampling" | "licence">;
 
 export interface TensorImport {
 	found: ReadonlyMap<string, Found>;
@@ -55,25 +67,44 @@ export interface WriteOptions {
 	checked?: (error: RoundTrip) => void;
 }
 
-/** Streams the wanted tensors out. Refuses, before writing, a checkpoint that lacks one or holds one the configuration does not know. */
-export async function importTensors({ found, wanted, unused, label, head, tokenizer }: TensorImport, options: WriteOptions): Promise<Manifest> {
+/**
+ * Streams the wanted tensors out. Refuses, before writing, a checkpoint that lacks one or holds one the configuration
+ * does not know.
+ */
+export async function importTensors(
+	{ found, wanted, unused, label, head, tokenizer }: TensorImport,
+	options: WriteOptions,
+): Promise<Manifest> {
 	refuseMismatch(found, wanted, unused, label);
 	const rest = ManifestHead.safeParse({ format: "firstlight-model", version: 1, tokenizer: null, ...head });
-	if (!rest.success) throw new ModelFormatError(`Model ${head.name} cannot be described:\n${z.prettifyError(rest.error)}`);
+	if (!rest.success)
+		throw new ModelFormatError(`Model ${head.name} cannot be described:\n${z.prettifyError(rest.error)}`);
 	const text = tokenizer ? await tokenizerJson(tokenizer) : null;
 
 	await using writer = await ShardWriter.create(options.out, options.shardBytes ?? DEFAULT_SHARD_BYTES);
 	const total = wanted.reduce((sum, { name }) => sum + (found.get(name) as Found).tensor.bytes, 0);
 	let done = 0;
 	for (const tensor of wanted) {
-		await writeTensor(writer, tensor, found.get(tensor.name) as Found, options, (bytes) => options.progress?.((done += bytes), total));
+		await writeTensor(writer, tensor, found.get(tensor.name) as Found, options, (bytes) =>
+			options.progress?.((done += bytes), total),
+		);
 	}
-	const manifest = await writer.finish({ ...rest.data, tokenizer: text && (await writer.addFile("tokenizer.json", text)) });
-	if (options.checked && typeof options.out === "string") for await (const error of roundTrip(options.out, manifest, found)) options.checked(error);
+	const manifest = await writer.finish({
+		...rest.data,
+		tokenizer: text && (await writer.addFile("tokenizer.json", text)),
+	});
+	if (options.checked && typeof options.out === "string")
+		for await (const error of roundTrip(options.out, manifest, found)) options.checked(error);
 	return manifest;
 }
 
-async function writeTensor(writer: ShardWriter, tensor: TensorShape, { source, sourceName, tensor: { dtype: from } }: Found, options: WriteOptions, progress: (bytes: number) => void): Promise<void> {
+async function writeTensor(
+	writer: ShardWriter,
+	tensor: TensorShape,
+	{ source, sourceName, tensor: { dtype: from } }: Found,
+	options: WriteOptions,
+	progress: (bytes: number) => void,
+): Promise<void> {
 	const { name, shape } = tensor;
 	const { dtype, quantization } = storedAs(tensor, from, options.dtype, options.group ?? GROUPS[0]);
 	const scales: Uint8Array[] = [];
@@ -90,7 +121,11 @@ async function writeTensor(writer: ShardWriter, tensor: TensorShape, { source, s
 		}
 	};
 	await writer.add({ name, dtype, shape, quantization }, converted());
-	if (quantization) await writer.add({ name: quantization.scales, dtype: "F16", shape: [shape[0], shape[1] / quantization.group] }, scales);
+	if (quantization)
+		await writer.add(
+			{ name: quantization.scales, dtype: "F16", shape: [shape[0], shape[1] / quantization.group] },
+			scales,
+		);
 }
 
 /** Reads the next piece while the one before is used. */
@@ -109,34 +144,59 @@ async function* ahead<T>(pieces: AsyncGenerator<T, void, void>): AsyncGenerator<
 }
 
 /** What an import of F32 tensors would write in a precision, scales included. */
-export function plannedTensors(wanted: readonly TensorShape[], precision: Precision, group: Group = GROUPS[0]): Weighed[] {
+export function plannedTensors(
+	wanted: readonly TensorShape[],
+	precision: Precision,
+	group: Group = GROUPS[0],
+): Weighed[] {
 	return wanted.flatMap((tensor): Weighed[] => {
 		const { name, shape } = tensor;
 		const { dtype, quantization } = storedAs(tensor, "F32", precision, group);
 		const entry = { name, shape, dtype };
-		return quantization ? [{ ...entry, quantization }, { name: quantization.scales, shape: [shape[0], shape[1] / quantization.group], dtype: "F16" }] : [entry];
+		return quantization
+			? [
+					{ ...entry, quantization },
+					{ name: quantization.scales, shape: [shape[0], shape[1] / quantization.group], dtype: "F16" },
+				]
+			: [entry];
 	});
 }
 
 /** The type a tensor gets in the shards. */
-function storedAs({ name, shape, matmul }: TensorShape, from: string, precision: Precision | undefined, group: Group): { dtype: Dtype; quantization?: Quantization } {
+function storedAs(
+	{ name, shape, matmul }: TensorShape,
+	from: string,
+	precision: Precision | undefined,
+	group: Group,
+): { dtype: Dtype; quantization?: Quantization } {
 	switch (precision) {
-		case undefined: return { dtype: from === "F16" ? "F16" : "F32" };
-		case "f32": return { dtype: "F32" };
-		case "f16": return { dtype: "F16" };
+		case undefined:
+			return { dtype: from === "F16" ? "F16" : "F32" };
+		case "f32":
+			return { dtype: "F32" };
+		case "f16":
+			return { dtype: "F16" };
 		default:
-			if (matmul && shape[1] % group === 0) return { dtype: precision === "int8" ? "I8" : "I4", quantization: { group, scales: `${name}.scales` } };
+			if (matmul && shape[1] % group === 0)
+				return { dtype: precision === "int8" ? "I8" : "I4", quantization: { group, scales: `${name}.scales` } };
 			return { dtype: shape.filter((side) => side > 1).length > 1 ? "F16" : "F32" };
 	}
 }
 
-function refuseMismatch(found: ReadonlyMap<string, Found>, wanted: readonly TensorShape[], unused: RegExp, label: string): void {
+function refuseMismatch(
+	found: ReadonlyMap<string, Found>,
+	wanted: readonly TensorShape[],
+	unused: RegExp,
+	label: string,
+): void {
 	const problems: string[] = [];
 	for (const { name, shape } of wanted) {
 		const tensor = found.get(name)?.tensor;
 		if (!tensor) problems.push(`${name} is missing`);
-		else if (tensor.shape.join() !== shape.join()) problems.push(`${name} has shape [${tensor.shape}], the configuration asks for [${shape}]`);
-		else if (!FLOATS.has(tensor.dtype)) problems.push(`${name} has type ${tensor.dtype}; ${[...FLOATS].join(", ")} can be imported, convert it first`);
+		else if (tensor.shape.join() !== shape.join())
+			problems.push(`${name} has shape [${tensor.shape}], the configuration asks for [${shape}]`);
+		else if (!FLOATS.has(tensor.dtype))
+			problems.push(`${name} has type ${tensor.dtype}; ${[...FLOATS].join(", ")} can be imported, convert it first`);
 	}
 	const known = new Set(wanted.map(({ name }) => name));
 	for (const name of found.keys()) {

@@ -1,10 +1,16 @@
-import { cp, mkdtemp, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
+import { cp, mkdtemp, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { MODELS_DIR, findModel, openModelFolder } from "./folder.ts";
-import { importInfinity, importReferenceSet, infinityConfigFromReference, modelTensors, referenceSchedules } from "./import.ts";
+import { findModel, MODELS_DIR, openModelFolder } from "./folder.ts";
+import {
+	importInfinity,
+	importReferenceSet,
+	infinityConfigFromReference,
+	modelTensors,
+	referenceSchedules,
+} from "./import.ts";
 import { infinityTensors } from "./infinity-tensors.ts";
 import { ModelFormatError } from "./manifest.ts";
 import { SMALL, smallCheckpoint, writeSafetensors } from "./testing.ts";
@@ -13,16 +19,34 @@ const dir = await mkdtemp(join(tmpdir(), "models-"));
 afterAll(() => rm(dir, { recursive: true }));
 let folders = 0;
 
-async function small(edit: (checkpoint: ReturnType<typeof smallCheckpoint>) => void = () => {}, shardBytes = 4096): Promise<string> {
+async function small(
+	edit: (checkpoint: ReturnType<typeof smallCheckpoint>) => void = () => {},
+	shardBytes = 4096,
+): Promise<string> {
 	const from = join(dir, `small-${folders++}`);
 	const checkpoint = smallCheckpoint();
 	edit(checkpoint);
 	await writeSafetensors(`${from}.weights`, checkpoint.weights);
 	await writeSafetensors(`${from}.vae`, checkpoint.vae);
 	await importInfinity({
-		weights: `${from}.weights`, vae: `${from}.vae`, config: SMALL, name: "small",
-		schedules: { "1:1": { grids: [[1, 1], [2, 2]], image: { height: 4, width: 4 } } }, defaultSchedule: "1:1",
-		sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 }, licence: "none", out: from, shardBytes,
+		weights: `${from}.weights`,
+		vae: `${from}.vae`,
+		config: SMALL,
+		name: "small",
+		schedules: {
+			"1:1": {
+				grids: [
+					[1, 1],
+					[2, 2],
+				],
+				image: { height: 4, width: 4 },
+			},
+		},
+		defaultSchedule: "1:1",
+		sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
+		licence: "none",
+		out: from,
+		shardBytes,
 	});
 	return from;
 }
@@ -101,7 +125,9 @@ describe("models of the repository", () => {
 		const folder = await openModelFolder(findModel(name));
 		const shapes = new Map<string, number[]>();
 		for await (const tensor of folder.tensors()) shapes.set(tensor.name, tensor.shape);
-		expect([...shapes].map(([name, shape]) => ({ name, shape }))).toEqual(modelTensors(folder.manifest).map(({ name, shape }) => ({ name, shape })));
+		expect([...shapes].map(([name, shape]) => ({ name, shape }))).toEqual(
+			modelTensors(folder.manifest).map(({ name, shape }) => ({ name, shape })),
+		);
 		expect(folder.info.id).toBe(name);
 		expect(folder.info.calibration).toHaveProperty("1:1");
 		expect(folder.tokenizer).toMatchObject({ model: { type: "WordLevel" } });
@@ -124,10 +150,30 @@ describe("models of the repository", () => {
 });
 
 describe("reference sets", () => {
-	const config = { depth: 2, embed_dim: 8, num_heads: 2, block_chunks: 2, text_channels: 128, text_maxlen: 4, apply_spatial_patchify: 0, cos_attn: true, norm_eps: 1e-6 };
+	const config = {
+		depth: 2,
+		embed_dim: 8,
+		num_heads: 2,
+		block_chunks: 2,
+		text_channels: 128,
+		text_maxlen: 4,
+		apply_spatial_patchify: 0,
+		cos_attn: true,
+		norm_eps: 1e-6,
+	};
 	const vae_config = { codebook_dim: 3, base_ch: 4, num_res_blocks: 1, decoder_ch_mult: [1, 2], norm_groups: 4 };
-	const set = { format: 1 as const, kind: "infinity" as const, config, vae_config, weights_file: "weights.safetensors", vae_file: "vae.safetensors" };
-	const run = (h_div_w_template: number, scale_schedule: [1, number, number][]) => ({ h_div_w_template, scale_schedule });
+	const set = {
+		format: 1 as const,
+		kind: "infinity" as const,
+		config,
+		vae_config,
+		weights_file: "weights.safetensors",
+		vae_file: "vae.safetensors",
+	};
+	const run = (h_div_w_template: number, scale_schedule: [1, number, number][]) => ({
+		h_div_w_template,
+		scale_schedule,
+	});
 	const fc1 = new Map([["block_chunks.0.module.0.ffn.fc1.weight", [16, 8]]]);
 
 	it("import as a model with a schedule per aspect", async () => {
@@ -136,42 +182,96 @@ describe("reference sets", () => {
 		const { weights, vae } = smallCheckpoint("F32");
 		await writeSafetensors(join(from, "weights.safetensors"), weights);
 		await writeSafetensors(join(from, "vae.safetensors"), vae);
-		const runs = { sq: { ...run(1, [[1, 1, 1], [1, 2, 2]]), cfg: 4 }, r2: run(2, [[1, 1, 1], [1, 4, 2]]) };
+		const runs = {
+			sq: {
+				...run(1, [
+					[1, 1, 1],
+					[1, 2, 2],
+				]),
+				cfg: 4,
+			},
+			r2: run(2, [
+				[1, 1, 1],
+				[1, 4, 2],
+			]),
+		};
 		await writeFile(join(from, "manifest.json"), JSON.stringify({ ...set, tau: 0.5, runs }));
 		const manifest = await importReferenceSet(join(from, "manifest.json"), join(dir, "set"));
-		expect(manifest).toMatchObject({ name: "my-set", defaultSchedule: "1:1", sampling: { guidance: 4, tau: 0.5, topK: 1 } });
-		expect(manifest.schedules["2:1"]).toEqual({ grids: [[1, 1], [4, 2]], image: { height: 8, width: 4 } });
+		expect(manifest).toMatchObject({
+			name: "my-set",
+			defaultSchedule: "1:1",
+			sampling: { guidance: 4, tau: 0.5, topK: 1 },
+		});
+		expect(manifest.schedules["2:1"]).toEqual({
+			grids: [
+				[1, 1],
+				[4, 2],
+			],
+			image: { height: 8, width: 4 },
+		});
 		expect(manifest.config).toEqual({ ...SMALL, ropeReach: { "1:1": [64, 64], "2:1": [90, 45] } });
 		await openModelFolder(join(dir, "set"));
 	});
 
 	it("name further schedules of one aspect after their run and share equal ones", () => {
 		const runs = {
-			a: run(1, [[1, 1, 1], [1, 2, 2]]),
-			b: run(1, [[1, 1, 1], [1, 4, 4]]),
-			c: run(1, [[1, 1, 1], [1, 2, 2]]),
-			wide: run(0.5, [[1, 1, 1], [1, 2, 4]]),
-			silent: { scale_schedule: [[1, 1, 1], [1, 21, 14]] as [1, number, number][] },
+			a: run(1, [
+				[1, 1, 1],
+				[1, 2, 2],
+			]),
+			b: run(1, [
+				[1, 1, 1],
+				[1, 4, 4],
+			]),
+			c: run(1, [
+				[1, 1, 1],
+				[1, 2, 2],
+			]),
+			wide: run(0.5, [
+				[1, 1, 1],
+				[1, 2, 4],
+			]),
+			silent: {
+				scale_schedule: [
+					[1, 1, 1],
+					[1, 21, 14],
+				] as [1, number, number][],
+			},
 		};
 		const { schedules, ropeReach, ofRun } = referenceSchedules({ ...set, runs }, 2);
 		expect(ofRun).toEqual({ a: "1:1", b: "1:1 b", c: "1:1", wide: "1:2", silent: "3:2" });
 		expect(Object.keys(schedules)).toEqual(["1:1", "1:1 b", "1:2", "3:2"]);
 		expect(ropeReach).toEqual({ "1:1": [64, 64], "1:1 b": [64, 64], "1:2": [45, 90], "3:2": [78, 52] });
-		expect(() => referenceSchedules({ ...set, runs: { x: run(1.1, [[1, 1, 1]]) } }, 2)).toThrow(/Aspect ratio 1.1 .* is not one of/);
+		expect(() => referenceSchedules({ ...set, runs: { x: run(1.1, [[1, 1, 1]]) } }, 2)).toThrow(
+			/Aspect ratio 1.1 .* is not one of/,
+		);
 	});
 
 	it("infinityConfigFromReference refuses variants the engine does not compute", () => {
 		expect(infinityConfigFromReference(config, vae_config, fc1)).toEqual({ ...SMALL, ropeReach: {} });
-		expect(infinityConfigFromReference({ ...config, apply_spatial_patchify: 1 }, vae_config, fc1)).toEqual({ ...SMALL, patchify: 2, ropeReach: {} });
-		expect(() => infinityConfigFromReference({ ...config, apply_spatial_patchify: 2 }, vae_config, fc1)).toThrow(/transformer configuration cannot be read/);
-		expect(() => infinityConfigFromReference({ ...config, cos_attn: false }, vae_config, fc1)).toThrow(/cos_attn = false is not supported yet/);
-		expect(() => infinityConfigFromReference({ ...config, depth: 0 }, vae_config, fc1)).toThrow(/transformer configuration cannot be read/);
-		expect(() => infinityConfigFromReference(config, vae_config, new Map())).toThrow(/no block_chunks\.0\.module\.0\.ffn\.fc1\.weight/);
+		expect(infinityConfigFromReference({ ...config, apply_spatial_patchify: 1 }, vae_config, fc1)).toEqual({
+			...SMALL,
+			patchify: 2,
+			ropeReach: {},
+		});
+		expect(() => infinityConfigFromReference({ ...config, apply_spatial_patchify: 2 }, vae_config, fc1)).toThrow(
+			/transformer configuration cannot be read/,
+		);
+		expect(() => infinityConfigFromReference({ ...config, cos_attn: false }, vae_config, fc1)).toThrow(
+			/cos_attn = false is not supported yet/,
+		);
+		expect(() => infinityConfigFromReference({ ...config, depth: 0 }, vae_config, fc1)).toThrow(
+			/transformer configuration cannot be read/,
+		);
+		expect(() => infinityConfigFromReference(config, vae_config, new Map())).toThrow(
+			/no block_chunks\.0\.module\.0\.ffn\.fc1\.weight/,
+		);
 	});
 
 	it("the group norm follows the official rule where the configuration is silent", () => {
 		const groups = (base_ch: number, decoder_ch_mult: number[]) =>
-			infinityConfigFromReference(config, { ...vae_config, norm_groups: undefined, base_ch, decoder_ch_mult }, fc1).vae.normGroups;
+			infinityConfigFromReference(config, { ...vae_config, norm_groups: undefined, base_ch, decoder_ch_mult }, fc1).vae
+				.normGroups;
 		expect(groups(128, [1, 2, 4])).toBe(32);
 		expect(groups(24, [1, 3])).toBe(24);
 		expect(() => groups(24, [1, 4])).toThrow(/different group norms/);

@@ -1,9 +1,10 @@
 /**
- * The published Infinity checkpoints (FoundationVision/Infinity), as data: what their files do not say themselves. Sizes are those of
- * the official inference scripts; every one takes Flan-T5-XL features.
+ * The published Infinity checkpoints (FoundationVision/Infinity), as data: what their files do not say themselves.
+ * Sizes are those of the official inference scripts; every one takes Flan-T5-XL features.
  */
-import type { Sampling, Schedule } from "../worker/protocol/model-info.ts";
+
 import type { z } from "zod";
+import type { Sampling, Schedule } from "../worker/protocol/model-info.ts";
 import { ASPECTS } from "./aspect.ts";
 import { UNUSED } from "./import-model.ts";
 import type { Family } from "./import-published.ts";
@@ -36,19 +37,43 @@ interface Published {
 
 export const PUBLISHED: Readonly<Record<string, Published>> = {
 	"125m": {
-		file: "infinity_125M_256x256.pth", depth: 12, width: 768, heads: 8, chunks: 4, tokenizer: "d16", scales: 7,
+		file: "infinity_125M_256x256.pth",
+		depth: 12,
+		width: 768,
+		heads: 8,
+		chunks: 4,
+		tokenizer: "d16",
+		scales: 7,
 		sampling: { guidance: 4, tau: 0.5, topK: 0, topP: 0.97 },
 	},
 	"2b": {
-		file: "infinity_2b_reg.pth", depth: 32, width: 2048, heads: 16, chunks: 8, tokenizer: "d32reg", scales: 13,
+		file: "infinity_2b_reg.pth",
+		depth: 32,
+		width: 2048,
+		heads: 16,
+		chunks: 8,
+		tokenizer: "d32reg",
+		scales: 13,
 		sampling: { guidance: 4, tau: 0.5, topK: 0, topP: 0.97 },
 	},
 	"8b": {
-		file: "infinity_8b_weights", depth: 40, width: 3584, heads: 28, chunks: 8, tokenizer: "d56_f8_14_patchify", scales: 13,
+		file: "infinity_8b_weights",
+		depth: 40,
+		width: 3584,
+		heads: 28,
+		chunks: 8,
+		tokenizer: "d56_f8_14_patchify",
+		scales: 13,
 		sampling: { guidance: 3, tau: 1, topK: 0, topP: 0.97 },
 	},
 	"8b-512": {
-		file: "infinity_8b_512x512_weights", depth: 40, width: 3584, heads: 28, chunks: 8, tokenizer: "d56_f8_14_patchify", scales: 10,
+		file: "infinity_8b_512x512_weights",
+		depth: 40,
+		width: 3584,
+		heads: 28,
+		chunks: 8,
+		tokenizer: "d56_f8_14_patchify",
+		scales: 10,
 		sampling: { guidance: 3, tau: 1, topK: 0, topP: 0.97 },
 	},
 };
@@ -58,7 +83,15 @@ export const infinity: Family = {
 	describe(size) {
 		const { name, config, schedules, sampling } = publishedInfinity(size);
 		return {
-			head: { name, family: "infinity", config, schedules, defaultSchedule: "1:1", sampling, licence: "MIT (FoundationVision/Infinity)" },
+			head: {
+				name,
+				family: "infinity",
+				config,
+				schedules,
+				defaultSchedule: "1:1",
+				sampling,
+				licence: "MIT (FoundationVision/Infinity)",
+			},
 			wanted: infinityTensors(config),
 			parts: ["transformer.", "vae."],
 			unused: UNUSED,
@@ -66,11 +99,22 @@ export const infinity: Family = {
 	},
 };
 
-/** The configuration and schedules of a published size; `size` in any case, as `125M`. Throws ModelFormatError for an unknown one. */
-export function publishedInfinity(size: string): { name: string; config: InfinityConfig; schedules: Record<string, Schedule>; sampling: z.infer<typeof Sampling> } {
+/**
+ * The configuration and schedules of a published size; `size` in any case, as `125M`. Throws ModelFormatError for an
+ * unknown one.
+ */
+export function publishedInfinity(size: string): {
+	name: string;
+	config: InfinityConfig;
+	schedules: Record<string, Schedule>;
+	sampling: z.infer<typeof Sampling>;
+} {
 	const key = size.toLowerCase();
 	const published = Object.hasOwn(PUBLISHED, key) ? PUBLISHED[key] : undefined;
-	if (!published) throw new ModelFormatError(`Infinity was not published in size ${size}. There are: ${Object.keys(PUBLISHED).join(", ")}.`);
+	if (!published)
+		throw new ModelFormatError(
+			`Infinity was not published in size ${size}. There are: ${Object.keys(PUBLISHED).join(", ")}.`,
+		);
 	const { depth, width, heads, chunks, tokenizer, scales, sampling } = published;
 	const { bits, patch } = TOKENIZERS[tokenizer];
 	const config: InfinityConfig = {
@@ -100,5 +144,11 @@ export function publishedInfinity(size: string): { name: string; config: Infinit
 
 /** The decoder of a published tokenizer. */
 export function tokenizerConfig(name: keyof typeof TOKENIZERS): VaeConfig {
-	return { baseChannels: 128, multipliers: TOKENIZERS[name].patch === 8 ? [1, 2, 4, 4] : [1, 2, 4, 4, 4], residualBlocks: 2, normGroups: 32, normEps: 1e-6 };
+	return {
+		baseChannels: 128,
+		multipliers: TOKENIZERS[name].patch === 8 ? [1, 2, 4, 4] : [1, 2, 4, 4, 4],
+		residualBlocks: 2,
+		normGroups: 32,
+		normEps: 1e-6,
+	};
 }

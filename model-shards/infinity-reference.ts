@@ -43,7 +43,10 @@ const Vae = z.looseObject({
 	norm_groups: Count.optional(),
 });
 
-/** Variants of the family the engine does not compute. An absent flag has the official scripts' value, which is the supported one. */
+/**
+ * Variants of the family the engine does not compute. An absent flag has the official scripts' value, which is the
+ * supported one.
+ */
 const SUPPORTED: Record<string, number> = {
 	shared_aln: 1,
 	cos_attn: 1,
@@ -63,12 +66,15 @@ export function infinityConfigFromReference(
 	const c = parse(Transformer, config, "transformer configuration");
 	for (const [flag, value] of Object.entries(SUPPORTED)) {
 		if (c[flag] === undefined) continue;
-		if (parse(Flag, c[flag], flag) !== value) throw new ModelFormatError(`${flag} = ${c[flag]} is not supported yet; the engine computes ${flag} = ${value}.`);
+		if (parse(Flag, c[flag], flag) !== value)
+			throw new ModelFormatError(`${flag} = ${c[flag]} is not supported yet; the engine computes ${flag} = ${value}.`);
 	}
-	if (c.depth % c.block_chunks !== 0) throw new ModelFormatError(`depth ${c.depth} does not divide into block_chunks ${c.block_chunks}.`);
+	if (c.depth % c.block_chunks !== 0)
+		throw new ModelFormatError(`depth ${c.depth} does not divide into block_chunks ${c.block_chunks}.`);
 	const fc1 = "block_chunks.0.module.0.ffn.fc1.weight";
 	const ffn = weightShapes.get(fc1)?.[0];
-	if (ffn === undefined) throw new ModelFormatError(`The checkpoint has no ${fc1}, so it is not an Infinity transformer with block chunks.`);
+	if (ffn === undefined)
+		throw new ModelFormatError(`The checkpoint has no ${fc1}, so it is not an Infinity transformer with block chunks.`);
 	const vae = parse(Vae, vaeConfig, "tokenizer configuration");
 	return {
 		depth: c.depth,
@@ -88,12 +94,27 @@ export function infinityConfigFromReference(
 	};
 }
 
-function vaeFromReference({ base_ch, num_res_blocks, decoder_ch_mult, ch_mult, norm_groups }: z.infer<typeof Vae>): VaeConfig {
+function vaeFromReference({
+	base_ch,
+	num_res_blocks,
+	decoder_ch_mult,
+	ch_mult,
+	norm_groups,
+}: z.infer<typeof Vae>): VaeConfig {
 	const multipliers = decoder_ch_mult ?? ch_mult;
 	if (!multipliers) throw new ModelFormatError("The tokenizer configuration has neither decoder_ch_mult nor ch_mult.");
 	const groups = new Set(multipliers.map((m) => norm_groups ?? officialGroups(m * base_ch)));
-	if (groups.size !== 1) throw new ModelFormatError(`Decoder widths ${multipliers.map((m) => m * base_ch)} have different group norms, which is not supported yet.`);
-	return { baseChannels: base_ch, multipliers, residualBlocks: num_res_blocks, normGroups: [...groups][0], normEps: 1e-6 };
+	if (groups.size !== 1)
+		throw new ModelFormatError(
+			`Decoder widths ${multipliers.map((m) => m * base_ch)} have different group norms, which is not supported yet.`,
+		);
+	return {
+		baseChannels: base_ch,
+		multipliers,
+		residualBlocks: num_res_blocks,
+		normGroups: [...groups][0],
+		normEps: 1e-6,
+	};
 }
 
 function officialGroups(width: number): number {

@@ -5,7 +5,11 @@ import { textTensors } from "./text-tensors.ts";
 
 /** `transformer.*`, `text_encoder.*` and `vae.decoder.*`, in the order they are used. */
 export function infinityTensors(config: InfinityConfig): TensorShape[] {
-	return [...(config.textEncoder ? textTensors(config.textEncoder) : []), ...transformer(config), ...decoderTensors(config.vae, config.bits, "wrapped")];
+	return [
+		...(config.textEncoder ? textTensors(config.textEncoder) : []),
+		...transformer(config),
+		...decoderTensors(config.vae, config.bits, "wrapped"),
+	];
 }
 
 function transformer(config: InfinityConfig): TensorShape[] {

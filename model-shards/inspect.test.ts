@@ -33,7 +33,11 @@ it("the 8B asks for its gigabytes and says which tensors a binding cannot hold",
 	expect(device.over).toEqual([]);
 	expect(precisions.int4).toEqual(device);
 	const fc1 = "transformer.block_chunks.0.module.0.ffn.fc1.weight";
-	expect(precisions.f32.over.find(({ name }) => name === fc1)).toEqual({ name: fc1, bytes: 4 * 14336 * 3584, buffers: 2 });
+	expect(precisions.f32.over.find(({ name }) => name === fc1)).toEqual({
+		name: fc1,
+		bytes: 4 * 14336 * 3584,
+		buffers: 2,
+	});
 	expect(precisions.f16.over.map(({ name }) => name)).toEqual(["transformer.shared_ada_lin.1.weight"]);
 	expect(inspect(plannedManifest("infinity", "2b")).device.over).toEqual([]);
 });

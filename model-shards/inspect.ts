@@ -1,8 +1,8 @@
 /** What a model is made of and what its weights ask of a device, from its manifest alone. */
 import { modelTensors } from "./import-model.ts";
 import { plannedTensors } from "./import-tensors.ts";
-import { type Manifest, tensorBytes, type TensorEntry } from "./manifest.ts";
-import { type Precision, PRECISIONS } from "./precision.ts";
+import { type Manifest, type TensorEntry, tensorBytes } from "./manifest.ts";
+import { PRECISIONS, type Precision } from "./precision.ts";
 import { residentBytes, type Weighed } from "./resident.ts";
 
 /** WebGPU's default limit of a storage buffer binding. */
@@ -23,7 +23,10 @@ export interface Weight {
 	/** In files, and on a device. */
 	stored: number;
 	resident: number;
-	/** Tensors larger than a binding: matrices are cut into that many buffers by their columns; others (0 buffers) cannot be. */
+	/**
+	 * Tensors larger than a binding: matrices are cut into that many buffers by their columns; others (0 buffers) cannot
+	 * be.
+	 */
 	over: { name: string; bytes: number; buffers: number }[];
 }
 
@@ -45,9 +48,13 @@ export function inspect(manifest: Manifest, bindingBytes = BINDING_BYTES): Inspe
 	const scales = new Set(tensors.flatMap(({ quantization }) => quantization?.scales ?? []));
 	const parameters = (tensor: TensorEntry) => (scales.has(tensor.name) ? 0 : tensor.shape.reduce((a, b) => a * b, 1));
 	const share = (of: string, list: readonly TensorEntry[]): Share => ({
-		of, tensors: list.length, parameters: list.reduce((sum, tensor) => sum + parameters(tensor), 0), bytes: list.reduce((sum, { bytes }) => sum + bytes, 0),
+		of,
+		tensors: list.length,
+		parameters: list.reduce((sum, tensor) => sum + parameters(tensor), 0),
+		bytes: list.reduce((sum, { bytes }) => sum + bytes, 0),
 	});
-	const by = (key: (tensor: TensorEntry) => string) => Object.entries(Object.groupBy(tensors, key)).map(([of, list = []]) => share(of, list));
+	const by = (key: (tensor: TensorEntry) => string) =>
+		Object.entries(Object.groupBy(tensors, key)).map(([of, list = []]) => share(of, list));
 	return {
 		name,
 		family,
@@ -56,7 +63,12 @@ export function inspect(manifest: Manifest, bindingBytes = BINDING_BYTES): Inspe
 		dtypes: by(({ dtype }) => dtype),
 		total: share("all", tensors),
 		device: weigh(tensors, false, bindingBytes),
-		precisions: Object.fromEntries(PRECISIONS.map((precision) => [precision, weigh(plannedTensors(modelTensors(manifest), precision), precision === "f16", bindingBytes)])) as Record<Precision, Weight>,
+		precisions: Object.fromEntries(
+			PRECISIONS.map((precision) => [
+				precision,
+				weigh(plannedTensors(modelTensors(manifest), precision), precision === "f16", bindingBytes),
+			]),
+		) as Record<Precision, Weight>,
 	};
 }
 
@@ -66,6 +78,12 @@ export function weigh(tensors: readonly Weighed[], half: boolean, bindingBytes: 
 	return {
 		stored: tensors.reduce((sum, { dtype, shape }) => sum + (tensorBytes(dtype, shape) ?? Infinity), 0),
 		resident: resident.reduce((sum, { bytes }) => sum + bytes, 0),
-		over: resident.filter(({ bytes }) => bytes > bindingBytes).map(({ name, bytes, layout }) => ({ name, bytes, buffers: layout === "matrix" ? Math.ceil(bytes / bindingBytes) : 0 })),
+		over: resident
+			.filter(({ bytes }) => bytes > bindingBytes)
+			.map(({ name, bytes, layout }) => ({
+				name,
+				bytes,
+				buffers: layout === "matrix" ? Math.ceil(bytes / bindingBytes) : 0,
+			})),
 	};
 }

@@ -1,6 +1,9 @@
 /** What JSON.parse lets pass: names that stand twice in an object (it keeps the last), and nesting without end. */
 
-/** A look over JSON text before it is parsed: the first problem in words that follow "it", or null. Other errors are left to JSON.parse. */
+/**
+ * A look over JSON text before it is parsed: the first problem in words that follow "it", or null. Other errors are
+ * left to JSON.parse.
+ */
 export function jsonProblem(text: string, { maxDepth, maxKeys }: { maxDepth: number; maxKeys: number }): string | null {
 	const objects: (Set<string> | null)[] = [];
 	let keys = 0;

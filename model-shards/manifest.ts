@@ -1,6 +1,7 @@
 /**
- * A model folder's `manifest.json`: what the model is and where its tensors lie in the shards. The schema checks the form,
- * `checkManifest` what a schema cannot see: sizes, ranges, overlaps, and that the parts of the configuration fit together.
+ * A model folder's `manifest.json`: what the model is and where its tensors lie in the shards. The schema checks the
+ * form, `checkManifest` what a schema cannot see: sizes, ranges, overlaps, and that the parts of the configuration fit
+ * together.
  */
 import { createHash } from "node:crypto";
 import { z } from "zod";
@@ -66,17 +67,34 @@ const files = {
 	tensors: z.array(TensorEntry).min(1).max(100_000),
 	shards: ShardFiles,
 };
-const [infinity, var_, star, hart] = [fields("infinity", InfinityConfig), fields("var", VarConfig), fields("star", StarConfig), fields("hart", HartConfig)];
+const [infinity, var_, star, hart] = [
+	fields("infinity", InfinityConfig),
+	fields("var", VarConfig),
+	fields("star", StarConfig),
+	fields("hart", HartConfig),
+];
 
 /** A manifest without its files. */
-export const ManifestHead = z.discriminatedUnion("family", [z.strictObject(infinity), z.strictObject(var_), z.strictObject(star), z.strictObject(hart)]);
+export const ManifestHead = z.discriminatedUnion("family", [
+	z.strictObject(infinity),
+	z.strictObject(var_),
+	z.strictObject(star),
+	z.strictObject(hart),
+]);
 export type ManifestHead = z.infer<typeof ManifestHead>;
 export const Manifest = z.discriminatedUnion("family", [
-	z.strictObject({ ...infinity, ...files }), z.strictObject({ ...var_, ...files }), z.strictObject({ ...star, ...files }), z.strictObject({ ...hart, ...files }),
+	z.strictObject({ ...infinity, ...files }),
+	z.strictObject({ ...var_, ...files }),
+	z.strictObject({ ...star, ...files }),
+	z.strictObject({ ...hart, ...files }),
 ]);
 export type Manifest = z.infer<typeof Manifest>;
 /** A family and the shape of its models. */
-export type FamilyConfig = ManifestHead extends infer H ? (H extends ManifestHead ? Pick<H, "family" | "config"> : never) : never;
+export type FamilyConfig = ManifestHead extends infer H
+	? H extends ManifestHead
+		? Pick<H, "family" | "config">
+		: never
+	: never;
 
 /** Bytes of a tensor, or null where the product leaves the exact integers. */
 export function tensorBytes(dtype: Dtype, shape: readonly number[]): number | null {
@@ -98,7 +116,9 @@ export function parseManifest(text: string, where = MANIFEST_FILE): Manifest {
 	}
 	const parsed = Manifest.safeParse(json);
 	if (!parsed.success) {
-		throw new ModelFormatError(`${where} is not a model manifest this version reads:\n${z.prettifyError(parsed.error)}`);
+		throw new ModelFormatError(
+			`${where} is not a model manifest this version reads:\n${z.prettifyError(parsed.error)}`,
+		);
 	}
 	checkManifest(parsed.data, where);
 	return parsed.data;
@@ -135,51 +155,66 @@ function tensorProblems({ tensors, shards, tokenizer }: Manifest): string[] {
 		names.add(name);
 		const expected = tensorBytes(dtype, shape);
 		if (expected === null) problems.push(`tensor ${name}: shape [${shape}] overflows`);
-		else if (expected !== bytes) problems.push(`tensor ${name}: ${dtype} [${shape}] is ${expected} bytes, not ${bytes}`);
+		else if (expected !== bytes)
+			problems.push(`tensor ${name}: ${dtype} [${shape}] is ${expected} bytes, not ${bytes}`);
 		problems.push(...quantizationProblems(tensor, byName));
 		if (offset % 4 !== 0) problems.push(`tensor ${name}: offset ${offset} is not a multiple of 4`);
 		if (shard >= shards.length) problems.push(`tensor ${name}: there is no shard ${shard}, only ${shards.length}`);
 		else if (offset > shards[shard].bytes - bytes) {
-			problems.push(`tensor ${name}: bytes ${offset} to ${offset + bytes} leave shard ${shards[shard].file} of ${shards[shard].bytes} bytes`);
+			problems.push(
+				`tensor ${name}: bytes ${offset} to ${offset + bytes} leave shard ${shards[shard].file} of ${shards[shard].bytes} bytes`,
+			);
 		} else placed[shard].push(tensor);
 	}
 	for (const list of placed) {
 		list.sort((a, b) => a.offset - b.offset);
 		for (let i = 1; i < list.length; i++) {
-			if (list[i].offset < list[i - 1].offset + list[i - 1].bytes) problems.push(`tensors ${list[i - 1].name} and ${list[i].name} overlap`);
+			if (list[i].offset < list[i - 1].offset + list[i - 1].bytes)
+				problems.push(`tensors ${list[i - 1].name} and ${list[i].name} overlap`);
 		}
 	}
 	return problems;
 }
 
-function quantizationProblems({ name, dtype, shape, quantization }: TensorEntry, byName: ReadonlyMap<string, TensorEntry>): string[] {
+function quantizationProblems(
+	{ name, dtype, shape, quantization }: TensorEntry,
+	byName: ReadonlyMap<string, TensorEntry>,
+): string[] {
 	const whole = dtype === "I8" || dtype === "I4";
 	if (!quantization) return whole ? [`tensor ${name}: ${dtype} needs a quantization`] : [];
 	if (!whole) return [`tensor ${name}: ${dtype} has no quantization`];
 	const { group, scales } = quantization;
-	if (shape.length !== 2 || shape[1] % group !== 0) return [`tensor ${name}: [${shape}] does not divide into groups of ${group} along its second side`];
+	if (shape.length !== 2 || shape[1] % group !== 0)
+		return [`tensor ${name}: [${shape}] does not divide into groups of ${group} along its second side`];
 	const of = byName.get(scales);
 	const expected = [shape[0], shape[1] / group];
-	return of?.dtype === "F16" && of.shape.join() === expected.join() ? [] : [`tensor ${name}: its scales ${scales} are not F16 [${expected}]`];
+	return of?.dtype === "F16" && of.shape.join() === expected.join()
+		? []
+		: [`tensor ${name}: its scales ${scales} are not F16 [${expected}]`];
 }
 
 function configProblems(manifest: Manifest): string[] {
 	const { config, schedules, defaultSchedule } = manifest;
 	const problems = familyProblems(manifest);
 	const { width, heads, vae } = config;
-	if ("textEncoder" in config && config.textEncoder) problems.push(...textEncoderProblems(config.textEncoder, config.textChannels));
-	if (width % heads !== 0 || (width / heads) % 4 !== 0) problems.push(`width ${width} over ${heads} heads does not give a head size that is a multiple of 4`);
+	if ("textEncoder" in config && config.textEncoder)
+		problems.push(...textEncoderProblems(config.textEncoder, config.textChannels));
+	if (width % heads !== 0 || (width / heads) % 4 !== 0)
+		problems.push(`width ${width} over ${heads} heads does not give a head size that is a multiple of 4`);
 	for (const multiplier of vae.multipliers) {
 		if ((vae.baseChannels * multiplier) % vae.normGroups !== 0) {
 			problems.push(`decoder width ${vae.baseChannels * multiplier} is not a multiple of normGroups ${vae.normGroups}`);
 		}
 	}
-	if (!Object.hasOwn(schedules, defaultSchedule)) problems.push(`default schedule ${defaultSchedule} is not one of ${Object.keys(schedules).join(", ") || "(none)"}`);
+	if (!Object.hasOwn(schedules, defaultSchedule))
+		problems.push(`default schedule ${defaultSchedule} is not one of ${Object.keys(schedules).join(", ") || "(none)"}`);
 	const patch = patchify(config) * 2 ** (vae.multipliers.length - 1);
 	for (const [name, { grids, image }] of Object.entries(schedules)) {
 		const [height, width] = grids[grids.length - 1];
 		if (image.height !== height * patch || image.width !== width * patch) {
-			problems.push(`schedule ${name}: last grid ${height}x${width} decodes to ${height * patch}x${width * patch} pixels, not ${image.height}x${image.width}`);
+			problems.push(
+				`schedule ${name}: last grid ${height}x${width} decodes to ${height * patch}x${width * patch} pixels, not ${image.height}x${image.width}`,
+			);
 		}
 	}
 	return problems;
@@ -224,8 +259,16 @@ export function modelInfo(manifest: Manifest, digest: string): ModelInfo {
 		blocks: config.depth,
 		chunks: chunksOf(config),
 		bitsPerToken: "bits" in config ? config.bits * patchify(config) ** 2 : Math.log2(config.codebook.vocabulary),
-		maxPromptTokens: "textMaxTokens" in config ? Math.min(config.textMaxTokens, "textEncoder" in config ? (config.textEncoder?.maxTokens ?? Infinity) : Infinity) : 0,
-		...(manifest.family === "star" || manifest.family === "hart" ? { lowRank: { rope: "kept" as const, mostTokens: config.width } } : {}),
+		maxPromptTokens:
+			"textMaxTokens" in config
+				? Math.min(
+						config.textMaxTokens,
+						"textEncoder" in config ? (config.textEncoder?.maxTokens ?? Infinity) : Infinity,
+					)
+				: 0,
+		...(manifest.family === "star" || manifest.family === "hart"
+			? { lowRank: { rope: "kept" as const, mostTokens: config.width } }
+			: {}),
 		...(manifest.family === "infinity" ? { guidesByText: true } : {}),
 		...("classes" in config ? { classes: config.classes } : {}),
 		sampling: manifest.sampling,
@@ -235,14 +278,18 @@ export function modelInfo(manifest: Manifest, digest: string): ModelInfo {
 
 /** The shape of an Infinity model. Throws ModelFormatError for one of another family. */
 export function infinityConfigOf(manifest: Manifest): InfinityConfig {
-	if (manifest.family !== "infinity") throw new ModelFormatError(`${manifest.name} is a model of the family ${manifest.family}; an Infinity model is needed here.`);
+	if (manifest.family !== "infinity")
+		throw new ModelFormatError(
+			`${manifest.name} is a model of the family ${manifest.family}; an Infinity model is needed here.`,
+		);
 	return manifest.config;
 }
 
 /** The manifest as text: one line per tensor and shard, so that a person and a diff can read it. */
 export function manifestText(manifest: Manifest): string {
 	const { tensors, shards, ...head } = manifest;
-	const lines = (list: readonly object[]) => `[\n${list.map((entry) => `\t\t${JSON.stringify(entry)}`).join(",\n")}\n\t]`;
+	const lines = (list: readonly object[]) =>
+		`[\n${list.map((entry) => `\t\t${JSON.stringify(entry)}`).join(",\n")}\n\t]`;
 	const fields = Object.entries(head).map(([key, value]) => `\t${JSON.stringify(key)}: ${JSON.stringify(value)}`);
 	return `{\n${[...fields, `\t"tensors": ${lines(tensors)}`, `\t"shards": ${lines(shards)}`].join(",\n")}\n}\n`;
 }

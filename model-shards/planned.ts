@@ -1,4 +1,7 @@
-/** The manifest that an import of a published size would write, without its numbers or their places: for tables and tests on paper. */
+/**
+ * The manifest that an import of a published size would write, without its numbers or their places: for tables and
+ * tests on paper.
+ */
 import { modelTensors } from "./import-model.ts";
 import { families } from "./import-published.ts";
 import { plannedTensors } from "./import-tensors.ts";
@@ -7,8 +10,14 @@ import type { Precision } from "./precision.ts";
 
 /** Throws ModelFormatError for a family or size that was not published. */
 export function plannedManifest(family: string, size: string, precision: Precision = "f32"): Manifest {
-	if (!Object.hasOwn(families, family)) throw new ModelFormatError(`There is no family ${family}. There are: ${Object.keys(families).join(", ")}.`);
+	if (!Object.hasOwn(families, family))
+		throw new ModelFormatError(`There is no family ${family}. There are: ${Object.keys(families).join(", ")}.`);
 	const { head } = families[family].describe(size);
-	const tensors = plannedTensors(modelTensors(head), precision).map((tensor) => ({ ...tensor, shard: 0, offset: 0, bytes: tensorBytes(tensor.dtype, tensor.shape) as number }));
+	const tensors = plannedTensors(modelTensors(head), precision).map((tensor) => ({
+		...tensor,
+		shard: 0,
+		offset: 0,
+		bytes: tensorBytes(tensor.dtype, tensor.shape) as number,
+	}));
 	return { ...head, format: "firstlight-model", version: 1, tokenizer: null, tensors, shards: [] };
 }

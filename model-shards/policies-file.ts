@@ -1,4 +1,7 @@
-/** `policies.json` beside a manifest: what was measured of the model, for policies to plan by. Not part of the model's identity. */
+/**
+ * `policies.json` beside a manifest: what was measured of the model, for policies to plan by. Not part of the model's
+ * identity.
+ */
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { POLICIES_FILE } from "../worker/protocol/model-files.ts";
@@ -24,7 +27,11 @@ export const PoliciesFile = z.strictObject({
 export type PoliciesFile = z.infer<typeof PoliciesFile>;
 
 /** Null where the model has none. Throws ModelFormatError for one of another model, or that does not fit it. */
-export async function readPolicies(source: ModelSource, info: ModelInfo, signal?: AbortSignal): Promise<PoliciesFile | null> {
+export async function readPolicies(
+	source: ModelSource,
+	info: ModelInfo,
+	signal?: AbortSignal,
+): Promise<PoliciesFile | null> {
 	const path = `${source.label}/${POLICIES_FILE}`;
 	let bytes: Uint8Array;
 	try {
@@ -41,21 +48,34 @@ export async function readPolicies(source: ModelSource, info: ModelInfo, signal?
 }
 
 /** What of the file does not fit the model; empty where all does. */
-export function policiesProblems({ model, calibration }: PoliciesFile, { digest, schedules, chunks }: ModelInfo): string[] {
+export function policiesProblems(
+	{ model, calibration }: PoliciesFile,
+	{ digest, schedules, chunks }: ModelInfo,
+): string[] {
 	if (model !== digest) return [`it was measured on ${model}; this is ${digest}. Run firstlight calibrate again`];
-	return Object.entries(calibration).flatMap(([name, { structureFrom, fidelityFrom, skipFrom, guidanceTo, rankRatio, detailRatio, look }]) => {
-		if (!Object.hasOwn(schedules, name)) return [`calibration ${name} is of no schedule`];
-		const problems: string[] = [];
-		const scales = schedules[name].grids.length;
-		if (structureFrom > fidelityFrom || Math.max(fidelityFrom, skipFrom, guidanceTo, look.from) > scales || look.after >= look.from) {
-			problems.push(`calibration ${name}: expected structureFrom <= fidelityFrom <= ${scales}, skipFrom, guidanceTo and look.from <= ${scales}, and look.after < look.from`);
-		}
-		for (const scale of [rankRatio, detailRatio].flatMap(Object.keys)) if (Number(scale) >= scales) problems.push(`calibration ${name}: scale ${scale} is not below ${scales}`);
-		for (const [scale, ratios] of Object.entries(rankRatio)) {
-			if (ratios.length !== chunks.length) problems.push(`calibration ${name}: rankRatio ${scale} needs ${chunks.length} ratios, one per chunk`);
-		}
-		return problems;
-	});
+	return Object.entries(calibration).flatMap(
+		([name, { structureFrom, fidelityFrom, skipFrom, guidanceTo, rankRatio, detailRatio, look }]) => {
+			if (!Object.hasOwn(schedules, name)) return [`calibration ${name} is of no schedule`];
+			const problems: string[] = [];
+			const scales = schedules[name].grids.length;
+			if (
+				structureFrom > fidelityFrom ||
+				Math.max(fidelityFrom, skipFrom, guidanceTo, look.from) > scales ||
+				look.after >= look.from
+			) {
+				problems.push(
+					`calibration ${name}: expected structureFrom <= fidelityFrom <= ${scales}, skipFrom, guidanceTo and look.from <= ${scales}, and look.after < look.from`,
+				);
+			}
+			for (const scale of [rankRatio, detailRatio].flatMap(Object.keys))
+				if (Number(scale) >= scales) problems.push(`calibration ${name}: scale ${scale} is not below ${scales}`);
+			for (const [scale, ratios] of Object.entries(rankRatio)) {
+				if (ratios.length !== chunks.length)
+					problems.push(`calibration ${name}: rankRatio ${scale} needs ${chunks.length} ratios, one per chunk`);
+			}
+			return problems;
+		},
+	);
 }
 
 /** What a file holds, to be added to. One that is of another model or unsound is begun anew. */
@@ -65,7 +85,9 @@ export async function heldPolicies(path: string, model: string): Promise<Policie
 		throw error;
 	});
 	const held = text === null ? null : PoliciesFile.safeParse(parseJson(text, path));
-	return held?.success && held.data.model === model ? held.data : { format: "firstlight-policies", version: 1, model, calibration: {}, trades: {} };
+	return held?.success && held.data.model === model
+		? held.data
+		: { format: "firstlight-policies", version: 1, model, calibration: {}, trades: {} };
 }
 
 /** The file as text: one line a number, so that a diff shows what changed. */

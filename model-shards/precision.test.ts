@@ -16,14 +16,24 @@ describe("numbers", () => {
 	it("keep to half a step of their group, or the group's scale is zero", () => {
 		const values = Float32Array.from({ length: 512 }, (_, i) => Math.sin(i * 1.7) * 10 ** ((i >> 6) - 4));
 		values.fill(0, 64, 128);
-		for (const [dtype, largest, group] of [["I8", 127, 64], ["I4", 7, 32]] as const) {
+		for (const [dtype, largest, group] of [
+			["I8", 127, 64],
+			["I4", 7, 32],
+		] as const) {
 			const { packed, scales } = quantize(values, dtype, group, "x");
 			expect(packed.byteLength).toBe(dtype === "I8" ? 512 : 256);
 			const back = dequantize(packed, scales, dtype, group);
 			for (const [i, value] of values.entries()) {
-				const peak = Math.max(...values.subarray(Math.floor(i / group) * group).subarray(0, group).map(Math.abs));
+				const peak = Math.max(
+					...values
+						.subarray(Math.floor(i / group) * group)
+						.subarray(0, group)
+						.map(Math.abs),
+				);
 				// Half a step, and what rounding the scale to F16 (11 bits, or 2^-24 where it is subnormal) can do.
-				expect(Math.abs(back[i] - value)).toBeLessThanOrEqual((peak / largest) * 0.5 + peak * 2 ** -11 + largest * 2 ** -25);
+				expect(Math.abs(back[i] - value)).toBeLessThanOrEqual(
+					(peak / largest) * 0.5 + peak * 2 ** -11 + largest * 2 ** -25,
+				);
 			}
 			expect(scales[64 / group]).toBe(0);
 			expect(back.subarray(64, 128).every((value) => value === 0)).toBe(true);
@@ -37,7 +47,18 @@ describe("numbers", () => {
 		expect([...scales]).toEqual([0.5]);
 		const word = new Uint32Array(packed.buffer)[0];
 		expect(wholes.map((_, i) => (word << (28 - 4 * i)) >> 28)).toEqual(wholes);
-		expect([...new Int8Array(quantize(values.map((v) => v * (127 / 7)), "I8", 32, "x").packed.buffer)].slice(3, 5)).toEqual([127, -127]);
+		expect(
+			[
+				...new Int8Array(
+					quantize(
+						values.map((v) => v * (127 / 7)),
+						"I8",
+						32,
+						"x",
+					).packed.buffer,
+				),
+			].slice(3, 5),
+		).toEqual([127, -127]);
 	});
 
 	it("that no group can hold are refused", () => {

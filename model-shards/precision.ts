@@ -1,7 +1,7 @@
 /**
- * Numbers from one type to another. I8 and I4 are symmetric whole numbers in groups of `group` along k, the last side: value =
- * whole * scale of its group, wholes in [-127, 127] or [-7, 7], scales F16. Two I4 share a byte, the earlier in the low half, in
- * two's complement, so that a little-endian u32 holds eight neighbours from its lowest bits up.
+ * Numbers from one type to another. I8 and I4 are symmetric whole numbers in groups of `group` along k, the last side:
+ * value = whole * scale of its group, wholes in [-127, 127] or [-7, 7], scales F16. Two I4 share a byte, the earlier in
+ * the low half, in two's complement, so that a little-endian u32 holds eight neighbours from its lowest bits up.
  */
 import { ModelFormatError } from "./manifest.ts";
 
@@ -18,15 +18,19 @@ export type Whole = keyof typeof LARGEST;
 export function toF32(dtype: string, bytes: Uint8Array<ArrayBuffer>): Float32Array<ArrayBuffer> {
 	const { buffer, byteOffset, byteLength } = bytes;
 	switch (dtype) {
-		case "F32": return new Float32Array(buffer, byteOffset, byteLength / 4);
-		case "F64": return new Float32Array(new Float64Array(buffer, byteOffset, byteLength / 8));
-		case "F16": return new Float32Array(new Float16Array(buffer, byteOffset, byteLength / 2));
+		case "F32":
+			return new Float32Array(buffer, byteOffset, byteLength / 4);
+		case "F64":
+			return new Float32Array(new Float64Array(buffer, byteOffset, byteLength / 8));
+		case "F16":
+			return new Float32Array(new Float16Array(buffer, byteOffset, byteLength / 2));
 		case "BF16": {
 			const bits = Uint32Array.from(new Uint16Array(buffer, byteOffset, byteLength / 2));
 			for (let i = 0; i < bits.length; i++) bits[i] <<= 16;
 			return new Float32Array(bits.buffer);
 		}
-		default: throw new RangeError(`${dtype} is not a floating type.`);
+		default:
+			throw new RangeError(`${dtype} is not a floating type.`);
 	}
 }
 
@@ -35,13 +39,19 @@ export function toF16(values: Float32Array, name: string): Uint8Array<ArrayBuffe
 	const halves = new Float16Array(values);
 	const bits = new Uint16Array(halves.buffer);
 	for (let i = 0; i < bits.length; i++) {
-		if ((bits[i] & 0x7c00) === 0x7c00) throw new ModelFormatError(`Tensor ${name} holds ${values[i]}, which F16 cannot. Import it with --dtype f32.`);
+		if ((bits[i] & 0x7c00) === 0x7c00)
+			throw new ModelFormatError(`Tensor ${name} holds ${values[i]}, which F16 cannot. Import it with --dtype f32.`);
 	}
 	return new Uint8Array(halves.buffer);
 }
 
 /** Whole groups to packed numbers and one f16 scale a group. */
-export function quantize(values: Float32Array, dtype: Whole, group: number, name: string): { packed: Uint8Array<ArrayBuffer>; scales: Float16Array<ArrayBuffer> } {
+export function quantize(
+	values: Float32Array,
+	dtype: Whole,
+	group: number,
+	name: string,
+): { packed: Uint8Array<ArrayBuffer>; scales: Float16Array<ArrayBuffer> } {
 	const largest = LARGEST[dtype];
 	const wholes = new Int8Array(values.length);
 	const scales = new Float16Array(values.length / group);
@@ -55,9 +65,13 @@ export function quantize(values: Float32Array, dtype: Whole, group: number, name
 		}
 		scales[g] = peak / largest;
 		const scale = scales[g];
-		if (!Number.isFinite(scale)) throw new ModelFormatError(`Tensor ${name} holds ${peak}, which ${dtype} with F16 scales cannot. Import it with --dtype f32.`);
+		if (!Number.isFinite(scale))
+			throw new ModelFormatError(
+				`Tensor ${name} holds ${peak}, which ${dtype} with F16 scales cannot. Import it with --dtype f32.`,
+			);
 		if (scale === 0) continue;
-		for (let i = g * group; i < end; i++) wholes[i] = Math.max(-largest, Math.min(largest, Math.round(values[i] / scale)));
+		for (let i = g * group; i < end; i++)
+			wholes[i] = Math.max(-largest, Math.min(largest, Math.round(values[i] / scale)));
 	}
 	return { packed: dtype === "I8" ? new Uint8Array(wholes.buffer) : pack4(wholes), scales };
 }
@@ -69,7 +83,12 @@ function pack4(wholes: Int8Array): Uint8Array<ArrayBuffer> {
 }
 
 /** The values that packed numbers and their scales stand for. */
-export function dequantize(packed: Uint8Array, scales: Float16Array, dtype: Whole, group: number): Float32Array<ArrayBuffer> {
+export function dequantize(
+	packed: Uint8Array,
+	scales: Float16Array,
+	dtype: Whole,
+	group: number,
+): Float32Array<ArrayBuffer> {
 	const values = new Float32Array(dtype === "I8" ? packed.length : packed.length * 2);
 	for (let i = 0; i < values.length; i++) {
 		const whole = dtype === "I8" ? (packed[i] << 24) >> 24 : (packed[i >> 1] << (i % 2 === 0 ? 28 : 24)) >> 28;

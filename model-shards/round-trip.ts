@@ -19,8 +19,15 @@ export interface RoundTrip {
 /** A multiple of every group. */
 const PIECE_ELEMENTS = 2 ** 20;
 
-/** Reads the model in `dir` back in pieces and compares it with the checkpoint it was made of. Scales are checked with their matrix. */
-export async function* roundTrip(dir: string, { tensors, shards }: Manifest, found: ReadonlyMap<string, Found>): AsyncGenerator<RoundTrip, void, void> {
+/**
+ * Reads the model in `dir` back in pieces and compares it with the checkpoint it was made of. Scales are checked with
+ * their matrix.
+ */
+export async function* roundTrip(
+	dir: string,
+	{ tensors, shards }: Manifest,
+	found: ReadonlyMap<string, Found>,
+): AsyncGenerator<RoundTrip, void, void> {
 	const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
 	const stored = async (tensor: TensorEntry, from: number, to: number): Promise<Uint8Array<ArrayBuffer>> => {
 		const path = join(dir, shards[tensor.shard].file);
@@ -40,20 +47,37 @@ export async function* roundTrip(dir: string, { tensors, shards }: Manifest, fou
 		for (let from = 0; from < elements; from += PIECE_ELEMENTS) {
 			const to = Math.min(elements, from + PIECE_ELEMENTS);
 			const piece = await stored(tensor, (bytes / elements) * from, (bytes / elements) * to);
-			const values = scales && quantization ? dequantize(piece, scales.subarray(from / quantization.group), dtype as Whole, quantization.group) : toF32(dtype, piece);
+			const values =
+				scales && quantization
+					? dequantize(piece, scales.subarray(from / quantization.group), dtype as Whole, quantization.group)
+					: toF32(dtype, piece);
 			add(sums, values, await reference(original, from, to));
 		}
-		yield { name, dtype, max: sums.error, relative: sums.error / (sums.peak || 1), rms: Math.sqrt(sums.squaredError / (sums.squared || 1)) };
+		yield {
+			name,
+			dtype,
+			max: sums.error,
+			relative: sums.error / (sums.peak || 1),
+			rms: Math.sqrt(sums.squaredError / (sums.squared || 1)),
+		};
 	}
 }
 
-async function reference({ source, sourceName, tensor: { dtype } }: Found, from: number, to: number): Promise<Float32Array | Float64Array> {
+async function reference(
+	{ source, sourceName, tensor: { dtype } }: Found,
+	from: number,
+	to: number,
+): Promise<Float32Array | Float64Array> {
 	const element = ELEMENT_BYTES[dtype];
 	const bytes = await source.read(sourceName, from * element, to * element);
 	return dtype === "F64" ? new Float64Array(bytes.buffer) : toF32(dtype, bytes);
 }
 
-function add(sums: { error: number; peak: number; squaredError: number; squared: number }, values: Float32Array, reference: Float32Array | Float64Array): void {
+function add(
+	sums: { error: number; peak: number; squaredError: number; squared: number },
+	values: Float32Array,
+	reference: Float32Array | Float64Array,
+): void {
 	let { error, peak, squaredError, squared } = sums;
 	for (let i = 0; i < values.length; i++) {
 		const difference = values[i] - reference[i];

@@ -39,7 +39,10 @@ function renamed(from: string, to: string): Uint8Array {
 
 it("reads tensors one by one", async () => {
 	await using file = await openSafetensors(await write(safetensorsBytes(two)));
-	expect(Object.fromEntries(file.tensors)).toEqual({ a: { dtype: "F32", shape: [2], bytes: 8 }, b: { dtype: "F16", shape: [1, 3], bytes: 6 } });
+	expect(Object.fromEntries(file.tensors)).toEqual({
+		a: { dtype: "F32", shape: [2], bytes: 8 },
+		b: { dtype: "F16", shape: [1, 3], bytes: 6 },
+	});
 	expect(await file.read("b")).toEqual(two.b.bytes);
 	expect(await file.read("a")).toEqual(two.a.bytes);
 	expect(await file.read("b", 2, 6)).toEqual(two.b.bytes.slice(2));
@@ -50,7 +53,11 @@ it("reads tensors one by one", async () => {
 it.each<[string, Uint8Array, RegExp]>([
 	["an empty file", new Uint8Array(0), /too few/],
 	["a header past the end", withLength(5000n), /claims 5000 bytes and the file has/],
-	["a header length beyond every number", withLength(2n ** 64n - 1n), /claims 18446744073709551615 bytes, more than 16777216/],
+	[
+		"a header length beyond every number",
+		withLength(2n ** 64n - 1n),
+		/claims 18446744073709551615 bytes, more than 16777216/,
+	],
 	["a header that is no JSON", withLength(9n), /not JSON/],
 	["a cut file", safetensorsBytes(two).subarray(0, -1), /tensors end at byte .*, the file at/],
 	["bytes behind the last tensor", Uint8Array.from([...safetensorsBytes(two), 0]), /tensors end at byte/],
@@ -58,7 +65,11 @@ it.each<[string, Uint8Array, RegExp]>([
 	["a shape that is not its length", edited((h) => (h.a.shape = [3])), /F32 \[3\] is 12 bytes, its offsets span 8/],
 	["a shape that overflows", edited((h) => (h.a.shape = [2 ** 52, 2 ** 52])), /offsets span 8/],
 	["a negative offset", edited((h) => (h.a.data_offsets = [-8, 0])), /tensor a/],
-	["overlapping tensors", edited((h) => (h.b.data_offsets = [6, 12])), /tensor b starts at 6, the data before it ends at 8/],
+	[
+		"overlapping tensors",
+		edited((h) => (h.b.data_offsets = [6, 12])),
+		/tensor b starts at 6, the data before it ends at 8/,
+	],
 	["a hole", edited((h) => (h.b.data_offsets = [10, 16])), /tensor b starts at 10/],
 	["a name twice", renamed("b", "a"), /its header has "a" twice/],
 	["a name twice, once in escapes", renamed("b", "\\u0061"), /its header has "a" twice/],

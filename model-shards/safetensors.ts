@@ -4,7 +4,15 @@ import { z } from "zod";
 import { openFile, readExactly } from "./files.ts";
 import { jsonProblem } from "./json.ts";
 import { ModelFormatError } from "./manifest.ts";
-import { clip, ELEMENT_BYTES, MAX_DIMENSIONS, MAX_TENSORS, type OpenTensorSource, rangeOf, type SourceTensor } from "./tensor-source.ts";
+import {
+	clip,
+	ELEMENT_BYTES,
+	MAX_DIMENSIONS,
+	MAX_TENSORS,
+	type OpenTensorSource,
+	rangeOf,
+	type SourceTensor,
+} from "./tensor-source.ts";
 
 /** Room for `MAX_TENSORS`; the official library would take 100 MB, which no checkpoint needs. */
 const MAX_HEADER_BYTES = 16 * 2 ** 20;
@@ -67,10 +75,17 @@ async function readHeader(handle: FileHandle, path: string): Promise<Safetensors
 		}
 		const entry = Entry.safeParse(value);
 		if (!entry.success) return fail(`tensor ${name}: ${z.prettifyError(entry.error)}`);
-		const { dtype, shape, data_offsets: [start, end] } = entry.data;
-		const element = Object.hasOwn(ELEMENT_BYTES, dtype) ? ELEMENT_BYTES[dtype] : fail(`tensor ${name} has unknown type ${dtype}`);
+		const {
+			dtype,
+			shape,
+			data_offsets: [start, end],
+		} = entry.data;
+		const element = Object.hasOwn(ELEMENT_BYTES, dtype)
+			? ELEMENT_BYTES[dtype]
+			: fail(`tensor ${name} has unknown type ${dtype}`);
 		const bytes = shape.reduce((product, side) => product * BigInt(side), BigInt(element));
-		if (bytes !== BigInt(end) - BigInt(start)) fail(`tensor ${name}: ${dtype} [${shape}] is ${bytes} bytes, its offsets span ${end - start}`);
+		if (bytes !== BigInt(end) - BigInt(start))
+			fail(`tensor ${name}: ${dtype} [${shape}] is ${bytes} bytes, its offsets span ${end - start}`);
 		placed.push({ name, tensor: { dtype, shape, bytes: end - start }, start, end });
 	}
 	placed.sort((a, b) => a.start - b.start || a.end - b.end);

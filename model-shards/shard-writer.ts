@@ -1,7 +1,18 @@
 /** Writes a model folder: tensors into shards as they come, the manifest last, so that a cut import is no model. */
 import { createHash, type Hash } from "node:crypto";
 import {
-	checkManifest, type Dtype, type FileEntry, MANIFEST_FILE, type Manifest, type ManifestHead, manifestText, MAX_SHARD_BYTES, ModelFormatError, type Quantization, tensorBytes, type TensorEntry,
+	checkManifest,
+	type Dtype,
+	type FileEntry,
+	MANIFEST_FILE,
+	MAX_SHARD_BYTES,
+	type Manifest,
+	type ManifestHead,
+	ModelFormatError,
+	manifestText,
+	type Quantization,
+	type TensorEntry,
+	tensorBytes,
 } from "./manifest.ts";
 import { folderSink, type Sink, type SinkFile } from "./sink.ts";
 
@@ -35,17 +46,32 @@ export class ShardWriter implements AsyncDisposable {
 	}
 
 	/** Appends a tensor given in pieces. It never spans shards; one larger than a shard gets a shard of its own. */
-	async add({ name, dtype, shape, quantization }: NewTensor, pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void> {
+	async add(
+		{ name, dtype, shape, quantization }: NewTensor,
+		pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+	): Promise<void> {
 		const bytes = tensorBytes(dtype, shape) ?? Infinity;
-		if (bytes > MAX_SHARD_BYTES) throw new ModelFormatError(`Tensor ${name} has ${bytes} bytes; a shard holds at most ${MAX_SHARD_BYTES}.`);
+		if (bytes > MAX_SHARD_BYTES)
+			throw new ModelFormatError(`Tensor ${name} has ${bytes} bytes; a shard holds at most ${MAX_SHARD_BYTES}.`);
 		if (this.#open && align4(this.#open.bytes) + bytes > this.#shardBytes) await this.#finishShard();
 		this.#open ??= await this.#startShard();
 		const shard = this.#open;
 		await this.#append(new Uint8Array(align4(shard.bytes) - shard.bytes));
 		const offset = shard.bytes;
-		this.tensors.push({ name, dtype, shape, shard: this.shards.length, offset, bytes, ...(quantization && { quantization }) });
+		this.tensors.push({
+			name,
+			dtype,
+			shape,
+			shard: this.shards.length,
+			offset,
+			bytes,
+			...(quantization && { quantization }),
+		});
 		for await (const piece of pieces) await this.#append(piece);
-		if (shard.bytes - offset !== bytes) throw new ModelFormatError(`Tensor ${name} came with ${shard.bytes - offset} bytes; ${dtype} [${shape}] has ${bytes}.`);
+		if (shard.bytes - offset !== bytes)
+			throw new ModelFormatError(
+				`Tensor ${name} came with ${shard.bytes - offset} bytes; ${dtype} [${shape}] has ${bytes}.`,
+			);
 	}
 
 	/** Copies a small file into the folder. */

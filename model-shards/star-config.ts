@@ -5,7 +5,10 @@ import { VaeConfig } from "./infinity-config.ts";
 import { ClipTextConfig } from "./text-config.ts";
 import { CodebookConfig } from "./var-config.ts";
 
-const Count = z.int().min(1).max(1 << 20);
+const Count = z
+	.int()
+	.min(1)
+	.max(1 << 20);
 
 export const StarConfig = z.strictObject({
 	depth: Count,
@@ -29,8 +32,16 @@ export const StarConfig = z.strictObject({
 export type StarConfig = z.infer<typeof StarConfig>;
 
 /** What of the configuration contradicts itself or the schedules. */
-export function starProblems({ width, heads, scales }: StarConfig, schedules: Readonly<Record<string, Schedule>>): string[] {
-	const problems = Object.entries(schedules).flatMap(([name, { grids }]) => (grids.length <= scales ? [] : [`schedule ${name} has ${grids.length} scales; the model has embeddings for ${scales}`]));
-	if ((width / heads) % 8 !== 0) problems.push(`head size ${width / heads} is not a multiple of 8, which rotary positions in two directions need`);
+export function starProblems(
+	{ width, heads, scales }: StarConfig,
+	schedules: Readonly<Record<string, Schedule>>,
+): string[] {
+	const problems = Object.entries(schedules).flatMap(([name, { grids }]) =>
+		grids.length <= scales
+			? []
+			: [`schedule ${name} has ${grids.length} scales; the model has embeddings for ${scales}`],
+	);
+	if ((width / heads) % 8 !== 0)
+		problems.push(`head size ${width / heads} is not a multiple of 8, which rotary positions in two directions need`);
 	return problems;
 }

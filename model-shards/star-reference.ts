@@ -17,7 +17,10 @@ const Transformer = z.looseObject({
 	rope_norm: z.number().gt(0).default(64),
 });
 
-/** Variants of the family the engine does not compute. An absent flag has the published model's value, which is the supported one. */
+/**
+ * Variants of the family the engine does not compute. An absent flag has the published model's value, which is the
+ * supported one.
+ */
 const SUPPORTED: Record<string, boolean> = {
 	shared_aln: false,
 	attn_l2_norm: true,
@@ -33,10 +36,21 @@ const TEXT_MAX_TOKENS = 77;
 export function starConfigFromReference(config: unknown, vaeConfig: unknown): StarConfig {
 	const c = parse(Transformer, config, "transformer configuration");
 	for (const [flag, value] of Object.entries(SUPPORTED)) {
-		if (c[flag] !== undefined && c[flag] !== value) throw new ModelFormatError(`${flag} = ${c[flag]} is not supported; the engine computes ${flag} = ${value}.`);
+		if (c[flag] !== undefined && c[flag] !== value)
+			throw new ModelFormatError(`${flag} = ${c[flag]} is not supported; the engine computes ${flag} = ${value}.`);
 	}
 	return {
-		depth: c.depth, width: c.embed_dim, heads: c.num_heads, ffn: Math.round(c.embed_dim * c.mlp_ratio), textChannels: c.in_dim_cross, textMaxTokens: TEXT_MAX_TOKENS,
-		normEps: 1e-6, scales: c.patch_nums.length, ropeReach: c.rope_norm, ropeTheta: c.rope_theta, ...tokenizerFromReference(vaeConfig), textEncoder: null,
+		depth: c.depth,
+		width: c.embed_dim,
+		heads: c.num_heads,
+		ffn: Math.round(c.embed_dim * c.mlp_ratio),
+		textChannels: c.in_dim_cross,
+		textMaxTokens: TEXT_MAX_TOKENS,
+		normEps: 1e-6,
+		scales: c.patch_nums.length,
+		ropeReach: c.rope_norm,
+		ropeTheta: c.rope_theta,
+		...tokenizerFromReference(vaeConfig),
+		textEncoder: null,
 	};
 }

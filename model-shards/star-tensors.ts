@@ -5,7 +5,17 @@ import { textTensors } from "./text-tensors.ts";
 import { codebookTensors } from "./var-tensors.ts";
 
 /** `text_encoder.*`, `transformer.*` and `vae.*`, in the order they are used. */
-export function starTensors({ depth, width, heads, ffn, textChannels, scales, codebook, vae, textEncoder }: StarConfig): TensorShape[] {
+export function starTensors({
+	depth,
+	width,
+	heads,
+	ffn,
+	textChannels,
+	scales,
+	codebook,
+	vae,
+	textEncoder,
+}: StarConfig): TensorShape[] {
 	const t = (name: string) => `transformer.${name}`;
 	const list: TensorShape[] = [
 		...(textEncoder ? textTensors(textEncoder) : []),

@@ -18,27 +18,63 @@ const dir = await mkdtemp(join(tmpdir(), "streaming-"));
 afterAll(() => rm(dir, { recursive: true }));
 
 const small = {
-	config: SMALL, name: "small", schedules: { "1:1": { grids: [[1, 1], [2, 2]] as [number, number][], image: { height: 4, width: 4 } } }, defaultSchedule: "1:1",
-	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 }, licence: "none",
+	config: SMALL,
+	name: "small",
+	schedules: {
+		"1:1": {
+			grids: [
+				[1, 1],
+				[2, 2],
+			] as [number, number][],
+			image: { height: 4, width: 4 },
+		},
+	},
+	defaultSchedule: "1:1",
+	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
+	licence: "none",
 };
 
 it.each([
-	["infinity", "125m", 300e6, ""], ["var", "d16", 760e6, ""], ["star", "256-d16", 680e6, "trainer.var_wo_ddp."], ["hart", "0.7b", 1.6e9, ""],
+	["infinity", "125m", 300e6, ""],
+	["var", "d16", 760e6, ""],
+	["star", "256-d16", 680e6, "trainer.var_wo_ddp."],
+	["hart", "0.7b", 1.6e9, ""],
 ])("%s %s imports over its full official list within a few pieces of memory", async (name, size, bytes, at) => {
 	const family = families[name];
 	const { wanted, head } = family.describe(size);
 	const [weights, vae] = publishedTensors(family, size);
 	// HART's tokenizer is published with its discriminator, and both under their modules' names.
-	const nested = [...vae.map(({ name, shape }) => ({ name: `vae.${name}`, shape })), { name: "disc.main.0.weight", shape: [64, 3, 4, 4] }, { name: "vae.quant_conv.weight", shape: [32, 32, 3, 3] }];
+	const nested = [
+		...vae.map(({ name, shape }) => ({ name: `vae.${name}`, shape })),
+		{ name: "disc.main.0.weight", shape: [64, 3, 4, 4] },
+		{ name: "vae.quant_conv.weight", shape: [32, 32, 3, 3] },
+	];
 	// STAR's transformer is published within its trainer's checkpoint.
-	const state = [...weights.map(({ name, shape }) => ({ name: at + name, shape })), ...(at ? [{ name: "trainer.vae_local.quant_conv.bias", shape: [32] }, { name: "epoch", shape: [1] }] : [])];
+	const state = [
+		...weights.map(({ name, shape }) => ({ name: at + name, shape })),
+		...(at
+			? [
+					{ name: "trainer.vae_local.quant_conv.bias", shape: [32] },
+					{ name: "epoch", shape: [1] },
+				]
+			: []),
+	];
 	const before = process.memoryUsage().arrayBuffers;
 	let peak = 0;
 	let read = 0;
-	const manifest = await importPublished(family, size, [syntheticSource("tokenizer", nested, "F32"), syntheticSource("weights", state, "BF16")], {
-		out: nowhere, dtype: "f16", progress: (done) => ((read = done), (peak = Math.max(peak, process.memoryUsage().arrayBuffers - before))),
-	});
-	expect(manifest.tensors.map(({ name, shape }) => ({ name, shape }))).toEqual(wanted.map(({ name, shape }) => ({ name, shape })));
+	const manifest = await importPublished(
+		family,
+		size,
+		[syntheticSource("tokenizer", nested, "F32"), syntheticSource("weights", state, "BF16")],
+		{
+			out: nowhere,
+			dtype: "f16",
+			progress: (done) => ((read = done), (peak = Math.max(peak, process.memoryUsage().arrayBuffers - before))),
+		},
+	);
+	expect(manifest.tensors.map(({ name, shape }) => ({ name, shape }))).toEqual(
+		wanted.map(({ name, shape }) => ({ name, shape })),
+	);
 	expect(read).toBeGreaterThan(bytes);
 	expect(peak).toBeLessThan(256 * 2 ** 20);
 	expect(manifest).toMatchObject(head);
@@ -51,8 +87,15 @@ it("Infinity's schedules are those of every aspect", () => {
 });
 
 it.each([
-	["infinity", "125m", [124e6, 126e6]], ["infinity", "2b", [1.95e9, 2.25e9]], ["infinity", "8b", [7.8e9, 8.5e9]], ["infinity", "8b-512", [7.8e9, 8.5e9]],
-	["var", "d16", [309e6, 315e6]], ["var", "d20", [590e6, 610e6]], ["var", "d24", [1e9, 1.06e9]], ["var", "d30", [1.95e9, 2.05e9]], ["var", "d36", [2.25e9, 2.4e9]],
+	["infinity", "125m", [124e6, 126e6]],
+	["infinity", "2b", [1.95e9, 2.25e9]],
+	["infinity", "8b", [7.8e9, 8.5e9]],
+	["infinity", "8b-512", [7.8e9, 8.5e9]],
+	["var", "d16", [309e6, 315e6]],
+	["var", "d20", [590e6, 610e6]],
+	["var", "d24", [1e9, 1.06e9]],
+	["var", "d30", [1.95e9, 2.05e9]],
+	["var", "d36", [2.25e9, 2.4e9]],
 	["hart", "0.7b", [731e6, 733e6]],
 ] as const)("the list of %s %s has the published number of parameters", (name, size, [low, high]) => {
 	const [weights] = publishedTensors(families[name], size);
@@ -61,7 +104,8 @@ it.each([
 	expect(sum(weights)).toBeLessThan(high);
 	expect(new Set(weights.map(({ name }) => name)).size).toBe(weights.length);
 	// The paper's 37 million of its residual diffusion.
-	if (name === "hart") expect(sum(weights.filter(({ name }) => name.startsWith("diffloss."))) / 1e6).toBeCloseTo(36.5, 0);
+	if (name === "hart")
+		expect(sum(weights.filter(({ name }) => name.startsWith("diffloss."))) / 1e6).toBeCloseTo(36.5, 0);
 });
 
 it("STAR's lists are VAR's of the same depth with text in place of AdaLN, and its sampler beside it", () => {
@@ -70,7 +114,11 @@ it("STAR's lists are VAR's of the same depth with text in place of AdaLN, and it
 		const { depth, textChannels } = publishedStar(size).config;
 		const [weights, vae] = publishedTensors(families.star, size);
 		const [ofVar, vaeOfVar] = publishedTensors(families.var, `d${depth}`);
-		const common = (some: typeof weights) => some.filter(({ name }) => /^(blocks\.\d+\.(attn|ffn)|word_embed|pos_start$|class_emb)\b/.test(name)).map(({ name, shape }) => `${name} ${shape}`).toSorted();
+		const common = (some: typeof weights) =>
+			some
+				.filter(({ name }) => /^(blocks\.\d+\.(attn|ffn)|word_embed|pos_start$|class_emb)\b/.test(name))
+				.map(({ name, shape }) => `${name} ${shape}`)
+				.toSorted();
 		expect(common(weights)).toEqual(common(ofVar));
 		expect(vae).toEqual(vaeOfVar);
 		expect(weights.filter(({ name }) => name.includes("cross_attn."))).toHaveLength(8 * depth);
@@ -87,13 +135,25 @@ it("STAR's lists are VAR's of the same depth with text in place of AdaLN, and it
 
 it("a .pth and a sharded safetensors import to the same model", async () => {
 	const { weights, vae } = smallCheckpoint("F32");
-	const source = syntheticSource("weights", Object.entries(weights).map(([name, { shape }]) => ({ name, shape })), "BF16");
+	const source = syntheticSource(
+		"weights",
+		Object.entries(weights).map(([name, { shape }]) => ({ name, shape })),
+		"BF16",
+	);
 	await writePth(join(dir, "weights.pth"), source);
 	await writeSafetensors(join(dir, "vae.safetensors"), vae);
 	const names = [...source.tensors.keys()];
 	const weight_map: Record<string, string> = {};
 	for (const [i, part] of [names.slice(0, 5), names.slice(5)].entries()) {
-		const tensors = await Promise.all(part.map(async (name) => [name, { ...(source.tensors.get(name) as { dtype: string; shape: number[] }), bytes: await source.read(name) }] as const));
+		const tensors = await Promise.all(
+			part.map(
+				async (name) =>
+					[
+						name,
+						{ ...(source.tensors.get(name) as { dtype: string; shape: number[] }), bytes: await source.read(name) },
+					] as const,
+			),
+		);
 		await writeSafetensors(join(dir, `model-${i}.safetensors`), Object.fromEntries(tensors));
 		for (const name of part) weight_map[name] = `model-${i}.safetensors`;
 	}
@@ -101,7 +161,13 @@ it("a .pth and a sharded safetensors import to the same model", async () => {
 	await writeFile(index, JSON.stringify({ metadata: { total_size: 1 }, weight_map }));
 	const digests = [];
 	for (const [i, from] of [join(dir, "weights.pth"), index].entries()) {
-		await importInfinity({ ...small, weights: from, vae: join(dir, "vae.safetensors"), out: join(dir, `out-${i}`), shardBytes: 4096 });
+		await importInfinity({
+			...small,
+			weights: from,
+			vae: join(dir, "vae.safetensors"),
+			out: join(dir, `out-${i}`),
+			shardBytes: 4096,
+		});
 		digests.push((await openModelFolder(join(dir, `out-${i}`))).digest);
 	}
 	expect(digests[0]).toBe(digests[1]);
@@ -117,6 +183,12 @@ it("a value that F16 cannot hold is refused by its tensor's name", async () => {
 	new Float32Array(weights["head.bias"].bytes.buffer)[1] = 70000;
 	await writeSafetensors(join(dir, "large.safetensors"), weights);
 	await writeSafetensors(join(dir, "vae.safetensors"), vae);
-	const importing = importInfinity({ ...small, weights: join(dir, "large.safetensors"), vae: join(dir, "vae.safetensors"), out: nowhere, dtype: "f16" });
+	const importing = importInfinity({
+		...small,
+		weights: join(dir, "large.safetensors"),
+		vae: join(dir, "vae.safetensors"),
+		out: nowhere,
+		dtype: "f16",
+	});
 	await expect(importing).rejects.toThrow(/transformer\.head\.bias holds 70000, which F16 cannot/);
 });

@@ -8,11 +8,21 @@ export interface TensorShape {
 	matmul?: true;
 }
 
-export const matrix = (name: string, from: number, to: number): TensorShape => ({ name: `${name}.weight`, shape: [to, from], matmul: true });
+export const matrix = (name: string, from: number, to: number): TensorShape => ({
+	name: `${name}.weight`,
+	shape: [to, from],
+	matmul: true,
+});
 const bias = (name: string, width: number): TensorShape => ({ name: `${name}.bias`, shape: [width] });
-export const linear = (name: string, from: number, to: number): TensorShape[] => [matrix(name, from, to), bias(name, to)];
+export const linear = (name: string, from: number, to: number): TensorShape[] => [
+	matrix(name, from, to),
+	bias(name, to),
+];
 /** First and last layers: small, and worth their full precision. */
-export const precise = (name: string, from: number, to: number): TensorShape[] => [{ name: `${name}.weight`, shape: [to, from] }, bias(name, to)];
+export const precise = (name: string, from: number, to: number): TensorShape[] => [
+	{ name: `${name}.weight`, shape: [to, from] },
+	bias(name, to),
+];
 export const norm = (name: string, width: number): TensorShape[] => [
 	{ name: `${name}.weight`, shape: [width] },
 	{ name: `${name}.bias`, shape: [width] },
@@ -22,10 +32,18 @@ export const conv = (name: string, from: number, to: number, side = 3): TensorSh
 	{ name: `${name}.bias`, shape: [to] },
 ];
 
-/** `vae.decoder.*`. Infinity's modules are wrapped: `conv1.conv.weight`, `norm1.norm.weight`; VAR's are not, and have attention. */
-export function decoderTensors({ baseChannels, multipliers, residualBlocks }: VaeConfig, channels: number, kind: "wrapped" | "attentive"): TensorShape[] {
+/**
+ * `vae.decoder.*`. Infinity's modules are wrapped: `conv1.conv.weight`, `norm1.norm.weight`; VAR's are not, and have
+ * attention.
+ */
+export function decoderTensors(
+	{ baseChannels, multipliers, residualBlocks }: VaeConfig,
+	channels: number,
+	kind: "wrapped" | "attentive",
+): TensorShape[] {
 	const wrapped = kind === "wrapped";
-	const convOf = (name: string, from: number, to: number, side = 3) => conv(`vae.decoder.${name}${wrapped ? ".conv" : ""}`, from, to, side);
+	const convOf = (name: string, from: number, to: number, side = 3) =>
+		conv(`vae.decoder.${name}${wrapped ? ".conv" : ""}`, from, to, side);
 	const normOf = (name: string, width: number) => norm(`vae.decoder.${name}${wrapped ? ".norm" : ""}`, width);
 	const residual = (name: string, from: number, to: number): TensorShape[] => [
 		...normOf(`${name}.norm1`, from),
@@ -35,7 +53,13 @@ export function decoderTensors({ baseChannels, multipliers, residualBlocks }: Va
 		...(from === to ? [] : convOf(`${name}.nin_shortcut`, from, to, 1)),
 	];
 	const attention = (name: string, width: number): TensorShape[] =>
-		wrapped ? [] : [...normOf(`${name}.norm`, width), ...convOf(`${name}.qkv`, width, 3 * width, 1), ...convOf(`${name}.proj_out`, width, width, 1)];
+		wrapped
+			? []
+			: [
+					...normOf(`${name}.norm`, width),
+					...convOf(`${name}.qkv`, width, 3 * width, 1),
+					...convOf(`${name}.proj_out`, width, width, 1),
+				];
 	const widths = multipliers.map((m) => m * baseChannels);
 	let width = widths[widths.length - 1];
 	const list = [

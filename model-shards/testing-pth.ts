@@ -3,7 +3,24 @@ import { crc32 } from "node:zlib";
 
 /** One pickle operation, by a readable name. */
 export type Op =
-	| "mark" | "dict" | "list" | "()" | "tuple" | "tuple1" | "tuple2" | "none" | "true" | "false" | "reduce" | "persid" | "setitem" | "setitems" | "append" | "appends" | "build" | "memoize"
+	| "mark"
+	| "dict"
+	| "list"
+	| "()"
+	| "tuple"
+	| "tuple1"
+	| "tuple2"
+	| "none"
+	| "true"
+	| "false"
+	| "reduce"
+	| "persid"
+	| "setitem"
+	| "setitems"
+	| "append"
+	| "appends"
+	| "build"
+	| "memoize"
 	| ["text" | "global", string]
 	| ["int" | "put" | "get" | "proto", number]
 	| ["long", bigint]
@@ -11,8 +28,24 @@ export type Op =
 	| ["repeat", opcode: number, count: number];
 
 const PLAIN: Record<string, number> = {
-	mark: 0x28, dict: 0x7d, list: 0x5d, "()": 0x29, tuple: 0x74, tuple1: 0x85, tuple2: 0x86, none: 0x4e, true: 0x88, false: 0x89, reduce: 0x52, persid: 0x51, setitem: 0x73, setitems: 0x75,
-	append: 0x61, appends: 0x65, build: 0x62, memoize: 0x94,
+	mark: 0x28,
+	dict: 0x7d,
+	list: 0x5d,
+	"()": 0x29,
+	tuple: 0x74,
+	tuple1: 0x85,
+	tuple2: 0x86,
+	none: 0x4e,
+	true: 0x88,
+	false: 0x89,
+	reduce: 0x52,
+	persid: 0x51,
+	setitem: 0x73,
+	setitems: 0x75,
+	append: 0x61,
+	appends: 0x65,
+	build: 0x62,
+	memoize: 0x94,
 };
 
 /** Protocol 2, the operations, the end. */
@@ -29,14 +62,26 @@ function encode(op: Op): number[] | Uint8Array {
 			const text = new TextEncoder().encode(value as string);
 			return Buffer.concat([Uint8Array.from([0x58, ...u32(text.length)]), text]);
 		}
-		case "global": return [0x63, ...new TextEncoder().encode(`${(value as string).replace(" ", "\n")}\n`)];
-		case "int": return [0x4a, ...u32(value as number)];
-		case "put": return [0x72, ...u32(value as number)];
-		case "get": return [0x6a, ...u32(value as number)];
-		case "proto": return [0x80, value as number];
-		case "long": return [0x8a, 8, ...Array.from({ length: 8 }, (_, i) => Number((BigInt.asUintN(64, value as bigint) >> BigInt(8 * i)) & 255n))];
-		case "bytes": return op.slice(1) as number[];
-		case "repeat": return new Uint8Array(op[2]).fill(op[1]);
+		case "global":
+			return [0x63, ...new TextEncoder().encode(`${(value as string).replace(" ", "\n")}\n`)];
+		case "int":
+			return [0x4a, ...u32(value as number)];
+		case "put":
+			return [0x72, ...u32(value as number)];
+		case "get":
+			return [0x6a, ...u32(value as number)];
+		case "proto":
+			return [0x80, value as number];
+		case "long":
+			return [
+				0x8a,
+				8,
+				...Array.from({ length: 8 }, (_, i) => Number((BigInt.asUintN(64, value as bigint) >> BigInt(8 * i)) & 255n)),
+			];
+		case "bytes":
+			return op.slice(1) as number[];
+		case "repeat":
+			return new Uint8Array(op[2]).fill(op[1]);
 	}
 }
 
@@ -56,15 +101,39 @@ export interface TensorSpec {
 }
 
 /** What torch.save writes for a tensor; all of it may be wrong. */
-export function tensorOps({ dtype = "FloatStorage", key = "0", count = 4, offset = 0, shape = [4], strides = [1], as }: TensorSpec): Op[] {
+export function tensorOps({
+	dtype = "FloatStorage",
+	key = "0",
+	count = 4,
+	offset = 0,
+	shape = [4],
+	strides = [1],
+	as,
+}: TensorSpec): Op[] {
 	const whole = (value: number): Op => (value < 2 ** 31 ? ["int", value] : ["long", BigInt(value)]);
 	const sizes = (values: number[]): Op[] => ["mark", ...values.map(whole), "tuple"];
 	const type = dtype.includes(".") ? dtype.replace(/^(.*)\.(.*)$/, "torch.$1 $2") : `torch ${dtype}`;
 	return [
-		["global", `torch._utils _rebuild_tensor_${as ? "v3" : "v2"}`], "mark",
-		"mark", ["text", "storage"], ["global", type], ["text", key], ["text", "cpu"], whole(count), "tuple", "persid",
-		whole(offset), ...sizes(shape), ...sizes(strides), "false", ["global", "collections OrderedDict"], "()", "reduce",
-		...(as ? [["global", `torch ${as}`] as Op] : []), "tuple", "reduce",
+		["global", `torch._utils _rebuild_tensor_${as ? "v3" : "v2"}`],
+		"mark",
+		"mark",
+		["text", "storage"],
+		["global", type],
+		["text", key],
+		["text", "cpu"],
+		whole(count),
+		"tuple",
+		"persid",
+		whole(offset),
+		...sizes(shape),
+		...sizes(strides),
+		"false",
+		["global", "collections OrderedDict"],
+		"()",
+		"reduce",
+		...(as ? [["global", `torch ${as}`] as Op] : []),
+		"tuple",
+		"reduce",
 	];
 }
 
@@ -95,10 +164,17 @@ export function zipBytes(entries: Record<string, Uint8Array>, edit: ZipEdit = {}
 	return file;
 }
 
-/** The same with zip64 fields, as pieces to write. An entry given as a number is a hole of so many bytes, without a CRC-32. */
-export const hugeZip = (entries: Record<string, Uint8Array | number>, edit?: ZipEdit["edit"]) => zipParts(entries, { edit, zip64: true });
+/**
+ * The same with zip64 fields, as pieces to write. An entry given as a number is a hole of so many bytes, without a
+ * CRC-32.
+ */
+export const hugeZip = (entries: Record<string, Uint8Array | number>, edit?: ZipEdit["edit"]) =>
+	zipParts(entries, { edit, zip64: true });
 
-function zipParts(entries: Record<string, Uint8Array | number>, { edit, zip64 = false, comment = new Uint8Array(0) }: ZipEdit): { parts: { at: number; bytes: Uint8Array }[]; holes: Map<string, number> } {
+function zipParts(
+	entries: Record<string, Uint8Array | number>,
+	{ edit, zip64 = false, comment = new Uint8Array(0) }: ZipEdit,
+): { parts: { at: number; bytes: Uint8Array }[]; holes: Map<string, number> } {
 	const parts: { at: number; bytes: Uint8Array }[] = [];
 	const holes = new Map<string, number>();
 	const directory: number[] = [];
@@ -110,28 +186,86 @@ function zipParts(entries: Record<string, Uint8Array | number>, { edit, zip64 = 
 	};
 	for (const [name, content] of Object.entries(entries)) {
 		const bytes = typeof content === "number" ? content : content.length;
-		const fields: ZipFields = { method: 0, flags: 0x800, crc: typeof content === "number" ? 0 : crc32(content), stored: bytes, bytes, header: at };
+		const fields: ZipFields = {
+			method: 0,
+			flags: 0x800,
+			crc: typeof content === "number" ? 0 : crc32(content),
+			stored: bytes,
+			bytes,
+			header: at,
+		};
 		const text = [...new TextEncoder().encode(name)];
-		put([...u32(0x04034b50), ...u16(20), ...u16(0x800), ...u16(0), ...u32(0), ...u32(fields.crc), ...size(bytes), ...size(bytes), ...u16(text.length), ...u16(0), ...text]);
+		put([
+			...u32(0x04034b50),
+			...u16(20),
+			...u16(0x800),
+			...u16(0),
+			...u32(0),
+			...u32(fields.crc),
+			...size(bytes),
+			...size(bytes),
+			...u16(text.length),
+			...u16(0),
+			...text,
+		]);
 		if (typeof content === "number") {
 			holes.set(name, at);
 			at += content;
 		} else put(content);
 		edit?.(name, fields);
-		const extra = zip64 ? [...u16(1), ...u16(24), ...u64(fields.bytes), ...u64(fields.stored), ...u64(fields.header)] : [];
+		const extra = zip64
+			? [...u16(1), ...u16(24), ...u64(fields.bytes), ...u64(fields.stored), ...u64(fields.header)]
+			: [];
 		directory.push(
-			...u32(0x02014b50), ...u16(20), ...u16(20), ...u16(fields.flags), ...u16(fields.method), ...u32(0), ...u32(fields.crc), ...size(fields.stored), ...size(fields.bytes),
-			...u16(text.length), ...u16(extra.length), ...u16(0), ...u16(0), ...u16(0), ...u32(0), ...size(fields.header), ...text, ...extra,
+			...u32(0x02014b50),
+			...u16(20),
+			...u16(20),
+			...u16(fields.flags),
+			...u16(fields.method),
+			...u32(0),
+			...u32(fields.crc),
+			...size(fields.stored),
+			...size(fields.bytes),
+			...u16(text.length),
+			...u16(extra.length),
+			...u16(0),
+			...u16(0),
+			...u16(0),
+			...u32(0),
+			...size(fields.header),
+			...text,
+			...extra,
 		);
 	}
 	const [start, count] = [at, Object.keys(entries).length];
 	put(directory);
 	if (zip64) {
 		const end = at;
-		put([...u32(0x06064b50), ...u64(44), ...u16(45), ...u16(45), ...u32(0), ...u32(0), ...u64(count), ...u64(count), ...u64(directory.length), ...u64(start)]);
+		put([
+			...u32(0x06064b50),
+			...u64(44),
+			...u16(45),
+			...u16(45),
+			...u32(0),
+			...u32(0),
+			...u64(count),
+			...u64(count),
+			...u64(directory.length),
+			...u64(start),
+		]);
 		put([...u32(0x07064b50), ...u32(0), ...u64(end), ...u32(1)]);
 	}
 	const full = zip64 ? 0xffff : count;
-	put([...u32(0x06054b50), ...u16(0), ...u16(0), ...u16(full), ...u16(full), ...size(directory.length), ...size(start), ...u16(comment.length), ...comment]);
+	put([
+		...u32(0x06054b50),
+		...u16(0),
+		...u16(0),
+		...u16(full),
+		...u16(full),
+		...size(directory.length),
+		...size(start),
+		...u16(comment.length),
+		...comment,
+	]);
 	return { parts, holes };
 }

@@ -9,7 +9,10 @@ export interface RawTensor {
 	bytes: Uint8Array;
 }
 
-export function safetensorsBytes(tensors: Record<string, RawTensor>, edit: (header: Record<string, any>) => void = () => {}): Uint8Array {
+export function safetensorsBytes(
+	tensors: Record<string, RawTensor>,
+	edit: (header: Record<string, any>) => void = () => {},
+): Uint8Array {
 	const header: Record<string, any> = { __metadata__: { format: "pt" } };
 	let offset = 0;
 	for (const [name, { dtype, shape, bytes }] of Object.entries(tensors)) {
@@ -28,17 +31,33 @@ export function safetensorsBytes(tensors: Record<string, RawTensor>, edit: (head
 	return file;
 }
 
-export const writeSafetensors = (path: string, tensors: Record<string, RawTensor>) => writeFile(path, safetensorsBytes(tensors));
+export const writeSafetensors = (path: string, tensors: Record<string, RawTensor>) =>
+	writeFile(path, safetensorsBytes(tensors));
 
 export const SMALL: InfinityConfig = {
-	depth: 2, width: 8, heads: 2, ffn: 16, chunkBlocks: 1, textChannels: 128, textMaxTokens: 4, poolHeads: 1, bits: 3, normEps: 1e-6,
+	depth: 2,
+	width: 8,
+	heads: 2,
+	ffn: 16,
+	chunkBlocks: 1,
+	textChannels: 128,
+	textMaxTokens: 4,
+	poolHeads: 1,
+	bits: 3,
+	normEps: 1e-6,
 	ropeReach: { "1:1": [64, 64] },
 	vae: { baseChannels: 4, multipliers: [1, 2], residualBlocks: 1, normGroups: 4, normEps: 1e-6 },
 	textEncoder: null,
 };
 
-/** Official names of both files of a checkpoint of `SMALL`, every byte telling its tensor; the odd-sized ones test alignment. */
-export function smallCheckpoint(dtype: "F16" | "F32" = "F16"): { weights: Record<string, RawTensor>; vae: Record<string, RawTensor> } {
+/**
+ * Official names of both files of a checkpoint of `SMALL`, every byte telling its tensor; the odd-sized ones test
+ * alignment.
+ */
+export function smallCheckpoint(dtype: "F16" | "F32" = "F16"): {
+	weights: Record<string, RawTensor>;
+	vae: Record<string, RawTensor>;
+} {
 	const weights: Record<string, RawTensor> = {};
 	const vae: Record<string, RawTensor> = {};
 	for (const [i, { name, shape }] of infinityTensors(SMALL).entries()) {
@@ -46,7 +65,11 @@ export function smallCheckpoint(dtype: "F16" | "F32" = "F16"): { weights: Record
 		const [, file, official] = /^(transformer|vae)\.(.*)$/.exec(name) as RegExpExecArray;
 		(file === "vae" ? vae : weights)[official] = { dtype, shape, bytes };
 	}
-	weights["block_chunks.0.module.0.sa.zero_k_bias"] = { dtype, shape: [1], bytes: new Uint8Array(dtype === "F16" ? 2 : 4) };
+	weights["block_chunks.0.module.0.sa.zero_k_bias"] = {
+		dtype,
+		shape: [1],
+		bytes: new Uint8Array(dtype === "F16" ? 2 : 4),
+	};
 	vae["encoder.conv_in.conv.bias"] = { dtype: "F32", shape: [1], bytes: new Uint8Array(4) };
 	vae["quantize.lfq.mask"] = { dtype: "I64", shape: [3], bytes: new Uint8Array(24) };
 	return { weights, vae };

@@ -8,10 +8,14 @@ import { t5Tokenizer } from "./sentencepiece.ts";
 /** Larger than any text tokenizer. */
 const MAX_BYTES = 64 * 2 ** 20;
 
-/** `path`: a `.json`, which is taken as it is; SentencePiece's `.model`, as T5 has it; or CLIP's `merges.txt` with `vocab.json` beside it. */
+/**
+ * `path`: a `.json`, which is taken as it is; SentencePiece's `.model`, as T5 has it; or CLIP's `merges.txt` with
+ * `vocab.json` beside it.
+ */
 export async function tokenizerJson(path: string): Promise<Uint8Array> {
 	if (path.endsWith(".model")) return text(t5Tokenizer(await read(path), path));
-	if (basename(path) === "merges.txt") return text(clipTokenizer(`${await read(path)}`, `${await read(join(dirname(path), "vocab.json"))}`, path));
+	if (basename(path) === "merges.txt")
+		return text(clipTokenizer(`${await read(path)}`, `${await read(join(dirname(path), "vocab.json"))}`, path));
 	return await read(path);
 }
 
@@ -20,6 +24,7 @@ const text = (json: object): Uint8Array => new TextEncoder().encode(JSON.stringi
 async function read(path: string): Promise<Buffer> {
 	const found = await stat(path).catch(() => null);
 	if (!found?.isFile()) throw new ModelFormatError(`There is no tokenizer file ${path}.`);
-	if (found.size > MAX_BYTES) throw new ModelFormatError(`${path} has ${found.size} bytes; a text tokenizer has ${MAX_BYTES} at most.`);
+	if (found.size > MAX_BYTES)
+		throw new ModelFormatError(`${path} has ${found.size} bytes; a text tokenizer has ${MAX_BYTES} at most.`);
 	return await readFile(path);
 }

@@ -3,7 +3,10 @@ import { z } from "zod";
 import type { Schedule } from "../worker/protocol/model-info.ts";
 import { VaeConfig } from "./infinity-config.ts";
 
-const Count = z.int().min(1).max(1 << 20);
+const Count = z
+	.int()
+	.min(1)
+	.max(1 << 20);
 
 /** Multi-scale vector quantisation: one code of a vocabulary a token, partially shared convolutions after enlarging. */
 export const CodebookConfig = z.strictObject({
@@ -24,7 +27,9 @@ export const VarConfig = z.strictObject({
 	classes: Count,
 	/** AdaLN: a map of the class for every block, or one for all with an offset by block. */
 	adaln: z.enum(["block", "shared"]),
-	/** Queries and keys are L2-normalised, with a learned scale by head; else the softmax scale is 0.25 / sqrt(head size). */
+	/**
+	 * Queries and keys are L2-normalised, with a learned scale by head; else the softmax scale is 0.25 / sqrt(head size).
+	 */
 	normalised: z.boolean(),
 	normEps: z.number().gt(0),
 	/** Scales, and tokens of all of them: every schedule has as many. */
@@ -35,14 +40,22 @@ export const VarConfig = z.strictObject({
 });
 export type VarConfig = z.infer<typeof VarConfig>;
 
-/** What of the configuration contradicts itself or the schedules: positions are learned, so that all schedules have the same tokens scale by scale. */
+/**
+ * What of the configuration contradicts itself or the schedules: positions are learned, so that all schedules have the
+ * same tokens scale by scale.
+ */
 export function varProblems({ scales, tokens }: VarConfig, schedules: Readonly<Record<string, Schedule>>): string[] {
 	const tokensOf = ({ grids }: Schedule) => grids.map(([height, width]) => height * width);
 	const [first] = Object.values(schedules);
 	return Object.entries(schedules).flatMap(([name, schedule]) => {
 		const own = tokensOf(schedule);
 		const sum = own.reduce((a, b) => a + b, 0);
-		if (own.length !== scales || sum !== tokens) return [`schedule ${name} has ${own.length} scales of ${sum} tokens; the model's positions are for ${scales} of ${tokens}`];
-		return own.join() === tokensOf(first).join() ? [] : [`schedule ${name} has other tokens by scale than the first one; the model's positions fit one of them`];
+		if (own.length !== scales || sum !== tokens)
+			return [
+				`schedule ${name} has ${own.length} scales of ${sum} tokens; the model's positions are for ${scales} of ${tokens}`,
+			];
+		return own.join() === tokensOf(first).join()
+			? []
+			: [`schedule ${name} has other tokens by scale than the first one; the model's positions fit one of them`];
 	});
 }

@@ -1,6 +1,10 @@
-/** The published VAR checkpoints (FoundationVision/VAR), as data, and what they share with STAR and HART: token maps and the picture tokenizer, `vae_ch160v4096z32.pth`. */
-import type { Sampling, Schedule } from "../worker/protocol/model-info.ts";
+/**
+ * The published VAR checkpoints (FoundationVision/VAR), as data, and what they share with STAR and HART: token maps and
+ * the picture tokenizer, `vae_ch160v4096z32.pth`.
+ */
+
 import type { z } from "zod";
+import type { Sampling, Schedule } from "../worker/protocol/model-info.ts";
 import { UNUSED } from "./import-model.ts";
 import type { Family } from "./import-published.ts";
 import type { VaeConfig } from "./infinity-config.ts";
@@ -25,7 +29,10 @@ export const TOKENIZER: { codebook: CodebookConfig; vae: VaeConfig } = {
 	vae: { baseChannels: 160, multipliers: [1, 1, 2, 2, 4], residualBlocks: 2, normGroups: 32, normEps: 1e-6 },
 };
 
-/** `var_dN.pth` by its depth. d36, which the release also calls d36-s, draws 512 pixels with shared AdaLN, the others 256. */
+/**
+ * `var_dN.pth` by its depth. d36, which the release also calls d36-s, draws 512 pixels with shared AdaLN, the others
+ * 256.
+ */
 const SIZES = { d16: 16, d20: 20, d24: 24, d30: 30, d36: 36 } as const;
 type Depth = (typeof SIZES)[keyof typeof SIZES];
 
@@ -38,8 +45,17 @@ const sideOf = (depth: Depth) => (depth === 36 ? 512 : 256);
 export function publishedVar(depth: Depth): VarConfig {
 	const sides = SIDES[sideOf(depth)];
 	return {
-		depth, width: 64 * depth, heads: depth, ffn: 256 * depth, classes: 1000, adaln: depth === 36 ? "shared" : "block", normalised: true, normEps: 1e-6,
-		scales: sides.length, tokens: sides.reduce((sum, side) => sum + side ** 2, 0), ...TOKENIZER,
+		depth,
+		width: 64 * depth,
+		heads: depth,
+		ffn: 256 * depth,
+		classes: 1000,
+		adaln: depth === 36 ? "shared" : "block",
+		normalised: true,
+		normEps: 1e-6,
+		scales: sides.length,
+		tokens: sides.reduce((sum, side) => sum + side ** 2, 0),
+		...TOKENIZER,
 	};
 }
 
@@ -47,13 +63,27 @@ export const var_: Family = {
 	sizes: Object.keys(SIZES),
 	describe(size) {
 		const depth = Object.entries(SIZES).find(([name]) => name === size.toLowerCase())?.[1];
-		if (!depth) throw new ModelFormatError(`VAR was not published in size ${size}. There are: ${Object.keys(SIZES).join(", ")}.`);
+		if (!depth)
+			throw new ModelFormatError(`VAR was not published in size ${size}. There are: ${Object.keys(SIZES).join(", ")}.`);
 		const config = publishedVar(depth);
 		const { tokens } = config;
 		return {
-			head: { name: `var-d${depth}`, family: "var", config, schedules: square(sideOf(depth)), defaultSchedule: "1:1", sampling: SAMPLING, licence: "MIT (FoundationVision/VAR)" },
-			wanted: varTensors(config), parts: ["transformer.", "vae."], unused: UNUSED,
-			unread: [{ name: "transformer.lvl_1L", shape: [1, tokens] }, { name: "transformer.attn_bias_for_masking", shape: [1, 1, tokens, tokens] }],
+			head: {
+				name: `var-d${depth}`,
+				family: "var",
+				config,
+				schedules: square(sideOf(depth)),
+				defaultSchedule: "1:1",
+				sampling: SAMPLING,
+				licence: "MIT (FoundationVision/VAR)",
+			},
+			wanted: varTensors(config),
+			parts: ["transformer.", "vae."],
+			unused: UNUSED,
+			unread: [
+				{ name: "transformer.lvl_1L", shape: [1, tokens] },
+				{ name: "transformer.attn_bias_for_masking", shape: [1, 1, tokens, tokens] },
+			],
 		};
 	},
 };

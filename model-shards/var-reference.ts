@@ -29,9 +29,17 @@ const Vae = z.looseObject({
 export function varConfigFromReference(config: unknown, vaeConfig: unknown): VarConfig {
 	const c = parse(Transformer, config, "transformer configuration");
 	return {
-		depth: c.depth, width: c.embed_dim, heads: c.num_heads, ffn: Math.round(c.embed_dim * c.mlp_ratio), classes: c.num_classes,
-		adaln: c.shared_aln ? "shared" : "block", normalised: c.attn_l2_norm, normEps: 1e-6,
-		scales: c.patch_nums.length, tokens: c.patch_nums.reduce((sum, side) => sum + side ** 2, 0), ...tokenizerFromReference(vaeConfig),
+		depth: c.depth,
+		width: c.embed_dim,
+		heads: c.num_heads,
+		ffn: Math.round(c.embed_dim * c.mlp_ratio),
+		classes: c.num_classes,
+		adaln: c.shared_aln ? "shared" : "block",
+		normalised: c.attn_l2_norm,
+		normEps: 1e-6,
+		scales: c.patch_nums.length,
+		tokens: c.patch_nums.reduce((sum, side) => sum + side ** 2, 0),
+		...tokenizerFromReference(vaeConfig),
 	};
 }
 

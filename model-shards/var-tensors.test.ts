@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { hartConfigFromReference } from "./hart-reference.ts";
 import { hartTensors } from "./hart-tensors.ts";
+import { readJson } from "./import-directory.ts";
 import { openSafetensors } from "./safetensors.ts";
 import { starConfigFromReference } from "./star-reference.ts";
 import { starTensors } from "./star-tensors.ts";
@@ -9,18 +10,23 @@ import { VarConfig } from "./var-config.ts";
 import { publishedVar } from "./var-published.ts";
 import { varConfigFromReference } from "./var-reference.ts";
 import { varTensors } from "./var-tensors.ts";
-import { readJson } from "./import-directory.ts";
 
 const reference = (name: string) => join(import.meta.dirname, "..", "test", "reference", name);
 
 /** Parameters of the released checkpoints as their model zoo counts them, in millions, rounded as it does. */
 it.each([
-	[16, 310], [20, 600], [24, 1000], [30, 2000], [36, 2300],
+	[16, 310],
+	[20, 600],
+	[24, 1000],
+	[30, 2000],
+	[36, 2300],
 ] as const)("d%i has the parameters of the release, about %i million", (depth, millions) => {
 	const config = publishedVar(depth);
 	expect(VarConfig.parse(config)).toEqual(config);
 	const shapes = new Map(varTensors(config).map(({ name, shape }) => [name, shape]));
-	const transformer = [...shapes].filter(([name]) => name.startsWith("transformer.")).reduce((sum, [, shape]) => sum + shape.reduce((a, b) => a * b, 1), 0);
+	const transformer = [...shapes]
+		.filter(([name]) => name.startsWith("transformer."))
+		.reduce((sum, [, shape]) => sum + shape.reduce((a, b) => a * b, 1), 0);
 	expect(Math.abs(transformer / 1e6 / millions - 1)).toBeLessThan(0.06);
 	expect(shapes.get("transformer.class_emb.weight")).toEqual([1001, 64 * depth]);
 	expect(shapes.get("transformer.pos_1LC")).toEqual([1, depth === 36 ? 2240 : 680, 64 * depth]);
@@ -35,9 +41,15 @@ it.each([
 	["star-tiny", starConfigFromReference, starTensors],
 	["hart-tiny", hartConfigFromReference, hartTensors],
 ])("%s: every name and shape of a checkpoint, but for constants", async (set, configOf, tensorsOf) => {
-	const { config, vae_config, vae_file } = (await readJson(join(reference(set), "manifest.json"))) as Record<string, never>;
+	const { config, vae_config, vae_file } = (await readJson(join(reference(set), "manifest.json"))) as Record<
+		string,
+		never
+	>;
 	const found = new Map<string, readonly number[]>();
-	for (const [prefix, file] of [["transformer", "weights.safetensors"], ["vae", vae_file]]) {
+	for (const [prefix, file] of [
+		["transformer", "weights.safetensors"],
+		["vae", vae_file],
+	]) {
 		await using source = await openSafetensors(join(reference(set), file));
 		for (const [name, { shape }] of source.tensors) found.set(`${prefix}.${name}`, shape);
 	}
@@ -45,14 +57,37 @@ it.each([
 		expect([name, found.get(name)]).toEqual([name, shape]);
 		found.delete(name);
 	}
-	expect([...found.keys()].filter((name) => !/lvl_1L|attn_bias_for_masking|zero_k_bias|ema_vocab_hit_SV|vae\.quant_conv\.|star.*class_emb/.test(`${set} ${name}`))).toEqual([]);
+	expect(
+		[...found.keys()].filter(
+			(name) =>
+				!/lvl_1L|attn_bias_for_masking|zero_k_bias|ema_vocab_hit_SV|vae\.quant_conv\.|star.*class_emb/.test(
+					`${set} ${name}`,
+				),
+		),
+	).toEqual([]);
 });
 
 it("refuses variants the engine does not compute, and sizes that do not fit", async () => {
-	const { config, vae_config } = (await readJson(join(reference("star-tiny"), "manifest.json"))) as { config: object; vae_config: object };
-	expect(() => starConfigFromReference({ ...config, enable_adaptive_norm: true }, vae_config)).toThrow(/enable_adaptive_norm = true is not supported/);
-	expect(() => starConfigFromReference({ ...config, depth: 0 }, vae_config)).toThrow(/transformer configuration cannot be read/);
-	expect(() => hartConfigFromReference({ ...config, context_token: 9, context_dim: 40, diff_width: 48, diff_depth: 2, num_sampling_steps: "8" }, vae_config)).toThrow(/attn_type = gpt2 is not supported; the engine computes attn_type = llama/);
-	expect(() => varConfigFromReference({ ...config, patch_nums: [] }, vae_config)).toThrow(/transformer configuration cannot be read/);
-	expect(VarConfig.safeParse({ ...publishedVar(16), codebook: { vocabulary: 4095, channels: 32, phis: 4 } }).error?.message).toMatch(/power of two/);
+	const { config, vae_config } = (await readJson(join(reference("star-tiny"), "manifest.json"))) as {
+		config: object;
+		vae_config: object;
+	};
+	expect(() => starConfigFromReference({ ...config, enable_adaptive_norm: true }, vae_config)).toThrow(
+		/enable_adaptive_norm = true is not supported/,
+	);
+	expect(() => starConfigFromReference({ ...config, depth: 0 }, vae_config)).toThrow(
+		/transformer configuration cannot be read/,
+	);
+	expect(() =>
+		hartConfigFromReference(
+			{ ...config, context_token: 9, context_dim: 40, diff_width: 48, diff_depth: 2, num_sampling_steps: "8" },
+			vae_config,
+		),
+	).toThrow(/attn_type = gpt2 is not supported; the engine computes attn_type = llama/);
+	expect(() => varConfigFromReference({ ...config, patch_nums: [] }, vae_config)).toThrow(
+		/transformer configuration cannot be read/,
+	);
+	expect(
+		VarConfig.safeParse({ ...publishedVar(16), codebook: { vocabulary: 4095, channels: 32, phis: 4 } }).error?.message,
+	).toMatch(/power of two/);
 });

@@ -1,7 +1,8 @@
 /** Every tensor that inference of a VAR model reads, with its shape: official names under a prefix. */
+
+import type { VaeConfig } from "./infinity-config.ts";
 import { conv, decoderTensors, linear, matrix, precise, type TensorShape } from "./tensor-shapes.ts";
 import type { CodebookConfig, VarConfig } from "./var-config.ts";
-import type { VaeConfig } from "./infinity-config.ts";
 
 /** `transformer.*` and `vae.*`, in the order they are used. */
 export function varTensors(config: VarConfig): TensorShape[] {
@@ -18,7 +19,9 @@ export function varTensors(config: VarConfig): TensorShape[] {
 	for (let block = 0; block < config.depth; block++) {
 		const b = (name: string) => t(`blocks.${block}.${name}`);
 		list.push(
-			...(adaln === "shared" ? [{ name: b("ada_gss"), shape: [1, 1, 6, width] }] : linear(b("ada_lin.1"), width, 6 * width)),
+			...(adaln === "shared"
+				? [{ name: b("ada_gss"), shape: [1, 1, 6, width] }]
+				: linear(b("ada_lin.1"), width, 6 * width)),
 			...(normalised ? [{ name: b("attn.scale_mul_1H11"), shape: [1, heads, 1, 1] }] : []),
 			{ name: b("attn.q_bias"), shape: [width] },
 			{ name: b("attn.v_bias"), shape: [width] },
@@ -28,14 +31,21 @@ export function varTensors(config: VarConfig): TensorShape[] {
 			...linear(b("ffn.fc2"), ffn, width),
 		);
 	}
-	return [...list, ...linear(t("head_nm.ada_lin.1"), width, 2 * width), ...precise(t("head"), width, codebook.vocabulary), ...codebookTensors(codebook, config.vae)];
+	return [
+		...list,
+		...linear(t("head_nm.ada_lin.1"), width, 2 * width),
+		...precise(t("head"), width, codebook.vocabulary),
+		...codebookTensors(codebook, config.vae),
+	];
 }
 
 /** Of the picture tokenizer: codes, their convolutions, and the decoder. */
 export function codebookTensors({ vocabulary, channels, phis }: CodebookConfig, vae: VaeConfig): TensorShape[] {
 	return [
 		{ name: "vae.quantize.embedding.weight", shape: [vocabulary, channels] },
-		...Array.from({ length: phis }, (_, phi) => conv(`vae.quantize.quant_resi.qresi_ls.${phi}`, channels, channels)).flat(),
+		...Array.from({ length: phis }, (_, phi) =>
+			conv(`vae.quantize.quant_resi.qresi_ls.${phi}`, channels, channels),
+		).flat(),
 		...decoderTensors(vae, channels, "attentive"),
 	];
 }

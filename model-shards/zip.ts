@@ -1,6 +1,7 @@
 /**
- * The zip archives that `torch.save` writes: entries stored as they are, one after the other, zip64 where they are large. The
- * central directory is read at once, the entries by offset. Nothing is inflated, so an archive holds no more than its size.
+ * The zip archives that `torch.save` writes: entries stored as they are, one after the other, zip64 where they are
+ * large. The central directory is read at once, the entries by offset. Nothing is inflated, so an archive holds no more
+ * than its size.
  */
 import type { FileHandle } from "node:fs/promises";
 import { crc32 } from "node:zlib";
@@ -45,14 +46,16 @@ export async function readZip(handle: FileHandle, size: number, path: string): P
 		throw new ModelFormatError(`${path} is not a sound zip archive: ${clip(what)}. Download or export it again.`);
 	};
 	const at: At = async (position, bytes) => {
-		if (position < 0 || position + bytes > size) fail(`bytes ${position} to ${position + bytes} were expected and it has ${size}`);
+		if (position < 0 || position + bytes > size)
+			fail(`bytes ${position} to ${position + bytes} were expected and it has ${size}`);
 		const buffer = new Uint8Array(bytes);
 		await readExactly(handle, buffer, position, path);
 		return new DataView(buffer.buffer);
 	};
 
 	const directory = await findDirectory(size, at, fail);
-	if (directory.bytes > MAX_DIRECTORY_BYTES) fail(`its directory claims ${directory.bytes} bytes, more than ${MAX_DIRECTORY_BYTES}`);
+	if (directory.bytes > MAX_DIRECTORY_BYTES)
+		fail(`its directory claims ${directory.bytes} bytes, more than ${MAX_DIRECTORY_BYTES}`);
 	if (directory.count > MAX_TENSORS) fail(`its directory claims ${directory.count} entries, more than ${MAX_TENSORS}`);
 	const entries = readDirectory(await at(directory.start, directory.bytes), directory.count, fail);
 	placeEntries([...entries.values()], directory.start, fail);
@@ -66,7 +69,8 @@ export async function readZip(handle: FileHandle, size: number, path: string): P
 		if (name !== entry.name) fail(`entry ${entry.name} is called ${name} where it lies`);
 		if (local.getUint16(8, true) !== 0) fail(`entry ${entry.name} is compressed where it lies`);
 		const start = entry.header + LOCAL_BYTES + nameBytes + local.getUint16(28, true);
-		if (start + entry.bytes > entry.limit) fail(`entry ${entry.name} of ${entry.bytes} bytes reaches into what follows it`);
+		if (start + entry.bytes > entry.limit)
+			fail(`entry ${entry.name} of ${entry.bytes} bytes reaches into what follows it`);
 		return (entry.start = start);
 	};
 
@@ -75,14 +79,18 @@ export async function readZip(handle: FileHandle, size: number, path: string): P
 		entries: new Map([...entries].map(([name, { bytes }]) => [name, bytes])),
 		async read(name, from, into) {
 			const entry = entries.get(name) ?? fail(`it has no entry ${name}`);
-			if (from < 0 || from + into.byteLength > entry.bytes) throw new RangeError(`Bytes ${from} to ${from + into.byteLength} of ${name} were asked for; it has ${entry.bytes}.`);
+			if (from < 0 || from + into.byteLength > entry.bytes)
+				throw new RangeError(
+					`Bytes ${from} to ${from + into.byteLength} of ${name} were asked for; it has ${entry.bytes}.`,
+				);
 			await readExactly(handle, into, (await startOf(entry)) + from, path);
 			if (from === 0) running = { entry, next: 0, crc: 0 };
 			if (running?.entry !== entry || running.next !== from) return;
 			running.crc = crc32(into, running.crc);
 			running.next += into.byteLength;
 			// A writer that was told not to compute it leaves 0.
-			if (running.next === entry.bytes && entry.crc32 !== 0 && running.crc !== entry.crc32) fail(`entry ${name} is damaged, its CRC-32 is not the directory's`);
+			if (running.next === entry.bytes && entry.crc32 !== 0 && running.crc !== entry.crc32)
+				fail(`entry ${name} is damaged, its CRC-32 is not the directory's`);
 		},
 	};
 }
@@ -90,11 +98,19 @@ export async function readZip(handle: FileHandle, size: number, path: string): P
 type Fail = (what: string) => never;
 type At = (position: number, bytes: number) => Promise<DataView<ArrayBuffer>>;
 
-async function findDirectory(size: number, at: At, fail: Fail): Promise<{ start: number; bytes: number; count: number }> {
+async function findDirectory(
+	size: number,
+	at: At,
+	fail: Fail,
+): Promise<{ start: number; bytes: number; count: number }> {
 	const tailBytes = Math.min(size, END_BYTES + MAX_COMMENT_BYTES);
 	const tail = await at(size - tailBytes, tailBytes);
 	let end = tailBytes - END_BYTES;
-	while (end >= 0 && !(tail.getUint32(end, true) === END && tail.getUint16(end + 20, true) === tailBytes - end - END_BYTES)) end--;
+	while (
+		end >= 0 &&
+		!(tail.getUint32(end, true) === END && tail.getUint16(end + 20, true) === tailBytes - end - END_BYTES)
+	)
+		end--;
 	if (end < 0) fail("it has no end record, as if it were cut");
 	const endAt = size - tailBytes + end;
 	let [disk, startDisk, here, count] = [4, 6, 8, 10].map((field) => tail.getUint16(end + field, true));
@@ -123,7 +139,8 @@ function readDirectory(view: DataView<ArrayBuffer>, count: number, fail: Fail): 
 	const entries = new Map<string, Entry>();
 	let at = 0;
 	for (let i = 0; i < count; i++) {
-		if (at + CENTRAL_BYTES > view.byteLength || view.getUint32(at, true) !== CENTRAL) fail(`entry ${i} of ${count} is missing from its directory`);
+		if (at + CENTRAL_BYTES > view.byteLength || view.getUint32(at, true) !== CENTRAL)
+			fail(`entry ${i} of ${count} is missing from its directory`);
 		const nameBytes = view.getUint16(at + 28, true);
 		const extraBytes = view.getUint16(at + 30, true);
 		const next = at + CENTRAL_BYTES + nameBytes + extraBytes + view.getUint16(at + 32, true);
@@ -147,7 +164,8 @@ function sizes(view: DataView, at: number, extra: DataView, fail: Fail): [number
 	const fields = [24, 20, 42].map((offset) => view.getUint32(at + offset, true));
 	if (!fields.includes(0xffffffff)) return fields as [number, number, number];
 	let field = 0;
-	while (field + 4 <= extra.byteLength && extra.getUint16(field, true) !== 1) field += 4 + extra.getUint16(field + 2, true);
+	while (field + 4 <= extra.byteLength && extra.getUint16(field, true) !== 1)
+		field += 4 + extra.getUint16(field + 2, true);
 	const end = field + 4 <= extra.byteLength ? field + 4 + extra.getUint16(field + 2, true) : 0;
 	field += 4;
 	return fields.map((value) => {
@@ -158,12 +176,16 @@ function sizes(view: DataView, at: number, extra: DataView, fail: Fail): [number
 	}) as [number, number, number];
 }
 
-/** Entries must lie one after the other before the directory: two that share bytes are how a small file claims to be a large one. */
+/**
+ * Entries must lie one after the other before the directory: two that share bytes are how a small file claims to be a
+ * large one.
+ */
 function placeEntries(entries: Entry[], directoryStart: number, fail: Fail): void {
 	entries.sort((a, b) => a.header - b.header);
 	for (const [i, entry] of entries.entries()) {
 		entry.limit = entries[i + 1]?.header ?? directoryStart;
-		if (entry.header + LOCAL_BYTES + entry.bytes > entry.limit) fail(`entry ${entry.name} of ${entry.bytes} bytes at ${entry.header} reaches into what follows it`);
+		if (entry.header + LOCAL_BYTES + entry.bytes > entry.limit)
+			fail(`entry ${entry.name} of ${entry.bytes} bytes at ${entry.header} reaches into what follows it`);
 	}
 }
 

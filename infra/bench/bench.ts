@@ -1,14 +1,16 @@
 /**
  * `npm run bench -- [--model NAME] [--pictures N] [--peers [--rows REGEXP] [--runtimes REGEXP]]
- * [--together 1,2,4,8] [--precision] [--shape infinity-2b --blocks N --scales a..b] [--policies exact,stagevar] [--max-seconds S] [--json FILE] [--svg FILE]`: times of the model's policies (the default), of peers on the same
- * adapter, of several pictures in one batch, of int8 and int4 copies of the model, of a published shape. Tables on stdout; `--json` has the same in full, `--svg` draws the times by scale.
+ * [--together 1,2,4,8] [--precision] [--shape infinity-2b --blocks N --scales a..b] [--policies exact,stagevar]
+ * [--max-seconds S] [--json FILE] [--svg FILE]`: times of the model's policies (the default), of peers on the same
+ * adapter, of several pictures in one batch, of int8 and int4 copies of the model, of a published shape. Tables on
+ * stdout; `--json` has the same in full, `--svg` draws the times by scale.
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { Gpu } from "../../kernels/gpu.ts";
 import { policies } from "../../worker/engine/plan/policies.ts";
-import { type Chart, timeByScale } from "./time-by-scale.ts";
 import { peersText, picturesText, precisionText, shapeText, togetherText } from "./tables.ts";
+import { type Chart, timeByScale } from "./time-by-scale.ts";
 
 const { values } = parseArgs({
 	options: {
@@ -29,20 +31,29 @@ const { values } = parseArgs({
 	},
 });
 const names = values.policies.split(",");
-for (const name of names) if (!Object.hasOwn(policies, name)) fail(`There is no policy ${name}. Policies: ${Object.keys(policies).join(", ")}.`);
+for (const name of names)
+	if (!Object.hasOwn(policies, name))
+		fail(`There is no policy ${name}. Policies: ${Object.keys(policies).join(", ")}.`);
 const maxSeconds = number("max-seconds", values["max-seconds"], 1);
 const gpu = await Gpu.open();
 const report: Record<string, unknown> = { adapter: gpu.facts };
 const charts: Chart[] = [];
 console.log(`${gpu.facts.name} (${gpu.facts.driver})\n`);
 
-if ((values.pictures && !values.precision) || (!values.peers && !values.shape && !values.together && !values.precision)) {
+if (
+	(values.pictures && !values.precision) ||
+	(!values.peers && !values.shape && !values.together && !values.precision)
+) {
 	const { benchPictures } = await import("./pictures.ts");
 	const pictures = await benchPictures(gpu, values.model, number("pictures", values.pictures ?? "3", 1), names);
 	console.log(picturesText(pictures));
 	report.pictures = pictures;
 	const groups = pictures.policies.map(({ policy, scales }) => {
-		const bars = scales.map(({ grid, stage, transformer_ms }) => ({ label: grid, stage, milliseconds: transformer_ms }));
+		const bars = scales.map(({ grid, stage, transformer_ms }) => ({
+			label: grid,
+			stage,
+			milliseconds: transformer_ms,
+		}));
 		return { name: policy, total: bars.reduce((sum, bar) => sum + bar.milliseconds, 0), bars };
 	});
 	charts.push({ title: `${pictures.model}: transformer time by scale`, subtitle: gpu.facts.name, groups });
@@ -62,27 +73,48 @@ if (values.precision) {
 }
 if (values.shape) {
 	const { benchShape, SHAPES } = await import("./shape.ts");
-	const wanted = SHAPES.find(({ name }) => name === values.shape) ?? fail(`There is no shape ${values.shape}. Shapes: ${SHAPES.map(({ name }) => name).join(", ")}.`);
+	const wanted =
+		SHAPES.find(({ name }) => name === values.shape) ??
+		fail(`There is no shape ${values.shape}. Shapes: ${SHAPES.map(({ name }) => name).join(", ")}.`);
 	const scales = /^(\d+)\.\.(\d+)$/.exec(values.scales ?? (gpu.facts.software ? "0..3" : "0..12"));
 	if (!scales) fail(`--scales ${values.scales}: give the first and the last scale, as in 0..4.`);
-	const shape = await benchShape(gpu, { shape: wanted, policies: names, blocks: number("blocks", values.blocks, 1), scales: [Number(scales[1]), Number(scales[2])], maxSeconds });
+	const shape = await benchShape(gpu, {
+		shape: wanted,
+		policies: names,
+		blocks: number("blocks", values.blocks, 1),
+		scales: [Number(scales[1]), Number(scales[2])],
+		maxSeconds,
+	});
 	console.log(shapeText(shape));
 	report.shape = shape;
 	const groups = shape.policies.map(({ policy, scales, total_ms }) => ({
 		name: policy,
 		total: total_ms ?? 0,
 		bars: scales.flatMap(({ grid, stage, extrapolated_ms, measured_ms }) =>
-			extrapolated_ms === null ? [] : [{ label: grid.split("x")[0], stage, milliseconds: extrapolated_ms, estimated: measured_ms === null }],
+			extrapolated_ms === null
+				? []
+				: [{ label: grid.split("x")[0], stage, milliseconds: extrapolated_ms, estimated: measured_ms === null }],
 		),
 	}));
-	charts.push({ title: `${shape.shape}, 1024x1024: time by scale, extrapolated`, subtitle: `${shape.blocks} of ${shape.depth} blocks run with random weights; hollow: not run. ${gpu.facts.name}`, groups });
+	charts.push({
+		title: `${shape.shape}, 1024x1024: time by scale, extrapolated`,
+		subtitle: `${shape.blocks} of ${shape.depth} blocks run with random weights; hollow: not run. ${gpu.facts.name}`,
+		groups,
+	});
 }
 if (values.peers) {
 	const { comparePeers } = await import("./peers/peers.ts");
 	const rows = [];
 	const begun = performance.now();
-	const progress = (text: string) => process.stderr.write(`${((performance.now() - begun) / 1000).toFixed(0).padStart(4)} s  ${text}\n`);
-	for await (const row of comparePeers(gpu, { model: values.model, rows: new RegExp(values.rows), runtimes: new RegExp(values.runtimes), maxSeconds, progress })) {
+	const progress = (text: string) =>
+		process.stderr.write(`${((performance.now() - begun) / 1000).toFixed(0).padStart(4)} s  ${text}\n`);
+	for await (const row of comparePeers(gpu, {
+		model: values.model,
+		rows: new RegExp(values.rows),
+		runtimes: new RegExp(values.runtimes),
+		maxSeconds,
+		progress,
+	})) {
 		rows.push(row);
 	}
 	console.log(peersText(rows));
@@ -91,7 +123,8 @@ if (values.peers) {
 if (values.json) writeFileSync(values.json, JSON.stringify(report, null, "\t"));
 if (values.svg) {
 	if (charts.length === 0) fail("--svg draws times by scale: give --pictures N or --shape beside it.");
-	for (const [i, chart] of charts.entries()) writeFileSync(i === 0 ? values.svg : values.svg.replace(/(\.svg)?$/, `-${i + 1}.svg`), timeByScale(chart));
+	for (const [i, chart] of charts.entries())
+		writeFileSync(i === 0 ? values.svg : values.svg.replace(/(\.svg)?$/, `-${i + 1}.svg`), timeByScale(chart));
 }
 process.exit(0);
 

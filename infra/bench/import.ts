@@ -1,8 +1,9 @@
 /**
- * `npm run bench:import -- [--family infinity] [--size 2b] [--dtype f16] [--text google/flan-t5-xl] [--dry]`: makes a checkpoint of random
- * numbers with the official names and shapes of a published model (Infinity 2b in BF16: 4 GB), imports it and prints peak memory and speed;
- * everything is removed afterwards. `--dry` writes neither: the numbers stream into hashes, which takes any size. With `--text` a published
- * text encoder comes with it; its numbers are not written before.
+ * `npm run bench:import -- [--family infinity] [--size 2b] [--dtype f16] [--text google/flan-t5-xl] [--dry]`: makes a
+ * checkpoint of random numbers with the official names and shapes of a published model (Infinity 2b in BF16: 4 GB),
+ * imports it and prints peak memory and speed; everything is removed afterwards. `--dry` writes neither: the numbers
+ * stream into hashes, which takes any size. With `--text` a published text encoder comes with it; its numbers are not
+ * written before.
  */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -36,10 +37,18 @@ const family = families[oneOf("family", values.family, Object.keys(families))];
 const dtype = oneOf("dtype", values.dtype, PRECISIONS);
 const { name } = family.describe(values.size).head;
 const [weights, vae] = publishedTensors(family, values.size);
-const sources = { weights: syntheticSource(`${name}.pth`, weights, "BF16"), vae: syntheticSource("vae.pth", vae, "F32") };
+const sources = {
+	weights: syntheticSource(`${name}.pth`, weights, "BF16"),
+	vae: syntheticSource("vae.pth", vae, "F32"),
+};
 const published: Record<string, TextEncoderConfig> = PUBLISHED_TEXT;
 const encoder = values.text === undefined ? undefined : published[oneOf("text", values.text, Object.keys(published))];
-const textSource = (config: TextEncoderConfig) => syntheticSource("text encoder", textTensors(config).map(({ name, shape }) => ({ name: name.slice(TEXT_PREFIX.length), shape })), "BF16");
+const textSource = (config: TextEncoderConfig) =>
+	syntheticSource(
+		"text encoder",
+		textTensors(config).map(({ name, shape }) => ({ name: name.slice(TEXT_PREFIX.length), shape })),
+		"BF16",
+	);
 const textEncoder = encoder && textEncoderIn(textSource(encoder), encoder);
 if (values.make) {
 	await writePth(join(values.make, "weights.pth"), sources.weights);
@@ -53,21 +62,36 @@ try {
 	if (!values.dry) {
 		console.error(`Writing ${values.size} to ${dir}`);
 		// In a process of its own, so that its memory does not count.
-		await promisify(execFile)(process.execPath, [fileURLToPath(import.meta.url), "--make", dir, "--family", values.family, "--size", values.size]);
+		await promisify(execFile)(process.execPath, [
+			fileURLToPath(import.meta.url),
+			"--make",
+			dir,
+			"--family",
+			values.family,
+			"--size",
+			values.size,
+		]);
 	}
 	const before = process.resourceUsage().maxRSS / 1024;
 	const bar = new SingleBar({ format: "{bar} {percentage} %, {eta_formatted} left", stream: process.stderr });
 	let bytes = 0;
 	const begun = performance.now();
 	const manifest = await importPublished(family, values.size, Object.values(values.dry ? sources : files), {
-		licence: "random numbers", textEncoder, out: values.dry ? nowhere : join(dir, "model"), dtype,
+		licence: "random numbers",
+		textEncoder,
+		out: values.dry ? nowhere : join(dir, "model"),
+		dtype,
 		progress: (done, total) => (bytes === 0 ? bar.start(total, done) : bar.update(done), (bytes = done)),
 	});
 	const seconds = (performance.now() - begun) / 1000;
 	bar.stop();
 	const written = manifest.shards.reduce((sum, shard) => sum + shard.bytes, 0);
-	console.log(`${name}${values.text ? ` with ${values.text}` : ""}${values.dry ? ", dry" : ""}: ${manifest.tensors.length} tensors, ${gb(bytes)} read, ${gb(written)} written as ${dtype} in ${manifest.shards.length} shards`);
-	console.log(`${seconds.toFixed(1)} s, ${(bytes / 1e6 / seconds).toFixed(0)} MB/s; peak resident memory ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MiB (${before.toFixed(0)} before the import)`);
+	console.log(
+		`${name}${values.text ? ` with ${values.text}` : ""}${values.dry ? ", dry" : ""}: ${manifest.tensors.length} tensors, ${gb(bytes)} read, ${gb(written)} written as ${dtype} in ${manifest.shards.length} shards`,
+	);
+	console.log(
+		`${seconds.toFixed(1)} s, ${(bytes / 1e6 / seconds).toFixed(0)} MB/s; peak resident memory ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MiB (${before.toFixed(0)} before the import)`,
+	);
 	console.log(`manifest sha256:${createHash("sha256").update(manifestText(manifest)).digest("hex")}`);
 } finally {
 	await rm(dir, { recursive: true, force: true });

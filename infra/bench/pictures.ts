@@ -50,7 +50,12 @@ const PROMPT = "a photo of a red apple";
 const TEXT_TOKENS = 7;
 
 /** `pictures` of every policy named. Figures are medians. */
-export async function benchPictures(gpu: Gpu, modelName: string, pictures: number, names: readonly string[]): Promise<PicturesReport> {
+export async function benchPictures(
+	gpu: Gpu,
+	modelName: string,
+	pictures: number,
+	names: readonly string[],
+): Promise<PicturesReport> {
 	const folder = await openModelFolder(findModel(modelName));
 	const model = await openModel(gpu, folder);
 	const loaded = performance.now();
@@ -89,20 +94,43 @@ export async function benchPictures(gpu: Gpu, modelName: string, pictures: numbe
 			const [height, width] = schedule.grids[scale];
 			const transformer = median(taken.map((s) => s.transformer[scale]));
 			const preview = median(taken.map((s) => s.preview[scale]));
-			return [{
-				scale, grid: `${height}x${width}`, stage: step.stage, transformer_ms: transformer, transformer_gflops: flops[scale] / transformer / 1e6,
-				preview_ms: preview, preview_gflops: decoderFlops(folder.manifest, height, width) / preview / 1e6,
-			}];
+			return [
+				{
+					scale,
+					grid: `${height}x${width}`,
+					stage: step.stage,
+					transformer_ms: transformer,
+					transformer_gflops: flops[scale] / transformer / 1e6,
+					preview_ms: preview,
+					preview_gflops: decoderFlops(folder.manifest, height, width) / preview / 1e6,
+				},
+			];
 		});
-		return { policy: plan.policy, total_ms: median(taken.map((s) => s.total)), first_preview_ms: median(taken.map((s) => s.first)), scales };
+		return {
+			policy: plan.policy,
+			total_ms: median(taken.map((s) => s.total)),
+			first_preview_ms: median(taken.map((s) => s.first)),
+			scales,
+		};
 	});
 	const [first] = reports;
-	const work = first.scales.reduce((sum, scale) => sum + scale.transformer_ms * scale.transformer_gflops + scale.preview_ms * scale.preview_gflops, 0);
+	const work = first.scales.reduce(
+		(sum, scale) => sum + scale.transformer_ms * scale.transformer_gflops + scale.preview_ms * scale.preview_gflops,
+		0,
+	);
 	const device = gpu.bytes;
 	const matmulGflops = await matmulRate(gpu);
 	model.destroy();
 	return {
-		model: modelName, pictures, loaded_ms: loaded, warm_ms: warm, device_bytes: device, resident_bytes: process.memoryUsage.rss(), matmul_gflops: matmulGflops, picture_gflops: work / first.total_ms, policies: reports,
+		model: modelName,
+		pictures,
+		loaded_ms: loaded,
+		warm_ms: warm,
+		device_bytes: device,
+		resident_bytes: process.memoryUsage.rss(),
+		matmul_gflops: matmulGflops,
+		picture_gflops: work / first.total_ms,
+		policies: reports,
 	};
 }
 

@@ -27,7 +27,12 @@ export interface PrecisionRow {
 	least_psnr: number | null;
 }
 
-const PROMPTS = ["a photo of a red apple", "a photo of two horses", "a photo of a yellow bus", "a photo of a cake above a chair"];
+const PROMPTS = [
+	"a photo of a red apple",
+	"a photo of two horses",
+	"a photo of a yellow bus",
+	"a photo of a cake above a chair",
+];
 
 /** `rounds` pictures of each, in turns. The copies are made in a temporary folder. */
 export async function benchPrecision(gpu: Gpu, modelName: string, rounds: number): Promise<PrecisionRow[]> {
@@ -45,13 +50,22 @@ export async function benchPrecision(gpu: Gpu, modelName: string, rounds: number
 		const rows: PrecisionRow[] = [];
 		for (const [i, [precision, { manifest }]] of folders.entries()) {
 			const differences: ModelDifference[] = [];
-			if (i > 0) for (const [seed, prompt] of PROMPTS.entries()) differences.push(await difference(models[0], models[i], exact.plan(models[0].info, {}), { prompt }, seed));
+			if (i > 0)
+				for (const [seed, prompt] of PROMPTS.entries())
+					differences.push(await difference(models[0], models[i], exact.plan(models[0].info, {}), { prompt }, seed));
 			const scales = differences.flatMap(({ scales }) => scales);
-			const mean = (values: number[]) => (values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null);
+			const mean = (values: number[]) =>
+				values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
 			const psnrs = differences.map(({ seedPsnr }) => seedPsnr);
 			rows.push({
-				precision, stored: manifest.tensors.reduce((sum, { bytes }) => sum + bytes, 0), resident: residentBytes(manifest.tensors).reduce((sum, { bytes }) => sum + bytes, 0), picture_ms: median(times[i]),
-				logits: mean(scales.map(({ logits }) => logits)), bits: mean(scales.map(({ bits }) => bits)), psnr: i ? median(psnrs) : null, least_psnr: i ? Math.min(...psnrs) : null,
+				precision,
+				stored: manifest.tensors.reduce((sum, { bytes }) => sum + bytes, 0),
+				resident: residentBytes(manifest.tensors).reduce((sum, { bytes }) => sum + bytes, 0),
+				picture_ms: median(times[i]),
+				logits: mean(scales.map(({ logits }) => logits)),
+				bits: mean(scales.map(({ bits }) => bits)),
+				psnr: i ? median(psnrs) : null,
+				least_psnr: i ? Math.min(...psnrs) : null,
 			});
 		}
 		for (const model of models) model.destroy();
@@ -66,7 +80,12 @@ async function timesOf(models: readonly LoadedModel[], rounds: number): Promise<
 	const times = models.map((): number[] => []);
 	for (let round = -1; round < rounds; round++) {
 		for (const [i, model] of models.entries()) {
-			for await (const result of model.generate({ plan: exact.plan(model.info, {}), prompt: PROMPTS[0], seed: 1, previews: "none" })) {
+			for await (const result of model.generate({
+				plan: exact.plan(model.info, {}),
+				prompt: PROMPTS[0],
+				seed: 1,
+				previews: "none",
+			})) {
 				if (result.kind === "final" && round >= 0) times[i].push(result.milliseconds.total);
 			}
 		}

@@ -1,4 +1,7 @@
-/** Models of published shapes with random weights: the engine loads and runs them like any other, so that times by scale can be had without a checkpoint. */
+/**
+ * Models of published shapes with random weights: the engine loads and runs them like any other, so that times by scale
+ * can be had without a checkpoint.
+ */
 import type { ModelFolder, ModelTensor } from "../../model-shards/folder.ts";
 import type { InfinityConfig } from "../../model-shards/infinity-config.ts";
 import { infinityTensors } from "../../model-shards/infinity-tensors.ts";
@@ -16,32 +19,73 @@ export interface Dimensions {
 export const INFINITY_2B: Dimensions = { width: 2048, heads: 16, ffn: 8192 };
 
 /**
- * Infinity at 1024x1024 with `depth` blocks. The decoder is a token one: it is not run. StageVAR's published setting (arXiv
- * 2512.16483, threshold 0.96): text-free from width 40 on, low rank at width 40, 48 and 64 skipped. Every chunk gets the mean of
- * the published eight ratios, so that a part of the blocks costs its share of all.
+ * Infinity at 1024x1024 with `depth` blocks. The decoder is a token one: it is not run. StageVAR's published setting
+ * (arXiv 2512.16483, threshold 0.96): text-free from width 40 on, low rank at width 40, 48 and 64 skipped. Every chunk
+ * gets the mean of the published eight ratios, so that a part of the blocks costs its share of all.
  */
 export function randomInfinity({ width, heads, ffn }: Dimensions, depth: number): ModelFolder {
 	const chunkBlocks = depth % 4 === 0 ? 4 : depth;
 	const ratios = [0.0168, 0.1365, 0.2104, 0.2503, 0.2559, 0.1979, 0.157, 0.1909];
 	const mean = ratios.reduce((sum, ratio) => sum + ratio, 0) / ratios.length;
 	const config: InfinityConfig = {
-		depth, width, heads, ffn, chunkBlocks, textChannels: 2048, textMaxTokens: 512, poolHeads: heads, bits: 32, normEps: 1e-6,
+		depth,
+		width,
+		heads,
+		ffn,
+		chunkBlocks,
+		textChannels: 2048,
+		textMaxTokens: 512,
+		poolHeads: heads,
+		bits: 32,
+		normEps: 1e-6,
 		ropeReach: { [SCHEDULE]: [64, 64] },
 		vae: { baseChannels: 4, multipliers: [1, 1, 1, 1, 1], residualBlocks: 1, normGroups: 4, normEps: 1e-6 },
 		textEncoder: null,
 	};
 	const manifest: Manifest = {
-		format: "firstlight-model", version: 1, name: `infinity-random-${width}-${depth}`, family: "infinity", config,
+		format: "firstlight-model",
+		version: 1,
+		name: `infinity-random-${width}-${depth}`,
+		family: "infinity",
+		config,
 		schedules: { [SCHEDULE]: { grids: SIDES.map((side) => [side, side]), image: { height: 1024, width: 1024 } } },
 		defaultSchedule: SCHEDULE,
 		sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
-		tokenizer: null, licence: "Random weights.", shards: [],
-		tensors: infinityTensors(config).map(({ name, shape }) => ({ name, dtype: "F32", shape, shard: 0, offset: 0, bytes: 4 * count(shape) })),
+		tokenizer: null,
+		licence: "Random weights.",
+		shards: [],
+		tensors: infinityTensors(config).map(({ name, shape }) => ({
+			name,
+			dtype: "F32",
+			shape,
+			shard: 0,
+			offset: 0,
+			bytes: 4 * count(shape),
+		})),
 	};
 	const digest = manifestDigest(new TextEncoder().encode(JSON.stringify(manifest)));
 	const rankRatio = { 10: Array.from({ length: depth / chunkBlocks }, () => mean) };
-	const calibration = { [SCHEDULE]: { structureFrom: 6, fidelityFrom: 10, skipFrom: 11, guidanceTo: 10, earlyTau: 0.4, rankRatio, detailRatio: {}, look: { after: 9, from: 10, hold: 0.9 }, detail: [0, 0] as [number, number] } };
-	return { dir: "", manifest, digest, info: { ...modelInfo(manifest, digest), calibration }, tokenizer: null, tensors: () => randomTensors(manifest) };
+	const calibration = {
+		[SCHEDULE]: {
+			structureFrom: 6,
+			fidelityFrom: 10,
+			skipFrom: 11,
+			guidanceTo: 10,
+			earlyTau: 0.4,
+			rankRatio,
+			detailRatio: {},
+			look: { after: 9, from: 10, hold: 0.9 },
+			detail: [0, 0] as [number, number],
+		},
+	};
+	return {
+		dir: "",
+		manifest,
+		digest,
+		info: { ...modelInfo(manifest, digest), calibration },
+		tokenizer: null,
+		tensors: () => randomTensors(manifest),
+	};
 }
 
 /** Norms that change nothing, matrices that keep the size of what they multiply, small vectors. */
@@ -51,7 +95,12 @@ async function* randomTensors({ tensors }: Manifest): AsyncGenerator<ModelTensor
 		const data = new Float32Array(count(shape));
 		const deviation = shape.length >= 2 ? (count(shape) / shape[0]) ** -0.5 : 0.02;
 		if (/norm[^.]*\.weight$/.test(name)) data.fill(1);
-		else for (let i = 0; i < data.length; i += noise.length) data.set(noise.subarray(0, data.length - i).map((value) => value * deviation), i);
+		else
+			for (let i = 0; i < data.length; i += noise.length)
+				data.set(
+					noise.subarray(0, data.length - i).map((value) => value * deviation),
+					i,
+				);
 		yield { name, dtype, shape, bytes: new Uint8Array(data.buffer) };
 	}
 }

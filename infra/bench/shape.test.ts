@@ -33,12 +33,23 @@ beforeAll(async () => {
 afterAll(() => gpu.destroy());
 
 test("every policy named runs the scales asked for, low rank included, and those alone are measured", async () => {
-	const shape = { name: "narrow", depth: 2, folder: (depth: number) => randomInfinity({ width: 8, heads: 1, ffn: 16 }, depth) };
+	const shape = {
+		name: "narrow",
+		depth: 2,
+		folder: (depth: number) => randomInfinity({ width: 8, heads: 1, ffn: 16 }, depth),
+	};
 	const names = ["exact", "stagevar", "stagevar-skip"];
 	const bytes = gpu.bytes;
 	const { policies } = await benchShape(gpu, { shape, policies: names, blocks: 1, scales: [8, 10], maxSeconds: 0.001 });
 	expect(policies.map(({ policy, rounds }) => [policy, rounds])).toEqual(names.map((name) => [name, 0]));
-	const timed = await benchShape(gpu, { shape, policies: names, blocks: 1, scales: [8, 10], maxSeconds: 600, rounds: 1 });
+	const timed = await benchShape(gpu, {
+		shape,
+		policies: names,
+		blocks: 1,
+		scales: [8, 10],
+		maxSeconds: 600,
+		rounds: 1,
+	});
 	expect(gpu.bytes).toBe(bytes);
 	for (const { scales, rounds, total_ms } of timed.policies) {
 		expect(rounds).toBe(1);

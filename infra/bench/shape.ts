@@ -1,4 +1,6 @@
-/** A published shape scale by scale: a few of its blocks run with random weights, the rest extrapolated and marked so. */
+/**
+ * A published shape scale by scale: a few of its blocks run with random weights, the rest extrapolated and marked so.
+ */
 import type { Gpu } from "../../kernels/gpu.ts";
 import type { ModelFolder } from "../../model-shards/folder.ts";
 import { infinityConfigOf } from "../../model-shards/manifest.ts";
@@ -16,7 +18,9 @@ export interface Shape {
 	/** A model of that shape with so many blocks. */
 	folder(depth: number): ModelFolder;
 }
-export const SHAPES: readonly Shape[] = [{ name: "infinity-2b", depth: 32, folder: (depth) => randomInfinity(INFINITY_2B, depth) }];
+export const SHAPES: readonly Shape[] = [
+	{ name: "infinity-2b", depth: 32, folder: (depth) => randomInfinity(INFINITY_2B, depth) },
+];
 
 export interface ShapeOptions {
 	shape: Shape;
@@ -37,7 +41,10 @@ export interface ShapeScale {
 	/** Milliseconds of the blocks run; null: not run. */
 	measured_ms: number | null;
 	gflops: number | null;
-	/** All blocks: the measured time by the ratio of floating point operations, or, not run, operations at the best rate shown. */
+	/**
+	 * All blocks: the measured time by the ratio of floating point operations, or, not run, operations at the best rate
+	 * shown.
+	 */
 	extrapolated_ms: number | null;
 }
 export interface ShapePolicy {
@@ -61,8 +68,13 @@ const WARM_SCALE = 2;
 /** The first scales only read weights: their rate says nothing of later ones. */
 const TELLING_TOKENS = 16;
 
-/** Rounds over the policies until the time is spent, after one over the first scales for compiling. Figures are medians. */
-export async function benchShape(gpu: Gpu, { shape, policies: names, blocks, scales: [from, to], maxSeconds, rounds = MOST_ROUNDS }: ShapeOptions): Promise<ShapeReport> {
+/**
+ * Rounds over the policies until the time is spent, after one over the first scales for compiling. Figures are medians.
+ */
+export async function benchShape(
+	gpu: Gpu,
+	{ shape, policies: names, blocks, scales: [from, to], maxSeconds, rounds = MOST_ROUNDS }: ShapeOptions,
+): Promise<ShapeReport> {
 	const { name: shapeName, depth, folder } = shape;
 	const part = folder(blocks);
 	const model = await openModel(gpu, part);
@@ -71,21 +83,30 @@ export async function benchShape(gpu: Gpu, { shape, policies: names, blocks, sca
 	const samples = new Map<string, number[][]>(names.map((name) => [name, []]));
 	await timeScales(model, features, upTo(policies.exact.plan(model.info, {}), Math.min(to, WARM_SCALE)), deadline);
 	for (let round = 0; round < rounds && performance.now() < deadline; round++) {
-		for (const name of names) samples.get(name)?.push(await timeScales(model, features, upTo(policies[name].plan(model.info, {}), to), deadline));
+		for (const name of names)
+			samples
+				.get(name)
+				?.push(await timeScales(model, features, upTo(policies[name].plan(model.info, {}), to), deadline));
 	}
 	model.destroy();
 	const whole = folder(depth);
 	const times = new Map(names.map((name) => [name, mediansByScale(samples.get(name) as number[][], from)]));
 	const rates = names.flatMap((name) => shownRate(part, name, times.get(name) as (number | null)[]) ?? []);
 	const reports = names.map((policy) => ({
-		policy, rounds: samples.get(policy)?.filter((sample) => sample[from] !== undefined).length ?? 0,
+		policy,
+		rounds: samples.get(policy)?.filter((sample) => sample[from] !== undefined).length ?? 0,
 		...extrapolate(part, whole, policy, times.get(policy) as (number | null)[], Math.max(0, ...rates) || null),
 	}));
 	return { shape: shapeName, blocks, depth, policies: reports };
 }
 
 /** Milliseconds of every scale, as many as begin before the deadline. */
-async function timeScales(model: LoadedModel, features: Float32Array, plan: StagePlan, deadline: number): Promise<number[]> {
+async function timeScales(
+	model: LoadedModel,
+	features: Float32Array,
+	plan: StagePlan,
+	deadline: number,
+): Promise<number[]> {
 	const times: number[] = [];
 	if (performance.now() > deadline) return times;
 	const draws = new Map([["text.feats", features]]);
@@ -105,21 +126,32 @@ function mediansByScale(samples: readonly number[][], from: number): (number | n
 	});
 }
 
-const upTo = (plan: StagePlan, last: number): StagePlan => ({ ...plan, steps: plan.steps.map((step, scale): Step => (scale <= last ? step : { kind: "skip" })) });
+const upTo = (plan: StagePlan, last: number): StagePlan => ({
+	...plan,
+	steps: plan.steps.map((step, scale): Step => (scale <= last ? step : { kind: "skip" })),
+});
 
 /** Operations a millisecond at the best of the scales that ran and are large enough to tell; null where none is. */
 function shownRate(part: ModelFolder, policy: string, times: readonly (number | null)[]): number | null {
 	const flops = flopsByScale(part, policy);
 	const { grids } = part.manifest.schedules[part.info.defaultSchedule];
-	const rates = times.flatMap((time, scale) => (time && grids[scale][0] * grids[scale][1] >= TELLING_TOKENS ? flops[scale] / time : []));
+	const rates = times.flatMap((time, scale) =>
+		time && grids[scale][0] * grids[scale][1] >= TELLING_TOKENS ? flops[scale] / time : [],
+	);
 	return rates.length ? Math.max(...rates) : null;
 }
 
 /**
- * From the times of the blocks that ran (null: did not) to all blocks, by floating point operations; scales that did not run
- * at `rate` operations a millisecond.
+ * From the times of the blocks that ran (null: did not) to all blocks, by floating point operations; scales that did
+ * not run at `rate` operations a millisecond.
  */
-export function extrapolate(part: ModelFolder, whole: ModelFolder, policy: string, times: readonly (number | null)[], rate: number | null): { scales: ShapeScale[]; total_ms: number | null } {
+export function extrapolate(
+	part: ModelFolder,
+	whole: ModelFolder,
+	policy: string,
+	times: readonly (number | null)[],
+	rate: number | null,
+): { scales: ShapeScale[]; total_ms: number | null } {
 	const plan = policies[policy].plan(whole.info, {});
 	const { grids } = whole.manifest.schedules[plan.schedule];
 	const [ran, all] = [flopsByScale(part, policy), flopsByScale(whole, policy)];
@@ -127,12 +159,22 @@ export function extrapolate(part: ModelFolder, whole: ModelFolder, policy: strin
 		if (step.kind === "skip") return [];
 		const time = times[scale] ?? null;
 		const kept = step.reduce.length ? `, ${step.reduce[0].count} of ${grids[scale][0] * grids[scale][1]} tokens` : "";
-		return [{
-			scale, grid: grids[scale].join("x"), stage: step.stage, rows: `${step.rows}${kept}`, measured_ms: time, gflops: time ? ran[scale] / time / 1e6 : null,
-			extrapolated_ms: time ? (time * all[scale]) / ran[scale] : rate ? all[scale] / rate : null,
-		}];
+		return [
+			{
+				scale,
+				grid: grids[scale].join("x"),
+				stage: step.stage,
+				rows: `${step.rows}${kept}`,
+				measured_ms: time,
+				gflops: time ? ran[scale] / time / 1e6 : null,
+				extrapolated_ms: time ? (time * all[scale]) / ran[scale] : rate ? all[scale] / rate : null,
+			},
+		];
 	});
-	return { scales, total_ms: rate ? scales.reduce((sum, { extrapolated_ms }) => sum + (extrapolated_ms ?? 0), 0) : null };
+	return {
+		scales,
+		total_ms: rate ? scales.reduce((sum, { extrapolated_ms }) => sum + (extrapolated_ms ?? 0), 0) : null,
+	};
 }
 
 function flopsByScale({ manifest, info }: ModelFolder, policy: string): number[] {

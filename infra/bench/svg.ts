@@ -11,7 +11,11 @@ export interface Frame {
 }
 
 /** Title and subtitle begin at `left`; both are escaped, `parts` are taken as they are. */
-export function svg({ title, subtitle, width, height, style = "", dark = "" }: Frame, left: number, parts: readonly string[]): string {
+export function svg(
+	{ title, subtitle, width, height, style = "", dark = "" }: Frame,
+	left: number,
+	parts: readonly string[],
+): string {
 	return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">
 <title>${escape(title)}</title>
 <style>
@@ -35,7 +39,9 @@ export function roundStep(least: number): number {
 	return power * ([1, 2, 2.5, 5].find((factor) => factor * power >= least) ?? 10);
 }
 
-export const text = (x: number, y: number, content: string, classes: string): string => `<text class="${classes}" x="${round(x)}" y="${round(y)}">${escape(content)}</text>`;
-export const escape = (content: string): string => content.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
+export const text = (x: number, y: number, content: string, classes: string): string =>
+	`<text class="${classes}" x="${round(x)}" y="${round(y)}">${escape(content)}</text>`;
+export const escape = (content: string): string =>
+	content.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 /** A coordinate. */
 export const round = (value: number): number => Number(value.toFixed(1));

@@ -15,8 +15,15 @@ export function table(rows: readonly Record<string, Cell>[]): string {
 	const keys = Object.keys(rows[0]);
 	const cells = [keys, ...rows.map((row) => keys.map((key) => String(row[key] ?? "")))];
 	const widths = keys.map((_, column) => Math.max(...cells.map((line) => line[column].length)));
-	const right = keys.map((key) => rows.every((row) => row[key] === "" || typeof row[key] === "number" || /^[\d.]/.test(String(row[key]))));
-	const lines = cells.map((line) => line.map((cell, column) => (right[column] ? cell.padStart(widths[column]) : cell.padEnd(widths[column]))).join("  ").trimEnd());
+	const right = keys.map((key) =>
+		rows.every((row) => row[key] === "" || typeof row[key] === "number" || /^[\d.]/.test(String(row[key]))),
+	);
+	const lines = cells.map((line) =>
+		line
+			.map((cell, column) => (right[column] ? cell.padStart(widths[column]) : cell.padEnd(widths[column])))
+			.join("  ")
+			.trimEnd(),
+	);
 	return [lines[0], widths.map((width) => "-".repeat(width)).join("  "), ...lines.slice(1)].join("\n");
 }
 
@@ -28,7 +35,13 @@ export function picturesText(report: PicturesReport): string {
 	const policies = report.policies.map(({ policy, total_ms, first_preview_ms, scales }) => {
 		const share = ((100 * first_preview_ms) / total_ms).toFixed(1);
 		const rows = scales.map((s) => ({
-			scale: s.scale, grid: s.grid, stage: s.stage, transformer: time(s.transformer_ms), "GFLOPS ": digits(s.transformer_gflops), preview: time(s.preview_ms), GFLOPS: digits(s.preview_gflops),
+			scale: s.scale,
+			grid: s.grid,
+			stage: s.stage,
+			transformer: time(s.transformer_ms),
+			"GFLOPS ": digits(s.transformer_gflops),
+			preview: time(s.preview_ms),
+			GFLOPS: digits(s.preview_gflops),
 		}));
 		return `\n${policy}: ${time(total_ms)} a picture with every preview, first preview after ${time(first_preview_ms)} (${share} %)\n${table(rows)}\n`;
 	});
@@ -45,19 +58,33 @@ export function picturesText(report: PicturesReport): string {
 export function togetherText(rows: readonly TogetherRow[]): string {
 	return table(
 		rows.map(({ policy, jobs, together, one_by_one, first_preview_ms, latency_ms, equal }) => ({
-			policy, jobs, "together /s": digits(together), "one by one /s": digits(one_by_one), ratio: digits(together / one_by_one),
-			"first preview": time(first_preview_ms), picture: time(latency_ms), "same bits": equal ? "yes" : "NO",
+			policy,
+			jobs,
+			"together /s": digits(together),
+			"one by one /s": digits(one_by_one),
+			ratio: digits(together / one_by_one),
+			"first preview": time(first_preview_ms),
+			picture: time(latency_ms),
+			"same bits": equal ? "yes" : "NO",
 		})),
 	);
 }
 
 export function precisionText(rows: readonly PrecisionRow[]): string {
 	const percent = (share: number | null) => (share === null ? "" : `${(100 * share).toFixed(2)} %`);
-	const decibels = (value: number | null) => (value === null ? "" : value === Infinity ? "same" : `${value.toFixed(1)} dB`);
+	const decibels = (value: number | null) =>
+		value === null ? "" : value === Infinity ? "same" : `${value.toFixed(1)} dB`;
 	return table(
 		rows.map(({ precision, stored, resident, picture_ms, logits, bits, psnr, least_psnr }) => ({
-			precision, files: mib(stored), device: mib(resident), picture: time(picture_ms), "times as fast": digits(rows[0].picture_ms / picture_ms),
-			logits: percent(logits), "same bits": percent(bits), "same seed": decibels(psnr), least: decibels(least_psnr),
+			precision,
+			files: mib(stored),
+			device: mib(resident),
+			picture: time(picture_ms),
+			"times as fast": digits(rows[0].picture_ms / picture_ms),
+			logits: percent(logits),
+			"same bits": percent(bits),
+			"same seed": decibels(psnr),
+			least: decibels(least_psnr),
 		})),
 	);
 }
@@ -68,18 +95,35 @@ export function peersText(rows: readonly Row[]): string {
 	const body = rows.flatMap(({ name, entries }) => {
 		if (entries.length === 0) return [];
 		const of = (runtime: string) => entries.find((entry) => entry.runtime === runtime);
-		const times = Object.fromEntries(runtimes.map((runtime) => [runtime, of(runtime) ? time((of(runtime) as Row["entries"][0]).milliseconds) : ""]));
+		const times = Object.fromEntries(
+			runtimes.map((runtime) => [runtime, of(runtime) ? time((of(runtime) as Row["entries"][0]).milliseconds) : ""]),
+		);
 		const error = Math.max(...entries.map((entry) => entry.error));
-		return [{ workload: name, GFLOPS: digits(entries[0].gflops), ...times, "faster ONNX": ratio(entries, /^onnxruntime/), TensorFlow: ratio(entries, /^TensorFlow/), "max error": error.toExponential(0) }];
+		return [
+			{
+				workload: name,
+				GFLOPS: digits(entries[0].gflops),
+				...times,
+				"faster ONNX": ratio(entries, /^onnxruntime/),
+				TensorFlow: ratio(entries, /^TensorFlow/),
+				"max error": error.toExponential(0),
+			},
+		];
 	});
 	const notes = grouped(rows.flatMap(({ name, notes }) => notes.map((note): [string, string] => [note, name])));
-	const ways = grouped(rows.flatMap(({ name, entries }) => entries.filter(({ how }) => how).map((entry): [string, string] => [`${entry.runtime} by ${entry.how}`, name])));
+	const ways = grouped(
+		rows.flatMap(({ name, entries }) =>
+			entries.filter(({ how }) => how).map((entry): [string, string] => [`${entry.runtime} by ${entry.how}`, name]),
+		),
+	);
 	return [
 		table(body),
 		"\nGFLOPS are Firstlight's; the last columns say how many times longer a peer takes on WebGPU, and the largest error of one that was timed.",
 		notes && `\nLeft out:\n${notes}`,
 		ways && `\nWays that counted:\n${ways}`,
-	].filter(Boolean).join("\n");
+	]
+		.filter(Boolean)
+		.join("\n");
 }
 
 /** What is said of rows, each thing once. */
@@ -98,10 +142,19 @@ export function ratio(entries: Row["entries"], name: RegExp): string {
 export function shapeText({ shape, blocks, depth, policies }: ShapeReport): string {
 	const parts = policies.map(({ policy, scales, total_ms, rounds }) => {
 		const rows = scales.map((s) => ({
-			scale: s.scale, grid: s.grid, stage: s.stage, rows: s.rows, [`${blocks} blocks`]: s.measured_ms === null ? "" : time(s.measured_ms), GFLOPS: s.gflops === null ? "" : digits(s.gflops),
-			[`${depth} blocks, extrapolated`]: s.extrapolated_ms === null ? "" : time(s.extrapolated_ms), basis: s.measured_ms === null ? "operations at the rate shown" : "measured blocks",
+			scale: s.scale,
+			grid: s.grid,
+			stage: s.stage,
+			rows: s.rows,
+			[`${blocks} blocks`]: s.measured_ms === null ? "" : time(s.measured_ms),
+			GFLOPS: s.gflops === null ? "" : digits(s.gflops),
+			[`${depth} blocks, extrapolated`]: s.extrapolated_ms === null ? "" : time(s.extrapolated_ms),
+			basis: s.measured_ms === null ? "operations at the rate shown" : "measured blocks",
 		}));
-		const total = total_ms === null ? "no scale of 4x4 or more was timed, so there is no total" : `${time(total_ms)} for all scales, EXTRAPOLATED from ${blocks} of ${depth} blocks`;
+		const total =
+			total_ms === null
+				? "no scale of 4x4 or more was timed, so there is no total"
+				: `${time(total_ms)} for all scales, EXTRAPOLATED from ${blocks} of ${depth} blocks`;
 		return `\n${policy}: ${total} (rounds: ${rounds})\n${table(rows)}`;
 	});
 	return [`${shape}: ${blocks} blocks with random weights at 1024x1024`, ...parts].join("\n");

@@ -6,16 +6,47 @@ const chart: Chart = {
 	title: "model <1> & more",
 	subtitle: "an adapter",
 	groups: [
-		{ name: "exact", total: 500, bars: [{ label: "1x1", stage: "semantic", milliseconds: 100 }, { label: "2x2", stage: "fidelity", milliseconds: 400 }] },
-		{ name: "stagevar", total: 200, bars: [{ label: "1x1", stage: "semantic", milliseconds: 100 }, { label: "2x2", stage: "fidelity", milliseconds: 100, estimated: true }] },
+		{
+			name: "exact",
+			total: 500,
+			bars: [
+				{ label: "1x1", stage: "semantic", milliseconds: 100 },
+				{ label: "2x2", stage: "fidelity", milliseconds: 400 },
+			],
+		},
+		{
+			name: "stagevar",
+			total: 200,
+			bars: [
+				{ label: "1x1", stage: "semantic", milliseconds: 100 },
+				{ label: "2x2", stage: "fidelity", milliseconds: 100, estimated: true },
+			],
+		},
 	],
 };
-const bars = (svg: string) => [...svg.matchAll(/<rect class="(\w+)( estimated)?" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"><title>/g)].map(([, stage, estimated, x, y, width, height]) => ({ stage, estimated: Boolean(estimated), x: +x, y: +y, width: +width, height: +height }));
+const bars = (svg: string) =>
+	[
+		...svg.matchAll(
+			/<rect class="(\w+)( estimated)?" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"><title>/g,
+		),
+	].map(([, stage, estimated, x, y, width, height]) => ({
+		stage,
+		estimated: Boolean(estimated),
+		x: +x,
+		y: +y,
+		width: +width,
+		height: +height,
+	}));
 
 describe("time by scale", () => {
 	test("bars are as tall as their times, stand on one line, do not overlap, and have their stage's colour", () => {
 		const drawn = bars(timeByScale(chart));
-		expect(drawn.map(({ stage, estimated }) => [stage, estimated])).toEqual([["semantic", false], ["fidelity", false], ["semantic", false], ["fidelity", true]]);
+		expect(drawn.map(({ stage, estimated }) => [stage, estimated])).toEqual([
+			["semantic", false],
+			["fidelity", false],
+			["semantic", false],
+			["fidelity", true],
+		]);
 		expect(drawn[1].height / drawn[0].height).toBeCloseTo(4, 1);
 		expect(drawn[2].height).toBe(drawn[0].height);
 		expect(new Set(drawn.map(({ y, height }) => Math.round(y + height))).size).toBe(1);
@@ -39,5 +70,14 @@ describe("time by scale", () => {
 });
 
 test("times have a unit that fits", () => {
-	expect([0, 0.25, 1, 12.34, 512.6, 1234, 90_000, 7_200_000].map(time)).toEqual(["0", "250 µs", "1 ms", "12 ms", "513 ms", "1.2 s", "1.5 min", "2 h"]);
+	expect([0, 0.25, 1, 12.34, 512.6, 1234, 90_000, 7_200_000].map(time)).toEqual([
+		"0",
+		"250 µs",
+		"1 ms",
+		"12 ms",
+		"513 ms",
+		"1.2 s",
+		"1.5 min",
+		"2 h",
+	]);
 });

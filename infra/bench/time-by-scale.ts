@@ -21,7 +21,8 @@ const STAGES: readonly Stage[] = ["semantic", "structure", "fidelity"];
 const STYLE = `.value { font-size: 10px; }
 .semantic { fill: #d55e00; stroke: #d55e00; } .structure { fill: #0072b2; stroke: #0072b2; } .fidelity { fill: #009e73; stroke: #009e73; }
 .estimated { fill-opacity: 0.15; stroke-dasharray: 3 2; }`;
-const DARK = ".semantic { fill: #e69f00; stroke: #e69f00; } .structure { fill: #56b4e9; stroke: #56b4e9; } .fidelity { fill: #2bbd93; stroke: #2bbd93; }";
+const DARK =
+	".semantic { fill: #e69f00; stroke: #e69f00; } .structure { fill: #56b4e9; stroke: #56b4e9; } .fidelity { fill: #2bbd93; stroke: #2bbd93; }";
 
 const LEFT = 64;
 const TOP = 112;
@@ -39,7 +40,10 @@ export function timeByScale({ title, subtitle, groups }: Chart): string {
 	const y = (milliseconds: number) => round(TOP + HEIGHT - (milliseconds / ticks[ticks.length - 1]) * HEIGHT);
 	const parts: string[] = [];
 	for (const tick of ticks) {
-		parts.push(`<line class="grid" x1="${LEFT}" x2="${width - 12}" y1="${y(tick)}" y2="${y(tick)}"/>`, text(LEFT - 8, y(tick) + 4, time(tick), "quiet end"));
+		parts.push(
+			`<line class="grid" x1="${LEFT}" x2="${width - 12}" y1="${y(tick)}" y2="${y(tick)}"/>`,
+			text(LEFT - 8, y(tick) + 4, time(tick), "quiet end"),
+		);
 	}
 	let x = LEFT + GAP / 2;
 	for (const group of groups) {
@@ -50,15 +54,23 @@ export function timeByScale({ title, subtitle, groups }: Chart): string {
 			const hint = `${group.name}, ${bar.label}: ${time(bar.milliseconds)}${bar.estimated ? ", estimated" : ""}`;
 			parts.push(
 				`<rect class="${bar.stage}${bar.estimated ? " estimated" : ""}" x="${round(x + step * 0.15)}" y="${top}" width="${round(step * 0.7)}" height="${round(TOP + HEIGHT - top)}"><title>${escape(hint)}</title></rect>`,
-				step >= LABEL_WIDTH || bar.milliseconds === longest ? text(x + step / 2, top - 5, time(bar.milliseconds), "value quiet middle") : "",
+				step >= LABEL_WIDTH || bar.milliseconds === longest
+					? text(x + step / 2, top - 5, time(bar.milliseconds), "value quiet middle")
+					: "",
 				text(x + step / 2, TOP + HEIGHT + 16, bar.label, "value quiet middle"),
 			);
 			x += step;
 		}
-		parts.push(text(middle, TOP + HEIGHT + 38, group.name, "name middle"), text(middle, TOP + HEIGHT + 55, `${time(group.total)} in all`, "quiet middle"));
+		parts.push(
+			text(middle, TOP + HEIGHT + 38, group.name, "name middle"),
+			text(middle, TOP + HEIGHT + 55, `${time(group.total)} in all`, "quiet middle"),
+		);
 		x += GAP;
 	}
-	const legend = STAGES.map((stage, i) => `<rect class="${stage}" x="${LEFT + i * 100}" y="66" width="11" height="11"/>${text(LEFT + 17 + i * 100, 76, stage, "quiet")}`);
+	const legend = STAGES.map(
+		(stage, i) =>
+			`<rect class="${stage}" x="${LEFT + i * 100}" y="66" width="11" height="11"/>${text(LEFT + 17 + i * 100, 76, stage, "quiet")}`,
+	);
 	const height = TOP + HEIGHT + 72;
 	return svg({ title, subtitle, width, height, style: STYLE, dark: DARK }, LEFT, [...legend, ...parts]);
 }
@@ -70,7 +82,13 @@ function axis(largest: number): number[] {
 }
 
 /** Milliseconds. */
-const UNITS: readonly [size: number, name: string][] = [[3_600_000, "h"], [60_000, "min"], [1000, "s"], [1, "ms"], [0.001, "µs"]];
+const UNITS: readonly [size: number, name: string][] = [
+	[3_600_000, "h"],
+	[60_000, "min"],
+	[1000, "s"],
+	[1, "ms"],
+	[0.001, "µs"],
+];
 
 /** Two or three digits and a unit. */
 export function time(milliseconds: number): string {

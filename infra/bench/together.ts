@@ -27,7 +27,12 @@ interface Made {
 }
 
 /** Times each picture alone, then batches of each size. */
-export async function benchTogether(gpu: Gpu, modelName: string, sizes: readonly number[], policyNames: readonly string[]): Promise<TogetherRow[]> {
+export async function benchTogether(
+	gpu: Gpu,
+	modelName: string,
+	sizes: readonly number[],
+	policyNames: readonly string[],
+): Promise<TogetherRow[]> {
 	const most = Math.max(...sizes);
 	const model = await openModel(gpu, await openModelFolder(findModel(modelName)), { slots: most });
 	const rows: TogetherRow[] = [];
@@ -42,8 +47,12 @@ export async function benchTogether(gpu: Gpu, modelName: string, sizes: readonly
 			const together = performance.now() - begun;
 			const apart = alone.slice(0, jobs).reduce((sum, { total }) => sum + total, 0);
 			rows.push({
-				policy, jobs, together: (1000 * jobs) / together, one_by_one: (1000 * jobs) / apart,
-				first_preview_ms: median(batch.map(({ first }) => first)), latency_ms: median(batch.map(({ total }) => total)),
+				policy,
+				jobs,
+				together: (1000 * jobs) / together,
+				one_by_one: (1000 * jobs) / apart,
+				first_preview_ms: median(batch.map(({ first }) => first)),
+				latency_ms: median(batch.map(({ total }) => total)),
 				equal: batch.every(({ hash }, seed) => hash === alone[seed].hash),
 			});
 		}
@@ -52,13 +61,19 @@ export async function benchTogether(gpu: Gpu, modelName: string, sizes: readonly
 	return rows;
 }
 
-const all = (model: LoadedModel, policy: string, jobs: number) => Promise.all(Array.from({ length: jobs }, (_, seed) => make(model, policy, seed)));
+const all = (model: LoadedModel, policy: string, jobs: number) =>
+	Promise.all(Array.from({ length: jobs }, (_, seed) => make(model, policy, seed)));
 
 async function make(model: LoadedModel, policy: string, seed: number): Promise<Made> {
 	const begun = performance.now();
 	const hash = createHash("sha256");
 	let first = 0;
-	for await (const result of model.generate({ plan: policies[policy].plan(model.info, {}), prompt: "a photo of a red apple", seed, previews: "all" })) {
+	for await (const result of model.generate({
+		plan: policies[policy].plan(model.info, {}),
+		prompt: "a photo of a red apple",
+		seed,
+		previews: "all",
+	})) {
 		first ||= performance.now() - begun;
 		if (result.kind !== "revision") hash.update(result.kind === "scale" ? result.codes : result.image.data);
 	}

@@ -4,7 +4,10 @@ import { byScore, shareHolding } from "../../worker/engine/models/detail.ts";
 import type { RgbImage } from "../../worker/engine/types.ts";
 import { cellMeans } from "../eval/cells.ts";
 
-/** Mean squared difference of two pictures looked at with `side` x `side` cells, as a share of the second one's own variance there. */
+/**
+ * Mean squared difference of two pictures looked at with `side` x `side` cells, as a share of the second one's own
+ * variance there.
+ */
 export function unsettled(early: RgbImage, final: RgbImage, side: number): number {
 	const [a, b] = [cellMeans(early, side), cellMeans(final, side)];
 	let [error, variance] = [0, 0];
@@ -34,7 +37,11 @@ function likeliest(logits: Float32Array, at: number, values: number): number {
 }
 
 /** Tokens that hold `share` of the energy, taken by falling score: their share of all, and of what all score. */
-export function holding(energies: Float64Array, share: number, scores: Float64Array): { tokens: number; score: number } {
+export function holding(
+	energies: Float64Array,
+	share: number,
+	scores: Float64Array,
+): { tokens: number; score: number } {
 	const [energy, score] = [energies, scores].map((of) => of.reduce((sum, value) => sum + value, 0));
 	let [held, scored, count] = [0, 0, 0];
 	for (const token of byScore(scores)) {
@@ -47,12 +54,17 @@ export function holding(energies: Float64Array, share: number, scores: Float64Ar
 }
 
 /** Squared difference of two pictures of one size where each token of a grid stands. */
-export function changeByToken(before: RgbImage, after: RgbImage, [height, width]: readonly [number, number]): Float64Array {
+export function changeByToken(
+	before: RgbImage,
+	after: RgbImage,
+	[height, width]: readonly [number, number],
+): Float64Array {
 	const out = new Float64Array(height * width);
 	for (let i = 0; i < after.data.length; i++) {
 		const pixel = Math.floor(i / 3);
 		const [y, x] = [Math.floor(pixel / after.width), pixel % after.width];
-		out[Math.floor((y * height) / after.height) * width + Math.floor((x * width) / after.width)] += (after.data[i] - before.data[i]) ** 2;
+		out[Math.floor((y * height) / after.height) * width + Math.floor((x * width) / after.width)] +=
+			(after.data[i] - before.data[i]) ** 2;
 	}
 	return out;
 }
@@ -67,7 +79,8 @@ export function fromSurroundings(x: Float32Array, columns: number, width: number
 		for (let c = 0; c < width; c++) {
 			let [sum, count] = [0, 0];
 			for (let l = Math.max(0, line - 1); l < Math.min(lines, line + 2); l++) {
-				for (let k = Math.max(0, column - 1); k < Math.min(columns, column + 2); k++, count++) sum += x[(l * columns + k) * width + c];
+				for (let k = Math.max(0, column - 1); k < Math.min(columns, column + 2); k++, count++)
+					sum += x[(l * columns + k) * width + c];
 			}
 			distance += (x[token * width + c] - sum / count) ** 2;
 		}
@@ -77,8 +90,13 @@ export function fromSurroundings(x: Float32Array, columns: number, width: number
 
 /** Least number of directions that hold `share` of the energy of x [tokens, width], as a share of the tokens. */
 export function rankShare(x: Float32Array, width: number, share: number): number {
-	const rows = new Matrix(Array.from({ length: x.length / width }, (_, token) => Array.from(x.subarray(token * width, (token + 1) * width))));
+	const rows = new Matrix(
+		Array.from({ length: x.length / width }, (_, token) => Array.from(x.subarray(token * width, (token + 1) * width))),
+	);
 	const gram = rows.rows <= width ? rows.mmul(rows.transpose()) : rows.transpose().mmul(rows);
-	const energies = Float64Array.from(new EigenvalueDecomposition(gram, { assumeSymmetric: true }).realEigenvalues, (value) => Math.max(0, value));
+	const energies = Float64Array.from(
+		new EigenvalueDecomposition(gram, { assumeSymmetric: true }).realEigenvalues,
+		(value) => Math.max(0, value),
+	);
 	return (shareHolding(energies, share) * energies.length) / rows.rows;
 }

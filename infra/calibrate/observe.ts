@@ -16,7 +16,10 @@ const CHANGE = 0.95;
 const RANK_ENERGY = 0.96;
 
 export interface ScaleObservation {
-	/** Difference of the picture, if it ended here, to the finished one, coarse and middle: 1 is as much as there is to see. */
+	/**
+	 * Difference of the picture, if it ended here, to the finished one, coarse and middle: 1 is as much as there is to
+	 * see.
+	 */
 	coarse: number;
 	middle: number;
 	/** Difference, at middle resolution, that dropping guidance from this scale on makes to the finished picture. */
@@ -26,11 +29,17 @@ export interface ScaleObservation {
 	unconditional: number;
 	/** Tokens that hold nearly all of the squared distance from their surroundings, as a share. */
 	detail: number;
-	/** By the scale whose picture is looked at: tokens that make nearly all of this scale's change, and what they hold of what there is to see. */
+	/**
+	 * By the scale whose picture is looked at: tokens that make nearly all of this scale's change, and what they hold of
+	 * what there is to see.
+	 */
 	looks: { tokens: number; score: number }[];
 	/** Share of the latent's energy that is lost when 2 x 2 tokens become their mean. */
 	highFrequency: number;
-	/** Directions that hold nearly all energy of a chunk's output, as a share of the tokens, by chunk; empty where ranks were not asked for. */
+	/**
+	 * Directions that hold nearly all energy of a chunk's output, as a share of the tokens, by chunk; empty where ranks
+	 * were not asked for.
+	 */
 	ranks: number[];
 	/** Whether the judge finds in that picture what the prompt asks; null without a judge. */
 	right: boolean | null;
@@ -46,7 +55,11 @@ export interface Ask {
 }
 
 /** What each scale of the picture shows, in order. `plan`: the exact one. Throws the signal's reason between scales. */
-export async function observe(model: LoadedModel, plan: StagePlan, { prompt, seed, ranks, judge, signal }: Ask): Promise<ScaleObservation[]> {
+export async function observe(
+	model: LoadedModel,
+	plan: StagePlan,
+	{ prompt, seed, ranks, judge, signal }: Ask,
+): Promise<ScaleObservation[]> {
 	const { info } = model;
 	const { grids } = info.schedules[plan.schedule];
 	const scales = new Map<number, Partial<ScaleObservation>>(grids.map((_, scale) => [scale, { ranks: [] }]));
@@ -59,22 +72,33 @@ export async function observe(model: LoadedModel, plan: StagePlan, { prompt, see
 	}
 	const ended: RgbImage[] = [];
 	for (const latent of latents) ended.push(await model.decode(latent, grids[grids.length - 1]));
-	const unguided = await model.branches({ plans: [plan, ...grids.map((_, scale) => withoutGuidance(plan, scale))], prompt, seed, signal });
+	const unguided = await model.branches({
+		plans: [plan, ...grids.map((_, scale) => withoutGuidance(plan, scale))],
+		prompt,
+		seed,
+		signal,
+	});
 	const verdicts = judge ? await judge(ended) : null;
 	const finished = ended[ended.length - 1];
 	return grids.map((grid, scale) => {
 		const change = scale > 0 && changeByToken(ended[scale - 1], ended[scale], grid);
 		return {
 			...(scales.get(scale) as ScaleObservation),
-			coarse: unsettled(ended[scale], finished, COARSE), middle: unsettled(ended[scale], finished, MIDDLE), right: verdicts ? verdicts[scale] : null,
+			coarse: unsettled(ended[scale], finished, COARSE),
+			middle: unsettled(ended[scale], finished, MIDDLE),
+			right: verdicts ? verdicts[scale] : null,
 			unguided: unsettled(unguided[scale + 1].image, finished, MIDDLE),
-			looks: change ? previews.slice(0, scale).map((preview) => holding(change, CHANGE, detailByToken(detailOf(preview), grid))) : [],
+			looks: change
+				? previews.slice(0, scale).map((preview) => holding(change, CHANGE, detailByToken(detailOf(preview), grid)))
+				: [],
 		};
 	});
 
 	function wants(name: string): boolean {
 		const block = /^s\d+\.blk(\d+)\.out$/.exec(name);
-		return block ? ranks && chunkOf.has(Number(block[1])) : /^s\d+\.(block_in|input|logits_(pre|post)(_cfg)?|summed_codes|f_hat)$/.test(name);
+		return block
+			? ranks && chunkOf.has(Number(block[1]))
+			: /^s\d+\.(block_in|input|logits_(pre|post)(_cfg)?|summed_codes|f_hat)$/.test(name);
 	}
 
 	function take({ name, shape, data }: TappedTensor): void {
@@ -110,4 +134,7 @@ export async function observe(model: LoadedModel, plan: StagePlan, { prompt, see
 	}
 }
 
-const withoutGuidance = (plan: StagePlan, from: number): StagePlan => ({ ...plan, steps: plan.steps.map((step, scale) => (step.kind === "run" && scale >= from ? conditional(step) : step)) });
+const withoutGuidance = (plan: StagePlan, from: number): StagePlan => ({
+	...plan,
+	steps: plan.steps.map((step, scale) => (step.kind === "run" && scale >= from ? conditional(step) : step)),
+});

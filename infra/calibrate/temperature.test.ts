@@ -12,6 +12,15 @@ test("the early scales of a plan at cooler temperatures", () => {
 });
 
 test("most right wins, the hotter of equals", () => {
-	expect(bestTau([3, 2, 1], [[true, true, false], [false, true, true], [false, false, true]])).toBe(2);
+	expect(
+		bestTau(
+			[3, 2, 1],
+			[
+				[true, true, false],
+				[false, true, true],
+				[false, false, true],
+			],
+		),
+	).toBe(2);
 	expect(bestTau([3, 2, 1], [[false, false, false]])).toBe(3);
 });

@@ -8,7 +8,15 @@ const SHARES = [1, 2 / 3, 1 / 2, 1 / 3];
 export function temperedPlans(plan: StagePlan, tau: number, fidelityFrom: number): { tau: number; plan: StagePlan }[] {
 	return SHARES.map((share) => {
 		const cooler = Number((share * tau).toPrecision(3));
-		return { tau: cooler, plan: { ...plan, steps: plan.steps.map((step, scale) => (step.kind === "run" && scale < fidelityFrom ? { ...step, tau: cooler } : step)) } };
+		return {
+			tau: cooler,
+			plan: {
+				...plan,
+				steps: plan.steps.map((step, scale) =>
+					step.kind === "run" && scale < fidelityFrom ? { ...step, tau: cooler } : step,
+				),
+			},
+		};
 	});
 }
 

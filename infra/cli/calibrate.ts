@@ -24,7 +24,9 @@ const MAX_LINES = 100_000;
 /** Number of the pictures whose temperature is tried, far from those that an evaluation makes. */
 const OWN_PICTURE = 1_000_000;
 
-/** Runs prompts exactly, measures where each schedule settles, and writes policies.json beside the manifest, with plots. */
+/**
+ * Runs prompts exactly, measures where each schedule settles, and writes policies.json beside the manifest, with plots.
+ */
 export async function calibrateCommand(args: string[]): Promise<number> {
 	const { values } = parse({
 		args,
@@ -40,9 +42,11 @@ export async function calibrateCommand(args: string[]): Promise<number> {
 	const folder = await openFolderWithBar(values.model);
 	const { info } = folder;
 	if (info.classes !== undefined) throw new UsageError(`${info.id} draws classes; calibrate runs prompts.`);
-	if (values.judge && values.prompts) throw new UsageError("--judge knows what GenEval's prompts ask for, no others; leave --prompts out.");
+	if (values.judge && values.prompts)
+		throw new UsageError("--judge knows what GenEval's prompts ask for, no others; leave --prompts out.");
 	const out = values.out ?? folder.dir;
-	if (/^https?:/.test(out)) throw new UsageError(`${info.id} lies behind a URL; give --out DIR for its ${POLICIES_FILE}.`);
+	if (/^https?:/.test(out))
+		throw new UsageError(`${info.id} lies behind a URL; give --out DIR for its ${POLICIES_FILE}.`);
 	const prompts = values.prompts ? await readLines(values.prompts) : await readPrompts();
 	const chosen = stratified(prompts, whole("count", values.count, 1, prompts.length));
 	const plan = exact.plan(info, { schedule: values.schedule });
@@ -53,16 +57,30 @@ export async function calibrateCommand(args: string[]): Promise<number> {
 	const model = await openModel(gpu, folder);
 	const abort = new AbortController();
 	process.once("SIGINT", () => abort.abort());
-	const bar = new SingleBar({ format: "{bar} measured: {value}/{total} pictures, {eta_formatted} left", stream: process.stderr, hideCursor: true });
+	const bar = new SingleBar({
+		format: "{bar} measured: {value}/{total} pictures, {eta_formatted} left",
+		stream: process.stderr,
+		hideCursor: true,
+	});
 	bar.start(chosen.length, 0);
 	const pictures: ScaleObservation[][] = [];
 	let earlyTau = info.sampling.tau;
 	let textGuidance: number | undefined;
 	try {
 		for (const prompt of chosen) {
-			const verdicts = judge && (async (images: readonly RgbImage[]) => (await judge.detect(images)).map((found) => isRight(found, prompt)));
+			const verdicts =
+				judge &&
+				(async (images: readonly RgbImage[]) => (await judge.detect(images)).map((found) => isRight(found, prompt)));
 			const ranks = pictures.length % Math.ceil(chosen.length / RANKED) === 0;
-			pictures.push(await observe(model, plan, { prompt: prompt.prompt, seed: seedOf(prompt, 0), ranks, judge: verdicts, signal: abort.signal }));
+			pictures.push(
+				await observe(model, plan, {
+					prompt: prompt.prompt,
+					seed: seedOf(prompt, 0),
+					ranks,
+					judge: verdicts,
+					signal: abort.signal,
+				}),
+			);
 			bar.increment();
 		}
 		const { guidanceTo } = boundsOf(pictures);
@@ -71,13 +89,23 @@ export async function calibrateCommand(args: string[]): Promise<number> {
 			bar.start(chosen.length * guided.length, 0);
 			const differences: number[][] = [];
 			for (const prompt of chosen) {
-				const [finished, ...made] = await model.branches({ plans: [plan, ...guided.map(({ plan }) => plan)], prompt: prompt.prompt, seed: seedOf(prompt, 0), signal: abort.signal });
+				const [finished, ...made] = await model.branches({
+					plans: [plan, ...guided.map(({ plan }) => plan)],
+					prompt: prompt.prompt,
+					seed: seedOf(prompt, 0),
+					signal: abort.signal,
+				});
 				differences.push(made.map(({ image }) => unsettled(image, finished.image, MIDDLE)));
 				bar.increment(guided.length);
 			}
-			const { means, best } = bestWeight(guided.map(({ weight }) => weight), differences);
+			const { means, best } = bestWeight(
+				guided.map(({ weight }) => weight),
+				differences,
+			);
 			textGuidance = best;
-			console.log(`Difference to the guided picture by text guidance from scale ${guidanceTo} on: ${guided.map(({ weight }, i) => `${weight}: ${means[i].toFixed(4)}`).join(", ")}`);
+			console.log(
+				`Difference to the guided picture by text guidance from scale ${guidanceTo} on: ${guided.map(({ weight }, i) => `${weight}: ${means[i].toFixed(4)}`).join(", ")}`,
+			);
 		}
 		if (judge) {
 			const tempered = temperedPlans(plan, info.sampling.tau, boundsOf(pictures).fidelityFrom);
@@ -85,12 +113,22 @@ export async function calibrateCommand(args: string[]): Promise<number> {
 			const right: boolean[][] = [];
 			for (const prompt of chosen) {
 				// Other pictures than those of an evaluation.
-				const made = await model.branches({ plans: tempered.map(({ plan }) => plan), prompt: prompt.prompt, seed: seedOf(prompt, OWN_PICTURE), signal: abort.signal });
+				const made = await model.branches({
+					plans: tempered.map(({ plan }) => plan),
+					prompt: prompt.prompt,
+					seed: seedOf(prompt, OWN_PICTURE),
+					signal: abort.signal,
+				});
 				right.push((await judge.detect(made.map(({ image }) => image))).map((found) => isRight(found, prompt)));
 				bar.increment(tempered.length);
 			}
-			earlyTau = bestTau(tempered.map(({ tau }) => tau), right);
-			console.log(`Right at early temperatures, of ${right.length}: ${tempered.map(({ tau }, i) => `${tau}: ${right.filter((picture) => picture[i]).length}`).join(", ")}`);
+			earlyTau = bestTau(
+				tempered.map(({ tau }) => tau),
+				right,
+			);
+			console.log(
+				`Right at early temperatures, of ${right.length}: ${tempered.map(({ tau }, i) => `${tau}: ${right.filter((picture) => picture[i]).length}`).join(", ")}`,
+			);
 		}
 	} finally {
 		bar.stop();
@@ -101,7 +139,10 @@ export async function calibrateCommand(args: string[]): Promise<number> {
 	const means = meansOf(pictures);
 	const path = join(out, POLICIES_FILE);
 	const before = await heldPolicies(path, info.digest);
-	await writeFile(path, policiesText({ ...before, calibration: { ...before.calibration, [plan.schedule]: calibration } }));
+	await writeFile(
+		path,
+		policiesText({ ...before, calibration: { ...before.calibration, [plan.schedule]: calibration } }),
+	);
 	const about = { model: info.id, schedule: plan.schedule, pictures: pictures.length };
 	await writeFile(join(out, "calibration-settling.svg"), convergencePlot(about, means, calibration));
 	await writeFile(join(out, "calibration-tokens.svg"), keptPlot(about, means, calibration));
@@ -119,7 +160,11 @@ function tableRow({ ranks, looks, ...shares }: ScaleMeans): Record<string, numbe
 
 /** A prompt a line. */
 async function readLines(path: string): Promise<Prompt[]> {
-	const lines = (await readFile(path, "utf8")).split("\n").map((line) => line.trim()).filter(Boolean);
-	if (lines.length === 0 || lines.length > MAX_LINES) throw new UsageError(`${path} has ${lines.length} prompts; 1 to ${MAX_LINES} are read, one a line.`);
+	const lines = (await readFile(path, "utf8"))
+		.split("\n")
+		.map((line) => line.trim())
+		.filter(Boolean);
+	if (lines.length === 0 || lines.length > MAX_LINES)
+		throw new UsageError(`${path} has ${lines.length} prompts; 1 to ${MAX_LINES} are read, one a line.`);
 	return lines.map((prompt, place) => ({ place, prompt, tag: "prompt", include: [] }));
 }

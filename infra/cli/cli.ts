@@ -36,7 +36,9 @@ const HELP = `firstlight: text to image, scale by scale, on WebGPU
              check the engine against folders of the reference format, with their weights or a model folder's
   firstlight import CHECKPOINT... --family infinity --size 2b --out DIR [--text-encoder DIR] [--tokenizer FILE] [--name NAME]
              make a model folder of published checkpoints (.pth, .safetensors, or a folder with an index). Sizes of each family:
-             ${Object.entries(families).map(([name, { sizes }]) => `${name} ${sizes.join(", ")}`).join("; ")}
+             ${Object.entries(families)
+								.map(([name, { sizes }]) => `${name} ${sizes.join(", ")}`)
+								.join("; ")}
   firstlight import DIR --out DIR   the same of a released model directory, or of a model, for another precision
              all take [--dtype f32|f16|int8|int4] [--group 32|64] [--licence TEXT], and [--check] to print every tensor's error
              (of a model also the engine's, against the original)

@@ -29,7 +29,9 @@ const BASELINE = "exact";
 const TEXT_TOKENS = 8;
 const SHEET_ROWS = 12;
 
-/** Policies side by side: quality by the judge, diversity, times and memory. Ctrl-C ends it after the prompts in hand. */
+/**
+ * Policies side by side: quality by the judge, diversity, times and memory. Ctrl-C ends it after the prompts in hand.
+ */
 export async function evalCommand(args: string[]): Promise<number> {
 	const { values } = parse({
 		args,
@@ -51,7 +53,8 @@ export async function evalCommand(args: string[]): Promise<number> {
 			"write-trades": { type: "boolean", default: false },
 		},
 	});
-	if (values.from !== undefined && (values.out !== undefined || values.sheet !== undefined)) throw new UsageError("--from reads what was measured and runs nothing: it goes without --out and --sheet.");
+	if (values.from !== undefined && (values.out !== undefined || values.sheet !== undefined))
+		throw new UsageError("--from reads what was measured and runs nothing: it goes without --out and --sheet.");
 	const records = values.from === undefined ? await measure(values) : Records.read(values.from);
 	const { head } = records;
 	const summaries = summarise(records);
@@ -59,11 +62,21 @@ export async function evalCommand(args: string[]): Promise<number> {
 	console.log(text);
 	if (values.report) await writeFile(values.report, text);
 	const points = summaries.filter((summary): summary is Point => summary.quality !== null);
-	if (values.plot) await writeFile(values.plot, speedAgainstQuality(`${head.model}: score against speed`, `${points[0]?.quality.prompts ?? 0} prompts; ${head.adapter}`, points));
+	if (values.plot)
+		await writeFile(
+			values.plot,
+			speedAgainstQuality(
+				`${head.model}: score against speed`,
+				`${points[0]?.quality.prompts ?? 0} prompts; ${head.adapter}`,
+				points,
+			),
+		);
 	if (values["write-trades"]) {
 		const folder = await openFolderWithBar(values.model);
 		if (folder.digest !== head.digest || head.schedule !== folder.info.defaultSchedule) {
-			throw new UsageError(`These results are of ${head.model} (${head.digest}), schedule ${head.schedule}: give that model with --model; trades are of its default schedule.`);
+			throw new UsageError(
+				`These results are of ${head.model} (${head.digest}), schedule ${head.schedule}: give that model with --model; trades are of its default schedule.`,
+			);
 		}
 		const path = join(folder.dir, POLICIES_FILE);
 		await writeTrades(path, folder.digest, tradesOf(summaries.filter(({ policy }) => Object.hasOwn(known, policy))));
@@ -88,29 +101,48 @@ interface Wishes {
 
 async function measure(values: Wishes): Promise<Records> {
 	const all = await readPrompts();
-	const prompts = stratified(all, values.prompts === "all" ? all.length : whole("prompts", values.prompts, 0, all.length));
+	const prompts = stratified(
+		all,
+		values.prompts === "all" ? all.length : whole("prompts", values.prompts, 0, all.length),
+	);
 	const seeds = whole("seeds", values.seeds, 1, 100);
 	const timed = stratified(all, whole("timings", values.timings, 0, 100));
 	const diverse = stratified(all, whole("diversity", values.diversity, 0, all.length));
 	const folder = await openFolderWithBar(values.model);
-	if (folder.info.classes !== undefined) throw new UsageError(`${folder.info.id} draws classes; GenEval's prompts need a model that draws text.`);
+	if (folder.info.classes !== undefined)
+		throw new UsageError(`${folder.info.id} draws classes; GenEval's prompts need a model that draws text.`);
 	const plans = await plansOf(folder, values);
 
 	const judge = await Judge.open();
 	const gpu = await Gpu.open();
 	console.error(`Adapter: ${gpu.facts.name}`);
-	const together = values.together === undefined ? (gpu.facts.software ? 1 : 4) : whole("together", values.together, 1, 64);
+	const together =
+		values.together === undefined ? (gpu.facts.software ? 1 : 4) : whole("together", values.together, 1, 64);
 	const model = await openModel(gpu, folder, { slots: plans.size * together });
 	const { id, digest } = folder.info;
 	const [exact] = plans.values();
-	const records = Records.open(values.out, { kind: "evaluation", format: 1, model: id, digest, schedule: exact.schedule, judge: judge.digest, adapter: gpu.facts.name, numerics: model.numerics });
+	const records = Records.open(values.out, {
+		kind: "evaluation",
+		format: 1,
+		model: id,
+		digest,
+		schedule: exact.schedule,
+		judge: judge.digest,
+		adapter: gpu.facts.name,
+		numerics: model.numerics,
+	});
 	const cost = (plan: StagePlan) => costOf(folder.manifest, plan, TEXT_TOKENS);
 	for (const [policy, plan] of plans) records.policy({ kind: "policy", policy, plan, cost: cost(plan) });
 
 	const abort = new AbortController();
 	const stop = () => abort.abort();
 	process.once("SIGINT", stop);
-	const bar = new SingleBar({ format: "{bar} {what}: {value}/{total} pictures, {eta_formatted} left", stream: process.stderr, hideCursor: true, etaBuffer: 200 });
+	const bar = new SingleBar({
+		format: "{bar} {what}: {value}/{total} pictures, {eta_formatted} left",
+		stream: process.stderr,
+		hideCursor: true,
+		etaBuffer: 200,
+	});
 	const evaluation: Evaluation = { model, judge, records, plans, costOf: cost, signal: abort.signal, progress };
 	let made = 0;
 	function progress(done: number, more: number) {
@@ -127,14 +159,22 @@ async function measure(values: Wishes): Promise<Records> {
 			bar.stop();
 		}
 		const seconds = (performance.now() - begun) / 1000;
-		console.error(`${what}: ${made - before} pictures made in ${Math.round(seconds)} s, ${((60 * (made - before)) / seconds).toFixed(1)} a minute`);
+		console.error(
+			`${what}: ${made - before} pictures made in ${Math.round(seconds)} s, ${((60 * (made - before)) / seconds).toFixed(1)} a minute`,
+		);
 	};
 	try {
-		await phase("judged", prompts.length * seeds * plans.size, () => evaluateQuality(evaluation, prompts, seeds, together));
+		await phase("judged", prompts.length * seeds * plans.size, () =>
+			evaluateQuality(evaluation, prompts, seeds, together),
+		);
 		await phase("diversity", diverse.length * SEEDS * plans.size, () => evaluateDiversity(evaluation, diverse));
 		await phase("timed", timed.length * (plans.size - 1) * 2, () => evaluateTimes(evaluation, timed));
 		if (timed.length > 0) await evaluateMemory(evaluation, gpu, folder, all[0]);
-		if (values.sheet) await contactSheet([...plans.keys()], await sheetRows(evaluation, stratified(all, Math.min(SHEET_ROWS, prompts.length || SHEET_ROWS)))).toFile(values.sheet);
+		if (values.sheet)
+			await contactSheet(
+				[...plans.keys()],
+				await sheetRows(evaluation, stratified(all, Math.min(SHEET_ROWS, prompts.length || SHEET_ROWS))),
+			).toFile(values.sheet);
 	} finally {
 		process.removeListener("SIGINT", stop);
 		await judge.close();
@@ -146,14 +186,24 @@ async function measure(values: Wishes): Promise<Records> {
 async function sheetRows({ model, plans, signal }: Evaluation, prompts: readonly Prompt[]): Promise<SheetRow[]> {
 	const rows: SheetRow[] = [];
 	for (const prompt of prompts) {
-		const pictures = await makeBranches(model, [...plans.values()], { prompt: prompt.prompt, seed: seedOf(prompt, 0), signal });
+		const pictures = await makeBranches(model, [...plans.values()], {
+			prompt: prompt.prompt,
+			seed: seedOf(prompt, 0),
+			signal,
+		});
 		rows.push({ caption: prompt.prompt, pictures: pictures.map(({ image }) => image) });
 	}
 	return rows;
 }
 
-/** By name, the baseline first. Throws UsageError for unknown names, PlanError where a policy cannot plan for the model or a plan cannot run on it. */
-async function plansOf({ info }: ModelFolder, { policies, plan: files, schedule }: Wishes): Promise<Map<string, StagePlan>> {
+/**
+ * By name, the baseline first. Throws UsageError for unknown names, PlanError where a policy cannot plan for the model
+ * or a plan cannot run on it.
+ */
+async function plansOf(
+	{ info }: ModelFolder,
+	{ policies, plan: files, schedule }: Wishes,
+): Promise<Map<string, StagePlan>> {
 	const plans = new Map<string, StagePlan>();
 	const names = policies?.split(",") ?? Object.keys(known);
 	for (const name of [BASELINE, ...names.filter((name) => name !== BASELINE)]) {
@@ -162,9 +212,13 @@ async function plansOf({ info }: ModelFolder, { policies, plan: files, schedule 
 	for (const option of files) {
 		const [, name, file] = /^([^=]{1,64})=(.+)$/.exec(option) ?? [];
 		if (!name) throw new UsageError(`--plan ${option}: give NAME=FILE.json.`);
-		if (plans.has(name)) throw new UsageError(`--plan ${name}: there is a policy of that name already; give the plan another.`);
+		if (plans.has(name))
+			throw new UsageError(`--plan ${name}: there is a policy of that name already; give the plan another.`);
 		const plan = await readPlan(file, info);
-		if (plan.schedule !== plans.get(BASELINE)?.schedule) throw new UsageError(`${file} is a plan for schedule ${plan.schedule}; give --schedule ${plan.schedule} to compare it with ${BASELINE} there.`);
+		if (plan.schedule !== plans.get(BASELINE)?.schedule)
+			throw new UsageError(
+				`${file} is a plan for schedule ${plan.schedule}; give --schedule ${plan.schedule} to compare it with ${BASELINE} there.`,
+			);
 		plans.set(name, plan);
 	}
 	return plans;

@@ -6,7 +6,7 @@ import { bundledModels, findModel, type ModelFolder, openModelFolder } from "../
 import { importModelDirectory } from "../../model-shards/import-directory.ts";
 import { importFolder } from "../../model-shards/import-folder.ts";
 import { families, importPublished } from "../../model-shards/import-published.ts";
-import { type Group, GROUPS, type WriteOptions } from "../../model-shards/import-tensors.ts";
+import { GROUPS, type Group, type WriteOptions } from "../../model-shards/import-tensors.ts";
 import { MANIFEST_FILE } from "../../model-shards/manifest.ts";
 import { PRECISIONS } from "../../model-shards/precision.ts";
 import type { RoundTrip } from "../../model-shards/round-trip.ts";
@@ -16,8 +16,8 @@ import { difference, type Subject } from "../verify/against.ts";
 import { oneOf, parse, UsageError } from "./usage.ts";
 
 /**
- * To a model folder: the published checkpoints of a family, a released model directory (config.json, transformer.safetensors,
- * vae.safetensors, tokenizer.json), or another model folder, for its precision.
+ * To a model folder: the published checkpoints of a family, a released model directory (config.json,
+ * transformer.safetensors, vae.safetensors, tokenizer.json), or another model folder, for its precision.
  */
 export async function importCommand(args: string[]): Promise<number> {
 	const { positionals, values } = parse({
@@ -40,10 +40,15 @@ export async function importCommand(args: string[]): Promise<number> {
 	if (positionals.length === 0 || !out) throw new UsageError("import takes a directory or checkpoints, and --out DIR.");
 	const dtype = values.dtype === undefined ? undefined : oneOf("dtype", values.dtype, PRECISIONS);
 	const group = Number(oneOf("group", values.group, GROUPS.map(String))) as Group;
-	const bar = new SingleBar({ format: "{bar} {percentage} %, {eta_formatted} left", stream: process.stderr, hideCursor: true });
+	const bar = new SingleBar({
+		format: "{bar} {percentage} %, {eta_formatted} left",
+		stream: process.stderr,
+		hideCursor: true,
+	});
 	const errors: RoundTrip[] = [];
 	const options: Omit<WriteOptions, "out"> = {
-		dtype, group,
+		dtype,
+		group,
 		progress: (done, total) => (bar.isActive ? bar.update(done) : bar.start(total, done)),
 		...(values.check && { checked: (error: RoundTrip) => void errors.push(error) }),
 	};
@@ -53,7 +58,8 @@ export async function importCommand(args: string[]): Promise<number> {
 		bar.stop();
 		for (const error of errors) console.log(line(error));
 		console.log(`Imported ${name}: ${tensors.length} tensors in ${shards.length} shards to ${out}`);
-		if (original && values.check) for (const line of await checked(original, await openModelFolder(out))) console.log(line);
+		if (original && values.check)
+			for (const line of await checked(original, await openModelFolder(out))) console.log(line);
 	} finally {
 		bar.stop();
 	}
@@ -61,36 +67,63 @@ export async function importCommand(args: string[]): Promise<number> {
 
 	async function write() {
 		if (original) {
-			if (values.size || values.tokenizer || values["text-encoder"]) throw new UsageError("Of a model folder, import takes no --size, --text-encoder or --tokenizer.");
+			if (values.size || values.tokenizer || values["text-encoder"])
+				throw new UsageError("Of a model folder, import takes no --size, --text-encoder or --tokenizer.");
 			return await importFolder(original, { out: out as string, name: values.name, licence, ...options });
 		}
 		if (values.family === undefined) {
 			if (positionals.length !== 1 || values.size || values.name || values.tokenizer || values["text-encoder"]) {
-				throw new UsageError("Without --family, import takes one released model directory and no --size, --name, --text-encoder or --tokenizer.");
+				throw new UsageError(
+					"Without --family, import takes one released model directory and no --size, --name, --text-encoder or --tokenizer.",
+				);
 			}
 			return await importModelDirectory(positionals[0], out as string, { licence, ...options });
 		}
 		const family = families[oneOf("family", values.family, Object.keys(families))];
-		if (values.size === undefined) throw new UsageError(`--family ${values.family} needs --size: ${family.sizes.join(", ")}.`);
-		return await importPublished(family, values.size, positionals, { out: out as string, licence, name: values.name, tokenizer: values.tokenizer, textEncoder: values["text-encoder"], ...options });
+		if (values.size === undefined)
+			throw new UsageError(`--family ${values.family} needs --size: ${family.sizes.join(", ")}.`);
+		return await importPublished(family, values.size, positionals, {
+			out: out as string,
+			licence,
+			name: values.name,
+			tokenizer: values.tokenizer,
+			textEncoder: values["text-encoder"],
+			...options,
+		});
 	}
 }
 
 /** A bundled model or a folder with a manifest; null for any other directory. */
 async function modelFolder(where: string): Promise<ModelFolder | null> {
-	return bundledModels().includes(where) || existsSync(join(where, MANIFEST_FILE)) ? await openModelFolder(findModel(where)) : null;
+	return bundledModels().includes(where) || existsSync(join(where, MANIFEST_FILE))
+		? await openModelFolder(findModel(where))
+		: null;
 }
 
-/** Both models on the reference inputs: one prompt and seed, the new model with the codes of the original, and on its own. */
+/**
+ * Both models on the reference inputs: one prompt and seed, the new model with the codes of the original, and on its
+ * own.
+ */
 async function checked(original: ModelFolder, made: ModelFolder): Promise<string[]> {
 	const { classes, maxPromptTokens } = original.info;
-	const subject: Subject | null = classes !== undefined ? { label: 0 } : original.tokenizer && maxPromptTokens > 0 ? { prompt: CHECKED_PROMPT } : null;
-	if (!subject) return ["The engine was not run on it: this model takes text features. Check it with `firstlight verify SET --model DIR`."];
+	const subject: Subject | null =
+		classes !== undefined
+			? { label: 0 }
+			: original.tokenizer && maxPromptTokens > 0
+				? { prompt: CHECKED_PROMPT }
+				: null;
+	if (!subject)
+		return [
+			"The engine was not run on it: this model takes text features. Check it with `firstlight verify SET --model DIR`.",
+		];
 	const gpu = await Gpu.open();
 	const [reference, model] = [await openModel(gpu, original), await openModel(gpu, made)];
 	const { scales, samePsnr, seedPsnr } = await difference(reference, model, exact.plan(original.info, {}), subject, 1);
 	return [
-		...scales.map(({ scale, logits, bits }) => `scale ${scale}: logits differ by ${(100 * logits).toFixed(2)} %, ${(100 * bits).toFixed(2)} % of the bits are the same`),
+		...scales.map(
+			({ scale, logits, bits }) =>
+				`scale ${scale}: logits differ by ${(100 * logits).toFixed(2)} %, ${(100 * bits).toFixed(2)} % of the bits are the same`,
+		),
 		`pictures: ${decibels(samePsnr)} with the codes of the original, ${decibels(seedPsnr)} with its own of the same seed`,
 	];
 }

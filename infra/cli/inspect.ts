@@ -1,20 +1,29 @@
 import { BINDING_BYTES, inspect, type Share } from "../../model-shards/inspect.ts";
 import type { Manifest } from "../../model-shards/manifest.ts";
 import { plannedManifest } from "../../model-shards/planned.ts";
-import { type Precision, PRECISIONS } from "../../model-shards/precision.ts";
+import { PRECISIONS, type Precision } from "../../model-shards/precision.ts";
 import { memoryNeed } from "../../worker/engine/memory.ts";
 import { openFolder } from "./open-folder.ts";
 import { parse, UsageError } from "./usage.ts";
 
-/** Tables of a model: a bundled model's name, a folder or the URL of one, or a published size. Reads the manifest and the tokenizer, no shard. */
+/**
+ * Tables of a model: a bundled model's name, a folder or the URL of one, or a published size. Reads the manifest and
+ * the tokenizer, no shard.
+ */
 export async function inspectCommand(args: string[]): Promise<number> {
-	const { positionals, values } = parse({ args, allowPositionals: true, options: { family: { type: "string" }, size: { type: "string" } } });
+	const { positionals, values } = parse({
+		args,
+		allowPositionals: true,
+		options: { family: { type: "string" }, size: { type: "string" } },
+	});
 	if (values.family !== undefined) {
-		if (positionals.length || values.size === undefined) throw new UsageError("inspect --family takes --size, and no model.");
+		if (positionals.length || values.size === undefined)
+			throw new UsageError("inspect --family takes --size, and no model.");
 		console.log(inspectionText(plannedManifest(values.family, values.size), "not imported"));
 		return 0;
 	}
-	if (positionals.length !== 1) throw new UsageError("inspect takes one model folder, its URL, or a bundled model's name.");
+	if (positionals.length !== 1)
+		throw new UsageError("inspect takes one model folder, its URL, or a bundled model's name.");
 	const { manifest, digest } = await openFolder(positionals[0]);
 	console.log(inspectionText(manifest, digest));
 	return 0;
@@ -29,29 +38,54 @@ export function inspectionText(manifest: Manifest, digest: string): string {
 		`${name}, family ${family}, ${digest}`,
 		`pictures: ${sizes.slice(0, 4).join("; ")}${sizes.length > 4 ? `; and ${sizes.length - 4} more` : ""}`,
 		"",
-		...table(["", "tensors", "parameters", "stored"], [...parts, ...dtypes, total].map(({ of, tensors, parameters, bytes }: Share) => [of, `${tensors}`, parameters.toLocaleString("en"), size(bytes)])),
+		...table(
+			["", "tensors", "parameters", "stored"],
+			[...parts, ...dtypes, total].map(({ of, tensors, parameters, bytes }: Share) => [
+				of,
+				`${tensors}`,
+				parameters.toLocaleString("en"),
+				size(bytes),
+			]),
+		),
 		"",
 		`on the device: ${size(device.resident)} of weights, and for a picture ${manifest.defaultSchedule} ${size(picture.keys)} of keys and values ` +
 			`(as f16 ${size(halved.keys)}), ${size(picture.activations)} of activations, ${size(picture.decoder)} of decoder`,
 		`largest tensor beside matrices: ${picture.largest.name}, ${size(picture.largest.bytes)}; an adapter must bind as much`,
 		"",
-		...table(["imported as", "stored", "on device", `over ${size(BINDING_BYTES)}`, "with a picture"], PRECISIONS.map((precision: Precision) => {
-			const { stored, resident, over } = precisions[precision];
-			return [precision, size(stored), size(resident), `${over.length}`, size(memoryNeed(manifest, { precision }).total)];
-		})),
-		...Object.entries(Object.groupBy(device.over, ({ name }) => name.replace(/\.\d+(?=\.)/g, ".*"))).map(([name, list = []]) => {
-			const [{ bytes, buffers }] = list;
-			return `  ${list.length} ${name}: ${size(bytes)}, ${buffers ? `${buffers} buffers where a binding is limited to ${size(BINDING_BYTES)}` : "which is not cut"}`;
-		}),
+		...table(
+			["imported as", "stored", "on device", `over ${size(BINDING_BYTES)}`, "with a picture"],
+			PRECISIONS.map((precision: Precision) => {
+				const { stored, resident, over } = precisions[precision];
+				return [
+					precision,
+					size(stored),
+					size(resident),
+					`${over.length}`,
+					size(memoryNeed(manifest, { precision }).total),
+				];
+			}),
+		),
+		...Object.entries(Object.groupBy(device.over, ({ name }) => name.replace(/\.\d+(?=\.)/g, ".*"))).map(
+			([name, list = []]) => {
+				const [{ bytes, buffers }] = list;
+				return `  ${list.length} ${name}: ${size(bytes)}, ${buffers ? `${buffers} buffers where a binding is limited to ${size(BINDING_BYTES)}` : "which is not cut"}`;
+			},
+		),
 	].join("\n");
 }
 
 function table(head: string[], body: string[][]): string[] {
 	const rows = [head, ...body];
 	const widths = head.map((_, column) => Math.max(...rows.map((row) => row[column].length)));
-	return rows.map((row) => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[column] + 2))).join(""));
+	return rows.map((row) =>
+		row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[column] + 2))).join(""),
+	);
 }
 
 function size(bytes: number): string {
-	return bytes >= 2 ** 30 ? `${(bytes / 2 ** 30).toFixed(2)} GiB` : bytes >= 2 ** 20 ? `${(bytes / 2 ** 20).toFixed(1)} MiB` : `${(bytes / 2 ** 10).toFixed(1)} KiB`;
+	return bytes >= 2 ** 30
+		? `${(bytes / 2 ** 30).toFixed(2)} GiB`
+		: bytes >= 2 ** 20
+			? `${(bytes / 2 ** 20).toFixed(1)} MiB`
+			: `${(bytes / 2 ** 10).toFixed(1)} KiB`;
 }

@@ -9,7 +9,11 @@ export async function openFolder(where: string, progress?: (bytes: number) => vo
 
 /** The same, with a bar while shards come. */
 export async function openFolderWithBar(where: string): Promise<ModelFolder> {
-	const bar = new SingleBar({ format: "{bar} {percentage} % of the model, {eta_formatted} left", stream: process.stderr, hideCursor: true });
+	const bar = new SingleBar({
+		format: "{bar} {percentage} % of the model, {eta_formatted} left",
+		stream: process.stderr,
+		hideCursor: true,
+	});
 	let done = 0;
 	const folder = await openFolder(where, (bytes) => {
 		done += bytes;

@@ -23,8 +23,22 @@ it("a plan is printed, changed and run", async () => {
 	expect(stdout.split("\n").filter((line) => line.includes('"kind"'))).toHaveLength(plan.steps.length);
 	const own = [...plan.steps.slice(0, -1), { kind: "skip" }];
 	const picture = join(dir, "own.png");
-	await firstlight("generate", "a photo of a cat", "--model", "tiny", "--seed", "7", "--plan", await file("own.json", JSON.stringify({ ...plan, steps: own })), "--out", picture);
-	expect(await readMetadata(await readFile(picture))).toMatchObject({ seed: 7, plan: { ...plan, policy: "custom", steps: own } });
+	await firstlight(
+		"generate",
+		"a photo of a cat",
+		"--model",
+		"tiny",
+		"--seed",
+		"7",
+		"--plan",
+		await file("own.json", JSON.stringify({ ...plan, steps: own })),
+		"--out",
+		picture,
+	);
+	expect(await readMetadata(await readFile(picture))).toMatchObject({
+		seed: 7,
+		plan: { ...plan, policy: "custom", steps: own },
+	});
 });
 
 it.each<[string, string[], RegExp]>([
@@ -33,10 +47,14 @@ it.each<[string, string[], RegExp]>([
 	["a plan beside a policy", ["[]", "--policy", "exact"], /--plan stands in place of a policy/],
 	["too much", [" ".repeat(1_100_000)], /at most 1048576/],
 ])("%s is refused", async (_, [text, ...more], message) => {
-	await expect(firstlight("generate", "a cat", "--model", "tiny", "--plan", await file("bad.json", text), ...more)).rejects.toThrow(message);
+	await expect(
+		firstlight("generate", "a cat", "--model", "tiny", "--plan", await file("bad.json", text), ...more),
+	).rejects.toThrow(message);
 });
 
 it("an unknown policy or schedule is refused with what there is", async () => {
-	await expect(firstlight("plan", "--model", "tiny", "--policy", "fastest")).rejects.toThrow(/no policy fastest. There are: exact,/);
+	await expect(firstlight("plan", "--model", "tiny", "--policy", "fastest")).rejects.toThrow(
+		/no policy fastest. There are: exact,/,
+	);
 	await expect(firstlight("plan", "--model", "tiny", "--schedule", "9:1")).rejects.toThrow(/has no schedule "9:1"/);
 });

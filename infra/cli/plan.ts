@@ -10,7 +10,14 @@ const MAX_PLAN_CHARS = 2 ** 20;
 
 /** Prints a policy's plan as JSON: to read, or to change and give to `generate --plan` or to the API. */
 export async function planCommand(args: string[]): Promise<number> {
-	const { values } = parse({ args, options: { model: { type: "string", default: "emoji-128" }, policy: { type: "string", default: "exact" }, schedule: { type: "string" } } });
+	const { values } = parse({
+		args,
+		options: {
+			model: { type: "string", default: "emoji-128" },
+			policy: { type: "string", default: "exact" },
+			schedule: { type: "string" },
+		},
+	});
 	const policy = policyNamed(values.policy);
 	const { info } = await openFolder(values.model);
 	console.log(planText(policy.plan(info, { schedule: values.schedule })));
@@ -25,7 +32,8 @@ export function policyNamed(name: string): Policy {
 /** A custom plan out of a file of JSON. Throws PlanError for one the model cannot run. */
 export async function readPlan(path: string, info: ModelInfo, schedule?: string): Promise<StagePlan> {
 	const text = await readFile(path, "utf8");
-	if (text.length > MAX_PLAN_CHARS) throw new PlanError(`${path} has ${text.length} characters; a plan has at most ${MAX_PLAN_CHARS}.`);
+	if (text.length > MAX_PLAN_CHARS)
+		throw new PlanError(`${path} has ${text.length} characters; a plan has at most ${MAX_PLAN_CHARS}.`);
 	let json: unknown;
 	try {
 		json = JSON.parse(text);

@@ -6,14 +6,28 @@ import { DTYPES } from "../../worker/engine/weights.ts";
 import { openFolder } from "./open-folder.ts";
 import { oneOf, parse } from "./usage.ts";
 
-/** Measures kernel variants at a model's shapes on this adapter, a CPU included, and keeps the choices for whatever starts next. */
+/**
+ * Measures kernel variants at a model's shapes on this adapter, a CPU included, and keeps the choices for whatever
+ * starts next.
+ */
 export async function tuneCommand(args: string[]): Promise<number> {
-	const { values } = parse({ args, options: { model: { type: "string", default: "emoji-128" }, dtype: { type: "string", default: "f32" }, again: { type: "boolean", default: false } } });
+	const { values } = parse({
+		args,
+		options: {
+			model: { type: "string", default: "emoji-128" },
+			dtype: { type: "string", default: "f32" },
+			again: { type: "boolean", default: false },
+		},
+	});
 	const dtype = oneOf("dtype", values.dtype, DTYPES);
 	const { manifest, info } = await openFolder(values.model);
 	const gpu = await Gpu.open();
 	console.log(`${values.model} on ${gpu.facts.name}`);
-	const bar = new SingleBar({ format: "{bar} {value}/{total} shapes, {eta_formatted} left", stream: process.stderr, hideCursor: true });
+	const bar = new SingleBar({
+		format: "{bar} {value}/{total} shapes, {eta_formatted} left",
+		stream: process.stderr,
+		hideCursor: true,
+	});
 	const measured = await loadTuning(gpu, kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]), {
 		dtype: dtype === "f16" ? dtype : undefined,
 		measure: values.again ? "all" : "missing",
@@ -21,6 +35,8 @@ export async function tuneCommand(args: string[]): Promise<number> {
 	});
 	bar.stop();
 	const lines = Object.entries(measured).map(([shape, variant]) => `${shape}: ${variant}`);
-	console.log(lines.length ? `${lines.join("\n")}\nKept for this adapter and driver.` : "Measured before. --again measures anew.");
+	console.log(
+		lines.length ? `${lines.join("\n")}\nKept for this adapter and driver.` : "Measured before. --again measures anew.",
+	);
 	return 0;
 }

@@ -1,4 +1,4 @@
-import { parseArgs, type ParseArgsConfig } from "node:util";
+import { type ParseArgsConfig, parseArgs } from "node:util";
 
 /** A command line that cannot be understood. */
 export class UsageError extends Error {
@@ -16,13 +16,15 @@ export function parse<T extends ParseArgsConfig>(config: T): ReturnType<typeof p
 
 /** One of the choices of an option. */
 export function oneOf<T extends string>(option: string, value: string, choices: readonly T[]): T {
-	if (!choices.includes(value as T)) throw new UsageError(`--${option} must be one of ${choices.join(", ")}, not ${value}.`);
+	if (!choices.includes(value as T))
+		throw new UsageError(`--${option} must be one of ${choices.join(", ")}, not ${value}.`);
 	return value as T;
 }
 
 /** A whole number within [low, high]. */
 export function whole(name: string, text: string, low: number, high: number): number {
 	const value = Number(text);
-	if (!/^\d+$/.test(text) || value < low || value > high) throw new UsageError(`--${name} must be a whole number from ${low} to ${high}, not ${text}.`);
+	if (!/^\d+$/.test(text) || value < low || value > high)
+		throw new UsageError(`--${name} must be a whole number from ${low} to ${high}, not ${text}.`);
 	return value;
 }

@@ -7,7 +7,15 @@ import { oneOf, parse, UsageError } from "./usage.ts";
 
 /** Exit code 1 when any tensor of any set misses its bound. */
 export async function verifyCommand(args: string[]): Promise<number> {
-	const { positionals, values } = parse({ args, allowPositionals: true, options: { model: { type: "string" }, dtype: { type: "string", default: "f32" }, cache: { type: "string", default: "f32" } } });
+	const { positionals, values } = parse({
+		args,
+		allowPositionals: true,
+		options: {
+			model: { type: "string" },
+			dtype: { type: "string", default: "f32" },
+			cache: { type: "string", default: "f32" },
+		},
+	});
 	const model = values.model === undefined ? undefined : findModel(values.model);
 	if (positionals.length === 0) throw new UsageError("verify needs at least one folder of the reference format.");
 	const [dtype, cacheDtype] = [oneOf("dtype", values.dtype, DTYPES), oneOf("cache", values.cache, DTYPES)];
@@ -28,6 +36,8 @@ export async function verifyCommand(args: string[]): Promise<number> {
 }
 
 function line({ name, ok, error, bound, mean, meanBound, missing }: Comparison): string {
-	const detail = missing ?? `max error ${error.toExponential(2)}, bound ${bound.toExponential(2)}${meanBound === undefined ? "" : `; mean ${mean.toExponential(2)}, bound ${meanBound.toExponential(2)}`}`;
+	const detail =
+		missing ??
+		`max error ${error.toExponential(2)}, bound ${bound.toExponential(2)}${meanBound === undefined ? "" : `; mean ${mean.toExponential(2)}, bound ${meanBound.toExponential(2)}`}`;
 	return `  ${ok ? "ok  " : "MISS"} ${name.padEnd(22)} ${detail}`;
 }

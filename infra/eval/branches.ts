@@ -11,7 +11,11 @@ export interface Picture {
 }
 
 /** One picture a plan, in order; what plans share with the first is computed once. */
-export async function makeBranches(model: LoadedModel, plans: readonly StagePlan[], subject: { prompt: string; seed: number; signal?: AbortSignal }): Promise<Picture[]> {
+export async function makeBranches(
+	model: LoadedModel,
+	plans: readonly StagePlan[],
+	subject: { prompt: string; seed: number; signal?: AbortSignal },
+): Promise<Picture[]> {
 	return (await model.branches({ plans, ...subject })).map(({ plan, image, codes }) => {
 		const hash = createHash("sha256");
 		for (const scale of codes) hash.update(scale);

@@ -1,6 +1,9 @@
 import type { RgbImage } from "../../worker/engine/types.ts";
 
-/** A picture seen with `side` x `side` cells, [side * side, 3]: every cell the mean of the pixels that it touches, also where there are fewer pixels than cells. */
+/**
+ * A picture seen with `side` x `side` cells, [side * side, 3]: every cell the mean of the pixels that it touches, also
+ * where there are fewer pixels than cells.
+ */
 export function cellMeans({ width, height, data }: RgbImage, side: number): Float64Array {
 	const out = new Float64Array(side * side * 3);
 	for (let y = 0; y < side; y++) {

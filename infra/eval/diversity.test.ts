@@ -21,9 +21,17 @@ it("is the mean over places and layers of the squared difference of directions",
 });
 
 it("is none between equal pictures, and grows with the difference, of layers that the judge's network shows", async () => {
-	const picture = (shift: number) => ({ width: 128, height: 128, data: Uint8Array.from({ length: 3 * 128 * 128 }, (_, i) => ((Math.floor(i / 3) % 128) + shift < 64 ? 40 : 220)) });
+	const picture = (shift: number) => ({
+		width: 128,
+		height: 128,
+		data: Uint8Array.from({ length: 3 * 128 * 128 }, (_, i) => ((Math.floor(i / 3) % 128) + shift < 64 ? 40 : 220)),
+	});
 	const [a, again, near, far] = await judge.features([picture(0), picture(0), picture(4), picture(40)]);
-	expect(a.map(({ channels, data }) => [channels, data.length / channels])).toEqual([[40, 1024], [80, 256], [120, 64]]);
+	expect(a.map(({ channels, data }) => [channels, data.length / channels])).toEqual([
+		[40, 1024],
+		[80, 256],
+		[120, 64],
+	]);
 	expect(distance(a, again)).toBe(0);
 	expect(distance(a, near)).toBeGreaterThan(0.001);
 	expect(distance(a, far)).toBeGreaterThan(2 * distance(a, near));

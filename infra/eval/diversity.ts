@@ -10,7 +10,10 @@ import { mean } from "./scores.ts";
 export const SEEDS = 4;
 
 /** The mean distance of the pairs among `SEEDS` pictures, for every prompt and policy that the records lack. */
-export async function evaluateDiversity({ model, judge, records, plans, signal, progress }: Evaluation, prompts: readonly Prompt[]): Promise<void> {
+export async function evaluateDiversity(
+	{ model, judge, records, plans, signal, progress }: Evaluation,
+	prompts: readonly Prompt[],
+): Promise<void> {
 	for (const prompt of prompts) {
 		const missing = [...plans.keys()].filter((policy) => !records.find("diversity", policy, prompt.place));
 		// The baseline leaves nothing open, so that all others can branch off it, also where its own line is there already.
@@ -19,7 +22,13 @@ export async function evaluateDiversity({ model, judge, records, plans, signal, 
 		const made: Picture[][] = [];
 		for (let n = 0; n < SEEDS && missing.length > 0; n++) {
 			signal?.throwIfAborted();
-			made.push(await makeBranches(model, policies.map((policy) => plans.get(policy) as StagePlan), { prompt: prompt.prompt, seed: seedOf(prompt, n) }));
+			made.push(
+				await makeBranches(
+					model,
+					policies.map((policy) => plans.get(policy) as StagePlan),
+					{ prompt: prompt.prompt, seed: seedOf(prompt, n) },
+				),
+			);
 		}
 		for (const [i, policy] of policies.entries()) {
 			if (!missing.includes(policy)) continue;
@@ -32,25 +41,28 @@ export async function evaluateDiversity({ model, judge, records, plans, signal, 
 }
 
 /**
- * LPIPS's distance (Zhang et al. 2018, arXiv 1801.03924) without its learned weights: at every place of every layer the squared difference
- * of the features at unit length, mean over places and layers. 0 to 4, for features that are not negative to 2.
+ * LPIPS's distance (Zhang et al. 2018, arXiv 1801.03924) without its learned weights: at every place of every layer the
+ * squared difference of the features at unit length, mean over places and layers. 0 to 4, for features that are not
+ * negative to 2.
  */
 export function distance(a: Features, b: Features): number {
-	return mean(a.map(({ channels, data }, layer) => {
-		const other = b[layer].data;
-		const places = data.length / channels;
-		let sum = 0;
-		for (let place = 0; place < places; place++) {
-			let [aa, bb, ab] = [0, 0, 0];
-			for (let at = place; at < data.length; at += places) {
-				aa += data[at] ** 2;
-				bb += other[at] ** 2;
-				ab += data[at] * other[at];
+	return mean(
+		a.map(({ channels, data }, layer) => {
+			const other = b[layer].data;
+			const places = data.length / channels;
+			let sum = 0;
+			for (let place = 0; place < places; place++) {
+				let [aa, bb, ab] = [0, 0, 0];
+				for (let at = place; at < data.length; at += places) {
+					aa += data[at] ** 2;
+					bb += other[at] ** 2;
+					ab += data[at] * other[at];
+				}
+				// |a / |a| - b / |b||^2; a place without any feature has no direction.
+				const [some, others] = [aa > 0 ? 1 : 0, bb > 0 ? 1 : 0];
+				sum += some + others - (some && others ? (2 * ab) / Math.sqrt(aa * bb) : 0);
 			}
-			// |a / |a| - b / |b||^2; a place without any feature has no direction.
-			const [some, others] = [aa > 0 ? 1 : 0, bb > 0 ? 1 : 0];
-			sum += some + others - (some && others ? (2 * ab) / Math.sqrt(aa * bb) : 0);
-		}
-		return sum / places;
-	}));
+			return sum / places;
+		}),
+	);
 }

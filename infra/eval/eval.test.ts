@@ -29,7 +29,16 @@ beforeAll(async () => {
 	folder = await openModelFolder(findModel("tiny"));
 	model = await openModel(gpu, folder, { slots: 3 });
 	judge = await Judge.open();
-	head = { kind: "evaluation", format: 1, model: "tiny", digest: model.info.digest, schedule: "1:1", judge: judge.digest, adapter: gpu.facts.name, numerics: model.numerics };
+	head = {
+		kind: "evaluation",
+		format: 1,
+		model: "tiny",
+		digest: model.info.digest,
+		schedule: "1:1",
+		judge: judge.digest,
+		adapter: gpu.facts.name,
+		numerics: model.numerics,
+	};
 });
 afterAll(async () => {
 	await judge.close();
@@ -40,13 +49,26 @@ afterAll(async () => {
 
 const prompts = stratified(await readPrompts(), 3);
 const evaluationOf = (records: Records, names: readonly string[], more: Partial<Evaluation> = {}): Evaluation => ({
-	model, judge, records, costOf: (plan) => costOf(folder.manifest, plan, 8), plans: new Map(names.map((name) => [name, policies[name].plan(model.info, {})])), ...more,
+	model,
+	judge,
+	records,
+	costOf: (plan) => costOf(folder.manifest, plan, 8),
+	plans: new Map(names.map((name) => [name, policies[name].plan(model.info, {})])),
+	...more,
 });
 
 it("an evaluation that is stopped, gone on with and given one more policy has the numbers of one in a piece", async () => {
 	const path = join(dir, "parts.jsonl");
 	const abort = new AbortController();
-	const stopped = evaluateQuality(evaluationOf(Records.open(path, head), ["exact", "stagevar"], { signal: abort.signal, progress: () => abort.abort() }), prompts, 1, 1);
+	const stopped = evaluateQuality(
+		evaluationOf(Records.open(path, head), ["exact", "stagevar"], {
+			signal: abort.signal,
+			progress: () => abort.abort(),
+		}),
+		prompts,
+		1,
+		1,
+	);
 	await expect(stopped).rejects.toThrow(/abort/i);
 	expect(Records.open(path, head).of("picture")).toHaveLength(2);
 
@@ -58,23 +80,41 @@ it("an evaluation that is stopped, gone on with and given one more policy has th
 
 	const whole = Records.open(undefined, head);
 	await evaluateQuality(evaluationOf(whole, ["exact", "stagevar", "stagevar-skip"]), prompts, 1, 2);
-	const sorted = (records: Records) => records.of("picture").sort((a, b) => a.policy.localeCompare(b.policy) || a.prompt - b.prompt);
+	const sorted = (records: Records) =>
+		records.of("picture").sort((a, b) => a.policy.localeCompare(b.policy) || a.prompt - b.prompt);
 	expect(sorted(Records.open(path, head))).toEqual(sorted(whole));
 	expect(sorted(whole)).toHaveLength(9);
-	expect(whole.of("picture").every(({ policy, psnr, ssim }) => (psnr === null) === (policy === "exact") && ssim <= 1)).toBe(true);
+	expect(
+		whole.of("picture").every(({ policy, psnr, ssim }) => (psnr === null) === (policy === "exact") && ssim <= 1),
+	).toBe(true);
 });
 
 it("refuses to add to pictures that were made otherwise", async () => {
 	const records = Records.open(undefined, head);
-	records.append({ kind: "picture", policy: "exact", prompt: prompts[0].place, category: prompts[0].tag, n: 0, right: true, psnr: null, ssim: 1, codes: "0".repeat(16) });
-	await expect(evaluateQuality(evaluationOf(records, ["exact", "stagevar"]), prompts.slice(0, 1), 1, 1)).rejects.toThrow(/different arithmetic/);
+	records.append({
+		kind: "picture",
+		policy: "exact",
+		prompt: prompts[0].place,
+		category: prompts[0].tag,
+		n: 0,
+		right: true,
+		psnr: null,
+		ssim: 1,
+		codes: "0".repeat(16),
+	});
+	await expect(
+		evaluateQuality(evaluationOf(records, ["exact", "stagevar"]), prompts.slice(0, 1), 1, 1),
+	).rejects.toThrow(/different arithmetic/);
 });
 
 it("finds a prompt's seeds apart from each other", async () => {
 	const records = Records.open(undefined, head);
 	await evaluateDiversity(evaluationOf(records, ["exact", "stagevar-skip"]), prompts.slice(0, 1));
 	const lines = records.of("diversity");
-	expect(lines.map(({ policy, prompt }) => [policy, prompt])).toEqual([["exact", prompts[0].place], ["stagevar-skip", prompts[0].place]]);
+	expect(lines.map(({ policy, prompt }) => [policy, prompt])).toEqual([
+		["exact", prompts[0].place],
+		["stagevar-skip", prompts[0].place],
+	]);
 	for (const { distance } of lines) expect(distance).toBeGreaterThan(0.01);
 });
 
@@ -85,18 +125,48 @@ it("a policy that decides can be added to records that have the baseline's diver
 	expect(records.of("diversity").map(({ policy }) => policy)).toEqual(["exact", "skipvar"]);
 });
 
-it("the command writes records, report, plot and sheet; a report needs no adapter afterwards", { timeout: 300_000 }, async () => {
-	const [out, report, plot, sheet] = ["eval.jsonl", "report.md", "plot.svg", "sheet.png"].map((file) => join(dir, file));
-	const measured = await firstlight("--model", "tiny", "--policies", "stagevar-skip", "--prompts", "2", "--timings", "1", "--diversity", "0", "--out", out, "--report", report, "--plot", plot, "--sheet", sheet);
+it("the command writes records, report, plot and sheet; a report needs no adapter afterwards", {
+	timeout: 300_000,
+}, async () => {
+	const [out, report, plot, sheet] = ["eval.jsonl", "report.md", "plot.svg", "sheet.png"].map((file) =>
+		join(dir, file),
+	);
+	const measured = await firstlight(
+		"--model",
+		"tiny",
+		"--policies",
+		"stagevar-skip",
+		"--prompts",
+		"2",
+		"--timings",
+		"1",
+		"--diversity",
+		"0",
+		"--out",
+		out,
+		"--report",
+		report,
+		"--plot",
+		plot,
+		"--sheet",
+		sheet,
+	);
 	expect(measured).toMatchObject({ code: 0 });
 	const text = await readFile(report, "utf8");
 	expect(text).toMatch(/^\| stagevar-skip \|.* \d+\.\d\dx \| \d+\.\d\dx \| (\d+ %)? \|$/m);
 	expect(measured.stdout.trim()).toBe(text.trim());
 	expect((await sharp(sheet).metadata()).width).toBeGreaterThan(2 * 64);
 	expect(await readFile(plot, "utf8")).toContain("stagevar-skip");
-	expect(Records.read(out).of("memory").map(({ bytes }) => bytes > 2 ** 20)).toEqual([true, true]);
+	expect(
+		Records.read(out)
+			.of("memory")
+			.map(({ bytes }) => bytes > 2 ** 20),
+	).toEqual([true, true]);
 	expect((await firstlight("--from", out)).stdout).toBe(measured.stdout);
-	expect(await firstlight("--policies", "none")).toMatchObject({ code: 2, stderr: expect.stringContaining("There is no policy none") });
+	expect(await firstlight("--policies", "none")).toMatchObject({
+		code: 2,
+		stderr: expect.stringContaining("There is no policy none"),
+	});
 });
 
 async function firstlight(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {

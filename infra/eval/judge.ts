@@ -17,7 +17,10 @@ const About = z.looseObject({
 	grid: z.int().min(1),
 });
 type About = z.infer<typeof About>;
-/** Of one picture, by cell: heat logits [objects], colour logits [colors], log of the side as a fraction [1], each [channels, grid, grid]. */
+/**
+ * Of one picture, by cell: heat logits [objects], colour logits [colors], log of the side as a fraction [1], each
+ * [channels, grid, grid].
+ */
 export interface Maps {
 	heat: Float32Array;
 	color: Float32Array;
@@ -48,11 +51,19 @@ export class Judge {
 	/** Throws where onnxruntime-node, a development dependency, is not installed. */
 	static async open(dir: string = import.meta.dirname): Promise<Judge> {
 		const ort = await import("onnxruntime-node").catch((error: Error) => {
-			throw new Error(`The judge runs on onnxruntime-node, which cannot be loaded (${error.message}). Install the development dependencies too: npm ci.`, { cause: error });
+			throw new Error(
+				`The judge runs on onnxruntime-node, which cannot be loaded (${error.message}). Install the development dependencies too: npm ci.`,
+				{ cause: error },
+			);
 		});
 		const network = await readFile(join(dir, "judge.onnx"));
 		const about = About.parse(JSON.parse(await readFile(join(dir, "judge.json"), "utf8")));
-		return new Judge(createHash("sha256").update(network).digest("hex"), about, await ort.InferenceSession.create(Buffer.concat([network, moreOutputs(LAYERS)])), ort.Tensor);
+		return new Judge(
+			createHash("sha256").update(network).digest("hex"),
+			about,
+			await ort.InferenceSession.create(Buffer.concat([network, moreOutputs(LAYERS)])),
+			ort.Tensor,
+		);
 	}
 
 	/** What it finds in each picture over GenEval's lower threshold, best first. */
@@ -60,18 +71,29 @@ export class Judge {
 		if (pictures.length === 0) return [];
 		const { grid, objects, colors } = this.#about;
 		const { heat, color, size } = await this.#run(pictures, OUTPUTS);
-		const part = (tensor: Tensor, channels: number, i: number) => (tensor.data as Float32Array).subarray(i * channels * grid * grid, (i + 1) * channels * grid * grid);
-		return pictures.map((_, i) => detections({ heat: part(heat, objects.length, i), color: part(color, colors.length, i), size: part(size, 1, i) }, this.#about));
+		const part = (tensor: Tensor, channels: number, i: number) =>
+			(tensor.data as Float32Array).subarray(i * channels * grid * grid, (i + 1) * channels * grid * grid);
+		return pictures.map((_, i) =>
+			detections(
+				{ heat: part(heat, objects.length, i), color: part(color, colors.length, i), size: part(size, 1, i) },
+				this.#about,
+			),
+		);
 	}
 
 	/** What the network sees in each picture, to tell how far they are apart. */
 	async features(pictures: readonly RgbImage[]): Promise<Features[]> {
 		const layers = await this.#run(pictures, LAYERS);
-		return pictures.map((_, i) => LAYERS.map((name) => {
-			const { data, dims: [, channels, height, width] } = layers[name];
-			const size = channels * height * width;
-			return { channels, data: (data as Float32Array).subarray(i * size, (i + 1) * size) };
-		}));
+		return pictures.map((_, i) =>
+			LAYERS.map((name) => {
+				const {
+					data,
+					dims: [, channels, height, width],
+				} = layers[name];
+				const size = channels * height * width;
+				return { channels, data: (data as Float32Array).subarray(i * size, (i + 1) * size) };
+			}),
+		);
 	}
 
 	async #run(pictures: readonly RgbImage[], outputs: readonly string[]): Promise<Record<string, Tensor>> {
@@ -88,13 +110,14 @@ export class Judge {
 }
 
 /**
- * Outputs to add to an ONNX network: a message of the format's with nothing but `graph.output[].name`. Encoded messages that are
- * joined end to end are merged by whoever reads them, and lists in them appended.
+ * Outputs to add to an ONNX network: a message of the format's with nothing but `graph.output[].name`. Encoded messages
+ * that are joined end to end are merged by whoever reads them, and lists in them appended.
  */
 function moreOutputs(names: readonly string[]): Buffer {
 	const [GRAPH, OUTPUT, NAME] = [7, 12, 1];
 	const field = (id: number, content: Buffer) => {
-		if (content.length >= 2 ** 14) throw new RangeError(`A field of ${content.length} bytes is longer than two bytes can say.`);
+		if (content.length >= 2 ** 14)
+			throw new RangeError(`A field of ${content.length} bytes is longer than two bytes can say.`);
 		const length = content.length < 2 ** 7 ? [content.length] : [(content.length & 127) | 128, content.length >> 7];
 		return Buffer.concat([Buffer.from([(id << 3) | 2, ...length]), content]);
 	};
@@ -109,7 +132,10 @@ export function judgeInput(picture: RgbImage, side: number): Float32Array {
 }
 
 /** Peaks of the heat among the 5 x 5 cells around them. */
-export function detections({ heat, color, size }: Maps, { objects, colors, grid }: Pick<About, "objects" | "colors" | "grid">): Detection[] {
+export function detections(
+	{ heat, color, size }: Maps,
+	{ objects, colors, grid }: Pick<About, "objects" | "colors" | "grid">,
+): Detection[] {
 	const found: Detection[] = [];
 	// Compared as f32, as the network's own framework does: saturated neighbours are equal there.
 	const scores = Float32Array.from(heat, (logit) => 1 / (1 + Math.exp(-logit)));
@@ -121,7 +147,14 @@ export function detections({ heat, color, size }: Maps, { objects, colors, grid 
 			if (score <= THRESHOLD || !isPeak(scores.subarray(k * cells, (k + 1) * cells), grid, y, x)) continue;
 			let best = 0;
 			for (let c = 1; c < colors.length - 1; c++) if (color[c * cells + cell] > color[best * cells + cell]) best = c;
-			found.push({ name, score, x: (x + 0.5) / grid, y: (y + 0.5) / grid, size: Math.exp(size[cell]), color: colors[best] });
+			found.push({
+				name,
+				score,
+				x: (x + 0.5) / grid,
+				y: (y + 0.5) / grid,
+				size: Math.exp(size[cell]),
+				color: colors[best],
+			});
 		}
 	}
 	return found.sort((a, b) => b.score - a.score);
@@ -129,7 +162,8 @@ export function detections({ heat, color, size }: Maps, { objects, colors, grid 
 
 function isPeak(scores: Float32Array, grid: number, y: number, x: number): boolean {
 	for (let v = Math.max(0, y - 2); v <= Math.min(grid - 1, y + 2); v++) {
-		for (let u = Math.max(0, x - 2); u <= Math.min(grid - 1, x + 2); u++) if (scores[v * grid + u] > scores[y * grid + x]) return false;
+		for (let u = Math.max(0, x - 2); u <= Math.min(grid - 1, x + 2); u++)
+			if (scores[v * grid + u] > scores[y * grid + x]) return false;
 	}
 	return true;
 }

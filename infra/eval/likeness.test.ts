@@ -3,8 +3,11 @@ import type { RgbImage } from "../../worker/engine/types.ts";
 import { psnr, squaredError, ssim } from "./likeness.ts";
 
 const picture = (side: number, value: (x: number, y: number, c: number) => number): RgbImage => ({
-	width: side, height: side,
-	data: Uint8Array.from({ length: side * side * 3 }, (_, i) => value(Math.floor(i / 3) % side, Math.floor(i / 3 / side), i % 3)),
+	width: side,
+	height: side,
+	data: Uint8Array.from({ length: side * side * 3 }, (_, i) =>
+		value(Math.floor(i / 3) % side, Math.floor(i / 3 / side), i % 3),
+	),
 });
 const ramp = picture(24, (x, y, c) => (x * 7 + y * 13 + c * 29) % 256);
 const other = picture(24, (x, y, c) => (x * 7 + y * 13 + c * 29 + ((x * y) % 17) * 3) % 256);
@@ -25,7 +28,22 @@ it("is 1 and infinite for equal pictures, the same both ways, and knows the form
 });
 
 it("refuses pictures of different sizes and those that the window does not fit", () => {
-	expect(() => ssim(ramp, picture(12, () => 0))).toThrow(/24x24 and 12x12/);
-	expect(() => squaredError(ramp, picture(12, () => 0))).toThrow(/cannot be compared/);
-	expect(() => ssim(picture(10, () => 0), picture(10, () => 0))).toThrow(/11 pixels/);
+	expect(() =>
+		ssim(
+			ramp,
+			picture(12, () => 0),
+		),
+	).toThrow(/24x24 and 12x12/);
+	expect(() =>
+		squaredError(
+			ramp,
+			picture(12, () => 0),
+		),
+	).toThrow(/cannot be compared/);
+	expect(() =>
+		ssim(
+			picture(10, () => 0),
+			picture(10, () => 0),
+		),
+	).toThrow(/11 pixels/);
 });

@@ -16,13 +16,33 @@ export function markdownOf(head: Head, summaries: readonly Summary[]): string {
 		...(pictures ? [aboutScores(head, pictures, baseline.policy)] : []),
 		"",
 		...table(
-			["policy", ...categories.map((name) => name.replaceAll("_", " ")), "overall", "Δ", "95 %", "PSNR", "SSIM", "diversity"],
+			[
+				"policy",
+				...categories.map((name) => name.replaceAll("_", " ")),
+				"overall",
+				"Δ",
+				"95 %",
+				"PSNR",
+				"SSIM",
+				"diversity",
+			],
 			judged.map(({ policy, quality, diversity }) => {
 				const { lower, upper, delta } = quality.difference;
 				const own = quality.pictures === pictures?.pictures ? policy : `${policy} (${quality.pictures} pictures)`;
 				return [
-					own, ...categories.map((name) => (quality.categories[name] === undefined ? "" : quality.categories[name].toFixed(3))), quality.overall.toFixed(3),
-					...(policy === baseline.policy ? ["", "", "", ""] : [signed(delta), `${signed(lower)} to ${signed(upper)}`, quality.psnr === Infinity ? "equal" : quality.psnr.toFixed(1), quality.ssim.toFixed(3)]),
+					own,
+					...categories.map((name) =>
+						quality.categories[name] === undefined ? "" : quality.categories[name].toFixed(3),
+					),
+					quality.overall.toFixed(3),
+					...(policy === baseline.policy
+						? ["", "", "", ""]
+						: [
+								signed(delta),
+								`${signed(lower)} to ${signed(upper)}`,
+								quality.psnr === Infinity ? "equal" : quality.psnr.toFixed(1),
+								quality.ssim.toFixed(3),
+							]),
 					diversity === null ? "" : diversity.toFixed(3),
 				];
 			}),
@@ -31,10 +51,31 @@ export function markdownOf(head: Head, summaries: readonly Summary[]): string {
 		`Cost of one picture from its plan, and times faster than ${baseline.policy}: medians of pairs, one right after the other, without previews.`,
 		"",
 		...table(
-			["policy", "transformer GFLOP", "decoder GFLOP", "tokens × rows", "keys and values", "GPU memory", "transformer", "whole", "of it decoder"],
+			[
+				"policy",
+				"transformer GFLOP",
+				"decoder GFLOP",
+				"tokens × rows",
+				"keys and values",
+				"GPU memory",
+				"transformer",
+				"whole",
+				"of it decoder",
+			],
 			summaries.map(({ policy, cost, speedup, memoryBytes }) => [
-				policy, giga(cost.transformerFlops), giga(cost.decoderFlops), String(Math.round(cost.tokenRows)), mib(cost.keyValueBytes), memoryBytes === null ? "" : mib(memoryBytes),
-				...(speedup ? [`${speedup.transformer.toFixed(2)}x`, `${speedup.total.toFixed(2)}x`, speedup.decode > 0 ? `${Math.round(100 * speedup.decode)} %` : ""] : ["", "", ""]),
+				policy,
+				giga(cost.transformerFlops),
+				giga(cost.decoderFlops),
+				String(Math.round(cost.tokenRows)),
+				mib(cost.keyValueBytes),
+				memoryBytes === null ? "" : mib(memoryBytes),
+				...(speedup
+					? [
+							`${speedup.transformer.toFixed(2)}x`,
+							`${speedup.total.toFixed(2)}x`,
+							speedup.decode > 0 ? `${Math.round(100 * speedup.decode)} %` : "",
+						]
+					: ["", "", ""]),
 			]),
 		),
 		"",
@@ -56,4 +97,5 @@ export function table(heads: readonly string[], rows: readonly (readonly string[
 }
 
 export const giga = (flops: number): string => (flops / 1e9).toPrecision(3);
-const signed = (value: number) => (value < -5e-4 ? `${MINUS}${(-value).toFixed(3)}` : `${value < 5e-4 ? "" : "+"}${Math.abs(value).toFixed(3)}`);
+const signed = (value: number) =>
+	value < -5e-4 ? `${MINUS}${(-value).toFixed(3)}` : `${value < 5e-4 ? "" : "+"}${Math.abs(value).toFixed(3)}`;

@@ -2,7 +2,8 @@ import { expect, it } from "vitest";
 import { readPrompts, seedOf, stratified } from "./prompts.ts";
 
 const prompts = await readPrompts();
-const counts = (n: number) => [...Map.groupBy(stratified(prompts, n), ({ tag }) => tag).values()].map(({ length }) => length);
+const counts = (n: number) =>
+	[...Map.groupBy(stratified(prompts, n), ({ tag }) => tag).values()].map(({ length }) => length);
 
 it("reads all prompts in their order", () => {
 	expect(prompts).toHaveLength(553);

@@ -26,7 +26,9 @@ export interface Prompt extends z.infer<typeof Prompt> {
 }
 
 /** The 553 prompts in their published order. */
-export async function readPrompts(path = join(import.meta.dirname, "geneval", "evaluation_metadata.jsonl")): Promise<Prompt[]> {
+export async function readPrompts(
+	path = join(import.meta.dirname, "geneval", "evaluation_metadata.jsonl"),
+): Promise<Prompt[]> {
 	const lines = (await readFile(path, "utf8")).trim().split("\n");
 	return lines.map((line, place) => ({ ...Prompt.parse(JSON.parse(line)), place }));
 }
@@ -40,7 +42,9 @@ export function stratified(prompts: readonly Prompt[], count: number): Prompt[] 
 		quota[i]++;
 		left--;
 	}
-	return categories.flatMap((of, i) => Array.from({ length: quota[i] }, (_, n) => of[Math.floor((n * of.length) / quota[i])]));
+	return categories.flatMap((of, i) =>
+		Array.from({ length: quota[i] }, (_, n) => of[Math.floor((n * of.length) / quota[i])]),
+	);
 }
 
 /** Seed of picture `n` of a prompt. */

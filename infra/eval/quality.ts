@@ -21,9 +21,19 @@ export interface Evaluation {
 	progress?: (done: number, made: number) => void;
 }
 
-/** Makes what the records lack, several prompts at a time. An abort ends it after the prompts in hand, with what is done recorded. */
-export async function evaluateQuality(evaluation: Evaluation, prompts: readonly Prompt[], seeds: number, together: number): Promise<void> {
-	const wanted = Array.from({ length: seeds }, (_, n) => prompts.map((prompt) => ({ prompt, n }))).flat().values();
+/**
+ * Makes what the records lack, several prompts at a time. An abort ends it after the prompts in hand, with what is done
+ * recorded.
+ */
+export async function evaluateQuality(
+	evaluation: Evaluation,
+	prompts: readonly Prompt[],
+	seeds: number,
+	together: number,
+): Promise<void> {
+	const wanted = Array.from({ length: seeds }, (_, n) => prompts.map((prompt) => ({ prompt, n })))
+		.flat()
+		.values();
 	const work = async () => {
 		for (const { prompt, n } of wanted) {
 			if (evaluation.signal?.aborted) return;
@@ -37,25 +47,45 @@ export async function evaluateQuality(evaluation: Evaluation, prompts: readonly 
 }
 
 /** The lines that are missing. Throws where the exact picture is not the one that the records were compared with. */
-async function evaluatePrompt({ model, judge, records, plans, costOf }: Evaluation, prompt: Prompt, n: number): Promise<PictureLine[]> {
+async function evaluatePrompt(
+	{ model, judge, records, plans, costOf }: Evaluation,
+	prompt: Prompt,
+	n: number,
+): Promise<PictureLine[]> {
 	const [baseline, ...others] = plans.keys();
 	const missing = others.filter((policy) => !records.find("picture", policy, prompt.place, n));
 	const known = records.find("picture", baseline, prompt.place, n);
 	if (missing.length === 0 && known) return [];
 	const policies = [baseline, ...missing];
-	const pictures = await makeBranches(model, policies.map((policy) => plans.get(policy) as StagePlan), { prompt: prompt.prompt, seed: seedOf(prompt, n) });
+	const pictures = await makeBranches(
+		model,
+		policies.map((policy) => plans.get(policy) as StagePlan),
+		{ prompt: prompt.prompt, seed: seedOf(prompt, n) },
+	);
 	if (known && known.codes !== pictures[0].codes) {
-		throw new Error(`"${prompt.prompt}", picture ${n}: ${baseline} gives codes ${pictures[0].codes}, the file has ${known.codes}. Results of different arithmetic do not belong in one file: give another --out.`);
+		throw new Error(
+			`"${prompt.prompt}", picture ${n}: ${baseline} gives codes ${pictures[0].codes}, the file has ${known.codes}. Results of different arithmetic do not belong in one file: give another --out.`,
+		);
 	}
 	const found = await judge.detect(pictures.map(({ image }) => image));
 	return policies.flatMap((policy, i): PictureLine[] => {
 		if (i === 0 && known) return [];
 		const { image, codes, plan } = pictures[i];
 		const error = squaredError(image, pictures[0].image);
-		return [{
-			kind: "picture", policy, prompt: prompt.place, category: prompt.tag, n, right: isRight(found[i], prompt),
-			...(plans.get(policy)?.decide && { cost: costOf(plan) }), psnr: error === 0 ? null : round(psnr(error)), ssim: round(ssim(image, pictures[0].image)), codes,
-		}];
+		return [
+			{
+				kind: "picture",
+				policy,
+				prompt: prompt.place,
+				category: prompt.tag,
+				n,
+				right: isRight(found[i], prompt),
+				...(plans.get(policy)?.decide && { cost: costOf(plan) }),
+				psnr: error === 0 ? null : round(psnr(error)),
+				ssim: round(ssim(image, pictures[0].image)),
+				codes,
+			},
+		];
 	});
 }
 

@@ -14,10 +14,40 @@ beforeEach(async () => {
 afterEach(() => rm(dir, { recursive: true }));
 
 const digest = `sha256:${"1".repeat(64)}`;
-const head: Head = { kind: "evaluation", format: 1, model: "m", digest, schedule: "1:1", judge: "2".repeat(64), adapter: "an adapter", numerics: "n1" };
-const plan: StagePlan = { version: 1, policy: "p", model: digest, schedule: "1:1", steps: [{ kind: "run", stage: "semantic", rows: "both", guidance: 3, tau: 1, topK: 0, topP: 0, reduce: [] }] };
-const policy: PolicyLine = { kind: "policy", policy: "p", plan, cost: { transformerFlops: 1, decoderFlops: 1, tokenRows: 1, keyValueBytes: 1 } };
-const picture = (prompt: number): PictureLine => ({ kind: "picture", policy: "p", prompt, category: "colors", n: 0, right: true, psnr: null, ssim: 1, codes: "0123456789abcdef" });
+const head: Head = {
+	kind: "evaluation",
+	format: 1,
+	model: "m",
+	digest,
+	schedule: "1:1",
+	judge: "2".repeat(64),
+	adapter: "an adapter",
+	numerics: "n1",
+};
+const plan: StagePlan = {
+	version: 1,
+	policy: "p",
+	model: digest,
+	schedule: "1:1",
+	steps: [{ kind: "run", stage: "semantic", rows: "both", guidance: 3, tau: 1, topK: 0, topP: 0, reduce: [] }],
+};
+const policy: PolicyLine = {
+	kind: "policy",
+	policy: "p",
+	plan,
+	cost: { transformerFlops: 1, decoderFlops: 1, tokenRows: 1, keyValueBytes: 1 },
+};
+const picture = (prompt: number): PictureLine => ({
+	kind: "picture",
+	policy: "p",
+	prompt,
+	category: "colors",
+	n: 0,
+	right: true,
+	psnr: null,
+	ssim: 1,
+	codes: "0123456789abcdef",
+});
 
 it("goes on with what a file holds", async () => {
 	const records = Records.open(path, head);
@@ -56,7 +86,12 @@ it("refuses another plan of the same name, not one more policy", () => {
 	Records.open(path, head).policy(policy);
 	const records = Records.open(path, head);
 	records.policy({ ...policy, policy: "q" });
-	expect(() => records.policy({ ...policy, plan: { ...plan, steps: [{ ...plan.steps[0], tau: 2 } as StagePlan["steps"][number]] } })).toThrow(/another plan for p/);
+	expect(() =>
+		records.policy({
+			...policy,
+			plan: { ...plan, steps: [{ ...plan.steps[0], tau: 2 } as StagePlan["steps"][number]] },
+		}),
+	).toThrow(/another plan for p/);
 });
 
 it("refuses lines of something else, by their number", async () => {

@@ -1,4 +1,6 @@
-/** An evaluation as JSON lines: what was measured, line by line as it came, so that a run that was cut short goes on. */
+/**
+ * An evaluation as JSON lines: what was measured, line by line as it came, so that a run that was cut short goes on.
+ */
 import { appendFileSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { z } from "zod";
 import { Digest, StagePlan } from "../../worker/protocol/plan.ts";
@@ -52,13 +54,28 @@ const PictureLine = z.strictObject({
 });
 export type PictureLine = z.infer<typeof PictureLine>;
 
-/** Milliseconds of a whole picture, of the exact one made just before it, and of the picture decoder, which is a part of both. */
-const TimingLine = z.strictObject({ kind: z.literal("timing"), policy: Policy, round: z.int().min(0), exact: Milliseconds, own: Milliseconds, decode: Milliseconds });
+/**
+ * Milliseconds of a whole picture, of the exact one made just before it, and of the picture decoder, which is a part of
+ * both.
+ */
+const TimingLine = z.strictObject({
+	kind: z.literal("timing"),
+	policy: Policy,
+	round: z.int().min(0),
+	exact: Milliseconds,
+	own: Milliseconds,
+	decode: Milliseconds,
+});
 export type TimingLine = z.infer<typeof TimingLine>;
 /** Most bytes on the device while one picture was made. */
 const MemoryLine = z.strictObject({ kind: z.literal("memory"), policy: Policy, bytes: z.int().min(0) });
 /** Mean distance of the pairs among a prompt's pictures of different seeds. */
-const DiversityLine = z.strictObject({ kind: z.literal("diversity"), policy: Policy, prompt: z.int().min(0), distance: z.number().min(0) });
+const DiversityLine = z.strictObject({
+	kind: z.literal("diversity"),
+	policy: Policy,
+	prompt: z.int().min(0),
+	distance: z.number().min(0),
+});
 const Line = z.discriminatedUnion("kind", [Head, PolicyLine, PictureLine, TimingLine, MemoryLine, DiversityLine]);
 export type Line = z.infer<typeof Line>;
 export type LineOf<K extends Line["kind"]> = Extract<Line, { kind: K }>;
@@ -77,8 +94,8 @@ export class Records {
 	}
 
 	/**
-	 * Goes on with the file, or begins it; without a path everything stays in memory. Throws RecordsError for a file of another
-	 * model, judge or numerics, and for lines that are none of ours; a last line that was cut off is dropped.
+	 * Goes on with the file, or begins it; without a path everything stays in memory. Throws RecordsError for a file of
+	 * another model, judge or numerics, and for lines that are none of ours; a last line that was cut off is dropped.
 	 */
 	static open(path: string | undefined, head: Head): Records {
 		const records = new Records(path);
@@ -87,7 +104,10 @@ export class Records {
 		if (!held) records.append(head);
 		else {
 			const different = (Object.keys(head) as (keyof Head)[]).filter((key) => head[key] !== held[key]);
-			if (different.length > 0) throw new RecordsError(`${path} was measured with another ${different.join(", ")} (${different.map((key) => `${held[key]}, now ${head[key]}`).join("; ")}). Give another --out, or measure as it was.`);
+			if (different.length > 0)
+				throw new RecordsError(
+					`${path} was measured with another ${different.join(", ")} (${different.map((key) => `${held[key]}, now ${head[key]}`).join("; ")}). Give another --out, or measure as it was.`,
+				);
 		}
 		return records;
 	}
@@ -96,16 +116,21 @@ export class Records {
 	static read(path: string): Records {
 		const records = new Records(undefined);
 		for (const line of readLines(path)) records.#keep(line);
-		if (records.of("evaluation").length === 0) throw new RecordsError(`${path} has no line that says what was evaluated. Give a file that eval --out wrote.`);
+		if (records.of("evaluation").length === 0)
+			throw new RecordsError(`${path} has no line that says what was evaluated. Give a file that eval --out wrote.`);
 		return records;
 	}
 
-	/** Names a policy before its results. Throws RecordsError where the file has results of another plan under that name. */
+	/**
+	 * Names a policy before its results. Throws RecordsError where the file has results of another plan under that name.
+	 */
 	policy(line: PolicyLine): void {
 		const held = this.of("policy").find(({ policy }) => policy === line.policy);
 		if (!held) this.append(line);
 		else if (JSON.stringify(held.plan) !== JSON.stringify(StagePlan.parse(line.plan))) {
-			throw new RecordsError(`${this.#path} holds results of another plan for ${line.policy}. Give another --out, or that plan another name (--plan NAME=FILE.json).`);
+			throw new RecordsError(
+				`${this.#path} holds results of another plan for ${line.policy}. Give another --out, or that plan another name (--plan NAME=FILE.json).`,
+			);
 		}
 	}
 
@@ -154,11 +179,16 @@ function readLines(path: string): Line[] {
 	const text = readFileSync(path, "utf8");
 	const whole = text.slice(0, text.lastIndexOf("\n") + 1);
 	if (whole.length < text.length) writeFileSync(path, whole);
-	return whole.split("\n").slice(0, -1).map((line, i) => {
-		try {
-			return Line.parse(JSON.parse(line));
-		} catch (error) {
-			throw new RecordsError(`${path}, line ${i + 1} is not of an evaluation: ${error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message}. Give another --out.`);
-		}
-	});
+	return whole
+		.split("\n")
+		.slice(0, -1)
+		.map((line, i) => {
+			try {
+				return Line.parse(JSON.parse(line));
+			} catch (error) {
+				throw new RecordsError(
+					`${path}, line ${i + 1} is not of an evaluation: ${error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message}. Give another --out.`,
+				);
+			}
+		});
 }

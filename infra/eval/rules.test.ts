@@ -5,15 +5,27 @@ import { readPrompts } from "./prompts.ts";
 import { type Detection, isRight, relations } from "./rules.ts";
 
 const prompts = await readPrompts();
-const { rules } = JSON.parse(readFileSync(join(import.meta.dirname, "fixture", "verdicts.json"), "utf8")) as { rules: { prompt: number; right: boolean; detections: Detection[] }[] };
+const { rules } = JSON.parse(readFileSync(join(import.meta.dirname, "fixture", "verdicts.json"), "utf8")) as {
+	rules: { prompt: number; right: boolean; detections: Detection[] }[];
+};
 
 it("judges made-up detections as the Python rules do", () => {
 	expect(rules.length).toBe(120);
 	expect(rules.filter(({ right }) => right).length).toBeGreaterThan(30);
-	expect(rules.map(({ prompt, detections }) => isRight(detections, prompts[prompt]))).toEqual(rules.map(({ right }) => right));
+	expect(rules.map(({ prompt, detections }) => isRight(detections, prompts[prompt]))).toEqual(
+		rules.map(({ right }) => right),
+	);
 });
 
-const at = (x: number, y: number, size = 0.2, more: Partial<Detection> = {}): Detection => ({ name: "dog", score: 0.9, x, y, size, color: "red", ...more });
+const at = (x: number, y: number, size = 0.2, more: Partial<Detection> = {}): Detection => ({
+	name: "dog",
+	score: 0.9,
+	x,
+	y,
+	size,
+	color: "red",
+	...more,
+});
 
 it("places objects by their centres less a tenth of both sides", () => {
 	expect(relations(at(0.2, 0.5), at(0.8, 0.5))).toEqual(new Set(["left of"]));
@@ -38,7 +50,13 @@ it("looks at colour and place of the surest objects only", () => {
 	const red = { tag: "colors", include: [{ class: "dog", count: 1, color: "red" }] };
 	expect(isRight([at(0.2, 0.5, 0.2, { color: "blue", score: 0.5 }), at(0.7, 0.5)], red)).toBe(true);
 	expect(isRight([at(0.2, 0.5, 0.2, { color: "blue" }), at(0.7, 0.5, 0.2, { score: 0.5 })], red)).toBe(false);
-	const left = { tag: "position", include: [{ class: "cat", count: 1 }, { class: "dog", count: 1, position: ["left of" as const, 0] as [("left of"), number] }] };
+	const left = {
+		tag: "position",
+		include: [
+			{ class: "cat", count: 1 },
+			{ class: "dog", count: 1, position: ["left of" as const, 0] as ["left of", number] },
+		],
+	};
 	const cat = at(0.8, 0.5, 0.2, { name: "cat" });
 	expect(isRight([cat, at(0.2, 0.5)], left)).toBe(true);
 	expect(isRight([cat, at(0.9, 0.5)], left)).toBe(false);

@@ -12,14 +12,20 @@ export interface Detection {
 }
 export type Relation = "left of" | "right of" | "above" | "below";
 
-/** A count must not be reached by doubtful detections, so it is read at a higher threshold (GenEval: 0.9 beside 0.3 for its detector). */
+/**
+ * A count must not be reached by doubtful detections, so it is read at a higher threshold (GenEval: 0.9 beside 0.3 for
+ * its detector).
+ */
 export const THRESHOLD = 0.3;
 export const COUNTING_THRESHOLD = 0.5;
 /** Share of both sides by which centres must differ before it counts as a place. */
 const POSITION_SLACK = 0.1;
 
 /** Where a is, seen from b. */
-export function relations(a: Pick<Detection, "x" | "y" | "size">, b: Pick<Detection, "x" | "y" | "size">): Set<Relation> {
+export function relations(
+	a: Pick<Detection, "x" | "y" | "size">,
+	b: Pick<Detection, "x" | "y" | "size">,
+): Set<Relation> {
 	const [dx, dy] = [a.x - b.x, a.y - b.y];
 	const distance = Math.hypot(dx, dy);
 	const found = new Set<Relation>();
@@ -34,7 +40,10 @@ export function relations(a: Pick<Detection, "x" | "y" | "size">, b: Pick<Detect
 }
 
 /** `detections` may be in any order and below the thresholds. */
-export function isRight(detections: readonly Detection[], { tag, include, exclude = [] }: Pick<Prompt, "tag" | "include" | "exclude">): boolean {
+export function isRight(
+	detections: readonly Detection[],
+	{ tag, include, exclude = [] }: Pick<Prompt, "tag" | "include" | "exclude">,
+): boolean {
 	const threshold = tag === "counting" ? COUNTING_THRESHOLD : THRESHOLD;
 	const sure = detections.filter(({ score }) => score > threshold).toSorted((a, b) => b.score - a.score);
 	const found = Map.groupBy(sure, ({ name }) => name);
@@ -48,5 +57,8 @@ export function isRight(detections: readonly Detection[], { tag, include, exclud
 		}
 		groups.push(good ? group : null);
 	}
-	return groups.every((group) => group !== null) && exclude.every(({ class: name, count }) => (found.get(name)?.length ?? 0) < count);
+	return (
+		groups.every((group) => group !== null) &&
+		exclude.every(({ class: name, count }) => (found.get(name)?.length ?? 0) < count)
+	);
 }

@@ -3,10 +3,14 @@ import { type Judged, pairedBootstrap, scoreOf } from "./scores.ts";
 
 const judged = (category: string, ...right: boolean[]): Judged => ({ category, right });
 /** `right` of `of` prompts of a category. */
-const many = (category: string, right: number, of: number) => Array.from({ length: of }, (_, i) => judged(category, i < right));
+const many = (category: string, right: number, of: number) =>
+	Array.from({ length: of }, (_, i) => judged(category, i < right));
 
 it("scores a category by its pictures and all by the mean of the categories, however many prompts each has", () => {
-	expect(scoreOf([...many("a", 1, 4), ...many("b", 1, 1), judged("c", true, false)])).toEqual({ categories: { a: 0.25, b: 1, c: 0.5 }, overall: 1.75 / 3 });
+	expect(scoreOf([...many("a", 1, 4), ...many("b", 1, 1), judged("c", true, false)])).toEqual({
+		categories: { a: 0.25, b: 1, c: 0.5 },
+		overall: 1.75 / 3,
+	});
 });
 
 it("finds no difference between equal results, and no uncertainty where every prompt differs alike", () => {
@@ -17,7 +21,10 @@ it("finds no difference between equal results, and no uncertainty where every pr
 });
 
 it("has the interval that the normal approximation gives, the same every time", () => {
-	const [a, b] = [[...many("a", 70, 100), ...many("b", 90, 100)], [...many("a", 80, 100), ...many("b", 90, 100)]];
+	const [a, b] = [
+		[...many("a", 70, 100), ...many("b", 90, 100)],
+		[...many("a", 80, 100), ...many("b", 90, 100)],
+	];
 	const { delta, lower, upper } = pairedBootstrap(a, b);
 	expect(delta).toBeCloseTo(-0.05, 9);
 	// One category of 100 prompts of which ten differ by -1; half of its mean counts.
@@ -28,7 +35,8 @@ it("has the interval that the normal approximation gives, the same every time", 
 });
 
 it("keeps the seeds of a prompt together", () => {
-	const four = (right: number) => many("a", right, 10).map(({ category, right }) => ({ category, right: Array.from({ length: 4 }, () => right[0]) }));
+	const four = (right: number) =>
+		many("a", right, 10).map(({ category, right }) => ({ category, right: Array.from({ length: 4 }, () => right[0]) }));
 	const width = ({ lower, upper }: { lower: number; upper: number }) => upper - lower;
 	expect(width(pairedBootstrap(four(5), four(0)))).toBe(width(pairedBootstrap(many("a", 5, 10), many("a", 0, 10))));
 });

@@ -21,18 +21,24 @@ export interface Difference {
 const RESAMPLES = 10_000;
 
 export function scoreOf(judged: readonly Judged[]): Score {
-	const shares = [...Map.groupBy(judged, ({ category }) => category)].map(([category, of]): [string, number] => [category, mean(of.map(({ right }) => share(right)))]);
+	const shares = [...Map.groupBy(judged, ({ category }) => category)].map(([category, of]): [string, number] => [
+		category,
+		mean(of.map(({ right }) => share(right))),
+	]);
 	return { categories: Object.fromEntries(shares), overall: mean(shares.map(([, score]) => score)) };
 }
 
 /**
- * Paired bootstrap of the difference of overall scores, `a` less `b`, of the same prompts in the same order: prompts are drawn with
- * replacement within each category, all seeds of a prompt together. The same for the same input.
+ * Paired bootstrap of the difference of overall scores, `a` less `b`, of the same prompts in the same order: prompts
+ * are drawn with replacement within each category, all seeds of a prompt together. The same for the same input.
  */
 export function pairedBootstrap(a: readonly Judged[], b: readonly Judged[]): Difference {
-	if (a.length !== b.length || a.some(({ category }, i) => category !== b[i].category)) throw new RangeError("A paired comparison needs the same prompts in the same order.");
+	if (a.length !== b.length || a.some(({ category }, i) => category !== b[i].category))
+		throw new RangeError("A paired comparison needs the same prompts in the same order.");
 	const differences = a.map(({ category, right }, i) => ({ category, by: share(right) - share(b[i].right) }));
-	const strata = [...Map.groupBy(differences, ({ category }) => category).values()].map((of) => Float64Array.from(of, ({ by }) => by));
+	const strata = [...Map.groupBy(differences, ({ category }) => category).values()].map((of) =>
+		Float64Array.from(of, ({ by }) => by),
+	);
 	const below = randomBelow(1);
 	const deltas = Float64Array.from({ length: RESAMPLES }, () => {
 		let sum = 0;
@@ -43,7 +49,11 @@ export function pairedBootstrap(a: readonly Judged[], b: readonly Judged[]): Dif
 		}
 		return sum / strata.length;
 	}).sort();
-	return { delta: scoreOf(a).overall - scoreOf(b).overall, lower: quantile(deltas, 0.025), upper: quantile(deltas, 0.975) };
+	return {
+		delta: scoreOf(a).overall - scoreOf(b).overall,
+		lower: quantile(deltas, 0.025),
+		upper: quantile(deltas, 0.975),
+	};
 }
 
 /** Whole numbers below a bound, by mulberry32: the same sequence for the same seed. */
@@ -57,6 +67,8 @@ function randomBelow(seed: number): (bound: number) => number {
 	};
 }
 
-const quantile = (sorted: Float64Array, q: number) => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))];
+const quantile = (sorted: Float64Array, q: number) =>
+	sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))];
 const share = (right: readonly boolean[]) => right.filter(Boolean).length / right.length;
-export const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+export const mean = (values: readonly number[]): number =>
+	values.reduce((sum, value) => sum + value, 0) / values.length;

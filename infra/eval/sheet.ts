@@ -1,7 +1,7 @@
 /** A contact sheet: a row a prompt, a column a policy. */
 import sharp, { type OverlayOptions, type Sharp } from "sharp";
-import { escape } from "../bench/svg.ts";
 import type { RgbImage } from "../../worker/engine/types.ts";
+import { escape } from "../bench/svg.ts";
 
 const GAP = 6;
 const HEAD = 26;
@@ -19,12 +19,27 @@ export function contactSheet(columns: readonly string[], rows: readonly SheetRow
 	const left = (column: number) => GAP + column * (width + GAP);
 	const top = (row: number) => HEAD + row * (height + FOOT + GAP);
 	const [sheetWidth, sheetHeight] = [left(columns.length), top(rows.length)];
-	const label = (x: number, y: number, size: number, content: string) => `<text x="${x}" y="${y}" font-family="sans-serif" font-size="${size}" fill="#222">${escape(content)}</text>`;
+	const label = (x: number, y: number, size: number, content: string) =>
+		`<text x="${x}" y="${y}" font-family="sans-serif" font-size="${size}" fill="#222">${escape(content)}</text>`;
 	const labels = [
 		...columns.map((name, column) => label(left(column), HEAD - 9, 13, name)),
 		...rows.map(({ caption }, row) => label(GAP, top(row) + height + 13, 12, caption)),
 	];
-	const tiles = rows.flatMap(({ pictures }, row) => pictures.map((picture, column): OverlayOptions => ({ input: Buffer.from(picture.data), raw: { width, height, channels: 3 }, left: left(column), top: top(row) })));
-	const text = Buffer.from(`<svg xmlns="http://www.w3.org/2000/svg" width="${sheetWidth}" height="${sheetHeight}">${labels.join("")}</svg>`);
-	return sharp({ create: { width: sheetWidth, height: sheetHeight, channels: 3, background: "white" } }).composite([...tiles, { input: text, left: 0, top: 0 }]);
+	const tiles = rows.flatMap(({ pictures }, row) =>
+		pictures.map(
+			(picture, column): OverlayOptions => ({
+				input: Buffer.from(picture.data),
+				raw: { width, height, channels: 3 },
+				left: left(column),
+				top: top(row),
+			}),
+		),
+	);
+	const text = Buffer.from(
+		`<svg xmlns="http://www.w3.org/2000/svg" width="${sheetWidth}" height="${sheetHeight}">${labels.join("")}</svg>`,
+	);
+	return sharp({ create: { width: sheetWidth, height: sheetHeight, channels: 3, background: "white" } }).composite([
+		...tiles,
+		{ input: text, left: 0, top: 0 },
+	]);
 }

@@ -9,7 +9,8 @@ import { writeTrades } from "./trades.ts";
 let dir: string;
 beforeEach(async () => {
 	dir = await mkdtemp(join(tmpdir(), "firstlight-trades-"));
-	for (const file of ["manifest.json", "tokenizer.json", POLICIES_FILE]) await cp(join(findModel("tiny"), file), join(dir, file));
+	for (const file of ["manifest.json", "tokenizer.json", POLICIES_FILE])
+		await cp(join(findModel("tiny"), file), join(dir, file));
 });
 afterEach(() => rm(dir, { recursive: true }));
 
@@ -28,5 +29,11 @@ it("a file is made where there is none, and one of another model is begun anew",
 	const path = join(dir, "other.json");
 	await writeTrades(path, `sha256:${"0".repeat(64)}`, { gone: trades.stagevar });
 	await writeTrades(path, digest, trades);
-	expect(JSON.parse(await readFile(path, "utf8"))).toEqual({ format: "firstlight-policies", version: 1, model: digest, calibration: {}, trades });
+	expect(JSON.parse(await readFile(path, "utf8"))).toEqual({
+		format: "firstlight-policies",
+		version: 1,
+		model: digest,
+		calibration: {},
+		trades,
+	});
 });

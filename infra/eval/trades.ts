@@ -6,12 +6,26 @@ import type { Summary } from "./summary.ts";
 
 /** What a deployer chooses by. Throws RecordsError for a policy that was not judged or not timed. */
 export function tradesOf(summaries: readonly Summary[]): Record<string, Trade> {
-	return Object.fromEntries(summaries.map(({ policy, quality, speedup }): [string, Trade] => {
-		if (!quality || !speedup) throw new RecordsError(`There are no ${quality ? "times" : "scores"} of ${policy} to write down. Run eval with ${quality ? "--timings 3" : "--prompts 120"} and the same --out first.`);
-		const { delta, lower } = quality.difference;
-		const rounded = (value: number) => Number(value.toFixed(4));
-		return [policy, { score: rounded(quality.overall), delta: rounded(delta), lower: rounded(lower), speedup: rounded(speedup.total), prompts: quality.prompts }];
-	}));
+	return Object.fromEntries(
+		summaries.map(({ policy, quality, speedup }): [string, Trade] => {
+			if (!quality || !speedup)
+				throw new RecordsError(
+					`There are no ${quality ? "times" : "scores"} of ${policy} to write down. Run eval with ${quality ? "--timings 3" : "--prompts 120"} and the same --out first.`,
+				);
+			const { delta, lower } = quality.difference;
+			const rounded = (value: number) => Number(value.toFixed(4));
+			return [
+				policy,
+				{
+					score: rounded(quality.overall),
+					delta: rounded(delta),
+					lower: rounded(lower),
+					speedup: rounded(speedup.total),
+					prompts: quality.prompts,
+				},
+			];
+		}),
+	);
 }
 
 /** Puts trades into a policies.json, in place of those it holds. */

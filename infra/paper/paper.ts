@@ -1,8 +1,8 @@
 /** What policies cost on models that are too big to run here, from their plans alone. */
 import { conditioningFlops, decoderFlops, keyBytes, scaleCosts, weightBytes } from "../../worker/engine/flops.ts";
 import { policies } from "../../worker/engine/plan/policies.ts";
-import { outcomesOf, settle, type StagePlan } from "../../worker/protocol/plan.ts";
 import type { Calibration } from "../../worker/protocol/model-info.ts";
+import { outcomesOf, type StagePlan, settle } from "../../worker/protocol/plan.ts";
 import type { BigModel, Setting } from "./published.ts";
 
 export interface PaperRow {
@@ -27,28 +27,54 @@ export function paperRows({ model, info, textTokens, settings }: BigModel): Pape
 	return settings.flatMap((setting) => {
 		const scales = schedule.grids.length;
 		const never: Calibration = {
-			structureFrom: 0, fidelityFrom: scales, skipFrom: scales, guidanceTo: scales, earlyTau: info.sampling.tau,
-			rankRatio: {}, detailRatio: {}, look: { after: 0, from: scales, hold: 1 }, detail: [0, 0],
+			structureFrom: 0,
+			fidelityFrom: scales,
+			skipFrom: scales,
+			guidanceTo: scales,
+			earlyTau: info.sampling.tau,
+			rankRatio: {},
+			detailRatio: {},
+			look: { after: 0, from: scales, hold: 1 },
+			detail: [0, 0],
 		};
-		const plan = (bounds: Partial<Calibration> = {}) => policies[setting.policy].plan({ ...info, calibration: { [model.defaultSchedule]: { ...never, ...bounds } } }, {});
+		const plan = (bounds: Partial<Calibration> = {}) =>
+			policies[setting.policy].plan({ ...info, calibration: { [model.defaultSchedule]: { ...never, ...bounds } } }, {});
 		return plansOf(plan, setting).map(([name, plan]): PaperRow => {
 			const costs = scaleCosts(model, schedule, plan, textTokens);
 			const transformerFlops = sum(costs.map(({ flops }) => flops));
 			const keys = keyBytes(model, schedule, plan, textTokens, 2);
-			return { name, setting, transformerFlops, tokenRows: sum(costs.map(({ blockTokens }) => blockTokens)) / model.config.depth, wholeFlops: transformerFlops + others, keyBytes: keys, memoryBytes: weights + keys };
+			return {
+				name,
+				setting,
+				transformerFlops,
+				tokenRows: sum(costs.map(({ blockTokens }) => blockTokens)) / model.config.depth,
+				wholeFlops: transformerFlops + others,
+				keyBytes: keys,
+				memoryBytes: weights + keys,
+			};
 		});
 	});
 }
 
 /** A plan with nothing left to decide, or one a case, or one a share. */
-function plansOf(planOf: (bounds?: Partial<Calibration>) => StagePlan, { policy, bounds = {}, shares = [] }: Setting): [name: string, plan: StagePlan][] {
+function plansOf(
+	planOf: (bounds?: Partial<Calibration>) => StagePlan,
+	{ policy, bounds = {}, shares = [] }: Setting,
+): [name: string, plan: StagePlan][] {
 	if (shares.length > 0) {
-		const detail = (share: number) => Object.fromEntries(Object.keys(bounds.detailRatio ?? {}).map((scale) => [scale, share]));
-		return shares.map((share) => [`${policy}, ${Math.round(100 * share)} % of the tokens`, settle(planOf({ ...bounds, detailRatio: detail(share) }), share)]);
+		const detail = (share: number) =>
+			Object.fromEntries(Object.keys(bounds.detailRatio ?? {}).map((scale) => [scale, share]));
+		return shares.map((share) => [
+			`${policy}, ${Math.round(100 * share)} % of the tokens`,
+			settle(planOf({ ...bounds, detailRatio: detail(share) }), share),
+		]);
 	}
 	const outcomes = outcomesOf(planOf(bounds));
 	if (outcomes.length === 1) return [[policy, outcomes[0]]];
-	return outcomes.map((outcome, i) => [`${policy}, ${i === 0 ? "most detail" : i === 1 ? "little detail" : "some detail"}`, outcome]);
+	return outcomes.map((outcome, i) => [
+		`${policy}, ${i === 0 ? "most detail" : i === 1 ? "little detail" : "some detail"}`,
+		outcome,
+	]);
 }
 
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);

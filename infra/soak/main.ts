@@ -1,4 +1,6 @@
-/** `npm run soak -- [MODEL] [PICTURES]`: many pictures in one process; exit 1 when device memory did not stay the same. */
+/**
+ * `npm run soak -- [MODEL] [PICTURES]`: many pictures in one process; exit 1 when device memory did not stay the same.
+ */
 import { SingleBar } from "cli-progress";
 import { Gpu } from "../../kernels/gpu.ts";
 import { findModel, openModelFolder } from "../../model-shards/folder.ts";

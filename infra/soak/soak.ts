@@ -11,17 +11,31 @@ export interface SoakReport {
 }
 
 /** Makes many pictures in a row, policies and seeds in turn, previews on. `pictures` is at least 20. */
-export async function soak(gpu: Gpu, model: LoadedModel, pictures: number, progress?: (done: number) => void): Promise<SoakReport> {
+export async function soak(
+	gpu: Gpu,
+	model: LoadedModel,
+	pictures: number,
+	progress?: (done: number) => void,
+): Promise<SoakReport> {
 	const plans = Object.values(policies).map((policy) => policy.plan(model.info, {}));
 	const resident: number[] = [];
 	let tenth = 0;
 	for (let i = 0; i < pictures; i++) {
-		for await (const _ of model.generate({ plan: plans[i % plans.length], prompt: `a photo of a cat ${"and a dog ".repeat(i % 4)}`, seed: i, previews: "all" }));
+		for await (const _ of model.generate({
+			plan: plans[i % plans.length],
+			prompt: `a photo of a cat ${"and a dog ".repeat(i % 4)}`,
+			seed: i,
+			previews: "all",
+		}));
 		resident.push(process.memoryUsage.rss());
 		if (i === 9) tenth = gpu.bytes;
 		progress?.(i + 1);
 	}
-	return { pictures, gpuBytes: { tenth, end: gpu.bytes }, residentSlope: slope(resident.slice(Math.floor(pictures / 2))) };
+	return {
+		pictures,
+		gpuBytes: { tenth, end: gpu.bytes },
+		residentSlope: slope(resident.slice(Math.floor(pictures / 2))),
+	};
 }
 
 function slope(values: readonly number[]): number {

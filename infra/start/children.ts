@@ -23,10 +23,18 @@ export class Children {
 
 	start(child: Child): void {
 		const [command, ...args] = child.command;
-		const spawned = spawn(command, args, { cwd: child.cwd, env: { ...process.env, ...child.env }, stdio: ["ignore", "pipe", "pipe"], detached: true });
+		const spawned = spawn(command, args, {
+			cwd: child.cwd,
+			env: { ...process.env, ...child.env },
+			stdio: ["ignore", "pipe", "pipe"],
+			detached: true,
+		});
 		this.#running.add(spawned);
 		for (const stream of [spawned.stdout, spawned.stderr]) {
-			createInterface({ input: stream }).on("line", (line) => line.trim() && console.log(line.startsWith("[") ? line : `[${child.name}] ${line}`));
+			createInterface({ input: stream }).on(
+				"line",
+				(line) => line.trim() && console.log(line.startsWith("[") ? line : `[${child.name}] ${line}`),
+			);
 		}
 		spawned.on("error", (error) => console.error(`[${child.name}] could not start: ${error.message}`));
 		spawned.on("exit", (code, signal) => {

@@ -37,7 +37,22 @@ process.on("SIGTERM", () => stop(0));
 
 children.start({
 	name: "edge",
-	command: wrangler("dev", "--port", String(PORT), "--ip", "0.0.0.0", "--env-file", secretFile, "--persist-to", join(state, "edge"), "--inspector-port", "0", "--show-interactive-dev-session=false", "--log-level", "warn"),
+	command: wrangler(
+		"dev",
+		"--port",
+		String(PORT),
+		"--ip",
+		"0.0.0.0",
+		"--env-file",
+		secretFile,
+		"--persist-to",
+		join(state, "edge"),
+		"--inspector-port",
+		"0",
+		"--show-interactive-dev-session=false",
+		"--log-level",
+		"warn",
+	),
 	cwd: root,
 	env: WRANGLER_ENV,
 	// An edge that cannot run is not started again: the workers alone are no use.

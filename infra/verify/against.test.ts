@@ -17,7 +17,11 @@ test("a model does not differ from itself, and less from its int8 copy than from
 		const model = await openModel(gpu, original);
 		const plan = exact.plan(model.info, {});
 		const itself = await difference(model, model, plan, { prompt: "a photo of a cat" }, 3);
-		expect(itself).toEqual({ scales: plan.steps.map((_, scale) => ({ scale, logits: 0, bits: 1 })), samePsnr: Infinity, seedPsnr: Infinity });
+		expect(itself).toEqual({
+			scales: plan.steps.map((_, scale) => ({ scale, logits: 0, bits: 1 })),
+			samePsnr: Infinity,
+			seedPsnr: Infinity,
+		});
 		const worst = [];
 		for (const dtype of ["int8", "int4"] as const) {
 			await importFolder(original, { out: join(dir, dtype), dtype });

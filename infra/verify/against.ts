@@ -5,14 +5,20 @@ import { psnr, squaredError } from "../eval/likeness.ts";
 
 export interface ScaleDifference {
 	scale: number;
-	/** Root of the squared differences of the guided logits over that of their squares, when both go on with the reference's codes. */
+	/**
+	 * Root of the squared differences of the guided logits over that of their squares, when both go on with the
+	 * reference's codes.
+	 */
 	logits: number;
 	/** Share of the reference's bits that the model would have chosen too. */
 	bits: number;
 }
 export interface ModelDifference {
 	scales: ScaleDifference[];
-	/** Decibels between the finished pictures: of the same codes, and of the same seed, each with its own codes. Infinity: no difference. */
+	/**
+	 * Decibels between the finished pictures: of the same codes, and of the same seed, each with its own codes. Infinity:
+	 * no difference.
+	 */
 	samePsnr: number;
 	seedPsnr: number;
 }
@@ -22,12 +28,34 @@ export type Subject = { prompt: string } | { label: number };
 
 const LOGITS = /^s\d+\.logits_post/;
 
-/** Runs `reference` freely, then `model` on its codes, then `model` freely. `plan`: by one of the two; the digest is set for each. */
-export async function difference(reference: LoadedModel, model: LoadedModel, plan: StagePlan, subject: Subject, seed: number): Promise<ModelDifference> {
+/**
+ * Runs `reference` freely, then `model` on its codes, then `model` freely. `plan`: by one of the two; the digest is set
+ * for each.
+ */
+export async function difference(
+	reference: LoadedModel,
+	model: LoadedModel,
+	plan: StagePlan,
+	subject: Subject,
+	seed: number,
+): Promise<ModelDifference> {
 	const run = async (of: LoadedModel, forcedCodes?: Uint8Array[]) => {
 		const logits = new Map<string, ArrayLike<number>>();
-		const tap = { wants: (name: string) => LOGITS.test(name), take: ({ name, data }: { name: string; data: ArrayLike<number> }) => void logits.set(name, data) };
-		const results = await Array.fromAsync(of.generate({ ...subject, plan: { ...plan, model: of.info.digest }, seed, previews: "none", tap, forcedCodes, sampleForced: forcedCodes !== undefined }));
+		const tap = {
+			wants: (name: string) => LOGITS.test(name),
+			take: ({ name, data }: { name: string; data: ArrayLike<number> }) => void logits.set(name, data),
+		};
+		const results = await Array.fromAsync(
+			of.generate({
+				...subject,
+				plan: { ...plan, model: of.info.digest },
+				seed,
+				previews: "none",
+				tap,
+				forcedCodes,
+				sampleForced: forcedCodes !== undefined,
+			}),
+		);
 		return { logits, codes: codesOf(results), image: imageOf(results) };
 	};
 	const expected = await run(reference);
@@ -35,13 +63,23 @@ export async function difference(reference: LoadedModel, model: LoadedModel, pla
 	const free = await run(model);
 	const scales = [...expected.codes].map(([scale, codes]): ScaleDifference => {
 		const name = [...expected.logits.keys()].find((name) => name.startsWith(`s${scale}.`)) as string;
-		return { scale, logits: relative(same.logits.get(name) as ArrayLike<number>, expected.logits.get(name) as ArrayLike<number>), bits: equalBits(same.codes.get(scale) as Uint8Array, codes) };
+		return {
+			scale,
+			logits: relative(same.logits.get(name) as ArrayLike<number>, expected.logits.get(name) as ArrayLike<number>),
+			bits: equalBits(same.codes.get(scale) as Uint8Array, codes),
+		};
 	});
-	return { scales, samePsnr: psnr(squaredError(same.image, expected.image)), seedPsnr: psnr(squaredError(free.image, expected.image)) };
+	return {
+		scales,
+		samePsnr: psnr(squaredError(same.image, expected.image)),
+		seedPsnr: psnr(squaredError(free.image, expected.image)),
+	};
 }
 
-const codesOf = (results: readonly GenerateResult[]) => new Map(results.flatMap((result) => (result.kind === "scale" ? [[result.index, result.codes] as const] : [])));
-const imageOf = (results: readonly GenerateResult[]) => (results[results.length - 1] as Extract<GenerateResult, { kind: "final" }>).image;
+const codesOf = (results: readonly GenerateResult[]) =>
+	new Map(results.flatMap((result) => (result.kind === "scale" ? [[result.index, result.codes] as const] : [])));
+const imageOf = (results: readonly GenerateResult[]) =>
+	(results[results.length - 1] as Extract<GenerateResult, { kind: "final" }>).image;
 
 function relative(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
 	let [error, square] = [0, 0];

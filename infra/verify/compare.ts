@@ -14,10 +14,22 @@ export interface Comparison {
 }
 
 /** By the format's rule: exact, or max |error| <= max(abs, rel * max |reference|) and the mean within its bound. */
-export function compare(name: string, expected: Recorded & { data: ArrayLike<number> }, actual: ArrayLike<number> | undefined): Comparison {
+export function compare(
+	name: string,
+	expected: Recorded & { data: ArrayLike<number> },
+	actual: ArrayLike<number> | undefined,
+): Comparison {
 	const { data, exact, abs, rel, mean: meanBound } = expected;
 	const bound = exact ? 0 : Math.max(abs, rel * maxAbs(data));
-	const failed = (missing: string): Comparison => ({ name, ok: false, error: Infinity, bound, mean: Infinity, meanBound, missing });
+	const failed = (missing: string): Comparison => ({
+		name,
+		ok: false,
+		error: Infinity,
+		bound,
+		mean: Infinity,
+		meanBound,
+		missing,
+	});
 	if (!actual) return failed("the engine gave no such tensor");
 	if (actual.length !== data.length) return failed(`${actual.length} elements instead of ${data.length}`);
 	let error = 0;
@@ -39,10 +51,15 @@ function maxAbs(data: ArrayLike<number>): number {
 }
 
 /** [channels, height, width] with every n-th row and column. */
-export function subsample(data: ArrayLike<number>, [channels, height, width]: readonly number[], every: number): Float32Array {
+export function subsample(
+	data: ArrayLike<number>,
+	[channels, height, width]: readonly number[],
+	every: number,
+): Float32Array {
 	const out: number[] = [];
 	for (let c = 0; c < channels; c++) {
-		for (let y = 0; y < height; y += every) for (let x = 0; x < width; x += every) out.push(data[(c * height + y) * width + x]);
+		for (let y = 0; y < height; y += every)
+			for (let x = 0; x < width; x += every) out.push(data[(c * height + y) * width + x]);
 	}
 	return Float32Array.from(out);
 }

@@ -26,10 +26,17 @@ const settings = {
 	tau: z.number().optional(),
 	top_k: z.int().optional(),
 	top_p: z.number().optional(),
-	scale_schedule: z.array(z.tuple([z.int(), z.int().min(1), z.int().min(1)])).min(1).max(64).optional(),
+	scale_schedule: z
+		.array(z.tuple([z.int(), z.int().min(1), z.int().min(1)]))
+		.min(1)
+		.max(64)
+		.optional(),
 	ranks: z.record(z.string(), z.array(z.int().min(1))).optional(),
 	executed_scales: z.array(z.int().min(0)).optional(),
-	/** FastVAR: share of the tokens dropped by width of the scale, in which blocks, and the scale whose sublayers are kept. */
+	/**
+	 * FastVAR: share of the tokens dropped by width of the scale, in which blocks, and the scale whose sublayers are
+	 * kept.
+	 */
 	prune_ratio_by_width: z.record(z.string(), z.number().min(0).max(1)).optional(),
 	pruned_layers: z.array(z.int().min(0)).optional(),
 	cached_size: z.tuple([z.int().min(1), z.int().min(1)]).optional(),
@@ -78,7 +85,13 @@ export interface ReferenceRun {
 	labels: number[] | null;
 	schedule: [height: number, width: number][];
 	/** Null for the scales the run left out. */
-	scales: ({ guidance: number; tau: number; topK: number; topP: number; reduce(info: ModelInfo): Reduction[] } | null)[];
+	scales: ({
+		guidance: number;
+		tau: number;
+		topK: number;
+		topP: number;
+		reduce(info: ModelInfo): Reduction[];
+	} | null)[];
 	draws: Map<string, Float32Array | Int32Array>;
 	/** Latents for the decoder alone, [height * width, channels], by the prefix of what is recorded of them. */
 	latents: { prefix: string; data: Float32Array<ArrayBuffer>; grid: [height: number, width: number] }[];
@@ -92,10 +105,13 @@ export async function readReferenceSet(dir: string): Promise<ReferenceRun[]> {
 	try {
 		json = JSON.parse(await readFile(path, "utf8"));
 	} catch (error) {
-		throw new ModelFormatError(`${path} cannot be read: ${(error as Error).message}. Give a folder of the reference format.`);
+		throw new ModelFormatError(
+			`${path} cannot be read: ${(error as Error).message}. Give a folder of the reference format.`,
+		);
 	}
 	const parsed = Manifest.safeParse(json);
-	if (!parsed.success) throw new ModelFormatError(`${path} is not of the reference format 1: ${z.prettifyError(parsed.error)}`);
+	if (!parsed.success)
+		throw new ModelFormatError(`${path} is not of the reference format 1: ${z.prettifyError(parsed.error)}`);
 	await using files = new TensorFiles(dir);
 	const runs: ReferenceRun[] = [];
 	for (const [name, own] of Object.entries(parsed.data.runs)) {
@@ -104,7 +120,8 @@ export async function readReferenceSet(dir: string): Promise<ReferenceRun[]> {
 		const executed = new Set(run.executed_scales ?? run.scale_schedule.map((_, scale) => scale));
 		const kind: Kind = KINDS[parsed.data.kind];
 		const draws: ReferenceRun["draws"] = new Map();
-		for (const [input, { file, tensor }] of Object.entries(run.inputs)) draws.set(kind.inputs?.[input] ?? input, await files.read(file, tensor));
+		for (const [input, { file, tensor }] of Object.entries(run.inputs))
+			draws.set(kind.inputs?.[input] ?? input, await files.read(file, tensor));
 		const expected: ReferenceRun["expected"] = new Map();
 		for (const [tensor, recorded] of Object.entries(run.recorded)) {
 			if (recorded.role === "output") expected.set(tensor, { ...recorded, data: await files.read(run.file, tensor) });
@@ -122,11 +139,19 @@ export async function readReferenceSet(dir: string): Promise<ReferenceRun[]> {
 			schedule: run.scale_schedule.map(([, h, w]) => [h, w]),
 			scales: run.scale_schedule.map((_, scale) =>
 				executed.has(scale)
-					? { guidance: guidanceOf(scale), tau: run.tau ?? 1, topK: run.top_k ?? 1, topP: run.top_p ?? 0, reduce: (info) => [...lowRank(run, scale, kind.rope, info), ...pruned(run, scale)] }
+					? {
+							guidance: guidanceOf(scale),
+							tau: run.tau ?? 1,
+							topK: run.top_k ?? 1,
+							topP: run.top_p ?? 0,
+							reduce: (info) => [...lowRank(run, scale, kind.rope, info), ...pruned(run, scale)],
+						}
 					: null,
 			),
 			draws,
-			latents: [...draws.keys()].filter((input) => /^dec\..*f_hat$/.test(input)).map((input) => latentOf(input, draws.get(input) as Float32Array, run.recorded[input]?.shape ?? [])),
+			latents: [...draws.keys()]
+				.filter((input) => /^dec\..*f_hat$/.test(input))
+				.map((input) => latentOf(input, draws.get(input) as Float32Array, run.recorded[input]?.shape ?? [])),
 			expected,
 		});
 	}
@@ -136,37 +161,72 @@ export async function readReferenceSet(dir: string): Promise<ReferenceRun[]> {
 /** StageVAR: a rank for each block chunk. */
 function lowRank({ ranks }: Settings, scale: number, rope: Projection["rope"], info: ModelInfo): Reduction[] {
 	return (ranks?.[scale] ?? []).map((count, chunk) => ({
-		blocks: [...info.chunks[chunk]], each: "span", count, take: { project: "gaussian" }, rope, write: "norm-sampled", rest: { from: scale - 1, resize: "area", of: "output" },
+		blocks: [...info.chunks[chunk]],
+		each: "span",
+		count,
+		take: { project: "gaussian" },
+		rope,
+		write: "norm-sampled",
+		rest: { from: scale - 1, resize: "area", of: "output" },
 	}));
 }
 
 /** FastVAR: around every sublayer of some blocks, tokens far from the mean one. */
-function pruned({ scale_schedule = [], prune_ratio_by_width = {}, pruned_layers = [], cached_size }: Settings, scale: number): Reduction[] {
+function pruned(
+	{ scale_schedule = [], prune_ratio_by_width = {}, pruned_layers = [], cached_size }: Settings,
+	scale: number,
+): Reduction[] {
 	const [, height, width] = scale_schedule[scale];
 	const from = scale_schedule.findIndex(([, h, w]) => h === cached_size?.[0] && w === cached_size[1]);
 	if (!Object.hasOwn(prune_ratio_by_width, width) || pruned_layers.length === 0 || from === -1) return [];
 	const count = height * width - Math.floor(height * width * prune_ratio_by_width[width]);
 	const blocks: [number, number] = [Math.min(...pruned_layers), Math.max(...pruned_layers) + 1];
-	return [{ blocks, each: "sublayer", count, take: { gather: "mean-distance" }, rope: "kept", write: "kept", rest: { from, resize: "area", of: "change" } }];
+	return [
+		{
+			blocks,
+			each: "sublayer",
+			count,
+			take: { gather: "mean-distance" },
+			rope: "kept",
+			write: "kept",
+			rest: { from, resize: "area", of: "change" },
+		},
+	];
 }
 
 /** The recorded run as a plan: guidance 0 is StageVAR's text-free step. */
 export function referencePlan(run: ReferenceRun, info: ModelInfo): StagePlan {
-	const schedule = Object.entries(info.schedules).find(([, { grids }]) => JSON.stringify(grids) === JSON.stringify(run.schedule));
+	const schedule = Object.entries(info.schedules).find(
+		([, { grids }]) => JSON.stringify(grids) === JSON.stringify(run.schedule),
+	);
 	if (!schedule) throw new ModelFormatError(`Run ${run.name} has a scale schedule that the imported model lacks.`);
 	const steps = run.scales.map((scale): Step => {
 		if (!scale) return { kind: "skip" };
 		const { guidance, tau, topK, topP } = scale;
 		const free = guidance === 0;
 		const reduce = scale.reduce(info);
-		return { kind: "run", stage: free || reduce.length > 0 ? "fidelity" : "semantic", rows: free ? "uncond" : "both", guidance, tau, topK, topP, reduce };
+		return {
+			kind: "run",
+			stage: free || reduce.length > 0 ? "fidelity" : "semantic",
+			rows: free ? "uncond" : "both",
+			guidance,
+			tau,
+			topK,
+			topP,
+			reduce,
+		};
 	});
 	return { version: 1, policy: `reference ${run.name}`.slice(0, 64), model: info.digest, schedule: schedule[0], steps };
 }
 
 /** A recorded latent [1, channels, height, width]. */
-function latentOf(input: string, data: ArrayLike<number>, [one, channels, height, width]: readonly number[]): ReferenceRun["latents"][number] {
-	if (one !== 1 || data.length !== channels * height * width) throw new ModelFormatError(`${input} is not one latent of [1, channels, height, width].`);
+function latentOf(
+	input: string,
+	data: ArrayLike<number>,
+	[one, channels, height, width]: readonly number[],
+): ReferenceRun["latents"][number] {
+	if (one !== 1 || data.length !== channels * height * width)
+		throw new ModelFormatError(`${input} is not one latent of [1, channels, height, width].`);
 	return { prefix: input.slice(0, -"f_hat".length), grid: [height, width], data: channelsLast(data, height * width) };
 }
 

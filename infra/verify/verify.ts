@@ -9,8 +9,8 @@ import { codeBits, packBits, packCodes, unpackCodes } from "../../worker/engine/
 import { type OpenOptions, openModel } from "../../worker/engine/open-model.ts";
 import { channelsLast } from "../../worker/engine/tap.ts";
 import type { LoadedModel, TappedTensor } from "../../worker/engine/types.ts";
-import { compare, type Comparison, subsample } from "./compare.ts";
-import { readReferenceSet, referencePlan, type ReferenceRun } from "./reference-set.ts";
+import { type Comparison, compare, subsample } from "./compare.ts";
+import { type ReferenceRun, readReferenceSet, referencePlan } from "./reference-set.ts";
 
 /** The picture of a latent that no residual was added to. */
 const DISCRETE = "image_discrete_only";
@@ -21,18 +21,27 @@ export interface VerifiedRun {
 }
 
 /**
- * Yields each run of a set, computed with the set's own weights, imported into a temporary model folder, or with the model
- * folder given. Throws ModelFormatError for what is no such set.
+ * Yields each run of a set, computed with the set's own weights, imported into a temporary model folder, or with the
+ * model folder given. Throws ModelFormatError for what is no such set.
  */
-export async function* verifySet(gpu: Gpu, dir: string, modelFolder?: string, precision: Pick<OpenOptions, "dtype" | "cacheDtype"> = {}): AsyncGenerator<VerifiedRun, void, undefined> {
+export async function* verifySet(
+	gpu: Gpu,
+	dir: string,
+	modelFolder?: string,
+	precision: Pick<OpenOptions, "dtype" | "cacheDtype"> = {},
+): AsyncGenerator<VerifiedRun, void, undefined> {
 	const runs = await readReferenceSet(dir);
 	const temporary = modelFolder ? undefined : await mkdtemp(join(tmpdir(), "firstlight-verify-"));
 	try {
 		if (temporary) await importReferenceSet(join(dir, "manifest.json"), temporary);
 		const folder = await openModelFolder(modelFolder ?? (temporary as string));
-		const model = await openModel(gpu, folder, { ...precision, slots: Math.max(1, ...runs.map(({ labels }) => labels?.length ?? 1)) });
+		const model = await openModel(gpu, folder, {
+			...precision,
+			slots: Math.max(1, ...runs.map(({ labels }) => labels?.length ?? 1)),
+		});
 		try {
-			for (const run of runs) yield { name: run.name, comparisons: await verifyRun(model, run, folder.tokenizer !== null) };
+			for (const run of runs)
+				yield { name: run.name, comparisons: await verifyRun(model, run, folder.tokenizer !== null) };
 		} finally {
 			model.destroy();
 		}
@@ -42,31 +51,50 @@ export async function* verifySet(gpu: Gpu, dir: string, modelFolder?: string, pr
 }
 
 /**
- * Feeds the recorded codes of every scale, so that one differing bit cannot spoil what follows, and compares the codes the
- * engine would have chosen itself.
+ * Feeds the recorded codes of every scale, so that one differing bit cannot spoil what follows, and compares the codes
+ * the engine would have chosen itself.
  */
 async function verifyRun(model: LoadedModel, run: ReferenceRun, tokenizes: boolean): Promise<Comparison[]> {
 	const ids = run.draws.get("text.ids");
 	if (ids && tokenizes) {
 		// Our own tokenizer's ids are held against the recorded ones.
 		run.draws.delete("text.ids");
-		run.expected.set("text.ids", { dtype: "I32", shape: [ids.length], role: "output", exact: true, abs: 0, rel: 0, data: ids });
+		run.expected.set("text.ids", {
+			dtype: "I32",
+			shape: [ids.length],
+			role: "output",
+			exact: true,
+			abs: 0,
+			rel: 0,
+			data: ids,
+		});
 	}
 	// The pictures of a run are made at once, in one batch.
-	const images = await Promise.all((run.labels ?? [undefined]).map((label, image) => tapImage(model, run, label, image)));
+	const images = await Promise.all(
+		(run.labels ?? [undefined]).map((label, image) => tapImage(model, run, label, image)),
+	);
 	const actual = new Map<string, ArrayLike<number>>();
 	for (const [name, { shape }] of run.expected) {
 		const parts = images.map((image) => image.get(name)).filter((part) => part !== undefined);
-		if (parts.length === images.length) actual.set(name, images.length === 1 ? parts[0] : joinRows(parts, shape[0] / images.length));
+		if (parts.length === images.length)
+			actual.set(name, images.length === 1 ? parts[0] : joinRows(parts, shape[0] / images.length));
 	}
 	for (const { prefix, data, grid } of run.latents) {
-		await model.decode(data, grid, { wants: (name) => run.expected.has(prefix + name), take: ({ name, data }) => actual.set(prefix + name, data) });
+		await model.decode(data, grid, {
+			wants: (name) => run.expected.has(prefix + name),
+			take: ({ name, data }) => actual.set(prefix + name, data),
+		});
 	}
 	return [...run.expected].map(([name, expected]) => compare(name, expected, actual.get(name)));
 }
 
 /** What the engine computes for one picture of a run, by name. */
-async function tapImage(model: LoadedModel, run: ReferenceRun, label: number | undefined, image: number): Promise<Map<string, ArrayLike<number>>> {
+async function tapImage(
+	model: LoadedModel,
+	run: ReferenceRun,
+	label: number | undefined,
+	image: number,
+): Promise<Map<string, ArrayLike<number>>> {
 	const bits = model.info.bitsPerToken;
 	const forcedCodes = run.scales.flatMap((scale, index) => (scale ? [recordedCodes(run, index, image, bits)] : []));
 	const actual = new Map<string, ArrayLike<number>>();
@@ -75,13 +103,22 @@ async function tapImage(model: LoadedModel, run: ReferenceRun, label: number | u
 		if (name !== "image") actual.set(name, data);
 		else for (const picture of pictures) actual.set(picture, thinned(picture, data, shape));
 	};
-	const thinned = (picture: string, data: ArrayLike<number>, shape: readonly number[]) => subsample(data, shape, shape[2] / (run.expected.get(picture)?.shape.at(-1) ?? shape[2]));
+	const thinned = (picture: string, data: ArrayLike<number>, shape: readonly number[]) =>
+		subsample(data, shape, shape[2] / (run.expected.get(picture)?.shape.at(-1) ?? shape[2]));
 	// Before what refines it: the latent of the codes alone.
 	const discrete = run.expected.has(DISCRETE) ? `s${run.scales.length - 1}.f_hat` : null;
-	const wants = (name: string) => run.expected.has(name) || (name === "image" && pictures.length > 0) || name === discrete;
+	const wants = (name: string) =>
+		run.expected.has(name) || (name === "image" && pictures.length > 0) || name === discrete;
 	const subject = label === undefined ? { prompt: run.prompt } : { label };
 	for await (const result of model.generate({
-		...subject, plan: referencePlan(run, model.info), seed: 0, draws: run.draws, forcedCodes, sampleForced: true, previews: "none", tap: { wants, take },
+		...subject,
+		plan: referencePlan(run, model.info),
+		seed: 0,
+		draws: run.draws,
+		forcedCodes,
+		sampleForced: true,
+		previews: "none",
+		tap: { wants, take },
 	})) {
 		if (result.kind !== "scale") continue;
 		const tokens = result.grid[0] * result.grid[1];
@@ -91,7 +128,10 @@ async function tapImage(model: LoadedModel, run: ReferenceRun, label: number | u
 	const latent = discrete && actual.get(discrete);
 	if (latent) {
 		const [height, width] = run.schedule[run.schedule.length - 1];
-		const tap = { wants: (name: string) => name === "image", take: ({ data, shape }: TappedTensor) => void actual.set(DISCRETE, thinned(DISCRETE, data, shape)) };
+		const tap = {
+			wants: (name: string) => name === "image",
+			take: ({ data, shape }: TappedTensor) => void actual.set(DISCRETE, thinned(DISCRETE, data, shape)),
+		};
 		await model.decode(channelsLast(latent, height * width), [height, width], tap);
 	}
 	return actual;
@@ -102,10 +142,16 @@ function recordedCodes(run: ReferenceRun, scale: number, image: number, bits: nu
 	const [height, width] = run.schedule[scale];
 	const indices = run.expected.get(`s${scale}.idx`)?.data;
 	if (!indices) return packBits(run.expected.get(`s${scale}.bits`)?.data ?? []);
-	return packCodes(Uint32Array.from(indices.subarray(image * height * width, (image + 1) * height * width)), height * width, bits);
+	return packCodes(
+		Uint32Array.from(indices.subarray(image * height * width, (image + 1) * height * width)),
+		height * width,
+		bits,
+	);
 }
 
-/** Each image's rows, as the official code lays them out: the first row of every image, then the second of every image. */
+/**
+ * Each image's rows, as the official code lays them out: the first row of every image, then the second of every image.
+ */
 function joinRows(images: readonly ArrayLike<number>[], rows: number): Float32Array {
 	const joined = new Float32Array(images.reduce((sum, { length }) => sum + length, 0));
 	let at = 0;

@@ -13,12 +13,22 @@ import { hostileSafetensors } from "./safetensors.ts";
 const dir = await mkdtemp(join(tmpdir(), "hostile-"));
 afterAll(() => rm(dir, { recursive: true }));
 const samples = fileURLToPath(new URL("../../test/reference/pth-samples/", import.meta.url));
-const load = async (names: string[]) => Object.fromEntries(await Promise.all(names.map(async (name) => [name, new Uint8Array(await readFile(join(samples, name)))] as const)));
+const load = async (names: string[]) =>
+	Object.fromEntries(
+		await Promise.all(names.map(async (name) => [name, new Uint8Array(await readFile(join(samples, name)))] as const)),
+	);
 
 /** Runs the reader over files in a process of its own. */
 async function readAll(from: string, files: string[]): Promise<{ outcomes: Outcome[]; peakBytes: number }> {
-	const { stdout } = await promisify(execFile)(process.execPath, [fileURLToPath(new URL("./read.ts", import.meta.url)), from, ...files], { maxBuffer: 2 ** 26 });
-	const lines = stdout.trim().split("\n").map((line) => JSON.parse(line));
+	const { stdout } = await promisify(execFile)(
+		process.execPath,
+		[fileURLToPath(new URL("./read.ts", import.meta.url)), from, ...files],
+		{ maxBuffer: 2 ** 26 },
+	);
+	const lines = stdout
+		.trim()
+		.split("\n")
+		.map((line) => JSON.parse(line));
 	return { outcomes: lines.slice(0, -1), peakBytes: lines.at(-1).peakBytes };
 }
 
@@ -27,7 +37,12 @@ async function expectContained(hostile: Hostile[], extension: string, sound: Map
 	for (const [i, { bytes }] of hostile.entries()) await writeFile(join(dir, files[i]), bytes);
 	// Large files get a process each: what one leaves to the garbage collector must not count for the next.
 	const large = files.filter((_, i) => hostile[i].bytes.length > 2 ** 20);
-	const runs = [await readAll(dir, files.filter((file) => !large.includes(file)))];
+	const runs = [
+		await readAll(
+			dir,
+			files.filter((file) => !large.includes(file)),
+		),
+	];
 	for (const file of large) runs.push(await readAll(dir, [file]));
 	const outcomes = runs.flatMap(({ outcomes }) => outcomes);
 	const wrong = outcomes.flatMap(({ file, sha256, message, known, milliseconds }) => {
@@ -49,7 +64,9 @@ async function expectContained(hostile: Hostile[], extension: string, sound: Map
 const SAFETENSORS = ["dtypes.expected.safetensors", "views.expected.safetensors", "nested_vae.expected.safetensors"];
 const PTH = ["dtypes.pth", "views.pth", "nested_vae.pth", "ordered_parameters.pth"];
 const seeds = { ...(await load(SAFETENSORS)), ...(await load(PTH)) };
-const sound = new Map((await readAll(samples, Object.keys(seeds))).outcomes.map(({ file, sha256 }) => [file, sha256 as string]));
+const sound = new Map(
+	(await readAll(samples, Object.keys(seeds))).outcomes.map(({ file, sha256 }) => [file, sha256 as string]),
+);
 const pick = (names: string[]) => Object.fromEntries(names.map((name) => [name, seeds[name]]));
 
 it("a hundred hostile safetensors files are each refused by name, or read as what they were, in a second and 256 MiB", async () => {
@@ -72,7 +89,9 @@ it("changed pickles with a right checksum are contained too", async () => {
 });
 
 /** The pickle and the storages of sound archives, by a plain scan over the entries. */
-async function unpacked(names: string[]): Promise<{ pickles: Record<string, Uint8Array>; storages: Record<string, Record<string, Uint8Array>> }> {
+async function unpacked(
+	names: string[],
+): Promise<{ pickles: Record<string, Uint8Array>; storages: Record<string, Record<string, Uint8Array>> }> {
 	const { readZip } = await import("../zip.ts");
 	const { openFile } = await import("../files.ts");
 	const pickles: Record<string, Uint8Array> = {};

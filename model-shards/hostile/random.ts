@@ -19,7 +19,10 @@ export class Random {
 export interface Hostile {
 	name: string;
 	bytes: Uint8Array;
-	/** `refused`: must be. `harmless`: may also give just the tensors of `seed`. `contained`: may give anything, within time and memory. */
+	/**
+	 * `refused`: must be. `harmless`: may also give just the tensors of `seed`. `contained`: may give anything, within
+	 * time and memory.
+	 */
 	expect: "refused" | "harmless" | "contained";
 	/** File name of the sound file it was made from. */
 	seed?: string;
@@ -35,7 +38,10 @@ export function* blind(random: Random, seed: string, sound: Uint8Array, count: n
 			() => ({ what: "without a piece", bytes: Buffer.concat([sound.slice(0, at), sound.slice(at + length)]) }),
 			() => ({ what: "with a piece twice", bytes: Buffer.concat([sound.slice(0, at + length), sound.slice(at)]) }),
 			() => ({ what: "flipped", bytes: flipped(random, sound, 1 + random.below(4)) }),
-			() => ({ what: "with zeros", bytes: sound.map((byte, index) => (index >= at && index < at + length ? 0 : byte)) }),
+			() => ({
+				what: "with zeros",
+				bytes: sound.map((byte, index) => (index >= at && index < at + length ? 0 : byte)),
+			}),
 		];
 		const { what, bytes } = parts[i % parts.length]();
 		yield { name: `${seed} ${what} at ${at}`, bytes: new Uint8Array(bytes), expect: "harmless", seed };

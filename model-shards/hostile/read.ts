@@ -1,4 +1,7 @@
-/** `node read.ts DIR FILE...`: opens every file and reads all of it; a line of JSON each, then one with the peak memory. Run by the test as a process of its own. */
+/**
+ * `node read.ts DIR FILE...`: opens every file and reads all of it; a line of JSON each, then one with the peak memory.
+ * Run by the test as a process of its own.
+ */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

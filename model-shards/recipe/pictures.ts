@@ -1,6 +1,7 @@
 /**
- * Makes training data of a folder with a captions.csv (columns file,caption): `npx node model-shards/recipe/pictures.ts FOLDER OUT
- * [SIDE]`. Writes OUT.json (side, captions) and OUT.rgb.gz (pictures one after the other); see docs/training.md.
+ * Makes training data of a folder with a captions.csv (columns file,caption): `npx node model-shards/recipe/pictures.ts
+ * FOLDER OUT [SIDE]`. Writes OUT.json (side, captions) and OUT.rgb.gz (pictures one after the other); see
+ * docs/training.md.
  */
 import { readFile, stat, writeFile } from "node:fs/promises";
 import { join, relative, resolve, sep } from "node:path";
@@ -17,16 +18,26 @@ export interface Captioned {
 	caption: string;
 }
 
-/** Rows of a CSV (RFC 4180) with the columns file and caption, in any order and beside others. Throws for what is no such table. */
+/**
+ * Rows of a CSV (RFC 4180) with the columns file and caption, in any order and beside others. Throws for what is no
+ * such table.
+ */
 export function parseCaptions(text: string): Captioned[] {
 	const [head, ...rows] = csvRows(text.replace(/^\uFEFF/, ""));
-	const [file, caption] = ["file", "caption"].map((name) => (head ?? []).findIndex((cell) => cell.trim().toLowerCase() === name));
-	if (file < 0 || caption < 0) throw new Error("captions.csv needs a first line that names the columns file and caption.");
-	if (rows.length > MAX_PICTURES) throw new Error(`captions.csv has ${rows.length} rows; at most ${MAX_PICTURES} are read.`);
+	const [file, caption] = ["file", "caption"].map((name) =>
+		(head ?? []).findIndex((cell) => cell.trim().toLowerCase() === name),
+	);
+	if (file < 0 || caption < 0)
+		throw new Error("captions.csv needs a first line that names the columns file and caption.");
+	if (rows.length > MAX_PICTURES)
+		throw new Error(`captions.csv has ${rows.length} rows; at most ${MAX_PICTURES} are read.`);
 	return rows.map((row, index) => {
 		const made = { file: row[file]?.trim() ?? "", caption: row[caption]?.trim() ?? "" };
 		if (!made.file || !made.caption) throw new Error(`Row ${index + 2} of captions.csv lacks a file or a caption.`);
-		if (made.caption.length > MAX_CAPTION_CHARS) throw new Error(`The caption in row ${index + 2} of captions.csv is longer than ${MAX_CAPTION_CHARS} characters.`);
+		if (made.caption.length > MAX_CAPTION_CHARS)
+			throw new Error(
+				`The caption in row ${index + 2} of captions.csv is longer than ${MAX_CAPTION_CHARS} characters.`,
+			);
 		return made;
 	});
 }
@@ -48,7 +59,14 @@ function csvRows(text: string): string[][] {
 
 /** Middle square of a picture, `side` pixels wide, RGB, transparency on white. */
 export async function square(path: string, side: number): Promise<Uint8Array> {
-	return await sharp(path).autoOrient().flatten({ background: "#ffffff" }).resize(side, side, { fit: "cover" }).toColourspace("srgb").removeAlpha().raw().toBuffer();
+	return await sharp(path)
+		.autoOrient()
+		.flatten({ background: "#ffffff" })
+		.resize(side, side, { fit: "cover" })
+		.toColourspace("srgb")
+		.removeAlpha()
+		.raw()
+		.toBuffer();
 }
 
 /** Reads FOLDER/captions.csv and its pictures. Throws for files outside the folder and pictures that cannot be read. */
@@ -61,7 +79,8 @@ export async function readPictures(folder: string, side: number): Promise<{ capt
 	const pictures: Uint8Array[] = [];
 	for (const { file } of rows) {
 		const path = resolve(folder, file);
-		if (relative(resolve(folder), path).split(sep)[0] === "..") throw new Error(`${file} lies outside ${folder}; captions.csv names files inside it.`);
+		if (relative(resolve(folder), path).split(sep)[0] === "..")
+			throw new Error(`${file} lies outside ${folder}; captions.csv names files inside it.`);
 		try {
 			pictures.push(await square(path, side));
 		} catch (error) {

@@ -30,9 +30,13 @@ describe("a folder of pictures", () => {
 	let folder: string;
 	beforeAll(async () => {
 		folder = await mkdtemp(join(tmpdir(), "pictures-"));
-		const wide = { create: { width: 6, height: 2, channels: 4, background: { r: 255, g: 0, b: 0, alpha: 1 } } } as const;
+		const wide = {
+			create: { width: 6, height: 2, channels: 4, background: { r: 255, g: 0, b: 0, alpha: 1 } },
+		} as const;
 		await sharp(wide).png().toFile(join(folder, "red.png"));
-		await sharp({ create: { ...wide.create, background: { r: 0, g: 0, b: 0, alpha: 0 } } }).png().toFile(join(folder, "clear.png"));
+		await sharp({ create: { ...wide.create, background: { r: 0, g: 0, b: 0, alpha: 0 } } })
+			.png()
+			.toFile(join(folder, "clear.png"));
 	});
 	afterAll(() => rm(folder, { recursive: true }));
 
@@ -55,15 +59,24 @@ describe("a folder of pictures", () => {
 describe("sprites", () => {
 	it("exist for every object of the benchmark, in its order", async () => {
 		const root = join(import.meta.dirname, "..", "..");
-		const names = (await readFile(join(root, "infra", "eval", "geneval", "object_names.txt"), "utf8")).trim().split("\n");
+		const names = (await readFile(join(root, "infra", "eval", "geneval", "object_names.txt"), "utf8"))
+			.trim()
+			.split("\n");
 		expect(Object.keys(ICONS)).toEqual(names);
-		expect(names.filter((name) => ICONS[name] === null)).toEqual(Object.keys(DRAWINGS).sort((a, b) => names.indexOf(a) - names.indexOf(b)));
+		expect(names.filter((name) => ICONS[name] === null)).toEqual(
+			Object.keys(DRAWINGS).sort((a, b) => names.indexOf(a) - names.indexOf(b)),
+		);
 		const bundled = JSON.parse(await readFile(join(import.meta.dirname, "sprites", "sprites.json"), "utf8"));
 		expect(bundled).toEqual({ side: 128, names });
 	});
 
 	it("are drawn at the size asked for, with straight alpha", async () => {
-		const set = { icons: { dot: { body: '<circle cx="8" cy="8" r="8" fill="#00ff00" fill-opacity=".5"/>', left: 0, top: 0 } }, aliases: { spot: { parent: "dot" } }, width: 16, height: 16 };
+		const set = {
+			icons: { dot: { body: '<circle cx="8" cy="8" r="8" fill="#00ff00" fill-opacity=".5"/>', left: 0, top: 0 } },
+			aliases: { spot: { parent: "dot" } },
+			width: 16,
+			height: 16,
+		};
 		const pixels = await render(iconSvg(set, "spot"), 48);
 		const at = (x: number, y: number) => [...pixels.subarray((y * 48 + x) * 4, (y * 48 + x) * 4 + 4)];
 		expect(pixels.length).toBe(48 * 48 * 4);

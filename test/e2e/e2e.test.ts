@@ -6,7 +6,7 @@ import { chromium as browserType } from "playwright-core";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readMetadata } from "../../worker/gpu/encode.ts";
-import { Firstlight, sse, type SseEvent } from "./firstlight.ts";
+import { Firstlight, type SseEvent, sse } from "./firstlight.ts";
 
 let firstlight: Firstlight;
 beforeAll(async () => {
@@ -14,7 +14,8 @@ beforeAll(async () => {
 });
 afterAll(() => firstlight?.stop());
 
-const preview = (query: Record<string, string>, init?: RequestInit) => fetch(`${firstlight.url}/v1/images/preview?${new URLSearchParams({ prompt: "a photo of a cat", ...query })}`, init);
+const preview = (query: Record<string, string>, init?: RequestInit) =>
+	fetch(`${firstlight.url}/v1/images/preview?${new URLSearchParams({ prompt: "a photo of a cat", ...query })}`, init);
 const size = async (bytes: Buffer) => {
 	const { width, height } = await sharp(bytes).metadata();
 	return { width, height };
@@ -38,11 +39,17 @@ describe("the preview stream", () => {
 		const bytes = base64(final);
 		expect(await size(bytes)).toEqual({ width: 64, height: 64 });
 		expect(createHash("sha256").update(bytes).digest("hex")).toBe(final.data.sha256);
-		expect(await readMetadata(bytes)).toMatchObject({ prompt: "a photo of a cat", seed: 7, model: "tiny", plan: { policy } });
+		expect(await readMetadata(bytes)).toMatchObject({
+			prompt: "a photo of a cat",
+			seed: 7,
+			model: "tiny",
+			plan: { policy },
+		});
 	});
 
 	it("gives the same picture for the same seed, and always returns the seed", async () => {
-		const once = async (seed?: number) => (await Array.fromAsync(sse(await preview(seed === undefined ? {} : { seed: String(seed) })))).at(-1) as SseEvent;
+		const once = async (seed?: number) =>
+			(await Array.fromAsync(sse(await preview(seed === undefined ? {} : { seed: String(seed) })))).at(-1) as SseEvent;
 		const random = await once();
 		const again = await once(random.data.seed as number);
 		expect(again.data.sha256).toBe(random.data.sha256);
@@ -60,13 +67,22 @@ describe("the openai client", () => {
 	const client = () => new OpenAI({ baseURL: `${firstlight.url}/v1`, apiKey: "unused", maxRetries: 0 });
 
 	it("streams partial pictures, then the finished one", async () => {
-		const stream = await client().images.generate({ model: "tiny", prompt: "a photo of a cat", stream: true, partial_images: 2 });
+		const stream = await client().images.generate({
+			model: "tiny",
+			prompt: "a photo of a cat",
+			stream: true,
+			partial_images: 2,
+		});
 		const types: string[] = [];
 		for await (const event of stream) {
 			types.push(event.type);
 			expect((await sharp(Buffer.from(event.b64_json, "base64")).metadata()).format).toBe("png");
 		}
-		expect(types).toEqual(["image_generation.partial_image", "image_generation.partial_image", "image_generation.completed"]);
+		expect(types).toEqual([
+			"image_generation.partial_image",
+			"image_generation.partial_image",
+			"image_generation.completed",
+		]);
 	});
 
 	it("gets several pictures at once, and a clear error", async () => {
@@ -78,7 +94,11 @@ describe("the openai client", () => {
 });
 
 it("the page shows every scale in order, then the finished picture", async () => {
-	const browser = await browserType.launch({ executablePath: await chromium.executablePath(), args: [...chromium.args, "--no-sandbox"], headless: true });
+	const browser = await browserType.launch({
+		executablePath: await chromium.executablePath(),
+		args: [...chromium.args, "--no-sandbox"],
+		headless: true,
+	});
 	try {
 		const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
 		const problems: string[] = [];
@@ -101,9 +121,22 @@ it("the page shows every scale in order, then the finished picture", async () =>
 		await page.waitForResponse("**/v1/policies");
 		await page.click("#go");
 		await page.waitForSelector('body[data-state="done"]', { timeout: 60_000 });
-		expect(await page.evaluate(() => (globalThis as unknown as { seen: string[] }).seen)).toEqual(["0", "1", "2", "3", "final"]);
-		expect(await page.$$eval("#timeline li", (items) => items.map((item) => [(item as HTMLElement).dataset.stage, (item as HTMLElement).dataset.state]))).toEqual([
-			["semantic", "done"], ["structure", "done"], ["fidelity", "done"], ["fidelity", "done"],
+		expect(await page.evaluate(() => (globalThis as unknown as { seen: string[] }).seen)).toEqual([
+			"0",
+			"1",
+			"2",
+			"3",
+			"final",
+		]);
+		expect(
+			await page.$$eval("#timeline li", (items) =>
+				items.map((item) => [(item as HTMLElement).dataset.stage, (item as HTMLElement).dataset.state]),
+			),
+		).toEqual([
+			["semantic", "done"],
+			["structure", "done"],
+			["fidelity", "done"],
+			["fidelity", "done"],
 		]);
 		expect(await page.$eval("#picture", (image) => (image as HTMLImageElement).naturalWidth)).toBe(64);
 		expect(await page.textContent("#status")).toMatch(/Picture finished in/);
@@ -126,17 +159,28 @@ describe("bad input", () => {
 	])("%s gets a clear error and the next request works", async (_, query, status) => {
 		const response = await preview(query);
 		expect(response.status).toBe(status);
-		if (status === 200) expect((await Array.fromAsync(sse(response))).at(-1)).toMatchObject({ event: "error", data: { code: "invalid_prompt" } });
-		else expect(await response.json()).toMatchObject({ error: { message: expect.any(String), type: expect.any(String) } });
+		if (status === 200)
+			expect((await Array.fromAsync(sse(response))).at(-1)).toMatchObject({
+				event: "error",
+				data: { code: "invalid_prompt" },
+			});
+		else
+			expect(await response.json()).toMatchObject({ error: { message: expect.any(String), type: expect.any(String) } });
 		expect((await Array.fromAsync(sse(await preview({})))).at(-1)).toMatchObject({ event: "final" });
 	});
 });
 
 it("a body of 100 kB, of another type or broken gets a clear error and the next request works", async () => {
-	const post = (body: string, type = "application/json") => fetch(`${firstlight.url}/v1/images/generations`, { method: "POST", body, headers: { "content-type": type } });
-	const wrong = [await post(JSON.stringify({ prompt: "x".repeat(100_000) })), await post("prompt=x", "application/x-www-form-urlencoded"), await post('{"prompt":')];
+	const post = (body: string, type = "application/json") =>
+		fetch(`${firstlight.url}/v1/images/generations`, { method: "POST", body, headers: { "content-type": type } });
+	const wrong = [
+		await post(JSON.stringify({ prompt: "x".repeat(100_000) })),
+		await post("prompt=x", "application/x-www-form-urlencoded"),
+		await post('{"prompt":'),
+	];
 	expect(wrong.map(({ status }) => status)).toEqual([413, 415, 400]);
-	for (const response of wrong) expect(await response.json()).toMatchObject({ error: { message: expect.any(String), code: expect.any(String) } });
+	for (const response of wrong)
+		expect(await response.json()).toMatchObject({ error: { message: expect.any(String), code: expect.any(String) } });
 	expect((await post(JSON.stringify({ model: "tiny", prompt: "a photo of a cat" }))).status).toBe(200);
 });
 

@@ -19,16 +19,22 @@ export class Firstlight {
 		this.#state = state;
 		this.url = `http://localhost:${port}`;
 		this.#child = child;
-		for (const stream of [child.stdout, child.stderr]) stream?.on("data", (data) => this.log.push(...String(data).split("\n")));
+		for (const stream of [child.stdout, child.stderr])
+			stream?.on("data", (data) => this.log.push(...String(data).split("\n")));
 	}
 
 	static async start(settings: Record<string, string>): Promise<Firstlight> {
 		const port = await freePort();
 		const state = mkdtempSync(join(tmpdir(), "firstlight-e2e-"));
-		const child = spawn(process.execPath, [join(root, "infra", "start", "start.ts")], { cwd: root, env: { ...process.env, MODELS: "tiny", ...settings, PORT: String(port), STATE_DIR: state }, stdio: ["ignore", "pipe", "pipe"] });
+		const child = spawn(process.execPath, [join(root, "infra", "start", "start.ts")], {
+			cwd: root,
+			env: { ...process.env, MODELS: "tiny", ...settings, PORT: String(port), STATE_DIR: state },
+			stdio: ["ignore", "pipe", "pipe"],
+		});
 		const firstlight = new Firstlight(port, child, state);
 		while (!firstlight.log.includes(`Firstlight is ready on ${firstlight.url}`)) {
-			if (child.exitCode !== null) throw new Error(`npm start ended with ${child.exitCode}:\n${firstlight.log.join("\n")}`);
+			if (child.exitCode !== null)
+				throw new Error(`npm start ended with ${child.exitCode}:\n${firstlight.log.join("\n")}`);
 			await new Promise((resolve) => setTimeout(resolve, 100));
 		}
 		return firstlight;
@@ -42,21 +48,30 @@ export class Firstlight {
 
 	/** Runs `npx firstlight` against this edge's state. */
 	async cli(...args: string[]): Promise<string> {
-		const { stdout } = await promisify(execFile)(process.execPath, [join(root, "infra", "cli", "cli.ts"), ...args], { cwd: root, env: { ...process.env, ...this.workerSettings(), STATE_DIR: this.#state } });
+		const { stdout } = await promisify(execFile)(process.execPath, [join(root, "infra", "cli", "cli.ts"), ...args], {
+			cwd: root,
+			env: { ...process.env, ...this.workerSettings(), STATE_DIR: this.#state },
+		});
 		return stdout;
 	}
 
 	/** Process ids of the GPU workers. */
 	workers(): number[] {
-		return this.descendants().filter(({ command }) => command.includes("worker/gpu/main.ts")).map(({ pid }) => pid);
+		return this.descendants()
+			.filter(({ command }) => command.includes("worker/gpu/main.ts"))
+			.map(({ pid }) => pid);
 	}
 
 	descendants(): { pid: number; command: string }[] {
-		const rows = execFileSync("ps", ["-eo", "pid=,ppid=,args="], { encoding: "utf8" }).trim().split("\n").map((line) => {
-			const [, pid, parent, command] = /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line) as RegExpExecArray;
-			return { pid: Number(pid), parent: Number(parent), command };
-		});
-		const below = (pid: number): typeof rows => rows.filter(({ parent }) => parent === pid).flatMap((row) => [row, ...below(row.pid)]);
+		const rows = execFileSync("ps", ["-eo", "pid=,ppid=,args="], { encoding: "utf8" })
+			.trim()
+			.split("\n")
+			.map((line) => {
+				const [, pid, parent, command] = /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line) as RegExpExecArray;
+				return { pid: Number(pid), parent: Number(parent), command };
+			});
+		const below = (pid: number): typeof rows =>
+			rows.filter(({ parent }) => parent === pid).flatMap((row) => [row, ...below(row.pid)]);
 		return below(this.#child.pid as number);
 	}
 
@@ -92,9 +107,19 @@ export async function* sse(response: Response): AsyncGenerator<SseEvent> {
 	for await (const chunk of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
 		text += chunk;
 		for (let end = text.indexOf("\n\n"); end !== -1; end = text.indexOf("\n\n")) {
-			const fields = new Map(text.slice(0, end).split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()]));
+			const fields = new Map(
+				text
+					.slice(0, end)
+					.split("\n")
+					.map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()]),
+			);
 			text = text.slice(end + 2);
-			if (fields.has("data")) yield { event: fields.get("event") ?? "message", id: fields.get("id") ?? "", data: JSON.parse(fields.get("data") as string) };
+			if (fields.has("data"))
+				yield {
+					event: fields.get("event") ?? "message",
+					id: fields.get("id") ?? "",
+					data: JSON.parse(fields.get("data") as string),
+				};
 		}
 	}
 }

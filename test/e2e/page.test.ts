@@ -27,7 +27,11 @@ afterAll(async () => {
 	await rm(dir, { recursive: true });
 });
 beforeEach(async () => {
-	browser = await browserType.launch({ executablePath: await chromium.executablePath(), args: [...chromium.args, "--no-sandbox"], headless: true });
+	browser = await browserType.launch({
+		executablePath: await chromium.executablePath(),
+		args: [...chromium.args, "--no-sandbox"],
+		headless: true,
+	});
 	page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
 	problems = [];
 	page.on("pageerror", (error) => problems.push(String(error)));
@@ -39,8 +43,10 @@ afterEach(async () => {
 
 const done = () => page.waitForSelector('body[data-state="done"]', { timeout: 90_000 });
 const text = (selector: string) => page.$$eval(selector, (elements) => elements.map((element) => element.textContent));
-const shot = async (name: string) => void (SHOTS && (await page.screenshot({ path: join(SHOTS, `${name}.png`), fullPage: true })));
-const overflows = () => page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
+const shot = async (name: string) =>
+	void (SHOTS && (await page.screenshot({ path: join(SHOTS, `${name}.png`), fullPage: true })));
+const overflows = () =>
+	page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
 
 it("a model that draws classes is asked for a class", async () => {
 	await page.goto(firstlight.url);
@@ -48,14 +54,28 @@ it("a model that draws classes is asked for a class", async () => {
 	expect(await page.isVisible("#prompt")).toBe(true);
 	expect(await text("#model option")).toEqual(["tiny", "var-tiny"]);
 	await page.selectOption("#model", "var-tiny");
-	expect([await page.isVisible("#prompt"), await page.isVisible("#class"), await page.isVisible("#examples")]).toEqual([false, true, false]);
+	expect([await page.isVisible("#prompt"), await page.isVisible("#class"), await page.isVisible("#examples")]).toEqual([
+		false,
+		true,
+		false,
+	]);
 	expect(await page.textContent("#subject-label")).toBe("Class, 0 to 9");
-	expect(await page.$$eval("#policy option:enabled", (options) => options.map((option) => (option as HTMLOptionElement).value))).not.toContain("stagevar");
+	expect(
+		await page.$$eval("#policy option:enabled", (options) =>
+			options.map((option) => (option as HTMLOptionElement).value),
+		),
+	).not.toContain("stagevar");
 	await page.fill("#class", "7");
 	await page.fill("#seed", "3");
 	const asked = page.waitForRequest("**/v1/images/preview?**");
 	await page.click("#go");
-	expect(Object.fromEntries(new URL((await asked).url()).searchParams)).toEqual({ class: "7", model: "var-tiny", seed: "3", policy: "exact", format: "webp" });
+	expect(Object.fromEntries(new URL((await asked).url()).searchParams)).toEqual({
+		class: "7",
+		model: "var-tiny",
+		seed: "3",
+		policy: "exact",
+		format: "webp",
+	});
 	await done();
 	expect(await page.textContent("#caption")).toBe("class 7");
 	expect(await page.getAttribute("#download", "download")).toBe("class-7-3.webp");
@@ -67,7 +87,11 @@ it("a model that draws classes is asked for a class", async () => {
 	// Its address brings the same question back.
 	await page.goto(page.url());
 	await page.waitForSelector("#class:not([hidden])");
-	expect([await page.inputValue("#class"), await page.inputValue("#model"), await page.inputValue("#seed")]).toEqual(["7", "var-tiny", "3"]);
+	expect([await page.inputValue("#class"), await page.inputValue("#model"), await page.inputValue("#seed")]).toEqual([
+		"7",
+		"var-tiny",
+		"3",
+	]);
 	await page.selectOption("#model", "tiny");
 	expect([await page.isVisible("#prompt"), await page.isVisible("#class")]).toEqual([true, false]);
 });
@@ -75,29 +99,55 @@ it("a model that draws classes is asked for a class", async () => {
 it("two policies make one seed side by side, with plans, difference and times", async () => {
 	await page.route("**/v1/models", async (route) => {
 		const answer = await (await route.fetch()).json();
-		answer.data[0].trades = { exact: { score: 0.919, delta: 0, speedup: 1 }, stagevar: { score: 0.612, delta: -0.307, speedup: 1.49 } };
+		answer.data[0].trades = {
+			exact: { score: 0.919, delta: 0, speedup: 1 },
+			stagevar: { score: 0.612, delta: -0.307, speedup: 1.49 },
+		};
 		await route.fulfill({ json: answer });
 	});
 	await page.goto(firstlight.url);
 	await page.waitForSelector("#compare option:nth-child(2)", { state: "attached" });
 	await page.fill("#prompt", "a photo of a red apple");
 	await page.selectOption("#compare", "stagevar");
-	expect(await page.textContent("#compare-note")).toMatch(/StageVAR: .*\. Measured: score 0\.612 \(−0\.307 to exact\), 1\.5× as fast/);
+	expect(await page.textContent("#compare-note")).toMatch(
+		/StageVAR: .*\. Measured: score 0\.612 \(−0\.307 to exact\), 1\.5× as fast/,
+	);
 	const asked: URLSearchParams[] = [];
-	page.on("request", (request) => request.url().includes("/preview?") && asked.push(new URL(request.url()).searchParams));
+	page.on(
+		"request",
+		(request) => request.url().includes("/preview?") && asked.push(new URL(request.url()).searchParams),
+	);
 	await page.click("#go");
 	await done();
-	expect(asked.map((query) => [query.get("policy"), query.get("format")])).toEqual([["exact", "png"], ["stagevar", "png"]]);
+	expect(asked.map((query) => [query.get("policy"), query.get("format")])).toEqual([
+		["exact", "png"],
+		["stagevar", "png"],
+	]);
 	expect(asked[0].get("seed")).toBe(asked[1].get("seed"));
 	expect(await text(".print figcaption")).toEqual(["exact", "stagevar"]);
-	expect(await page.$$eval(".print", (prints) => prints.map((print) => [...print.querySelectorAll(".timeline li")].map((item) => `${(item as HTMLElement).dataset.state} ${item.querySelectorAll("i").length}`)))).toEqual([
-		["done 2", "done 2", "done 2", "done 2"], ["done 2", "done 2", "done 1", "done 1"],
+	expect(
+		await page.$$eval(".print", (prints) =>
+			prints.map((print) =>
+				[...print.querySelectorAll(".timeline li")].map(
+					(item) => `${(item as HTMLElement).dataset.state} ${item.querySelectorAll("i").length}`,
+				),
+			),
+		),
+	).toEqual([
+		["done 2", "done 2", "done 2", "done 2"],
+		["done 2", "done 2", "done 1", "done 1"],
 	]);
-	expect(await page.getAttribute(".print:nth-of-type(2) li:last-child", "title")).toMatch(/^fidelity stage, text-free, \d+ % of the tokens$/);
+	expect(await page.getAttribute(".print:nth-of-type(2) li:last-child", "title")).toMatch(
+		/^fidelity stage, text-free, \d+ % of the tokens$/,
+	);
 
 	// The difference, from the pictures as they can be downloaded.
 	const pictures = await page.$$eval(".print [data-part=download]", async (links) =>
-		Promise.all(links.map(async (link) => [...new Uint8Array(await (await fetch((link as HTMLAnchorElement).href)).arrayBuffer())])),
+		Promise.all(
+			links.map(async (link) => [
+				...new Uint8Array(await (await fetch((link as HTMLAnchorElement).href)).arrayBuffer()),
+			]),
+		),
 	);
 	const [a, b] = await Promise.all(pictures.map((bytes) => sharp(Buffer.from(bytes)).removeAlpha().raw().toBuffer()));
 	const mse = a.reduce((sum, value, i) => sum + (value - b[i]) ** 2, 0) / a.length;
@@ -106,13 +156,22 @@ it("two policies make one seed side by side, with plans, difference and times", 
 	expect(await page.textContent("#status")).toBe(psnr);
 	const shown = await page.$eval("#difference", (canvas) => {
 		const { width, height } = canvas as HTMLCanvasElement;
-		return [...((canvas as HTMLCanvasElement).getContext("2d") as CanvasRenderingContext2D).getImageData(0, 0, width, height).data];
+		return [
+			...((canvas as HTMLCanvasElement).getContext("2d") as CanvasRenderingContext2D).getImageData(0, 0, width, height)
+				.data,
+		];
 	});
 	const expected = Array.from(a, (value, i) => Math.min(255, 8 * Math.abs(value - b[i])));
 	expect(shown.filter((_, i) => i % 4 < 3)).toEqual(expected);
 
 	expect(await text("#measures thead th")).toEqual(["", "exact", "stagevar"]);
-	const measures = Object.fromEntries((await page.$$eval("#measures tbody tr", (rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent)))).map(([name, ...values]) => [name, values]));
+	const measures = Object.fromEntries(
+		(
+			await page.$$eval("#measures tbody tr", (rows) =>
+				rows.map((row) => [...row.children].map((cell) => cell.textContent)),
+			)
+		).map(([name, ...values]) => [name, values]),
+	);
 	expect(measures["picture, on the worker"]).toEqual(Array(2).fill(expect.stringMatching(/^(\d+ ms|\d+\.\d s)$/)));
 	expect(measures.speed[1]).toMatch(/^\d+\.\d\d×$/);
 	expect(Number(measures["tokens × rows"][1])).toBeLessThan(Number(measures["tokens × rows"][0]));
@@ -158,7 +217,11 @@ it("a plan that is settled on the way is drawn as it was settled", async () => {
 	await page.waitForFunction(() => (document.querySelector("#policy") as HTMLSelectElement).value === "skipvar");
 	await page.click("#go");
 	await done();
-	expect(await page.$$eval("#timeline li", (items) => items.map((item) => `${(item as HTMLElement).dataset.state} ${item.querySelectorAll("i").length}`))).toEqual(
+	expect(
+		await page.$$eval("#timeline li", (items) =>
+			items.map((item) => `${(item as HTMLElement).dataset.state} ${item.querySelectorAll("i").length}`),
+		),
+	).toEqual(
 		plan.steps.map((step) => (step.kind === "skip" ? "skipped 1" : step.rows === "both" ? "done 2" : "done 1")),
 	);
 });

@@ -28,7 +28,9 @@ afterAll(async () => {
 	await rm(cache, { recursive: true });
 });
 
-/** A line to the edge that breaks `cuts` times after so many bytes of one connection's answers. Keeps what was asked. */
+/**
+ * A line to the edge that breaks `cuts` times after so many bytes of one connection's answers. Keeps what was asked.
+ */
 async function breakingLine(cuts: number, after: number) {
 	const asked: string[] = [];
 	const server = createServer((client) => {
@@ -43,7 +45,11 @@ async function breakingLine(cuts: number, after: number) {
 			client.write(data);
 			if ((came += data.length) > after && cuts-- > 0) client.destroy();
 		});
-		for (const [end, other] of [[client, edge], [edge, client]]) end.on("close", () => other.destroy()).on("error", () => {});
+		for (const [end, other] of [
+			[client, edge],
+			[edge, client],
+		])
+			end.on("close", () => other.destroy()).on("error", () => {});
 	}).listen(0, "127.0.0.1");
 	await once(server, "listening");
 	return { asked, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, close: () => server.close() };
@@ -51,7 +57,10 @@ async function breakingLine(cuts: number, after: number) {
 
 /** A worker process until it is admitted; gives its log and ends it. */
 async function untilAdmitted(settings: Record<string, string>): Promise<{ log: () => string; stop(): Promise<void> }> {
-	const worker = spawn(process.execPath, [join(root, "worker", "gpu", "main.ts")], { env: { ...process.env, ...firstlight.workerSettings(), FIRSTLIGHT_CACHE: cache, ...settings }, stdio: ["ignore", "pipe", "inherit"] });
+	const worker = spawn(process.execPath, [join(root, "worker", "gpu", "main.ts")], {
+		env: { ...process.env, ...firstlight.workerSettings(), FIRSTLIGHT_CACHE: cache, ...settings },
+		stdio: ["ignore", "pipe", "inherit"],
+	});
 	workers.add(worker);
 	worker.once("exit", () => workers.delete(worker));
 	let log = "";
@@ -82,13 +91,16 @@ it("a worker loads it through the edge, goes on where the line broke, and makes 
 	expect(worker.log()).toMatch(/model tiny: 100 % of 2\.2 MB/);
 	expect(worker.log()).toMatch(/model tiny loaded and warm/);
 	expect(await readdir(cache)).toContain(shard.sha256);
-	const ranges = line.asked.filter((text) => text.startsWith("Range") || text.startsWith("range")).map((text) => Number(/bytes=(\d+)-/.exec(text)?.[1]));
+	const ranges = line.asked
+		.filter((text) => text.startsWith("Range") || text.startsWith("range"))
+		.map((text) => Number(/bytes=(\d+)-/.exec(text)?.[1]));
 	expect(ranges).toHaveLength(2);
 	expect(ranges[0]).toBeGreaterThan(500_000);
 	expect(ranges[1]).toBeGreaterThan(ranges[0]);
 	expect(line.asked.filter((text) => /^if-range/i.test(text))).toEqual(Array(2).fill(`If-Range: "${shard.sha256}"`));
 
-	const picture = async () => (await Array.fromAsync(sse(await fetch(`${firstlight.url}/v1/images/preview?prompt=a+cat&seed=5`)))).at(-1);
+	const picture = async () =>
+		(await Array.fromAsync(sse(await fetch(`${firstlight.url}/v1/images/preview?prompt=a+cat&seed=5`)))).at(-1);
 	const remote = await picture();
 	expect(remote).toMatchObject({ event: "final", data: { digest: local.digest } });
 	await worker.stop();
@@ -101,7 +113,9 @@ it("a worker loads it through the edge, goes on where the line broke, and makes 
 it("a second start asks for the manifest and the measurements alone, and the digest's address serves as well", async () => {
 	const line = await breakingLine(0, 0);
 	const worker = await untilAdmitted({ EDGE_URL: line.url, MODELS: `${line.url}/v1/models/${local.digest}/files` });
-	expect(line.asked.filter((text) => text.includes("/files/"))).toEqual(["manifest", "policies"].map((file) => `GET /v1/models/${local.digest}/files/${file}.json HTTP/1.1`));
+	expect(line.asked.filter((text) => text.includes("/files/"))).toEqual(
+		["manifest", "policies"].map((file) => `GET /v1/models/${local.digest}/files/${file}.json HTTP/1.1`),
+	);
 	const { calibration } = (await (await fetch(`${firstlight.url}/v1/models/tiny`)).json()) as ModelInfo;
 	expect(calibration).toEqual(local.info.calibration);
 	await worker.stop();
@@ -109,5 +123,7 @@ it("a second start asks for the manifest and the measurements alone, and the dig
 });
 
 it("a worker whose model is not there says so and ends", async () => {
-	await expect(untilAdmitted({ MODELS: `${firstlight.url}/v1/models/nope/files` })).rejects.toThrow(/nope\/files\/manifest\.json cannot be downloaded: the server answers 404/);
+	await expect(untilAdmitted({ MODELS: `${firstlight.url}/v1/models/nope/files` })).rejects.toThrow(
+		/nope\/files\/manifest\.json cannot be downloaded: the server answers 404/,
+	);
 });

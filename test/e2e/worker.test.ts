@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { readSettings } from "../../worker/gpu/settings.ts";
 import { GpuWorker } from "../../worker/gpu/worker.ts";
-import { Firstlight, sse, type SseEvent } from "./firstlight.ts";
+import { Firstlight, type SseEvent, sse } from "./firstlight.ts";
 
 let firstlight: Firstlight;
 beforeAll(async () => {
@@ -12,7 +12,8 @@ beforeAll(async () => {
 });
 afterAll(() => firstlight?.stop());
 
-const preview = (seed: number, init?: RequestInit) => fetch(`${firstlight.url}/v1/images/preview?prompt=a+cat&seed=${seed}`, init);
+const preview = (seed: number, init?: RequestInit) =>
+	fetch(`${firstlight.url}/v1/images/preview?prompt=a+cat&seed=${seed}`, init);
 const log: string[] = [];
 const logged = async (text: string | RegExp, times = 1) => {
 	while (log.filter((line) => line.match(text)).length < times) await new Promise((resolve) => setTimeout(resolve, 20));
@@ -47,14 +48,20 @@ it("a lost device hands its picture back, is opened again and finishes it; drain
 });
 
 it("a worker with slots makes several pictures at once, each as it is alone", async () => {
-	const worker = await GpuWorker.start(readSettings({ ...firstlight.workerSettings(), SLOTS: "3" }), (line) => log.push(line));
+	const worker = await GpuWorker.start(readSettings({ ...firstlight.workerSettings(), SLOTS: "3" }), (line) =>
+		log.push(line),
+	);
 	await logged(/admitted/, 3);
 	const final = async (seed: number) => (await Array.fromAsync(sse(await preview(seed)))).at(-1) as SseEvent;
 	const alone: SseEvent[] = [];
 	for (const seed of [1, 2, 3, 4]) alone.push(await final(seed));
 	const together = Promise.all([1, 2, 3, 4].map(final));
 	let busy = 0;
-	while (busy < 3) busy = Math.max(busy, ((await (await fetch(`${firstlight.url}/healthz`)).json()) as { workers: { busy: number }[] }).workers[0].busy);
+	while (busy < 3)
+		busy = Math.max(
+			busy,
+			((await (await fetch(`${firstlight.url}/healthz`)).json()) as { workers: { busy: number }[] }).workers[0].busy,
+		);
 	expect((await together).map(({ data }) => data.sha256)).toEqual(alone.map(({ data }) => data.sha256));
 	await worker.drain();
 	expect(await worker.ended).toBe(0);
@@ -62,7 +69,11 @@ it("a worker with slots makes several pictures at once, each as it is alone", as
 
 it("a worker on Deno makes pictures too", async () => {
 	const root = join(import.meta.dirname, "..", "..");
-	const deno = spawn(join(root, "node_modules", ".bin", "deno"), ["run", "-A", "worker/gpu/main.ts"], { cwd: root, env: { ...process.env, ...firstlight.workerSettings() }, stdio: ["ignore", "pipe", "inherit"] });
+	const deno = spawn(join(root, "node_modules", ".bin", "deno"), ["run", "-A", "worker/gpu/main.ts"], {
+		cwd: root,
+		env: { ...process.env, ...firstlight.workerSettings() },
+		stdio: ["ignore", "pipe", "inherit"],
+	});
 	try {
 		for await (const line of deno.stdout) if (String(line).includes("admitted")) break;
 		const events = await Array.fromAsync(sse(await preview(5)));

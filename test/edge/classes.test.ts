@@ -5,7 +5,12 @@ import { everybodyLeaves, Reader } from "./reader.ts";
 
 afterEach(everybodyLeaves);
 
-const post = (body: object) => edge("/v1/images/generations", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+const post = (body: object) =>
+	edge("/v1/images/generations", {
+		method: "POST",
+		headers: { "content-type": "application/json" },
+		body: JSON.stringify(body),
+	});
 
 it("the preview route draws a class", async () => {
 	const peer = await Peer.join({ models: [CLASS_MODEL] });
@@ -25,7 +30,10 @@ it("the generations route draws a class, and counts no text", async () => {
 	const lease = await peer.next("lease");
 	expect(lease.request).toMatchObject({ model: CLASS_MODEL.id, label: 0 });
 	await peer.finish(lease);
-	expect(await (await answer).json()).toMatchObject({ model: CLASS_MODEL.id, usage: { input_tokens: 0, output_tokens: 30, total_tokens: 30 } });
+	expect(await (await answer).json()).toMatchObject({
+		model: CLASS_MODEL.id,
+		usage: { input_tokens: 0, output_tokens: 30, total_tokens: 30 },
+	});
 });
 
 it("the catalog says how many classes there are", async () => {
@@ -43,7 +51,12 @@ it("the catalog says what policies were measured to cost and gain", async () => 
 it.each<[string, object, string, RegExp]>([
 	["neither", {}, "prompt", /is missing/],
 	["both", { prompt: "x", class: 1, model: CLASS_MODEL.id }, "class", /one of them/],
-	["text for a model of classes", { prompt: "x", model: CLASS_MODEL.id }, "prompt", /draws classes, not text: give class, 0 to 9/],
+	[
+		"text for a model of classes",
+		{ prompt: "x", model: CLASS_MODEL.id },
+		"prompt",
+		/draws classes, not text: give class, 0 to 9/,
+	],
 	["a class for a model of text", { class: 1 }, "class", /draws text/],
 	["a class beyond the last", { class: 10, model: CLASS_MODEL.id }, "class", /classes 0 to 9/],
 	["a negative class", { class: -1, model: CLASS_MODEL.id }, "class", /./],

@@ -7,7 +7,10 @@ import { edge, SECRET } from "./peer.ts";
 
 const bucket = (env as unknown as Env).MODEL_BUCKET as R2Bucket;
 const bytes = Uint8Array.from({ length: 100_000 }, (_, i) => (i * 7919) >> 3);
-const hash = async (data: Uint8Array<ArrayBuffer>) => [...new Uint8Array(await crypto.subtle.digest("SHA-256", data))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+const hash = async (data: Uint8Array<ArrayBuffer>) =>
+	[...new Uint8Array(await crypto.subtle.digest("SHA-256", data))]
+		.map((byte) => byte.toString(16).padStart(2, "0"))
+		.join("");
 const text = (value: unknown) => new TextEncoder().encode(typeof value === "string" ? value : JSON.stringify(value));
 const read = async (response: Response) => new Uint8Array(await response.arrayBuffer());
 
@@ -19,14 +22,24 @@ async function put(key: string, data: Uint8Array<ArrayBuffer> | string): Promise
 /** As `npx firstlight publish` does; gives the digest. */
 async function publish(name: string, shard = bytes, more: object = {}): Promise<string> {
 	const tokenizer = text({ words: shard.length });
-	const entry = async (file: string, data: Uint8Array<ArrayBuffer>) => ({ file, bytes: data.byteLength, sha256: await hash(data) });
-	const manifest = text({ name, shards: [await entry("shard-000.bin", shard)], tokenizer: await entry("tokenizer.json", tokenizer), ...more });
+	const entry = async (file: string, data: Uint8Array<ArrayBuffer>) => ({
+		file,
+		bytes: data.byteLength,
+		sha256: await hash(data),
+	});
+	const manifest = text({
+		name,
+		shards: [await entry("shard-000.bin", shard)],
+		tokenizer: await entry("tokenizer.json", tokenizer),
+		...more,
+	});
 	for (const data of [shard, tokenizer, manifest]) await put(fileKey(await hash(data)), data);
 	const digest = `sha256:${await hash(manifest)}`;
 	await put(nameKey(name), JSON.stringify({ digest }));
 	return digest;
 }
-const get = (path: string, headers: Record<string, string> = {}, method = "GET") => edge(`/v1/models/${path}`, { method, headers: { authorization: `Bearer ${SECRET}`, ...headers } });
+const get = (path: string, headers: Record<string, string> = {}, method = "GET") =>
+	edge(`/v1/models/${path}`, { method, headers: { authorization: `Bearer ${SECRET}`, ...headers } });
 
 let digest: string;
 let etag: string;
@@ -43,7 +56,11 @@ describe("GET /v1/models/:model/files/:file", () => {
 		const response = await get("small/files/shard-000.bin");
 		expect(response.status).toBe(200);
 		expect(Object.fromEntries(response.headers)).toMatchObject({
-			etag, "content-length": "100000", "accept-ranges": "bytes", "content-type": "application/octet-stream", "cache-control": "private, no-cache, no-transform",
+			etag,
+			"content-length": "100000",
+			"accept-ranges": "bytes",
+			"content-type": "application/octet-stream",
+			"cache-control": "private, no-cache, no-transform",
 		});
 		expect(await read(response)).toEqual(bytes);
 		expect(await (await get("small/files/tokenizer.json")).json()).toEqual({ words: 100_000 });
@@ -58,7 +75,10 @@ describe("GET /v1/models/:model/files/:file", () => {
 		expect(await read(await get("small/files/shard-000.bin"))).toHaveLength(50_000);
 		for (const file of ["manifest.json", "shard-000.bin"]) {
 			const response = await get(`${digest}/files/${file}`);
-			expect([response.status, response.headers.get("cache-control")]).toEqual([200, "private, max-age=31536000, immutable, no-transform"]);
+			expect([response.status, response.headers.get("cache-control")]).toEqual([
+				200,
+				"private, max-age=31536000, immutable, no-transform",
+			]);
 			if (file === "shard-000.bin") expect(await read(response)).toEqual(bytes);
 			else await response.arrayBuffer();
 		}
@@ -71,7 +91,10 @@ describe("GET /v1/models/:model/files/:file", () => {
 		for (const measured of ["{}", '{"trades":{}}']) {
 			await put(policiesKey(digest.slice(7)), measured);
 			const response = await get(path);
-			expect([response.status, response.headers.get("cache-control")]).toEqual([200, "private, no-cache, no-transform"]);
+			expect([response.status, response.headers.get("cache-control")]).toEqual([
+				200,
+				"private, no-cache, no-transform",
+			]);
 			expect(new TextDecoder().decode(await read(response))).toBe(measured);
 			const now = response.headers.get("etag") as string;
 			expect(now).not.toBe(before);
@@ -82,7 +105,11 @@ describe("GET /v1/models/:model/files/:file", () => {
 
 	it("answers HEAD with the same headers and no body", async () => {
 		const response = await get("small/files/shard-000.bin", { range: "bytes=5-9" }, "HEAD");
-		expect([response.status, response.headers.get("content-length"), response.headers.get("etag")]).toEqual([200, "100000", etag]);
+		expect([response.status, response.headers.get("content-length"), response.headers.get("etag")]).toEqual([
+			200,
+			"100000",
+			etag,
+		]);
 		expect(await read(response)).toHaveLength(0);
 	});
 
@@ -98,17 +125,32 @@ describe("GET /v1/models/:model/files/:file", () => {
 	])("gives the range %s", async (range, from, to) => {
 		const response = await get("small/files/shard-000.bin", { range });
 		expect(response.status).toBe(206);
-		expect([response.headers.get("content-range"), response.headers.get("content-length"), response.headers.get("etag")]).toEqual([`bytes ${from}-${to - 1}/100000`, `${to - from}`, etag]);
+		expect([
+			response.headers.get("content-range"),
+			response.headers.get("content-length"),
+			response.headers.get("etag"),
+		]).toEqual([`bytes ${from}-${to - 1}/100000`, `${to - from}`, etag]);
 		expect(await read(response)).toEqual(bytes.subarray(from, to));
 	});
 
-	it.each(["bytes=100000-", "bytes=100000-100005", "bytes=-0", "bytes=999999999999-"])("refuses the range %s with the size", async (range) => {
-		const response = await get("small/files/shard-000.bin", { range });
-		expect([response.status, response.headers.get("content-range")]).toEqual([416, "bytes */100000"]);
-		expect(await response.json()).toMatchObject({ error: { code: "range_not_satisfiable" } });
-	});
+	it.each(["bytes=100000-", "bytes=100000-100005", "bytes=-0", "bytes=999999999999-"])(
+		"refuses the range %s with the size",
+		async (range) => {
+			const response = await get("small/files/shard-000.bin", { range });
+			expect([response.status, response.headers.get("content-range")]).toEqual([416, "bytes */100000"]);
+			expect(await response.json()).toMatchObject({ error: { code: "range_not_satisfiable" } });
+		},
+	);
 
-	it.each(["bytes=9-5", "bytes=-", "bytes=a-b", "bytes=0-1,5-6", "lines=0-5", "bytes 0-5", `bytes=0-${"9".repeat(400)}`])("gives the whole file where the range is %s", async (range) => {
+	it.each([
+		"bytes=9-5",
+		"bytes=-",
+		"bytes=a-b",
+		"bytes=0-1,5-6",
+		"lines=0-5",
+		"bytes 0-5",
+		`bytes=0-${"9".repeat(400)}`,
+	])("gives the whole file where the range is %s", async (range) => {
 		const response = await get("small/files/shard-000.bin", { range });
 		expect([response.status, response.headers.get("content-range")]).toEqual([200, null]);
 		expect(await read(response)).toHaveLength(100_000);
@@ -116,7 +158,12 @@ describe("GET /v1/models/:model/files/:file", () => {
 
 	it("goes on with a range only where If-Range names these bytes", async () => {
 		const range = "bytes=50000-";
-		for (const [ifRange, status] of [[etag, 206], ['"other"', 200], [`W/${etag}`, 200], ["Wed, 21 Oct 2026 07:28:00 GMT", 200]] as const) {
+		for (const [ifRange, status] of [
+			[etag, 206],
+			['"other"', 200],
+			[`W/${etag}`, 200],
+			["Wed, 21 Oct 2026 07:28:00 GMT", 200],
+		] as const) {
 			const response = await get("small/files/shard-000.bin", { range, "if-range": ifRange });
 			expect([ifRange, response.status]).toEqual([ifRange, status]);
 			expect(await read(response)).toHaveLength(status === 206 ? 50_000 : 100_000);
@@ -181,16 +228,45 @@ describe("what is not for everybody", () => {
 describe("a bucket with other things than were published", () => {
 	it.each<[string, () => Promise<string>]>([
 		["a name that leads nowhere", async () => (await put(nameKey("bad"), "not JSON"), "bad/files/manifest.json")],
-		["a name that is too long to be one", async () => (await put(nameKey("bad"), " ".repeat(5000)), "bad/files/manifest.json")],
-		["a manifest that is none", async () => (await put(fileKey("1".repeat(64)), "{}"), `sha256:${"1".repeat(64)}/files/manifest.json`)],
-		["a manifest that is too large", async () => (await put(fileKey("2".repeat(64)), " ".repeat(16 * 2 ** 20 + 1)), `sha256:${"2".repeat(64)}/files/manifest.json`)],
-		["a manifest with a shard that is too large", async () => `${await publish("bad", bytes, { shards: [{ file: "a", bytes: 2 ** 31, sha256: "3".repeat(64) }] })}/files/a`],
-		["a manifest with a path for a file", async () => `${await publish("bad", bytes, { shards: [{ file: "../a", bytes: 5, sha256: "3".repeat(64) }] })}/files/a`],
-		["a shard that is missing", async () => `${await publish("bad", bytes, { shards: [{ file: "a", bytes: 5, sha256: "3".repeat(64) }] })}/files/a`],
-		["a shard of another size", async () => `${await publish("bad", bytes, { shards: [{ file: "a", bytes: 5, sha256: await hash(bytes) }] })}/files/a`],
+		[
+			"a name that is too long to be one",
+			async () => (await put(nameKey("bad"), " ".repeat(5000)), "bad/files/manifest.json"),
+		],
+		[
+			"a manifest that is none",
+			async () => (await put(fileKey("1".repeat(64)), "{}"), `sha256:${"1".repeat(64)}/files/manifest.json`),
+		],
+		[
+			"a manifest that is too large",
+			async () => (
+				await put(fileKey("2".repeat(64)), " ".repeat(16 * 2 ** 20 + 1)), `sha256:${"2".repeat(64)}/files/manifest.json`
+			),
+		],
+		[
+			"a manifest with a shard that is too large",
+			async () =>
+				`${await publish("bad", bytes, { shards: [{ file: "a", bytes: 2 ** 31, sha256: "3".repeat(64) }] })}/files/a`,
+		],
+		[
+			"a manifest with a path for a file",
+			async () =>
+				`${await publish("bad", bytes, { shards: [{ file: "../a", bytes: 5, sha256: "3".repeat(64) }] })}/files/a`,
+		],
+		[
+			"a shard that is missing",
+			async () =>
+				`${await publish("bad", bytes, { shards: [{ file: "a", bytes: 5, sha256: "3".repeat(64) }] })}/files/a`,
+		],
+		[
+			"a shard of another size",
+			async () =>
+				`${await publish("bad", bytes, { shards: [{ file: "a", bytes: 5, sha256: await hash(bytes) }] })}/files/a`,
+		],
 	])("%s is said to be damaged", async (_, make) => {
 		const response = await get(await make());
 		expect(response.status).toBe(500);
-		expect(await response.json()).toMatchObject({ error: { code: "model_damaged", message: expect.stringMatching(/Publish the model again/) } });
+		expect(await response.json()).toMatchObject({
+			error: { code: "model_damaged", message: expect.stringMatching(/Publish the model again/) },
+		});
 	});
 });

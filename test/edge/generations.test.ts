@@ -7,12 +7,29 @@ import { everybodyLeaves, Reader, until } from "./reader.ts";
 
 afterEach(everybodyLeaves);
 
-function post(body: unknown, headers: Record<string, string> = { "content-type": "application/json" }): Promise<Response> {
-	return edge("/v1/images/generations", { method: "POST", headers, body: typeof body === "string" ? body : JSON.stringify(body) });
+function post(
+	body: unknown,
+	headers: Record<string, string> = { "content-type": "application/json" },
+): Promise<Response> {
+	return edge("/v1/images/generations", {
+		method: "POST",
+		headers,
+		body: typeof body === "string" ? body : JSON.stringify(body),
+	});
 }
-const stream = (body: object) => Reader.open("/v1/images/generations", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ stream: true, ...body }) });
+const stream = (body: object) =>
+	Reader.open("/v1/images/generations", {
+		method: "POST",
+		headers: { "content-type": "application/json" },
+		body: JSON.stringify({ stream: true, ...body }),
+	});
 const pictureOf = (seed: number) => btoa(`picture of ${seed}`);
-const USAGE = { input_tokens: 3, output_tokens: 30, total_tokens: 33, input_tokens_details: { text_tokens: 3, image_tokens: 0 } };
+const USAGE = {
+	input_tokens: 3,
+	output_tokens: 30,
+	total_tokens: 33,
+	input_tokens_details: { text_tokens: 3, image_tokens: 0 },
+};
 
 describe("POST /v1/images/generations", () => {
 	it("answers in OpenAI's shape", async () => {
@@ -38,9 +55,17 @@ describe("POST /v1/images/generations", () => {
 		const seeds = [0, 1, 2].map((i) => siblingSeed(7, i));
 		expect(seeds[0]).toBe(7);
 		expect(new Set(seeds).size).toBe(3);
-		const answer = (await (await post({ prompt: "a red apple", seed: 7, n: 3 })).json()) as { data: unknown; usage: unknown };
+		const answer = (await (await post({ prompt: "a red apple", seed: 7, n: 3 })).json()) as {
+			data: unknown;
+			usage: unknown;
+		};
 		expect(answer.data).toEqual(seeds.map((seed) => ({ b64_json: pictureOf(seed), seed })));
-		expect(answer.usage).toEqual({ input_tokens: 9, output_tokens: 90, total_tokens: 99, input_tokens_details: { text_tokens: 9, image_tokens: 0 } });
+		expect(answer.usage).toEqual({
+			input_tokens: 9,
+			output_tokens: 90,
+			total_tokens: 99,
+			input_tokens_details: { text_tokens: 9, image_tokens: 0 },
+		});
 	});
 
 	it.each<[object, object]>([
@@ -51,11 +76,27 @@ describe("POST /v1/images/generations", () => {
 		[{ quality: "standard" }, { policy: "stagevar" }],
 		[{ quality: "low" }, { policy: "stagevar-skip" }],
 		[{ quality: "low", policy: "exact" }, { policy: "exact" }],
-		[{ quality: "low", size: "32x64" }, { policy: "exact", schedule: "2:1" }],
+		[
+			{ quality: "low", size: "32x64" },
+			{ policy: "exact", schedule: "2:1" },
+		],
 		[{ size: "32x32" }, { schedule: "1:1" }],
 		[{ output_format: "webp", output_compression: 0 }, { format: { type: "webp", quality: 1 } }],
 		[{ output_format: "jpeg", output_compression: 80 }, { format: { type: "jpeg", quality: 80 } }],
-		[{ model: "auto", user: "u", safety_identifier: "s", moderation: "low", background: "opaque", response_format: "b64_json", partial_images: 0, n: null, size: null }, { policy: "exact" }],
+		[
+			{
+				model: "auto",
+				user: "u",
+				safety_identifier: "s",
+				moderation: "low",
+				background: "opaque",
+				response_format: "b64_json",
+				partial_images: 0,
+				n: null,
+				size: null,
+			},
+			{ policy: "exact" },
+		],
 		[{ stream: true }, { previews: "none" }],
 		[{ stream: true, partial_images: 2 }, { previews: 2 }],
 		[{ stream: true, partial_images: 16 }, { previews: 16 }],
@@ -71,19 +112,49 @@ describe("POST /v1/images/generations", () => {
 
 	it("streams partial images and the completed one", async () => {
 		await Peer.join({ automatic: true });
-		const events = await (await stream({ prompt: "a red apple", seed: 7, partial_images: 2, output_format: "webp", quality: "medium" })).rest();
-		const about = { created_at: expect.any(Number), background: "opaque", output_format: "webp", quality: "medium", size: "32x32" };
+		const events = await (
+			await stream({ prompt: "a red apple", seed: 7, partial_images: 2, output_format: "webp", quality: "medium" })
+		).rest();
+		const about = {
+			created_at: expect.any(Number),
+			background: "opaque",
+			output_format: "webp",
+			quality: "medium",
+			size: "32x32",
+		};
 		expect(events.map(({ event, data }) => [event, data])).toEqual([
-			["image_generation.partial_image", { type: "image_generation.partial_image", b64_json: btoa("preview 2"), partial_image_index: 0, ...about }],
-			["image_generation.partial_image", { type: "image_generation.partial_image", b64_json: btoa("preview 3"), partial_image_index: 1, ...about }],
-			["image_generation.completed", { type: "image_generation.completed", b64_json: pictureOf(7), ...about, usage: USAGE, seed: 7, policy: "stagevar", model: MODEL.id }],
+			[
+				"image_generation.partial_image",
+				{ type: "image_generation.partial_image", b64_json: btoa("preview 2"), partial_image_index: 0, ...about },
+			],
+			[
+				"image_generation.partial_image",
+				{ type: "image_generation.partial_image", b64_json: btoa("preview 3"), partial_image_index: 1, ...about },
+			],
+			[
+				"image_generation.completed",
+				{
+					type: "image_generation.completed",
+					b64_json: pictureOf(7),
+					...about,
+					usage: USAGE,
+					seed: 7,
+					policy: "stagevar",
+					model: MODEL.id,
+				},
+			],
 		]);
 	});
 
 	it("counts as a reader while it waits, and stops counting when the caller leaves", async () => {
 		const peer = await Peer.join();
 		const caller = new AbortController();
-		const answer = edge("/v1/images/generations", { method: "POST", headers: { "content-type": "application/json" }, body: '{"prompt":"x"}', signal: caller.signal }).catch(() => "left");
+		const answer = edge("/v1/images/generations", {
+			method: "POST",
+			headers: { "content-type": "application/json" },
+			body: '{"prompt":"x"}',
+			signal: caller.signal,
+		}).catch(() => "left");
 		const lease = await peer.next("lease");
 		await new Promise((resolve) => setTimeout(resolve, 1200));
 		expect((await delivered(lease, scaleEvent(lease, 0))).go).toBe("on");
@@ -96,20 +167,30 @@ describe("POST /v1/images/generations", () => {
 
 	it("answers a job's error with a status that is not tried again by itself", async () => {
 		const peer = await Peer.join();
-		for (const [code, status] of [["out_of_memory", 500], ["worker_lost", 502]] as const) {
+		for (const [code, status] of [
+			["out_of_memory", 500],
+			["worker_lost", 502],
+		] as const) {
 			const answer = post({ prompt: "x" });
 			const lease = await peer.next("lease");
 			await delivered(lease, { type: "error", code, message: "Said by the worker." });
 			peer.release(lease);
 			const response = await answer;
 			expect([response.status, response.headers.get("x-should-retry")]).toEqual([status, "false"]);
-			expect(await response.json()).toEqual({ error: { message: "Said by the worker.", type: "server_error", param: null, code } });
+			expect(await response.json()).toEqual({
+				error: { message: "Said by the worker.", type: "server_error", param: null, code },
+			});
 		}
 	});
 });
 
 describe("the openai client", () => {
-	const client = new OpenAI({ apiKey: "unused", baseURL: "http://edge/v1", maxRetries: 0, fetch: (input, init) => edge(String(input).replace("http://edge", ""), init as RequestInit) });
+	const client = new OpenAI({
+		apiKey: "unused",
+		baseURL: "http://edge/v1",
+		maxRetries: 0,
+		fetch: (input, init) => edge(String(input).replace("http://edge", ""), init as RequestInit),
+	});
 
 	it("makes a picture", async () => {
 		await Peer.join({ automatic: true });
@@ -123,8 +204,14 @@ describe("the openai client", () => {
 	it("streams partial images", async () => {
 		await Peer.join({ automatic: true });
 		const events = [];
-		for await (const event of await client.images.generate({ prompt: "x", stream: true, partial_images: 3 })) events.push(event);
-		expect(events.map((event) => [event.type, "partial_image_index" in event ? event.partial_image_index : event.usage.output_tokens])).toEqual([
+		for await (const event of await client.images.generate({ prompt: "x", stream: true, partial_images: 3 }))
+			events.push(event);
+		expect(
+			events.map((event) => [
+				event.type,
+				"partial_image_index" in event ? event.partial_image_index : event.usage.output_tokens,
+			]),
+		).toEqual([
 			["image_generation.partial_image", 0],
 			["image_generation.partial_image", 1],
 			["image_generation.partial_image", 2],
@@ -135,13 +222,20 @@ describe("the openai client", () => {
 	it("throws our error, before and within a stream", async () => {
 		await expect(client.images.generate({ prompt: "x" })).rejects.toMatchObject({ status: 503, code: "no_workers" });
 		const peer = await Peer.join();
-		await expect(client.images.generate({ prompt: "x", model: "dall-e-3" })).rejects.toMatchObject({ status: 404, code: "model_not_found", param: "model" });
+		await expect(client.images.generate({ prompt: "x", model: "dall-e-3" })).rejects.toMatchObject({
+			status: 404,
+			code: "model_not_found",
+			param: "model",
+		});
 		const events = await client.images.generate({ prompt: "x", stream: true });
 		const reading = (async () => {
 			for await (const _ of events);
 		})();
 		const lease = await peer.next("lease");
-		await Promise.all([delivered(lease, { type: "error", code: "device_lost", message: "Said by the worker." }), expect(reading).rejects.toMatchObject({ code: "device_lost", message: "Said by the worker." })]);
+		await Promise.all([
+			delivered(lease, { type: "error", code: "device_lost", message: "Said by the worker." }),
+			expect(reading).rejects.toMatchObject({ code: "device_lost", message: "Said by the worker." }),
+		]);
 	});
 });
 
@@ -189,18 +283,23 @@ describe("bad input", () => {
 		for (const [name, body, status, param, code] of cases) {
 			const response = await post(body);
 			const { error } = (await response.json()) as { error: Record<string, unknown> };
-			expect.soft([name, response.status, error.param, error.type]).toEqual([name, status, param, "invalid_request_error"]);
+			expect
+				.soft([name, response.status, error.param, error.type])
+				.toEqual([name, status, param, "invalid_request_error"]);
 			expect.soft(error.code).toBe(code ?? "invalid_value");
 			expect.soft(typeof error.message).toBe("string");
 		}
 		expect((await post({ prompt: "x" })).status).toBe(200);
 	});
 
-	it.each(["", "text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"])("of content type %j is a 415", async (type) => {
-		const response = await post('{"prompt":"x"}', type === "" ? {} : { "content-type": type });
-		expect(response.status).toBe(415);
-		expect(await response.json()).toMatchObject({ error: { code: "unsupported_media_type" } });
-	});
+	it.each(["", "text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"])(
+		"of content type %j is a 415",
+		async (type) => {
+			const response = await post('{"prompt":"x"}', type === "" ? {} : { "content-type": type });
+			expect(response.status).toBe(415);
+			expect(await response.json()).toMatchObject({ error: { code: "unsupported_media_type" } });
+		},
+	);
 
 	it("is a 413 whatever length it declares", async () => {
 		const body = new ReadableStream({
@@ -208,13 +307,22 @@ describe("bad input", () => {
 				controller.enqueue(new Uint8Array(32_768).fill(32));
 			},
 		});
-		const response = await edge("/v1/images/generations", { method: "POST", headers: { "content-type": "application/json" }, body, duplex: "half" } as RequestInit);
+		const response = await edge("/v1/images/generations", {
+			method: "POST",
+			headers: { "content-type": "application/json" },
+			body,
+			duplex: "half",
+		} as RequestInit);
 		expect(response.status).toBe(413);
 	});
 
 	it("takes any script, and text that is not well-formed", async () => {
 		const peer = await Peer.join();
-		for (const [sent, received] of [["зелёное яблоко 🍏 تفاحة 苹果", "зелёное яблоко 🍏 تفاحة 苹果"], ["\ud800 apple", "\ufffd apple"], ["'; DROP TABLE log; --\u0000", "'; DROP TABLE log; --\u0000"]]) {
+		for (const [sent, received] of [
+			["зелёное яблоко 🍏 تفاحة 苹果", "зелёное яблоко 🍏 تفاحة 苹果"],
+			["\ud800 apple", "\ufffd apple"],
+			["'; DROP TABLE log; --\u0000", "'; DROP TABLE log; --\u0000"],
+		]) {
 			const answer = post({ prompt: sent });
 			const lease = await peer.next("lease");
 			expect(lease.request.prompt).toBe(received);
@@ -256,14 +364,25 @@ describe("the catalog", () => {
 		await Peer.join({ models: [MODEL, OTHER_MODEL] });
 		const { data } = (await (await edge("/v1/models")).json()) as { data: object[] };
 		expect(data).toMatchObject([
-			{ id: MODEL.id, object: "model", owned_by: "firstlight", digest: MODEL.digest, sizes: ["32x32", "32x64"], defaultSchedule: "1:1" },
+			{
+				id: MODEL.id,
+				object: "model",
+				owned_by: "firstlight",
+				digest: MODEL.digest,
+				sizes: ["32x32", "32x64"],
+				defaultSchedule: "1:1",
+			},
 			{ id: OTHER_MODEL.id, object: "model" },
 		]);
 		expect((await edge("/v1/models/nope")).status).toBe(404);
 		const { data: listed } = (await (await edge("/v1/policies")).json()) as { data: { name: string }[] };
 		expect(listed.map(({ name }) => name)).toEqual(Object.keys(policies));
 		expect(listed.slice(0, 3)).toEqual([
-			{ name: "exact", title: expect.any(String), models: { [MODEL.id]: ["1:1", "2:1"], [OTHER_MODEL.id]: ["1:1", "2:1"] } },
+			{
+				name: "exact",
+				title: expect.any(String),
+				models: { [MODEL.id]: ["1:1", "2:1"], [OTHER_MODEL.id]: ["1:1", "2:1"] },
+			},
 			{ name: "stagevar", title: expect.any(String), models: { [MODEL.id]: ["1:1"], [OTHER_MODEL.id]: [] } },
 			{ name: "stagevar-skip", title: expect.any(String), models: { [MODEL.id]: ["1:1"], [OTHER_MODEL.id]: [] } },
 		]);
@@ -284,9 +403,23 @@ describe("the catalog", () => {
 			expect(response.headers.get("x-content-type-options")).toBe("nosniff");
 			expect(response.headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
 		}
-		const preflight = await edge("/v1/images/generations", { method: "OPTIONS", headers: { origin: "https://a.example", "access-control-request-method": "POST", "access-control-request-headers": "content-type" } });
-		expect([preflight.status, preflight.headers.get("access-control-allow-origin"), preflight.headers.get("access-control-allow-headers")]).toEqual([204, "*", "content-type"]);
-		const internal = await edge("/internal/pool/connect", { method: "OPTIONS", headers: { origin: "https://a.example" } });
+		const preflight = await edge("/v1/images/generations", {
+			method: "OPTIONS",
+			headers: {
+				origin: "https://a.example",
+				"access-control-request-method": "POST",
+				"access-control-request-headers": "content-type",
+			},
+		});
+		expect([
+			preflight.status,
+			preflight.headers.get("access-control-allow-origin"),
+			preflight.headers.get("access-control-allow-headers"),
+		]).toEqual([204, "*", "content-type"]);
+		const internal = await edge("/internal/pool/connect", {
+			method: "OPTIONS",
+			headers: { origin: "https://a.example" },
+		});
 		expect([internal.status, internal.headers.get("access-control-allow-origin")]).toEqual([204, null]);
 		const head = await edge("/v1/models", { method: "HEAD" });
 		expect([head.status, await head.text()]).toEqual([200, ""]);
@@ -294,7 +427,9 @@ describe("the catalog", () => {
 
 	it("keeps what went wrong inside to itself", async () => {
 		const { default: app } = await import("../../worker/edge/index.ts");
-		const response = await app.fetch(new Request("http://edge/internal/pool/connect"), { QUEUE_LIMIT: "many" } as never);
+		const response = await app.fetch(new Request("http://edge/internal/pool/connect"), {
+			QUEUE_LIMIT: "many",
+		} as never);
 		expect(response.status).toBe(500);
 		const text = await response.text();
 		expect(text).not.toMatch(/QUEUE_LIMIT|settings/);

@@ -1,7 +1,16 @@
-/** A GPU worker for tests: speaks the real protocol over a real socket, makes deterministic bytes, and misbehaves on request. */
+/**
+ * A GPU worker for tests: speaks the real protocol over a real socket, makes deterministic bytes, and misbehaves on
+ * request.
+ */
 import { exports } from "cloudflare:workers";
 import type { WorkerEvent } from "../../worker/protocol/job.ts";
-import { CONNECT_PATH, type DeliveryAnswer, type Lease, type PoolMessage, PROTOCOL_VERSION } from "../../worker/protocol/messages.ts";
+import {
+	CONNECT_PATH,
+	type DeliveryAnswer,
+	type Lease,
+	type PoolMessage,
+	PROTOCOL_VERSION,
+} from "../../worker/protocol/messages.ts";
 import { ModelInfo } from "../../worker/protocol/model-info.ts";
 
 export const SECRET = "test-secret-0123456789";
@@ -13,7 +22,15 @@ export function edge(path: string, init?: RequestInit): Promise<Response> {
 
 export interface Health {
 	status: string;
-	workers: { adapter: string; software: boolean; runtime: string; models: string[]; busy: number; slots: number; draining: boolean }[];
+	workers: {
+		adapter: string;
+		software: boolean;
+		runtime: string;
+		models: string[];
+		busy: number;
+		slots: number;
+		draining: boolean;
+	}[];
 	models: string[];
 	queue: number;
 }
@@ -32,25 +49,63 @@ export const MODEL = ModelInfo.parse({
 	digest: `sha256:${"a1".repeat(32)}`,
 	family: "infinity",
 	schedules: {
-		"1:1": { grids: [[1, 1], [2, 2], [3, 3], [4, 4]], image: { height: 32, width: 32 } },
-		"2:1": { grids: [[1, 1], [4, 2]], image: { height: 64, width: 32 } },
+		"1:1": {
+			grids: [
+				[1, 1],
+				[2, 2],
+				[3, 3],
+				[4, 4],
+			],
+			image: { height: 32, width: 32 },
+		},
+		"2:1": {
+			grids: [
+				[1, 1],
+				[4, 2],
+			],
+			image: { height: 64, width: 32 },
+		},
 	},
 	defaultSchedule: "1:1",
 	blocks: 4,
-	chunks: [[0, 2], [2, 4]],
+	chunks: [
+		[0, 2],
+		[2, 4],
+	],
 	bitsPerToken: 8,
 	maxPromptTokens: 16,
 	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
 	calibration: {
 		"1:1": {
-			structureFrom: 1, fidelityFrom: 2, skipFrom: 3, guidanceTo: 2, earlyTau: 0.4, rankRatio: { 2: [0.5, 0.5], 3: [0.5, 0.5] },
-			detailRatio: { 2: 0.5, 3: 0.5 }, look: { after: 1, from: 2, hold: 0.8 }, detail: [0.1, 0.2],
+			structureFrom: 1,
+			fidelityFrom: 2,
+			skipFrom: 3,
+			guidanceTo: 2,
+			earlyTau: 0.4,
+			rankRatio: { 2: [0.5, 0.5], 3: [0.5, 0.5] },
+			detailRatio: { 2: 0.5, 3: 0.5 },
+			look: { after: 1, from: 2, hold: 0.8 },
+			detail: [0.1, 0.2],
 		},
 	},
 });
-export const OTHER_MODEL = ModelInfo.parse({ ...MODEL, id: "other-32", digest: `sha256:${"b2".repeat(32)}`, calibration: {} });
+export const OTHER_MODEL = ModelInfo.parse({
+	...MODEL,
+	id: "other-32",
+	digest: `sha256:${"b2".repeat(32)}`,
+	calibration: {},
+});
 /** Draws ten classes in place of text. */
-export const CLASS_MODEL = ModelInfo.parse({ ...MODEL, id: "classes-32", digest: `sha256:${"c3".repeat(32)}`, family: "var", maxPromptTokens: 0, classes: 10, sampling: { ...MODEL.sampling, guidance: [1, 2.5] }, calibration: {} });
+export const CLASS_MODEL = ModelInfo.parse({
+	...MODEL,
+	id: "classes-32",
+	digest: `sha256:${"c3".repeat(32)}`,
+	family: "var",
+	maxPromptTokens: 0,
+	classes: 10,
+	sampling: { ...MODEL.sampling, guidance: [1, 2.5] },
+	calibration: {},
+});
 
 interface PeerOptions {
 	worker?: string;
@@ -144,7 +199,8 @@ export class Peer {
 		for (;;) {
 			const at = this.inbox.findIndex((message) => message.type === type);
 			if (at !== -1) return this.inbox.splice(at, 1)[0] as Extract<PoolMessage, { type: T }>;
-			if (Date.now() > deadline) throw new Error(`no ${type} within ${milliseconds} ms; closed: ${JSON.stringify(this.closed)}`);
+			if (Date.now() > deadline)
+				throw new Error(`no ${type} within ${milliseconds} ms; closed: ${JSON.stringify(this.closed)}`);
 			await this.#changed(deadline - Date.now());
 		}
 	}

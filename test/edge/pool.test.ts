@@ -1,9 +1,21 @@
-import { env } from "cloudflare:workers";
 import { evictAllDurableObjects } from "cloudflare:test";
+import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it } from "vitest";
 import { signToken } from "../../worker/edge/token.ts";
 import { CONNECT_PATH, type Lease } from "../../worker/protocol/messages.ts";
-import { codesOf, deliver, delivered, edge, finalEvent, health, MODEL, OTHER_MODEL, Peer, scaleEvent, SECRET } from "./peer.ts";
+import {
+	codesOf,
+	deliver,
+	delivered,
+	edge,
+	finalEvent,
+	health,
+	MODEL,
+	OTHER_MODEL,
+	Peer,
+	SECRET,
+	scaleEvent,
+} from "./peer.ts";
 import { everybodyLeaves, Reader, until } from "./reader.ts";
 
 const open = (query = "") => Reader.open(`/v1/images/preview?prompt=x${query}`);
@@ -17,7 +29,18 @@ describe("a worker that joins", () => {
 		await Peer.join({ models: [MODEL, OTHER_MODEL], slots: 2 });
 		expect(await health()).toEqual({
 			status: "ok",
-			workers: [{ adapter: "Test adapter", software: true, runtime: "node", driver: "test 1", models: ["test-32", "other-32"], busy: 0, slots: 2, draining: false }],
+			workers: [
+				{
+					adapter: "Test adapter",
+					software: true,
+					runtime: "node",
+					driver: "test 1",
+					models: ["test-32", "other-32"],
+					busy: 0,
+					slots: 2,
+					draining: false,
+				},
+			],
 			models: ["test-32", "other-32"],
 			queue: 0,
 		});
@@ -225,13 +248,19 @@ describe("deliveries", () => {
 	it("of a job that this edge never made are refused", async () => {
 		await Peer.join();
 		const job = "ab".repeat(32);
-		const response = await edge(`/internal/jobs/${job}/events`, { method: "POST", headers: { authorization: `Bearer ${await signToken(SECRET, job, 1)}`, "content-type": "application/json" }, body: "{}" });
+		const response = await edge(`/internal/jobs/${job}/events`, {
+			method: "POST",
+			headers: { authorization: `Bearer ${await signToken(SECRET, job, 1)}`, "content-type": "application/json" },
+			body: "{}",
+		});
 		expect(response.status).toBe(401);
 	});
 
 	it("of an attempt yet to come are answered stop", async () => {
 		const [, , lease] = await start();
-		expect(await (await deliver(lease, scaleEvent(lease, 0), await signToken(SECRET, lease.job, 2))).json()).toEqual({ go: "stop" });
+		expect(await (await deliver(lease, scaleEvent(lease, 0), await signToken(SECRET, lease.job, 2))).json()).toEqual({
+			go: "stop",
+		});
 	});
 
 	it("that come twice are logged once", async () => {
@@ -261,7 +290,10 @@ describe("deliveries", () => {
 		];
 		for (const [event, status, code] of bad) {
 			const response = await deliver(lease, event);
-			expect([response.status, ((await response.json()) as { error: { code: string } }).error.code]).toEqual([status, code]);
+			expect([response.status, ((await response.json()) as { error: { code: string } }).error.code]).toEqual([
+				status,
+				code,
+			]);
 		}
 		await peer.finish(lease);
 		expect(await reader.rest()).toHaveLength(6);
@@ -299,7 +331,11 @@ describe("the queue", () => {
 		const lease = await peer.next("lease");
 		for (let i = 0; i < 4; i++) readers.push(await open());
 		const refused = await edge("/v1/images/preview?prompt=x");
-		expect([refused.status, refused.headers.get("retry-after"), refused.headers.get("x-should-retry")]).toEqual([503, "10", "true"]);
+		expect([refused.status, refused.headers.get("retry-after"), refused.headers.get("x-should-retry")]).toEqual([
+			503,
+			"10",
+			"true",
+		]);
 		expect(await refused.json()).toMatchObject({ error: { code: "queue_full", type: "server_error" } });
 		await peer.finish(lease);
 		await peer.next("lease");
@@ -335,7 +371,9 @@ describe("without a worker secret", () => {
 		const { default: app } = await import("../../worker/edge/index.ts");
 		for (const WORKER_SECRET of [undefined, "", "short"]) {
 			for (const secret of ["", "short"]) {
-				const request = new Request(`http://edge${CONNECT_PATH}`, { headers: { upgrade: "websocket", authorization: `Bearer ${secret}` } });
+				const request = new Request(`http://edge${CONNECT_PATH}`, {
+					headers: { upgrade: "websocket", authorization: `Bearer ${secret}` },
+				});
 				const response = await app.fetch(request, { ...env, WORKER_SECRET } as never);
 				expect(response.status).toBe(503);
 				expect(await response.json()).toMatchObject({ error: { code: "no_worker_secret" } });

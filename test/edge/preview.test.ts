@@ -25,10 +25,35 @@ describe("GET /v1/images/preview", () => {
 		const [plan, ...scales] = events;
 		const job = plan.data.job;
 		expect(events.map(({ id }) => id)).toEqual([0, 1, 2, 3, 4, 5].map((n) => `${job}.${n}`));
-		expect(plan.data).toMatchObject({ type: "plan", model: MODEL.id, policy: "exact", seed: 7, width: 32, height: 32, grids: MODEL.schedules["1:1"].grids });
+		expect(plan.data).toMatchObject({
+			type: "plan",
+			model: MODEL.id,
+			policy: "exact",
+			seed: 7,
+			width: 32,
+			height: 32,
+			grids: MODEL.schedules["1:1"].grids,
+		});
 		expect(plan.data.plan.steps).toHaveLength(4);
-		expect(scales[1].data).toEqual({ type: "scale", index: 1, grid: [2, 2], stage: "semantic", step: 2, steps: 4, milliseconds: 1.5, mime: "image/webp", base64: btoa("preview 1") });
-		expect(events.at(-1)!.data).toMatchObject({ type: "final", seed: 7, mime: "image/webp", base64: btoa("picture of 7"), sha256: "0f".repeat(32), digest: MODEL.digest });
+		expect(scales[1].data).toEqual({
+			type: "scale",
+			index: 1,
+			grid: [2, 2],
+			stage: "semantic",
+			step: 2,
+			steps: 4,
+			milliseconds: 1.5,
+			mime: "image/webp",
+			base64: btoa("preview 1"),
+		});
+		expect(events.at(-1)!.data).toMatchObject({
+			type: "final",
+			seed: 7,
+			mime: "image/webp",
+			base64: btoa("picture of 7"),
+			sha256: "0f".repeat(32),
+			digest: MODEL.digest,
+		});
 		await until(busy, (all) => all[0] === 0);
 	});
 
@@ -51,7 +76,9 @@ describe("GET /v1/images/preview", () => {
 
 	it("chooses a random seed and says which", async () => {
 		await join({ automatic: true });
-		const seeds = await Promise.all([1, 2].map(async () => (await (await Reader.open("/v1/images/preview?prompt=x")).rest())[0].data.seed));
+		const seeds = await Promise.all(
+			[1, 2].map(async () => (await (await Reader.open("/v1/images/preview?prompt=x")).rest())[0].data.seed),
+		);
 		expect(seeds[0]).not.toBe(seeds[1]);
 	});
 
@@ -84,8 +111,16 @@ describe("GET /v1/images/preview", () => {
 		const { job } = (await reader.next())!.data;
 		await peer.finish(await peer.next("lease"));
 		await reader.rest();
-		await until(async () => (await edge(`/v1/images/preview?lastEventId=${job}.0`)).status, (status) => status === 404);
-		for (const [id, status] of [["ab".repeat(32) + ".0", 404], ["nonsense", 400], [`${job}.-1`, 400], [`${job}`, 400]] as const) {
+		await until(
+			async () => (await edge(`/v1/images/preview?lastEventId=${job}.0`)).status,
+			(status) => status === 404,
+		);
+		for (const [id, status] of [
+			["ab".repeat(32) + ".0", 404],
+			["nonsense", 400],
+			[`${job}.-1`, 400],
+			[`${job}`, 400],
+		] as const) {
 			const response = await edge("/v1/images/preview?prompt=x", { headers: { "last-event-id": id } });
 			expect(response.status).toBe(status);
 			expect(await response.json()).toMatchObject({ error: { type: "invalid_request_error", param: "lastEventId" } });
@@ -167,19 +202,32 @@ describe("GET /v1/images/preview", () => {
 		const peer = await join();
 		const reader = await Reader.open("/v1/images/preview?prompt=x");
 		const lease = await peer.next("lease");
-		expect((await delivered(lease, { type: "error", code: "out_of_memory", message: "The GPU is full." })).go).toBe("stop");
-		expect((await reader.rest()).at(-1)).toMatchObject({ event: "error", data: { type: "error", code: "out_of_memory", message: "The GPU is full." } });
+		expect((await delivered(lease, { type: "error", code: "out_of_memory", message: "The GPU is full." })).go).toBe(
+			"stop",
+		);
+		expect((await reader.rest()).at(-1)).toMatchObject({
+			event: "error",
+			data: { type: "error", code: "out_of_memory", message: "The GPU is full." },
+		});
 	});
 
 	it("carries the largest picture that fits, and refuses a larger one", async () => {
 		const peer = await join();
 		const reader = await Reader.open("/v1/images/preview?prompt=x");
 		const lease = await peer.next("lease");
-		for (const index of [0, 1, 2]) await delivered(lease, { ...scaleEvent(lease, index), base64: btoa("x".repeat(1_199_999)) });
+		for (const index of [0, 1, 2])
+			await delivered(lease, { ...scaleEvent(lease, index), base64: btoa("x".repeat(1_199_999)) });
 		await delivered(lease, scaleEvent(lease, 3));
 		const response = await deliver(lease, { ...finalEvent(lease), base64: btoa("x".repeat(1_350_000)) });
 		expect(response.status).toBe(413);
 		await delivered(lease, { ...finalEvent(lease), base64: btoa("x".repeat(1_199_999)) });
-		expect((await reader.rest()).map(({ data }) => data.base64?.length)).toEqual([undefined, 1_600_000, 1_600_000, 1_600_000, 12, 1_600_000]);
+		expect((await reader.rest()).map(({ data }) => data.base64?.length)).toEqual([
+			undefined,
+			1_600_000,
+			1_600_000,
+			1_600_000,
+			12,
+			1_600_000,
+		]);
 	});
 });

@@ -48,10 +48,13 @@ export class Reader {
 			}
 			const block = this.#text.slice(0, end);
 			this.#text = this.#text.slice(end + 2);
-			const fields = new Map(block.split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 2)]));
+			const fields = new Map(
+				block.split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 2)]),
+			);
 			if (fields.has("")) this.comments += 1;
 			if (fields.has("retry")) this.retry = Number(fields.get("retry"));
-			if (fields.has("data")) return { event: fields.get("event") ?? "message", id: fields.get("id"), data: JSON.parse(fields.get("data")!) };
+			if (fields.has("data"))
+				return { event: fields.get("event") ?? "message", id: fields.get("id"), data: JSON.parse(fields.get("data")!) };
 		}
 	}
 

@@ -2,7 +2,7 @@
 import { afterEach, expect, it } from "vitest";
 import { policies } from "../../worker/engine/plan/policies.ts";
 import type { Lease } from "../../worker/protocol/messages.ts";
-import { settle, type StagePlan } from "../../worker/protocol/plan.ts";
+import { type StagePlan, settle } from "../../worker/protocol/plan.ts";
 import { deliver, delivered, edge, MODEL, Peer, runs, scaleEvent } from "./peer.ts";
 import { everybodyLeaves, Reader } from "./reader.ts";
 
@@ -10,8 +10,18 @@ afterEach(everybodyLeaves);
 
 const { steps } = policies.exact.plan(MODEL, {});
 /** Leaves the last scale out where little is measured after the second. */
-const open: StagePlan = { ...policies.exact.plan(MODEL, {}), policy: "custom", steps, decide: { after: 1, measure: "high-frequency", cases: [{ below: 0.5, steps: [steps[2], { kind: "skip" }] }] } };
-const revision = (measured: number, plan = settle(open, measured)) => ({ type: "revision" as const, after: 1, measured, plan });
+const open: StagePlan = {
+	...policies.exact.plan(MODEL, {}),
+	policy: "custom",
+	steps,
+	decide: { after: 1, measure: "high-frequency", cases: [{ below: 0.5, steps: [steps[2], { kind: "skip" }] }] },
+};
+const revision = (measured: number, plan = settle(open, measured)) => ({
+	type: "revision" as const,
+	after: 1,
+	measured,
+	plan,
+});
 const ask = () => Reader.open(`/v1/images/preview?${new URLSearchParams({ prompt: "x", plan: JSON.stringify(open) })}`);
 async function refused(lease: Lease, event: unknown): Promise<string> {
 	const response = await deliver(lease, event);
@@ -40,13 +50,21 @@ it("is settled once, told to the reader, and remembered by a later attempt", asy
 	expect([next.codes.length, runs(next)]).toEqual([2, [0, 1, 2]]);
 	await peer.finish(next);
 	expect((await reader.rest()).map(({ event, data }) => [event, data.index ?? data.plan?.steps.length])).toEqual([
-		["scale", 0], ["scale", 1], ["revision", 4], ["scale", 2], ["final", undefined],
+		["scale", 0],
+		["scale", 1],
+		["revision", 4],
+		["scale", 2],
+		["final", undefined],
 	]);
 });
 
 it("does not disturb who waits for the whole picture", async () => {
 	const peer = await Peer.join();
-	const answer = edge("/v1/images/generations", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ prompt: "x", plan: open }) });
+	const answer = edge("/v1/images/generations", {
+		method: "POST",
+		headers: { "content-type": "application/json" },
+		body: JSON.stringify({ prompt: "x", plan: open }),
+	});
 	const lease = await peer.next("lease");
 	for (const scale of [0, 1]) await delivered(lease, scaleEvent(lease, scale));
 	await delivered(lease, revision(0.9));

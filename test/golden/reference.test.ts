@@ -33,7 +33,10 @@ describe("in Node", () => {
 		for await (const { name: run, comparisons } of verifySet(gpu, reference(name), model)) {
 			count++;
 			expect(comparisons.length, run).toBeGreaterThan(5);
-			expect(comparisons.filter(({ ok }) => !ok), run).toEqual([]);
+			expect(
+				comparisons.filter(({ ok }) => !ok),
+				run,
+			).toEqual([]);
 		}
 		expect(count).toBe(runs);
 		expect(gpu.bytes).toBe(before);
@@ -42,8 +45,19 @@ describe("in Node", () => {
 
 it("Deno passes from the command line", async () => {
 	const deno = join(root, "node_modules", ".bin", "deno");
-	const sets = ["infinity-tiny", "stagevar-infinity-tiny", "infinity-patchify-tiny", "fastvar-infinity-tiny", "var-tiny", "star-tiny", "stagevar-star-tiny", "hart-tiny"].map(reference);
-	const { stdout } = await promisify(execFile)(deno, ["run", "-A", "infra/cli/cli.ts", "verify", ...sets], { cwd: root });
+	const sets = [
+		"infinity-tiny",
+		"stagevar-infinity-tiny",
+		"infinity-patchify-tiny",
+		"fastvar-infinity-tiny",
+		"var-tiny",
+		"star-tiny",
+		"stagevar-star-tiny",
+		"hart-tiny",
+	].map(reference);
+	const { stdout } = await promisify(execFile)(deno, ["run", "-A", "infra/cli/cli.ts", "verify", ...sets], {
+		cwd: root,
+	});
 	expect(stdout).toContain("via wgpu");
 	for (const set of sets) expect(stdout).toContain(`${set} · `);
 	expect(stdout).toContain("All tensors are within their bounds.");

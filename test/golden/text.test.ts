@@ -1,4 +1,7 @@
-/** Text encoders as users have them: a published folder, imported, loaded and run, against PyTorch's states of the same weights. */
+/**
+ * Text encoders as users have them: a published folder, imported, loaded and run, against PyTorch's states of the same
+ * weights.
+ */
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -55,21 +58,55 @@ async function infinity(): Promise<PublishedModel> {
 	if (manifest.family !== "infinity") throw new Error("models/tiny is of another family now");
 	const { name, schedules, defaultSchedule, sampling, licence } = manifest;
 	const config = { ...manifest.config, textChannels: WIDTH, textMaxTokens: 512, textEncoder: null };
-	return { head: { name, family: "infinity", config, schedules, defaultSchedule, sampling, licence }, wanted: infinityTensors(config), parts: ["transformer.", "vae."], unused: UNUSED };
+	return {
+		head: { name, family: "infinity", config, schedules, defaultSchedule, sampling, licence },
+		wanted: infinityTensors(config),
+		parts: ["transformer.", "vae."],
+		unused: UNUSED,
+	};
 }
 async function star(): Promise<PublishedModel> {
 	const set = (await readJson(join(reference("star-tiny"), "manifest.json"))) as { config: object; vae_config: object };
 	const config = starConfigFromReference({ ...set.config, in_dim_cross: WIDTH }, set.vae_config);
-	const schedules = { "1:1": { grids: [[1, 1], [2, 2]] as [number, number][], image: { height: 32, width: 32 } } };
-	return { head: { name: "star", family: "star", config, schedules, defaultSchedule: "1:1", sampling: { guidance: [1, 5.5], tau: 1, topK: 1, topP: 0 }, licence: "none" }, wanted: starTensors(config), parts: ["transformer.", "vae."], unused: UNUSED };
+	const schedules = {
+		"1:1": {
+			grids: [
+				[1, 1],
+				[2, 2],
+			] as [number, number][],
+			image: { height: 32, width: 32 },
+		},
+	};
+	return {
+		head: {
+			name: "star",
+			family: "star",
+			config,
+			schedules,
+			defaultSchedule: "1:1",
+			sampling: { guidance: [1, 5.5], tau: 1, topK: 1, topP: 0 },
+			licence: "none",
+		},
+		wanted: starTensors(config),
+		parts: ["transformer.", "vae."],
+		unused: UNUSED,
+	};
 }
 
 /** Imports a picture model with the encoder of `textEncoder`, as `firstlight import --text-encoder` does. */
 async function imported(model: PublishedModel, textEncoder: string) {
 	const family: Family = { sizes: ["tiny"], describe: () => model };
-	const shapes = (prefix: string) => model.wanted.flatMap(({ name, shape }) => (name.startsWith(prefix) ? [{ name: name.slice(prefix.length), shape }] : []));
+	const shapes = (prefix: string) =>
+		model.wanted.flatMap(({ name, shape }) =>
+			name.startsWith(prefix) ? [{ name: name.slice(prefix.length), shape }] : [],
+		);
 	const out = await mkdtemp(join(dir, "model-"));
-	await importPublished(family, "tiny", model.parts.map((prefix) => syntheticSource(prefix, shapes(prefix), "F32")), { textEncoder, out });
+	await importPublished(
+		family,
+		"tiny",
+		model.parts.map((prefix) => syntheticSource(prefix, shapes(prefix), "F32")),
+		{ textEncoder, out },
+	);
 	return await openModelFolder(out);
 }
 
@@ -99,9 +136,18 @@ async function encoder(model: PublishedModel, textEncoder: string, dtype?: Dtype
 }
 
 /** Largest error over the recorded texts. */
-async function worst(encode: (ids: Int32Array) => Promise<Float32Array>, recorded: Awaited<ReturnType<typeof golden>>, texts: readonly (number | string)[], features: string): Promise<number> {
+async function worst(
+	encode: (ids: Int32Array) => Promise<Float32Array>,
+	recorded: Awaited<ReturnType<typeof golden>>,
+	texts: readonly (number | string)[],
+	features: string,
+): Promise<number> {
 	let most = 0;
-	for (const text of texts) most = Math.max(most, maxError(await encode(recorded[`${text}.ids`] as Int32Array), recorded[`${text}.${features}`]));
+	for (const text of texts)
+		most = Math.max(
+			most,
+			maxError(await encode(recorded[`${text}.ids`] as Int32Array), recorded[`${text}.${features}`]),
+		);
 	return most;
 }
 
@@ -110,7 +156,19 @@ describe("states of whole texts are PyTorch's", () => {
 		const before = gpu.bytes;
 		{
 			using t5 = await encoder(await infinity(), reference("t5-tiny"));
-			expect(t5.config).toEqual({ kind: "t5", width: 32, heads: 3, headDim: 8, layers: 2, ffn: 40, vocabulary: 64, maxTokens: 512, buckets: 32, distance: 128, normEps: 1e-6 });
+			expect(t5.config).toEqual({
+				kind: "t5",
+				width: 32,
+				heads: 3,
+				headDim: 8,
+				layers: 2,
+				ffn: 40,
+				vocabulary: 64,
+				maxTokens: 512,
+				buckets: 32,
+				distance: 128,
+				normEps: 1e-6,
+			});
 			expect(await worst((ids) => t5.encode(ids), await golden("t5-tiny"), [1, 6, 210], "features")).toBeLessThan(2e-5);
 		}
 		expect(gpu.bytes).toBe(before);
@@ -120,7 +178,11 @@ describe("states of whole texts are PyTorch's", () => {
 		skip(!gpu.device.features.has("shader-f16"), "the adapter has no shader-f16");
 		using t5 = await encoder(await infinity(), reference("t5-tiny"), "f16");
 		const layer = "text_encoder.encoder.block.1.layer.1.DenseReluDense";
-		expect(["wi_0", "wi_1", "wo"].map((name) => t5.weights.get(`${layer}.${name}.weight`).dtype)).toEqual(["f16", "f16", undefined]);
+		expect(["wi_0", "wi_1", "wo"].map((name) => t5.weights.get(`${layer}.${name}.weight`).dtype)).toEqual([
+			"f16",
+			"f16",
+			undefined,
+		]);
 		expect(await worst((ids) => t5.encode(ids), await golden("t5-tiny"), [1, 6, 210], "features")).toBeLessThan(3e-2);
 	});
 
@@ -131,31 +193,65 @@ describe("states of whole texts are PyTorch's", () => {
 	it.each(["gelu", "quick_gelu"] as const)("CLIP with %s, whatever follows the end", async (act) => {
 		const published = await mkdtemp(join(dir, "clip-"));
 		await cp(reference("clip-tiny"), published, { recursive: true });
-		await writeFile(join(published, "config.json"), JSON.stringify({ ...((await readJson(join(published, "config.json"))) as object), hidden_act: act }));
+		await writeFile(
+			join(published, "config.json"),
+			JSON.stringify({ ...((await readJson(join(published, "config.json"))) as object), hidden_act: act }),
+		);
 		using clip = await encoder(await star(), join(published, "model.safetensors"));
-		expect(clip.config).toMatchObject({ kind: "clip-text", layers: 2, maxTokens: 77, startId: 58, endId: 59, activation: act.replace("_", "-") });
-		expect(await worst((ids) => clip.encode(ids), await golden("clip-tiny"), [2, 9, 77], `${act}.features`)).toBeLessThan(2e-5);
+		expect(clip.config).toMatchObject({
+			kind: "clip-text",
+			layers: 2,
+			maxTokens: 77,
+			startId: 58,
+			endId: 59,
+			activation: act.replace("_", "-"),
+		});
+		expect(
+			await worst((ids) => clip.encode(ids), await golden("clip-tiny"), [2, 9, 77], `${act}.features`),
+		).toBeLessThan(2e-5);
 	});
 
 	it("Qwen2, those of padding too", async () => {
 		using qwen2 = await encoder(await infinity(), reference("qwen2-tiny"));
-		expect(await worst((ids) => qwen2.encode(ids), await golden("qwen2-tiny"), ["alone", "behind", "between"], "features")).toBeLessThan(2e-5);
+		expect(
+			await worst((ids) => qwen2.encode(ids), await golden("qwen2-tiny"), ["alone", "behind", "between"], "features"),
+		).toBeLessThan(2e-5);
 	});
 });
 
 describe("pictures of prompts", () => {
 	const tokenizer = (words: string[]) => ({
-		version: "1.0", truncation: null, padding: null, added_tokens: [], normalizer: null, pre_tokenizer: { type: "WhitespaceSplit" }, decoder: null,
-		post_processor: null, model: { type: "WordLevel", vocab: Object.fromEntries(words.map((word, i) => [word, i])), unk_token: words[0] },
+		version: "1.0",
+		truncation: null,
+		padding: null,
+		added_tokens: [],
+		normalizer: null,
+		pre_tokenizer: { type: "WhitespaceSplit" },
+		decoder: null,
+		post_processor: null,
+		model: { type: "WordLevel", vocab: Object.fromEntries(words.map((word, i) => [word, i])), unk_token: words[0] },
 	});
 
 	/** Runs the first scale; gives what was tapped, and how many layers of the text encoder ran. */
-	async function draw(model: LoadedModel, draws: Record<string, Float32Array | Int32Array>): Promise<{ taken: Map<string, ArrayLike<number>>; encoded: number }> {
+	async function draw(
+		model: LoadedModel,
+		draws: Record<string, Float32Array | Int32Array>,
+	): Promise<{ taken: Map<string, ArrayLike<number>>; encoded: number }> {
 		const taken = new Map<string, ArrayLike<number>>();
 		const run = vi.spyOn(Pass.prototype, "run");
 		try {
-			const tap = { wants: (name: string) => /^(text\.|s0\.head_in)/.test(name), take: ({ name, data }: TappedTensor) => void taken.set(name, data) };
-			for await (const _ of model.generate({ plan: policies.exact.plan(model.info, {}), seed: 1, draws: new Map(Object.entries(draws)), previews: "none", until: 0, tap }));
+			const tap = {
+				wants: (name: string) => /^(text\.|s0\.head_in)/.test(name),
+				take: ({ name, data }: TappedTensor) => void taken.set(name, data),
+			};
+			for await (const _ of model.generate({
+				plan: policies.exact.plan(model.info, {}),
+				seed: 1,
+				draws: new Map(Object.entries(draws)),
+				previews: "none",
+				until: 0,
+				tap,
+			}));
 			return { taken, encoded: run.mock.calls.filter(([label]) => label.startsWith("text attention")).length };
 		} finally {
 			run.mockRestore();
@@ -186,8 +282,12 @@ describe("pictures of prompts", () => {
 			const ids = { "text.ids": recorded["9.ids"] };
 			const first = await draw(model, ids);
 			expect(first.encoded).toBe(4);
-			expect(maxError((first.taken.get("text.feats") as Float32Array).subarray(0, 9 * WIDTH), recorded["9.gelu.features"])).toBeLessThan(2e-5);
-			const [pool, empty] = [0, WIDTH].map((at) => (first.taken.get("text.pool") as Float32Array).subarray(at, at + WIDTH));
+			expect(
+				maxError((first.taken.get("text.feats") as Float32Array).subarray(0, 9 * WIDTH), recorded["9.gelu.features"]),
+			).toBeLessThan(2e-5);
+			const [pool, empty] = [0, WIDTH].map((at) =>
+				(first.taken.get("text.pool") as Float32Array).subarray(at, at + WIDTH),
+			);
 			expect(maxError(pool, recorded["9.gelu.pooled"])).toBeLessThan(2e-5);
 			expect(empty).toEqual((first.taken.get("text.feats") as Float32Array).subarray(10 * WIDTH));
 			expect(await draw(model, ids)).toEqual({ ...first, encoded: 0 });
@@ -213,7 +313,8 @@ describe("pictures of prompts", () => {
 			const pooled = Float32Array.from([...recorded["9.gelu.pooled"], ...recorded["2.gelu.pooled"]]);
 			const given = await draw(model, { "text.feats": features, "text.mask": mask, "text.pool": pooled });
 			expect(given.encoded).toBe(0);
-			for (const name of ["text.sos", "s0.head_in"]) expect(maxError(given.taken.get(name) ?? [], taken.get(name) ?? []), name).toBeLessThan(2e-5);
+			for (const name of ["text.sos", "s0.head_in"])
+				expect(maxError(given.taken.get(name) ?? [], taken.get(name) ?? []), name).toBeLessThan(2e-5);
 			const other = await draw(model, { "text.ids": recorded["77.ids"] });
 			expect(maxError(other.taken.get("s0.head_in") ?? [], taken.get("s0.head_in") ?? [])).toBeGreaterThan(1e-3);
 		} finally {
@@ -226,21 +327,54 @@ describe("pictures of prompts", () => {
 		const published = await mkdtemp(join(dir, "qwen2-"));
 		await cp(reference("qwen2-tiny"), published, { recursive: true });
 		await rm(join(published, "golden.safetensors"));
-		await writeFile(join(published, "tokenizer.json"), JSON.stringify(tokenizer(Array.from({ length: 50 }, (_, i) => `w${i}`))));
+		await writeFile(
+			join(published, "tokenizer.json"),
+			JSON.stringify(tokenizer(Array.from({ length: 50 }, (_, i) => `w${i}`))),
+		);
 		// Five instructions, six of padding, four of the prompt.
-		const set = (await readJson(join(reference("hart-tiny"), "manifest.json"))) as { config: object; vae_config: object };
-		const config = { ...hartConfigFromReference({ ...set.config, context_dim: WIDTH, context_token: 10 }, set.vae_config), instructions: [...text.subarray(0, 5)].map((id) => `w${id}`).join(" ") };
-		const head = { name: "hart", family: "hart" as const, config, schedules: { "1:1": { grids: [[1, 1], [2, 2]] as [number, number][], image: { height: 32, width: 32 } } }, defaultSchedule: "1:1", sampling: { guidance: [1, 5.5] as [number, number], tau: 1, topK: 1, topP: 0 }, licence: "none" };
-		const model = await openModel(gpu, await imported({ head, wanted: hartTensors(config), parts: ["transformer.", "vae."], unused: UNUSED }, published));
+		const set = (await readJson(join(reference("hart-tiny"), "manifest.json"))) as {
+			config: object;
+			vae_config: object;
+		};
+		const config = {
+			...hartConfigFromReference({ ...set.config, context_dim: WIDTH, context_token: 10 }, set.vae_config),
+			instructions: [...text.subarray(0, 5)].map((id) => `w${id}`).join(" "),
+		};
+		const head = {
+			name: "hart",
+			family: "hart" as const,
+			config,
+			schedules: {
+				"1:1": {
+					grids: [
+						[1, 1],
+						[2, 2],
+					] as [number, number][],
+					image: { height: 32, width: 32 },
+				},
+			},
+			defaultSchedule: "1:1",
+			sampling: { guidance: [1, 5.5] as [number, number], tau: 1, topK: 1, topP: 0 },
+			licence: "none",
+		};
+		const model = await openModel(
+			gpu,
+			await imported({ head, wanted: hartTensors(config), parts: ["transformer.", "vae."], unused: UNUSED }, published),
+		);
 		try {
 			const ids = { "text.ids": text.slice(11) };
 			const first = await draw(model, ids);
 			expect(first.encoded).toBe(2);
 			expect(maxError(first.taken.get("text.feats") ?? [], states.subarray(5 * WIDTH))).toBeLessThan(2e-5);
 			expect(await draw(model, ids)).toEqual({ ...first, encoded: 0 });
-			const given = await draw(model, { "text.feats": states.slice(5 * WIDTH), "text.mask": Int32Array.from({ length: 10 }, (_, token) => Number(token >= 6)) });
+			const given = await draw(model, {
+				"text.feats": states.slice(5 * WIDTH),
+				"text.mask": Int32Array.from({ length: 10 }, (_, token) => Number(token >= 6)),
+			});
 			expect(maxError(given.taken.get("s0.head_in") ?? [], first.taken.get("s0.head_in") ?? [])).toBeLessThan(1e-4);
-			await expect(draw(model, { "text.ids": new Int32Array(11) })).rejects.toThrow(/has 11 tokens; this model takes 10/);
+			await expect(draw(model, { "text.ids": new Int32Array(11) })).rejects.toThrow(
+				/has 11 tokens; this model takes 10/,
+			);
 		} finally {
 			model.destroy();
 		}
@@ -253,8 +387,18 @@ describe("pictures of prompts", () => {
 		const model = await openModel(gpu, await imported(await infinity(), published));
 		try {
 			const taken: TappedTensor[] = [];
-			const tap = { wants: (name: string) => name === "text.ids", take: (tensor: TappedTensor) => void taken.push(tensor) };
-			for await (const _ of model.generate({ plan: policies.exact.plan(model.info, {}), prompt: "a cat a dog", seed: 1, previews: "none", until: 0, tap }));
+			const tap = {
+				wants: (name: string) => name === "text.ids",
+				take: (tensor: TappedTensor) => void taken.push(tensor),
+			};
+			for await (const _ of model.generate({
+				plan: policies.exact.plan(model.info, {}),
+				prompt: "a cat a dog",
+				seed: 1,
+				previews: "none",
+				until: 0,
+				tap,
+			}));
 			expect(taken.map(({ data }) => [...data])).toEqual([[2, 3, 2, 0]]);
 		} finally {
 			model.destroy();

@@ -1,4 +1,7 @@
-/** Our tokenizers against others over a thousand prompts in many scripts: Hugging Face's own implementation (Rust), and SentencePiece. */
+/**
+ * Our tokenizers against others over a thousand prompts in many scripts: Hugging Face's own implementation (Rust), and
+ * SentencePiece.
+ */
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -24,19 +27,28 @@ async function differing(json: Uint8Array, other = new TextDecoder().decode(json
 	const ours = promptTokenizer(JSON.parse(new TextDecoder().decode(json)), 1000);
 	const theirs = Tokenizer.fromString(other);
 	const found: string[] = [];
-	for (const prompt of PROMPTS) if (ours.encode(prompt).join() !== (await theirs.encode(prompt)).getIds().join()) found.push(prompt);
+	for (const prompt of PROMPTS)
+		if (ours.encode(prompt).join() !== (await theirs.encode(prompt)).getIds().join()) found.push(prompt);
 	return found;
 }
 
 it("the prompts are a thousand, no two the same, of forty scripts and more", () => {
 	expect(new Set(PROMPTS).size).toBe(1000);
-	const scripts = "Arab Armn Beng Brai Cans Cher Cyrl Deva Egyp Ethi Geor Goth Grek Gujr Guru Hang Hani Hebr Hira Kana Khmr Knda Laoo Latn Mlym Mong Mymr Runr Sinh Syrc Taml Telu Thai Tibt Xsux".split(" ");
-	const seen = scripts.filter((script) => script !== "Cans" && new RegExp(`\\p{Script=${script}}`, "u").test(PROMPTS.join()));
+	const scripts =
+		"Arab Armn Beng Brai Cans Cher Cyrl Deva Egyp Ethi Geor Goth Grek Gujr Guru Hang Hani Hebr Hira Kana Khmr Knda Laoo Latn Mlym Mong Mymr Runr Sinh Syrc Taml Telu Thai Tibt Xsux".split(
+			" ",
+		);
+	const seen = scripts.filter(
+		(script) => script !== "Cans" && new RegExp(`\\p{Script=${script}}`, "u").test(PROMPTS.join()),
+	);
 	expect(seen.length).toBeGreaterThanOrEqual(33);
 });
 
 describe("T5's unigrams", () => {
-	/** Trained with SentencePiece 0.1.97 on these prompts with T5's options; its charsmap is that of every T5, its vocabulary small. */
+	/**
+	 * Trained with SentencePiece 0.1.97 on these prompts with T5's options; its charsmap is that of every T5, its
+	 * vocabulary small.
+	 */
 	const model = async () => {
 		await writeFile(join(dir, "spiece.model"), file("spiece.model.br"));
 		return await tokenizerJson(join(dir, "spiece.model"));
@@ -53,8 +65,10 @@ describe("T5's unigrams", () => {
 		const scores = json.model.vocab.map(([, score]: [string, number]) => score);
 		const total = (ids: number[]) => ids.reduce((sum, id) => sum + scores[id], 0);
 		const tied = (a: number[], b: number[]) => a.length === b.length && Math.abs(total(a) - total(b)) < 1e-4;
-		const different = PROMPTS.map((prompt, i) => ({ prompt, own: ours.encode(prompt), other: recorded[i] }))
-			.filter(({ prompt, own, other }) => own.join() !== other.join() && !/<(\/s|pad|unk|extra_id_\d+)>/.test(prompt) && !tied(own, other));
+		const different = PROMPTS.map((prompt, i) => ({ prompt, own: ours.encode(prompt), other: recorded[i] })).filter(
+			({ prompt, own, other }) =>
+				own.join() !== other.join() && !/<(\/s|pad|unk|extra_id_\d+)>/.test(prompt) && !tied(own, other),
+		);
 		expect(different.map(({ prompt }) => prompt)).toEqual(["ﾊﾞﾋﾞﾌﾞ", "n\u0303\u0323"]);
 	});
 
@@ -63,7 +77,12 @@ describe("T5's unigrams", () => {
 			await writeFile(join(dir, name), bytes);
 			return tokenizerJson(join(dir, name));
 		};
-		await expect(write("noise.model", Uint8Array.from({ length: 999 }, (_, i) => i * 7))).rejects.toThrow(/noise\.model is not a SentencePiece model/);
+		await expect(
+			write(
+				"noise.model",
+				Uint8Array.from({ length: 999 }, (_, i) => i * 7),
+			),
+		).rejects.toThrow(/noise\.model is not a SentencePiece model/);
 		await expect(write("empty.model", "")).rejects.toThrow(/not a SentencePiece model that this version reads/);
 		await expect(tokenizerJson(join(dir, "nowhere.model"))).rejects.toThrow(/no tokenizer file/);
 	});
@@ -76,13 +95,22 @@ describe("T5's unigrams", () => {
 });
 
 describe("CLIP's BPE, with its real vocabulary", () => {
-	const clip = new (Clip as unknown as new () => { encoder: Record<string, number>; bpeRanks: Record<string, number>; encode(text: string): number[] })();
+	const clip = new (
+		Clip as unknown as new () => {
+			encoder: Record<string, number>;
+			bpeRanks: Record<string, number>;
+			encode(text: string): number[];
+		}
+	)();
 	const model = async (edit: { merges?: string; vocabulary?: object } = {}) => {
 		await writeFile(join(dir, "vocab.json"), JSON.stringify(edit.vocabulary ?? clip.encoder));
 		await writeFile(join(dir, "merges.txt"), edit.merges ?? `#version: 0.2\n${merges().join("\n")}\n`);
 		return await tokenizerJson(join(dir, "merges.txt"));
 	};
-	const merges = () => Object.entries(clip.bpeRanks).sort(([, a], [, b]) => a - b).map(([pair]) => pair.replace("·😎·", " "));
+	const merges = () =>
+		Object.entries(clip.bpeRanks)
+			.sort(([, a], [, b]) => a - b)
+			.map(([pair]) => pair.replace("·😎·", " "));
 
 	it("gives the ids of Hugging Face's tokenizers; one marker in capitals is taken for the marker", async () => {
 		const json = await model();
@@ -92,7 +120,13 @@ describe("CLIP's BPE, with its real vocabulary", () => {
 
 	it("gives the ids of a port of the original in ASCII, GenEval's prompts among it", async () => {
 		const ours = promptTokenizer(JSON.parse(new TextDecoder().decode(await model())), 1000);
-		const geneval = readFileSync(join(import.meta.dirname, "../../infra/eval/geneval/evaluation_metadata.jsonl"), "utf8").trim().split("\n").map((line) => JSON.parse(line).prompt as string);
+		const geneval = readFileSync(
+			join(import.meta.dirname, "../../infra/eval/geneval/evaluation_metadata.jsonl"),
+			"utf8",
+		)
+			.trim()
+			.split("\n")
+			.map((line) => JSON.parse(line).prompt as string);
 		const plain = [...PROMPTS.filter((prompt) => /^[ -~]+$/.test(prompt) && !/&|<\|/.test(prompt)), ...geneval];
 		expect(plain.length).toBeGreaterThan(590);
 		for (const prompt of plain) expect(ours.encode(prompt), prompt).toEqual([49406, ...clip.encode(prompt), 49407]);

@@ -5,13 +5,21 @@ import { ApiError } from "./errors.ts";
 export async function readJson(request: Request, limit: number): Promise<unknown> {
 	const type = request.headers.get("content-type")?.split(";")[0].trim().toLowerCase();
 	if (type !== "application/json") {
-		throw new ApiError(415, "unsupported_media_type", `The body must be JSON with "Content-Type: application/json"; this request has ${type ? `"${type.slice(0, 64)}"` : "none"}.`);
+		throw new ApiError(
+			415,
+			"unsupported_media_type",
+			`The body must be JSON with "Content-Type: application/json"; this request has ${type ? `"${type.slice(0, 64)}"` : "none"}.`,
+		);
 	}
 	const text = await readText(request, limit);
 	try {
 		return JSON.parse(text);
 	} catch {
-		throw new ApiError(400, "invalid_json", "The body is not valid JSON. Check quotes, commas and braces, and that it was sent whole.");
+		throw new ApiError(
+			400,
+			"invalid_json",
+			"The body is not valid JSON. Check quotes, commas and braces, and that it was sent whole.",
+		);
 	}
 }
 

@@ -33,7 +33,10 @@ export class ApiError extends Error {
 	}
 
 	toResponse(): Response {
-		return Response.json(this.body, { status: this.status, headers: { "cache-control": "no-store", ...this.details.headers } });
+		return Response.json(this.body, {
+			status: this.status,
+			headers: { "cache-control": "no-store", ...this.details.headers },
+		});
 	}
 }
 
@@ -44,7 +47,9 @@ export function invalid(param: string, message: string, code = "invalid_value"):
 
 /** Not now, but soon: the openai client and browsers come back by themselves. */
 export function unavailable(code: string, message: string, retryAfterSeconds: number): ApiError {
-	return new ApiError(503, code, message, { headers: { "retry-after": String(retryAfterSeconds), "x-should-retry": "true" } });
+	return new ApiError(503, code, message, {
+		headers: { "retry-after": String(retryAfterSeconds), "x-should-retry": "true" },
+	});
 }
 
 /** The first thing zod found wrong, as a 400 that names the field. */
@@ -52,26 +57,49 @@ export function invalidInput(error: z.ZodError): ApiError {
 	const issue = error.issues[0];
 	if (issue.code === "unrecognized_keys") {
 		const key = issue.keys[0].slice(0, 64);
-		return invalid(key, `Unknown parameter "${key}". docs/api.md lists what is taken; remove it and send the request again.`, "unknown_parameter");
+		return invalid(
+			key,
+			`Unknown parameter "${key}". docs/api.md lists what is taken; remove it and send the request again.`,
+			"unknown_parameter",
+		);
 	}
 	const param = issue.path.join(".");
 	const missing = issue.code === "invalid_type" && issue.input === undefined;
-	return new ApiError(400, missing ? "missing_required_parameter" : "invalid_value", param ? `${param}: ${issue.message}` : issue.message, { param: param || undefined });
+	return new ApiError(
+		400,
+		missing ? "missing_required_parameter" : "invalid_value",
+		param ? `${param}: ${issue.message}` : issue.message,
+		{ param: param || undefined },
+	);
 }
 
 const statusOfJobError: Record<string, number> = { deadline: 504, worker_lost: 502, no_workers: 503 };
 
-/** A job's error event, for a caller who waits for the whole picture. Not worth an automatic second try: the job had its attempts. */
+/**
+ * A job's error event, for a caller who waits for the whole picture. Not worth an automatic second try: the job had its
+ * attempts.
+ */
 export function jobError(event: { code: string; message: string }): ApiError {
-	return new ApiError(statusOfJobError[event.code] ?? 500, event.code, event.message, { type: "server_error", headers: { "x-should-retry": "false" } });
+	return new ApiError(statusOfJobError[event.code] ?? 500, event.code, event.message, {
+		type: "server_error",
+		headers: { "x-should-retry": "false" },
+	});
 }
 
-/** Whatever was thrown, as an ApiError. Anything unforeseen goes to the log and leaves only its request id to the caller. */
+/**
+ * Whatever was thrown, as an ApiError. Anything unforeseen goes to the log and leaves only its request id to the
+ * caller.
+ */
 export function asApiError(error: unknown, requestId: string): ApiError {
 	if (error instanceof ApiError) return error;
 	const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined };
 	console.error(JSON.stringify({ event: "unexpected error", request: requestId, message, stack }));
-	return new ApiError(500, "internal_error", `Something went wrong on our side. If it happens again, report request id ${requestId}.`, {
-		headers: { "x-should-retry": "false" },
-	});
+	return new ApiError(
+		500,
+		"internal_error",
+		`Something went wrong on our side. If it happens again, report request id ${requestId}.`,
+		{
+			headers: { "x-should-retry": "false" },
+		},
+	);
 }

@@ -8,7 +8,12 @@ const READ_MILLISECONDS = 15_000;
 const RETRIES = 3;
 
 export function jobGone(): ApiError {
-	return new ApiError(404, "job_not_found", "There is no such job. Logs are deleted some time after the end; ask for the picture again.", { param: "lastEventId" });
+	return new ApiError(
+		404,
+		"job_not_found",
+		"There is no such job. Logs are deleted some time after the end; ask for the picture again.",
+		{ param: "lastEventId" },
+	);
 }
 
 /** The id of a job that this deployment may have made, or null. */
@@ -25,10 +30,21 @@ export function jobId(env: Env, id: string): DurableObjectId | null {
  * Events after number `after`, up to the end of the log; null after each silence. While it runs, and however slowly the
  * reader takes the events, the job is told that somebody is there; `signal` ends that.
  */
-export async function* follow(env: Env, job: string, after: number, signal: AbortSignal): AsyncGenerator<LogRow | null> {
+export async function* follow(
+	env: Env,
+	job: string,
+	after: number,
+	signal: AbortSignal,
+): AsyncGenerator<LogRow | null> {
 	const { READER_GRACE_SECONDS, COMMENT_SECONDS } = settingsOf(env);
 	const id = env.JOB.idFromString(job);
-	const presence = setInterval(() => void env.JOB.get(id).present().catch(() => {}), (READER_GRACE_SECONDS * 1000) / 4);
+	const presence = setInterval(
+		() =>
+			void env.JOB.get(id)
+				.present()
+				.catch(() => {}),
+		(READER_GRACE_SECONDS * 1000) / 4,
+	);
 	const leave = () => clearInterval(presence);
 	signal.addEventListener("abort", leave, { once: true });
 	try {

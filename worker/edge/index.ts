@@ -1,4 +1,7 @@
-/** The edge: routes for people, pages and clients under /v1, for GPU workers under /internal. The page itself is an asset. */
+/**
+ * The edge: routes for people, pages and clients under /v1, for GPU workers under /internal. The page itself is an
+ * asset.
+ */
 import { type Context, type Handler, Hono } from "hono";
 import { cors } from "hono/cors";
 import { ApiError, asApiError } from "./errors.ts";
@@ -58,12 +61,18 @@ for (const [method, path, handler] of routes) {
 	const allow = method === "GET" ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
 	app.all(path, (c) => {
 		if (c.req.method === "OPTIONS") return new Response(null, { status: 204, headers: { allow } });
-		throw new ApiError(405, "method_not_allowed", `${path} takes ${allow}, not ${c.req.method}.`, { headers: { allow } });
+		throw new ApiError(405, "method_not_allowed", `${path} takes ${allow}, not ${c.req.method}.`, {
+			headers: { allow },
+		});
 	});
 }
 
 app.notFound((c: Context<App>) => {
-	return new ApiError(404, "not_found", `There is nothing at ${c.req.path.slice(0, 200)}. docs/api.md lists the routes.`).toResponse();
+	return new ApiError(
+		404,
+		"not_found",
+		`There is nothing at ${c.req.path.slice(0, 200)}. docs/api.md lists the routes.`,
+	).toResponse();
 });
 app.onError((error, c) => asApiError(error, c.var.requestId).toResponse());
 

@@ -3,9 +3,17 @@
  * their own pace; workers append to it over HTTP. A job that nobody reads is stopped.
  */
 import { DurableObject } from "cloudflare:workers";
-import type { ErrorEvent, JobEvent, JobRequest, PlanEvent, RevisionEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
-import { settle, StagePlan } from "../protocol/plan.ts";
+import type {
+	ErrorEvent,
+	JobEvent,
+	JobRequest,
+	PlanEvent,
+	RevisionEvent,
+	ScaleEvent,
+	WorkerEvent,
+} from "../protocol/job.ts";
 import type { DeliveryAnswer, Lease } from "../protocol/messages.ts";
+import { StagePlan, settle } from "../protocol/plan.ts";
 import { poolNamed } from "./pool.ts";
 import { type Env, type Settings, settingsOf } from "./settings.ts";
 import { signToken } from "./token.ts";
@@ -61,7 +69,9 @@ export class Job extends DurableObject<Env> {
 	/** Starts the log with the `plan` event. The caller queues the job in its pool. */
 	async create(job: NewJob): Promise<void> {
 		if (this.#job) throw new Error("this job exists already");
-		this.ctx.storage.sql.exec("CREATE TABLE log (n INTEGER PRIMARY KEY, type TEXT NOT NULL, scale INTEGER UNIQUE, codes TEXT, json TEXT NOT NULL)");
+		this.ctx.storage.sql.exec(
+			"CREATE TABLE log (n INTEGER PRIMARY KEY, type TEXT NOT NULL, scale INTEGER UNIQUE, codes TEXT, json TEXT NOT NULL)",
+		);
 		this.#save({ ...job, attempt: 0, deadline: Date.now() + this.#settings.JOB_DEADLINE_SECONDS * 1000, ended: null });
 		this.#append({ type: "plan", job: this.#id, ...job.event });
 		this.#present = Date.now();
@@ -102,12 +112,18 @@ export class Job extends DurableObject<Env> {
 		const secret = this.#settings.WORKER_SECRET;
 		if (secret === undefined) throw new Error("WORKER_SECRET is not set");
 		if (job.attempt >= this.#settings.MAX_ATTEMPTS) {
-			await this.#end({ type: "error", code: "worker_lost", message: `The picture was begun ${job.attempt} times and no worker finished it. Try again.` });
+			await this.#end({
+				type: "error",
+				code: "worker_lost",
+				message: `The picture was begun ${job.attempt} times and no worker finished it. Try again.`,
+			});
 			return null;
 		}
 		const attempt = job.attempt + 1;
 		this.#save({ ...job, attempt });
-		const codes = this.ctx.storage.sql.exec<{ codes: string }>("SELECT codes FROM log WHERE scale IS NOT NULL ORDER BY scale").toArray();
+		const codes = this.ctx.storage.sql
+			.exec<{ codes: string }>("SELECT codes FROM log WHERE scale IS NOT NULL ORDER BY scale")
+			.toArray();
 		return {
 			type: "lease",
 			job: this.#id,
@@ -124,7 +140,10 @@ export class Job extends DurableObject<Env> {
 		return this.#job === undefined || this.#job.ended !== null;
 	}
 
-	/** Appends what a worker made as `attempt`, which the caller has verified. A scale that is logged already is not logged twice. */
+	/**
+	 * Appends what a worker made as `attempt`, which the caller has verified. A scale that is logged already is not
+	 * logged twice.
+	 */
 	async deliver(attempt: number, event: WorkerEvent): Promise<DeliveryAnswer | { refused: string }> {
 		const job = this.#job;
 		if (!job || job.ended !== null || job.attempt !== attempt) return { go: "stop" };
@@ -133,7 +152,12 @@ export class Job extends DurableObject<Env> {
 			return { go: "stop" };
 		}
 		if (event.type === "revision") return this.#revise(job, event);
-		const problem = event.type === "scale" ? scaleProblem(job, event) : event.seed !== job.request.seed ? `seed ${event.seed} is not the request's ${job.request.seed}` : null;
+		const problem =
+			event.type === "scale"
+				? scaleProblem(job, event)
+				: event.seed !== job.request.seed
+					? `seed ${event.seed} is not the request's ${job.request.seed}`
+					: null;
 		if (problem) return { refused: problem };
 
 		const { plan } = job.request;
@@ -144,7 +168,8 @@ export class Job extends DurableObject<Env> {
 			return { go: "stop" };
 		}
 		if (missing !== -1 && event.index > missing) return { refused: `scale ${event.index} before scale ${missing}` };
-		if (plan.decide && event.index > plan.decide.after) return { refused: `scale ${event.index} before the plan is settled` };
+		if (plan.decide && event.index > plan.decide.after)
+			return { refused: `scale ${event.index} before the plan is settled` };
 		if (event.index === missing) {
 			this.#append(event);
 			this.#wake();
@@ -159,9 +184,11 @@ export class Job extends DurableObject<Env> {
 	/** Settles the rest of the plan, once: a later attempt reads it. */
 	#revise(job: JobRecord, event: RevisionEvent): DeliveryAnswer | { refused: string } {
 		const { plan } = job.request;
-		const same = (a: StagePlan, b: StagePlan) => JSON.stringify(StagePlan.parse(a)) === JSON.stringify(StagePlan.parse(b));
+		const same = (a: StagePlan, b: StagePlan) =>
+			JSON.stringify(StagePlan.parse(a)) === JSON.stringify(StagePlan.parse(b));
 		if (!plan.decide) return same(plan, event.plan) ? { go: "on" } : { refused: "the plan is settled" };
-		if (event.after !== plan.decide.after || this.#logged() !== event.after) return { refused: `the plan is settled after scale ${plan.decide.after}, not after ${event.after}` };
+		if (event.after !== plan.decide.after || this.#logged() !== event.after)
+			return { refused: `the plan is settled after scale ${plan.decide.after}, not after ${event.after}` };
 		if (!same(settle(plan, event.measured), event.plan)) return { refused: "the plan does not allow this revision" };
 		this.#save({ ...job, request: { ...job.request, plan: event.plan } });
 		this.#append(event);
@@ -174,7 +201,10 @@ export class Job extends DurableObject<Env> {
 		if (this.#job && this.#job.ended === null) await this.#end({ type: "error", code, message });
 	}
 
-	/** Three things have their time: presence, the deadline, and deletion. Alarms may come twice or early, so it looks afresh. */
+	/**
+	 * Three things have their time: presence, the deadline, and deletion. Alarms may come twice or early, so it looks
+	 * afresh.
+	 */
 	override async alarm(): Promise<void> {
 		const job = this.#job;
 		if (!job) return;
@@ -198,7 +228,11 @@ export class Job extends DurableObject<Env> {
 	}
 
 	#abandon(): Promise<void> {
-		return this.#endAndCancel({ type: "error", code: "abandoned", message: "Nobody was reading any more, so the picture was not finished. Ask for it again." });
+		return this.#endAndCancel({
+			type: "error",
+			code: "abandoned",
+			message: "Nobody was reading any more, so the picture was not finished. Ask for it again.",
+		});
 	}
 
 	async #endAndCancel(event: ErrorEvent): Promise<void> {
@@ -208,7 +242,9 @@ export class Job extends DurableObject<Env> {
 		this.ctx.waitUntil(
 			poolNamed(this.env, pool)
 				.cancel(this.#id)
-				.catch((error: unknown) => console.error(JSON.stringify({ event: "cancel failed", job: this.#id, message: String(error) }))),
+				.catch((error: unknown) =>
+					console.error(JSON.stringify({ event: "cancel failed", job: this.#id, message: String(error) })),
+				),
 		);
 	}
 
@@ -244,11 +280,19 @@ export class Job extends DurableObject<Env> {
 	#append(event: JobEvent): void {
 		const { codes, ...shown } = event.type === "scale" ? event : { ...event, codes: null };
 		const scale = event.type === "scale" ? event.index : null;
-		this.ctx.storage.sql.exec("INSERT INTO log (n, type, scale, codes, json) VALUES (?, ?, ?, ?, ?)", this.#length(), event.type, scale, codes, JSON.stringify(shown));
+		this.ctx.storage.sql.exec(
+			"INSERT INTO log (n, type, scale, codes, json) VALUES (?, ?, ?, ?, ?)",
+			this.#length(),
+			event.type,
+			scale,
+			codes,
+			JSON.stringify(shown),
+		);
 	}
 
 	#length(): number {
-		return this.ctx.storage.sql.exec<{ length: number }>("SELECT coalesce(max(n) + 1, 0) AS length FROM log").one().length;
+		return this.ctx.storage.sql.exec<{ length: number }>("SELECT coalesce(max(n) + 1, 0) AS length FROM log").one()
+			.length;
 	}
 
 	/** The first scale of the plan that runs and is not logged; -1 when all are. */
@@ -259,14 +303,18 @@ export class Job extends DurableObject<Env> {
 
 	/** The last scale in the log; -1 when there is none. */
 	#logged(): number {
-		return this.ctx.storage.sql.exec<{ logged: number }>("SELECT coalesce(max(scale), -1) AS logged FROM log").one().logged;
+		return this.ctx.storage.sql.exec<{ logged: number }>("SELECT coalesce(max(scale), -1) AS logged FROM log").one()
+			.logged;
 	}
 
 	/** At least one row where there is one, then as many as fit a page. */
 	#rows(after: number): LogRow[] {
 		const rows: LogRow[] = [];
 		let chars = 0;
-		for (const row of this.ctx.storage.sql.exec<{ n: number; type: LogRow["type"]; json: string }>("SELECT n, type, json FROM log WHERE n > ? ORDER BY n", after)) {
+		for (const row of this.ctx.storage.sql.exec<{ n: number; type: LogRow["type"]; json: string }>(
+			"SELECT n, type, json FROM log WHERE n > ? ORDER BY n",
+			after,
+		)) {
 			chars += row.json.length;
 			if (rows.length > 0 && chars > PAGE_CHARS) break;
 			rows.push(row);
@@ -292,10 +340,14 @@ export class Job extends DurableObject<Env> {
 }
 
 /** What is wrong with a scale that passed its schema; null when nothing is. */
-function scaleProblem({ request: { plan }, event: { grids }, bitsPerToken }: JobRecord, { index, grid, codes }: ScaleEvent): string | null {
+function scaleProblem(
+	{ request: { plan }, event: { grids }, bitsPerToken }: JobRecord,
+	{ index, grid, codes }: ScaleEvent,
+): string | null {
 	if (plan.steps[index]?.kind !== "run") return `scale ${index} does not run in this plan`;
 	const [height, width] = grids[index];
-	if (grid[0] !== height || grid[1] !== width) return `scale ${index} has the grid ${height}x${width}, not ${grid[0]}x${grid[1]}`;
+	if (grid[0] !== height || grid[1] !== width)
+		return `scale ${index} has the grid ${height}x${width}, not ${grid[0]}x${grid[1]}`;
 	const bytes = Math.ceil((height * width * bitsPerToken) / 8);
 	if (codes.length !== 4 * Math.ceil(bytes / 3)) return `scale ${index} has ${bytes} bytes of codes`;
 	return null;

@@ -1,4 +1,7 @@
-/** The pool's books, in SQLite: jobs that wait and jobs that workers hold. A job is in one of the two, at the place it was first given. */
+/**
+ * The pool's books, in SQLite: jobs that wait and jobs that workers hold. A job is in one of the two, at the place it
+ * was first given.
+ */
 
 export interface QueueRow extends Record<string, SqlValue> {
 	job: string;
@@ -41,7 +44,9 @@ export class Ledger {
 
 	/** All, or those of a worker's session. */
 	leases(session?: string): LeaseRow[] {
-		return session === undefined ? this.#sql<LeaseRow>("SELECT * FROM lease") : this.#sql<LeaseRow>("SELECT * FROM lease WHERE session = ?", session);
+		return session === undefined
+			? this.#sql<LeaseRow>("SELECT * FROM lease")
+			: this.#sql<LeaseRow>("SELECT * FROM lease WHERE session = ?", session);
 	}
 
 	lease(job: string): LeaseRow | undefined {
@@ -50,7 +55,9 @@ export class Ledger {
 
 	/** A new job, at the end. */
 	enqueue(job: string, digest: string): void {
-		const { seq } = this.#sql<{ seq: number }>("SELECT max(coalesce((SELECT max(seq) FROM queue), 0), coalesce((SELECT max(seq) FROM lease), 0)) + 1 AS seq")[0];
+		const { seq } = this.#sql<{ seq: number }>(
+			"SELECT max(coalesce((SELECT max(seq) FROM queue), 0), coalesce((SELECT max(seq) FROM lease), 0)) + 1 AS seq",
+		)[0];
 		this.#sql("INSERT OR IGNORE INTO queue (job, seq, digest) VALUES (?, ?, ?)", job, seq, digest);
 	}
 
@@ -59,10 +66,22 @@ export class Ledger {
 	}
 
 	/** From the queue to a worker, as attempt 0. */
-	grant({ job, seq, digest }: QueueRow, { session, worker, numerics }: Pick<LeaseRow, "session" | "worker" | "numerics">): void {
+	grant(
+		{ job, seq, digest }: QueueRow,
+		{ session, worker, numerics }: Pick<LeaseRow, "session" | "worker" | "numerics">,
+	): void {
 		this.#storage.transactionSync(() => {
 			this.unqueue(job);
-			this.#sql("INSERT OR REPLACE INTO lease (job, seq, digest, numerics, session, worker, attempt, granted) VALUES (?, ?, ?, ?, ?, ?, 0, ?)", job, seq, digest, numerics, session, worker, Date.now());
+			this.#sql(
+				"INSERT OR REPLACE INTO lease (job, seq, digest, numerics, session, worker, attempt, granted) VALUES (?, ?, ?, ?, ?, ?, 0, ?)",
+				job,
+				seq,
+				digest,
+				numerics,
+				session,
+				worker,
+				Date.now(),
+			);
 		});
 	}
 
@@ -80,7 +99,14 @@ export class Ledger {
 		for (const { job, seq, digest, numerics, worker } of leases) {
 			this.#storage.transactionSync(() => {
 				this.end(job);
-				this.#sql("INSERT OR REPLACE INTO queue (job, seq, digest, numerics, last) VALUES (?, ?, ?, ?, ?)", job, seq, digest, numerics, worker);
+				this.#sql(
+					"INSERT OR REPLACE INTO queue (job, seq, digest, numerics, last) VALUES (?, ?, ?, ?, ?)",
+					job,
+					seq,
+					digest,
+					numerics,
+					worker,
+				);
 			});
 		}
 	}

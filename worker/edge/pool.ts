@@ -1,6 +1,7 @@
 /**
  * A pool of GPU workers: their sockets, the queue, and who works on what. It passes control messages only; pictures go
- * straight from a worker to its job. Queue and leases survive eviction in SQLite, sockets hibernate with their seat attached.
+ * straight from a worker to its job. Queue and leases survive eviction in SQLite, sockets hibernate with their seat
+ * attached.
  */
 import { DurableObject } from "cloudflare:workers";
 import type { Adapter, Hello, Lease, WorkerMessage } from "../protocol/messages.ts";
@@ -10,7 +11,9 @@ import { type Member, numericsOf, offers, Roster } from "./roster.ts";
 import { readMessage, type Seat, seatOf, sit } from "./seat.ts";
 import { type Env, type Settings, settingsOf } from "./settings.ts";
 
-/** Which pool serves a model. One for all today; splitting by model or region changes this function and nothing else. */
+/**
+ * Which pool serves a model. One for all today; splitting by model or region changes this function and nothing else.
+ */
 export function poolNameOf(_model?: string): string {
 	return "default";
 }
@@ -74,7 +77,10 @@ export class Pool extends DurableObject<Env> {
 		return "queued";
 	}
 
-	/** Nobody waits for this job any more: out of the queue, or stopped where it runs. The worker's `release` frees its slot. */
+	/**
+	 * Nobody waits for this job any more: out of the queue, or stopped where it runs. The worker's `release` frees its
+	 * slot.
+	 */
 	async cancel(job: string): Promise<void> {
 		this.#ledger.unqueue(job);
 		const lease = this.#ledger.lease(job);
@@ -110,7 +116,8 @@ export class Pool extends DurableObject<Env> {
 		const message = readMessage(data);
 		if (typeof message === "string") return this.#refuse(socket, seat, message);
 		if (seat.worker === null) {
-			if (message.type !== "hello") return this.#refuse(socket, seat, `the first message must be hello, not ${message.type}`);
+			if (message.type !== "hello")
+				return this.#refuse(socket, seat, `the first message must be hello, not ${message.type}`);
 			return this.#admit(socket, seat, message);
 		}
 		sit(socket, { ...seat, seen: Date.now(), draining: seat.draining || message.type === "draining" });
@@ -137,7 +144,9 @@ export class Pool extends DurableObject<Env> {
 			log("worker silent", { worker });
 			this.#drop(socket, 1008, "no heartbeat");
 		}
-		this.#ledger.requeue(this.#ledger.leases().filter(({ attempt, granted }) => attempt === 0 && now - granted > GRANT_MILLISECONDS));
+		this.#ledger.requeue(
+			this.#ledger.leases().filter(({ attempt, granted }) => attempt === 0 && now - granted > GRANT_MILLISECONDS),
+		);
 		await this.#failOrphans(now);
 		this.#dispatch();
 		await this.#wakeLater();
@@ -145,11 +154,17 @@ export class Pool extends DurableObject<Env> {
 
 	async #admit(socket: WebSocket, seat: Seat, hello: Hello): Promise<void> {
 		for (const other of this.#roster.members()) {
-			if (other.hello.worker === hello.worker) this.#drop(other.socket, 1000, "replaced by a newer connection of the same worker");
+			if (other.hello.worker === hello.worker)
+				this.#drop(other.socket, 1000, "replaced by a newer connection of the same worker");
 		}
 		this.#roster.admit(socket, seat, hello);
 		this.#roster.send(seat.session, { type: "welcome", heartbeatSeconds: this.#settings.HEARTBEAT_SECONDS });
-		log("worker admitted", { worker: hello.worker, adapter: hello.adapter.name, software: hello.adapter.software, models: hello.models.map(({ info }) => info.id) });
+		log("worker admitted", {
+			worker: hello.worker,
+			adapter: hello.adapter.name,
+			software: hello.adapter.software,
+			models: hello.models.map(({ info }) => info.id),
+		});
 		this.#dispatch();
 	}
 
@@ -187,7 +202,10 @@ export class Pool extends DurableObject<Env> {
 		}
 	}
 
-	async #release({ session }: Seat, { job, attempt, outcome, reason }: Extract<WorkerMessage, { type: "release" }>): Promise<void> {
+	async #release(
+		{ session }: Seat,
+		{ job, attempt, outcome, reason }: Extract<WorkerMessage, { type: "release" }>,
+	): Promise<void> {
 		const lease = this.#ledger.lease(job);
 		// An old attempt, or one that has gone to another worker meanwhile.
 		if (!lease || lease.session !== session || lease.attempt !== attempt) return;
@@ -202,10 +220,14 @@ export class Pool extends DurableObject<Env> {
 		this.#dispatch();
 	}
 
-	/** A heartbeat names the jobs in hand. One that it should hold and does not is lost; fresh leases may have crossed it. */
+	/**
+	 * A heartbeat names the jobs in hand. One that it should hold and does not is lost; fresh leases may have crossed it.
+	 */
 	#reconcile({ session }: Seat, inHand: string[]): void {
 		const before = Date.now() - 2 * this.#settings.HEARTBEAT_SECONDS * 1000;
-		const lost = this.#ledger.leases(session).filter(({ job, attempt, granted }) => attempt > 0 && granted < before && !inHand.includes(job));
+		const lost = this.#ledger
+			.leases(session)
+			.filter(({ job, attempt, granted }) => attempt > 0 && granted < before && !inHand.includes(job));
 		if (lost.length === 0) return;
 		this.#ledger.requeue(lost);
 		this.#dispatch();
@@ -215,7 +237,8 @@ export class Pool extends DurableObject<Env> {
 	#dispatch(): void {
 		const queue = this.#ledger.queue();
 		if (queue.length === 0) return;
-		const free = this.#roster.members()
+		const free = this.#roster
+			.members()
 			.filter(({ seat }) => !seat.draining)
 			.map((member) => ({ member, free: member.seat.slots - this.#ledger.leases(member.seat.session).length }));
 		for (const row of queue) {
@@ -223,7 +246,9 @@ export class Pool extends DurableObject<Env> {
 			if (able.length === 0) continue;
 			const rank = ({ member, free }: (typeof able)[number]) =>
 				// The same numerics id continues bit for bit; the worker that lost it last is the last resort; then spread.
-				(row.numerics !== null && numericsOf(member, row.digest) === row.numerics ? 0 : 10_000) + (member.hello.worker === row.last ? 1000 : 0) - free;
+				(row.numerics !== null && numericsOf(member, row.digest) === row.numerics ? 0 : 10_000) +
+				(member.hello.worker === row.last ? 1000 : 0) -
+				free;
 			const best = able.reduce((a, b) => (rank(b) < rank(a) ? b : a));
 			best.free -= 1;
 			this.ctx.waitUntil(this.#grant(row, best.member));
@@ -255,7 +280,10 @@ export class Pool extends DurableObject<Env> {
 		this.#roster.send(session, lease);
 	}
 
-	/** A worker that restarts is back within seconds; a model that stays away fails its jobs instead of keeping them waiting. */
+	/**
+	 * A worker that restarts is back within seconds; a model that stays away fails its jobs instead of keeping them
+	 * waiting.
+	 */
 	async #failOrphans(now: number): Promise<void> {
 		const members = this.#roster.members();
 		for (const { job, digest, orphaned } of this.#ledger.queue()) {
@@ -264,15 +292,20 @@ export class Pool extends DurableObject<Env> {
 			} else if (orphaned === null) {
 				this.#ledger.orphan(job, now);
 			} else if (now - orphaned >= this.#settings.NO_WORKER_SECONDS * 1000) {
-				await this.#job(job).fail("no_workers", "The GPU workers that offer this model went away and did not come back. Try again later.");
+				await this.#job(job).fail(
+					"no_workers",
+					"The GPU workers that offer this model went away and did not come back. Try again later.",
+				);
 				this.#ledger.unqueue(job);
 			}
 		}
 	}
 
 	async #wakeLater(): Promise<void> {
-		if (this.#roster.sockets().length === 0 && this.#ledger.queue().length === 0 && this.#ledger.leases().length === 0) return;
-		if ((await this.ctx.storage.getAlarm()) === null) await this.ctx.storage.setAlarm(Date.now() + this.#settings.HEARTBEAT_SECONDS * 1000);
+		if (this.#roster.sockets().length === 0 && this.#ledger.queue().length === 0 && this.#ledger.leases().length === 0)
+			return;
+		if ((await this.ctx.storage.getAlarm()) === null)
+			await this.ctx.storage.setAlarm(Date.now() + this.#settings.HEARTBEAT_SECONDS * 1000);
 	}
 
 	#room(): boolean {

@@ -1,5 +1,18 @@
-/** Published models in the bucket: what lies there under which key, read under limits. docs/models.md has the layout. */
-import { fileKey, ManifestFiles, manifestHash, MANIFEST_FILE, MAX_MANIFEST_BYTES, ModelName, NamedModel, nameKey, POLICIES_FILE, policiesKey } from "../protocol/model-files.ts";
+/**
+ * Published models in the bucket: what lies there under which key, read under limits. docs/models.md has the layout.
+ */
+import {
+	fileKey,
+	MANIFEST_FILE,
+	MAX_MANIFEST_BYTES,
+	ManifestFiles,
+	ModelName,
+	manifestHash,
+	NamedModel,
+	nameKey,
+	POLICIES_FILE,
+	policiesKey,
+} from "../protocol/model-files.ts";
 import { Digest } from "../protocol/plan.ts";
 import { ApiError } from "./errors.ts";
 
@@ -20,7 +33,13 @@ const kept = new Map<Digest, ReadonlyMap<string, PublishedFile>>();
 export async function digestOf(bucket: R2Bucket, model: string): Promise<Digest> {
 	if (Digest.safeParse(model).success) return model;
 	const text = ModelName.safeParse(model).success ? await smallText(bucket, nameKey(model), MAX_NAME_BYTES) : null;
-	if (text === null) throw new ApiError(404, "model_not_published", `No model "${model.slice(0, 80)}" is published here. npx firstlight publish puts one here.`, { param: "model" });
+	if (text === null)
+		throw new ApiError(
+			404,
+			"model_not_published",
+			`No model "${model.slice(0, 80)}" is published here. npx firstlight publish puts one here.`,
+			{ param: "model" },
+		);
 	const named = NamedModel.safeParse(parsed(text));
 	if (!named.success) throw damaged(model);
 	return named.data.digest;
@@ -37,11 +56,22 @@ export async function fileOf(bucket: R2Bucket, digest: Digest, file: string): Pr
 async function filesOf(bucket: R2Bucket, digest: Digest): Promise<ReadonlyMap<string, PublishedFile>> {
 	const sha256 = manifestHash(digest);
 	const text = await smallText(bucket, fileKey(sha256), MAX_MANIFEST_BYTES);
-	if (text === null) throw new ApiError(404, "model_not_published", `No model ${digest} is published here. npx firstlight publish puts one here.`, { param: "model" });
+	if (text === null)
+		throw new ApiError(
+			404,
+			"model_not_published",
+			`No model ${digest} is published here. npx firstlight publish puts one here.`,
+			{ param: "model" },
+		);
 	const manifest = ManifestFiles.safeParse(parsed(text));
 	if (!manifest.success) throw damaged(digest);
 	const { tokenizer, shards } = manifest.data;
-	const files = new Map<string, PublishedFile>([...shards, ...(tokenizer ? [tokenizer] : [])].map(({ file, ...entry }) => [file, { key: fileKey(entry.sha256), ...entry }]));
+	const files = new Map<string, PublishedFile>(
+		[...shards, ...(tokenizer ? [tokenizer] : [])].map(({ file, ...entry }) => [
+			file,
+			{ key: fileKey(entry.sha256), ...entry },
+		]),
+	);
 	files.set(MANIFEST_FILE, { key: fileKey(sha256), sha256 });
 	files.set(POLICIES_FILE, { key: policiesKey(sha256) });
 	if (kept.size === MAX_KEPT) kept.delete(kept.keys().next().value as Digest);
@@ -68,9 +98,16 @@ function parsed(text: string): unknown {
 }
 
 export function fileNotFound(file: string): ApiError {
-	return new ApiError(404, "file_not_found", `The model has no file "${file.slice(0, 128)}". Its manifest.json lists its files.`, { param: "file" });
+	return new ApiError(
+		404,
+		"file_not_found",
+		`The model has no file "${file.slice(0, 128)}". Its manifest.json lists its files.`,
+		{ param: "file" },
+	);
 }
 
 export function damaged(what: string): ApiError {
-	return new ApiError(500, "model_damaged", `What is published as ${what} is damaged. Publish the model again.`, { headers: { "x-should-retry": "false" } });
+	return new ApiError(500, "model_damaged", `What is published as ${what} is damaged. Publish the model again.`, {
+		headers: { "x-should-retry": "false" },
+	});
 }

@@ -1,4 +1,6 @@
-/** Which part of a file a request wants: Range, If-Range and If-None-Match of RFC 9110, for files with a strong ETag. */
+/**
+ * Which part of a file a request wants: Range, If-Range and If-None-Match of RFC 9110, for files with a strong ETag.
+ */
 
 export interface Range {
 	offset: number;
@@ -6,8 +8,8 @@ export interface Range {
 }
 
 /**
- * The part of `size` bytes that is asked for; null for the whole file: no Range, one that we do not know or serve in one piece, or an
- * If-Range that names another file. `unsatisfiable` where it begins behind the end.
+ * The part of `size` bytes that is asked for; null for the whole file: no Range, one that we do not know or serve in
+ * one piece, or an If-Range that names another file. `unsatisfiable` where it begins behind the end.
  */
 export function rangeOf(headers: Headers, size: number, etag: string): Range | "unsatisfiable" | null {
 	const match = /^bytes=(\d{0,15})-(\d{0,15})$/i.exec(headers.get("range")?.trim() ?? "");
@@ -28,5 +30,7 @@ export function rangeOf(headers: Headers, size: number, etag: string): Range | "
 /** Whether the caller has the file already. */
 export function notModified(headers: Headers, etag: string): boolean {
 	const known = headers.get("if-none-match");
-	return known !== null && (known.trim() === "*" || known.split(",").some((tag) => tag.trim().replace(/^W\//, "") === etag));
+	return (
+		known !== null && (known.trim() === "*" || known.split(",").some((tag) => tag.trim().replace(/^W\//, "") === etag))
+	);
 }

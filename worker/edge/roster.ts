@@ -22,7 +22,9 @@ export class Roster {
 
 	constructor(ctx: DurableObjectState) {
 		this.#ctx = ctx;
-		ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS worker (session TEXT PRIMARY KEY, hello TEXT NOT NULL, since INTEGER NOT NULL)");
+		ctx.storage.sql.exec(
+			"CREATE TABLE IF NOT EXISTS worker (session TEXT PRIMARY KEY, hello TEXT NOT NULL, since INTEGER NOT NULL)",
+		);
 	}
 
 	/** Admitted workers, the longest-standing first. */
@@ -43,12 +45,19 @@ export class Roster {
 
 	/** Sessions of admitted workers whose socket is gone. */
 	gone(): string[] {
-		return this.#sql<{ session: string }>("SELECT session FROM worker").flatMap(({ session }) => (this.#socket(session) ? [] : [session]));
+		return this.#sql<{ session: string }>("SELECT session FROM worker").flatMap(({ session }) =>
+			this.#socket(session) ? [] : [session],
+		);
 	}
 
 	admit(socket: WebSocket, seat: Seat, hello: Hello): void {
 		sit(socket, { ...seat, worker: hello.worker, slots: hello.slots, seen: Date.now() });
-		this.#sql("INSERT INTO worker (session, hello, since) VALUES (?, ?, ?)", seat.session, JSON.stringify(hello), Date.now());
+		this.#sql(
+			"INSERT INTO worker (session, hello, since) VALUES (?, ?, ?)",
+			seat.session,
+			JSON.stringify(hello),
+			Date.now(),
+		);
 	}
 
 	forget(session: string): void {
@@ -67,7 +76,10 @@ export class Roster {
 	#card(session: string): Card | undefined {
 		let card = this.#cards.get(session);
 		if (!card) {
-			const [row] = this.#sql<{ hello: string; since: number }>("SELECT hello, since FROM worker WHERE session = ?", session);
+			const [row] = this.#sql<{ hello: string; since: number }>(
+				"SELECT hello, since FROM worker WHERE session = ?",
+				session,
+			);
 			if (!row) return undefined;
 			card = { hello: Hello.parse(JSON.parse(row.hello)), since: row.since };
 			this.#cards.set(session, card);

@@ -18,14 +18,18 @@ export interface App {
 	Variables: { requestId: string };
 }
 
-const seconds = (least: number, most: number, otherwise: number) => z.coerce.number().min(least).max(most).default(otherwise);
+const seconds = (least: number, most: number, otherwise: number) =>
+	z.coerce.number().min(least).max(most).default(otherwise);
 
 const Settings = z.object({
 	/** Shared with the GPU workers. Absent or too short: /internal refuses everything. */
 	WORKER_SECRET: z.string().min(16).max(512).optional().catch(undefined),
 	/** Workers report this often; three missed reports end their membership. */
 	HEARTBEAT_SECONDS: seconds(0.1, 60, 10),
-	/** A job is stopped this long after the last sign of a reader. With the time to notice that one left (two comments): five seconds. */
+	/**
+	 * A job is stopped this long after the last sign of a reader. With the time to notice that one left (two comments):
+	 * five seconds.
+	 */
 	READER_GRACE_SECONDS: seconds(0.1, 600, 4),
 	/** A job that is not finished by then ends with an error. */
 	JOB_DEADLINE_SECONDS: seconds(0.1, 86_400, 600),
@@ -52,7 +56,8 @@ export function settingsOf(env: Env): Settings {
 	let settings = parsed.get(env);
 	if (!settings) {
 		const result = Settings.safeParse(env);
-		if (!result.success) throw new Error(`Bad settings; see worker/edge/settings.ts:\n${z.prettifyError(result.error)}`);
+		if (!result.success)
+			throw new Error(`Bad settings; see worker/edge/settings.ts:\n${z.prettifyError(result.error)}`);
 		settings = result.data;
 		parsed.set(env, settings);
 	}

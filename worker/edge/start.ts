@@ -19,8 +19,14 @@ export interface JobInput {
 	format: ImageFormat;
 }
 
-const noWorkers = () => unavailable("no_workers", "No GPU worker is connected at the moment. Try again in a few seconds; /healthz tells when one is there.", 5);
-const queueFull = () => unavailable("queue_full", "Too many pictures are waiting already. Try again in a few seconds.", 10);
+const noWorkers = () =>
+	unavailable(
+		"no_workers",
+		"No GPU worker is connected at the moment. Try again in a few seconds; /healthz tells when one is there.",
+		5,
+	);
+const queueFull = () =>
+	unavailable("queue_full", "Too many pictures are waiting already. Try again in a few seconds.", 10);
 
 export function poolStatus(env: Env): Promise<PoolStatus> {
 	return poolNamed(env, poolNameOf()).status();
@@ -33,7 +39,9 @@ export async function chooseModel(env: Env, name: string | undefined): Promise<M
 	const model = name === undefined || name === "auto" ? models[0] : models.find(({ info }) => info.id === name);
 	if (!model) {
 		const offered = models.map(({ info }) => info.id).join(", ");
-		throw new ApiError(404, "model_not_found", `The model "${name}" is not offered. Offered now: ${offered}.`, { param: "model" });
+		throw new ApiError(404, "model_not_found", `The model "${name}" is not offered. Offered now: ${offered}.`, {
+			param: "model",
+		});
 	}
 	// Refused before anything is written; the pool itself has the last word.
 	if (!room) throw queueFull();
@@ -42,9 +50,13 @@ export async function chooseModel(env: Env, name: string | undefined): Promise<M
 
 /** The plan of a policy for a model; a request it cannot plan is a 400 in the policy's own words. */
 export function makePlan(model: ModelInfo, policy: string, schedule: string | undefined): StagePlan {
-	if (!Object.hasOwn(policies, policy)) throw invalid("policy", `There is no policy "${policy}". Policies: ${Object.keys(policies).join(", ")}.`);
+	if (!Object.hasOwn(policies, policy))
+		throw invalid("policy", `There is no policy "${policy}". Policies: ${Object.keys(policies).join(", ")}.`);
 	if (schedule !== undefined && !Object.hasOwn(model.schedules, schedule)) {
-		throw invalid("schedule", `Model ${model.id} has no schedule "${schedule}". It has: ${Object.keys(model.schedules).join(", ")}.`);
+		throw invalid(
+			"schedule",
+			`Model ${model.id} has no schedule "${schedule}". It has: ${Object.keys(model.schedules).join(", ")}.`,
+		);
 	}
 	try {
 		const plan = policies[policy].plan(model, { schedule });

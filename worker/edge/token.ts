@@ -17,7 +17,9 @@ export async function verifyToken(secret: string, job: string, token: string): P
 	const attempt = Number(match[1]);
 	const mac = fromBase64url(match[2]);
 	// subtle.verify compares in constant time.
-	return (await crypto.subtle.verify(hmac, await importKey(encoder.encode(secret)), mac, message(job, attempt))) ? attempt : null;
+	return (await crypto.subtle.verify(hmac, await importKey(encoder.encode(secret)), mac, message(job, attempt)))
+		? attempt
+		: null;
 }
 
 /** Whether two secrets are the same, in a time that tells nothing of where they differ. */
@@ -40,7 +42,10 @@ function importKey(raw: Uint8Array<ArrayBuffer>): Promise<CryptoKey> {
 }
 
 function toBase64url(bytes: Uint8Array): string {
-	return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+	return btoa(String.fromCharCode(...bytes))
+		.replaceAll("+", "-")
+		.replaceAll("/", "_")
+		.replaceAll("=", "");
 }
 
 function fromBase64url(text: string): Uint8Array<ArrayBuffer> {

@@ -21,7 +21,9 @@ interface DurableObjectId {
 }
 /** Calls of a Durable Object's public methods, each now asynchronous. */
 type DurableObjectStub<T = unknown> = {
-	[K in keyof T as T[K] extends (...args: never[]) => unknown ? K : never]: T[K] extends (...args: infer A) => infer R ? (...args: A) => Promise<Awaited<R>> : never;
+	[K in keyof T as T[K] extends (...args: never[]) => unknown ? K : never]: T[K] extends (...args: infer A) => infer R
+		? (...args: A) => Promise<Awaited<R>>
+		: never;
 } & { fetch(request: Request): Promise<Response> };
 interface DurableObjectNamespace<T = unknown> {
 	newUniqueId(): DurableObjectId;
@@ -32,13 +34,20 @@ interface DurableObjectNamespace<T = unknown> {
 }
 type SqlValue = string | number | null;
 interface SqlStorage {
-	exec<T extends Record<string, SqlValue>>(query: string, ...bindings: SqlValue[]): Iterable<T> & { toArray(): T[]; one(): T; rowsWritten: number };
+	exec<T extends Record<string, SqlValue>>(
+		query: string,
+		...bindings: SqlValue[]
+	): Iterable<T> & { toArray(): T[]; one(): T; rowsWritten: number };
 }
 interface DurableObjectState {
 	readonly id: DurableObjectId;
 	readonly storage: {
 		readonly sql: SqlStorage;
-		readonly kv: { get<T>(key: string): T | undefined; put(key: string, value: unknown): void; delete(key: string): boolean };
+		readonly kv: {
+			get<T>(key: string): T | undefined;
+			put(key: string, value: unknown): void;
+			delete(key: string): boolean;
+		};
 		transactionSync<T>(run: () => T): T;
 		getAlarm(): Promise<number | null>;
 		setAlarm(time: number): Promise<void>;
@@ -67,7 +76,7 @@ interface R2Bucket {
 }
 
 declare namespace Cloudflare {
-	interface Env {}
+	type Env = {};
 }
 declare module "cloudflare:workers" {
 	export abstract class DurableObject<E = unknown> {

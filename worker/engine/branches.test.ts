@@ -34,7 +34,16 @@ async function alone(plan: StagePlan): Promise<Branch> {
 	throw new Error("no picture");
 }
 const changed = (policy: string, steps: Record<number, Partial<RunStep> | { kind: "skip" }>): StagePlan => ({
-	...exact, policy, steps: exact.steps.map((step, scale) => (scale in steps ? (steps[scale].kind === "skip" ? { kind: "skip" } : { ...step, ...steps[scale] }) : step) as Step),
+	...exact,
+	policy,
+	steps: exact.steps.map(
+		(step, scale) =>
+			(scale in steps
+				? steps[scale].kind === "skip"
+					? { kind: "skip" }
+					: { ...step, ...steps[scale] }
+				: step) as Step,
+	),
 });
 
 it("makes every plan's picture bit for bit, wherever it leaves the first, with nothing left on the device", async () => {
@@ -46,7 +55,21 @@ it("makes every plan's picture bit for bit, wherever it leaves the first, with n
 		changed("shorter", { [last - 1]: { kind: "skip" }, [last]: { kind: "skip" } }),
 		changed("conditional", { [last - 1]: { rows: "cond" }, [last]: { rows: "cond" } }),
 		changed("other from the start", { 0: { tau: 2 } }),
-		changed("kept from before", { [last]: { reduce: [{ blocks: [0, model.info.blocks], each: "sublayer", count: 4, take: { gather: "mean-distance" }, rope: "kept", write: "kept", rest: { from: last - 1, resize: "area", of: "change" } }] } }),
+		changed("kept from before", {
+			[last]: {
+				reduce: [
+					{
+						blocks: [0, model.info.blocks],
+						each: "sublayer",
+						count: 4,
+						take: { gather: "mean-distance" },
+						rope: "kept",
+						write: "kept",
+						rest: { from: last - 1, resize: "area", of: "change" },
+					},
+				],
+			},
+		}),
 	];
 	const expected: Branch[] = [];
 	for (const plan of plans) expected.push(await alone(plan));
@@ -70,10 +93,16 @@ it("ends when aborted, with nothing left on the device", async () => {
 });
 
 it("refuses plans of different schedules", async () => {
-	await expect(model.branches({ plans: [exact, policies.exact.plan(model.info, { schedule: "2:1" })], ...subject })).rejects.toThrow(/1:1 and 2:1/);
+	await expect(
+		model.branches({ plans: [exact, policies.exact.plan(model.info, { schedule: "2:1" })], ...subject }),
+	).rejects.toThrow(/1:1 and 2:1/);
 });
 
 it("counts the steps that two plans begin with, whatever their stages are called", () => {
 	const other = changed("other", { 2: { tau: 0.9 } });
-	expect([commonSteps(exact, exact), commonSteps(exact, other), commonSteps(exact, changed("named", { 1: { stage: "fidelity" } }))]).toEqual([exact.steps.length, 2, exact.steps.length]);
+	expect([
+		commonSteps(exact, exact),
+		commonSteps(exact, other),
+		commonSteps(exact, changed("named", { 1: { stage: "fidelity" } })),
+	]).toEqual([exact.steps.length, 2, exact.steps.length]);
 });

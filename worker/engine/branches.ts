@@ -16,10 +16,18 @@ export interface Branch {
 }
 
 /**
- * One picture a plan, of the same prompt and seed, bit for bit as each plan makes it alone. The first plan runs whole; the others go on
- * from where they leave it, so that what they share is computed once. Throws the signal's reason between scales.
+ * One picture a plan, of the same prompt and seed, bit for bit as each plan makes it alone. The first plan runs whole;
+ * the others go on from where they leave it, so that what they share is computed once. Throws the signal's reason
+ * between scales.
  */
-export async function growBranches<Job>(family: Family<Job>, rounds: Rounds<Job>, plans: readonly StagePlan[], grids: Schedule["grids"], options: Omit<JobOptions, "plan" | "branches">, signal: AbortSignal): Promise<Branch[]> {
+export async function growBranches<Job>(
+	family: Family<Job>,
+	rounds: Rounds<Job>,
+	plans: readonly StagePlan[],
+	grids: Schedule["grids"],
+	options: Omit<JobOptions, "plan" | "branches">,
+	signal: AbortSignal,
+): Promise<Branch[]> {
 	const [trunk, ...others] = plans;
 	const left = new AbortController();
 	const stop = AbortSignal.any([signal, left.signal]);
@@ -35,19 +43,29 @@ export async function growBranches<Job>(family: Family<Job>, rounds: Rounds<Job>
 		for (let scale = 0; scale <= last; scale++) {
 			const leaving = plans.flatMap((plan, i) => (shared(trunk, plan) === scale + 1 ? [i] : []));
 			const finished = leaving.filter((i) => plans[i].steps[scale + 1]?.kind !== "run");
-			const result = await rounds.run({ job, scale, sample: true, pictures: finished.length > 0 ? [grids.length - 1] : [] }, stop);
+			const result = await rounds.run(
+				{ job, scale, sample: true, pictures: finished.length > 0 ? [grids.length - 1] : [] },
+				stop,
+			);
 			codes.push(result.codes as Uint8Array);
-			for (const i of finished) branches[i] = Promise.resolve({ plan: plans[i], codes: [...codes], image: result.pictures[0] });
+			for (const i of finished)
+				branches[i] = Promise.resolve({ plan: plans[i], codes: [...codes], image: result.pictures[0] });
 			const going = leaving.filter((i) => !finished.includes(i));
 			if (going.length === 0) continue;
 			const snapshot = family.snapshot(job, scale + 1);
 			snapshots.push(snapshot);
 			for (const i of going) {
-				branches[i] = goOn(family, rounds, { ...options, plan: plans[i], grids, previews: "none", after: snapshot, signal: stop }, [...codes]);
+				branches[i] = goOn(
+					family,
+					rounds,
+					{ ...options, plan: plans[i], grids, previews: "none", after: snapshot, signal: stop },
+					[...codes],
+				);
 				branches[i].catch(() => {});
 			}
 		}
-		for (const [i, plan] of plans.entries()) branches[i] ??= goOn(family, rounds, { ...options, plan, grids, previews: "none", signal: stop }, []);
+		for (const [i, plan] of plans.entries())
+			branches[i] ??= goOn(family, rounds, { ...options, plan, grids, previews: "none", signal: stop }, []);
 		family.close(job);
 		job = undefined;
 		rounds.leave();
@@ -73,7 +91,12 @@ function shared(trunk: StagePlan, plan: StagePlan): number {
 	return Math.min(common, executed);
 }
 
-async function goOn<Job>(family: Family<Job>, rounds: Rounds<Job>, generation: Parameters<typeof walk<Job>>[2], codes: Uint8Array[]): Promise<Branch> {
+async function goOn<Job>(
+	family: Family<Job>,
+	rounds: Rounds<Job>,
+	generation: Parameters<typeof walk<Job>>[2],
+	codes: Uint8Array[],
+): Promise<Branch> {
 	let { plan } = generation;
 	for await (const result of walk(family, rounds, generation)) {
 		if (result.kind === "final") return { plan, codes, image: result.image };

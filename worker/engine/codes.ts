@@ -16,7 +16,9 @@ export function packCodes(words: Uint32Array, tokens: number, bits: number): Uin
 /** The reverse of `packCodes`. Throws RangeError when the length does not fit the grid. */
 export function unpackCodes(bytes: Uint8Array, tokens: number, bits: number): Uint32Array<ArrayBuffer> {
 	if (bytes.length !== packedLength(tokens, bits)) {
-		throw new RangeError(`Codes of ${tokens} tokens with ${bits} bits take ${packedLength(tokens, bits)} bytes, got ${bytes.length}. They belong to another model or scale.`);
+		throw new RangeError(
+			`Codes of ${tokens} tokens with ${bits} bits take ${packedLength(tokens, bits)} bytes, got ${bytes.length}. They belong to another model or scale.`,
+		);
 	}
 	const stride = codeWords(bits);
 	const words = new Uint32Array(tokens * stride);

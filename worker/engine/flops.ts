@@ -1,7 +1,11 @@
-/** What pictures cost on paper, from a model's shape and a plan alone: operations (a multiply-add is two), keys, weights. */
-import type { VaeConfig } from "../../model-shards/infinity-config.ts";
+/**
+ * What pictures cost on paper, from a model's shape and a plan alone: operations (a multiply-add is two), keys,
+ * weights.
+ */
+
 import { modelTensors } from "../../model-shards/import-model.ts";
 import { plannedTensors } from "../../model-shards/import-tensors.ts";
+import type { VaeConfig } from "../../model-shards/infinity-config.ts";
 import { weigh } from "../../model-shards/inspect.ts";
 import type { FamilyConfig } from "../../model-shards/manifest.ts";
 import type { Precision } from "../../model-shards/precision.ts";
@@ -45,18 +49,53 @@ function costsOf({ family, config }: FamilyConfig): Costs {
 		case "infinity": {
 			const bits = config.bits * (config.patchify ?? 1) ** 2;
 			const t = config.textChannels;
-			return { input: bits, logits: 2 * bits, block: 6 * c * c + feedForward, text: 1, begin: 9 * c * c, perText: 3 * t * c + c * c + depth * 2 * c * c };
+			return {
+				input: bits,
+				logits: 2 * bits,
+				block: 6 * c * c + feedForward,
+				text: 1,
+				begin: 9 * c * c,
+				perText: 3 * t * c + c * c + depth * 2 * c * c,
+			};
 		}
 		case "var":
-			return { input: config.codebook.channels, logits: config.codebook.vocabulary, block: 4 * c * c + feedForward, text: 0, begin: 2 * c * c + (config.adaln === "block" ? depth : 1) * 6 * c * c, perText: 0 };
+			return {
+				input: config.codebook.channels,
+				logits: config.codebook.vocabulary,
+				block: 4 * c * c + feedForward,
+				text: 0,
+				begin: 2 * c * c + (config.adaln === "block" ? depth : 1) * 6 * c * c,
+				perText: 0,
+			};
 		case "hart": {
-			const { codebook: { channels, vocabulary }, residual: { width: w, depth: blocks, steps }, textChannels: t, textMaxTokens: start } = config;
+			const {
+				codebook: { channels, vocabulary },
+				residual: { width: w, depth: blocks, steps },
+				textChannels: t,
+				textMaxTokens: start,
+			} = config;
 			const residual = c * w + steps * (channels * w + blocks * 5 * w * w + 2 * w * w + 2 * channels * w);
-			return { input: channels, logits: vocabulary, start, block: 4 * c * c + 3 * c * ffn, text: 0, begin: 2 * c * c + start * t * c, perText: 0, residual };
+			return {
+				input: channels,
+				logits: vocabulary,
+				start,
+				block: 4 * c * c + 3 * c * ffn,
+				text: 0,
+				begin: 2 * c * c + start * t * c,
+				perText: 0,
+				residual,
+			};
 		}
 		case "star": {
 			const t = config.textChannels;
-			return { input: config.codebook.channels, logits: config.codebook.vocabulary, block: 6 * c * c + feedForward, text: 1, begin: t * c, perText: depth * 2 * t * c };
+			return {
+				input: config.codebook.channels,
+				logits: config.codebook.vocabulary,
+				block: 6 * c * c + feedForward,
+				text: 1,
+				begin: t * c,
+				perText: depth * 2 * t * c,
+			};
 		}
 	}
 }
@@ -84,22 +123,38 @@ export function scaleCosts(model: FamilyConfig, { grids }: Schedule, plan: Stage
 			flops += rows * (2 * count * perToken + 4 * count * width * (seen[block] + blank));
 		}
 		// Of mixtures; choosing tokens multiplies nothing.
-		for (const { count, write, each, blocks } of step.reduce) if (write === "norm-sampled") flops += 2 * rows * tokens * count * width * (each === "span" ? 1 : blocks[1] - blocks[0]);
+		for (const { count, write, each, blocks } of step.reduce)
+			if (write === "norm-sampled")
+				flops += 2 * rows * tokens * count * width * (each === "span" ? 1 : blocks[1] - blocks[0]);
 		return { tokens, rows, blockTokens, flops };
 	});
 }
 
 /** Of the transformer at every scale of a plan; 0 where it is skipped. */
-export const transformerFlops = (model: FamilyConfig, schedule: Schedule, plan: StagePlan, textTokens: number): number[] => scaleCosts(model, schedule, plan, textTokens).map(({ flops }) => flops);
+export const transformerFlops = (
+	model: FamilyConfig,
+	schedule: Schedule,
+	plan: StagePlan,
+	textTokens: number,
+): number[] => scaleCosts(model, schedule, plan, textTokens).map(({ flops }) => flops);
 
-/** Of the conditioning, once a picture: projections of text or class, cross-attention keys of every block. The text encoder is not in it. */
+/**
+ * Of the conditioning, once a picture: projections of text or class, cross-attention keys of every block. The text
+ * encoder is not in it.
+ */
 export function conditioningFlops(model: FamilyConfig, textTokens: number): number {
 	const { begin, perText } = costsOf(model);
 	return 2 * 2 * (begin + perText * textTokens);
 }
 
 /** Bytes of keys and values that a picture holds at most, those of its text too. `bytes`: of a number, 4 or 2. */
-export function keyBytes(model: FamilyConfig, { grids }: Schedule, plan: StagePlan, textTokens: number, bytes = 4): number {
+export function keyBytes(
+	model: FamilyConfig,
+	{ grids }: Schedule,
+	plan: StagePlan,
+	textTokens: number,
+	bytes = 4,
+): number {
 	const { width, depth } = model.config;
 	const { text: attended, start } = costsOf(model);
 	const tokens = grids.map(([height, width], scale) => (scale === 0 ? (start ?? height * width) : height * width));
@@ -126,15 +181,29 @@ export function decoderFlops({ family, config }: FamilyConfig, height: number, w
 	}
 }
 
-/** `cells`: of the latent. `attentive`: a convolution before everything else, attention in the middle and at the coarsest level. */
-function convDecoderFlops({ baseChannels, multipliers, residualBlocks }: VaeConfig, latent: number, cells: number, attentive: boolean): number {
+/**
+ * `cells`: of the latent. `attentive`: a convolution before everything else, attention in the middle and at the
+ * coarsest level.
+ */
+function convDecoderFlops(
+	{ baseChannels, multipliers, residualBlocks }: VaeConfig,
+	latent: number,
+	cells: number,
+	attentive: boolean,
+): number {
 	const conv = (pixels: number, input: number, out: number, taps = 9) => 2 * pixels * input * out * taps;
-	const residual = (pixels: number, input: number, out: number) => conv(pixels, input, out) + conv(pixels, out, out) + (input === out ? 0 : conv(pixels, input, out, 1));
-	const attention = (pixels: number, width: number) => (attentive ? conv(pixels, width, 4 * width, 1) + 4 * pixels * pixels * width : 0);
+	const residual = (pixels: number, input: number, out: number) =>
+		conv(pixels, input, out) + conv(pixels, out, out) + (input === out ? 0 : conv(pixels, input, out, 1));
+	const attention = (pixels: number, width: number) =>
+		attentive ? conv(pixels, width, 4 * width, 1) + 4 * pixels * pixels * width : 0;
 	const last = multipliers.length - 1;
 	let pixels = cells;
 	let channels = baseChannels * multipliers[last];
-	let flops = (attentive ? conv(pixels, latent, latent) : 0) + conv(pixels, latent, channels) + 2 * residual(pixels, channels, channels) + attention(pixels, channels);
+	let flops =
+		(attentive ? conv(pixels, latent, latent) : 0) +
+		conv(pixels, latent, channels) +
+		2 * residual(pixels, channels, channels) +
+		attention(pixels, channels);
 	for (let level = last; level >= 0; level--) {
 		const out = baseChannels * multipliers[level];
 		for (let block = 0; block <= residualBlocks; block++) {

@@ -19,33 +19,50 @@ afterAll(() => {
 
 async function collect(options: Partial<GenerateOptions> = {}): Promise<GenerateResult[]> {
 	const plan = options.plan ?? policies.exact.plan(model.info, {});
-	return await Array.fromAsync(model.generate({ prompt: "a photo of a cat", seed: 7, previews: "none", ...options, plan }));
+	return await Array.fromAsync(
+		model.generate({ prompt: "a photo of a cat", seed: 7, previews: "none", ...options, plan }),
+	);
 }
-const scales = (results: GenerateResult[]) => results.filter((result): result is ScaleResult => result.kind === "scale");
-const final = (results: GenerateResult[]) => results.find((result): result is FinalResult => result.kind === "final") as FinalResult;
+const scales = (results: GenerateResult[]) =>
+	results.filter((result): result is ScaleResult => result.kind === "scale");
+const final = (results: GenerateResult[]) =>
+	results.find((result): result is FinalResult => result.kind === "final") as FinalResult;
 
-it.each(["exact", "stagevar", "stagevar-skip"])("%s gives the same codes and picture on every run, other ones for another seed", async (name) => {
-	const plan = policies[name].plan(model.info, {});
-	const [first, again, other] = [await collect({ plan }), await collect({ plan }), await collect({ plan, seed: 8 })];
-	expect(scales(again).map(({ codes }) => codes)).toEqual(scales(first).map(({ codes }) => codes));
-	expect(final(again).image).toEqual(final(first).image);
-	expect(scales(other).map(({ codes }) => codes)).not.toEqual(scales(first).map(({ codes }) => codes));
-	expect(scales(first)).toHaveLength(plan.steps.filter(({ kind }) => kind === "run").length);
-});
+it.each(["exact", "stagevar", "stagevar-skip"])(
+	"%s gives the same codes and picture on every run, other ones for another seed",
+	async (name) => {
+		const plan = policies[name].plan(model.info, {});
+		const [first, again, other] = [await collect({ plan }), await collect({ plan }), await collect({ plan, seed: 8 })];
+		expect(scales(again).map(({ codes }) => codes)).toEqual(scales(first).map(({ codes }) => codes));
+		expect(final(again).image).toEqual(final(first).image);
+		expect(scales(other).map(({ codes }) => codes)).not.toEqual(scales(first).map(({ codes }) => codes));
+		expect(scales(first)).toHaveLength(plan.steps.filter(({ kind }) => kind === "run").length);
+	},
+);
 
 it.each(["exact", "stagevar"])("%s goes on from logged codes to the same picture", async (name) => {
 	const plan = policies[name].plan(model.info, {});
 	const whole = await collect({ plan });
-	const forcedCodes = scales(whole).slice(0, 2).map(({ codes }) => codes);
+	const forcedCodes = scales(whole)
+		.slice(0, 2)
+		.map(({ codes }) => codes);
 	const resumed = await collect({ plan, forcedCodes });
-	expect(scales(resumed).map(({ index, step }) => [index, step])).toEqual([[2, 3], [3, 4]]);
-	expect(scales(resumed).map(({ codes }) => codes)).toEqual(scales(whole).slice(2).map(({ codes }) => codes));
+	expect(scales(resumed).map(({ index, step }) => [index, step])).toEqual([
+		[2, 3],
+		[3, 4],
+	]);
+	expect(scales(resumed).map(({ codes }) => codes)).toEqual(
+		scales(whole)
+			.slice(2)
+			.map(({ codes }) => codes),
+	);
 	expect(final(resumed).image).toEqual(final(whole).image);
 });
 
 it("previews are of each scale's own size, and the last one is the finished picture", async () => {
 	const results = await collect({ previews: "all" });
-	for (const { grid, preview } of scales(results)) expect(preview).toMatchObject({ height: grid[0] * 16, width: grid[1] * 16 });
+	for (const { grid, preview } of scales(results))
+		expect(preview).toMatchObject({ height: grid[0] * 16, width: grid[1] * 16 });
 	expect(scales(results)[3].preview).toEqual(final(results).image);
 	const two = await collect({ previews: 2 });
 	expect(scales(two).map(({ preview }) => preview !== null)).toEqual([false, true, true, false]);
@@ -62,7 +79,13 @@ it("stops at `until`, and between scales when aborted, with nothing left on the 
 	const abort = new AbortController();
 	const seen: number[] = [];
 	const aborted = async () => {
-		for await (const result of model.generate({ plan: policies.exact.plan(model.info, {}), prompt: "a cat", seed: 1, previews: "none", signal: abort.signal })) {
+		for await (const result of model.generate({
+			plan: policies.exact.plan(model.info, {}),
+			prompt: "a cat",
+			seed: 1,
+			previews: "none",
+			signal: abort.signal,
+		})) {
 			if (result.kind === "scale") seen.push(result.index);
 			if (seen.length === 2) abort.abort();
 		}
@@ -94,6 +117,7 @@ it("refuses a plan that the model cannot run", async () => {
 it("keeps device memory flat over many pictures", async () => {
 	await collect({ previews: "all" });
 	const before = gpu.bytes;
-	for (let seed = 0; seed < 10; seed++) await collect({ seed, previews: "all", plan: Object.values(policies)[seed % 3].plan(model.info, {}) });
+	for (let seed = 0; seed < 10; seed++)
+		await collect({ seed, previews: "all", plan: Object.values(policies)[seed % 3].plan(model.info, {}) });
 	expect(gpu.bytes).toBe(before);
 });

@@ -24,10 +24,15 @@ interface PlannedScale extends Omit<Step<never>, "job"> {
 }
 
 /**
- * Walks a plan scale by scale. Yields every executed scale, then the finished picture (not when `until` ends it earlier). A scale
- * runs ahead while the one before is in the caller's hands, unless the plan looks at what there is between the two. Throws the signal's reason between scales. The job is closed however this ends.
+ * Walks a plan scale by scale. Yields every executed scale, then the finished picture (not when `until` ends it
+ * earlier). A scale runs ahead while the one before is in the caller's hands, unless the plan looks at what there is
+ * between the two. Throws the signal's reason between scales. The job is closed however this ends.
  */
-export async function* walk<Job>(family: Family<Job>, rounds: Rounds<Job>, generation: Generation): AsyncGenerator<GenerateResult, void, undefined> {
+export async function* walk<Job>(
+	family: Family<Job>,
+	rounds: Rounds<Job>,
+	generation: Generation,
+): AsyncGenerator<GenerateResult, void, undefined> {
 	const { grids, taps } = generation;
 	const started = performance.now();
 	// Ends the step that runs ahead, too, when the caller leaves.
@@ -64,7 +69,17 @@ export async function* walk<Job>(family: Family<Job>, rounds: Rounds<Job>, gener
 				decode = milliseconds.preview;
 			}
 			if (sample && codes) {
-				yield { kind: "scale", index: scale, grid: [...grids[scale]], stage: step.stage, step: position, steps, codes, preview: preview ? made[0] : null, milliseconds };
+				yield {
+					kind: "scale",
+					index: scale,
+					grid: [...grids[scale]],
+					stage: step.stage,
+					step: position,
+					steps,
+					codes,
+					preview: preview ? made[0] : null,
+					milliseconds,
+				};
 				signal.throwIfAborted();
 			}
 			if (looks) await family.look(job, scale, preview ? made[0] : undefined);
@@ -77,7 +92,8 @@ export async function* walk<Job>(family: Family<Job>, rounds: Rounds<Job>, gener
 			}
 			if (settles || looks) next = ask(scales[i + 1]);
 		}
-		if (finished) yield { kind: "final", image: finished, milliseconds: { decode, total: performance.now() - started } };
+		if (finished)
+			yield { kind: "final", image: finished, milliseconds: { decode, total: performance.now() - started } };
 	} finally {
 		left.abort();
 		await Promise.all(asked);
@@ -88,7 +104,11 @@ export async function* walk<Job>(family: Family<Job>, rounds: Rounds<Job>, gener
 }
 
 /** The executed scales with what each has to do. `finishes`: the last of them also makes the finished picture. */
-function plannedScales({ plan, grids, previews, forcedCodes = [], sampleForced = false, until, after }: Generation): { scales: PlannedScale[]; steps: number; finishes: boolean } {
+function plannedScales({ plan, grids, previews, forcedCodes = [], sampleForced = false, until, after }: Generation): {
+	scales: PlannedScale[];
+	steps: number;
+	finishes: boolean;
+} {
 	const executed = plan.steps.flatMap((step, scale) => (step.kind === "run" ? [{ step, scale }] : []));
 	const finishes = until === undefined || executed.every(({ scale }) => scale <= until);
 	const scales = executed.flatMap(({ step, scale }, i): PlannedScale[] => {

@@ -1,4 +1,7 @@
-/** Memory that runs out in earnest: a process of its own, whose address space is limited once its software device is open. */
+/**
+ * Memory that runs out in earnest: a process of its own, whose address space is limited once its software device is
+ * open.
+ */
 import { execFile, execFileSync } from "node:child_process";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
@@ -30,8 +33,12 @@ process.exit(0);`;
 	return stdout.split("\n").flatMap((line) => (line.startsWith("said ") ? [line.slice(5)] : []));
 }
 
-test.runIf(limits)("a tensor there is no memory for is named at the next wait, and the device is given up", async () => {
-	const said = await starved(400, `
+test.runIf(limits)(
+	"a tensor there is no memory for is named at the next wait, and the device is given up",
+	async () => {
+		const said = await starved(
+			400,
+			`
 LEAVE;
 say(await gpu.room(50 * 2 ** 20));
 say(await gpu.room(2 * 2 ** 30));
@@ -41,19 +48,28 @@ gpu.tensor("a large one", [2 ** 27]);
 const read = gpu.read([{ ...held, bytes: 16 }]);
 for (const wait of [gpu.allocated(), read]) say(await wait.then(() => "none", (error) => error.name + ": " + error.message));
 say(await gpu.lost);
-try { gpu.pass("more"); } catch (error) { say(error.name); }`);
-	const message = expect.stringMatching(/^OutOfMemoryError: There is no device memory for a large one, 536870912 bytes beside the \d+ in use \(SwiftShader/);
-	expect(said).toEqual(["true", "false", message, message, expect.stringContaining("destroyed"), "OutOfMemoryError"]);
-});
+try { gpu.pass("more"); } catch (error) { say(error.name); }`,
+		);
+		const message = expect.stringMatching(
+			/^OutOfMemoryError: There is no device memory for a large one, 536870912 bytes beside the \d+ in use \(SwiftShader/,
+		);
+		expect(said).toEqual(["true", "false", message, message, expect.stringContaining("destroyed"), "OutOfMemoryError"]);
+	},
+);
 
 test.runIf(limits)("a model that does not fit is not begun, and the error says what would take less", async () => {
-	const [said] = await starved(700, `
+	const [said] = await starved(
+		700,
+		`
 import { plannedManifest } from ${here("model-shards/planned.ts")};
 import { modelInfo } from ${here("model-shards/manifest.ts")};
 import { openModel } from ${here("worker/engine/open-model.ts")};
 const manifest = plannedManifest("infinity", "2b");
 const folder = { dir: "", manifest, digest: "", info: modelInfo(manifest, ""), tokenizer: null, tensors() { throw new Error("begun"); } };
 LEAVE;
-say(await openModel(gpu, folder, { slots: 4 }).then(() => "none", (error) => error.name + ": " + error.message));`);
-	expect(said).toMatch(/^OutOfMemoryError: There is not enough memory on SwiftShader.*infinity-2b with 4 slot\(s\) takes about [\d.]+ GiB: weights 8\.\d\d GiB, keys and values .* It would take, with weights as f16 [\d.]+ GiB; .*weights imported as int4 [\d.]+ GiB; .*1 slot [\d.]+ GiB; all of it [\d.]+ GiB\.$/);
+say(await openModel(gpu, folder, { slots: 4 }).then(() => "none", (error) => error.name + ": " + error.message));`,
+	);
+	expect(said).toMatch(
+		/^OutOfMemoryError: There is not enough memory on SwiftShader.*infinity-2b with 4 slot\(s\) takes about [\d.]+ GiB: weights 8\.\d\d GiB, keys and values .* It would take, with weights as f16 [\d.]+ GiB; .*weights imported as int4 [\d.]+ GiB; .*1 slot [\d.]+ GiB; all of it [\d.]+ GiB\.$/,
+	);
 });

@@ -10,7 +10,12 @@ test("nothing fits before it has grown, then first fit", () => {
 });
 
 test("neighbours given back become one range again, in any order", () => {
-	for (const order of [[0, 1, 2], [2, 1, 0], [1, 0, 2], [0, 2, 1]]) {
+	for (const order of [
+		[0, 1, 2],
+		[2, 1, 0],
+		[1, 0, 2],
+		[0, 2, 1],
+	]) {
 		const ranges = new Ranges();
 		ranges.growFor(9);
 		const starts = [ranges.take(3), ranges.take(3), ranges.take(3)] as number[];

@@ -15,8 +15,8 @@ interface Waiting<Job> {
 }
 
 /**
- * Runs the steps of many jobs together: whatever waits when a round begins is in it, one step a job. So jobs join at a scale's
- * end and leave when they are done, whatever their plans, and a job alone is a batch of one.
+ * Runs the steps of many jobs together: whatever waits when a round begins is in it, one step a job. So jobs join at a
+ * scale's end and leave when they are done, whatever their plans, and a job alone is a batch of one.
  */
 export class Rounds<Job> {
 	#family: Family<Job>;
@@ -44,7 +44,10 @@ export class Rounds<Job> {
 		else this.#free++;
 	}
 
-	/** Runs a step in one of the next rounds, in order with the job's other steps. Rejects with the signal's reason when it comes first. */
+	/**
+	 * Runs a step in one of the next rounds, in order with the job's other steps. Rejects with the signal's reason when
+	 * it comes first.
+	 */
 	run(step: Step<Job>, signal: AbortSignal): Promise<StepResult> {
 		return new Promise((resolve, reject) => {
 			this.#waiting.push({ step, signal, resolve, reject });
@@ -97,7 +100,9 @@ export class Rounds<Job> {
 			const done = Promise.all([timed, round.pictures]).then(([{ codes, transformer }, pictures]) => {
 				const preview = performance.now() - this.#idleSince;
 				this.#idleSince += preview;
-				batch.forEach(({ resolve }, i) => resolve({ codes: codes[i], pictures: pictures[i], milliseconds: { transformer, preview } }));
+				batch.forEach(({ resolve }, i) =>
+					resolve({ codes: codes[i], pictures: pictures[i], milliseconds: { transformer, preview } }),
+				);
 			});
 			done.catch((error) => batch.forEach(({ reject }) => reject(error)));
 			await timed.catch(() => {});

@@ -2,7 +2,10 @@ import type { Shapes } from "../../kernels/tune.ts";
 import type { Manifest } from "../../model-shards/manifest.ts";
 import type { Schedule } from "../protocol/model-info.ts";
 
-/** The shapes of the heavy operators in one picture of `rows` guidance rows: what kernels are tuned and measured at. Largest first. */
+/**
+ * The shapes of the heavy operators in one picture of `rows` guidance rows: what kernels are tuned and measured at.
+ * Largest first.
+ */
 export function kernelShapes(config: Manifest["config"], { grids }: Schedule, rows = 2): Shapes {
 	const { width, heads, ffn, vae } = config;
 	const patch = "bits" in config ? (config.patchify ?? 1) : 1;
@@ -12,7 +15,13 @@ export function kernelShapes(config: Manifest["config"], { grids }: Schedule, ro
 	for (const [height, w] of [...grids].reverse()) {
 		const tokens = height * w;
 		const m = rows * tokens;
-		shapes.matmul.push({ m, k: width, n: 3 * width }, { m, k: width, n: width }, { m, k: width, n: ffn }, { m, k: ffn, n: width }, { m, k: width, n: logits });
+		shapes.matmul.push(
+			{ m, k: width, n: 3 * width },
+			{ m, k: width, n: width },
+			{ m, k: width, n: ffn },
+			{ m, k: ffn, n: width },
+			{ m, k: width, n: logits },
+		);
 		shapes.attention.push({ rows, tokens, keys, heads, headDim: width / heads });
 		keys -= tokens;
 	}
@@ -26,8 +35,17 @@ export function kernelShapes(config: Manifest["config"], { grids }: Schedule, ro
 		const scale = 2 ** (channels.length - 1 - level);
 		const image = { height: height * scale, width: w * scale };
 		shapes.conv.push({ ...image, inChannels: outChannels, outChannels });
-		if (level + 1 < channels.length) shapes.conv.push({ ...image, inChannels: channels[level + 1], outChannels }, { ...image, inChannels: channels[level + 1], outChannels: channels[level + 1], upsample: true });
+		if (level + 1 < channels.length)
+			shapes.conv.push(
+				{ ...image, inChannels: channels[level + 1], outChannels },
+				{ ...image, inChannels: channels[level + 1], outChannels: channels[level + 1], upsample: true },
+			);
 	});
-	shapes.conv.push({ height: height * 2 ** (channels.length - 1), width: w * 2 ** (channels.length - 1), inChannels: channels[0], outChannels: 4 });
+	shapes.conv.push({
+		height: height * 2 ** (channels.length - 1),
+		width: w * 2 ** (channels.length - 1),
+		inChannels: channels[0],
+		outChannels: 4,
+	});
 	return shapes;
 }

@@ -12,7 +12,10 @@ interface Pending {
 	view: (data: Float32Array) => Float32Array;
 }
 
-/** Keeps copies of wanted tensors as they pass and hands them to the tap once the pass was submitted. Costs nothing when off. */
+/**
+ * Keeps copies of wanted tensors as they pass and hands them to the tap once the pass was submitted. Costs nothing when
+ * off.
+ */
 export class Taps {
 	#gpu: Gpu;
 	#tap: Tap | undefined;
@@ -28,7 +31,13 @@ export class Taps {
 	}
 
 	/** Copies `shape` floats of x, from float `from` on. `view` may reorder them on the host, to `options.shape`. */
-	keep(pass: Pass, name: string, x: Tensor, shape: number[], options: { from?: number; view?: (data: Float32Array) => Float32Array; shape?: number[] } = {}): void {
+	keep(
+		pass: Pass,
+		name: string,
+		x: Tensor,
+		shape: number[],
+		options: { from?: number; view?: (data: Float32Array) => Float32Array; shape?: number[] } = {},
+	): void {
 		if (!this.wants(name)) return;
 		const count = shape.reduce((product, size) => product * size, 1);
 		const tensor = this.#gpu.tensor(`tap ${name}`, [Math.ceil(count / 4) * 4]);
@@ -81,8 +90,18 @@ export function channelsLast(data: ArrayLike<number>, pixels: number): Float32Ar
 	return Float32Array.from({ length: data.length }, (_, i) => data[(i % channels) * pixels + Math.floor(i / channels)]);
 }
 
-/** Rows of keys and values, [.., 2 * width], to one of the two by guidance row and head: [starts, heads, keys, width / heads]; `at` is where it begins in a row. */
-export function cacheByHead(data: Float32Array, starts: number[], keys: number, heads: number, width: number, at: number): Float32Array {
+/**
+ * Rows of keys and values, [.., 2 * width], to one of the two by guidance row and head: [starts, heads, keys, width /
+ * heads]; `at` is where it begins in a row.
+ */
+export function cacheByHead(
+	data: Float32Array,
+	starts: number[],
+	keys: number,
+	heads: number,
+	width: number,
+	at: number,
+): Float32Array {
 	const headDim = width / heads;
 	const out = new Float32Array(starts.length * keys * width);
 	let i = 0;

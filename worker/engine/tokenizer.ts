@@ -22,7 +22,10 @@ export function promptTokenizer(json: unknown, maxTokens: number): PromptTokeniz
 		ids: idsOf,
 		encode(prompt) {
 			const ids = idsOf(prompt);
-			if (ids.length > maxTokens) throw new PromptError(`The prompt has ${ids.length} tokens; this model takes at most ${maxTokens}. Shorten it.`);
+			if (ids.length > maxTokens)
+				throw new PromptError(
+					`The prompt has ${ids.length} tokens; this model takes at most ${maxTokens}. Shorten it.`,
+				);
 			return ids;
 		},
 	};
@@ -36,7 +39,10 @@ interface Normalizer {
 	normalize(text: string): string;
 }
 
-/** Two of the library's normalisers are near to the format's own (it takes NFKC for a charsmap, and lowers a last sigma by its place): ours take their place. */
+/**
+ * Two of the library's normalisers are near to the format's own (it takes NFKC for a charsmap, and lowers a last sigma
+ * by its place): ours take their place.
+ */
 function makeExact(normalizer: Normalizer): void {
 	const { type, precompiled_charsmap } = normalizer.config;
 	normalizer.normalizers?.forEach(makeExact);

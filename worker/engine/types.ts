@@ -1,8 +1,9 @@
 /** The engine's contract: what goes into a generation and what comes out. */
-import type { Branch } from "./branches.ts";
-import type { StagePlan, Stage } from "../protocol/plan.ts";
+
 import type { Previews } from "../protocol/job.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
+import type { Stage, StagePlan } from "../protocol/plan.ts";
+import type { Branch } from "./branches.ts";
 
 /** Three bytes per pixel, rows top to bottom. */
 export interface RgbImage {
@@ -34,7 +35,10 @@ export interface GenerateOptions {
 	draws?: ReadonlyMap<string, Float32Array | Int32Array>;
 	/** Packed codes of the first scales. By default they are replayed (no head, no sampling, not yielded). */
 	forcedCodes?: readonly Uint8Array[];
-	/** Sample at forced scales too (yielded and tapped), then continue from the forced codes: how `verify` checks each scale. */
+	/**
+	 * Sample at forced scales too (yielded and tapped), then continue from the forced codes: how `verify` checks each
+	 * scale.
+	 */
 	sampleForced?: boolean;
 	/** Stop after this scale index (inclusive). Default: the plan's last executed scale. */
 	until?: number;
@@ -82,10 +86,21 @@ export interface LoadedModel {
 	/** Compiles every kernel that a picture by these plans needs, side by side, without making one. */
 	compile(plans: readonly StagePlan[]): Promise<void>;
 	generate(options: Omit<GenerateOptions, "model">): AsyncGenerator<GenerateResult, void, undefined>;
-	/** One picture a plan of one prompt or class and seed, each as `generate` makes it; steps that a plan begins with like the first plan are computed once. */
-	branches(options: Omit<GenerateOptions, "model" | "plan" | "tap" | "forcedCodes" | "sampleForced" | "until" | "previews"> & { plans: readonly StagePlan[] }): Promise<Branch[]>;
+	/**
+	 * One picture a plan of one prompt or class and seed, each as `generate` makes it; steps that a plan begins with like
+	 * the first plan are computed once.
+	 */
+	branches(
+		options: Omit<GenerateOptions, "model" | "plan" | "tap" | "forcedCodes" | "sampleForced" | "until" | "previews"> & {
+			plans: readonly StagePlan[];
+		},
+	): Promise<Branch[]>;
 	/** The picture of a latent [height * width, channels] of any size up to the model's largest. */
-	decode(latent: Float32Array<ArrayBuffer>, grid: readonly [height: number, width: number], tap?: Tap): Promise<RgbImage>;
+	decode(
+		latent: Float32Array<ArrayBuffer>,
+		grid: readonly [height: number, width: number],
+		tap?: Tap,
+	): Promise<RgbImage>;
 	/** Frees every buffer of the model. */
 	destroy(): void;
 }

@@ -1,4 +1,7 @@
-/** Weights from a model folder to the device, laid out as the kernels read them: floats widened to f32 (or kept as f16), whole numbers as they are. */
+/**
+ * Weights from a model folder to the device, laid out as the kernels read them: floats widened to f32 (or kept as f16),
+ * whole numbers as they are.
+ */
 import { convWeight } from "../../kernels/conv.ts";
 import { DeviceError } from "../../kernels/device.ts";
 import type { Gpu, Tensor } from "../../kernels/gpu.ts";
@@ -38,13 +41,26 @@ export class Weights {
 		this.#dtype = dtype;
 	}
 
-	/** Reads every tensor of the folder; with f16 matrices and convolutions of floats are kept in half precision. `progress` gets bytes read so far and in all. Throws what the folder throws, with nothing left allocated. */
-	static async load(gpu: Gpu, folder: ModelFolder, progress?: (done: number, total: number) => void, dtype?: Dtype): Promise<Weights> {
+	/**
+	 * Reads every tensor of the folder; with f16 matrices and convolutions of floats are kept in half precision.
+	 * `progress` gets bytes read so far and in all. Throws what the folder throws, with nothing left allocated.
+	 */
+	static async load(
+		gpu: Gpu,
+		folder: ModelFolder,
+		progress?: (done: number, total: number) => void,
+		dtype?: Dtype,
+	): Promise<Weights> {
 		const weights = new Weights(gpu, dtype);
 		const { tensors } = folder.manifest;
 		const total = tensors.reduce((sum, { bytes }) => sum + bytes, 0);
-		const quantised = new Map(tensors.flatMap((tensor) => (tensor.quantization ? [[tensor.name, quantisedOf(tensor, tensor.quantization)] as const] : [])));
-		for (const { name, quantization } of tensors) if (quantization) weights.#quantised.set(quantization.scales, quantised.get(name) as Quantised);
+		const quantised = new Map(
+			tensors.flatMap((tensor) =>
+				tensor.quantization ? [[tensor.name, quantisedOf(tensor, tensor.quantization)] as const] : [],
+			),
+		);
+		for (const { name, quantization } of tensors)
+			if (quantization) weights.#quantised.set(quantization.scales, quantised.get(name) as Quantised);
 		let done = 0;
 		try {
 			for await (const { name, dtype, shape, bytes } of folder.tensors()) {
@@ -93,7 +109,12 @@ export class Weights {
 		const scaled = this.#quantised.get(name);
 		if (scaled) {
 			const groups = scaled.k / scaled.group;
-			this.#scales.set(scaled.name, columnParts(this.#gpu, scaled.n, (scaled.k * scaled.bits) / 8).map(([from, to]) => this.#upload(name, transposeWeight(data.subarray(from * groups, to * groups), to - from, groups))));
+			this.#scales.set(
+				scaled.name,
+				columnParts(this.#gpu, scaled.n, (scaled.k * scaled.bits) / 8).map(([from, to]) =>
+					this.#upload(name, transposeWeight(data.subarray(from * groups, to * groups), to - from, groups)),
+				),
+			);
 			return;
 		}
 		const half = this.#dtype === "f16" && halves(name, shape);
@@ -106,7 +127,14 @@ export class Weights {
 				break;
 			case "matrix": {
 				const [n, k] = shape;
-				this.#tensors.set(name, inParts(columnParts(this.#gpu, n, k * (half ? 2 : 4)).map(([from, to]) => this.#upload(name, transposeWeight(data.subarray(from * k, to * k), to - from, k), half, k))));
+				this.#tensors.set(
+					name,
+					inParts(
+						columnParts(this.#gpu, n, k * (half ? 2 : 4)).map(([from, to]) =>
+							this.#upload(name, transposeWeight(data.subarray(from * k, to * k), to - from, k), half, k),
+						),
+					),
+				);
 			}
 		}
 	}
@@ -115,7 +143,10 @@ export class Weights {
 		const row = (k * bits) / 8;
 		const parts = columnParts(this.#gpu, n, row).map(([from, to]) => {
 			const words = wholeWords(packed.subarray(from * row, to * row), bits, to - from, k);
-			return { ...this.#own(this.#gpu.upload(name, [words.length], words)), shape: [k, Math.ceil((to - from) / 4) * 4] };
+			return {
+				...this.#own(this.#gpu.upload(name, [words.length], words)),
+				shape: [k, Math.ceil((to - from) / 4) * 4],
+			};
 		});
 		this.#tensors.set(name, inParts(parts));
 	}
@@ -132,7 +163,8 @@ export class Weights {
 
 	/** Attention projections fused as q, k, v or as k, v have one bias; the key's is zero in every checkpoint. */
 	#joinBiases(): void {
-		const put = (name: string, ...parts: Float32Array[]) => this.#tensors.set(name, this.#upload(name, Float32Array.from(parts.flatMap((part) => [...part]))));
+		const put = (name: string, ...parts: Float32Array[]) =>
+			this.#tensors.set(name, this.#upload(name, Float32Array.from(parts.flatMap((part) => [...part]))));
 		for (const [name, v] of this.#biases) {
 			if (!name.endsWith(".v_bias")) continue;
 			const module = name.slice(0, -".v_bias".length);
@@ -150,7 +182,13 @@ export class Weights {
 
 	/** `k`: rows of a matrix. */
 	#upload(name: string, data: Float32Array<ArrayBuffer>, half = false, k?: number): Tensor {
-		return this.#own(this.#gpu.upload(name, k === undefined ? [data.length] : [k, data.length / k], half ? new Float16Array(data) : data));
+		return this.#own(
+			this.#gpu.upload(
+				name,
+				k === undefined ? [data.length] : [k, data.length / k],
+				half ? new Float16Array(data) : data,
+			),
+		);
 	}
 
 	#own(tensor: Tensor): Tensor {
@@ -166,12 +204,16 @@ function quantisedOf({ name, dtype, shape: [n, k] }: TensorEntry, { group }: Qua
 /** Ranges of the n columns of a matrix, each within what a binding holds. `bytes`: of a column. */
 function columnParts(gpu: Gpu, n: number, bytes: number): [from: number, to: number][] {
 	const most = Math.floor(gpu.bindingBytes / bytes / 4) * 4;
-	if (most === 0) throw new DeviceError(`Four columns of a matrix take ${4 * bytes} bytes; this adapter binds at most ${gpu.bindingBytes}. Use another GPU.`);
+	if (most === 0)
+		throw new DeviceError(
+			`Four columns of a matrix take ${4 * bytes} bytes; this adapter binds at most ${gpu.bindingBytes}. Use another GPU.`,
+		);
 	return Array.from({ length: Math.ceil(n / most) }, (_, i) => [i * most, Math.min(n, (i + 1) * most)]);
 }
 
 /** Parts of a matrix, one after the other. */
-const inParts = (parts: readonly Tensor[]): Matrix => parts.reduceRight<Matrix | undefined>((next, part) => ({ ...part, next }), undefined) as Matrix;
+const inParts = (parts: readonly Tensor[]): Matrix =>
+	parts.reduceRight<Matrix | undefined>((next, part) => ({ ...part, next }), undefined) as Matrix;
 
 function pad4(data: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer> {
 	if (data.length % 4 === 0) return data;

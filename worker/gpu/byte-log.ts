@@ -1,7 +1,15 @@
 const PAUSE_MS = 2000;
 
-/** Logs how much of `total` bytes has come: at most every two seconds, and when all of it has. Counts what it is called with. */
-export function byteLog(what: string, total: number, log: (line: string) => void, now: () => number = () => performance.now()): (bytes: number) => void {
+/**
+ * Logs how much of `total` bytes has come: at most every two seconds, and when all of it has. Counts what it is called
+ * with.
+ */
+export function byteLog(
+	what: string,
+	total: number,
+	log: (line: string) => void,
+	now: () => number = () => performance.now(),
+): (bytes: number) => void {
 	const begun = now();
 	let [done, said] = [0, begun];
 	return (bytes) => {
@@ -10,6 +18,8 @@ export function byteLog(what: string, total: number, log: (line: string) => void
 		if (done < total && time - said < PAUSE_MS) return;
 		said = time;
 		const [mega, seconds] = [done / 1e6, (time - begun) / 1000];
-		log(`${what}: ${Math.floor((100 * done) / total)} % of ${(total / 1e6).toFixed(1)} MB${seconds >= 1 ? `, ${(mega / seconds).toFixed(1)} MB/s` : ""}`);
+		log(
+			`${what}: ${Math.floor((100 * done) / total)} % of ${(total / 1e6).toFixed(1)} MB${seconds >= 1 ? `, ${(mega / seconds).toFixed(1)} MB/s` : ""}`,
+		);
 	};
 }

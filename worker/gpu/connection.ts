@@ -1,5 +1,5 @@
-import { CONNECT_PATH, type Hello, Lease, PoolMessage, type WorkerMessage } from "../protocol/messages.ts";
 import { MAX_WORKER_MESSAGE_BYTES } from "../protocol/limits.ts";
+import { CONNECT_PATH, type Hello, type Lease, PoolMessage, type WorkerMessage } from "../protocol/messages.ts";
 
 export interface ConnectionEvents {
 	/** Sent at every connect. */
@@ -68,7 +68,10 @@ export class Connection {
 			case "welcome":
 				this.#failures = 0;
 				clearInterval(this.#heartbeat);
-				this.#heartbeat = setInterval(() => this.send({ type: "heartbeat", leases: this.#on.leases() }), message.heartbeatSeconds * 1000);
+				this.#heartbeat = setInterval(
+					() => this.send({ type: "heartbeat", leases: this.#on.leases() }),
+					message.heartbeatSeconds * 1000,
+				);
 				return this.#on.admitted();
 			case "refused":
 				this.close();
@@ -85,7 +88,8 @@ export class Connection {
 		if (this.#closed) return;
 		this.#on.lost();
 		const pause = Math.min(10_000, 250 * 2 ** this.#failures++);
-		if (this.#failures > 1) this.#on.log(`no connection to ${this.#url.origin} (${code}); trying again in ${pause / 1000} s`);
+		if (this.#failures > 1)
+			this.#on.log(`no connection to ${this.#url.origin} (${code}); trying again in ${pause / 1000} s`);
 		this.#retry = setTimeout(() => this.dial(), pause);
 	}
 }

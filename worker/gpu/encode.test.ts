@@ -4,8 +4,18 @@ import { encodeImage, readMetadata } from "./encode.ts";
 
 const image = { width: 5, height: 3, data: Uint8Array.from({ length: 45 }, (_, i) => i * 5) };
 const metadata = {
-	prompt: 'a "red" apple, яблоко 🍎 }', seed: 4294967295, model: "tiny", digest: `sha256:${"0".repeat(64)}`, numerics: "n",
-	plan: { version: 1 as const, policy: "exact", model: `sha256:${"0".repeat(64)}`, schedule: "1:1", steps: [{ kind: "skip" as const }] },
+	prompt: 'a "red" apple, яблоко 🍎 }',
+	seed: 4294967295,
+	model: "tiny",
+	digest: `sha256:${"0".repeat(64)}`,
+	numerics: "n",
+	plan: {
+		version: 1 as const,
+		policy: "exact",
+		model: `sha256:${"0".repeat(64)}`,
+		schedule: "1:1",
+		steps: [{ kind: "skip" as const }],
+	},
 };
 
 it.each(["png", "webp", "jpeg"] as const)("%s keeps size and metadata", async (type) => {
@@ -26,5 +36,11 @@ it("png keeps every pixel", async () => {
 });
 
 it("another picture has no metadata of ours", async () => {
-	expect(await readMetadata(await sharp({ create: { width: 1, height: 1, channels: 3, background: "red" } }).png().toBuffer())).toBeNull();
+	expect(
+		await readMetadata(
+			await sharp({ create: { width: 1, height: 1, channels: 3, background: "red" } })
+				.png()
+				.toBuffer(),
+		),
+	).toBeNull();
 });

@@ -1,7 +1,7 @@
 import sharp from "sharp";
+import type { RgbImage } from "../engine/types.ts";
 import type { ImageFormat } from "../protocol/job.ts";
 import type { StagePlan } from "../protocol/plan.ts";
-import type { RgbImage } from "../engine/types.ts";
 
 /** Written into every picture, so that it can be made again. */
 export interface PictureMetadata {
@@ -15,13 +15,28 @@ export interface PictureMetadata {
 	numerics: string;
 }
 
-/** PNG, WebP or JPEG with the metadata as JSON in EXIF's ImageDescription (ASCII: other characters are JSON escapes). */
-export async function encodeImage(image: RgbImage, format: ImageFormat, metadata: PictureMetadata): Promise<Buffer<ArrayBuffer>> {
+/**
+ * PNG, WebP or JPEG with the metadata as JSON in EXIF's ImageDescription (ASCII: other characters are JSON escapes).
+ */
+export async function encodeImage(
+	image: RgbImage,
+	format: ImageFormat,
+	metadata: PictureMetadata,
+): Promise<Buffer<ArrayBuffer>> {
 	const { width, height, data } = image;
-	const raw = sharp(Buffer.from(data.buffer, data.byteOffset, data.byteLength), { raw: { width, height, channels: 3 } });
-	const described = raw.withExif({ IFD0: { Software: "Firstlight", ImageDescription: ascii(JSON.stringify(metadata)) } });
+	const raw = sharp(Buffer.from(data.buffer, data.byteOffset, data.byteLength), {
+		raw: { width, height, channels: 3 },
+	});
+	const described = raw.withExif({
+		IFD0: { Software: "Firstlight", ImageDescription: ascii(JSON.stringify(metadata)) },
+	});
 	const { type, quality } = format;
-	const encoded = type === "png" ? described.png({ compressionLevel: 6 }) : type === "webp" ? described.webp({ quality }) : described.jpeg({ quality });
+	const encoded =
+		type === "png"
+			? described.png({ compressionLevel: 6 })
+			: type === "webp"
+				? described.webp({ quality })
+				: described.jpeg({ quality });
 	return (await encoded.toBuffer()) as Buffer<ArrayBuffer>;
 }
 
@@ -32,4 +47,5 @@ export async function readMetadata(bytes: Uint8Array): Promise<PictureMetadata |
 	return json ? (JSON.parse(json) as PictureMetadata) : null;
 }
 
-const ascii = (text: string) => text.replace(/[^\x20-\x7e]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
+const ascii = (text: string) =>
+	text.replace(/[^\x20-\x7e]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);

@@ -17,14 +17,28 @@ export interface Outcome {
 const DELIVERY_TRIES = 5;
 
 /**
- * Makes a leased picture: replays the codes logged before, delivers every further scale and the final picture, and obeys the
- * edge's `stop`. Never throws: what the request itself is to blame for becomes its error event, all else is handed back.
+ * Makes a leased picture: replays the codes logged before, delivers every further scale and the final picture, and
+ * obeys the edge's `stop`. Never throws: what the request itself is to blame for becomes its error event, all else is
+ * handed back.
  */
-export async function runLease(lease: Lease, model: LoadedModel, adapter: string, edge: string, signal: AbortSignal): Promise<Outcome> {
+export async function runLease(
+	lease: Lease,
+	model: LoadedModel,
+	adapter: string,
+	edge: string,
+	signal: AbortSignal,
+): Promise<Outcome> {
 	const { request } = lease;
 	const { prompt, label, seed, plan, previews, format } = request;
 	const begun = performance.now();
-	const metadata = { ...(label === undefined ? { prompt } : { class: label }), seed, plan, model: model.info.id, digest: model.info.digest, numerics: model.numerics };
+	const metadata = {
+		...(label === undefined ? { prompt } : { class: label }),
+		seed,
+		plan,
+		model: model.info.id,
+		digest: model.info.digest,
+		numerics: model.numerics,
+	};
 	const mime = `image/${format.type}` as const;
 	const deliver = (event: WorkerEvent) => post(lease, edge, event, signal);
 	try {
@@ -34,7 +48,12 @@ export async function runLease(lease: Lease, model: LoadedModel, adapter: string
 				const { index, grid, stage, step, steps, codes, preview, milliseconds } = result;
 				const picture = preview && (await encodeImage(preview, format, metadata));
 				const { go } = await deliver({
-					type: "scale", index, grid, stage, step, steps,
+					type: "scale",
+					index,
+					grid,
+					stage,
+					step,
+					steps,
 					milliseconds: milliseconds.transformer + milliseconds.preview,
 					codes: Buffer.from(codes).toString("base64"),
 					mime: picture && mime,
@@ -42,28 +61,48 @@ export async function runLease(lease: Lease, model: LoadedModel, adapter: string
 				});
 				if (go === "stop") return { outcome: "done", reason: "told to stop" };
 			} else if (result.kind === "revision") {
-				const { go } = await deliver({ type: "revision", after: result.after, measured: result.measured, plan: result.plan });
+				const { go } = await deliver({
+					type: "revision",
+					after: result.after,
+					measured: result.measured,
+					plan: result.plan,
+				});
 				if (go === "stop") return { outcome: "done", reason: "told to stop" };
 			} else {
 				const picture = await encodeImage(result.image, format, metadata);
 				await deliver({
-					type: "final", seed, mime, adapter,
-					width: result.image.width, height: result.image.height,
+					type: "final",
+					seed,
+					mime,
+					adapter,
+					width: result.image.width,
+					height: result.image.height,
 					milliseconds: performance.now() - begun,
 					base64: picture.toString("base64"),
 					sha256: createHash("sha256").update(picture).digest("hex"),
-					digest: model.info.digest, numerics: model.numerics,
+					digest: model.info.digest,
+					numerics: model.numerics,
 				});
 			}
 		}
 		return { outcome: "done", reason: "" };
 	} catch (error) {
-		if (signal.aborted) return signal.reason === HAND_BACK ? { outcome: "handed-back", reason: "the worker is stopping" } : { outcome: "done", reason: "cancelled" };
+		if (signal.aborted)
+			return signal.reason === HAND_BACK
+				? { outcome: "handed-back", reason: "the worker is stopping" }
+				: { outcome: "done", reason: "cancelled" };
 		if (error instanceof PromptError || error instanceof PlanError) {
-			await deliver({ type: "error", code: error instanceof PromptError ? "invalid_prompt" : "invalid_plan", message: error.message }).catch(() => {});
+			await deliver({
+				type: "error",
+				code: error instanceof PromptError ? "invalid_prompt" : "invalid_plan",
+				message: error.message,
+			}).catch(() => {});
 			return { outcome: "done", reason: error.message.slice(0, 500) };
 		}
-		const name = error instanceof DeviceError || error instanceof KernelError || error instanceof DeliveryError ? error.name : "Error";
+		const name =
+			error instanceof DeviceError || error instanceof KernelError || error instanceof DeliveryError
+				? error.name
+				: "Error";
 		return { outcome: "handed-back", reason: `${name}: ${(error as Error).message}`.slice(0, 500) };
 	}
 }

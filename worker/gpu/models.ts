@@ -30,7 +30,13 @@ export async function openDevice(settings: Settings, log: (line: string) => void
 		const model = await openModel(gpu, await openFolder(where, settings, log), { slots });
 		await model.compile(plansOf(model.info));
 		// A first small picture: what a driver puts off until a kernel runs is done by now.
-		for await (const _ of model.generate({ plan: policies.exact.plan(model.info, {}), ...(model.info.classes === undefined ? { prompt: "a photo" } : { label: 0 }), seed: 0, previews: "all", until: 0 }));
+		for await (const _ of model.generate({
+			plan: policies.exact.plan(model.info, {}),
+			...(model.info.classes === undefined ? { prompt: "a photo" } : { label: 0 }),
+			seed: 0,
+			previews: "all",
+			until: 0,
+		}));
 		models.set(model.info.id, model);
 		log(`model ${model.info.id} loaded and warm in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
 	}
@@ -50,7 +56,11 @@ async function openFolder(where: string, settings: Settings, log: (line: string)
 	if (!isUrl(where)) return await openModelAt(where);
 	let came = (_bytes: number): void => {};
 	const folder = await openModelAt(where, { headers: edgeHeaders(where, settings), progress: (bytes) => came(bytes) });
-	came = byteLog(`model ${folder.info.id}`, folder.manifest.shards.reduce((sum, { bytes }) => sum + bytes, 0), log);
+	came = byteLog(
+		`model ${folder.info.id}`,
+		folder.manifest.shards.reduce((sum, { bytes }) => sum + bytes, 0),
+		log,
+	);
 	return folder;
 }
 

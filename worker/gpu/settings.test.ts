@@ -14,12 +14,17 @@ it.each<[string, string | undefined, boolean]>([
 	["https://edge.example/x", undefined, false],
 	["https://edge.example/x", "nonsense", false],
 ])("the secret goes to the edge alone: %s of %s", (where, EDGE_URL, goes) => {
-	expect(edgeHeaders(where, { EDGE_URL, WORKER_SECRET })).toEqual(goes ? { authorization: `Bearer ${WORKER_SECRET}` } : {});
+	expect(edgeHeaders(where, { EDGE_URL, WORKER_SECRET })).toEqual(
+		goes ? { authorization: `Bearer ${WORKER_SECRET}` } : {},
+	);
 	expect(edgeHeaders(where, { EDGE_URL })).toEqual({});
 });
 
 it("names what is wrong with a setting, and not its value", () => {
-	expect(readSettings({ WORKER_SECRET, MODELS: "tiny, https://edge.example/v1/models/x/files" }).MODELS).toEqual(["tiny", "https://edge.example/v1/models/x/files"]);
+	expect(readSettings({ WORKER_SECRET, MODELS: "tiny, https://edge.example/v1/models/x/files" }).MODELS).toEqual([
+		"tiny",
+		"https://edge.example/v1/models/x/files",
+	]);
 	expect(() => readSettings({ WORKER_SECRET: "short-secret" })).toThrow(/^WORKER_SECRET: (?!.*short-secret)/);
 	expect(() => readSettings({ WORKER_SECRET, MODELS: " , " })).toThrow(/MODELS: names no model/);
 	expect(() => readSettings({ WORKER_SECRET, EDGE_URL: "ftp://x" })).toThrow(/EDGE_URL/);
@@ -28,10 +33,26 @@ it("names what is wrong with a setting, and not its value", () => {
 it("logs bytes every two seconds and at the end, also when some come again", () => {
 	const lines: string[] = [];
 	let time = 0;
-	const came = byteLog("model x", 10e6, (line) => lines.push(line), () => time);
-	for (const [at, bytes] of [[500, 1e6], [1900, 1e6], [2500, 1e6], [3000, -3e6], [5000, 2e6], [6000, 8e6]]) {
+	const came = byteLog(
+		"model x",
+		10e6,
+		(line) => lines.push(line),
+		() => time,
+	);
+	for (const [at, bytes] of [
+		[500, 1e6],
+		[1900, 1e6],
+		[2500, 1e6],
+		[3000, -3e6],
+		[5000, 2e6],
+		[6000, 8e6],
+	]) {
 		time = at;
 		came(bytes);
 	}
-	expect(lines).toEqual(["model x: 30 % of 10.0 MB, 1.2 MB/s", "model x: 20 % of 10.0 MB, 0.4 MB/s", "model x: 100 % of 10.0 MB, 1.7 MB/s"]);
+	expect(lines).toEqual([
+		"model x: 30 % of 10.0 MB, 1.2 MB/s",
+		"model x: 20 % of 10.0 MB, 0.4 MB/s",
+		"model x: 100 % of 10.0 MB, 1.7 MB/s",
+	]);
 });

@@ -9,11 +9,23 @@ const Settings = z.object({
 	MODELS: z
 		.string()
 		.default("emoji-128")
-		.transform((list) => list.split(",").map((name) => name.trim()).filter(Boolean))
+		.transform((list) =>
+			list
+				.split(",")
+				.map((name) => name.trim())
+				.filter(Boolean),
+		)
 		.refine((list) => list.length > 0, "names no model"),
 	/** Pictures made at once; by default 4 on a GPU, 1 on a software adapter. */
 	SLOTS: z.coerce.number().int().min(1).max(64).optional(),
-	WORKER_ID: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/).default(`${hostname().replace(/[^A-Za-z0-9._-]/g, "-").slice(0, 40)}-${process.pid}`),
+	WORKER_ID: z
+		.string()
+		.regex(/^[A-Za-z0-9._-]{1,64}$/)
+		.default(
+			`${hostname()
+				.replace(/[^A-Za-z0-9._-]/g, "-")
+				.slice(0, 40)}-${process.pid}`,
+		),
 });
 export type Settings = z.infer<typeof Settings>;
 
@@ -25,7 +37,11 @@ export function readSettings(environment: Record<string, string | undefined>): S
 }
 
 /** What a request to `where` carries: the secret, where it is the edge that is asked. Nobody else gets to see it. */
-export function edgeHeaders(where: string, { EDGE_URL, WORKER_SECRET }: { EDGE_URL?: string; WORKER_SECRET?: string }): Record<string, string> {
-	if (!WORKER_SECRET || !EDGE_URL || !URL.canParse(EDGE_URL) || new URL(where).origin !== new URL(EDGE_URL).origin) return {};
+export function edgeHeaders(
+	where: string,
+	{ EDGE_URL, WORKER_SECRET }: { EDGE_URL?: string; WORKER_SECRET?: string },
+): Record<string, string> {
+	if (!WORKER_SECRET || !EDGE_URL || !URL.canParse(EDGE_URL) || new URL(where).origin !== new URL(EDGE_URL).origin)
+		return {};
 	return { authorization: `Bearer ${WORKER_SECRET}` };
 }

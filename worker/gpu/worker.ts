@@ -13,7 +13,9 @@ interface InHand {
 	done: Promise<void>;
 }
 
-/** One GPU, its models and its connection to the pool. A lost device or connection hands work back and is opened again. */
+/**
+ * One GPU, its models and its connection to the pool. A lost device or connection hands work back and is opened again.
+ */
 export class GpuWorker {
 	/** The device at work; another one after a loss. */
 	device: Device;

@@ -45,7 +45,10 @@ export class Catalog {
 			if (options.some(({ value }) => value === wanted.get(id))) select.value = wanted.get(id) ?? "";
 		};
 		const names = this.#policies.map(({ name }) => ({ value: name, text: name }));
-		choose("model", this.#models.map(({ id }) => ({ value: id, text: id })));
+		choose(
+			"model",
+			this.#models.map(({ id }) => ({ value: id, text: id })),
+		);
 		choose("policy", names);
 		choose("compare", [{ value: "", text: "nothing" }, ...names]);
 		this.#$("model-setting").hidden = this.#models.length === 1;
@@ -57,7 +60,10 @@ export class Catalog {
 		const { model, classes } = this;
 		if (!model) return;
 		const [prompt, label] = ["prompt", "class"].map((id) => /** @type {HTMLInputElement} */ (this.#$(id)));
-		for (const [field, used] of /** @type {const} */ ([[prompt, classes === undefined], [label, classes !== undefined]])) {
+		for (const [field, used] of /** @type {const} */ ([
+			[prompt, classes === undefined],
+			[label, classes !== undefined],
+		])) {
 			field.hidden = field.disabled = !used;
 		}
 		this.#$("examples").hidden = classes !== undefined;
@@ -71,7 +77,8 @@ export class Catalog {
 				const entry = this.#policies.find(({ name }) => name === option.value);
 				option.disabled = entry !== undefined && !entry.models[model.id]?.includes(model.defaultSchedule);
 			}
-			if (select.selectedOptions[0]?.disabled) select.value = select.querySelector("option:enabled")?.getAttribute("value") ?? "";
+			if (select.selectedOptions[0]?.disabled)
+				select.value = select.querySelector("option:enabled")?.getAttribute("value") ?? "";
 		}
 		this.#describe();
 	}

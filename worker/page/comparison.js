@@ -19,21 +19,26 @@ export async function compare(section, made, model) {
 	canvas.getContext("2d")?.putImageData(new ImageData(image, a.width), 0, 0);
 	const [left, right] = made.map(({ policy }) => policy);
 	const lossy = made[0].final.mime === "image/png" ? "" : ", of compressed pictures";
-	const words = psnr === Infinity ? `${left} and ${right} made the same picture.` : `PSNR of ${right} to ${left}: ${psnr.toFixed(1)} dB${lossy}.`;
+	const words =
+		psnr === Infinity
+			? `${left} and ${right} made the same picture.`
+			: `PSNR of ${right} to ${left}: ${psnr.toFixed(1)} dB${lossy}.`;
 	canvas.setAttribute("aria-label", `Where the two pictures differ. ${words}`);
-	/** @type {HTMLElement} */ (section.querySelector("figcaption")).textContent = `Absolute difference, ${GAIN} times as strong. ${words}`;
+	/** @type {HTMLElement} */ (section.querySelector("figcaption")).textContent =
+		`Absolute difference, ${GAIN} times as strong. ${words}`;
 	drawTable(section, made, model);
 	section.hidden = false;
 	return words;
 }
 
 /**
- * Of two images of one size: the absolute difference of every value times `gain`, opaque, and the peak signal-to-noise ratio in dB over red,
- * green and blue (infinite for equal images).
+ * Of two images of one size: the absolute difference of every value times `gain`, opaque, and the peak signal-to-noise
+ * ratio in dB over red, green and blue (infinite for equal images).
  * @param {ImageData} a @param {ImageData} b @param {number} gain
  */
 export function difference(a, b, gain) {
-	if (a.width !== b.width || a.height !== b.height) throw new RangeError("The pictures are of two sizes and cannot be compared.");
+	if (a.width !== b.width || a.height !== b.height)
+		throw new RangeError("The pictures are of two sizes and cannot be compared.");
 	const image = new Uint8ClampedArray(a.data.length);
 	let squares = 0;
 	for (let i = 0; i < image.length; i++) {
@@ -48,7 +53,9 @@ export function difference(a, b, gain) {
 async function pixels(blob) {
 	const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" });
 	const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
-	const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
+	const context = /** @type {OffscreenCanvasRenderingContext2D} */ (
+		canvas.getContext("2d", { willReadFrequently: true })
+	);
 	context.drawImage(bitmap, 0, 0);
 	return context.getImageData(0, 0, bitmap.width, bitmap.height);
 }
@@ -64,8 +71,16 @@ function drawTable(section, made, model) {
 		["tokens × rows", ...made.map(({ plan }) => Math.round(work(plan, model?.blocks)).toLocaleString("en"))],
 	];
 	if (trades.some(Boolean)) {
-		rows.push(["measured score", ...trades.map((measured) => (measured ? `${measured.score.toFixed(3)} (${signed(measured.delta)})` : "not measured"))]);
-		rows.push(["measured speed", ...trades.map((measured) => (measured ? `${measured.speedup.toFixed(2)}×` : "not measured"))]);
+		rows.push([
+			"measured score",
+			...trades.map((measured) =>
+				measured ? `${measured.score.toFixed(3)} (${signed(measured.delta)})` : "not measured",
+			),
+		]);
+		rows.push([
+			"measured speed",
+			...trades.map((measured) => (measured ? `${measured.speedup.toFixed(2)}×` : "not measured")),
+		]);
 	}
 	const row = (/** @type {string[]} */ [name, ...values], /** @type {"td" | "th"} */ kind) => {
 		const line = document.createElement("tr");

@@ -58,7 +58,11 @@ async function generate() {
 	$("seed-used").textContent = ask.seed;
 	$("reuse").hidden = false;
 	const { format, ...shown } = ask;
-	history.replaceState(null, "", `?${new URLSearchParams({ ...shown, policy: policies[0], ...(comparing && { compare: policies[1] }) })}`);
+	history.replaceState(
+		null,
+		"",
+		`?${new URLSearchParams({ ...shown, policy: policies[0], ...(comparing && { compare: policies[1] }) })}`,
+	);
 	announce("Waiting for a GPU worker.");
 	try {
 		/** One after the other: together they would share the GPU, and neither time would be its own. @type {Made[]} */

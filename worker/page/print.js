@@ -71,19 +71,25 @@ export class Print {
 				if (base64 && mime) shown = shown.then(() => this.#picture.show(base64, mime, String(index))).then(() => {});
 			},
 			final: (final) => {
-				shown = shown.then(async () => {
-					const blob = await this.#picture.show(final.base64, final.mime, "final");
-					this.#finish(ask, plan?.model, final, blob);
-					say(`Picture finished in ${seconds(performance.now() - begun)}.`);
-					resolve({ policy: ask.policy, plan, final, blob, preview });
-				}).catch(reject);
+				shown = shown
+					.then(async () => {
+						const blob = await this.#picture.show(final.base64, final.mime, "final");
+						this.#finish(ask, plan?.model, final, blob);
+						say(`Picture finished in ${seconds(performance.now() - begun)}.`);
+						resolve({ policy: ask.policy, plan, final, blob, preview });
+					})
+					.catch(reject);
 			},
 			failed: (message) => reject(new Error(message)),
 		});
-		signal.addEventListener("abort", () => {
-			stop();
-			reject(signal.reason);
-		}, { once: true });
+		signal.addEventListener(
+			"abort",
+			() => {
+				stop();
+				reject(signal.reason);
+			},
+			{ once: true },
+		);
 		return promise;
 	}
 
@@ -96,8 +102,15 @@ export class Print {
 		download.download = `${subject.replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 60)}-${final.seed}.${final.mime.split("/")[1]}`;
 		download.hidden = false;
 		const facts = {
-			seed: final.seed, policy: ask.policy, model, size: `${final.width}×${final.height}`, adapter: final.adapter,
-			"on the worker": seconds(final.milliseconds), digest: final.digest, numerics: final.numerics, "SHA-256": final.sha256,
+			seed: final.seed,
+			policy: ask.policy,
+			model,
+			size: `${final.width}×${final.height}`,
+			adapter: final.adapter,
+			"on the worker": seconds(final.milliseconds),
+			digest: final.digest,
+			numerics: final.numerics,
+			"SHA-256": final.sha256,
 		};
 		this.#part("facts").replaceChildren(
 			...Object.entries(facts).flatMap(([name, value]) => {

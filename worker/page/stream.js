@@ -1,12 +1,17 @@
 // @ts-check
 /** @import { ErrorEvent, FinalEvent, PlanEvent, RevisionEvent, ScaleEvent } from "../protocol/job.ts" */
 
-/** What to draw, one of the two, and how. @typedef {{ prompt?: string, class?: string, model?: string, seed: string, policy: string, format: string }} Ask */
+/**
+ * What to draw, one of the two, and how. @typedef {{ prompt?: string, class?: string, model?: string, seed: string,
+ * policy: string, format: string }} Ask
+ */
 
 /**
- * Follows one picture. EventSource reconnects by itself with the id of the last event, so a cut connection goes on where it was.
+ * Follows one picture. EventSource reconnects by itself with the id of the last event, so a cut connection goes on
+ * where it was.
  * @param {Ask} ask
- * @param {{ plan(event: PlanEvent): void, scale(event: Omit<ScaleEvent, "codes">): void, revision(event: RevisionEvent): void, final(event: FinalEvent): void, failed(message: string): void }} on
+ * @param {{ plan(event: PlanEvent): void, scale(event: Omit<ScaleEvent, "codes">): void, revision(event:
+ * RevisionEvent): void, final(event: FinalEvent): void, failed(message: string): void }} on
  * @returns {() => void} stops listening; the edge then stops the job
  */
 export function follow(ask, on) {

@@ -4,8 +4,8 @@
 import { briefly } from "./words.js";
 
 /**
- * One segment a scale of the plan, coloured by stage, with a bar for each guidance row, as long as the share of tokens it computes; skipped ones
- * are hatched.
+ * One segment a scale of the plan, coloured by stage, with a bar for each guidance row, as long as the share of tokens
+ * it computes; skipped ones are hatched.
  * @param {HTMLElement} list @param {PlanEvent} event @param {number | undefined} blocks of the model
  */
 export function drawPlan(list, { plan, grids }, blocks) {
@@ -14,10 +14,12 @@ export function drawPlan(list, { plan, grids }, blocks) {
 
 /**
  * The scales after `after` as they will run now.
- * @param {HTMLElement} list @param {PlanEvent} event as revised @param {number} after @param {number | undefined} blocks
+ * @param {HTMLElement} list @param {PlanEvent} event as revised @param {number} after @param {number | undefined}
+ * blocks
  */
 export function revisePlan(list, { plan, grids }, after, blocks) {
-	for (const [index, step] of plan.steps.entries()) if (index > after) list.children[index].replaceWith(segment(step, grids[index], index, blocks));
+	for (const [index, step] of plan.steps.entries())
+		if (index > after) list.children[index].replaceWith(segment(step, grids[index], index, blocks));
 }
 
 /** @param {Step} step @param {readonly number[]} grid @param {number} index @param {number | undefined} blocks */
@@ -64,9 +66,15 @@ function rowsOf({ rows }) {
 	return rows === "both" ? 2 : 1;
 }
 
-/** Share of a scale's tokens that go through a block, in the mean. @param {RunStep} step @param {number} tokens @param {number | undefined} blocks */
+/**
+ * Share of a scale's tokens that go through a block, in the mean. @param {RunStep} step @param {number} tokens @param
+ * {number | undefined} blocks
+ */
 function keptShare({ reduce }, tokens, blocks = Math.max(1, ...reduce.map(({ blocks: [, to] }) => to))) {
-	return reduce.reduce((share, { blocks: [from, to], count }) => share - ((to - from) / blocks) * (1 - count / tokens), 1);
+	return reduce.reduce(
+		(share, { blocks: [from, to], count }) => share - ((to - from) / blocks) * (1 - count / tokens),
+		1,
+	);
 }
 
 /** @param {number} share */

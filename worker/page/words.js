@@ -10,7 +10,10 @@ export function briefly(milliseconds) {
 	return milliseconds < 950 ? `${Math.round(milliseconds)} ms` : `${(milliseconds / 1000).toFixed(1)} s`;
 }
 
-/** What a policy costs and gains against exact, as it was measured. @param {{ score: number, delta: number, speedup: number }} measured */
+/**
+ * What a policy costs and gains against exact, as it was measured. @param {{ score: number, delta: number, speedup:
+ * number }} measured
+ */
 export function trade({ score, delta, speedup }) {
 	return `Measured: score ${score.toFixed(3)} (${signed(delta)} to exact), ${speedup.toFixed(1)}× as fast`;
 }

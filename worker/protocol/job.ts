@@ -17,19 +17,28 @@ export const ImageFormat = z.strictObject({
 export type ImageFormat = z.infer<typeof ImageFormat>;
 
 /** Everything a worker needs to make the picture. */
-export const JobRequest = z.strictObject({
-	model: z.string().min(1).max(64),
-	/** One of the two, by what the model draws. */
-	prompt: z.string().min(1).max(MAX_PROMPT_CHARS).optional(),
-	label: z.int().min(0).max(MAX_CLASSES - 1).optional(),
-	seed: Seed,
-	plan: StagePlan,
-	previews: Previews,
-	format: ImageFormat,
-}).refine(({ prompt, label }) => (prompt === undefined) !== (label === undefined), "needs a prompt or a label");
+export const JobRequest = z
+	.strictObject({
+		model: z.string().min(1).max(64),
+		/** One of the two, by what the model draws. */
+		prompt: z.string().min(1).max(MAX_PROMPT_CHARS).optional(),
+		label: z
+			.int()
+			.min(0)
+			.max(MAX_CLASSES - 1)
+			.optional(),
+		seed: Seed,
+		plan: StagePlan,
+		previews: Previews,
+		format: ImageFormat,
+	})
+	.refine(({ prompt, label }) => (prompt === undefined) !== (label === undefined), "needs a prompt or a label");
 export type JobRequest = z.infer<typeof JobRequest>;
 
-/** Sampled bits of one scale, packed eight to a byte (token-major, bit 0 of a token first, least significant bit first), base64. */
+/**
+ * Sampled bits of one scale, packed eight to a byte (token-major, bit 0 of a token first, least significant bit first),
+ * base64.
+ */
 export const PackedCodes = z.base64().max(4 * 1024 * 1024);
 
 const Mime = z.enum(["image/png", "image/webp", "image/jpeg"]);

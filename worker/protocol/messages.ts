@@ -1,8 +1,10 @@
-/** Messages between a GPU worker and its pool, over one WebSocket as JSON text. Scales go to the job by HTTP, not here. */
+/**
+ * Messages between a GPU worker and its pool, over one WebSocket as JSON text. Scales go to the job by HTTP, not here.
+ */
 import { z } from "zod";
 import { JobRequest, PackedCodes } from "./job.ts";
-import { MAX_SCALES } from "./plan.ts";
 import { ModelInfo } from "./model-info.ts";
+import { MAX_SCALES } from "./plan.ts";
 
 export const PROTOCOL_VERSION = 1;
 
@@ -21,7 +23,10 @@ export const Hello = z.strictObject({
 	version: z.literal(PROTOCOL_VERSION),
 	worker: z.string().min(1).max(64),
 	adapter: Adapter,
-	models: z.array(z.strictObject({ info: ModelInfo, numerics: z.string().max(128) })).min(1).max(64),
+	models: z
+		.array(z.strictObject({ info: ModelInfo, numerics: z.string().max(128) }))
+		.min(1)
+		.max(64),
 	slots: z.int().min(1).max(64),
 });
 export type Hello = z.infer<typeof Hello>;

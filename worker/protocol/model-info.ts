@@ -8,7 +8,10 @@ const Side = z.int().min(1).max(16384);
 
 export const Schedule = z.strictObject({
 	/** [height, width] in tokens of every scale, smallest first. */
-	grids: z.array(z.tuple([Side, Side])).min(1).max(MAX_SCALES),
+	grids: z
+		.array(z.tuple([Side, Side]))
+		.min(1)
+		.max(MAX_SCALES),
 	/** Finished picture in pixels. */
 	image: z.strictObject({ height: Side, width: Side }),
 });
@@ -18,8 +21,9 @@ const ByScale = <T extends z.ZodType>(value: T) => z.record(z.string().regex(/^\
 const Share = z.number().gt(0).max(1);
 
 /**
- * Where the stages of a schedule begin and how many tokens its late scales need, as measured (`firstlight calibrate`). Indices are scale
- * indices; a bound equal to the number of scales means "never". Ratios are shares of a scale's tokens, by scale.
+ * Where the stages of a schedule begin and how many tokens its late scales need, as measured (`firstlight calibrate`).
+ * Indices are scale indices; a bound equal to the number of scales means "never". Ratios are shares of a scale's
+ * tokens, by scale.
  */
 export const Calibration = z.strictObject({
 	structureFrom: z.int().min(0).max(MAX_SCALES),
@@ -29,15 +33,24 @@ export const Calibration = z.strictObject({
 	guidanceTo: z.int().min(0).max(MAX_SCALES),
 	/** Text guidance that replaces guidance best from there on; absent where the model has none or it does not help. */
 	textGuidance: z.number().min(1).max(100).optional(),
-	/** Temperature of the scales before the fidelity stage at which pictures show most of what was asked, by a judge; else the model's own. */
+	/**
+	 * Temperature of the scales before the fidelity stage at which pictures show most of what was asked, by a judge; else
+	 * the model's own.
+	 */
 	earlyTau: z.number().min(0.01).max(100),
 	/** Rank of a chunk's output that holds most of its energy, by chunk. */
 	rankRatio: ByScale(z.array(Share)),
 	/** Tokens that hold most of the squared distance from their surroundings. */
 	detailRatio: ByScale(Share),
-	/** Scales from `from` on change the picture where tokens stand that hold `hold` of what there is to see after scale `after`. */
+	/**
+	 * Scales from `from` on change the picture where tokens stand that hold `hold` of what there is to see after scale
+	 * `after`.
+	 */
 	look: z.strictObject({ after: z.int().min(0).max(MAX_SCALES), from: z.int().min(1).max(MAX_SCALES), hold: Share }),
-	/** High-frequency shares of the latent before the fidelity stage that a third, and two thirds, of the pictures stay below. */
+	/**
+	 * High-frequency shares of the latent before the fidelity stage that a third, and two thirds, of the pictures stay
+	 * below.
+	 */
 	detail: z.tuple([z.number().min(0), z.number().min(0)]),
 });
 export type Calibration = z.infer<typeof Calibration>;
@@ -50,7 +63,13 @@ export const Sampling = z.strictObject({
 	heldScales: z.int().min(1).max(MAX_SCALES).optional(),
 	tau: z.number().min(0.01).max(100),
 	/** At every scale; or [scale, topK] of the scales from which another one holds, in order, from 0 on. */
-	topK: z.union([z.int().min(0), z.array(z.tuple([z.int().min(0).max(MAX_SCALES), z.int().min(0)])).min(1).max(MAX_SCALES)]),
+	topK: z.union([
+		z.int().min(0),
+		z
+			.array(z.tuple([z.int().min(0).max(MAX_SCALES), z.int().min(0)]))
+			.min(1)
+			.max(MAX_SCALES),
+	]),
 	topP: z.number().min(0).max(1),
 });
 
@@ -77,8 +96,8 @@ export const ModelInfo = z.strictObject({
 	blocks: z.int().min(1),
 	chunks: z.array(z.tuple([z.int().min(0), z.int().min(1)])).min(1),
 	/**
-	 * How StageVAR keeps few tokens on this model: rotary positions of those kept, and the most tokens of a scale that a rank ratio counts.
-	 * Absent: the first positions, and all tokens.
+	 * How StageVAR keeps few tokens on this model: rotary positions of those kept, and the most tokens of a scale that a
+	 * rank ratio counts. Absent: the first positions, and all tokens.
 	 */
 	lowRank: z.strictObject({ rope: KeptRope, mostTokens: z.int().min(1) }).optional(),
 	/** Whether its plans may guide by the text alone. Absent: not. */

@@ -17,15 +17,21 @@ export type Digest = z.infer<typeof Digest>;
 export const Stage = z.enum(["semantic", "structure", "fidelity"]);
 export type Stage = z.infer<typeof Stage>;
 
-/** Rotary positions of kept tokens: the first of the scale (StageVAR on Infinity), or those they are written back to (on STAR). */
+/**
+ * Rotary positions of kept tokens: the first of the scale (StageVAR on Infinity), or those they are written back to (on
+ * STAR).
+ */
 export const KeptRope = z.enum(["first", "kept"]);
 
 /**
- * What tokens are kept for, the highest first: squared distance from the mean token of the scale (FastVAR, arXiv 2503.23367), or from the
- * mean of the token's own surroundings (as SparseVAR, arXiv 2507.20454, tells high frequencies from low); or how much there is to see
- * where the token stands, in the picture as it was after an earlier scale.
+ * What tokens are kept for, the highest first: squared distance from the mean token of the scale (FastVAR, arXiv
+ * 2503.23367), or from the mean of the token's own surroundings (as SparseVAR, arXiv 2507.20454, tells high frequencies
+ * from low); or how much there is to see where the token stands, in the picture as it was after an earlier scale.
  */
-export const Score = z.union([z.enum(["mean-distance", "high-frequency"]), z.strictObject({ picture: z.int().min(0) })]);
+export const Score = z.union([
+	z.enum(["mean-distance", "high-frequency"]),
+	z.strictObject({ picture: z.int().min(0) }),
+]);
 export type Score = z.infer<typeof Score>;
 
 /** Blocks `from` (inclusive) to `to` (exclusive). */
@@ -33,8 +39,8 @@ const Blocks = z.tuple([z.int().min(0).max(MAX_BLOCKS), z.int().min(1).max(MAX_B
 /** Tokens kept per row. */
 const Count = z.int().min(1);
 /**
- * Of the scale `from`, resized to this grid: the span's `output`, which the other tokens become, or the `change` it made to the residual
- * stream, which is added to them.
+ * Of the scale `from`, resized to this grid: the span's `output`, which the other tokens become, or the `change` it
+ * made to the residual stream, which is added to them.
  */
 const Earlier = z.strictObject({ from: z.int().min(0), resize: z.literal("area"), of: z.enum(["output", "change"]) });
 
@@ -58,7 +64,10 @@ export type Projection = z.infer<typeof Projection>;
 /** Runs blocks on the tokens that matter most. */
 export const Gathering = z.strictObject({
 	blocks: Blocks,
-	/** Chooses and restores once around all of the blocks, around each of them, or around each attention and feed-forward (FastVAR). */
+	/**
+	 * Chooses and restores once around all of the blocks, around each of them, or around each attention and feed-forward
+	 * (FastVAR).
+	 */
 	each: z.enum(["span", "block", "sublayer"]),
 	count: Count,
 	take: z.strictObject({ gather: Score }),
@@ -66,8 +75,8 @@ export const Gathering = z.strictObject({
 	/** Outputs go to where the tokens were. */
 	write: z.literal("kept"),
 	/**
-	 * The other tokens: filled from an earlier scale; passed by (`residual`); or left out of the scale altogether (`skip`), so that the
-	 * latent goes on as it is there. The last is for one span over all blocks.
+	 * The other tokens: filled from an earlier scale; passed by (`residual`); or left out of the scale altogether
+	 * (`skip`), so that the latent goes on as it is there. The last is for one span over all blocks.
 	 */
 	rest: z.union([Earlier, z.enum(["residual", "skip"])]),
 });
@@ -81,10 +90,13 @@ export type Reduction = z.infer<typeof Reduction>;
 const Temperature = z.number().min(0.01).max(100);
 
 /**
- * Divides the logits: as given, or the one between the bounds at which the mean probability of the likeliest value falls to
- * `confidence`, measured on each picture's own logits (DiverseAR, arXiv 2512.02931).
+ * Divides the logits: as given, or the one between the bounds at which the mean probability of the likeliest value
+ * falls to `confidence`, measured on each picture's own logits (DiverseAR, arXiv 2512.02931).
  */
-export const Tau = z.union([Temperature, z.strictObject({ confidence: z.number().gt(0).lt(1), between: z.tuple([Temperature, Temperature]) })]);
+export const Tau = z.union([
+	Temperature,
+	z.strictObject({ confidence: z.number().gt(0).lt(1), between: z.tuple([Temperature, Temperature]) }),
+]);
 export type Tau = z.infer<typeof Tau>;
 
 export const RunStep = z.strictObject({
@@ -95,9 +107,9 @@ export const RunStep = z.strictObject({
 	/** w in u + w (c - u). Without effect unless rows is `both`. */
 	guidance: z.number().min(0).max(100),
 	/**
-	 * Guidance of the conditional row by itself: w in u + w (c - u) of what every cross attention reads, c from the prompt and u from no prompt,
-	 * for the same queries. Costs a few keys in place of a row. After normalised attention guidance (arXiv 2505.21179), without its
-	 * normalisation, which small weights do not need. Absent: 1, no guidance.
+	 * Guidance of the conditional row by itself: w in u + w (c - u) of what every cross attention reads, c from the
+	 * prompt and u from no prompt, for the same queries. Costs a few keys in place of a row. After normalised attention
+	 * guidance (arXiv 2505.21179), without its normalisation, which small weights do not need. Absent: 1, no guidance.
 	 */
 	textGuidance: z.number().min(0).max(100).optional(),
 	tau: Tau,
@@ -117,22 +129,34 @@ export type Step = z.infer<typeof Step>;
 
 /** Scale after which the picture is looked at. */
 const After = z.int().min(0).max(MAX_SCALES);
-/** The rest of the plan is that of the first case above the measured value, else the plan's own (SkipVAR, arXiv 2506.08908). */
+/**
+ * The rest of the plan is that of the first case above the measured value, else the plan's own (SkipVAR, arXiv
+ * 2506.08908).
+ */
 const CaseDecision = z.strictObject({
 	after: After,
 	/** Share of the latent's energy, at this scale's size, that is lost when 2 x 2 tokens become their mean. */
 	measure: z.literal("high-frequency"),
 	/** `steps`: of all scales after that one. */
-	cases: z.array(z.strictObject({ below: z.number(), steps: z.array(Step).min(1).max(MAX_SCALES) })).min(1).max(8),
+	cases: z
+		.array(z.strictObject({ below: z.number(), steps: z.array(Step).min(1).max(MAX_SCALES) }))
+		.min(1)
+		.max(8),
 });
-/** Later steps that gather by this picture keep the measured share of their `count`, so that each picture has its own ranks. */
+/**
+ * Later steps that gather by this picture keep the measured share of their `count`, so that each picture has its own
+ * ranks.
+ */
 const ShareDecision = z.strictObject({
 	after: After,
 	/** Share of the schedule's last tokens that hold `hold` of what there is to see. */
 	measure: z.literal("picture"),
 	hold: z.number().gt(0).max(1),
 });
-/** Settles the rest of a plan once, by each picture itself. The outcome is logged as a revision of the plan and not measured again. */
+/**
+ * Settles the rest of a plan once, by each picture itself. The outcome is logged as a revision of the plan and not
+ * measured again.
+ */
 export const Decision = z.discriminatedUnion("measure", [CaseDecision, ShareDecision]);
 export type Decision = z.infer<typeof Decision>;
 
@@ -151,16 +175,26 @@ export type StagePlan = z.infer<typeof StagePlan>;
 /** What a plan may turn out to be, at its most: itself, without the decision, then each of its cases. */
 export function outcomesOf({ decide, ...plan }: StagePlan): StagePlan[] {
 	if (decide?.measure !== "high-frequency") return [plan];
-	return [plan, ...decide.cases.map(({ steps }) => ({ ...plan, steps: [...plan.steps.slice(0, decide.after + 1), ...steps] }))];
+	return [
+		plan,
+		...decide.cases.map(({ steps }) => ({ ...plan, steps: [...plan.steps.slice(0, decide.after + 1), ...steps] })),
+	];
 }
 
 /** The plan as settled by what was measured. */
 export function settle(plan: StagePlan, measured: number): StagePlan {
 	const outcomes = outcomesOf(plan);
 	const { decide } = plan;
-	if (decide?.measure !== "picture") return outcomes[(decide?.cases.findIndex(({ below }) => measured < below) ?? -1) + 1];
-	const kept = (reduction: Reduction): Reduction => (looksAt(reduction) === decide.after ? { ...reduction, count: Math.max(1, Math.ceil(Math.min(1, measured) * reduction.count)) } : reduction);
-	return { ...outcomes[0], steps: outcomes[0].steps.map((step) => (step.kind === "run" ? { ...step, reduce: step.reduce.map(kept) } : step)) };
+	if (decide?.measure !== "picture")
+		return outcomes[(decide?.cases.findIndex(({ below }) => measured < below) ?? -1) + 1];
+	const kept = (reduction: Reduction): Reduction =>
+		looksAt(reduction) === decide.after
+			? { ...reduction, count: Math.max(1, Math.ceil(Math.min(1, measured) * reduction.count)) }
+			: reduction;
+	return {
+		...outcomes[0],
+		steps: outcomes[0].steps.map((step) => (step.kind === "run" ? { ...step, reduce: step.reduce.map(kept) } : step)),
+	};
 }
 
 /** Scale whose picture a reduction gathers by. */
@@ -170,6 +204,8 @@ export function looksAt({ take }: Reduction): number | undefined {
 
 /** Scales whose pictures a plan needs for its own sake, whatever it turns out to be. */
 export function scalesLookedAt(plan: StagePlan): Set<number> {
-	const gathered = outcomesOf(plan).flatMap(({ steps }) => steps.flatMap((step) => (step.kind === "run" ? step.reduce.flatMap((reduction) => looksAt(reduction) ?? []) : [])));
+	const gathered = outcomesOf(plan).flatMap(({ steps }) =>
+		steps.flatMap((step) => (step.kind === "run" ? step.reduce.flatMap((reduction) => looksAt(reduction) ?? []) : [])),
+	);
 	return new Set([...gathered, ...(plan.decide?.measure === "picture" ? [plan.decide.after] : [])]);
 }

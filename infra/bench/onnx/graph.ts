@@ -29,7 +29,8 @@ export class GraphBuilder {
 	/** A constant list of integers: shapes, axes, starts. */
 	ints(...values: number[]): string {
 		const name = `ints ${values.join(",")}`;
-		if (!this.#initializers.has(name)) this.#initializers.set(name, { name, shape: [values.length], data: BigInt64Array.from(values.map(BigInt)) });
+		if (!this.#initializers.has(name))
+			this.#initializers.set(name, { name, shape: [values.length], data: BigInt64Array.from(values.map(BigInt)) });
 		return name;
 	}
 
@@ -37,20 +38,37 @@ export class GraphBuilder {
 		return this.constant(`scalar ${value}`, [], Float32Array.of(value));
 	}
 
-	op(op: string, inputs: readonly string[], attributes: Readonly<Record<string, AttributeValue>> = {}, output = this.#fresh(), domain = ""): string {
+	op(
+		op: string,
+		inputs: readonly string[],
+		attributes: Readonly<Record<string, AttributeValue>> = {},
+		output = this.#fresh(),
+		domain = "",
+	): string {
 		this.#nodes.push({ op, inputs, outputs: [output], attributes, domain });
 		return output;
 	}
 
 	/** An operator with several outputs. */
-	ops(op: string, inputs: readonly string[], count: number, attributes: Readonly<Record<string, AttributeValue>> = {}, domain = ""): string[] {
+	ops(
+		op: string,
+		inputs: readonly string[],
+		count: number,
+		attributes: Readonly<Record<string, AttributeValue>> = {},
+		domain = "",
+	): string[] {
 		const outputs = Array.from({ length: count }, (_, i) => `${this.#fresh()}.${i}`);
 		this.#nodes.push({ op, inputs, outputs, attributes, domain });
 		return outputs;
 	}
 
 	encode(): Uint8Array {
-		return encodeModel({ nodes: this.#nodes, initializers: [...this.#initializers.values()], inputs: this.#inputs, outputs: this.#outputs });
+		return encodeModel({
+			nodes: this.#nodes,
+			initializers: [...this.#initializers.values()],
+			inputs: this.#inputs,
+			outputs: this.#outputs,
+		});
 	}
 
 	#fresh = () => `v${this.#nodes.length}`;

@@ -3,16 +3,48 @@ import protobuf from "protobufjs/light.js";
 
 type Field = [type: string, id: number, rule?: "repeated"];
 const message = (fields: Record<string, Field>) => ({
-	fields: Object.fromEntries(Object.entries(fields).map(([name, [type, id, rule]]) => [name, rule ? { type, id, rule } : { type, id }])),
+	fields: Object.fromEntries(
+		Object.entries(fields).map(([name, [type, id, rule]]) => [name, rule ? { type, id, rule } : { type, id }]),
+	),
 });
 const root = protobuf.Root.fromJSON({
 	nested: {
 		OperatorSet: message({ domain: ["string", 1], version: ["int64", 2] }),
-		Model: message({ irVersion: ["int64", 1], producerName: ["string", 2], graph: ["Graph", 7], opsetImport: ["OperatorSet", 8, "repeated"] }),
-		Graph: message({ node: ["Node", 1, "repeated"], name: ["string", 2], initializer: ["Tensor", 5, "repeated"], input: ["ValueInfo", 11, "repeated"], output: ["ValueInfo", 12, "repeated"] }),
-		Node: message({ input: ["string", 1, "repeated"], output: ["string", 2, "repeated"], name: ["string", 3], opType: ["string", 4], attribute: ["Attribute", 5, "repeated"], domain: ["string", 7] }),
-		Attribute: message({ name: ["string", 1], f: ["float", 2], i: ["int64", 3], s: ["bytes", 4], ints: ["int64", 8, "repeated"], type: ["int32", 20] }),
-		Tensor: message({ dims: ["int64", 1, "repeated"], dataType: ["int32", 2], name: ["string", 8], rawData: ["bytes", 9] }),
+		Model: message({
+			irVersion: ["int64", 1],
+			producerName: ["string", 2],
+			graph: ["Graph", 7],
+			opsetImport: ["OperatorSet", 8, "repeated"],
+		}),
+		Graph: message({
+			node: ["Node", 1, "repeated"],
+			name: ["string", 2],
+			initializer: ["Tensor", 5, "repeated"],
+			input: ["ValueInfo", 11, "repeated"],
+			output: ["ValueInfo", 12, "repeated"],
+		}),
+		Node: message({
+			input: ["string", 1, "repeated"],
+			output: ["string", 2, "repeated"],
+			name: ["string", 3],
+			opType: ["string", 4],
+			attribute: ["Attribute", 5, "repeated"],
+			domain: ["string", 7],
+		}),
+		Attribute: message({
+			name: ["string", 1],
+			f: ["float", 2],
+			i: ["int64", 3],
+			s: ["bytes", 4],
+			ints: ["int64", 8, "repeated"],
+			type: ["int32", 20],
+		}),
+		Tensor: message({
+			dims: ["int64", 1, "repeated"],
+			dataType: ["int32", 2],
+			name: ["string", 8],
+			rawData: ["bytes", 9],
+		}),
 		ValueInfo: message({ name: ["string", 1], type: ["Type", 2] }),
 		Type: message({ tensorType: ["TensorType", 1] }),
 		TensorType: message({ elemType: ["int32", 1], shape: ["Shape", 2] }),
@@ -57,19 +89,35 @@ export function encodeModel(graph: Graph): Uint8Array {
 	const { nodes, initializers, inputs, outputs } = graph;
 	const value = ({ name, shape }: Value) => ({
 		name,
-		type: { tensorType: { elemType: FLOAT, shape: { dim: shape.map((size) => (typeof size === "number" ? { dimValue: size } : { dimParam: size })) } } },
+		type: {
+			tensorType: {
+				elemType: FLOAT,
+				shape: { dim: shape.map((size) => (typeof size === "number" ? { dimValue: size } : { dimParam: size })) },
+			},
+		},
 	});
 	return Model.encode({
 		irVersion: 9,
 		producerName: "firstlight",
-		opsetImport: [{ domain: "", version: 20 }, { domain: "com.microsoft", version: 1 }],
+		opsetImport: [
+			{ domain: "", version: 20 },
+			{ domain: "com.microsoft", version: 1 },
+		],
 		graph: {
 			name: "graph",
 			node: nodes.map(({ op, inputs, outputs, attributes, domain }, i) => ({
-				input: inputs, output: outputs, name: `${op} ${i}`, opType: op, domain, attribute: Object.entries(attributes).map(attribute),
+				input: inputs,
+				output: outputs,
+				name: `${op} ${i}`,
+				opType: op,
+				domain,
+				attribute: Object.entries(attributes).map(attribute),
 			})),
 			initializer: initializers.map(({ name, shape, data }) => ({
-				dims: shape, dataType: data instanceof Float32Array ? FLOAT : INT64, name, rawData: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+				dims: shape,
+				dataType: data instanceof Float32Array ? FLOAT : INT64,
+				name,
+				rawData: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
 			})),
 			input: inputs.map(value),
 			output: outputs.map(value),

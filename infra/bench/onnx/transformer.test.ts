@@ -2,8 +2,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { Gpu } from "../../../kernels/gpu.ts";
 import { findModel } from "../../../model-shards/folder.ts";
 import { relativeError } from "../peers/contender.ts";
-import { exportedContender, generateTapped, type Generation, conditionFeeds } from "../peers/transformer.ts";
 import { PROVIDERS } from "../peers/onnxruntime.ts";
+import { conditionFeeds, exportedContender, type Generation, generateTapped } from "../peers/transformer.ts";
 import { FORMULATIONS } from "./transformer.ts";
 
 const provider = PROVIDERS.find(({ cpu }) => cpu)!;
@@ -18,14 +18,26 @@ afterAll(() => {
 	gpu?.destroy();
 });
 
-test.each(FORMULATIONS)("the exported transformer gives the engine's logits at every scale: %s", async (formulation) => {
-	const runtime = await provider.load();
-	const contender = await exportedContender(runtime, provider, generation, generation.exported, formulation, await conditionFeeds(runtime, generation));
-	const logits = await contender.result();
-	await contender.close();
-	expect(logits.length).toBe(generation.exported.grids.reduce((sum, [h, w]) => sum + 2 * h * w * 2 * generation.exported.config.bits, 0));
-	expect(relativeError(logits, generation.logits)).toBeLessThan(2e-5);
-});
+test.each(FORMULATIONS)(
+	"the exported transformer gives the engine's logits at every scale: %s",
+	async (formulation) => {
+		const runtime = await provider.load();
+		const contender = await exportedContender(
+			runtime,
+			provider,
+			generation,
+			generation.exported,
+			formulation,
+			await conditionFeeds(runtime, generation),
+		);
+		const logits = await contender.result();
+		await contender.close();
+		expect(logits.length).toBe(
+			generation.exported.grids.reduce((sum, [h, w]) => sum + 2 * h * w * 2 * generation.exported.config.bits, 0),
+		);
+		expect(relativeError(logits, generation.logits)).toBeLessThan(2e-5);
+	},
+);
 
 test("wrong inputs give other logits: the comparison can fail", async () => {
 	const runtime = await provider.load();

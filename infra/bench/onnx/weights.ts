@@ -8,7 +8,10 @@ export class HostWeights {
 		const weights = new HostWeights();
 		for await (const { name, dtype, shape, bytes } of folder.tensors()) {
 			const { buffer } = bytes.slice();
-			weights.#tensors.set(name, { shape, data: dtype === "F16" ? Float32Array.from(new Float16Array(buffer)) : new Float32Array(buffer) });
+			weights.#tensors.set(name, {
+				shape,
+				data: dtype === "F16" ? Float32Array.from(new Float16Array(buffer)) : new Float32Array(buffer),
+			});
 		}
 		return weights;
 	}
@@ -24,7 +27,8 @@ export class HostWeights {
 		const data = this.get(name);
 		const [n, k] = this.#tensors.get(name)?.shape as [number, number];
 		const out = new Float32Array(data.length);
-		for (let row = 0; row < n; row++) for (let column = 0; column < k; column++) out[column * n + row] = data[row * k + column];
+		for (let row = 0; row < n; row++)
+			for (let column = 0; column < k; column++) out[column * n + row] = data[row * k + column];
 		return { shape: [k, n], data: out };
 	}
 }

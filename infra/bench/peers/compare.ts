@@ -41,7 +41,10 @@ interface Ready {
 	contender: Contender;
 }
 
-/** Compares workloads one after another; remembers each runtime's rate by kind of work, to tell beforehand what would take too long. */
+/**
+ * Compares workloads one after another; remembers each runtime's rate by kind of work, to tell beforehand what would
+ * take too long.
+ */
 export class Comparison {
 	#limits: Limits;
 	#progress: (text: string) => void;
@@ -56,8 +59,18 @@ export class Comparison {
 		this.#progress = progress;
 	}
 
-	/** Checks every peer's result against `ours`, then times all of them in turn. `kind`: workloads of one kind run at similar rates. */
-	async row<Work>(name: string, kind: string, flops: number, work: Work, ours: () => Contender, peers: readonly Peer<Work>[]): Promise<Row> {
+	/**
+	 * Checks every peer's result against `ours`, then times all of them in turn. `kind`: workloads of one kind run at
+	 * similar rates.
+	 */
+	async row<Work>(
+		name: string,
+		kind: string,
+		flops: number,
+		work: Work,
+		ours: () => Contender,
+		peers: readonly Peer<Work>[],
+	): Promise<Row> {
 		const row: Row = { name, gflop: flops / 1e9, entries: [], notes: [] };
 		const ready: Ready[] = [];
 		try {
@@ -67,14 +80,19 @@ export class Comparison {
 				return row;
 			}
 			this.#progress(`${name}: Firstlight`);
-			const mine: Ready = { contender: ours(), entry: { runtime: "Firstlight", cpu: false, how: "", samples: [], milliseconds: 0, gflops: 0, error: 0 } };
+			const mine: Ready = {
+				contender: ours(),
+				entry: { runtime: "Firstlight", cpu: false, how: "", samples: [], milliseconds: 0, gflops: 0, error: 0 },
+			};
 			ready.push(mine);
 			const expected = await mine.contender.result();
 			mine.entry.samples.push(await time(mine.contender));
 			this.#learn("Firstlight", kind, flops, mine.entry);
 			for (const peer of peers) {
 				this.#progress(`${name}: ${peer.name}`);
-				const note = this.#tooLong(peer.name, kind, flops) ?? (await this.#enter(peer, kind, flops, work, expected, ready, row.notes));
+				const note =
+					this.#tooLong(peer.name, kind, flops) ??
+					(await this.#enter(peer, kind, flops, work, expected, ready, row.notes));
 				if (note) row.notes.push(note);
 			}
 			ready.sort((a, b) => Number(a.entry.cpu) - Number(b.entry.cpu));
@@ -92,7 +110,15 @@ export class Comparison {
 	}
 
 	/** Tries a peer's ways and keeps the fastest that computes the same. Returns why none was tried. */
-	async #enter<Work>(peer: Peer<Work>, kind: string, flops: number, work: Work, expected: Float32Array, ready: Ready[], notes: string[]): Promise<string | undefined> {
+	async #enter<Work>(
+		peer: Peer<Work>,
+		kind: string,
+		flops: number,
+		work: Work,
+		expected: Float32Array,
+		ready: Ready[],
+		notes: string[],
+	): Promise<string | undefined> {
 		const broken = this.#broken.get(peer.name);
 		if (broken) return broken;
 		let best: Ready | undefined;
@@ -101,12 +127,25 @@ export class Comparison {
 				this.#started.add(peer.name);
 				const error = relativeError(await contender.result(), expected);
 				if (!(error <= TOLERANCE)) {
-					notes.push(`${peer.name}, ${how}: not compared, its result is off by ${error.toExponential(1)} of the largest value`);
+					notes.push(
+						`${peer.name}, ${how}: not compared, its result is off by ${error.toExponential(1)} of the largest value`,
+					);
 					await contender.close();
 					continue;
 				}
-				const entry: Entry = { runtime: peer.name, cpu: peer.cpu ?? false, how, samples: [await time(contender)], milliseconds: 0, gflops: 0, error };
-				const [faster, slower] = best && best.entry.samples[0] <= entry.samples[0] ? [best, { entry, contender }] : [{ entry, contender }, best];
+				const entry: Entry = {
+					runtime: peer.name,
+					cpu: peer.cpu ?? false,
+					how,
+					samples: [await time(contender)],
+					milliseconds: 0,
+					gflops: 0,
+					error,
+				};
+				const [faster, slower] =
+					best && best.entry.samples[0] <= entry.samples[0]
+						? [best, { entry, contender }]
+						: [{ entry, contender }, best];
 				await slower?.contender.close();
 				best = faster;
 			}
@@ -125,14 +164,17 @@ export class Comparison {
 		const left = Math.min(this.#limits.row, (this.#limits.deadline - performance.now()) / 1000);
 		const rounds = Math.max(0, Math.min(MOST_ROUNDS, Math.floor(left / round)));
 		this.#progress(`${rounds} rounds of ${round.toFixed(1)} s`);
-		for (let i = 0; i < rounds; i++) for (const { entry, contender } of ready) entry.samples.push(await time(contender));
+		for (let i = 0; i < rounds; i++)
+			for (const { entry, contender } of ready) entry.samples.push(await time(contender));
 	}
 
 	#tooLong(runtime: string, kind: string, flops: number): string | undefined {
-		if (performance.now() > this.#limits.deadline) return `${runtime}: left out, the time limit is reached (--max-seconds)`;
+		if (performance.now() > this.#limits.deadline)
+			return `${runtime}: left out, the time limit is reached (--max-seconds)`;
 		const rate = this.#rates.get(`${runtime} ${kind}`);
 		const seconds = rate ? flops / rate : 0;
-		if (seconds > this.#limits.run) return `${runtime}: left out, a run would take about ${seconds.toPrecision(2)} s at the ${(Number(rate) / 1e9).toPrecision(2)} GFLOPS it showed`;
+		if (seconds > this.#limits.run)
+			return `${runtime}: left out, a run would take about ${seconds.toPrecision(2)} s at the ${(Number(rate) / 1e9).toPrecision(2)} GFLOPS it showed`;
 	}
 
 	/** The best rate of a kind: small workloads, which show less, must not rule out larger ones. */
@@ -157,4 +199,7 @@ async function time(contender: Contender): Promise<number> {
 }
 
 /** The end of the first line: native messages begin with the place in their source. */
-const reason = (error: unknown) => String((error as Error).message ?? error).split("\n")[0].slice(-120);
+const reason = (error: unknown) =>
+	String((error as Error).message ?? error)
+		.split("\n")[0]
+		.slice(-120);

@@ -1,8 +1,14 @@
 /** Something that can run one workload again and again on data it holds ready. */
 export interface Contender {
-	/** Runs it once and waits until it is done; little is read back. Returns the milliseconds that count where those are not all of it. */
+	/**
+	 * Runs it once and waits until it is done; little is read back. Returns the milliseconds that count where those are
+	 * not all of it.
+	 */
 	run(): Promise<number | void>;
-	/** Runs it and reads the result: row-major [m, n], [rows, tokens, width] or [height, width, output]; a transformer's logits scale by scale. */
+	/**
+	 * Runs it and reads the result: row-major [m, n], [rows, tokens, width] or [height, width, output]; a transformer's
+	 * logits scale by scale.
+	 */
 	result(): Promise<Float32Array>;
 	close(): Promise<void>;
 }

@@ -1,4 +1,7 @@
-/** ONNX Runtime's providers as contenders: onnxruntime-node (its own Dawn, and its CPU provider) and onnxruntime-web (WebGPU of this process). */
+/**
+ * ONNX Runtime's providers as contenders: onnxruntime-node (its own Dawn, and its CPU provider) and onnxruntime-web
+ * (WebGPU of this process).
+ */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { InferenceSession, Tensor, TensorConstructor } from "onnxruntime-common";
@@ -46,7 +49,11 @@ export function operatorPeer({ name, cpu, load, executionProvider }: Provider): 
 		async *open(work) {
 			const runtime = await load();
 			for (const { how, model, read } of operatorGraphs(work, dataOf(work))) {
-				const session = await runtime.InferenceSession.create(model, { executionProviders: [executionProvider], graphOptimizationLevel: "disabled", logSeverityLevel: QUIET });
+				const session = await runtime.InferenceSession.create(model, {
+					executionProviders: [executionProvider],
+					graphOptimizationLevel: "disabled",
+					logSeverityLevel: QUIET,
+				});
 				yield { how, contender: contender(session, {}, ["y"], ({ y }) => read(y.data)) };
 			}
 		},
@@ -56,7 +63,12 @@ export function operatorPeer({ name, cpu, load, executionProvider }: Provider): 
 export type Results = Record<string, { data: Float32Array }>;
 
 /** `done` is fetched when timed, `outputs` when compared. */
-export function contender(session: InferenceSession, feeds: Record<string, Tensor>, outputs: readonly string[], read: (results: Results) => Float32Array): Contender {
+export function contender(
+	session: InferenceSession,
+	feeds: Record<string, Tensor>,
+	outputs: readonly string[],
+	read: (results: Results) => Float32Array,
+): Contender {
 	return {
 		run: async () => void (await session.run(feeds, ["done"])),
 		result: async () => read((await session.run(feeds, outputs)) as unknown as Results).slice(),
@@ -64,4 +76,7 @@ export function contender(session: InferenceSession, feeds: Record<string, Tenso
 	};
 }
 
-export const sessionOptions = (provider: Provider): InferenceSession.SessionOptions => ({ executionProviders: [provider.executionProvider], logSeverityLevel: QUIET });
+export const sessionOptions = (provider: Provider): InferenceSession.SessionOptions => ({
+	executionProviders: [provider.executionProvider],
+	logSeverityLevel: QUIET,
+});

@@ -50,9 +50,18 @@ const limits = () => ({ run: 10, row: 0.2, deadline: performance.now() + 60_000 
 
 test("the fastest of a peer's right ways counts, a wrong one is named and left out, all are closed", async () => {
 	const closed: string[] = [];
-	const ways = { slow: fake(9, [1, 2], closed, "slow"), wrong: fake(1, [1, 3], closed, "wrong"), fast: fake(4, [1, 2], closed, "fast") };
-	const row = await new Comparison(limits()).row("row", "kind", 2e6, null, () => fake(2, [1, 2], closed, "ours"), [peer("peer", ways)]);
-	expect(row.entries.map(({ runtime, how, milliseconds, gflops }) => [runtime, how, milliseconds, gflops])).toEqual([["Firstlight", "", 2, 1], ["peer", "fast", 4, 0.5]]);
+	const ways = {
+		slow: fake(9, [1, 2], closed, "slow"),
+		wrong: fake(1, [1, 3], closed, "wrong"),
+		fast: fake(4, [1, 2], closed, "fast"),
+	};
+	const row = await new Comparison(limits()).row("row", "kind", 2e6, null, () => fake(2, [1, 2], closed, "ours"), [
+		peer("peer", ways),
+	]);
+	expect(row.entries.map(({ runtime, how, milliseconds, gflops }) => [runtime, how, milliseconds, gflops])).toEqual([
+		["Firstlight", "", 2, 1],
+		["peer", "fast", 4, 0.5],
+	]);
 	expect(row.notes).toEqual([expect.stringContaining("wrong: not compared")]);
 	expect(closed.sort()).toEqual(["fast", "ours", "slow", "wrong"]);
 });
@@ -87,7 +96,10 @@ test("what would take too long by the rate shown so far is not begun", async () 
 test("a slow first run is not the rate shown", async () => {
 	const comparison = new Comparison({ ...limits(), run: 1, row: 0.5 });
 	let begun: number | undefined;
-	const warming: Contender = { ...fake(1, [1]), run: async () => (performance.now() - (begun ??= performance.now()) < 35 ? 100 : 1) };
+	const warming: Contender = {
+		...fake(1, [1]),
+		run: async () => (performance.now() - (begun ??= performance.now()) < 35 ? 100 : 1),
+	};
 	await comparison.row("small", "kind", 1e9, null, () => warming, []);
 	const row = await comparison.row("large", "kind", 20e9, null, () => fake(1, [1]), []);
 	expect(row.notes).toEqual([]);
@@ -95,5 +107,11 @@ test("a slow first run is not the rate shown", async () => {
 });
 
 test("flops", () => {
-	expect(SMALL.map(flopsOf)).toEqual([2 * 6 * 32 * 24, 8 * 6 * 32 * 24, 6 * 6 * 32 * 24, 4 * 2 * 5 * 9 * 24, 2 * 30 * 8 * 12 * 9]);
+	expect(SMALL.map(flopsOf)).toEqual([
+		2 * 6 * 32 * 24,
+		8 * 6 * 32 * 24,
+		6 * 6 * 32 * 24,
+		4 * 2 * 5 * 9 * 24,
+		2 * 30 * 8 * 12 * 9,
+	]);
 });

@@ -31,7 +31,11 @@ function contender(tf: Tf, inputs: Tensor[], compute: () => Tensor): Contender {
 	return {
 		async run() {
 			const y = compute();
-			const done = tf.slice(y, y.shape.map(() => 0), y.shape.map(() => 1));
+			const done = tf.slice(
+				y,
+				y.shape.map(() => 0),
+				y.shape.map(() => 1),
+			);
 			await done.data();
 			tf.dispose([y, done]);
 		},
@@ -51,7 +55,9 @@ function prepare(tf: Tf, work: Workload, data: Data): { inputs: Tensor[]; how: s
 	if (work.op === "matmul") {
 		const { m, k, n, links } = work;
 		const x = tf.tensor2d(data.x, [m, k]);
-		const weights = Array.from({ length: links }, (_, link) => tf.tensor2d(data.w.slice(link * k * n, (link + 1) * k * n), link % 2 ? [n, k] : [k, n]));
+		const weights = Array.from({ length: links }, (_, link) =>
+			tf.tensor2d(data.w.slice(link * k * n, (link + 1) * k * n), link % 2 ? [n, k] : [k, n]),
+		);
 		return { inputs: [x, ...weights], how: "matMul", compute: () => weights.reduce((y, w) => tf.matMul(y, w), x) };
 	}
 	if (work.op === "attention") {
@@ -60,12 +66,20 @@ function prepare(tf: Tf, work: Workload, data: Data): { inputs: Tensor[]; how: s
 		const k = tf.tensor4d(data.k, [rows, keys, heads, headDim]);
 		const v = tf.tensor4d(data.v, [rows, keys, heads, headDim]);
 		const byHead = (x: Tensor) => tf.transpose(x, [0, 2, 1, 3]);
-		const compute = () => tf.transpose(tf.matMul(tf.softmax(tf.matMul(tf.mul(byHead(q), headDim ** -0.5), byHead(k), false, true)), byHead(v)), [0, 2, 1, 3]);
+		const compute = () =>
+			tf.transpose(
+				tf.matMul(tf.softmax(tf.matMul(tf.mul(byHead(q), headDim ** -0.5), byHead(k), false, true)), byHead(v)),
+				[0, 2, 1, 3],
+			);
 		return { inputs: [q, k, v], how: "matMul, softmax, matMul", compute };
 	}
 	const { height, width, input, output } = work;
 	const x = tf.tensor4d(data.x, [1, height, width, input]);
 	const w = tf.tidy(() => tf.transpose(tf.tensor4d(data.w, [output, input, 3, 3]), [2, 3, 1, 0]));
 	const bias = tf.tensor1d(data.bias);
-	return { inputs: [x, w, bias], how: "fused conv2d", compute: () => tf.fused.conv2d({ x, filter: w as typeof x, strides: 1, pad: "same", bias }) };
+	return {
+		inputs: [x, w, bias],
+		how: "fused conv2d",
+		compute: () => tf.fused.conv2d({ x, filter: w as typeof x, strides: 1, pad: "same", bias }),
+	};
 }

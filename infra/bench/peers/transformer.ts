@@ -1,8 +1,8 @@
 /** The default model's whole transformer: the engine against its export, scale by scale on the same inputs. */
 import type { Tensor } from "onnxruntime-common";
+import type { Gpu } from "../../../kernels/gpu.ts";
 import { openModelFolder } from "../../../model-shards/folder.ts";
 import { infinityConfigOf } from "../../../model-shards/manifest.ts";
-import type { Gpu } from "../../../kernels/gpu.ts";
 import { transformerFlops } from "../../../worker/engine/flops.ts";
 import { openModel } from "../../../worker/engine/open-model.ts";
 import { exact } from "../../../worker/engine/plan/exact.ts";
@@ -39,15 +39,37 @@ export async function generateTapped(gpu: Gpu, dir: string): Promise<Generation>
 	const schedule = model.info.schedules[plan.schedule];
 	const taps = new Map<string, TappedTensor>();
 	const wants = (name: string) => /^s\d+\.(block_in|logits_pre)$|^text\.(sos|shared_gss|kv_proj)$/.test(name);
-	for await (const _ of model.generate({ plan, prompt: PROMPT, seed: SEED, previews: "none", tap: { wants, take: (tensor) => taps.set(tensor.name, tensor) } }));
+	for await (const _ of model.generate({
+		plan,
+		prompt: PROMPT,
+		seed: SEED,
+		previews: "none",
+		tap: { wants, take: (tensor) => taps.set(tensor.name, tensor) },
+	}));
 	const config = infinityConfigOf(folder.manifest);
 	const textTokens = taken(taps, "text.kv_proj").length / 2 / config.width;
-	const exported = { config, weights: await HostWeights.read(folder), grids: schedule.grids, reach: config.ropeReach[plan.schedule], textTokens };
+	const exported = {
+		config,
+		weights: await HostWeights.read(folder),
+		grids: schedule.grids,
+		reach: config.ropeReach[plan.schedule],
+		textTokens,
+	};
 	const flops = transformerFlops(folder.manifest, schedule, plan, textTokens).reduce((sum, flops) => sum + flops, 0);
-	return { model, plan, exported, flops, taps, logits: joined(schedule.grids.map((_, scale) => taken(taps, `s${scale}.logits_pre`))) };
+	return {
+		model,
+		plan,
+		exported,
+		flops,
+		taps,
+		logits: joined(schedule.grids.map((_, scale) => taken(taps, `s${scale}.logits_pre`))),
+	};
 }
 
-/** The engine's own path: sampling, reading codes and preparing the next input are in its time, text and decoder are not. */
+/**
+ * The engine's own path: sampling, reading codes and preparing the next input are in its time, text and decoder are
+ * not.
+ */
 export function engine({ model, plan, logits }: Generation): Contender {
 	return {
 		async run() {
@@ -62,7 +84,10 @@ export function engine({ model, plan, logits }: Generation): Contender {
 	};
 }
 
-/** The export on one of ONNX Runtime's providers, in the formulation that is the fastest of the right ones on the first scales. */
+/**
+ * The export on one of ONNX Runtime's providers, in the formulation that is the fastest of the right ones on the first
+ * scales.
+ */
 export function transformerPeer(provider: Provider): Peer<Generation> {
 	const { name, cpu, load } = provider;
 	return {
@@ -85,32 +110,58 @@ export function transformerPeer(provider: Provider): Peer<Generation> {
 				await candidate.close();
 			}
 			if (!best) throw new Error("no formulation of the transformer gives the engine's logits");
-			yield { how: best.how, contender: await exportedContender(runtime, provider, generation, generation.exported, best.how, feeds) };
+			yield {
+				how: best.how,
+				contender: await exportedContender(runtime, provider, generation, generation.exported, best.how, feeds),
+			};
 		},
 	};
 }
 
-export async function exportedContender(runtime: Runtime, provider: Provider, { taps }: Generation, exported: ExportedModel, how: (typeof FORMULATIONS)[number], condition: Record<string, Tensor>): Promise<Contender> {
+export async function exportedContender(
+	runtime: Runtime,
+	provider: Provider,
+	{ taps }: Generation,
+	exported: ExportedModel,
+	how: (typeof FORMULATIONS)[number],
+	condition: Record<string, Tensor>,
+): Promise<Contender> {
 	const session = await runtime.InferenceSession.create(transformerGraph(exported, how), sessionOptions(provider));
 	const feeds = { ...condition };
-	exported.grids.forEach((_, scale) => (feeds[`x_${scale}`] = tensor(runtime, taken(taps, `s${scale}.block_in`), [2, -1, exported.config.width])));
+	exported.grids.forEach(
+		(_, scale) =>
+			(feeds[`x_${scale}`] = tensor(runtime, taken(taps, `s${scale}.block_in`), [2, -1, exported.config.width])),
+	);
 	const outputs = exported.grids.map((_, scale) => `logits_${scale}`);
-	return contender(session, feeds, outputs, (results: Results) => joined(outputs.map((output) => results[output].data)));
+	return contender(session, feeds, outputs, (results: Results) =>
+		joined(outputs.map((output) => results[output].data)),
+	);
 }
 
 /** What the text gives every scale, computed on the CPU once: not part of the comparison. */
-export async function conditionFeeds(runtime: Runtime, { exported, taps }: Generation): Promise<Record<string, Tensor>> {
+export async function conditionFeeds(
+	runtime: Runtime,
+	{ exported, taps }: Generation,
+): Promise<Record<string, Tensor>> {
 	const { width } = exported.config;
 	const session = await runtime.InferenceSession.create(conditionGraph(exported), { executionProviders: ["cpu"] });
 	const given = (name: string, shape: number[]) => tensor(runtime, taken(taps, name), shape);
-	const results = await session.run({ sos: given("text.sos", [2, width]), shared_gss: given("text.shared_gss", [2, 6, width]), kv_proj: given("text.kv_proj", [2, -1, width]) });
+	const results = await session.run({
+		sos: given("text.sos", [2, width]),
+		shared_gss: given("text.shared_gss", [2, 6, width]),
+		kv_proj: given("text.kv_proj", [2, -1, width]),
+	});
 	await session.release();
 	return results as Record<string, Tensor>;
 }
 
 function tensor(runtime: Runtime, data: Float32Array, shape: number[]): Tensor {
 	const known = shape.reduce((product, size) => (size < 0 ? product : product * size), 1);
-	return new runtime.Tensor("float32", data, shape.map((size) => (size < 0 ? data.length / known : size)));
+	return new runtime.Tensor(
+		"float32",
+		data,
+		shape.map((size) => (size < 0 ? data.length / known : size)),
+	);
 }
 
 function taken(taps: ReadonlyMap<string, TappedTensor>, name: string): Float32Array {

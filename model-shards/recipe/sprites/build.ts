@@ -1,7 +1,8 @@
 /**
- * Draws the sprites: `npm ci --prefix model-shards/recipe/sprites && node model-shards/recipe/sprites/build.ts [SIDE] [OUT]`, where
- * SIDE is 128 and OUT model-shards/recipe/sprites/sprites. Writes OUT.json (side, names) and OUT.rgba.gz (straight alpha, one
- * sprite after the other). The bundled sprites are 128 pixels wide; a model of larger pictures wants larger ones.
+ * Draws the sprites: `npm ci --prefix model-shards/recipe/sprites && node model-shards/recipe/sprites/build.ts [SIDE]
+ * [OUT]`, where SIDE is 128 and OUT model-shards/recipe/sprites/sprites. Writes OUT.json (side, names) and OUT.rgba.gz
+ * (straight alpha, one sprite after the other). The bundled sprites are 128 pixels wide; a model of larger pictures
+ * wants larger ones.
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -11,7 +12,12 @@ import sharp from "sharp";
 import { z } from "zod";
 import { DRAWINGS, ICONS } from "./art.ts";
 
-const Box = { left: z.number().default(0), top: z.number().default(0), width: z.number().optional(), height: z.number().optional() };
+const Box = {
+	left: z.number().default(0),
+	top: z.number().default(0),
+	width: z.number().optional(),
+	height: z.number().optional(),
+};
 const IconSet = z.looseObject({
 	icons: z.record(z.string(), z.looseObject({ body: z.string(), ...Box })),
 	aliases: z.record(z.string(), z.looseObject({ parent: z.string() })).default({}),
@@ -29,16 +35,20 @@ export function iconSvg(set: IconSet, name: string): string {
 
 /** RGBA bytes with straight alpha, `side` by `side`. */
 export async function render(svg: string, side: number): Promise<Uint8Array> {
-	// librsvg draws at the density asked for, so nothing is scaled afterwards; a viewBox of 32 units is 32 pixels at 72 dpi.
+	// librsvg draws at the density asked for, so nothing is scaled afterwards; a viewBox of 32 units is 32 pixels at 72
+	// dpi.
 	const units = Number(/viewBox="\S+ \S+ (\S+)/.exec(svg)?.[1]);
-	const image = sharp(Buffer.from(svg.replace("<svg ", `<svg width="${units}" height="${units}" `)), { density: (72 * side) / units });
+	const image = sharp(Buffer.from(svg.replace("<svg ", `<svg width="${units}" height="${units}" `)), {
+		density: (72 * side) / units,
+	});
 	return await image.resize(side, side).ensureAlpha().raw().toBuffer();
 }
 
 if (import.meta.main) {
 	const side = Number(process.argv[2] ?? 128);
 	const out = process.argv[3] ?? join(import.meta.dirname, "sprites");
-	if (!Number.isInteger(side) || side < 16 || side > 1024) throw new Error(`SIDE must be a whole number from 16 to 1024, not ${process.argv[2]}.`);
+	if (!Number.isInteger(side) || side < 16 || side > 1024)
+		throw new Error(`SIDE must be a whole number from 16 to 1024, not ${process.argv[2]}.`);
 	const file = createRequire(import.meta.url).resolve("@iconify-json/fluent-emoji/icons.json");
 	const set = IconSet.parse(JSON.parse(await readFile(file, "utf8")));
 	const names = Object.keys(ICONS);
@@ -49,5 +59,7 @@ if (import.meta.main) {
 	}
 	await writeFile(`${out}.json`, `${JSON.stringify({ side, names }, null, "\t")}\n`);
 	await writeFile(`${out}.rgba.gz`, gzipSync(Buffer.concat(sprites), { level: 9 }));
-	console.log(`${names.length} sprites of ${side} x ${side} pixels, ${Object.keys(DRAWINGS).length} of them own drawings, to ${out}`);
+	console.log(
+		`${names.length} sprites of ${side} x ${side} pixels, ${Object.keys(DRAWINGS).length} of them own drawings, to ${out}`,
+	);
 }

@@ -17,14 +17,26 @@ export async function model(c: C): Promise<Response> {
 	const id = c.req.param("model");
 	const status = await poolStatus(c.env);
 	const found = status.models.find(({ info }) => info.id === id);
-	if (!found) throw new ApiError(404, "model_not_found", `The model "${id?.slice(0, 64)}" is not offered. GET /v1/models lists what is.`, { param: "model" });
+	if (!found)
+		throw new ApiError(
+			404,
+			"model_not_found",
+			`The model "${id?.slice(0, 64)}" is not offered. GET /v1/models lists what is.`,
+			{ param: "model" },
+		);
 	return c.json(describe(found));
 }
 
 /** OpenAI's model object, and everything we know of the model. */
 function describe({ info, since }: { info: ModelInfo; since: number }) {
 	const sizes = Object.values(info.schedules).map(({ image }) => `${image.width}x${image.height}`);
-	return { object: "model", created: Math.floor(since / 1000), owned_by: "firstlight", ...info, sizes: [...new Set(sizes)] };
+	return {
+		object: "model",
+		created: Math.floor(since / 1000),
+		owned_by: "firstlight",
+		...info,
+		sizes: [...new Set(sizes)],
+	};
 }
 
 /** `models` has, for each policy, the schedules it can plan by model. */
@@ -35,7 +47,12 @@ export async function policyList(c: C): Promise<Response> {
 		data: Object.values(policies).map(({ name, title }) => ({
 			name,
 			title,
-			models: Object.fromEntries(models.map(({ info }) => [info.id, Object.keys(info.schedules).filter((schedule) => usable(info, name, schedule))])),
+			models: Object.fromEntries(
+				models.map(({ info }) => [
+					info.id,
+					Object.keys(info.schedules).filter((schedule) => usable(info, name, schedule)),
+				]),
+			),
 		})),
 	});
 }

@@ -1,4 +1,6 @@
-/** GET /v1/models/:model/files/:file: the files of a published model, for GPU workers. `:model` is a name, or a digest. */
+/**
+ * GET /v1/models/:model/files/:file: the files of a published model, for GPU workers. `:model` is a name, or a digest.
+ */
 import type { Context } from "hono";
 import { ApiError } from "../errors.ts";
 import { damaged, digestOf, fileNotFound, fileOf } from "../published.ts";
@@ -6,7 +8,10 @@ import { notModified, rangeOf } from "../range.ts";
 import { requireSecret } from "../secret.ts";
 import type { App } from "../settings.ts";
 
-/** What a digest names never changes; what a name stands for may. Private, since a cache on the way does not ask for the secret. */
+/**
+ * What a digest names never changes; what a name stands for may. Private, since a cache on the way does not ask for the
+ * secret.
+ */
 const IMMUTABLE = "private, max-age=31536000, immutable, no-transform";
 const CHECK = "private, no-cache, no-transform";
 
@@ -14,7 +19,10 @@ export async function modelFile(c: Context<App>): Promise<Response> {
 	const request = c.req.raw;
 	await requireSecret(c.env, request);
 	const bucket = c.env.MODEL_BUCKET;
-	if (!bucket) throw new ApiError(503, "no_bucket", "This edge has no MODEL_BUCKET: bind an R2 bucket in wrangler.toml.", { headers: { "x-should-retry": "false" } });
+	if (!bucket)
+		throw new ApiError(503, "no_bucket", "This edge has no MODEL_BUCKET: bind an R2 bucket in wrangler.toml.", {
+			headers: { "x-should-retry": "false" },
+		});
 	const model = c.req.param("model") ?? "";
 	const digest = await digestOf(bucket, model);
 	const file = c.req.param("file") ?? "";
@@ -24,12 +32,18 @@ export async function modelFile(c: Context<App>): Promise<Response> {
 	if (object === null && sha256 === undefined) throw fileNotFound(file);
 	if (object === null || (bytes !== undefined && object.size !== bytes)) throw damaged(model);
 	const etag = sha256 === undefined ? object.httpEtag : `"${sha256}"`;
-	const headers = new Headers({ etag, "accept-ranges": "bytes", "cache-control": model === digest && sha256 !== undefined ? IMMUTABLE : CHECK });
+	const headers = new Headers({
+		etag,
+		"accept-ranges": "bytes",
+		"cache-control": model === digest && sha256 !== undefined ? IMMUTABLE : CHECK,
+	});
 	if (notModified(request.headers, etag)) return new Response(null, { status: 304, headers });
 	headers.set("content-type", "application/octet-stream");
 	const range = request.method === "GET" ? rangeOf(request.headers, object.size, etag) : null;
 	if (range === "unsatisfiable") {
-		throw new ApiError(416, "range_not_satisfiable", `The file has ${object.size} bytes.`, { headers: { "content-range": `bytes */${object.size}` } });
+		throw new ApiError(416, "range_not_satisfiable", `The file has ${object.size} bytes.`, {
+			headers: { "content-range": `bytes */${object.size}` },
+		});
 	}
 	const { offset, length } = range ?? { offset: 0, length: object.size };
 	headers.set("content-length", `${length}`);

@@ -14,8 +14,15 @@ import type { App, Env } from "../settings.ts";
 import { COMMENT, sseEvent, sseResponse } from "../sse.ts";
 import { chooseModel, givenPlan, type JobInput, makePlan, startJob, usable } from "../start.ts";
 
-const whole = (from: number, to: number) => z.int(`must be a whole number from ${from} to ${to}`).min(from, `must be at least ${from}`).max(to, `must be at most ${to}`);
-const Quality = z.enum(["auto", "standard", "hd", "low", "medium", "high"], "must be auto, low, medium, high, standard or hd");
+const whole = (from: number, to: number) =>
+	z
+		.int(`must be a whole number from ${from} to ${to}`)
+		.min(from, `must be at least ${from}`)
+		.max(to, `must be at most ${to}`);
+const Quality = z.enum(
+	["auto", "standard", "hd", "low", "medium", "high"],
+	"must be auto, low, medium, high, standard or hd",
+);
 
 const Body = z.strictObject({
 	prompt: Prompt.optional(),
@@ -70,23 +77,42 @@ export async function generations(c: Context<App>): Promise<Response> {
 
 /** The request with nulls as absent, which is how OpenAI's API takes them, and what we cannot honour refused. */
 function parseBody(json: unknown): Body {
-	if (json === null || typeof json !== "object" || Array.isArray(json)) throw new ApiError(400, "invalid_value", "The body must be a JSON object with at least a prompt.");
-	const parsed = Body.safeParse(Object.fromEntries(Object.entries(json).filter(([, value]) => value !== null)), { reportInput: true });
+	if (json === null || typeof json !== "object" || Array.isArray(json))
+		throw new ApiError(400, "invalid_value", "The body must be a JSON object with at least a prompt.");
+	const parsed = Body.safeParse(Object.fromEntries(Object.entries(json).filter(([, value]) => value !== null)), {
+		reportInput: true,
+	});
 	if (!parsed.success) throw invalidInput(parsed.error);
 	const body = parsed.data;
 	requireSubject(body);
 	requireOneWay(body);
-	if (body.plan !== undefined && body.quality !== "auto") throw invalid("quality", "quality: chooses a policy, and a plan stands in place of one; leave quality out, or use auto.");
-	if (body.response_format === "url") throw invalid("response_format", "Pictures are not kept at URLs here. Use response_format b64_json, or leave it out.");
-	if (body.background === "transparent") throw invalid("background", "The models here paint no transparency. Use background auto or opaque.");
-	if (body.output_format === "png" && body.output_compression !== 100) throw invalid("output_compression", "PNG is lossless: output_compression applies to webp and jpeg.");
-	if (body.stream && body.n > 1) throw invalid("n", "A stream carries one picture. Use n 1 with stream, or stream false.");
-	if (!body.stream && body.partial_images > 0) throw invalid("partial_images", "Partial images are sent in a stream only. Add stream true, or use partial_images 0.");
+	if (body.plan !== undefined && body.quality !== "auto")
+		throw invalid(
+			"quality",
+			"quality: chooses a policy, and a plan stands in place of one; leave quality out, or use auto.",
+		);
+	if (body.response_format === "url")
+		throw invalid(
+			"response_format",
+			"Pictures are not kept at URLs here. Use response_format b64_json, or leave it out.",
+		);
+	if (body.background === "transparent")
+		throw invalid("background", "The models here paint no transparency. Use background auto or opaque.");
+	if (body.output_format === "png" && body.output_compression !== 100)
+		throw invalid("output_compression", "PNG is lossless: output_compression applies to webp and jpeg.");
+	if (body.stream && body.n > 1)
+		throw invalid("n", "A stream carries one picture. Use n 1 with stream, or stream false.");
+	if (!body.stream && body.partial_images > 0)
+		throw invalid(
+			"partial_images",
+			"Partial images are sent in a stream only. Add stream true, or use partial_images 0.",
+		);
 	return body;
 }
 
 function planOf(body: Body, model: ModelInfo): StagePlan {
-	if (body.plan !== undefined) return givenPlan(model, body.plan, body.size === "auto" ? undefined : scheduleOfSize(model, body.size));
+	if (body.plan !== undefined)
+		return givenPlan(model, body.plan, body.size === "auto" ? undefined : scheduleOfSize(model, body.size));
 	const schedule = scheduleOfSize(model, body.size);
 	return makePlan(model, policyOf(body, model, schedule), schedule);
 }
@@ -104,7 +130,10 @@ function scheduleOfSize(model: ModelInfo, size: string): string {
 	return schedule[0];
 }
 
-/** A `policy` named is taken at its word; a `quality` is a wish, and where its policy cannot plan the schedule, exact is better. */
+/**
+ * A `policy` named is taken at its word; a `quality` is a wish, and where its policy cannot plan the schedule, exact is
+ * better.
+ */
 function policyOf({ policy, quality }: Body, model: ModelInfo, schedule: string): string {
 	if (policy !== undefined) return policy;
 	return usable(model, policyOfQuality[quality], schedule) ? policyOfQuality[quality] : "exact";
@@ -144,12 +173,23 @@ function describe(body: Body, model: ModelInfo, plan: StagePlan): About {
 	};
 }
 
-/** Output tokens are those sampled. The edge has no tokenizer: input tokens are a quarter of the prompt's bytes, at most what the model takes. */
+/**
+ * Output tokens are those sampled. The edge has no tokenizer: input tokens are a quarter of the prompt's bytes, at most
+ * what the model takes.
+ */
 function usage(prompt: string, model: ModelInfo, plan: StagePlan): Usage {
 	const text = Math.min(model.maxPromptTokens, Math.ceil(new TextEncoder().encode(prompt).length / 4));
 	const { grids } = model.schedules[plan.schedule];
-	const image = plan.steps.reduce((sum, { kind }, scale) => (kind === "run" ? sum + grids[scale][0] * grids[scale][1] : sum), 0);
-	return { input_tokens: text, output_tokens: image, total_tokens: text + image, input_tokens_details: { text_tokens: text, image_tokens: 0 } };
+	const image = plan.steps.reduce(
+		(sum, { kind }, scale) => (kind === "run" ? sum + grids[scale][0] * grids[scale][1] : sum),
+		0,
+	);
+	return {
+		input_tokens: text,
+		output_tokens: image,
+		total_tokens: text + image,
+		input_tokens_details: { text_tokens: text, image_tokens: 0 },
+	};
 }
 
 async function whenDone(c: Context<App>, input: JobInput, { usage, ...about }: About, n: number): Promise<Response> {
@@ -160,7 +200,9 @@ async function whenDone(c: Context<App>, input: JobInput, { usage, ...about }: A
 	c.req.raw.signal.addEventListener("abort", leave, { once: true });
 	try {
 		const seeds = Array.from({ length: n }, (_, i) => siblingSeed(input.seed, i));
-		const finals = await Promise.all(seeds.map(async (seed) => finalOf(c.env, await startJob(c.env, { ...input, seed }), reader.signal)));
+		const finals = await Promise.all(
+			seeds.map(async (seed) => finalOf(c.env, await startJob(c.env, { ...input, seed }), reader.signal)),
+		);
 		return Response.json(
 			{
 				created,
@@ -202,10 +244,24 @@ async function streamed(c: Context<App>, input: JobInput, { usage, ...about }: A
 				if (row === null) yield COMMENT;
 				else if (row.type === "scale") {
 					const { base64 } = JSON.parse(row.json) as ScaleEvent;
-					if (base64 !== null) yield openaiEvent("image_generation.partial_image", { b64_json: base64, partial_image_index: partial++, created_at: now(), ...about });
+					if (base64 !== null)
+						yield openaiEvent("image_generation.partial_image", {
+							b64_json: base64,
+							partial_image_index: partial++,
+							created_at: now(),
+							...about,
+						});
 				} else if (row.type === "final") {
 					const { base64, seed } = JSON.parse(row.json) as FinalEvent;
-					yield openaiEvent("image_generation.completed", { b64_json: base64, created_at: now(), ...about, usage, seed, policy: input.plan.policy, model: input.model.id });
+					yield openaiEvent("image_generation.completed", {
+						b64_json: base64,
+						created_at: now(),
+						...about,
+						usage,
+						seed,
+						policy: input.plan.policy,
+						model: input.model.id,
+					});
 				} else if (row.type === "error") throw jobError(JSON.parse(row.json));
 			}
 		} catch (error) {

@@ -18,7 +18,9 @@ const MAX_DELIVERY_BYTES = Math.floor(MAX_IMAGE_BYTES * 1.4) + 64 * 1024;
 export async function connect(c: C): Promise<Response> {
 	await requireSecret(c.env, c.req.raw);
 	if (c.req.header("upgrade")?.toLowerCase() !== "websocket") {
-		throw new ApiError(426, "upgrade_required", "GPU workers connect here by WebSocket.", { headers: { upgrade: "websocket", connection: "upgrade" } });
+		throw new ApiError(426, "upgrade_required", "GPU workers connect here by WebSocket.", {
+			headers: { upgrade: "websocket", connection: "upgrade" },
+		});
 	}
 	return poolNamed(c.env, poolNameOf()).fetch(c.req.raw);
 }
@@ -29,7 +31,12 @@ export async function deliver(c: C): Promise<Response> {
 	const attempt = await verifyToken(secretOf(c.env), job, bearer(c.req.raw));
 	const id = jobId(c.env, job);
 	if (attempt === null || id === null) {
-		throw new ApiError(401, "invalid_token", "The token was not signed for this job. Use the token of its newest lease.", { type: "authentication_error" });
+		throw new ApiError(
+			401,
+			"invalid_token",
+			"The token was not signed for this job. Use the token of its newest lease.",
+			{ type: "authentication_error" },
+		);
 	}
 	const parsed = WorkerEvent.safeParse(await readJson(c.req.raw, MAX_DELIVERY_BYTES), { reportInput: true });
 	if (!parsed.success) throw invalidInput(parsed.error);

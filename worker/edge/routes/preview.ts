@@ -20,7 +20,10 @@ const whole = (most: number) =>
 /** JSON text, parsed. */
 const PlanText = z
 	.string()
-	.max(MAX_PLAN_QUERY_CHARS, `is longer than ${MAX_PLAN_QUERY_CHARS} characters; send it to POST /v1/images/generations`)
+	.max(
+		MAX_PLAN_QUERY_CHARS,
+		`is longer than ${MAX_PLAN_QUERY_CHARS} characters; send it to POST /v1/images/generations`,
+	)
 	.transform((text, context): unknown => {
 		try {
 			return JSON.parse(text);
@@ -53,7 +56,11 @@ export async function preview(c: Context<App>): Promise<Response> {
 	if (from) return resume(c, from);
 
 	const repeated = Object.entries(c.req.queries()).find(([, values]) => values.length > 1);
-	if (repeated) throw invalid(repeated[0].slice(0, 64), `${repeated[0].slice(0, 64)} is given ${repeated[1].length} times; give it once.`);
+	if (repeated)
+		throw invalid(
+			repeated[0].slice(0, 64),
+			`${repeated[0].slice(0, 64)} is given ${repeated[1].length} times; give it once.`,
+		);
 	const parsed = Query.safeParse(query, { reportInput: true });
 	if (!parsed.success) throw invalidInput(parsed.error);
 	const { seed = randomSeed(), policy = "exact", schedule, format } = parsed.data;
@@ -61,12 +68,22 @@ export async function preview(c: Context<App>): Promise<Response> {
 	requireOneWay(parsed.data);
 	const model = await chooseModel(c.env, parsed.data.model);
 	const subject = subjectOf(model, parsed.data);
-	const plan = parsed.data.plan === undefined ? makePlan(model, policy, schedule) : givenPlan(model, parsed.data.plan, schedule);
-	const job = await startJob(c.env, { model, plan, subject, seed, previews: "all", format: { type: format, quality: QUALITY } });
+	const plan =
+		parsed.data.plan === undefined ? makePlan(model, policy, schedule) : givenPlan(model, parsed.data.plan, schedule);
+	const job = await startJob(c.env, {
+		model,
+		plan,
+		subject,
+		seed,
+		previews: "all",
+		format: { type: format, quality: QUALITY },
+	});
 	return events(c, job, -1);
 }
 
-/** An EventSource that lost its connection repeats its GET with the last id it saw: it gets its own job's next events. */
+/**
+ * An EventSource that lost its connection repeats its GET with the last id it saw: it gets its own job's next events.
+ */
 async function resume(c: Context<App>, lastEventId: string): Promise<Response> {
 	const match = /^([0-9a-f]{64})\.(\d{1,9})$/.exec(lastEventId);
 	if (!match) throw invalid("lastEventId", "Last-Event-ID must be the id of an event of this route: <job>.<number>.");

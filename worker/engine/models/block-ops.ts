@@ -19,11 +19,27 @@ export interface BlockPart {
 }
 
 /** The steps that blocks of every family are made of. `official`: the block's name in the checkpoint. */
-export function blockOps(pass: Pass, gpu: Gpu, weights: Weights, { width }: GraphShape, official: string, { index, x, work, self, parts }: BlockContext) {
+export function blockOps(
+	pass: Pass,
+	gpu: Gpu,
+	weights: Weights,
+	{ width }: GraphShape,
+	official: string,
+	{ index, x, work, self, parts }: BlockContext,
+) {
 	const { tokens } = self;
 	const label = (name: string) => `block ${index} ${name}`;
 	const linear = (module: string, from: Tensor, y: Tensor, k: number, n: number, more: { gelu?: boolean } = {}) =>
-		matmul(pass, { x: from, y, ...weights.projection(`${official}.${module}`), m: tokens, k, n, ...more, label: label(module) });
+		matmul(pass, {
+			x: from,
+			y,
+			...weights.projection(`${official}.${module}`),
+			m: tokens,
+			k,
+			n,
+			...more,
+			label: label(module),
+		});
 	return {
 		label,
 		linear,
@@ -34,13 +50,24 @@ export function blockOps(pass: Pass, gpu: Gpu, weights: Weights, { width }: Grap
 			if (wanted.length === 0) return;
 			const raw = gpu.tensor(`raw ${tapped}`, [tokens, width]);
 			linear(module, from, raw, k, width);
-			for (const part of wanted) part.taps.keep(pass, name(part), raw, [part.rows, part.length, width], { from: part.at * width });
+			for (const part of wanted)
+				part.taps.keep(pass, name(part), raw, [part.rows, part.length, width], { from: part.at * width });
 			pass.afterwards(() => gpu.free(raw));
 		},
 		/** x += gate * linear(from); without `gate`, a vector of a modulation, x += linear(from). */
 		addLinear(module: string, from: Tensor, k: number, gate?: { table: Tensor; vector: number }) {
 			const gated = gate && { table: gate.table, stride: 6 * width, at: gate.vector * width, rows: self };
-			matmul(pass, { x: from, y: x, ...weights.projection(`${official}.${module}`), m: tokens, k, n: width, add: true, gate: gated, label: label(module) });
+			matmul(pass, {
+				x: from,
+				y: x,
+				...weights.projection(`${official}.${module}`),
+				m: tokens,
+				k,
+				n: width,
+				add: true,
+				gate: gated,
+				label: label(module),
+			});
 		},
 		/** work.normed = LN(x) * (1 + scale) + shift, two vectors of the modulation. */
 		modulated(table: Tensor, scale: number, shift: number, eps: number, name: string) {

@@ -1,10 +1,13 @@
 import type { Tensor } from "../../../kernels/gpu.ts";
 import { resize } from "../../../kernels/interpolate.ts";
 import type { Pass } from "../../../kernels/pass.ts";
-import { codeValues, sampleBits, type SampleRow } from "../../../kernels/sample.ts";
+import { codeValues, type SampleRow, sampleBits } from "../../../kernels/sample.ts";
 import type { LatentPart, Quantiser } from "./graph.ts";
 
-/** Binary spherical quantisation (arXiv 2406.07548): a cell is `bits` signs, a token the patch^2 cells of its patch, two logits a bit; maps add up bilinearly. */
+/**
+ * Binary spherical quantisation (arXiv 2406.07548): a cell is `bits` signs, a token the patch^2 cells of its patch, two
+ * logits a bit; maps add up bilinearly.
+ */
 export class Bsq implements Quantiser {
 	readonly bits: number;
 	readonly logits: number;
@@ -26,7 +29,10 @@ export class Bsq implements Quantiser {
 		this.features = this.bits;
 	}
 
-	sample(pass: Pass, op: { logits: Tensor; mixed: Tensor; codes: Tensor; taus?: Tensor; rows: readonly SampleRow[] }): void {
+	sample(
+		pass: Pass,
+		op: { logits: Tensor; mixed: Tensor; codes: Tensor; taus?: Tensor; rows: readonly SampleRow[] },
+	): void {
 		sampleBits(pass, { ...op, bits: this.bits, label: "sample bits" });
 	}
 
@@ -39,7 +45,16 @@ export class Bsq implements Quantiser {
 			const some = parts.filter(({ scale }) => (scale === 0) === first);
 			if (some.length === 0) continue;
 			const [from, to] = [some.map((part) => part.from), some.map((part) => part.to)];
-			resize(pass, { x: values, y: latents, how: "bilinear", channels: this.channels, add: !first, from, to, label: "sum codes" });
+			resize(pass, {
+				x: values,
+				y: latents,
+				how: "bilinear",
+				channels: this.channels,
+				add: !first,
+				from,
+				to,
+				label: "sum codes",
+			});
 		}
 	}
 

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { phiOf } from "./codebook.ts";
 
-const picks = (scales: number, count: number) => Array.from({ length: scales }, (_, scale) => phiOf(scale, scales, count));
+const picks = (scales: number, count: number) =>
+	Array.from({ length: scales }, (_, scale) => phiOf(scale, scales, count));
 
 test("the shared convolution with the nearest tick; half-way, the one NumPy's rounding chooses", () => {
 	expect(picks(6, 4)).toEqual([0, 0, 1, 2, 3, 3]);

@@ -1,9 +1,9 @@
 import { conv3x3, type ImageShape } from "../../../kernels/conv.ts";
 import { packRgb } from "../../../kernels/gather.ts";
-import { groupNormScratch, groupNormSilu } from "../../../kernels/group-norm.ts";
 import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
-import type { Pass } from "../../../kernels/pass.ts";
+import { groupNormScratch, groupNormSilu } from "../../../kernels/group-norm.ts";
 import { matmul } from "../../../kernels/matmul.ts";
+import type { Pass } from "../../../kernels/pass.ts";
 import { pixelAttention } from "../../../kernels/pixel-attention.ts";
 import type { VaeConfig } from "../../../model-shards/infinity-config.ts";
 import type { Weights } from "../weights.ts";
@@ -11,12 +11,18 @@ import type { Weights } from "../weights.ts";
 /** Pictures of one call at most. */
 export const MAX_PICTURES = 64;
 
-/** Which decoder it is: its shape, how its checkpoint names a module's convolution and norm, and whether it has attention. */
+/**
+ * Which decoder it is: its shape, how its checkpoint names a module's convolution and norm, and whether it has
+ * attention.
+ */
 export interface DecoderSource {
 	config: VaeConfig;
 	conv(module: string): string;
 	norm(module: string): string;
-	/** VAR's: a 3x3 convolution before everything else, attention in the middle and after each residual block of the coarsest level. */
+	/**
+	 * VAR's: a 3x3 convolution before everything else, attention in the middle and after each residual block of the
+	 * coarsest level.
+	 */
 	attentive: boolean;
 }
 
@@ -24,8 +30,8 @@ export interface DecoderSource {
 export type DecoderTap = (name: string, x: Tensor, channels: number) => void;
 
 /**
- * The decoder of a convolutional tokenizer: conv_in, two residual blocks, then levels from coarse to fine with nearest x2
- * between them. Takes several latents of any height and width at once; workspace is made for `cells` tokens in all.
+ * The decoder of a convolutional tokenizer: conv_in, two residual blocks, then levels from coarse to fine with nearest
+ * x2 between them. Takes several latents of any height and width at once; workspace is made for `cells` tokens in all.
  */
 export class ConvDecoder {
 	#gpu: Gpu;
@@ -53,7 +59,12 @@ export class ConvDecoder {
 		// A level's tensors are as large as its pixels times its own width or the wider one it comes from.
 		const widths = config.multipliers.map((m) => m * config.baseChannels);
 		const coarsest = cells * Math.max(latentChannels, (attentive ? 3 : 1) * widths[widths.length - 1]);
-		const floats = Math.max(coarsest, ...widths.map((width, level) => cells * (this.patch / 2 ** level) ** 2 * Math.max(width, widths[level + 1] ?? width)));
+		const floats = Math.max(
+			coarsest,
+			...widths.map(
+				(width, level) => cells * (this.patch / 2 ** level) ** 2 * Math.max(width, widths[level + 1] ?? width),
+			),
+		);
 		this.#work = [0, 1, 2].map((i) => gpu.tensor(`decoder work ${i}`, [floats]));
 		this.#scratch = gpu.tensor("decoder statistics", [groupNormScratch(MAX_PICTURES, config.normGroups)]);
 		this.#scores = gpu.tensor("decoder scores", [attentive ? cells * cells : 0]);
@@ -70,13 +81,46 @@ export class ConvDecoder {
 		let channels = baseChannels * multipliers[multipliers.length - 1];
 		let [x, a, b] = this.#work;
 
-		const conv = (name: string, from: Tensor, to: Tensor, inChannels: number, outChannels: number, more: { upsample?: boolean; add?: boolean } = {}) =>
-			conv3x3(pass, { x: from, y: to, ...weights.linear(this.#source.conv(name)), images, inChannels, outChannels, ...more, label: name });
+		const conv = (
+			name: string,
+			from: Tensor,
+			to: Tensor,
+			inChannels: number,
+			outChannels: number,
+			more: { upsample?: boolean; add?: boolean } = {},
+		) =>
+			conv3x3(pass, {
+				x: from,
+				y: to,
+				...weights.linear(this.#source.conv(name)),
+				images,
+				inChannels,
+				outChannels,
+				...more,
+				label: name,
+			});
 		const dense = (name: string, from: Tensor, to: Tensor, k: number, n: number, add = false) =>
-			matmul(pass, { x: from, y: to, ...weights.linear(this.#source.conv(name)), m: pixelsOf(images), k, n, add, label: name });
+			matmul(pass, {
+				x: from,
+				y: to,
+				...weights.linear(this.#source.conv(name)),
+				m: pixelsOf(images),
+				k,
+				n,
+				add,
+				label: name,
+			});
 		const norm = (name: string, from: Tensor, to: Tensor, size: number, plain = false) =>
 			groupNormSilu(pass, {
-				x: from, y: to, ...weights.linear(this.#source.norm(name)), scratch: this.#scratch, images, channels: size, groups: normGroups, eps: normEps, plain,
+				x: from,
+				y: to,
+				...weights.linear(this.#source.norm(name)),
+				scratch: this.#scratch,
+				images,
+				channels: size,
+				groups: normGroups,
+				eps: normEps,
+				plain,
 				label: name,
 			});
 		const residual = (name: string, out: number) => {

@@ -2,7 +2,13 @@ import { expect, test } from "vitest";
 import { byScore, detailByToken, detailOf, shareHolding } from "./detail.ts";
 
 /** Grey but for one white square of 2 x 2 pixels in the lower right quarter. */
-const picture = { width: 8, height: 8, data: Uint8Array.from({ length: 192 }, (_, i) => ([5, 6].includes(Math.floor(i / 24)) && [5, 6].includes(Math.floor(i / 3) % 8) ? 110 : 100)) };
+const picture = {
+	width: 8,
+	height: 8,
+	data: Uint8Array.from({ length: 192 }, (_, i) =>
+		[5, 6].includes(Math.floor(i / 24)) && [5, 6].includes(Math.floor(i / 3) % 8) ? 110 : 100,
+	),
+};
 
 test("detail is at edges, and none on the rim of the picture", () => {
 	const { data } = detailOf(picture);

@@ -1,6 +1,9 @@
 import type { RgbImage } from "../types.ts";
 
-/** How much there is to see at every pixel of a picture: differences to the pixel above and the one to the left, all channels. */
+/**
+ * How much there is to see at every pixel of a picture: differences to the pixel above and the one to the left, all
+ * channels.
+ */
 export interface Detail {
 	height: number;
 	width: number;
@@ -22,7 +25,10 @@ export function detailOf({ width, height, data }: RgbImage): Detail {
 }
 
 /** Mean detail where each token of a grid stands. [rows * columns] */
-export function detailByToken({ height, width, data }: Detail, [rows, columns]: readonly [number, number]): Float64Array {
+export function detailByToken(
+	{ height, width, data }: Detail,
+	[rows, columns]: readonly [number, number],
+): Float64Array {
 	return Float64Array.from({ length: rows * columns }, (_, token) => {
 		const [row, column] = [Math.floor(token / columns), token % columns];
 		const [top, bottom] = [Math.floor((row * height) / rows), Math.ceil(((row + 1) * height) / rows)];
@@ -34,7 +40,8 @@ export function detailByToken({ height, width, data }: Detail, [rows, columns]: 
 }
 
 /** Tokens by falling score; equal ones in their own order. */
-export const byScore = (scores: Float64Array): number[] => Array.from(scores.keys()).sort((a, b) => scores[b] - scores[a] || a - b);
+export const byScore = (scores: Float64Array): number[] =>
+	Array.from(scores.keys()).sort((a, b) => scores[b] - scores[a] || a - b);
 
 /** Share of the tokens, highest first, that hold `hold` of all score. */
 export function shareHolding(scores: Float64Array, hold: number): number {

@@ -26,7 +26,10 @@ export interface Step<Job> {
 	sample: boolean;
 	/** Packed codes to go on with; absent: those sampled. */
 	forced?: Uint8Array;
-	/** Scales at whose grids the latent is decoded, once the codes are in it; the schedule's last gives the finished picture. */
+	/**
+	 * Scales at whose grids the latent is decoded, once the codes are in it; the schedule's last gives the finished
+	 * picture.
+	 */
 	pictures: readonly number[];
 }
 /** Both settle by step, in the order of the steps. */
@@ -51,12 +54,22 @@ export interface Family<Job = unknown> {
 	/** Puts a job that has run nothing yet where the snapshot was taken. */
 	restore(job: Job, snapshot: Snapshot): void;
 	forget(snapshot: Snapshot): void;
-	/** Looks at the picture after a scale that its plan gathers by; `picture`: as it was decoded already. Between the rounds of that scale and the next. */
+	/**
+	 * Looks at the picture after a scale that its plan gathers by; `picture`: as it was decoded already. Between the
+	 * rounds of that scale and the next.
+	 */
 	look(job: Job, scale: number, picture?: RgbImage): Promise<void>;
-	/** Measures what the job's plan leaves to be decided and settles it. Between the rounds of the scale that is looked at and the next. */
+	/**
+	 * Measures what the job's plan leaves to be decided and settles it. Between the rounds of the scale that is looked at
+	 * and the next.
+	 */
 	settle(job: Job): Promise<number>;
 	close(job: Job): void;
 	/** The picture of a latent [height * width, channels] given from outside. Throws RangeError when it is too large. */
-	decode(latent: Float32Array<ArrayBuffer>, grid: readonly [height: number, width: number], taps: Taps): Promise<RgbImage>;
+	decode(
+		latent: Float32Array<ArrayBuffer>,
+		grid: readonly [height: number, width: number],
+		taps: Taps,
+	): Promise<RgbImage>;
 	destroy(): void;
 }

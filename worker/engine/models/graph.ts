@@ -1,10 +1,14 @@
-/** What a family adds to the walk over scales that all of them share: conditioning, blocks, head, codes, picture decoder. */
+/**
+ * What a family adds to the walk over scales that all of them share: conditioning, blocks, head, codes, picture
+ * decoder.
+ */
+
+import type { ImageShape } from "../../../kernels/conv.ts";
 import type { Tensor } from "../../../kernels/gpu.ts";
 import type { Resize } from "../../../kernels/interpolate.ts";
 import type { Pass } from "../../../kernels/pass.ts";
 import type { RowTable } from "../../../kernels/rows.ts";
 import type { SampleRow } from "../../../kernels/sample.ts";
-import type { ImageShape } from "../../../kernels/conv.ts";
 import type { RunStep } from "../../protocol/plan.ts";
 import type { Part } from "./batch.ts";
 import type { BlockPart } from "./block-ops.ts";
@@ -39,8 +43,14 @@ export interface Quantiser {
 	readonly features: number;
 	/** How the latent is brought to the size of a scale, as its input or to look at it. */
 	readonly shrink: Resize;
-	/** Guidance and sampling, `taus` [rows] before the rows' own: logits [tokens, logits] -> mixed [out tokens, logits], codes u32 [out tokens, words]. */
-	sample(pass: Pass, op: { logits: Tensor; mixed: Tensor; codes: Tensor; taus?: Tensor; rows: readonly SampleRow[] }): void;
+	/**
+	 * Guidance and sampling, `taus` [rows] before the rows' own: logits [tokens, logits] -> mixed [out tokens, logits],
+	 * codes u32 [out tokens, words].
+	 */
+	sample(
+		pass: Pass,
+		op: { logits: Tensor; mixed: Tensor; codes: Tensor; taus?: Tensor; rows: readonly SampleRow[] },
+	): void;
 	/** Codes u32 [tokens, words] -> values [tokens, features]. */
 	values(pass: Pass, op: { codes: Tensor; values: Tensor; tokens: number }): void;
 	/** Adds the values of each part's scale, as cells, to its latent; the first scale's overwrite it. */
@@ -76,7 +86,10 @@ export interface BlockContext {
 	x: Tensor;
 	/** Of this block, [keys, 2 * width]: cached keys and values, those of the text too. */
 	kv: Tensor;
-	/** Rows with the keys they see and append, the same rows with their text, and with that of no prompt where any is guided by it. */
+	/**
+	 * Rows with the keys they see and append, the same rows with their text, and with that of no prompt where any is
+	 * guided by it.
+	 */
 	self: RowTable;
 	cross: RowTable;
 	blank?: RowTable;
@@ -128,7 +141,9 @@ export interface Graph {
 	readonly sublayers: readonly Sublayer[];
 	/** x [tokens, width] -> logits [tokens, logits]. */
 	head(pass: Pass, op: { x: Tensor; work: Workspace; rows: RowTable }): void;
-	/** What the latent has beyond its codes, token by token of the last scale: [tokens, channels], until the next call. */
+	/**
+	 * What the latent has beyond its codes, token by token of the last scale: [tokens, channels], until the next call.
+	 */
 	residual?(pass: Pass, op: ResidualInput): Tensor;
 	destroy(): void;
 }

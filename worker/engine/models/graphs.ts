@@ -9,7 +9,13 @@ import { StarGraph } from "./star/graph.ts";
 import { VarGraph } from "./var/graph.ts";
 
 /** `instructions`: token ids that stand before every prompt, for families that have them. */
-export function graphOf(gpu: Gpu, manifest: Manifest, weights: Weights, slots: number, instructions: readonly number[]): Graph {
+export function graphOf(
+	gpu: Gpu,
+	manifest: Manifest,
+	weights: Weights,
+	slots: number,
+	instructions: readonly number[],
+): Graph {
 	const { schedules } = manifest;
 	switch (manifest.family) {
 		case "infinity":

@@ -7,7 +7,7 @@ import type { JobOptions } from "./family.ts";
 import type { Graph } from "./graph.ts";
 import type { KeyValueStore } from "./key-value-store.ts";
 import { COND, lastScaleOf, ROWS, rowsOf, storedKeys, UNCOND } from "./kv-plan.ts";
-import { type Retained, retainedKey, type Source, sourceOf, type Span, spansOf } from "./spans.ts";
+import { type Retained, retainedKey, type Source, type Span, sourceOf, spansOf } from "./spans.ts";
 import type { Need } from "./workspace.ts";
 
 /** Cached keys of one guidance row, by block. */
@@ -24,7 +24,10 @@ export interface Job extends JobOptions {
 	/** Tokens of every scale, and its codes: one a cell of its grid. */
 	tokens: readonly number[];
 	codes: readonly number[];
-	/** Keys of the text that cross attention sees, none where there is no text: first by block, and how many by guidance row, one after the other. */
+	/**
+	 * Keys of the text that cross attention sees, none where there is no text: first by block, and how many by guidance
+	 * row, one after the other.
+	 */
 	context: { keys: number[]; counts: readonly number[] };
 	/** What its plan may turn out to be. */
 	outcomes: readonly StagePlan[];
@@ -49,7 +52,14 @@ export interface Job extends JobOptions {
 }
 
 /** Allocates what lives as long as the job. Throws DeviceError with nothing left allocated. */
-export function openJob(gpu: Gpu, graph: Graph, store: KeyValueStore, schedule: Schedule, slot: number, options: JobOptions): Job {
+export function openJob(
+	gpu: Gpu,
+	graph: Graph,
+	store: KeyValueStore,
+	schedule: Schedule,
+	slot: number,
+	options: JobOptions,
+): Job {
 	const { plan, draws } = options;
 	const { depth, width } = graph.shape;
 	const codes = schedule.grids.map(([height, width]) => height * width);
@@ -58,22 +68,46 @@ export function openJob(gpu: Gpu, graph: Graph, store: KeyValueStore, schedule: 
 	const outcomes = outcomesOf(plan);
 	const sublayers = graph.sublayers.length;
 	const job: Job = {
-		...options, slot, grids: schedule.grids, tokens, codes, context, sublayers, outcomes, spans: spansByScale(plan, sublayers), most: mostOf(outcomes, tokens),
-		begun: false, keys: [], keepLast: tapsLast(options, depth), retained: new Map(), details: new Map(), drawn: new Map(),
+		...options,
+		slot,
+		grids: schedule.grids,
+		tokens,
+		codes,
+		context,
+		sublayers,
+		outcomes,
+		spans: spansByScale(plan, sublayers),
+		most: mostOf(outcomes, tokens),
+		begun: false,
+		keys: [],
+		keepLast: tapsLast(options, depth),
+		retained: new Map(),
+		details: new Map(),
+		drawn: new Map(),
 	};
 	try {
-		for (const [name, data] of draws) if (name !== "text.ids") job.drawn.set(name, gpu.upload(name, [data.length], data.slice() as Float32Array<ArrayBuffer>));
+		for (const [name, data] of draws)
+			if (name !== "text.ids")
+				job.drawn.set(name, gpu.upload(name, [data.length], data.slice() as Float32Array<ArrayBuffer>));
 		for (let block = 0; block < depth; block++) context.keys.push(store.take(block, contextKeys(job)));
 		for (const row of [COND, UNCOND]) {
 			const ranges: KeyRange[] = [];
 			job.keys.push(ranges);
-			for (const [block, capacity] of mostKeys(job, depth, row).entries()) ranges.push({ start: store.take(block, capacity), capacity, used: 0 });
+			for (const [block, capacity] of mostKeys(job, depth, row).entries())
+				ranges.push({ start: store.take(block, capacity), capacity, used: 0 });
 		}
-		const sources = [...outcomes.flatMap((outcome) => sourcesIn(outcome, sublayers)), ...sourcesOfBranches(options, sublayers)];
+		const sources = [
+			...outcomes.flatMap((outcome) => sourcesIn(outcome, sublayers)),
+			...sourcesOfBranches(options, sublayers),
+		];
 		for (const source of sources) {
 			if (job.retained.has(retainedKey(source))) continue;
 			const rows = Math.max(...outcomes.map(({ steps }) => rowsAt(steps[source.scale])));
-			job.retained.set(retainedKey(source), { ...source, rows: [], tensor: gpu.tensor(`retained ${retainedKey(source)}`, [rows * codes[source.scale], width]) });
+			job.retained.set(retainedKey(source), {
+				...source,
+				rows: [],
+				tensor: gpu.tensor(`retained ${retainedKey(source)}`, [rows * codes[source.scale], width]),
+			});
 		}
 		return job;
 	} catch (error) {
@@ -83,15 +117,24 @@ export function openJob(gpu: Gpu, graph: Graph, store: KeyValueStore, schedule: 
 }
 
 /** What the spans of a plan fill from. */
-const sourcesIn = (plan: StagePlan, sublayers: number): Source[] => spansByScale(plan, sublayers).flat().flatMap((span) => sourceOf(span) ?? []);
+const sourcesIn = (plan: StagePlan, sublayers: number): Source[] =>
+	spansByScale(plan, sublayers)
+		.flat()
+		.flatMap((span) => sourceOf(span) ?? []);
 
 /** What plans that leave this one's way later need of the steps they share. */
 const sourcesOfBranches = ({ plan, branches = [] }: JobOptions, sublayers: number): Source[] =>
-	branches.flatMap((branch) => outcomesOf(branch).flatMap((outcome) => sourcesIn(outcome, sublayers)).filter(({ scale }) => scale < commonSteps(plan, branch)));
+	branches.flatMap((branch) =>
+		outcomesOf(branch)
+			.flatMap((outcome) => sourcesIn(outcome, sublayers))
+			.filter(({ scale }) => scale < commonSteps(plan, branch)),
+	);
 
 function tapsLast({ plan, taps }: JobOptions, depth: number): boolean {
 	const last = plan.steps.findLastIndex(({ kind }) => kind === "run");
-	return Array.from({ length: depth }, (_, block) => `s${last}.blk${block}`).some((name) => taps.wants(`${name}.k_cache`) || taps.wants(`${name}.v_cache`));
+	return Array.from({ length: depth }, (_, block) => `s${last}.blk${block}`).some(
+		(name) => taps.wants(`${name}.k_cache`) || taps.wants(`${name}.v_cache`),
+	);
 }
 
 /** Settles the plan: what only the other outcomes needed is given back. */
@@ -105,9 +148,11 @@ export function settleJob(job: Job, store: KeyValueStore, plan: StagePlan): void
 const lastOf = ({ outcomes }: Job, row: number) => Math.max(...outcomes.map((plan) => lastScaleOf(plan, row)));
 
 /** Whether a scale's keys of a guidance row are stored. */
-export const stores = (job: Job, row: number, scale: number): boolean => scale < lastOf(job, row) + Number(job.keepLast);
+export const stores = (job: Job, row: number, scale: number): boolean =>
+	scale < lastOf(job, row) + Number(job.keepLast);
 
-const spansByScale = ({ steps }: StagePlan, sublayers: number): Span[][] => steps.map((step) => (step.kind === "run" ? spansOf(step, sublayers) : []));
+const spansByScale = ({ steps }: StagePlan, sublayers: number): Span[][] =>
+	steps.map((step) => (step.kind === "run" ? spansOf(step, sublayers) : []));
 
 const rowsAt = (step: Step): number => (step.kind === "run" ? rowsOf(step).length : 0);
 

@@ -3,8 +3,9 @@ import { Ranges } from "../ranges.ts";
 import type { Dtype } from "../weights.ts";
 
 /**
- * Keys and values of every job, one tensor [keys, 2 * width] a block: keys in the first half of a row, values in the second. Jobs
- * hold ranges of it, so that one dispatch attends for all of them. It grows when a range does not fit, and stays that large. With f16 they take half the memory and are rounded once.
+ * Keys and values of every job, one tensor [keys, 2 * width] a block: keys in the first half of a row, values in the
+ * second. Jobs hold ranges of it, so that one dispatch attends for all of them. It grows when a range does not fit, and
+ * stays that large. With f16 they take half the memory and are rounded once.
  */
 export class KeyValueStore {
 	#gpu: Gpu;
@@ -14,7 +15,10 @@ export class KeyValueStore {
 	constructor(gpu: Gpu, depth: number, width: number, dtype: Dtype) {
 		this.#gpu = gpu;
 		this.#stride = 2 * width;
-		this.#blocks = Array.from({ length: depth }, (_, block) => ({ ranges: new Ranges(), tensor: gpu.tensor(`keys and values ${block}`, [0, this.#stride], 0, dtype === "f16" ? dtype : undefined) }));
+		this.#blocks = Array.from({ length: depth }, (_, block) => ({
+			ranges: new Ranges(),
+			tensor: gpu.tensor(`keys and values ${block}`, [0, this.#stride], 0, dtype === "f16" ? dtype : undefined),
+		}));
 	}
 
 	tensor(block: number): Tensor {

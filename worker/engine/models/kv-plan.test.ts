@@ -2,13 +2,27 @@ import { expect, test } from "vitest";
 import type { RunStep, StagePlan } from "../../protocol/plan.ts";
 import { COND, lastScaleOf, rowsOf, storedKeys, tokensAt, UNCOND } from "./kv-plan.ts";
 
-const step = (rows: RunStep["rows"], ...reduce: { blocks: [number, number]; count: number }[]): RunStep =>
-	({ kind: "run", stage: "fidelity", rows, guidance: 3, tau: 1, topK: 0, topP: 0, reduce: reduce as RunStep["reduce"] });
-const plan = { steps: [step("both"), step("both"), step("uncond", { blocks: [1, 3], count: 5 }), { kind: "skip" }] } as unknown as StagePlan;
+const step = (rows: RunStep["rows"], ...reduce: { blocks: [number, number]; count: number }[]): RunStep => ({
+	kind: "run",
+	stage: "fidelity",
+	rows,
+	guidance: 3,
+	tau: 1,
+	topK: 0,
+	topP: 0,
+	reduce: reduce as RunStep["reduce"],
+});
+const plan = {
+	steps: [step("both"), step("both"), step("uncond", { blocks: [1, 3], count: 5 }), { kind: "skip" }],
+} as unknown as StagePlan;
 const TOKENS = [1, 4, 16, 64];
 
 test("rows in the order of the batch", () => {
-	expect([rowsOf(step("both")), rowsOf(step("cond")), rowsOf(step("uncond"))]).toEqual([[COND, UNCOND], [COND], [UNCOND]]);
+	expect([rowsOf(step("both")), rowsOf(step("cond")), rowsOf(step("uncond"))]).toEqual([
+		[COND, UNCOND],
+		[COND],
+		[UNCOND],
+	]);
 });
 
 test("a reduced span runs its blocks, and no others, on fewer tokens", () => {

@@ -45,8 +45,16 @@ export class Latents {
 }
 
 /** Where the map of a part's scale lies, in tokens. */
-export const tokenMap = ({ job: { grids }, scale, cell }: Pick<Part, "job" | "scale" | "cell">): ImageShape => ({ pixel: cell, height: grids[scale][0], width: grids[scale][1] });
+export const tokenMap = ({ job: { grids }, scale, cell }: Pick<Part, "job" | "scale" | "cell">): ImageShape => ({
+	pixel: cell,
+	height: grids[scale][0],
+	width: grids[scale][1],
+});
 
 /** Tokens of the largest map of all schedules. */
 export const latentCells = (schedules: Readonly<Record<string, Schedule>>): number =>
-	Math.max(...Object.values(schedules).map(({ grids }) => grids[grids.length - 1]).map(([height, width]) => height * width));
+	Math.max(
+		...Object.values(schedules)
+			.map(({ grids }) => grids[grids.length - 1])
+			.map(([height, width]) => height * width),
+	);

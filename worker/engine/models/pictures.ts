@@ -40,7 +40,10 @@ export class Pictures {
 		const groups: Wanted[][] = [];
 		for (const picture of wanted) {
 			const group = groups[groups.length - 1];
-			const room = group && group.length < MAX_PICTURES && group.reduce((sum, { grid }) => sum + area(grid), area(picture.grid)) <= this.#cells;
+			const room =
+				group &&
+				group.length < MAX_PICTURES &&
+				group.reduce((sum, { grid }) => sum + area(grid), area(picture.grid)) <= this.#cells;
 			if (room) group.push(picture);
 			else groups.push([picture]);
 		}
@@ -52,19 +55,37 @@ export class Pictures {
 		const { patch, rgba, output } = this.#decoder;
 		const pass = this.#gpu.pass(`pictures of ${group.map(({ grid }) => grid.join("x")).join(", ")}`);
 		let cell = 0;
-		const images = group.map(({ grid }) => ({ pixel: (cell += area(grid)) - area(grid), height: grid[0], width: grid[1] }));
-		resize(pass, { x: latents, y: this.#resized, how: shrink, channels, from: group.map(({ from }) => from), to: images, label: "picture latents" });
+		const images = group.map(({ grid }) => ({
+			pixel: (cell += area(grid)) - area(grid),
+			height: grid[0],
+			width: grid[1],
+		}));
+		resize(pass, {
+			x: latents,
+			y: this.#resized,
+			how: shrink,
+			channels,
+			from: group.map(({ from }) => from),
+			to: images,
+			label: "picture latents",
+		});
 		this.#decoder.record(pass, this.#resized, images, (name, x, size) =>
 			group.forEach(({ taps, finished }, i) => {
 				const { pixel, height, width } = images[i];
-				if (finished) taps.keep(pass, name, x, [size, height, width], { from: pixel * size, view: channelsFirst(size) });
+				if (finished)
+					taps.keep(pass, name, x, [size, height, width], { from: pixel * size, view: channelsFirst(size) });
 			}),
 		);
 		group.forEach(({ taps, latentName, finished }, i) => {
 			const { pixel, height, width } = images[i];
-			if (latentName !== null) taps.keep(pass, latentName, this.#resized, [channels, height, width], { from: pixel * channels, view: channelsFirst(channels) });
+			if (latentName !== null)
+				taps.keep(pass, latentName, this.#resized, [channels, height, width], {
+					from: pixel * channels,
+					view: channelsFirst(channels),
+				});
 			const [h, w] = [height * patch, width * patch];
-			if (finished) taps.keep(pass, "image", output, [4, h, w], { from: pixel * patch ** 2 * 4, view: unitRgb, shape: [3, h, w] });
+			if (finished)
+				taps.keep(pass, "image", output, [4, h, w], { from: pixel * patch ** 2 * 4, view: unitRgb, shape: [3, h, w] });
 		});
 		const [data] = await pass.submit([{ ...rgba, bytes: cell * patch ** 2 * 4 }]);
 		return images.map(({ pixel, height, width }) => {
@@ -85,7 +106,8 @@ const area = ([height, width]: readonly [number, number]) => height * width;
 function unitRgb(data: Float32Array): Float32Array {
 	const pixels = data.length / 4;
 	const out = new Float32Array(3 * pixels);
-	for (let p = 0; p < pixels; p++) for (let c = 0; c < 3; c++) out[c * pixels + p] = (Math.min(1, Math.max(-1, data[p * 4 + c])) + 1) / 2;
+	for (let p = 0; p < pixels; p++)
+		for (let c = 0; c < 3; c++) out[c * pixels + p] = (Math.min(1, Math.max(-1, data[p * 4 + c])) + 1) / 2;
 	return out;
 }
 

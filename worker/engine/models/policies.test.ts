@@ -1,4 +1,7 @@
-/** Every policy on every schedule of the reference models, of every family and aspect: bounds of their own, no case of theirs in the engine. */
+/**
+ * Every policy on every schedule of the reference models, of every family and aspect: bounds of their own, no case of
+ * theirs in the engine.
+ */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -25,13 +28,22 @@ afterAll(async () => {
 
 const reference = (set: string) => join(import.meta.dirname, "..", "..", "..", "test", "reference", set);
 
-/** The two scales before the last are late, the second of them may be skipped: what makes a scale late is not its size. */
+/**
+ * The two scales before the last are late, the second of them may be skipped: what makes a scale late is not its size.
+ */
 function bounds({ chunks }: ModelInfo, scales: number): Calibration {
 	const fidelityFrom = scales - 3;
 	const late = <T>(value: T) => ({ [scales - 3]: value, [scales - 2]: value });
 	return {
-		structureFrom: 1, fidelityFrom, skipFrom: scales - 2, guidanceTo: 2, earlyTau: 0.4, rankRatio: late(chunks.map(() => 0.3)), detailRatio: late(0.4),
-		look: { after: fidelityFrom - 1, from: fidelityFrom, hold: 0.7 }, detail: [0.05, 0.5],
+		structureFrom: 1,
+		fidelityFrom,
+		skipFrom: scales - 2,
+		guidanceTo: 2,
+		earlyTau: 0.4,
+		rankRatio: late(chunks.map(() => 0.3)),
+		detailRatio: late(0.4),
+		look: { after: fidelityFrom - 1, from: fidelityFrom, hold: 0.7 },
+		detail: [0.05, 0.5],
 	};
 }
 
@@ -49,10 +61,15 @@ it.each(["infinity-tiny", "var-tiny"])("%s", async (set) => {
 			const plan = policy.plan(info, { schedule });
 			expect(planProblems(plan, info), policy.name).toEqual([]);
 			const subject = info.classes === undefined ? { prompt: "" } : { label: 1 };
-			const results = await Array.fromAsync(model.generate({ plan, ...subject, seed: 3, draws, previews: "none", until }));
+			const results = await Array.fromAsync(
+				model.generate({ plan, ...subject, seed: 3, draws, previews: "none", until }),
+			);
 			const settled = results.flatMap((result) => (result.kind === "revision" ? [result.plan] : [])).at(-1) ?? plan;
 			const scales = results.flatMap((result) => (result.kind === "scale" ? [result.index] : []));
-			expect([policy.name, scales]).toEqual([policy.name, settled.steps.flatMap(({ kind }, scale) => (kind === "run" && scale <= until ? [scale] : []))]);
+			expect([policy.name, scales]).toEqual([
+				policy.name,
+				settled.steps.flatMap(({ kind }, scale) => (kind === "run" && scale <= until ? [scale] : [])),
+			]);
 		}
 	}
 	model.destroy();

@@ -10,7 +10,12 @@ export class Rotary {
 	#first = new Map<string, number>();
 
 	/** `make`: cos then sin, [2, positions, headDim / 2], of one schedule. */
-	constructor(gpu: Gpu, schedules: Readonly<Record<string, Schedule>>, headDim: number, make: (name: string, grids: Schedule["grids"]) => Float32Array) {
+	constructor(
+		gpu: Gpu,
+		schedules: Readonly<Record<string, Schedule>>,
+		headDim: number,
+		make: (name: string, grids: Schedule["grids"]) => Float32Array,
+	) {
 		const tables: Float32Array[] = [];
 		let positions = 0;
 		for (const [name, { grids }] of Object.entries(schedules)) {
@@ -39,4 +44,5 @@ export class Rotary {
 }
 
 /** Tokens of all scales before `scale`. */
-export const firstToken = (tokens: readonly number[], scale: number): number => tokens.slice(0, scale).reduce((sum, count) => sum + count, 0);
+export const firstToken = (tokens: readonly number[], scale: number): number =>
+	tokens.slice(0, scale).reduce((sum, count) => sum + count, 0);

@@ -1,7 +1,7 @@
 import { gatherRows } from "../../../kernels/gather.ts";
 import type { Tensor } from "../../../kernels/gpu.ts";
-import type { Pass } from "../../../kernels/pass.ts";
 import { spreadKept } from "../../../kernels/kept.ts";
+import type { Pass } from "../../../kernels/pass.ts";
 import { rowTable } from "../../../kernels/rows.ts";
 import { temper } from "../../../kernels/temper.ts";
 import { codeWords } from "../codes.ts";
@@ -11,7 +11,10 @@ import { COND, UNCOND } from "./kv-plan.ts";
 import { keptRows, skipsOthers } from "./spans.ts";
 import type { Workspace } from "./workspace.ts";
 
-/** Head, guidance and sampling: into `work.codes`, where the parts say. `spare`: first of the places for codes of kept tokens alone. */
+/**
+ * Head, guidance and sampling: into `work.codes`, where the parts say. `spare`: first of the places for codes of kept
+ * tokens alone.
+ */
 export function sampleCodes(pass: Pass, graph: Graph, work: Workspace, all: readonly Part[], spare: number): void {
 	if (all.length === 0) return;
 	const { x, parts } = onCells(pass, graph, work, all);
@@ -19,33 +22,88 @@ export function sampleCodes(pass: Pass, graph: Graph, work: Workspace, all: read
 	const { codes, names } = graph;
 	graph.head(pass, { x, work, rows: rowTable(pass, rowsIn(parts)) });
 	const rows = parts.map((part) => {
-		const { job, run: { guidance, tau, topK, topP }, scale, length, rows, at } = part;
+		const {
+			job,
+			run: { guidance, tau, topK, topP },
+			scale,
+			length,
+			rows,
+			at,
+		} = part;
 		return {
-			cond: at + Math.max(0, rows.indexOf(COND)) * length, uncond: at + Math.max(0, rows.indexOf(UNCOND)) * length, tokens: length, out: outOf(part),
-			guidance, topK, topP, seed: job.seed, scale, branch: 0, ...(typeof tau === "number" ? { tau } : { tau: tau.between[0], temper: tau }),
+			cond: at + Math.max(0, rows.indexOf(COND)) * length,
+			uncond: at + Math.max(0, rows.indexOf(UNCOND)) * length,
+			tokens: length,
+			out: outOf(part),
+			guidance,
+			topK,
+			topP,
+			seed: job.seed,
+			scale,
+			branch: 0,
+			...(typeof tau === "number" ? { tau } : { tau: tau.between[0], temper: tau }),
 		};
 	});
 	const taus = rows.some((row) => "temper" in row) ? work.taus : undefined;
-	if (taus) temper(pass, { logits: work.logits, taus, choices: codes.choices, values: codes.logits / codes.choices, rows, label: "temperatures" });
+	if (taus)
+		temper(pass, {
+			logits: work.logits,
+			taus,
+			choices: codes.choices,
+			values: codes.logits / codes.choices,
+			rows,
+			label: "temperatures",
+		});
 	codes.sample(pass, { logits: work.logits, mixed: work.mixed, codes: work.codes, taus, rows });
 	for (const part of parts) {
 		const { job, scale, length, rows, at } = part;
-		job.taps.keep(pass, `s${scale}.${names.logits}`, work.logits, [rows.length, length, codes.logits], { from: at * codes.logits });
-		job.taps.keep(pass, `s${scale}.${names.mixed}`, work.mixed, [1, length, codes.logits], { from: outOf(part) * codes.logits });
+		job.taps.keep(pass, `s${scale}.${names.logits}`, work.logits, [rows.length, length, codes.logits], {
+			from: at * codes.logits,
+		});
+		job.taps.keep(pass, `s${scale}.${names.mixed}`, work.mixed, [1, length, codes.logits], {
+			from: outOf(part) * codes.logits,
+		});
 	}
 	const short = keptRows(graph, parts, ({ sampledAt }) => sampledAt, outOf);
-	if (short.length > 0) spreadKept(pass, { x: work.codes, positions: work.positions, words: codeWords(codes.bits), rows: short, label: "spread codes" });
+	if (short.length > 0)
+		spreadKept(pass, {
+			x: work.codes,
+			positions: work.positions,
+			words: codeWords(codes.bits),
+			rows: short,
+			label: "spread codes",
+		});
 }
 
-/** The tokens that stand for cells, and the parts laid out over them alone: all tokens but where a text comes before the first cell. */
-function onCells(pass: Pass, { shape: { width } }: Graph, work: Workspace, parts: readonly Part[]): { x: Tensor; parts: readonly Part[] } {
+/**
+ * The tokens that stand for cells, and the parts laid out over them alone: all tokens but where a text comes before the
+ * first cell.
+ */
+function onCells(
+	pass: Pass,
+	{ shape: { width } }: Graph,
+	work: Workspace,
+	parts: readonly Part[],
+): { x: Tensor; parts: readonly Part[] } {
 	if (parts.every(({ length, codes }) => length <= codes)) return { x: work.x[0], parts };
-	const index = parts.flatMap((part) => cellTokens(part).flatMap(({ token, tokens }) => Array.from({ length: tokens }, (_, i) => token + i)));
+	const index = parts.flatMap((part) =>
+		cellTokens(part).flatMap(({ token, tokens }) => Array.from({ length: tokens }, (_, i) => token + i)),
+	);
 	const x = work.block.attended;
-	gatherRows(pass, { x: work.x[0], index: pass.table(index), y: x, count: index.length, width, label: "tokens of cells" });
+	gatherRows(pass, {
+		x: work.x[0],
+		index: pass.table(index),
+		y: x,
+		count: index.length,
+		width,
+		label: "tokens of cells",
+	});
 	let at = 0;
-	return { x, parts: parts.map((part) => {
-		const length = Math.min(part.length, part.codes);
-		return { ...part, at: (at += part.rows.length * length) - part.rows.length * length, length };
-	}) };
+	return {
+		x,
+		parts: parts.map((part) => {
+			const length = Math.min(part.length, part.codes);
+			return { ...part, at: (at += part.rows.length * length) - part.rows.length * length, length };
+		}),
+	};
 }

@@ -5,15 +5,26 @@ import type { Described } from "../../../model-shards/import-tensors.ts";
 import { checkManifest, type Manifest, manifestDigest, modelInfo } from "../../../model-shards/manifest.ts";
 import type { TensorShape } from "../../../model-shards/tensor-shapes.ts";
 
-/** Random weights: embeddings of unit size, matrices that keep the size of what they multiply, everything else small. `weight`: a transformer's, by its official name. */
-export function randomModel(described: Described, shapes: readonly TensorShape[], seed: number): { folder: ModelFolder; weight(name: string): Float32Array } {
+/**
+ * Random weights: embeddings of unit size, matrices that keep the size of what they multiply, everything else small.
+ * `weight`: a transformer's, by its official name.
+ */
+export function randomModel(
+	described: Described,
+	shapes: readonly TensorShape[],
+	seed: number,
+): { folder: ModelFolder; weight(name: string): Float32Array } {
 	const noise = randomFloats(1 << 18, seed);
 	const weights = new Map<string, Float32Array<ArrayBuffer>>();
 	let from = 0;
 	for (const { name, shape } of shapes) {
 		const size = shape.reduce((product, side) => product * side, 1);
 		const data = new Float32Array(size);
-		const scale = /emb\b|embed$|embed\.weight|pos_/.test(name) ? 1.7 : shape.length >= 2 && !/ada_gss|scale_shift_table/.test(name) ? (3 / (size / shape[0])) ** 0.5 : 0.1;
+		const scale = /emb\b|embed$|embed\.weight|pos_/.test(name)
+			? 1.7
+			: shape.length >= 2 && !/ada_gss|scale_shift_table/.test(name)
+				? (3 / (size / shape[0])) ** 0.5
+				: 0.1;
 		for (let at = 0; at < size; from = (from + 977) % 4096) {
 			const part = noise.subarray(from, from + size - at);
 			for (let i = 0; i < part.length; i++) data[at + i] = part[i] * scale;
@@ -21,23 +32,53 @@ export function randomModel(described: Described, shapes: readonly TensorShape[]
 		}
 		weights.set(name, data);
 	}
-	const tensors = [...weights].map(([name, data]) => ({ name, dtype: "F32" as const, shape: [data.length], shard: 0, offset: 0, bytes: data.byteLength }));
-	const manifest = { format: "firstlight-model", version: 1, tokenizer: null, shards: [], ...described, tensors } as Manifest;
+	const tensors = [...weights].map(([name, data]) => ({
+		name,
+		dtype: "F32" as const,
+		shape: [data.length],
+		shard: 0,
+		offset: 0,
+		bytes: data.byteLength,
+	}));
+	const manifest = {
+		format: "firstlight-model",
+		version: 1,
+		tokenizer: null,
+		shards: [],
+		...described,
+		tensors,
+	} as Manifest;
 	checkManifest({ ...manifest, tensors: [] });
 	const digest = manifestDigest(new TextEncoder().encode(manifest.name));
 	const read = async function* () {
-		for (const { name, shape } of shapes) yield { name, dtype: "F32" as const, shape, bytes: new Uint8Array((weights.get(name) as Float32Array<ArrayBuffer>).buffer) };
+		for (const { name, shape } of shapes)
+			yield {
+				name,
+				dtype: "F32" as const,
+				shape,
+				bytes: new Uint8Array((weights.get(name) as Float32Array<ArrayBuffer>).buffer),
+			};
 	};
-	return { folder: { dir: "", manifest, digest, info: modelInfo(manifest, digest), tokenizer: null, tensors: read }, weight: (name) => weights.get(`transformer.${name}`) as Float32Array };
+	return {
+		folder: { dir: "", manifest, digest, info: modelInfo(manifest, digest), tokenizer: null, tensors: read },
+		weight: (name) => weights.get(`transformer.${name}`) as Float32Array,
+	};
 }
 
 export type Vector = Float64Array;
 export const silu = (x: ArrayLike<number>): Vector => Float64Array.from(x, (v) => v / (1 + Math.exp(-v)));
-export const gelu = (x: Vector): Vector => x.map((v) => 0.5 * v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3))));
-export const sum = (x: ArrayLike<number>): number => Array.prototype.reduce.call(x, (total, v) => (total as number) + (v as number), 0) as number;
+export const gelu = (x: Vector): Vector =>
+	x.map((v) => 0.5 * v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3))));
+export const sum = (x: ArrayLike<number>): number =>
+	Array.prototype.reduce.call(x, (total, v) => (total as number) + (v as number), 0) as number;
 
 /** W x + b by official names; `bias` null where there is none. */
-export function linear(weight: (name: string) => Float32Array, x: Vector, name: string, bias: ArrayLike<number> | null = weight(`${name}.bias`)): Vector {
+export function linear(
+	weight: (name: string) => Float32Array,
+	x: Vector,
+	name: string,
+	bias: ArrayLike<number> | null = weight(`${name}.bias`),
+): Vector {
 	const w = weight(`${name}.weight`);
 	return Float64Array.from({ length: w.length / x.length }, (_, o) => {
 		let sum = bias?.[o] ?? 0;
@@ -47,7 +88,10 @@ export function linear(weight: (name: string) => Float32Array, x: Vector, name: 
 }
 
 /** [tokens, width] as vectors. */
-export const tokensOf = (data: ArrayLike<number>, width: number): Vector[] => Array.from({ length: data.length / width }, (_, t) => Float64Array.from({ length: width }, (_, i) => data[t * width + i]));
+export const tokensOf = (data: ArrayLike<number>, width: number): Vector[] =>
+	Array.from({ length: data.length / width }, (_, t) =>
+		Float64Array.from({ length: width }, (_, i) => data[t * width + i]),
+	);
 
 /** The queries and keys of [q, k, v] in place: normalised by head, queries times exp(min(scaleMul, ln 100)). */
 export function normaliseHeads(qkv: Vector, heads: number, scaleMul: ArrayLike<number>): void {

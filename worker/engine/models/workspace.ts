@@ -12,11 +12,17 @@ export interface Need {
 	gathers: boolean;
 }
 
-/** Enough for any round of jobs of which each needs so much at most. A round takes one step at least, and no more than `maxTokens` beyond that. */
+/**
+ * Enough for any round of jobs of which each needs so much at most. A round takes one step at least, and no more than
+ * `maxTokens` beyond that.
+ */
 export function roundNeed(jobs: readonly Need[], maxTokens: number): Need {
 	const sum = (of: (need: Need) => number) => jobs.reduce((total, need) => total + of(need), 0);
 	return {
-		rows: Math.min(sum(({ rows }) => rows), Math.max(maxTokens, ...jobs.map(({ rows }) => rows))),
+		rows: Math.min(
+			sum(({ rows }) => rows),
+			Math.max(maxTokens, ...jobs.map(({ rows }) => rows)),
+		),
 		cells: sum(({ cells }) => cells),
 		matrix: Math.max(...jobs.map(({ matrix }) => matrix)),
 		spans: jobs.some(({ spans }) => spans),
@@ -26,7 +32,11 @@ export function roundNeed(jobs: readonly Need[], maxTokens: number): Need {
 
 /** Enough for both. */
 export const largerNeed = (a: Need, b: Need): Need => ({
-	rows: Math.max(a.rows, b.rows), cells: Math.max(a.cells, b.cells), matrix: Math.max(a.matrix, b.matrix), spans: a.spans || b.spans, gathers: a.gathers || b.gathers,
+	rows: Math.max(a.rows, b.rows),
+	cells: Math.max(a.cells, b.cells),
+	matrix: Math.max(a.matrix, b.matrix),
+	spans: a.spans || b.spans,
+	gathers: a.gathers || b.gathers,
 });
 
 /** Activations inside a block, reused by every block. */
@@ -53,7 +63,9 @@ export class Workspace {
 	readonly mixed: Tensor;
 	/** Temperatures of the sampled parts, for rounds that seek some. */
 	readonly taus: Tensor;
-	/** u32 [3 * cells, words]: codes to go on with, those sampled where others are forced, and those of kept tokens alone. */
+	/**
+	 * u32 [3 * cells, words]: codes to go on with, those sampled where others are forced, and those of kept tokens alone.
+	 */
 	readonly codes: Tensor;
 	/** [cells * patch^2, channels]: maps of the codes as numbers. [cells, features]: the inputs of the scale. */
 	readonly values: Tensor;
@@ -71,7 +83,12 @@ export class Workspace {
 	#gpu: Gpu;
 	#owned: Tensor[] = [];
 
-	constructor(gpu: Gpu, { width, ffn, gated }: GraphShape, { logits, patch, channels, features, bits }: Quantiser, need: Need) {
+	constructor(
+		gpu: Gpu,
+		{ width, ffn, gated }: GraphShape,
+		{ logits, patch, channels, features, bits }: Quantiser,
+		need: Need,
+	) {
 		const { rows, cells, matrix, spans, gathers } = need;
 		this.#gpu = gpu;
 		this.need = need;
@@ -108,7 +125,13 @@ export class Workspace {
 
 	fits({ rows, cells, matrix, spans, gathers }: Need): boolean {
 		const { need } = this;
-		return rows <= need.rows && cells <= need.cells && matrix <= need.matrix && (!spans || need.spans) && (!gathers || need.gathers);
+		return (
+			rows <= need.rows &&
+			cells <= need.cells &&
+			matrix <= need.matrix &&
+			(!spans || need.spans) &&
+			(!gathers || need.gathers)
+		);
 	}
 
 	destroy(): void {

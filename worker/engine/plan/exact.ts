@@ -1,4 +1,7 @@
-/** Every scale in full: what the published model computes. Stages are for show only; an uncalibrated schedule is cut in thirds. */
+/**
+ * Every scale in full: what the published model computes. Stages are for show only; an uncalibrated schedule is cut in
+ * thirds.
+ */
 import { fullStep, type Policy, scheduleOf, stageOf } from "./policy.ts";
 
 export const exact: Policy = {

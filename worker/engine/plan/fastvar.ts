@@ -1,10 +1,14 @@
 /**
- * FastVAR (arXiv 2503.23367): in the middle blocks of the late scales every attention and feed-forward runs on the tokens farthest from
- * the mean one; the others get what the same sublayer changed at the last full scale. The last scales are left out.
+ * FastVAR (arXiv 2503.23367): in the middle blocks of the late scales every attention and feed-forward runs on the
+ * tokens farthest from the mean one; the others get what the same sublayer changed at the last full scale. The last
+ * scales are left out.
  */
 import { calibrationOf, fullStep, type Policy, scheduleOf, stageOf } from "./policy.ts";
 
-/** Share of the tokens dropped at the first late scale, and at those after it; share of the blocks before the pruned ones, and at their end. */
+/**
+ * Share of the tokens dropped at the first late scale, and at those after it; share of the blocks before the pruned
+ * ones, and at their end.
+ */
 const DROPPED = [0.4, 0.5] as const;
 const BLOCKS = [3 / 32, 28 / 32] as const;
 
@@ -12,20 +16,39 @@ export const fastvar: Policy = {
 	name: "fastvar",
 	title: "FastVAR: late scales on their pivotal tokens, the rest from the cache of an earlier scale",
 	plan(info, request) {
-		const { name, schedule: { grids } } = scheduleOf(info, request);
+		const {
+			name,
+			schedule: { grids },
+		} = scheduleOf(info, request);
 		const calibration = calibrationOf(info, name, "fastvar");
 		const { fidelityFrom } = calibration;
 		const skipFrom = Math.max(calibration.skipFrom, fidelityFrom + 1);
 		const blocks = BLOCKS.map((share) => Math.round(share * info.blocks)) as [number, number];
 		return {
-			version: 1, policy: "fastvar", model: info.digest, schedule: name,
+			version: 1,
+			policy: "fastvar",
+			model: info.digest,
+			schedule: name,
 			steps: grids.map(([height, width], scale) => {
 				if (scale >= skipFrom) return { kind: "skip" };
 				const step = fullStep(info, stageOf(scale, calibration), scale, grids.length);
 				if (scale < fidelityFrom || blocks[0] === blocks[1]) return step;
 				const tokens = height * width;
 				const count = tokens - Math.floor(tokens * DROPPED[Math.min(scale - fidelityFrom, DROPPED.length - 1)]);
-				return { ...step, reduce: [{ blocks, each: "sublayer", count, take: { gather: "mean-distance" }, rope: "kept", write: "kept", rest: { from: fidelityFrom - 1, resize: "area", of: "change" } }] };
+				return {
+					...step,
+					reduce: [
+						{
+							blocks,
+							each: "sublayer",
+							count,
+							take: { gather: "mean-distance" },
+							rope: "kept",
+							write: "kept",
+							rest: { from: fidelityFrom - 1, resize: "area", of: "change" },
+						},
+					],
+				};
 			}),
 		};
 	},

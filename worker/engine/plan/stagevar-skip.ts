@@ -1,4 +1,7 @@
-/** StageVAR as its released code runs it: the last scales are left out altogether, the latent goes to the decoder as it is. */
+/**
+ * StageVAR as its released code runs it: the last scales are left out altogether, the latent goes to the decoder as it
+ * is.
+ */
 import { calibrationOf, type Policy } from "./policy.ts";
 import { stagevarPlan } from "./stagevar.ts";
 

@@ -1,13 +1,15 @@
 /**
- * SentencePiece's precompiled normalisation, as the reference implementation of tokenizer.json applies it: a double-array trie over
- * UTF-8 from what is replaced to its place among zero-terminated replacements. Graphemes of less than 6 bytes are looked up whole and
- * take the replacement of the shortest match; others, and those that are not found, go character by character.
+ * SentencePiece's precompiled normalisation, as the reference implementation of tokenizer.json applies it: a
+ * double-array trie over UTF-8 from what is replaced to its place among zero-terminated replacements. Graphemes of less
+ * than 6 bytes are looked up whole and take the replacement of the shortest match; others, and those that are not
+ * found, go character by character.
  */
 export function precompiled(charsmap: string): (text: string) => string {
 	const bytes = Uint8Array.from(atob(charsmap), (char) => char.charCodeAt(0));
 	const view = new DataView(bytes.buffer);
 	const end = bytes.length < 4 ? 0 : 4 + view.getUint32(0, true);
-	if (end < 8 || end % 4 || end > bytes.length) throw new RangeError("tokenizer.json: the precompiled charsmap is cut or damaged. Import the model again.");
+	if (end < 8 || end % 4 || end > bytes.length)
+		throw new RangeError("tokenizer.json: the precompiled charsmap is cut or damaged. Import the model again.");
 	const trie = Uint32Array.from({ length: end / 4 - 1 }, (_, i) => view.getUint32(4 + 4 * i, true));
 	const replacements = bytes.subarray(end);
 	const [encoder, decoder] = [new TextEncoder(), new TextDecoder()];

@@ -17,7 +17,12 @@ const MAX = 8;
 class Echo implements TextEncoder {
 	readonly config = { width: WIDTH, maxTokens: MAX };
 	encoded: string[] = [];
-	record(pass: Pass, ids: readonly number[], features: Parameters<TextEncoder["record"]>[2], { to }: { to: number }): void {
+	record(
+		pass: Pass,
+		ids: readonly number[],
+		features: Parameters<TextEncoder["record"]>[2],
+		{ to }: { to: number },
+	): void {
 		this.encoded.push(ids.join());
 		const words = new Uint32Array(Float32Array.from(ids.flatMap((id) => Array<number>(WIDTH).fill(id))).buffer);
 		copy(pass, { x: pass.table(words), y: features, to: to * WIDTH, count: words.length, label: "echo" });
@@ -25,7 +30,10 @@ class Echo implements TextEncoder {
 	destroy(): void {}
 }
 
-async function within(bytes: number | undefined, run: (prompts: PromptFeatures, echo: Echo, ask: (...ids: number[]) => Promise<number[]>) => Promise<void>): Promise<void> {
+async function within(
+	bytes: number | undefined,
+	run: (prompts: PromptFeatures, echo: Echo, ask: (...ids: number[]) => Promise<number[]>) => Promise<void>,
+): Promise<void> {
 	const before = gpu.bytes;
 	const echo = new Echo();
 	const prompts = new PromptFeatures(gpu, echo, bytes);
@@ -44,7 +52,14 @@ async function within(bytes: number | undefined, run: (prompts: PromptFeatures, 
 test("a prompt is encoded once, whatever others came between, and takes no memory of its own", () =>
 	within(undefined, async (_, echo, ask) => {
 		const bytes = gpu.bytes;
-		for (const ids of [[5, 1], [7, 8, 1], [5, 1], [5, 1, 1], [7, 8, 1]]) expect(await ask(...ids)).toEqual(ids);
+		for (const ids of [
+			[5, 1],
+			[7, 8, 1],
+			[5, 1],
+			[5, 1, 1],
+			[7, 8, 1],
+		])
+			expect(await ask(...ids)).toEqual(ids);
 		expect(echo.encoded).toEqual(["5,1", "7,8,1", "5,1,1"]);
 		expect(gpu.bytes).toBe(bytes);
 	}));
@@ -68,10 +83,15 @@ test("two prompts of one pass lie beside each other, however full it is", () =>
 		for (let id = 1; id < 40; id++) {
 			await ask(...Array<number>(1 + (id % MAX)).fill(id));
 			const pass = gpu.pass("two");
-			const texts = [Array<number>(1 + ((5 * id) % MAX)).fill(100 + id), Array<number>(1 + ((3 * id) % MAX)).fill(200 + id)];
+			const texts = [
+				Array<number>(1 + ((5 * id) % MAX)).fill(100 + id),
+				Array<number>(1 + ((3 * id) % MAX)).fill(200 + id),
+			];
 			const starts = texts.map((ids) => prompts.record(pass, ids));
 			const [data] = await pass.submit([prompts.tensor]);
-			texts.forEach((ids, i) => expect(ids.map((_, at) => new Float32Array(data)[(starts[i] + at) * WIDTH])).toEqual(ids));
+			texts.forEach((ids, i) =>
+				expect(ids.map((_, at) => new Float32Array(data)[(starts[i] + at) * WIDTH])).toEqual(ids),
+			);
 		}
 	}));
 

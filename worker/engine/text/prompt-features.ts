@@ -3,7 +3,10 @@ import type { Pass } from "../../../kernels/pass.ts";
 import { Ranges } from "../ranges.ts";
 
 const DEFAULT_BYTES = 64 << 20;
-/** Room in prompts of full length: no more than this many, and at least so many that a new one finds a gap beside the last. */
+/**
+ * Room in prompts of full length: no more than this many, and at least so many that a new one finds a gap beside the
+ * last.
+ */
 const MOST_PROMPTS = 256;
 const LEAST_PROMPTS = 3;
 
@@ -17,7 +20,10 @@ export interface TextEncoder {
 interface Kept {
 	start: number;
 	tokens: number;
-	/** The pass that encodes it, until that has been submitted: a pass that is dropped leaves rows that must be encoded again. */
+	/**
+	 * The pass that encodes it, until that has been submitted: a pass that is dropped leaves rows that must be encoded
+	 * again.
+	 */
 	encoding: Pass | null;
 }
 
@@ -26,8 +32,8 @@ export const promptRows = ({ width, maxTokens }: TextEncoder["config"], bytes = 
 	Math.max(LEAST_PROMPTS * maxTokens, Math.min(MOST_PROMPTS * maxTokens, Math.floor(bytes / (4 * width))));
 
 /**
- * Features of the prompts used last, by their token ids, on the device: another picture of the same prompt runs no encoder. One
- * tensor of a fixed size holds them; the least recently used make room.
+ * Features of the prompts used last, by their token ids, on the device: another picture of the same prompt runs no
+ * encoder. One tensor of a fixed size holds them; the least recently used make room.
  */
 export class PromptFeatures {
 	/** [rows, width] */
@@ -48,7 +54,10 @@ export class PromptFeatures {
 		this.tensor = gpu.tensor("prompt features", [rows, width]);
 	}
 
-	/** First row of the features of `ids`, encoded in this pass unless they are kept. The next call leaves them where they are, later ones may not. */
+	/**
+	 * First row of the features of `ids`, encoded in this pass unless they are kept. The next call leaves them where they
+	 * are, later ones may not.
+	 */
 	record(pass: Pass, ids: readonly number[]): number {
 		const key = ids.join();
 		const known = this.#kept.get(key);

@@ -4,7 +4,7 @@ import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
 import { matmul } from "../../../kernels/matmul.ts";
 import { layerNorm, rmsNorm } from "../../../kernels/norm.ts";
 import type { Pass } from "../../../kernels/pass.ts";
-import { rotateHalves, ropeTable } from "../../../kernels/rotate-halves.ts";
+import { ropeTable, rotateHalves } from "../../../kernels/rotate-halves.ts";
 import { type Heads, sequenceAttention } from "../../../kernels/sequence-attention.ts";
 import type { TextEncoderConfig } from "../../../model-shards/text-config.ts";
 import { TEXT_PREFIX } from "../../../model-shards/text-tensors.ts";
@@ -43,7 +43,10 @@ export class TextTransformer {
 			gate: make("gate", gate ? ffn : 0),
 			up: make("ffn", ffn),
 		};
-		this.#angles = ropeTheta === undefined ? undefined : gpu.upload("text angles", [2, maxTokens, headDim / 2], ropeTable(maxTokens, headDim, ropeTheta));
+		this.#angles =
+			ropeTheta === undefined
+				? undefined
+				: gpu.upload("text angles", [2, maxTokens, headDim / 2], ropeTable(maxTokens, headDim, ropeTheta));
 	}
 
 	/** Token ids, at most the model's, -> features [tokens, width] from row `to` on. */
@@ -52,11 +55,18 @@ export class TextTransformer {
 		const { tokens: table, positions, relative, layer, final } = this.#anatomy;
 		const { x, h } = this.#work;
 		const tokens = ids.length;
-		if (tokens > this.config.maxTokens) throw new RangeError(`A text of ${tokens} tokens does not fit the encoder, which takes ${this.config.maxTokens}.`);
+		if (tokens > this.config.maxTokens)
+			throw new RangeError(
+				`A text of ${tokens} tokens does not fit the encoder, which takes ${this.config.maxTokens}.`,
+			);
 		const w = (name: string) => this.#weights.get(`${TEXT_PREFIX}${name}.weight`);
 		const seen = seenIn(this.config, ids);
-		const extra = positions === undefined ? undefined : { table: w(positions), index: pass.table(ids.map((_, i) => i)) };
-		const bias = relative && { table: w(relative.table), index: pass.table(relativeBuckets(tokens, relative.buckets, relative.distance)) };
+		const extra =
+			positions === undefined ? undefined : { table: w(positions), index: pass.table(ids.map((_, i) => i)) };
+		const bias = relative && {
+			table: w(relative.table),
+			index: pass.table(relativeBuckets(tokens, relative.buckets, relative.distance)),
+		};
 
 		gatherRows(pass, { x: w(table), index: pass.table(ids), y: x, count: tokens, width, extra, label: "text embed" });
 		for (let index = 0; index < layers; index++) {
@@ -76,7 +86,13 @@ export class TextTransformer {
 	}
 
 	/** h -> attended */
-	#attend(pass: Pass, { qkv }: LayerNames, tokens: number, seen: readonly number[] | undefined, bias: { table: Tensor; index: Tensor } | undefined): void {
+	#attend(
+		pass: Pass,
+		{ qkv }: LayerNames,
+		tokens: number,
+		seen: readonly number[] | undefined,
+		bias: { table: Tensor; index: Tensor } | undefined,
+	): void {
 		const { width, heads } = this.config;
 		const { headDim, kvHeads, scale, causal } = this.#anatomy;
 		const { h, q, k, v, attended } = this.#work;
@@ -86,14 +102,32 @@ export class TextTransformer {
 			this.#linear(pass, qkv[0], h, q, tokens, width, 3 * width);
 			sides = [0, width, 2 * width].map((at) => ({ tensor: q, stride: 3 * width, at })) as typeof sides;
 		} else {
-			sides = [q, k, v].map((tensor, i) => ({ tensor, stride: i === 0 ? this.#inner : kvWidth, at: 0 })) as typeof sides;
+			sides = [q, k, v].map((tensor, i) => ({
+				tensor,
+				stride: i === 0 ? this.#inner : kvWidth,
+				at: 0,
+			})) as typeof sides;
 			sides.forEach(({ tensor, stride }, i) => this.#linear(pass, qkv[i], h, tensor, tokens, width, stride));
 		}
 		if (this.#angles) {
 			rotateHalves(pass, { x: q, tokens, heads, headDim, angles: this.#angles, label: "text rotate q" });
 			rotateHalves(pass, { x: k, tokens, heads: kvHeads, headDim, angles: this.#angles, label: "text rotate k" });
 		}
-		sequenceAttention(pass, { q: sides[0], k: sides[1], v: sides[2], y: attended, tokens, seen, heads, kvHeads, headDim, scale, causal, bias, label: "text attention" });
+		sequenceAttention(pass, {
+			q: sides[0],
+			k: sides[1],
+			v: sides[2],
+			y: attended,
+			tokens,
+			seen,
+			heads,
+			kvHeads,
+			headDim,
+			scale,
+			causal,
+			bias,
+			label: "text attention",
+		});
 	}
 
 	/** x += feed-forward(h) */
@@ -114,7 +148,8 @@ export class TextTransformer {
 	#norm(pass: Pass, name: string, x: Tensor, y: Tensor, tokens: number): void {
 		const { width, normEps: eps } = this.config;
 		const label = `text ${name}`;
-		if (this.#anatomy.norm === "layer") layerNorm(pass, { x, y, tokens, width, eps, ...this.#weights.linear(TEXT_PREFIX + name), label });
+		if (this.#anatomy.norm === "layer")
+			layerNorm(pass, { x, y, tokens, width, eps, ...this.#weights.linear(TEXT_PREFIX + name), label });
 		else rmsNorm(pass, { x, y, weight: this.#weights.get(`${TEXT_PREFIX}${name}.weight`), tokens, width, eps, label });
 	}
 

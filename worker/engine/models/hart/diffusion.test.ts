@@ -4,7 +4,10 @@ import { diffusionSchedule } from "./diffusion.ts";
 it("eight steps of a thousand, noisiest first, evenly spread", () => {
 	const steps = diffusionSchedule(8);
 	expect(steps.map(({ time }) => time)).toEqual([999, 856, 714, 571, 428, 285, 143, 0]);
-	expect(steps.map(({ noise, times }) => [noise, times])).toEqual([...Array.from({ length: 7 }, () => [1, 1]), [0, 0.6]]);
+	expect(steps.map(({ noise, times }) => [noise, times])).toEqual([
+		...Array.from({ length: 7 }, () => [1, 1]),
+		[0, 0.6],
+	]);
 	// The last step gives x0 itself, and its variance is that of the step before it.
 	expect([steps[7].meanOfStart, steps[7].meanOfX]).toEqual([1, 0]);
 	expect(steps[7].leastLog).toBe(steps[6].leastLog);

@@ -3,13 +3,13 @@ import type { HalvesRotation } from "../../../../kernels/rope.ts";
 import type { HartConfig } from "../../../../model-shards/hart-config.ts";
 import type { Schedule } from "../../../protocol/model-info.ts";
 import type { Part } from "../batch.ts";
-import { firstToken } from "../rotary.ts";
 import { condOf, ROWS } from "../kv-plan.ts";
+import { firstToken } from "../rotary.ts";
 
 /**
- * HART's rotary positions. Text tokens stand one after the other. A scale's grid is spread over the last one's, beyond the row's last
- * text token: the first output of a pair turns with y, the second with x. So angles differ by job and guidance row: every row of a
- * slot has an entry for each text token, then for each line and column of every scale.
+ * HART's rotary positions. Text tokens stand one after the other. A scale's grid is spread over the last one's, beyond
+ * the row's last text token: the first output of a pair turns with y, the second with x. So angles differ by job and
+ * guidance row: every row of a slot has an entry for each text token, then for each line and column of every scale.
  */
 export class HartRotary implements HalvesRotation {
 	readonly angles: Tensor;
@@ -53,7 +53,10 @@ export class HartRotary implements HalvesRotation {
 	fill(slot: number, text: readonly (readonly number[])[]): void {
 		const { width, heads, ropeTheta } = this.#config;
 		const headDim = width / heads;
-		const frequencies = (step: number) => Array.from({ length: headDim / step }, (_, m) => Math.fround(1 / Math.fround(ropeTheta ** Math.fround((step * m) / headDim))));
+		const frequencies = (step: number) =>
+			Array.from({ length: headDim / step }, (_, m) =>
+				Math.fround(1 / Math.fround(ropeTheta ** Math.fround((step * m) / headDim))),
+			);
 		const [line, grid] = [frequencies(2), frequencies(4)];
 		const data = new Float32Array(ROWS * this.entries * headDim);
 		let at = 0;
@@ -64,7 +67,8 @@ export class HartRotary implements HalvesRotation {
 		};
 		for (const positions of text) {
 			for (const position of positions) put(position, line);
-			for (const coordinate of this.#coordinates) put(Math.fround(coordinate + positions[positions.length - 1]), [...grid, ...grid]);
+			for (const coordinate of this.#coordinates)
+				put(Math.fround(coordinate + positions[positions.length - 1]), [...grid, ...grid]);
 		}
 		this.#gpu.write(this.angles, condOf(slot, 0) * this.entries * headDim, data);
 	}

@@ -30,7 +30,8 @@ export const infinitySublayers = (blocks: Blocks): Sublayer[] => [
 
 const official = (config: InfinityConfig, index: number) => `transformer.${blockName(config, index)}`;
 const cached = (kv: Tensor, width: number) => ({ tensor: kv, stride: 2 * width, key: 0, value: width });
-const ops = (pass: Pass, { gpu, weights, config }: Blocks, context: BlockContext) => blockOps(pass, gpu, weights, config, official(config, context.index), context);
+const ops = (pass: Pass, { gpu, weights, config }: Blocks, context: BlockContext) =>
+	blockOps(pass, gpu, weights, config, official(config, context.index), context);
 
 function selfAttention(pass: Pass, blocks: Blocks, context: BlockContext): void {
 	const { config, weights, rotary } = blocks;
@@ -42,8 +43,30 @@ function selfAttention(pass: Pass, blocks: Blocks, context: BlockContext): void 
 	modulated(modulation, SCALE[0], SHIFT[0], normEps, "norm1");
 	linear("sa.mat_qkv", work.normed, work.qkv, width, 3 * width);
 	const scaleMul = weights.get(`${official(config, index)}.sa.scale_mul_1H11`);
-	rotateAndCache(pass, { qkv: work.qkv, cache: kv, cosSin: rotary.table, positions: rotary.positions, kept, scaleMul, heads, headDim, rows: self, label: label("rope") });
-	attention(pass, { q: work.qkv, qStride: 3 * width, kv: cached(kv, width), own: { key: width, value: 2 * width }, y: work.attended, heads, headDim, scale: 1, rows: self, label: label("sa") });
+	rotateAndCache(pass, {
+		qkv: work.qkv,
+		cache: kv,
+		cosSin: rotary.table,
+		positions: rotary.positions,
+		kept,
+		scaleMul,
+		heads,
+		headDim,
+		rows: self,
+		label: label("rope"),
+	});
+	attention(pass, {
+		q: work.qkv,
+		qStride: 3 * width,
+		kv: cached(kv, width),
+		own: { key: width, value: 2 * width },
+		y: work.attended,
+		heads,
+		headDim,
+		scale: 1,
+		rows: self,
+		label: label("sa"),
+	});
 	tapLinear("sa.proj", work.attended, width, "sa_out");
 	addLinear("sa.proj", work.attended, width, { table: modulation, vector: GAMMA[0] });
 }
@@ -54,15 +77,42 @@ function crossAttention(pass: Pass, blocks: Blocks, context: BlockContext): void
 	const { index, x, work, kv, self, cross, blank, parts } = context;
 	const { label, linear, tapLinear, addLinear } = ops(pass, blocks, context);
 	const headDim = width / heads;
-	layerNorm(pass, { x, y: work.normed, width, eps: normEps, tokens: self.tokens, ...weights.linear(`${official(config, index)}.ca_norm`), label: label("ca_norm") });
+	layerNorm(pass, {
+		x,
+		y: work.normed,
+		width,
+		eps: normEps,
+		tokens: self.tokens,
+		...weights.linear(`${official(config, index)}.ca_norm`),
+		label: label("ca_norm"),
+	});
 	linear("ca.mat_q", work.normed, work.qkv, width, width);
-	const read = (rows: RowTable, y: Tensor, name: string) => attention(pass, { q: work.qkv, qStride: width, kv: cached(kv, width), y, heads, headDim, scale: headDim ** -0.5, rows, label: label(name) });
+	const read = (rows: RowTable, y: Tensor, name: string) =>
+		attention(pass, {
+			q: work.qkv,
+			qStride: width,
+			kv: cached(kv, width),
+			y,
+			heads,
+			headDim,
+			scale: headDim ** -0.5,
+			rows,
+			label: label(name),
+		});
 	read(cross, work.attended, "ca");
 	if (blank) {
 		read(blank, work.hidden, "ca without prompt");
 		for (const { at, rows, length, textGuidance } of parts) {
 			const tokens = { pixel: at, height: 1, width: rows * length };
-			blend(pass, { a: work.hidden, b: work.attended, share: textGuidance, y: work.normed, images: [tokens], channels: width, label: label("text guidance") });
+			blend(pass, {
+				a: work.hidden,
+				b: work.attended,
+				share: textGuidance,
+				y: work.normed,
+				images: [tokens],
+				channels: width,
+				label: label("text guidance"),
+			});
 		}
 	}
 	const text = blank ? work.normed : work.attended;

@@ -19,7 +19,9 @@ import type { Workspace } from "../workspace.ts";
 import { infinitySublayers } from "./blocks.ts";
 import { InfinityText } from "./text.ts";
 
-/** The Infinity family (arXiv 2412.04431): text to bits; AdaLN from the pooled text, cross attention, rotary positions. */
+/**
+ * The Infinity family (arXiv 2412.04431): text to bits; AdaLN from the pooled text, cross attention, rotary positions.
+ */
 export class InfinityGraph implements Graph {
 	readonly shape: GraphShape;
 	readonly codes: Quantiser;
@@ -35,13 +37,29 @@ export class InfinityGraph implements Graph {
 	#text: InfinityText;
 	#rotary: Rotary;
 
-	constructor(gpu: Gpu, config: InfinityConfig, schedules: Readonly<Record<string, Schedule>>, weights: Weights, slots: number) {
+	constructor(
+		gpu: Gpu,
+		config: InfinityConfig,
+		schedules: Readonly<Record<string, Schedule>>,
+		weights: Weights,
+		slots: number,
+	) {
 		const { width, heads, ropeReach, chunkBlocks } = config;
 		this.shape = config;
 		this.codes = new Bsq(config.bits, config.patchify);
-		this.picture = { config: config.vae, conv: (module) => `${module}.conv`, norm: (module) => `${module}.norm`, attentive: false };
+		this.picture = {
+			config: config.vae,
+			conv: (module) => `${module}.conv`,
+			norm: (module) => `${module}.norm`,
+			attentive: false,
+		};
 		this.names = {
-			input: "block_in", logits: "logits_pre", mixed: "logits_post", latent: "summed_codes", final: "summed_codes_final", spanInput: "in",
+			input: "block_in",
+			logits: "logits_pre",
+			mixed: "logits_post",
+			latent: "summed_codes",
+			final: "summed_codes_final",
+			spanInput: "in",
 			map: (scale) => ({ name: `s${scale}.word_embed_in`, channelsFirst: false }),
 			span: (block) => `c${Math.floor(block / chunkBlocks)}`,
 		};
@@ -49,10 +67,21 @@ export class InfinityGraph implements Graph {
 		this.#config = config;
 		this.#weights = weights;
 		this.#text = new InfinityText(gpu, config, weights, slots);
-		this.#rotary = new Rotary(gpu, schedules, width / heads, (name, grids) => infinityRopeTable(grids, width / heads, ropeReach[name]));
-		this.sublayers = infinitySublayers({ gpu, config, weights, modulation: this.#text.modulation, rotary: this.#rotary });
+		this.#rotary = new Rotary(gpu, schedules, width / heads, (name, grids) =>
+			infinityRopeTable(grids, width / heads, ropeReach[name]),
+		);
+		this.sublayers = infinitySublayers({
+			gpu,
+			config,
+			weights,
+			modulation: this.#text.modulation,
+			rotary: this.#rotary,
+		});
 		this.start = this.#text.start;
-		this.embedding = { table: weights.get("transformer.lvl_embed.weight"), index: ({ scale, tokens }) => Array<number>(tokens).fill(scale) };
+		this.embedding = {
+			table: weights.get("transformer.lvl_embed.weight"),
+			index: ({ scale, tokens }) => Array<number>(tokens).fill(scale),
+		};
 	}
 
 	/** Unconditional features are as many as the prompt has tokens. */
@@ -69,7 +98,9 @@ export class InfinityGraph implements Graph {
 	opened({ taps, plan, grids, tokens }: Job): void {
 		const { heads, width, ropeReach } = this.#config;
 		const headDim = width / heads;
-		taps.give("rope.cache", [2, tokens.reduce((sum, count) => sum + count, 0), headDim / 2], () => infinityRopeTable(grids, headDim, ropeReach[plan.schedule]));
+		taps.give("rope.cache", [2, tokens.reduce((sum, count) => sum + count, 0), headDim / 2], () =>
+			infinityRopeTable(grids, headDim, ropeReach[plan.schedule]),
+		);
 	}
 
 	begin(pass: Pass, job: Job, store: KeyValueStore): void {
@@ -79,8 +110,25 @@ export class InfinityGraph implements Graph {
 	head(pass: Pass, { x, work, rows }: { x: Tensor; work: Workspace; rows: RowTable }): void {
 		const { width, normEps } = this.#config;
 		const modulation = { table: this.#text.headModulation, stride: 2 * width, scale: 0, shift: width, rows };
-		modulatedNorm(pass, { x, y: work.block.normed, tokens: rows.tokens, width, eps: normEps, centred: true, ...modulation, label: "head norm" });
-		matmul(pass, { x: work.block.normed, y: work.logits, ...this.#weights.linear("transformer.head"), m: rows.tokens, k: width, n: this.codes.logits, label: "head" });
+		modulatedNorm(pass, {
+			x,
+			y: work.block.normed,
+			tokens: rows.tokens,
+			width,
+			eps: normEps,
+			centred: true,
+			...modulation,
+			label: "head norm",
+		});
+		matmul(pass, {
+			x: work.block.normed,
+			y: work.logits,
+			...this.#weights.linear("transformer.head"),
+			m: rows.tokens,
+			k: width,
+			n: this.codes.logits,
+			label: "head",
+		});
 	}
 
 	destroy(): void {

@@ -1,10 +1,10 @@
-import { attention } from "../../../../kernels/attention.ts";
 import { silu } from "../../../../kernels/activation.ts";
+import { attention } from "../../../../kernels/attention.ts";
 import { copy, gatherRows } from "../../../../kernels/gather.ts";
 import type { Gpu, Tensor } from "../../../../kernels/gpu.ts";
-import type { Pass } from "../../../../kernels/pass.ts";
 import { matmul } from "../../../../kernels/matmul.ts";
 import { rmsNorm } from "../../../../kernels/norm.ts";
+import type { Pass } from "../../../../kernels/pass.ts";
 import { type Row, rowTable } from "../../../../kernels/rows.ts";
 import type { InfinityConfig } from "../../../../model-shards/infinity-config.ts";
 import { PromptFeatures } from "../../text/prompt-features.ts";
@@ -14,7 +14,10 @@ import type { Job } from "../job.ts";
 import type { KeyValueStore } from "../key-value-store.ts";
 import { COND, condOf, ROWS, UNCOND } from "../kv-plan.ts";
 
-/** What the text gives every scale, by slot and guidance row: start tokens, modulations, cross-attention keys and values. */
+/**
+ * What the text gives every scale, by slot and guidance row: start tokens, modulations, cross-attention keys and
+ * values.
+ */
 export class InfinityText {
 	/** [slots * 2, width]: pooled text + pos_start, the input of scale 0. */
 	readonly start: Tensor;
@@ -28,7 +31,21 @@ export class InfinityText {
 	#gpu: Gpu;
 	#owned: Tensor[] = [];
 	/** Workspace for one prompt; prompts of one pass use it in turn. */
-	#work: Record<"features" | "normed" | "poolKv" | "query" | "pooled" | "sos" | "hidden" | "source" | "activated" | "shared" | "head" | "textKv", Tensor>;
+	#work: Record<
+		| "features"
+		| "normed"
+		| "poolKv"
+		| "query"
+		| "pooled"
+		| "sos"
+		| "hidden"
+		| "source"
+		| "activated"
+		| "shared"
+		| "head"
+		| "textKv",
+		Tensor
+	>;
 
 	constructor(gpu: Gpu, config: InfinityConfig, weights: Weights, slots: number) {
 		const { width, textChannels, textMaxTokens: most, depth } = config;
@@ -57,13 +74,16 @@ export class InfinityText {
 			head: make("head ada_lin", ROWS, 2 * width),
 			textKv: make("text kv", ROWS * most, 2 * width),
 		};
-		this.#prompts = config.textEncoder ? new PromptFeatures(gpu, new TextTransformer(gpu, config.textEncoder, weights)) : undefined;
+		this.#prompts = config.textEncoder
+			? new PromptFeatures(gpu, new TextTransformer(gpu, config.textEncoder, weights))
+			: undefined;
 	}
 
 	/** Encodes one job's prompt into the rows of its slot. */
 	record(pass: Pass, { slot, ids, drawn, context, taps }: Job, store: KeyValueStore): void {
 		const { width, textChannels, depth, poolHeads, normEps } = this.#config;
-		const { features, normed, poolKv, query, pooled, sos, hidden, source, activated, shared, head, textKv } = this.#work;
+		const { features, normed, poolKv, query, pooled, sos, hidden, source, activated, shared, head, textKv } =
+			this.#work;
 		const w = (name: string) => this.#weights.get(`transformer.${name}`);
 		const linear = (name: string, x: Tensor, y: Tensor, m: number, k: number, n: number, gelu = false) =>
 			matmul(pass, { x, y, ...this.#weights.linear(`transformer.${name}`), m, k, n, gelu, label: name });
@@ -79,16 +99,43 @@ export class InfinityText {
 			copy(pass, { x: this.#prompts.tensor, from, y: features, count: half, label: "prompt features" });
 		}
 		copy(pass, { x: w("cfg_uncond"), y: features, to: half, count: half, label: "cfg_uncond" });
-		rmsNorm(pass, { x: features, y: normed, weight: w("text_norm.weight"), tokens: ROWS * tokens, width: textChannels, eps: normEps, label: "text_norm" });
+		rmsNorm(pass, {
+			x: features,
+			y: normed,
+			weight: w("text_norm.weight"),
+			tokens: ROWS * tokens,
+			width: textChannels,
+			eps: normEps,
+			label: "text_norm",
+		});
 		taps.keep(pass, "text.norm_out", normed, [ROWS * tokens, textChannels]);
 
 		// Attentive pooling: one learned query a row over that row's own tokens.
 		linear("text_proj_for_sos.ca.mat_kv", normed, poolKv, ROWS * tokens, textChannels, 2 * width);
-		gatherRows(pass, { x: w("text_proj_for_sos.ca.mat_q"), index: pass.table([0, 0]), y: query, count: ROWS, width, label: "pool query" });
-		const poolRows = [COND, UNCOND].map((cond): Row => ({ token: cond, tokens: 1, cond, rope: 0, key: cond * tokens, keys: tokens, append: 0 }));
+		gatherRows(pass, {
+			x: w("text_proj_for_sos.ca.mat_q"),
+			index: pass.table([0, 0]),
+			y: query,
+			count: ROWS,
+			width,
+			label: "pool query",
+		});
+		const poolRows = [COND, UNCOND].map(
+			(cond): Row => ({ token: cond, tokens: 1, cond, rope: 0, key: cond * tokens, keys: tokens, append: 0 }),
+		);
 		const headDim = width / poolHeads;
 		const kv = { tensor: poolKv, stride: 2 * width, key: 0, value: width };
-		attention(pass, { q: query, qStride: width, kv, y: pooled, heads: poolHeads, headDim, scale: headDim ** -0.5, rows: rowTable(pass, poolRows), label: "pool" });
+		attention(pass, {
+			q: query,
+			qStride: width,
+			kv,
+			y: pooled,
+			heads: poolHeads,
+			headDim,
+			scale: headDim ** -0.5,
+			rows: rowTable(pass, poolRows),
+			label: "pool",
+		});
 		linear("text_proj_for_sos.ca.proj", pooled, sos, ROWS, width, width);
 		taps.keep(pass, "text.sos", sos, [ROWS, width]);
 
@@ -99,18 +146,50 @@ export class InfinityText {
 		const both = pass.table([COND, UNCOND]);
 		const first = pass.table([0, 0]);
 		const to = condOf(slot, 0);
-		gatherRows(pass, { x: sos, index: both, y: this.start, to, count: ROWS, width, extra: { table: w("pos_start"), index: first }, label: "pos_start" });
+		gatherRows(pass, {
+			x: sos,
+			index: both,
+			y: this.start,
+			to,
+			count: ROWS,
+			width,
+			extra: { table: w("pos_start"), index: first },
+			label: "pos_start",
+		});
 		silu(pass, { x: sos, y: activated, count: ROWS * width, label: "silu cond" });
 		linear("shared_ada_lin.1", activated, shared, ROWS, width, 6 * width);
 		taps.keep(pass, "text.shared_gss", shared, [ROWS, 1, 6, width]);
 		linear("head_nm.ada_lin.1", activated, head, ROWS, width, 2 * width);
-		gatherRows(pass, { x: head, index: both, y: this.headModulation, to, count: ROWS, width: 2 * width, label: "head modulation" });
+		gatherRows(pass, {
+			x: head,
+			index: both,
+			y: this.headModulation,
+			to,
+			count: ROWS,
+			width: 2 * width,
+			label: "head modulation",
+		});
 		for (let block = 0; block < depth; block++) {
 			const name = blockName(this.#config, block);
 			const extra = { table: w(`${name}.ada_gss`), index: first };
-			gatherRows(pass, { x: shared, index: both, y: this.modulation[block], to, count: ROWS, width: 6 * width, extra, label: `${name}.ada_gss` });
+			gatherRows(pass, {
+				x: shared,
+				index: both,
+				y: this.modulation[block],
+				to,
+				count: ROWS,
+				width: 6 * width,
+				extra,
+				label: `${name}.ada_gss`,
+			});
 			linear(`${name}.ca.mat_kv`, source, textKv, ROWS * tokens, width, 2 * width);
-			copy(pass, { x: textKv, y: store.tensor(block), to: context.keys[block] * 2 * width, count: ROWS * tokens * 2 * width, label: `${name} text kv` });
+			copy(pass, {
+				x: textKv,
+				y: store.tensor(block),
+				to: context.keys[block] * 2 * width,
+				count: ROWS * tokens * 2 * width,
+				label: `${name} text kv`,
+			});
 		}
 	}
 

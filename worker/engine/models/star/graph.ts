@@ -46,7 +46,13 @@ export class StarGraph implements Graph {
 	/** Of norms without weights: ones and zeros, [width]. */
 	#plain: { weight: Tensor; bias: Tensor };
 
-	constructor(gpu: Gpu, config: StarConfig, schedules: Readonly<Record<string, Schedule>>, weights: Weights, slots: number) {
+	constructor(
+		gpu: Gpu,
+		config: StarConfig,
+		schedules: Readonly<Record<string, Schedule>>,
+		weights: Weights,
+		slots: number,
+	) {
 		const { width, heads, textChannels, textMaxTokens, textEncoder } = config;
 		this.shape = config;
 		this.codes = new Codebook(gpu, weights, config.codebook, slots * latentCells(schedules));
@@ -54,9 +60,14 @@ export class StarGraph implements Graph {
 		this.#gpu = gpu;
 		this.#config = config;
 		this.#weights = weights;
-		this.#rotary = new Rotary(gpu, schedules, width / heads, (_, grids) => starRopeTable(grids, width / heads, config.ropeReach, config.ropeTheta));
+		this.#rotary = new Rotary(gpu, schedules, width / heads, (_, grids) =>
+			starRopeTable(grids, width / heads, config.ropeReach, config.ropeTheta),
+		);
 		this.start = gpu.tensor("start", [slots * ROWS, width]);
-		this.embedding = { table: weights.get("transformer.lvl_embed.weight"), index: ({ scale, tokens }) => Array<number>(tokens).fill(scale) };
+		this.embedding = {
+			table: weights.get("transformer.lvl_embed.weight"),
+			index: ({ scale, tokens }) => Array<number>(tokens).fill(scale),
+		};
 		this.#prompts = textEncoder ? new PromptFeatures(gpu, new TextTransformer(gpu, textEncoder, weights)) : undefined;
 		this.#work = {
 			text: gpu.tensor("text", [ROWS * textMaxTokens, textChannels]),
@@ -64,12 +75,16 @@ export class StarGraph implements Graph {
 			pooled: gpu.tensor("pooled text", [ROWS, textChannels]),
 			projected: gpu.tensor("projected text", [ROWS, width]),
 		};
-		this.#plain = { weight: gpu.upload("ones", [width], new Float32Array(width).fill(1)), bias: gpu.upload("zeros", [width], new Float32Array(width)) };
+		this.#plain = {
+			weight: gpu.upload("ones", [width], new Float32Array(width).fill(1)),
+			bias: gpu.upload("zeros", [width], new Float32Array(width)),
+		};
 	}
 
 	/** Tokens of the prompt and of the empty one, or those that a given mask leaves. */
 	contextKeys({ ids, draws }: JobOptions): number[] {
-		if (this.#config.textEncoder && !draws.has("text.feats")) return [ids, emptyText(this.#config.textEncoder)].map((text) => text.length);
+		if (this.#config.textEncoder && !draws.has("text.feats"))
+			return [ids, emptyText(this.#config.textEncoder)].map((text) => text.length);
 		return maskOf(draws).map((tokens) => tokens.length);
 	}
 
@@ -93,16 +108,54 @@ export class StarGraph implements Graph {
 		const w = (name: string) => this.#weights.get(`transformer.${name}`);
 		if (this.#prompts && !job.drawn.has("text.feats")) this.#encode(pass, job);
 		else this.#takeGiven(pass, job);
-		matmul(pass, { x: pooled, y: projected, ...this.#weights.linear("transformer.encoder_proj"), m: ROWS, k: textChannels, n: width, label: "encoder_proj" });
+		matmul(pass, {
+			x: pooled,
+			y: projected,
+			...this.#weights.linear("transformer.encoder_proj"),
+			m: ROWS,
+			k: textChannels,
+			n: width,
+			label: "encoder_proj",
+		});
 		taps.keep(pass, "text.sos", projected, [ROWS, width]);
-		gatherRows(pass, { x: projected, index: pass.table([COND, UNCOND]), y: this.start, to: condOf(slot, 0), count: ROWS, width, extra: { table: w("pos_start"), index: pass.table([0, 0]) }, label: "pos_start" });
+		gatherRows(pass, {
+			x: projected,
+			index: pass.table([COND, UNCOND]),
+			y: this.start,
+			to: condOf(slot, 0),
+			count: ROWS,
+			width,
+			extra: { table: w("pos_start"), index: pass.table([0, 0]) },
+			label: "pos_start",
+		});
 
 		const count = context.counts[COND] + context.counts[UNCOND];
 		for (let block = 0; block < depth; block++) {
 			const name = `transformer.blocks.${block}.cross_attn`;
-			matmul(pass, { x: text, y: keys, ...this.#weights.linear(`${name}.mat_kv`), m: count, k: textChannels, n: 2 * width, label: `${name}.mat_kv` });
-			normaliseHeads(pass, { x: keys, stride: 2 * width, tokens: count, heads, headDim: width / heads, label: `${name} keys` });
-			copy(pass, { x: keys, y: store.tensor(block), to: context.keys[block] * 2 * width, count: count * 2 * width, label: `${name} text` });
+			matmul(pass, {
+				x: text,
+				y: keys,
+				...this.#weights.linear(`${name}.mat_kv`),
+				m: count,
+				k: textChannels,
+				n: 2 * width,
+				label: `${name}.mat_kv`,
+			});
+			normaliseHeads(pass, {
+				x: keys,
+				stride: 2 * width,
+				tokens: count,
+				heads,
+				headDim: width / heads,
+				label: `${name} keys`,
+			});
+			copy(pass, {
+				x: keys,
+				y: store.tensor(block),
+				to: context.keys[block] * 2 * width,
+				count: count * 2 * width,
+				label: `${name} text`,
+			});
 		}
 	}
 
@@ -115,8 +168,23 @@ export class StarGraph implements Graph {
 		let to = 0;
 		for (const [row, own] of [ids, emptyText(encoder)].entries()) {
 			const from = prompts.record(pass, own);
-			copy(pass, { x: prompts.tensor, from: from * textChannels, y: text, to: to * textChannels, count: own.length * textChannels, label: "prompt features" });
-			gatherRows(pass, { x: prompts.tensor, index: pass.table([from + Math.max(0, own.indexOf(encoder.endId))]), y: pooled, to: row, count: 1, width: textChannels, label: "pooled text" });
+			copy(pass, {
+				x: prompts.tensor,
+				from: from * textChannels,
+				y: text,
+				to: to * textChannels,
+				count: own.length * textChannels,
+				label: "prompt features",
+			});
+			gatherRows(pass, {
+				x: prompts.tensor,
+				index: pass.table([from + Math.max(0, own.indexOf(encoder.endId))]),
+				y: pooled,
+				to: row,
+				count: 1,
+				width: textChannels,
+				label: "pooled text",
+			});
 			to += own.length;
 		}
 		taps.keep(pass, "text.feats", text, [to, textChannels]);
@@ -131,8 +199,17 @@ export class StarGraph implements Graph {
 		if (pool) copy(pass, { x: pool, y: pooled, count: ROWS * textChannels, label: "pooled text" });
 		const features = drawn.get("text.feats");
 		if (!features) return;
-		const index = maskOf(draws).flatMap((tokens, row) => tokens.map((token) => row * (features.shape[0] / textChannels / ROWS) + token));
-		gatherRows(pass, { x: features, index: pass.table(index), y: text, count: index.length, width: textChannels, label: "text features" });
+		const index = maskOf(draws).flatMap((tokens, row) =>
+			tokens.map((token) => row * (features.shape[0] / textChannels / ROWS) + token),
+		);
+		gatherRows(pass, {
+			x: features,
+			index: pass.table(index),
+			y: text,
+			count: index.length,
+			width: textChannels,
+			label: "text features",
+		});
 	}
 
 	readonly sublayers: readonly Sublayer[] = [
@@ -146,8 +223,30 @@ export class StarGraph implements Graph {
 		const { width, heads, headDim, scaleOf, cached, label, linear, tapLinear, addLinear } = this.#ops(pass, context);
 		this.#norm(pass, x, work.normed, self.tokens, label("norm1"));
 		linear("attn.mat_qkv", work.normed, work.qkv, width, 3 * width);
-		rotateAndCache(pass, { qkv: work.qkv, cache: kv, cosSin: this.#rotary.table, positions: this.#rotary.positions, kept, scaleMul: scaleOf("attn"), heads, headDim, rows: self, label: label("rope") });
-		attention(pass, { q: work.qkv, qStride: 3 * width, kv: cached, own: { key: width, value: 2 * width }, y: work.attended, heads, headDim, scale: 1, rows: self, label: label("attn") });
+		rotateAndCache(pass, {
+			qkv: work.qkv,
+			cache: kv,
+			cosSin: this.#rotary.table,
+			positions: this.#rotary.positions,
+			kept,
+			scaleMul: scaleOf("attn"),
+			heads,
+			headDim,
+			rows: self,
+			label: label("rope"),
+		});
+		attention(pass, {
+			q: work.qkv,
+			qStride: 3 * width,
+			kv: cached,
+			own: { key: width, value: 2 * width },
+			y: work.attended,
+			heads,
+			headDim,
+			scale: 1,
+			rows: self,
+			label: label("attn"),
+		});
 		tapLinear("attn.proj", work.attended, width, "attn_out");
 		addLinear("attn.proj", work.attended, width);
 	}
@@ -157,12 +256,39 @@ export class StarGraph implements Graph {
 		const { width, heads, headDim, scaleOf, cached, label, linear, tapLinear, addLinear } = this.#ops(pass, context);
 		this.#norm(pass, x, work.normed, self.tokens, label("norm2"));
 		linear("cross_attn.mat_q", work.normed, work.qkv, width, width);
-		normaliseHeads(pass, { x: work.qkv, stride: width, tokens: self.tokens, heads, headDim, scaleMul: scaleOf("cross_attn"), label: label("cross_attn queries") });
-		attention(pass, { q: work.qkv, qStride: width, kv: cached, y: work.attended, heads, headDim, scale: 1, rows: cross, label: label("cross_attn") });
+		normaliseHeads(pass, {
+			x: work.qkv,
+			stride: width,
+			tokens: self.tokens,
+			heads,
+			headDim,
+			scaleMul: scaleOf("cross_attn"),
+			label: label("cross_attn queries"),
+		});
+		attention(pass, {
+			q: work.qkv,
+			qStride: width,
+			kv: cached,
+			y: work.attended,
+			heads,
+			headDim,
+			scale: 1,
+			rows: cross,
+			label: label("cross_attn"),
+		});
 		tapLinear("cross_attn.proj", work.attended, width, "cross_attn_out");
 		// The published model adds the result of a picture's first guidance row to all of its rows.
-		const first = parts.flatMap(({ at, rows, length }) => Array.from({ length: rows * length }, (_, i) => at + (i % length)));
-		gatherRows(pass, { x: work.attended, index: pass.table(first), y: work.normed, count: self.tokens, width, label: label("first row") });
+		const first = parts.flatMap(({ at, rows, length }) =>
+			Array.from({ length: rows * length }, (_, i) => at + (i % length)),
+		);
+		gatherRows(pass, {
+			x: work.attended,
+			index: pass.table(first),
+			y: work.normed,
+			count: self.tokens,
+			width,
+			label: label("first row"),
+		});
 		addLinear("cross_attn.proj", work.normed, width);
 	}
 
@@ -180,7 +306,10 @@ export class StarGraph implements Graph {
 		const official = `transformer.blocks.${context.index}`;
 		return {
 			...blockOps(pass, this.#gpu, this.#weights, this.#config, official, context),
-			width, heads, ffn, headDim: width / heads,
+			width,
+			heads,
+			ffn,
+			headDim: width / heads,
 			cached: { tensor: context.kv, stride: 2 * width, key: 0, value: width },
 			scaleOf: (module: string) => this.#weights.get(`${official}.${module}.scale_mul_1H11`),
 		};
@@ -188,7 +317,15 @@ export class StarGraph implements Graph {
 
 	head(pass: Pass, { x, work, rows }: { x: Tensor; work: Workspace; rows: RowTable }): void {
 		this.#norm(pass, x, work.block.normed, rows.tokens, "head norm");
-		matmul(pass, { x: work.block.normed, y: work.logits, ...this.#weights.linear("transformer.head_logits"), m: rows.tokens, k: this.#config.width, n: this.codes.logits, label: "head" });
+		matmul(pass, {
+			x: work.block.normed,
+			y: work.logits,
+			...this.#weights.linear("transformer.head_logits"),
+			m: rows.tokens,
+			k: this.#config.width,
+			n: this.codes.logits,
+			label: "head",
+		});
 	}
 
 	destroy(): void {
@@ -208,5 +345,7 @@ const emptyText = ({ startId, endId }: ClipTextConfig): readonly number[] => [st
 function maskOf(draws: JobOptions["draws"]): number[][] {
 	const mask = draws.get("text.mask") ?? new Int32Array(0);
 	const tokens = mask.length / ROWS;
-	return [COND, UNCOND].map((row) => Array.from({ length: tokens }, (_, token) => token).filter((token) => mask[row * tokens + token] !== 0));
+	return [COND, UNCOND].map((row) =>
+		Array.from({ length: tokens }, (_, token) => token).filter((token) => mask[row * tokens + token] !== 0),
+	);
 }

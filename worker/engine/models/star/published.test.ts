@@ -26,14 +26,31 @@ const norm = (x: Vector): Vector => {
 };
 const add = (x: Vector, y: Vector): Vector => x.map((v, i) => v + y[i]);
 
-/** The block on the tokens of both guidance rows. `before`: the inputs of the scale before; `text`: the prompt's features. */
-function block({ width: C, heads, ropeReach, ropeTheta }: StarConfig, weight: (name: string) => Float32Array, text: Vector[], before: ArrayLike<number>[], input: ArrayLike<number>[]): number[][] {
+/**
+ * The block on the tokens of both guidance rows. `before`: the inputs of the scale before; `text`: the prompt's
+ * features.
+ */
+function block(
+	{ width: C, heads, ropeReach, ropeTheta }: StarConfig,
+	weight: (name: string) => Float32Array,
+	text: Vector[],
+	before: ArrayLike<number>[],
+	input: ArrayLike<number>[],
+): number[][] {
 	const d = C / heads;
 	const zeros = new Float32Array(C);
 	const w = (name: string) => weight(`blocks.0.${name}`);
-	/** Positions run from 0 to `ropeReach` over a side; channels turn in pairs, the first half of them by x, the others by y. */
+	/**
+	 * Positions run from 0 to `ropeReach` over a side; channels turn in pairs, the first half of them by x, the others by
+	 * y.
+	 */
 	const projected = (x: Vector, [y, column]: number[]): Vector => {
-		const qkv = linear(w, norm(x), "attn.mat_qkv", Float32Array.from([...w("attn.q_bias"), ...zeros, ...w("attn.v_bias")]));
+		const qkv = linear(
+			w,
+			norm(x),
+			"attn.mat_qkv",
+			Float32Array.from([...w("attn.q_bias"), ...zeros, ...w("attn.v_bias")]),
+		);
 		for (let at = 0; at < 2 * C; at += 2) {
 			const m = (at % d) / 2;
 			const angle = (m < d / 4 ? column : y) * ropeReach * ropeTheta ** ((-4 * (m % (d / 4))) / d);
@@ -73,15 +90,52 @@ function block({ width: C, heads, ropeReach, ropeTheta }: StarConfig, weight: (n
 
 it.each(["256-d16", "1024"])("a block of STAR %s", async (size) => {
 	const published = publishedStar(size);
-	const config: StarConfig = { ...published.config, depth: 1, textMaxTokens: TEXT, codebook: { vocabulary: 64, channels: 32, phis: 4 }, vae: { baseChannels: 32, multipliers: [1, 1], residualBlocks: 1, normGroups: 32, normEps: 1e-6 } };
+	const config: StarConfig = {
+		...published.config,
+		depth: 1,
+		textMaxTokens: TEXT,
+		codebook: { vocabulary: 64, channels: 32, phis: 4 },
+		vae: { baseChannels: 32, multipliers: [1, 1], residualBlocks: 1, normGroups: 32, normEps: 1e-6 },
+	};
 	const { textChannels } = config;
-	const { folder, weight } = randomModel({ ...published, config, schedules: { "1:1": { grids: [[1, 1], [2, 2]], image: { height: 4, width: 4 } } }, licence: "Random weights." }, starTensors(config), 7);
-	const draws = new Map<string, Float32Array | Int32Array>([["text.feats", randomFloats(2 * TEXT * textChannels, 1)], ["text.mask", Int32Array.from(MASK)], ["text.pool", randomFloats(2 * textChannels, 2)]]);
+	const { folder, weight } = randomModel(
+		{
+			...published,
+			config,
+			schedules: {
+				"1:1": {
+					grids: [
+						[1, 1],
+						[2, 2],
+					],
+					image: { height: 4, width: 4 },
+				},
+			},
+			licence: "Random weights.",
+		},
+		starTensors(config),
+		7,
+	);
+	const draws = new Map<string, Float32Array | Int32Array>([
+		["text.feats", randomFloats(2 * TEXT * textChannels, 1)],
+		["text.mask", Int32Array.from(MASK)],
+		["text.pool", randomFloats(2 * textChannels, 2)],
+	]);
 	const model = await openModel(gpu, folder);
 	const taken = new Map<string, Float32Array>();
-	const tap = { wants: (name: string) => /\.(input|blk0\.out)$/.test(name), take: ({ name, data }: { name: string; data: Float32Array | Int32Array }) => void taken.set(name, data as Float32Array) };
+	const tap = {
+		wants: (name: string) => /\.(input|blk0\.out)$/.test(name),
+		take: ({ name, data }: { name: string; data: Float32Array | Int32Array }) =>
+			void taken.set(name, data as Float32Array),
+	};
 	try {
-		for await (const _ of model.generate({ plan: policies.exact.plan(model.info, {}), draws, seed: 1, previews: "none", tap }));
+		for await (const _ of model.generate({
+			plan: policies.exact.plan(model.info, {}),
+			draws,
+			seed: 1,
+			previews: "none",
+			tap,
+		}));
 	} finally {
 		model.destroy();
 	}
@@ -96,8 +150,14 @@ it.each(["256-d16", "1024"])("a block of STAR %s", async (size) => {
 	};
 	const [starts, inputs, outputs] = [rows("s0.input"), rows("s1.input"), rows("s1.blk0.out")];
 	tokensOf(draws.get("text.pool") as Float32Array, textChannels).forEach((pooled, row) => {
-		expectClose(starts[row], [...linear(weight, pooled, "encoder_proj").map((v, i) => v + weight("pos_start")[i] + weight("lvl_embed.weight")[i])]);
+		expectClose(starts[row], [
+			...linear(weight, pooled, "encoder_proj").map(
+				(v, i) => v + weight("pos_start")[i] + weight("lvl_embed.weight")[i],
+			),
+		]);
 	});
-	const prompt = tokensOf(draws.get("text.feats") as Float32Array, textChannels).slice(0, TEXT).filter((_, token) => MASK[token]);
+	const prompt = tokensOf(draws.get("text.feats") as Float32Array, textChannels)
+		.slice(0, TEXT)
+		.filter((_, token) => MASK[token]);
 	block(config, weight, prompt, starts, inputs).forEach((expected, row) => expectClose(outputs[row], expected));
 });

@@ -1,5 +1,5 @@
-import { attention } from "../../../../kernels/attention.ts";
 import { silu } from "../../../../kernels/activation.ts";
+import { attention } from "../../../../kernels/attention.ts";
 import { gatherRows } from "../../../../kernels/gather.ts";
 import type { Gpu, Tensor } from "../../../../kernels/gpu.ts";
 import { matmul } from "../../../../kernels/matmul.ts";
@@ -20,7 +20,9 @@ import { latentCells } from "../latents.ts";
 import { firstToken } from "../rotary.ts";
 import type { Workspace } from "../workspace.ts";
 
-/** VAR (arXiv 2404.02905): a class to codes of a vocabulary; AdaLN from the class embedding, learned absolute positions. */
+/**
+ * VAR (arXiv 2404.02905): a class to codes of a vocabulary; AdaLN from the class embedding, learned absolute positions.
+ */
 export class VarGraph implements Graph {
 	readonly shape: GraphShape;
 	readonly codes: Quantiser;
@@ -42,7 +44,13 @@ export class VarGraph implements Graph {
 	/** For one job's classes: embeddings, those through SiLU, AdaLN vectors. */
 	#work: { cond: Tensor; activated: Tensor; vectors: Tensor };
 
-	constructor(gpu: Gpu, config: VarConfig, schedules: Readonly<Record<string, Schedule>>, weights: Weights, slots: number) {
+	constructor(
+		gpu: Gpu,
+		config: VarConfig,
+		schedules: Readonly<Record<string, Schedule>>,
+		weights: Weights,
+		slots: number,
+	) {
 		const { width, depth, tokens } = config;
 		this.shape = config;
 		this.codes = new Codebook(gpu, weights, config.codebook, slots * latentCells(schedules));
@@ -52,18 +60,35 @@ export class VarGraph implements Graph {
 		this.#config = config;
 		this.#weights = weights;
 		this.start = gpu.tensor("start", [slots * ROWS, width]);
-		this.#modulation = Array.from({ length: depth }, (_, block) => gpu.tensor(`modulation ${block}`, [slots * ROWS, 6 * width]));
+		this.#modulation = Array.from({ length: depth }, (_, block) =>
+			gpu.tensor(`modulation ${block}`, [slots * ROWS, 6 * width]),
+		);
 		this.#headModulation = gpu.tensor("head modulation", [slots * ROWS, 2 * width]);
 		this.#positions = gpu.tensor("positions and levels", [tokens, width]);
-		this.#work = { cond: gpu.tensor("class", [ROWS, width]), activated: gpu.tensor("silu class", [ROWS, width]), vectors: gpu.tensor("AdaLN vectors", [ROWS, 6 * width]) };
-		this.embedding = { table: this.#positions, index: ({ job, scale, tokens }) => Array.from({ length: tokens }, (_, i) => firstToken(job.tokens, scale) + i) };
+		this.#work = {
+			cond: gpu.tensor("class", [ROWS, width]),
+			activated: gpu.tensor("silu class", [ROWS, width]),
+			vectors: gpu.tensor("AdaLN vectors", [ROWS, 6 * width]),
+		};
+		this.embedding = {
+			table: this.#positions,
+			index: ({ job, scale, tokens }) => Array.from({ length: tokens }, (_, i) => firstToken(job.tokens, scale) + i),
+		};
 
 		// Every schedule has the tokens of the model's positions, scale by scale.
 		const [{ grids }] = Object.values(schedules);
 		const levels = grids.flatMap(([height, side], scale) => Array<number>(height * side).fill(scale));
 		const pass = gpu.pass("positions");
 		const level = { table: weights.get("transformer.lvl_embed.weight"), index: pass.table(levels) };
-		gatherRows(pass, { x: weights.get("transformer.pos_1LC"), index: pass.table(levels.map((_, i) => i)), y: this.#positions, count: tokens, width, extra: level, label: "positions and levels" });
+		gatherRows(pass, {
+			x: weights.get("transformer.pos_1LC"),
+			index: pass.table(levels.map((_, i) => i)),
+			y: this.#positions,
+			count: tokens,
+			width,
+			extra: level,
+			label: "positions and levels",
+		});
 		pass.submit();
 	}
 
@@ -81,14 +106,39 @@ export class VarGraph implements Graph {
 		const { width, depth, classes, adaln } = this.#config;
 		const { cond, activated, vectors } = this.#work;
 		const w = (name: string) => this.#weights.get(`transformer.${name}`);
-		const linear = (name: string, y: Tensor, n: number) => matmul(pass, { x: activated, y, ...this.#weights.linear(`transformer.${name}`), m: ROWS, k: width, n, label: name });
+		const linear = (name: string, y: Tensor, n: number) =>
+			matmul(pass, {
+				x: activated,
+				y,
+				...this.#weights.linear(`transformer.${name}`),
+				m: ROWS,
+				k: width,
+				n,
+				label: name,
+			});
 		const both = pass.table([0, 1]);
 		const first = pass.table([0, 0]);
 		const to = condOf(slot, 0);
 		// The class after the last one stands for none.
-		gatherRows(pass, { x: w("class_emb.weight"), index: pass.table([label, classes]), y: cond, count: ROWS, width, label: "class_emb" });
+		gatherRows(pass, {
+			x: w("class_emb.weight"),
+			index: pass.table([label, classes]),
+			y: cond,
+			count: ROWS,
+			width,
+			label: "class_emb",
+		});
 		taps.keep(pass, "cond_BD", cond, [ROWS, width]);
-		gatherRows(pass, { x: cond, index: both, y: this.start, to, count: ROWS, width, extra: { table: w("pos_start"), index: first }, label: "pos_start" });
+		gatherRows(pass, {
+			x: cond,
+			index: both,
+			y: this.start,
+			to,
+			count: ROWS,
+			width,
+			extra: { table: w("pos_start"), index: first },
+			label: "pos_start",
+		});
 		silu(pass, { x: cond, y: activated, count: ROWS * width, label: "silu class" });
 		if (adaln === "shared") {
 			linear("shared_ada_lin.1", vectors, 6 * width);
@@ -98,10 +148,27 @@ export class VarGraph implements Graph {
 			const name = `blocks.${block}`;
 			if (adaln === "block") linear(`${name}.ada_lin.1`, vectors, 6 * width);
 			const extra = adaln === "shared" ? { table: w(`${name}.ada_gss`), index: first } : undefined;
-			gatherRows(pass, { x: vectors, index: both, y: this.#modulation[block], to, count: ROWS, width: 6 * width, extra, label: `${name} modulation` });
+			gatherRows(pass, {
+				x: vectors,
+				index: both,
+				y: this.#modulation[block],
+				to,
+				count: ROWS,
+				width: 6 * width,
+				extra,
+				label: `${name} modulation`,
+			});
 		}
 		linear("head_nm.ada_lin.1", vectors, 2 * width);
-		gatherRows(pass, { x: vectors, index: both, y: this.#headModulation, to, count: ROWS, width: 2 * width, label: "head modulation" });
+		gatherRows(pass, {
+			x: vectors,
+			index: both,
+			y: this.#headModulation,
+			to,
+			count: ROWS,
+			width: 2 * width,
+			label: "head modulation",
+		});
 	}
 
 	readonly sublayers: readonly Sublayer[] = [
@@ -120,7 +187,18 @@ export class VarGraph implements Graph {
 		const scaleMul = normalised ? this.#weights.get(`${official(index)}.attn.scale_mul_1H11`) : undefined;
 		rotateAndCache(pass, { qkv: work.qkv, cache: kv, scaleMul, heads, headDim, rows: self, label: label("cache") });
 		const scale = normalised ? 1 : 0.25 / Math.sqrt(headDim);
-		attention(pass, { q: work.qkv, qStride: 3 * width, kv: { tensor: kv, stride: 2 * width, key: 0, value: width }, own: { key: width, value: 2 * width }, y: work.attended, heads, headDim, scale, rows: self, label: label("attn") });
+		attention(pass, {
+			q: work.qkv,
+			qStride: 3 * width,
+			kv: { tensor: kv, stride: 2 * width, key: 0, value: width },
+			own: { key: width, value: 2 * width },
+			y: work.attended,
+			heads,
+			headDim,
+			scale,
+			rows: self,
+			label: label("attn"),
+		});
 		tapLinear("attn.proj", work.attended, width, "attn_out");
 		addLinear("attn.proj", work.attended, width, { table: modulation, vector: GAMMA[0] });
 	}
@@ -143,12 +221,35 @@ export class VarGraph implements Graph {
 	head(pass: Pass, { x, work, rows }: { x: Tensor; work: Workspace; rows: RowTable }): void {
 		const { width, normEps } = this.#config;
 		const modulation = { table: this.#headModulation, stride: 2 * width, scale: 0, shift: width, rows };
-		modulatedNorm(pass, { x, y: work.block.normed, tokens: rows.tokens, width, eps: normEps, centred: true, ...modulation, label: "head norm" });
-		matmul(pass, { x: work.block.normed, y: work.logits, ...this.#weights.linear("transformer.head"), m: rows.tokens, k: width, n: this.codes.logits, label: "head" });
+		modulatedNorm(pass, {
+			x,
+			y: work.block.normed,
+			tokens: rows.tokens,
+			width,
+			eps: normEps,
+			centred: true,
+			...modulation,
+			label: "head norm",
+		});
+		matmul(pass, {
+			x: work.block.normed,
+			y: work.logits,
+			...this.#weights.linear("transformer.head"),
+			m: rows.tokens,
+			k: width,
+			n: this.codes.logits,
+			label: "head",
+		});
 	}
 
 	destroy(): void {
-		this.#gpu.free(this.start, ...this.#modulation, this.#headModulation, this.#positions, ...Object.values(this.#work));
+		this.#gpu.free(
+			this.start,
+			...this.#modulation,
+			this.#headModulation,
+			this.#positions,
+			...Object.values(this.#work),
+		);
 	}
 }
 
