@@ -22,7 +22,7 @@ import type { LoadedModel } from "./types.ts";
 import { type Dtype, Weights } from "./weights.ts";
 
 /** Raised whenever a kernel or the graph changes what it computes, down to the last bit. */
-const ENGINE_VERSION = 2;
+export const ENGINE_VERSION = 2;
 
 export interface OpenOptions {
 	/** Pictures that can be made at once, or as many of them as one binding holds; further ones wait. Default 1. */
