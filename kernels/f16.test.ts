@@ -1,16 +1,16 @@
 /** Half precision, where the adapter has it: f16 storage, f16 inputs of the multiply, f32 sums. */
 import { afterAll, describe, expect, test } from "vitest";
-import { attention } from "./attention.ts";
-import { conv3x3, convWeight } from "./conv.ts";
-import { DeviceError } from "./device.ts";
-import { copy } from "./gather.ts";
-import { Gpu } from "./gpu.ts";
-import { matmul, transposeWeight } from "./matmul.ts";
-import { matmulVariants } from "./matmul-variants.ts";
-import { rotateAndCache } from "./rope.ts";
-import { rowTable } from "./rows.ts";
+import { attention } from "./attention/attention.ts";
+import { rotateAndCache } from "./attention/rope.ts";
+import { Gpu } from "./gpu/gpu.ts";
+import { DeviceError } from "./gpu/native/device.ts";
+import { available } from "./gpu/variants.ts";
+import { conv3x3, convWeight } from "./image/conv.ts";
+import { matmul, transposeWeight } from "./matmul/matmul.ts";
+import { matmulVariants } from "./matmul/variants.ts";
 import { Bench, maxError, randomFloats, words } from "./testing.ts";
-import { available } from "./tuning.ts";
+import { copy } from "./tokens/gather.ts";
+import { rowTable } from "./tokens/rows.ts";
 
 const gpu = await Gpu.open();
 afterAll(() => gpu.destroy());

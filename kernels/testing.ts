@@ -1,7 +1,7 @@
 /** What the kernel tests share: named random data, and running operators with what they wrote read back. */
-import type { Gpu, Tensor } from "./gpu.ts";
-import type { Pass } from "./pass.ts";
-import { philox } from "./random.ts";
+import type { Gpu, Tensor } from "./gpu/gpu.ts";
+import type { Pass } from "./gpu/pass.ts";
+import { philox } from "./sample/random.ts";
 
 /** `count` floats, uniform in (-1, 1): the same for the same seed. */
 export function randomFloats(count: number, seed: number): Float32Array<ArrayBuffer> {

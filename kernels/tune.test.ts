@@ -2,14 +2,14 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { conv3x3, convVariants } from "./conv.ts";
-import { Gpu } from "./gpu.ts";
-import { matmul, matmulKey, matmulOrderKey, pickMatmul } from "./matmul.ts";
-import { matmulVariants } from "./matmul-variants.ts";
+import { Gpu } from "./gpu/gpu.ts";
+import { cacheFolder, loadTuning, readTuning, writeTuning } from "./gpu/native/tune-cache.ts";
+import { available, bucket, pick } from "./gpu/variants.ts";
+import { conv3x3, convVariants } from "./image/conv.ts";
+import { matmul, matmulKey, matmulOrderKey, pickMatmul } from "./matmul/matmul.ts";
+import { matmulVariants } from "./matmul/variants.ts";
 import { Bench, randomFloats, words } from "./testing.ts";
 import { fastest, fastestOrder, measure, near, type Shapes, trials, tune, tuningId } from "./tune.ts";
-import { cacheFolder, loadTuning, readTuning, writeTuning } from "./tune-cache.ts";
-import { available, bucket, pick } from "./tuning.ts";
 
 let gpu: Gpu;
 let folder: string;

@@ -4,13 +4,13 @@
  * chosen by the weight's shape. So no choice within it, and no row count, changes a result.
  */
 import { createHash } from "node:crypto";
-import { attention, attentionKey, attentionVariants, pickAttention } from "./attention.ts";
-import { conv3x3, convKey, convVariants, pickConv } from "./conv.ts";
-import { type Gpu, KernelError, type Tensor } from "./gpu.ts";
-import { matmul, matmulChoices, matmulKey, matmulOrderKey, pickMatmul } from "./matmul.ts";
-import type { Pass } from "./pass.ts";
-import { rowTable } from "./rows.ts";
-import { available, range, type Tuning, type Variant } from "./tuning.ts";
+import { attention, attentionKey, attentionVariants, pickAttention } from "./attention/attention.ts";
+import { type Gpu, KernelError, type Tensor } from "./gpu/gpu.ts";
+import type { Pass } from "./gpu/pass.ts";
+import { available, range, type Tuning, type Variant } from "./gpu/variants.ts";
+import { conv3x3, convKey, convVariants, pickConv } from "./image/conv.ts";
+import { matmul, matmulChoices, matmulKey, matmulOrderKey, pickMatmul } from "./matmul/matmul.ts";
+import { rowTable } from "./tokens/rows.ts";
 
 /** Raised whenever an operator changes the order of its sums, or anything else that its bits depend on. */
 export const KERNELS_VERSION = 2;

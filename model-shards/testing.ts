@@ -1,7 +1,7 @@
 /** Small made-up checkpoints for the tests beside this file. */
 import { writeFile } from "node:fs/promises";
-import type { InfinityConfig } from "./infinity-config.ts";
-import { infinityTensors } from "./infinity-tensors.ts";
+import type { InfinityConfig } from "../worker/families/infinity/config.ts";
+import { infinityTensors } from "../worker/families/infinity/tensors.ts";
 
 export interface RawTensor {
 	dtype: string;

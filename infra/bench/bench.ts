@@ -7,8 +7,8 @@
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { Gpu } from "../../kernels/gpu.ts";
-import { policies } from "../../worker/engine/plan/policies.ts";
+import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { policies } from "../../worker/policies/index.ts";
 import { peersText, picturesText, precisionText, shapeText, togetherText } from "./tables.ts";
 import { type Chart, timeByScale } from "./time-by-scale.ts";
 

@@ -13,14 +13,14 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
 import { SingleBar } from "cli-progress";
-import { families, importPublished, publishedTensors } from "../../model-shards/import-published.ts";
-import { manifestText } from "../../model-shards/manifest.ts";
-import { PRECISIONS } from "../../model-shards/precision.ts";
-import { nowhere } from "../../model-shards/sink.ts";
-import { syntheticSource, writePth } from "../../model-shards/synthetic.ts";
-import { PUBLISHED_TEXT, type TextEncoderConfig } from "../../model-shards/text-config.ts";
-import { textEncoderIn } from "../../model-shards/text-encoder.ts";
-import { TEXT_PREFIX, textTensors } from "../../model-shards/text-tensors.ts";
+import { manifestText } from "../../model-shards/format/manifest.ts";
+import { PRECISIONS } from "../../model-shards/format/precision.ts";
+import { families, importPublished, publishedTensors } from "../../model-shards/import/published.ts";
+import { nowhere } from "../../model-shards/import/sink.ts";
+import { syntheticSource, writePth } from "../../model-shards/import/synthetic.ts";
+import { textEncoderIn } from "../../model-shards/import/text-encoder.ts";
+import { PUBLISHED_TEXT, type TextEncoderConfig } from "../../worker/families/text/config.ts";
+import { TEXT_PREFIX, textTensors } from "../../worker/families/text/tensors.ts";
 import { oneOf } from "../cli/usage.ts";
 
 const { values } = parseArgs({

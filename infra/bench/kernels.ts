@@ -5,10 +5,10 @@
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { Gpu } from "../../kernels/gpu.ts";
+import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { readTuning } from "../../kernels/gpu/native/tune-cache.ts";
 import { measure, trials } from "../../kernels/tune.ts";
-import { readTuning } from "../../kernels/tune-cache.ts";
-import { findModel, openModelFolder } from "../../model-shards/folder.ts";
+import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
 import { kernelShapes } from "../../worker/engine/shapes.ts";
 
 const { values } = parseArgs({

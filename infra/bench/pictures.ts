@@ -1,11 +1,11 @@
 /** Each policy scale by scale, interleaved, with achieved GFLOPS, time to first preview, memory and cold start. */
 import { SingleBar } from "cli-progress";
-import type { Gpu } from "../../kernels/gpu.ts";
-import { matmul } from "../../kernels/matmul.ts";
-import { findModel, openModelFolder } from "../../model-shards/folder.ts";
-import { decoderFlops, transformerFlops } from "../../worker/engine/flops.ts";
-import { openModel } from "../../worker/engine/open-model.ts";
-import { policies } from "../../worker/engine/plan/policies.ts";
+import type { Gpu } from "../../kernels/gpu/gpu.ts";
+import { matmul } from "../../kernels/matmul/matmul.ts";
+import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
+import { openModel } from "../../worker/engine/open.ts";
+import { decoderFlops, transformerFlops } from "../../worker/engine/paper/flops.ts";
+import { policies } from "../../worker/policies/index.ts";
 import type { Stage } from "../../worker/protocol/plan.ts";
 import { median } from "./measure.ts";
 

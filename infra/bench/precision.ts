@@ -2,13 +2,13 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Gpu } from "../../kernels/gpu.ts";
-import { findModel, type ModelFolder, openModelFolder } from "../../model-shards/folder.ts";
-import { importFolder } from "../../model-shards/import-folder.ts";
-import { residentBytes } from "../../model-shards/resident.ts";
-import { openModel } from "../../worker/engine/open-model.ts";
-import { exact } from "../../worker/engine/plan/exact.ts";
+import type { Gpu } from "../../kernels/gpu/gpu.ts";
+import { findModel, type ModelFolder, openModelFolder } from "../../model-shards/format/folder.ts";
+import { residentBytes } from "../../model-shards/format/layout.ts";
+import { importFolder } from "../../model-shards/import/folder.ts";
+import { openModel } from "../../worker/engine/open.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
+import { exact } from "../../worker/policies/exact.ts";
 import { difference, type ModelDifference } from "../verify/against.ts";
 import { median } from "./measure.ts";
 

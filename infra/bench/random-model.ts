@@ -2,10 +2,10 @@
  * Models of published shapes with random weights: the engine loads and runs them like any other, so that times by scale
  * can be had without a checkpoint.
  */
-import type { ModelFolder, ModelTensor } from "../../model-shards/folder.ts";
-import type { InfinityConfig } from "../../model-shards/infinity-config.ts";
-import { infinityTensors } from "../../model-shards/infinity-tensors.ts";
-import { type Manifest, manifestDigest, modelInfo } from "../../model-shards/manifest.ts";
+import type { ModelFolder, ModelTensor } from "../../model-shards/format/folder.ts";
+import { type Manifest, manifestDigest, modelInfo } from "../../model-shards/format/manifest.ts";
+import type { InfinityConfig } from "../../worker/families/infinity/config.ts";
+import { infinityTensors } from "../../worker/families/infinity/tensors.ts";
 
 const SIDES = [1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64];
 const SCHEDULE = "1:1";

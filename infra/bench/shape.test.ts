@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Gpu } from "../../kernels/gpu.ts";
+import { Gpu } from "../../kernels/gpu/gpu.ts";
 import { INFINITY_2B, randomInfinity } from "./random-model.ts";
 import { benchShape, extrapolate } from "./shape.ts";
 

@@ -1,13 +1,13 @@
 /**
  * A published shape scale by scale: a few of its blocks run with random weights, the rest extrapolated and marked so.
  */
-import type { Gpu } from "../../kernels/gpu.ts";
-import type { ModelFolder } from "../../model-shards/folder.ts";
-import { infinityConfigOf } from "../../model-shards/manifest.ts";
-import { transformerFlops } from "../../worker/engine/flops.ts";
-import { openModel } from "../../worker/engine/open-model.ts";
-import { policies } from "../../worker/engine/plan/policies.ts";
+import type { Gpu } from "../../kernels/gpu/gpu.ts";
+import type { ModelFolder } from "../../model-shards/format/folder.ts";
+import { infinityConfigOf } from "../../model-shards/format/manifest.ts";
+import { openModel } from "../../worker/engine/open.ts";
+import { transformerFlops } from "../../worker/engine/paper/flops.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
+import { policies } from "../../worker/policies/index.ts";
 import type { Stage, StagePlan, Step } from "../../worker/protocol/plan.ts";
 import { median } from "./measure.ts";
 import { INFINITY_2B, randomFloats, randomInfinity } from "./random-model.ts";

@@ -1,10 +1,10 @@
 /** Several pictures in one batch against the same pictures one by one. */
 import { createHash } from "node:crypto";
-import type { Gpu } from "../../kernels/gpu.ts";
-import { findModel, openModelFolder } from "../../model-shards/folder.ts";
-import { openModel } from "../../worker/engine/open-model.ts";
-import { policies } from "../../worker/engine/plan/policies.ts";
+import type { Gpu } from "../../kernels/gpu/gpu.ts";
+import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
+import { openModel } from "../../worker/engine/open.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
+import { policies } from "../../worker/policies/index.ts";
 import { median } from "./measure.ts";
 
 export interface TogetherRow {

@@ -1,6 +1,6 @@
 /** What can be read off one exact picture: pure functions over its tensors and pictures. */
 import { EigenvalueDecomposition, Matrix } from "ml-matrix";
-import { byScore, shareHolding } from "../../worker/engine/models/detail.ts";
+import { byScore, shareHolding } from "../../worker/engine/round/detail.ts";
 import type { RgbImage } from "../../worker/engine/types.ts";
 import { cellMeans } from "../eval/cells.ts";
 

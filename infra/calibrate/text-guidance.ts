@@ -1,5 +1,5 @@
 /** The text guidance (plan.ts) of the late scales that comes closest to guiding them. */
-import { conditional } from "../../worker/engine/plan/policy.ts";
+import { conditional } from "../../worker/policies/policy.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
 
 /** 1 is none. */

@@ -1,11 +1,11 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SingleBar } from "cli-progress";
-import { Gpu } from "../../kernels/gpu.ts";
-import { heldPolicies, POLICIES_FILE, policiesText } from "../../model-shards/policies-file.ts";
-import { openModel } from "../../worker/engine/open-model.ts";
-import { exact } from "../../worker/engine/plan/exact.ts";
+import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { heldPolicies, POLICIES_FILE, policiesText } from "../../model-shards/format/policies.ts";
+import { openModel } from "../../worker/engine/open.ts";
 import type { RgbImage } from "../../worker/engine/types.ts";
+import { exact } from "../../worker/policies/exact.ts";
 import { boundsOf, meansOf, type ScaleMeans } from "../calibrate/bounds.ts";
 import { unsettled } from "../calibrate/measures.ts";
 import { MIDDLE, observe, type ScaleObservation } from "../calibrate/observe.ts";

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** `npx firstlight COMMAND`: parses the command line and calls the command. */
-import { families } from "../../model-shards/import-published.ts";
+import { families } from "../../model-shards/import/published.ts";
 import { calibrateCommand } from "./calibrate.ts";
 import { evalCommand } from "./eval.ts";
 import { generateCommand } from "./generate.ts";

@@ -1,11 +1,11 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SingleBar } from "cli-progress";
-import { Gpu } from "../../kernels/gpu.ts";
-import type { ModelFolder } from "../../model-shards/folder.ts";
-import { POLICIES_FILE } from "../../model-shards/policies-file.ts";
-import { openModel } from "../../worker/engine/open-model.ts";
-import { policies as known } from "../../worker/engine/plan/policies.ts";
+import { Gpu } from "../../kernels/gpu/gpu.ts";
+import type { ModelFolder } from "../../model-shards/format/folder.ts";
+import { POLICIES_FILE } from "../../model-shards/format/policies.ts";
+import { openModel } from "../../worker/engine/open.ts";
+import { policies as known } from "../../worker/policies/index.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
 import { makeBranches } from "../eval/branches.ts";
 import { costOf } from "../eval/cost.ts";

@@ -1,8 +1,8 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { SingleBar } from "cli-progress";
-import { Gpu } from "../../kernels/gpu.ts";
-import { openModel } from "../../worker/engine/open-model.ts";
+import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { openModel } from "../../worker/engine/open.ts";
 import { encodeImage } from "../../worker/gpu/encode.ts";
 import type { ImageFormat } from "../../worker/protocol/job.ts";
 import { MAX_CLASSES, MAX_PROMPT_CHARS, MAX_SEED } from "../../worker/protocol/limits.ts";

@@ -1,17 +1,17 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { SingleBar } from "cli-progress";
-import { Gpu } from "../../kernels/gpu.ts";
-import { bundledModels, findModel, type ModelFolder, openModelFolder } from "../../model-shards/folder.ts";
-import { importModelDirectory } from "../../model-shards/import-directory.ts";
-import { importFolder } from "../../model-shards/import-folder.ts";
-import { families, importPublished } from "../../model-shards/import-published.ts";
-import { GROUPS, type Group, type WriteOptions } from "../../model-shards/import-tensors.ts";
-import { MANIFEST_FILE } from "../../model-shards/manifest.ts";
-import { PRECISIONS } from "../../model-shards/precision.ts";
-import type { RoundTrip } from "../../model-shards/round-trip.ts";
-import { openModel } from "../../worker/engine/open-model.ts";
-import { exact } from "../../worker/engine/plan/exact.ts";
+import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { bundledModels, findModel, type ModelFolder, openModelFolder } from "../../model-shards/format/folder.ts";
+import { MANIFEST_FILE } from "../../model-shards/format/manifest.ts";
+import { PRECISIONS } from "../../model-shards/format/precision.ts";
+import { importModelDirectory } from "../../model-shards/import/directory.ts";
+import { importFolder } from "../../model-shards/import/folder.ts";
+import { families, importPublished } from "../../model-shards/import/published.ts";
+import type { RoundTrip } from "../../model-shards/import/round-trip.ts";
+import { GROUPS, type Group, type WriteOptions } from "../../model-shards/import/tensors.ts";
+import { openModel } from "../../worker/engine/open.ts";
+import { exact } from "../../worker/policies/exact.ts";
 import { difference, type Subject } from "../verify/against.ts";
 import { oneOf, parse, UsageError } from "./usage.ts";
 

@@ -1,8 +1,8 @@
-import { BINDING_BYTES, inspect, type Share } from "../../model-shards/inspect.ts";
-import type { Manifest } from "../../model-shards/manifest.ts";
-import { plannedManifest } from "../../model-shards/planned.ts";
-import { PRECISIONS, type Precision } from "../../model-shards/precision.ts";
-import { memoryNeed } from "../../worker/engine/memory.ts";
+import type { Manifest } from "../../model-shards/format/manifest.ts";
+import { PRECISIONS, type Precision } from "../../model-shards/format/precision.ts";
+import { BINDING_BYTES, inspect, type Share } from "../../model-shards/import/inspect.ts";
+import { plannedManifest } from "../../model-shards/import/planned.ts";
+import { memoryNeed } from "../../worker/engine/paper/memory.ts";
 import { openFolder } from "./open-folder.ts";
 import { parse, UsageError } from "./usage.ts";
 

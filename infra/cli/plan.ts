@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
-import { customPlan } from "../../worker/engine/plan/custom.ts";
-import { PlanError, type Policy, policies } from "../../worker/engine/plan/policies.ts";
+import { customPlan } from "../../worker/policies/custom.ts";
+import { PlanError, type Policy, policies } from "../../worker/policies/index.ts";
 import type { ModelInfo } from "../../worker/protocol/model-info.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
 import { openFolder } from "./open-folder.ts";

@@ -1,8 +1,8 @@
 import { SingleBar } from "cli-progress";
-import { Gpu } from "../../kernels/gpu.ts";
-import { loadTuning } from "../../kernels/tune-cache.ts";
+import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { loadTuning } from "../../kernels/gpu/native/tune-cache.ts";
 import { kernelShapes } from "../../worker/engine/shapes.ts";
-import { DTYPES } from "../../worker/engine/weights.ts";
+import { DTYPES } from "../../worker/families/shared/weights.ts";
 import { openFolder } from "./open-folder.ts";
 import { oneOf, parse } from "./usage.ts";
 

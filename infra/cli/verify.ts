@@ -1,6 +1,6 @@
-import { Gpu } from "../../kernels/gpu.ts";
-import { findModel } from "../../model-shards/folder.ts";
-import { DTYPES } from "../../worker/engine/weights.ts";
+import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { findModel } from "../../model-shards/format/folder.ts";
+import { DTYPES } from "../../worker/families/shared/weights.ts";
 import type { Comparison } from "../verify/compare.ts";
 import { verifySet } from "../verify/verify.ts";
 import { oneOf, parse, UsageError } from "./usage.ts";

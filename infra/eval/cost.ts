@@ -1,6 +1,6 @@
 /** What a plan costs on a model, computed without running it. */
-import type { Manifest } from "../../model-shards/manifest.ts";
-import { decoderFlops, keyBytes, scaleCosts } from "../../worker/engine/flops.ts";
+import type { Manifest } from "../../model-shards/format/manifest.ts";
+import { decoderFlops, keyBytes, scaleCosts } from "../../worker/engine/paper/flops.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
 import type { Cost } from "./records.ts";
 

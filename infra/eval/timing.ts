@@ -1,7 +1,7 @@
 /** Times and memory of policies, whole pictures without branching or previews. */
-import type { Gpu } from "../../kernels/gpu.ts";
-import type { ModelFolder } from "../../model-shards/folder.ts";
-import { openModel } from "../../worker/engine/open-model.ts";
+import type { Gpu } from "../../kernels/gpu/gpu.ts";
+import type { ModelFolder } from "../../model-shards/format/folder.ts";
+import { openModel } from "../../worker/engine/open.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
 import { type Prompt, seedOf } from "./prompts.ts";

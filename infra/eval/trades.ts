@@ -1,5 +1,5 @@
 import { writeFile } from "node:fs/promises";
-import { heldPolicies, policiesText } from "../../model-shards/policies-file.ts";
+import { heldPolicies, policiesText } from "../../model-shards/format/policies.ts";
 import type { Trade } from "../../worker/protocol/model-info.ts";
 import { RecordsError } from "./records.ts";
 import type { Summary } from "./summary.ts";

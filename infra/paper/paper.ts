@@ -1,6 +1,6 @@
 /** What policies cost on models that are too big to run here, from their plans alone. */
-import { conditioningFlops, decoderFlops, keyBytes, scaleCosts, weightBytes } from "../../worker/engine/flops.ts";
-import { policies } from "../../worker/engine/plan/policies.ts";
+import { conditioningFlops, decoderFlops, keyBytes, scaleCosts, weightBytes } from "../../worker/engine/paper/flops.ts";
+import { policies } from "../../worker/policies/index.ts";
 import type { Calibration } from "../../worker/protocol/model-info.ts";
 import { outcomesOf, type StagePlan, settle } from "../../worker/protocol/plan.ts";
 import type { BigModel, Setting } from "./published.ts";

@@ -2,8 +2,8 @@
  * The big models at 1024 x 1024, and how the published accelerations were set on them: what their code and papers say,
  * as data.
  */
-import { type Manifest, manifestDigest, modelInfo } from "../../model-shards/manifest.ts";
-import { plannedManifest } from "../../model-shards/planned.ts";
+import { type Manifest, manifestDigest, modelInfo } from "../../model-shards/format/manifest.ts";
+import { plannedManifest } from "../../model-shards/import/planned.ts";
 import type { Calibration, ModelInfo } from "../../worker/protocol/model-info.ts";
 
 export interface BigModel {

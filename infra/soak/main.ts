@@ -2,9 +2,9 @@
  * `npm run soak -- [MODEL] [PICTURES]`: many pictures in one process; exit 1 when device memory did not stay the same.
  */
 import { SingleBar } from "cli-progress";
-import { Gpu } from "../../kernels/gpu.ts";
-import { findModel, openModelFolder } from "../../model-shards/folder.ts";
-import { openModel } from "../../worker/engine/open-model.ts";
+import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
+import { openModel } from "../../worker/engine/open.ts";
 import { soak } from "./soak.ts";
 
 const [name = "emoji-128", pictures = "200"] = process.argv.slice(2);

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
-import { Gpu } from "../../kernels/gpu.ts";
-import { findModel, openModelFolder } from "../../model-shards/folder.ts";
-import { openModel } from "../../worker/engine/open-model.ts";
+import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
+import { openModel } from "../../worker/engine/open.ts";
 import { soak } from "./soak.ts";
 
 it("a hundred pictures of tiny leave device memory as it was and host memory nearly so", async () => {

@@ -1,6 +1,6 @@
-import type { Gpu } from "../../kernels/gpu.ts";
-import { policies } from "../../worker/engine/plan/policies.ts";
+import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
+import { policies } from "../../worker/policies/index.ts";
 
 export interface SoakReport {
 	pictures: number;

@@ -2,11 +2,11 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { Gpu } from "../../kernels/gpu.ts";
-import { findModel, openModelFolder } from "../../model-shards/folder.ts";
-import { importFolder } from "../../model-shards/import-folder.ts";
-import { openModel } from "../../worker/engine/open-model.ts";
-import { exact } from "../../worker/engine/plan/exact.ts";
+import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
+import { importFolder } from "../../model-shards/import/folder.ts";
+import { openModel } from "../../worker/engine/open.ts";
+import { exact } from "../../worker/policies/exact.ts";
 import { difference } from "./against.ts";
 
 test("a model does not differ from itself, and less from its int8 copy than from its int4 one", async () => {

@@ -2,8 +2,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { ModelFormatError } from "../../model-shards/manifest.ts";
-import { openSafetensors, type Safetensors } from "../../model-shards/safetensors.ts";
+import { ModelFormatError } from "../../model-shards/format/manifest.ts";
+import { openSafetensors, type Safetensors } from "../../model-shards/import/formats/safetensors.ts";
 import { channelsLast } from "../../worker/engine/tap.ts";
 import type { ModelInfo } from "../../worker/protocol/model-info.ts";
 import type { Projection, Reduction, StagePlan, Step } from "../../worker/protocol/plan.ts";

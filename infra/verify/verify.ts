@@ -2,11 +2,11 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Gpu } from "../../kernels/gpu.ts";
-import { openModelFolder } from "../../model-shards/folder.ts";
-import { importReferenceSet } from "../../model-shards/import-reference.ts";
+import type { Gpu } from "../../kernels/gpu/gpu.ts";
+import { openModelFolder } from "../../model-shards/format/folder.ts";
+import { importReferenceSet } from "../../model-shards/import/reference.ts";
 import { codeBits, packBits, packCodes, unpackCodes } from "../../worker/engine/codes.ts";
-import { type OpenOptions, openModel } from "../../worker/engine/open-model.ts";
+import { type OpenOptions, openModel } from "../../worker/engine/open.ts";
 import { channelsLast } from "../../worker/engine/tap.ts";
 import type { LoadedModel, TappedTensor } from "../../worker/engine/types.ts";
 import { type Comparison, compare, subsample } from "./compare.ts";

@@ -1,7 +1,7 @@
 import OpenAI from "openai";
 import { afterEach, describe, expect, it } from "vitest";
 import { siblingSeed } from "../../worker/edge/seeds.ts";
-import { policies } from "../../worker/engine/plan/policies.ts";
+import { policies } from "../../worker/policies/index.ts";
 import { delivered, edge, health, MODEL, OTHER_MODEL, Peer, scaleEvent } from "./peer.ts";
 import { everybodyLeaves, Reader, until } from "./reader.ts";
 

@@ -1,6 +1,6 @@
 /** Plans that a request brings itself. */
 import { afterEach, describe, expect, it } from "vitest";
-import { policies } from "../../worker/engine/plan/policies.ts";
+import { policies } from "../../worker/policies/index.ts";
 import type { RunStep, Step } from "../../worker/protocol/plan.ts";
 import { CLASS_MODEL, edge, MODEL, Peer } from "./peer.ts";
 import { everybodyLeaves, Reader } from "./reader.ts";

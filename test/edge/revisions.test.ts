@@ -1,6 +1,6 @@
 /** Plans that leave their rest open, and are settled by what a worker measures. */
 import { afterEach, expect, it } from "vitest";
-import { policies } from "../../worker/engine/plan/policies.ts";
+import { policies } from "../../worker/policies/index.ts";
 import type { Lease } from "../../worker/protocol/messages.ts";
 import { type StagePlan, settle } from "../../worker/protocol/plan.ts";
 import { deliver, delivered, edge, MODEL, Peer, runs, scaleEvent } from "./peer.ts";

@@ -1,6 +1,6 @@
 /** What the engine computes stays, bit for bit, or its version was raised. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { Gpu } from "../../kernels/gpu.ts";
+import { Gpu } from "../../kernels/gpu/gpu.ts";
 import { arithmetic, models, readBits, runBits, VERSIONS } from "./bits.ts";
 
 let gpu: Gpu;

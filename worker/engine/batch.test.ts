@@ -1,9 +1,9 @@
 /** Promises of batching, on the tiny model: what a job gets does not depend on who shares its rounds. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { Gpu } from "../../kernels/gpu.ts";
-import { findModel, openModelFolder } from "../../model-shards/folder.ts";
-import { openModel } from "./open-model.ts";
-import { policies } from "./plan/policies.ts";
+import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
+import { policies } from "../policies/index.ts";
+import { openModel } from "./open.ts";
 import type { GenerateOptions, GenerateResult, LoadedModel } from "./types.ts";
 
 const SLOTS = 4;

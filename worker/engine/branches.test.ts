@@ -1,12 +1,12 @@
 /** Branches on the tiny model: each is what its plan makes alone. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { Gpu } from "../../kernels/gpu.ts";
-import { findModel, openModelFolder } from "../../model-shards/folder.ts";
+import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
+import { commonSteps } from "../policies/common-steps.ts";
+import { policies } from "../policies/index.ts";
 import type { RunStep, StagePlan, Step } from "../protocol/plan.ts";
 import type { Branch } from "./branches.ts";
-import { openModel } from "./open-model.ts";
-import { commonSteps } from "./plan/common-steps.ts";
-import { policies } from "./plan/policies.ts";
+import { openModel } from "./open.ts";
 import type { LoadedModel } from "./types.ts";
 
 let gpu: Gpu;

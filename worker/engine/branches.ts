@@ -1,9 +1,9 @@
+import { commonSteps } from "../policies/common-steps.ts";
 import type { Schedule } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { walk } from "./generate.ts";
-import type { Family, JobOptions } from "./models/family.ts";
-import type { Snapshot } from "./models/snapshot.ts";
-import { commonSteps } from "./plan/common-steps.ts";
+import type { Family, JobOptions } from "./round/model.ts";
+import type { Snapshot } from "./round/snapshot.ts";
 import type { Rounds } from "./rounds.ts";
 import type { RgbImage } from "./types.ts";
 

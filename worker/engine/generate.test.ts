@@ -1,9 +1,9 @@
 /** Promises of the generator, on the tiny model: real engine, real kernels. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { Gpu } from "../../kernels/gpu.ts";
-import { findModel, openModelFolder } from "../../model-shards/folder.ts";
-import { openModel } from "./open-model.ts";
-import { policies } from "./plan/policies.ts";
+import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
+import { policies } from "../policies/index.ts";
+import { openModel } from "./open.ts";
 import type { FinalResult, GenerateOptions, GenerateResult, LoadedModel, ScaleResult } from "./types.ts";
 
 let gpu: Gpu;

@@ -1,7 +1,7 @@
 import type { Previews } from "../protocol/job.ts";
 import { type RunStep, scalesLookedAt, settle } from "../protocol/plan.ts";
-import type { Family, JobOptions, Step } from "./models/family.ts";
-import type { Snapshot } from "./models/snapshot.ts";
+import type { Family, JobOptions, Step } from "./round/model.ts";
+import type { Snapshot } from "./round/snapshot.ts";
 import type { Rounds } from "./rounds.ts";
 import type { GenerateResult, RgbImage } from "./types.ts";
 

@@ -20,7 +20,7 @@ async function starved(megabytes: number, body: string): Promise<string[]> {
 	const code = `
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { Gpu } from ${here("kernels/gpu.ts")};
+import { Gpu } from ${here("kernels/gpu/gpu.ts")};
 const gpu = await Gpu.open();
 const leave = (megabytes) => {
 	const used = Number(/VmSize:\\s+(\\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1]) * 1024;
@@ -61,9 +61,9 @@ test.runIf(limits)("a model that does not fit is not begun, and the error says w
 	const [said] = await starved(
 		700,
 		`
-import { plannedManifest } from ${here("model-shards/planned.ts")};
-import { modelInfo } from ${here("model-shards/manifest.ts")};
-import { openModel } from ${here("worker/engine/open-model.ts")};
+import { plannedManifest } from ${here("model-shards/import/planned.ts")};
+import { modelInfo } from ${here("model-shards/format/manifest.ts")};
+import { openModel } from ${here("worker/engine/open.ts")};
 const manifest = plannedManifest("infinity", "2b");
 const folder = { dir: "", manifest, digest: "", info: modelInfo(manifest, ""), tokenizer: null, tensors() { throw new Error("begun"); } };
 LEAVE;

@@ -1,4 +1,4 @@
-import type { Family, Step } from "./models/family.ts";
+import type { Family, Step } from "./round/model.ts";
 import type { RgbImage } from "./types.ts";
 
 export interface StepResult {

@@ -1,5 +1,5 @@
 import type { Shapes } from "../../kernels/tune.ts";
-import type { Manifest } from "../../model-shards/manifest.ts";
+import type { Manifest } from "../../model-shards/format/manifest.ts";
 import type { Schedule } from "../protocol/model-info.ts";
 
 /**

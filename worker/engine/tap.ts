@@ -1,6 +1,6 @@
-import { copy } from "../../kernels/gather.ts";
-import type { Gpu, Tensor } from "../../kernels/gpu.ts";
-import type { Pass } from "../../kernels/pass.ts";
+import type { Gpu, Tensor } from "../../kernels/gpu/gpu.ts";
+import type { Pass } from "../../kernels/gpu/pass.ts";
+import { copy } from "../../kernels/tokens/gather.ts";
 import type { Tap } from "./types.ts";
 
 interface Pending {

@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
-import { DeviceError } from "../../kernels/device.ts";
-import { KernelError } from "../../kernels/gpu.ts";
-import { PlanError } from "../engine/plan/policies.ts";
-import { PromptError } from "../engine/tokenizer.ts";
+import { KernelError } from "../../kernels/gpu/gpu.ts";
+import { DeviceError } from "../../kernels/gpu/native/device.ts";
 import type { LoadedModel } from "../engine/types.ts";
+import { PromptError } from "../families/text/tokenizer.ts";
+import { PlanError } from "../policies/index.ts";
 import type { WorkerEvent } from "../protocol/job.ts";
 import { DeliveryAnswer, type Lease } from "../protocol/messages.ts";
 import { encodeImage } from "./encode.ts";

@@ -1,8 +1,8 @@
-import { Gpu } from "../../kernels/gpu.ts";
-import { isUrl, type ModelFolder, openModelAt } from "../../model-shards/folder.ts";
-import { openModel } from "../engine/open-model.ts";
-import { PlanError, policies } from "../engine/plan/policies.ts";
+import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { isUrl, type ModelFolder, openModelAt } from "../../model-shards/format/folder.ts";
+import { openModel } from "../engine/open.ts";
 import type { LoadedModel } from "../engine/types.ts";
+import { PlanError, policies } from "../policies/index.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { byteLog } from "./byte-log.ts";

@@ -2,8 +2,8 @@
  * The Infinity transformer as ONNX graphs, exported from a model folder's weights: what a user of ONNX Runtime would
  * run, and a second implementation to hold the engine's logits against.
  */
-import { infinityRopeTable } from "../../../kernels/rope.ts";
-import type { InfinityConfig } from "../../../model-shards/infinity-config.ts";
+import { infinityRopeTable } from "../../../kernels/attention/rope.ts";
+import type { InfinityConfig } from "../../../worker/families/infinity/config.ts";
 import { GraphBuilder, MICROSOFT } from "./graph.ts";
 import type { HostWeights } from "./weights.ts";
 

@@ -1,9 +1,9 @@
-import { attention } from "../../../kernels/attention.ts";
-import { conv3x3, convWeight } from "../../../kernels/conv.ts";
-import type { Gpu, Tensor } from "../../../kernels/gpu.ts";
-import { matmul } from "../../../kernels/matmul.ts";
-import type { Pass } from "../../../kernels/pass.ts";
-import { rowTable } from "../../../kernels/rows.ts";
+import { attention } from "../../../kernels/attention/attention.ts";
+import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Pass } from "../../../kernels/gpu/pass.ts";
+import { conv3x3, convWeight } from "../../../kernels/image/conv.ts";
+import { matmul } from "../../../kernels/matmul/matmul.ts";
+import { rowTable } from "../../../kernels/tokens/rows.ts";
 import type { Contender } from "./contender.ts";
 import { type Data, dataOf, type Workload } from "./workloads.ts";
 

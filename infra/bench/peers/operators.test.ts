@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Gpu } from "../../../kernels/gpu.ts";
+import { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { Comparison } from "./compare.ts";
 import { type Contender, type Peer, relativeError } from "./contender.ts";
 import { firstlight } from "./firstlight.ts";

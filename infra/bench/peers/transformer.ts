@@ -1,12 +1,12 @@
 /** The default model's whole transformer: the engine against its export, scale by scale on the same inputs. */
 import type { Tensor } from "onnxruntime-common";
-import type { Gpu } from "../../../kernels/gpu.ts";
-import { openModelFolder } from "../../../model-shards/folder.ts";
-import { infinityConfigOf } from "../../../model-shards/manifest.ts";
-import { transformerFlops } from "../../../worker/engine/flops.ts";
-import { openModel } from "../../../worker/engine/open-model.ts";
-import { exact } from "../../../worker/engine/plan/exact.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
+import { openModelFolder } from "../../../model-shards/format/folder.ts";
+import { infinityConfigOf } from "../../../model-shards/format/manifest.ts";
+import { openModel } from "../../../worker/engine/open.ts";
+import { transformerFlops } from "../../../worker/engine/paper/flops.ts";
 import type { LoadedModel, TappedTensor } from "../../../worker/engine/types.ts";
+import { exact } from "../../../worker/policies/exact.ts";
 import type { StagePlan } from "../../../worker/protocol/plan.ts";
 import { conditionGraph, type ExportedModel, FORMULATIONS, transformerGraph } from "../onnx/transformer.ts";
 import { HostWeights } from "../onnx/weights.ts";

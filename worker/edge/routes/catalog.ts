@@ -1,6 +1,6 @@
 /** What there is: GET /v1/models, /v1/models/:model, /v1/policies, /healthz. */
 import type { Context } from "hono";
-import { policies } from "../../engine/plan/policies.ts";
+import { policies } from "../../policies/index.ts";
 import type { ModelInfo } from "../../protocol/model-info.ts";
 import { ApiError } from "../errors.ts";
 import type { App } from "../settings.ts";

@@ -1,0 +1,184 @@
+import type { Tensor } from "../gpu/gpu.ts";
+import type { Pass } from "../gpu/pass.ts";
+import { groups, NOWHERE, ROW, type RowTable } from "../tokens/rows.ts";
+
+export interface RotateAndCache {
+	/** [tokens, 3 * width]; q and k are changed in place. */
+	qkv: Tensor;
+	/** [keys, 2 * width], f32 or f16. */
+	cache: Tensor;
+	/** cos [positions, headDim / 2], then sin; without it, or `halves`, nothing is rotated. */
+	cosSin?: Tensor;
+	positions?: number;
+	/** In place of `cosSin`: angles that differ by condition. */
+	halves?: HalvesRotation;
+	/**
+	 * u32: positions within the scale of the tokens of rows with `kept`; other rows' tokens stand one after the other.
+	 */
+	kept?: Tensor;
+	/** [heads]; without it nothing is normalised. */
+	scaleMul?: Tensor;
+	heads: number;
+	headDim: number;
+	rows: RowTable;
+	label: string;
+}
+
+/**
+ * Channels m and m + headDim / 2 are a pair, and each of the two outputs has an angle of its own (HART, arXiv
+ * 2410.10812; with both the same it is LLaMA's rotation): a' = a cos(first) - b sin(first), b' = b cos(second) + a
+ * sin(second).
+ */
+export interface HalvesRotation {
+	/** [conds * entries, headDim]: cosines of headDim / 2 angles, then their sines. */
+	angles: Tensor;
+	entries: number;
+	/** u32 [positions, 2]: entries of a position's first and second angles. */
+	places: Tensor;
+}
+
+/**
+ * Attention's side of a fused projection: q and k are L2-normalised by head, q times exp(min(scaleMul, ln 100)), both
+ * rotated (channels 2m, 2m+1 by the m-th angle of the token's position, or as `halves` says), k and v copied to the
+ * row's cache, where it has one.
+ */
+export function rotateAndCache(pass: Pass, op: RotateAndCache): void {
+	const { heads, headDim, rows, cosSin, positions = 0, halves, kept, scaleMul } = op;
+	let binding = 3;
+	const bind = (tensor: Tensor | undefined, name: string, type: string) =>
+		tensor ? `@group(0) @binding(${binding++}) var<storage, read> ${name}: array<${type}>;` : "";
+	const vec = op.cache.dtype === "f16" ? "vec4h" : "vec4f";
+	const code = `${vec === "vec4h" ? "enable f16;" : ""}
+${ROW}
+struct Params { tokens: u32, positions: u32, entries: u32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read_write> qkv: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> cache: array<${vec}>;
+${bind(rows.tokenRow, "tokenRow", "u32")}
+${bind(rows.table, "rows", "Row")}
+${bind(cosSin, "cosSin", "vec2f")}
+${bind(halves?.angles, "angles", "vec4f")}
+${bind(halves?.places, "places", "vec2u")}
+${bind(kept, "kept", "u32")}
+${bind(scaleMul, "scaleMul", "f32")}
+const width4 = ${(heads * headDim) / 4}u;
+const d4 = ${headDim / 4}u;
+fn rotate(v: vec4f, c: vec2f, s: vec2f) -> vec4f {
+	return vec4f(v.x * c.x - v.y * s.x, v.x * s.x + v.y * c.x, v.z * c.y - v.w * s.y, v.z * s.y + v.w * c.y);
+}
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	let t = id.x;
+	if (t >= p.tokens) { return; }
+	let row = rows[tokenRow[t]];
+	let local = t - row.token;
+	let q = t * 3u * width4 + id.y * d4;
+	let k = q + width4;
+	let v = k + width4;
+	${
+		scaleMul
+			? `var qq = vec4f(0);
+	var kk = vec4f(0);
+	for (var i = 0u; i < d4; i++) { qq += qkv[q + i] * qkv[q + i]; kk += qkv[k + i] * qkv[k + i]; }
+	let qScale = exp(min(scaleMul[id.y], 4.605170185988092)) / max(sqrt(dot(qq, vec4f(1))), 1e-12);
+	let kScale = 1.0 / max(sqrt(dot(kk, vec4f(1))), 1e-12);`
+			: "let qScale = 1.0; let kScale = 1.0;"
+	}
+	${kept ? "var position = local; if (row.kept > 0u) { position = kept[row.kept - 1u + local]; }" : "let position = local;"}
+	let keyAt = (row.append + local) * 2u * width4 + id.y * d4;
+	${halves ? HALVES : pairs(cosSin !== undefined)}
+	if (row.append == ${NOWHERE}u) { return; }
+	for (var i = 0u; i < d4; i++) {
+		cache[keyAt + i] = ${vec}(qkv[k + i]);
+		cache[keyAt + width4 + i] = ${vec}(qkv[v + i]);
+	}
+}`;
+	const read = [rows.tokenRow, rows.table, cosSin, halves?.angles, halves?.places, kept, scaleMul].filter(
+		(tensor) => tensor !== undefined,
+	);
+	pass.run(
+		op.label,
+		code,
+		[rows.tokens, positions, halves?.entries ?? 0, 0],
+		[op.qkv, op.cache, ...read],
+		[groups(rows.tokens), heads],
+	);
+}
+
+const pairs = (rotated: boolean) => `
+	let angle = (row.rope + position) * d4;
+	let sines = p.positions * d4;
+	for (var i = 0u; i < d4; i++) {
+		let c = ${rotated ? "cosSin[angle + i]" : "vec2f(1)"};
+		let s = ${rotated ? "cosSin[sines + angle + i]" : "vec2f(0)"};
+		qkv[q + i] = rotate(qkv[q + i] * qScale, c, s);
+		qkv[k + i] = rotate(qkv[k + i] * kScale, c, s);
+	}`;
+
+const HALVES = `
+	let half = d4 / 2u;
+	let place = (row.cond * p.entries + places[row.rope + position]) * d4;
+	for (var i = 0u; i < half; i++) {
+		let first = vec2u(place.x + i, place.x + half + i);
+		let second = vec2u(place.y + i, place.y + half + i);
+		let qa = qkv[q + i] * qScale; let qb = qkv[q + half + i] * qScale;
+		qkv[q + i] = qa * angles[first.x] - qb * angles[first.y];
+		qkv[q + half + i] = qb * angles[second.x] + qa * angles[second.y];
+		let ka = qkv[k + i] * kScale; let kb = qkv[k + half + i] * kScale;
+		qkv[k + i] = ka * angles[first.x] - kb * angles[first.y];
+		qkv[k + half + i] = kb * angles[second.x] + ka * angles[second.y];
+	}`;
+
+/**
+ * cos then sin, [2, positions, headDim / 2], of Infinity's normalised 2D rotary embedding (`rope2d_normalized_by_hw =
+ * 2`): every scale's rows and columns are spread over `reach`, half of the channels turn with y and half with x.
+ */
+export function infinityRopeTable(
+	grids: readonly (readonly [number, number])[],
+	headDim: number,
+	reach: readonly [number, number],
+): Float32Array<ArrayBuffer> {
+	const half = headDim / 2;
+	const frequencies = Array.from({ length: half / 2 }, (_, m) =>
+		Math.fround(1 / Math.fround(10000 ** Math.fround((2 * m) / half))),
+	);
+	const angles: number[] = [];
+	for (const [height, width] of grids) {
+		for (let y = 0; y < height; y++) {
+			for (let x = 0; x < width; x++) {
+				for (const f of frequencies) angles.push(Math.fround(roundHalfEven((y * reach[0]) / height) * f));
+				for (const f of frequencies) angles.push(Math.fround(roundHalfEven((x * reach[1]) / width) * f));
+			}
+		}
+	}
+	return Float32Array.from([...angles.map(Math.cos), ...angles.map(Math.sin)]);
+}
+
+/**
+ * cos then sin, [2, positions, headDim / 2], of STAR's 2D rotary embedding: the side of every scale is spread over 0 ..
+ * reach, the first half of the pairs turns with x, the second with y.
+ */
+export function starRopeTable(
+	grids: readonly (readonly [number, number])[],
+	headDim: number,
+	reach: number,
+	theta: number,
+): Float32Array<ArrayBuffer> {
+	const frequencies = Array.from({ length: headDim / 4 }, (_, m) => theta ** ((-4 * m) / headDim));
+	const place = (i: number, side: number) => (side > 1 ? (i / (side - 1)) * reach : 0);
+	const angles: number[] = [];
+	for (const [height, width] of grids) {
+		for (let y = 0; y < height; y++) {
+			for (let x = 0; x < width; x++) {
+				for (const at of [place(x, width), place(y, height)]) for (const f of frequencies) angles.push(at * f);
+			}
+		}
+	}
+	return Float32Array.from([...angles.map(Math.cos), ...angles.map(Math.sin)]);
+}
+
+/** torch.round: a half goes to the even neighbour. */
+function roundHalfEven(value: number): number {
+	const low = Math.floor(value);
+	if (value - low !== 0.5) return Math.round(value);
+	return low % 2 === 0 ? low : low + 1;
+}

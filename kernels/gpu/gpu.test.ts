@@ -1,0 +1,214 @@
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { copy } from "../tokens/gather.ts";
+import { Gpu, KernelError } from "./gpu.ts";
+import { DeviceError } from "./native/device.ts";
+
+let gpu: Gpu;
+beforeAll(async () => {
+	gpu = await Gpu.open();
+});
+afterAll(() => gpu.destroy());
+
+/** Doubles the i-th float. */
+const DOUBLE = `
+@group(0) @binding(0) var<uniform> p: vec4u;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	if (id.x < p.x) { y[id.x] = y[id.x] * 2.0; }
+}`;
+
+describe("tensors", () => {
+	test("uploaded floats, integers and unsigned integers come back, several at once", async () => {
+		const floats = gpu.upload("f", [5], new Float32Array([1.5, -2, 3, 0, 1e-30]));
+		const ints = gpu.upload("i", [2], new Int32Array([-1, 7]));
+		const words = gpu.upload("u", [6], new Uint32Array([1, 2, 3, 4, 5, 0xffffffff]));
+		const [a, b, c] = await gpu.read([floats, ints, words]);
+		expect([...new Float32Array(a)]).toEqual([1.5, -2, 3, 0, Math.fround(1e-30)]);
+		expect([...new Int32Array(b, 0, 2)]).toEqual([-1, 7]);
+		expect([...new Uint32Array(c)]).toEqual([1, 2, 3, 4, 5, 0xffffffff]);
+		gpu.free(floats, ints, words);
+	});
+
+	test("a part of a buffer reads as a tensor", async () => {
+		const whole = gpu.upload(
+			"whole",
+			[128],
+			Float32Array.from({ length: 128 }, (_, i) => i),
+		);
+		const [part] = await gpu.read([{ ...whole, offset: 256, bytes: 32, shape: [8] }]);
+		expect([...new Float32Array(part)]).toEqual([64, 65, 66, 67, 68, 69, 70, 71]);
+		gpu.free(whole);
+	});
+
+	test("start zeroed, hold at least 16 bytes, and are counted until they are freed", async () => {
+		const start = gpu.bytes;
+		const small = gpu.tensor("small", [1]);
+		const large = gpu.tensor("large", [3, 100]);
+		expect(gpu.bytes - start).toBe(16 + 1200);
+		const [zeros] = await gpu.read([large]);
+		expect(new Float32Array(zeros).every((v) => v === 0)).toBe(true);
+		expect(gpu.bytes - start).toBe(16 + 1200);
+		gpu.free(small);
+		expect(gpu.bytes - start).toBe(1200);
+		gpu.free(large);
+		expect(gpu.bytes).toBe(start);
+	});
+
+	test("beyond the adapter's limit say what to do, and count for nothing", () => {
+		const start = gpu.bytes;
+		const floats = gpu.device.limits.maxStorageBufferBindingSize / 4;
+		expect(() => gpu.tensor("a huge one", [2, floats])).toThrow(DeviceError);
+		expect(() => gpu.tensor("a huge one", [2, floats])).toThrow(
+			/a huge one needs a buffer of \d+ bytes.*smaller model/,
+		);
+		expect(gpu.bytes).toBe(start);
+	});
+});
+
+describe("passes", () => {
+	test("dispatches see the ones before them; tables and parameters are of their own submission", async () => {
+		const y = gpu.upload("y", [4], new Float32Array([1, 2, 3, 4]));
+		// Both recorded before either is submitted: they share the arena.
+		const [first, second] = [gpu.pass("first"), gpu.pass("second")];
+		for (let i = 0; i < 3; i++) first.run("double", DOUBLE, [4], [y], [1]);
+		second.run("double", DOUBLE, [2], [y], [1]);
+		first.submit();
+		second.submit();
+		const [out] = await gpu.read([y]);
+		expect([...new Float32Array(out)]).toEqual([16, 32, 24, 32]);
+		gpu.free(y);
+	});
+
+	test("parameters keep their type", async () => {
+		const y = gpu.tensor("y", [4]);
+		const code = `
+struct Params { a: u32, b: f32, c: u32, d: f32, e: u32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read_write> y: vec4f;
+@compute @workgroup_size(1) fn main() { y = vec4f(f32(p.a), p.b, f32(p.c) + p.d, f32(p.e)); }`;
+		const pass = gpu.pass("test");
+		pass.run("params", code, [3, { f32: 0.25 }, 7, { f32: -1.5 }, 9], [y], [1]);
+		pass.submit();
+		expect([...new Float32Array((await gpu.read([y]))[0])]).toEqual([3, 0.25, 5.5, 9]);
+		gpu.free(y);
+	});
+
+	test("no workgroups are no dispatch, and an empty pass is fine", async () => {
+		const y = gpu.upload("y", [4], new Float32Array([1, 2, 3, 4]));
+		const pass = gpu.pass("test");
+		pass.run("double", DOUBLE, [4], [y], [0]);
+		pass.run("double", DOUBLE, [4], [y], [1, 0]);
+		pass.submit();
+		expect([...new Float32Array((await gpu.read([y]))[0])]).toEqual([1, 2, 3, 4]);
+		gpu.free(y);
+	});
+
+	test("tables beyond the arena are refused", () => {
+		const pass = gpu.pass("test");
+		const table = new Uint32Array(1 << 20);
+		pass.table(table);
+		pass.table(table);
+		expect(() => pass.table([1])).toThrow(RangeError);
+	});
+
+	test("the same source compiles once, and bind groups are made once", async () => {
+		const y = gpu.upload("y", [4], new Float32Array([1, 2, 3, 4]));
+		const pipelines = vi.spyOn(gpu.device, "createComputePipeline");
+		const groups = vi.spyOn(gpu.device, "createBindGroup");
+		const source = `${DOUBLE}\n// one of its own`;
+		for (let i = 0; i < 3; i++) {
+			const pass = gpu.pass("test");
+			pass.run(`double ${i}`, source, [4], [y], [1]);
+			pass.submit();
+		}
+		expect([...new Float32Array((await gpu.read([y]))[0])]).toEqual([8, 16, 24, 32]);
+		expect([pipelines.mock.calls.length, groups.mock.calls.length]).toEqual([1, 1]);
+		vi.restoreAllMocks();
+		gpu.free(y);
+	});
+
+	test("a grown tensor begins with the old one's data", async () => {
+		const start = gpu.bytes;
+		const larger = gpu.grown(gpu.upload("y", [4], new Float32Array([1, 2, 3, 4])), [8]);
+		expect([...new Float32Array((await gpu.read([larger]))[0])]).toEqual([1, 2, 3, 4, 0, 0, 0, 0]);
+		expect(gpu.bytes - start).toBe(32);
+		gpu.free(larger);
+	});
+});
+
+describe("compiling ahead", () => {
+	test("runs nothing, reads zeros, and leaves nothing to compile", async () => {
+		const y = gpu.upload("y", [4], new Float32Array([1, 2, 3, 4]));
+		const source = `${DOUBLE}\n// compiled ahead`;
+		const record = () => {
+			const pass = gpu.pass("test");
+			pass.run("double", source, [4], [y], [1]);
+			return pass.submit([y]);
+		};
+		let read: Promise<ArrayBuffer[]> | undefined;
+		await gpu.compile(() => (read = record()));
+		expect([...new Float32Array((await read)?.[0] as ArrayBuffer)]).toEqual([0, 0, 0, 0]);
+		const pipelines = vi.spyOn(gpu.device, "createComputePipeline");
+		expect([...new Float32Array((await record())[0])]).toEqual([2, 4, 6, 8]);
+		expect(pipelines).not.toHaveBeenCalled();
+		vi.restoreAllMocks();
+		gpu.free(y);
+	});
+
+	test("WGSL that is refused rejects with the compiler's message and the source; others go on", async () => {
+		const wrong = DOUBLE.replace("* 2.0", "* missing");
+		const y = gpu.upload("y", [4], new Float32Array([1, 2, 3, 4]));
+		const compiling = gpu.compile(() => gpu.pass("test").run("wrong one", wrong, [4], [y], [1]));
+		await expect(compiling).resolves.toBeUndefined(); // Never submitted, so never asked for.
+		const submitted = gpu.compile(() => {
+			const pass = gpu.pass("test");
+			pass.run("wrong one", wrong, [4], [y], [1]);
+			pass.submit();
+		});
+		await expect(submitted).rejects.toThrow(/^wrong one: [^]*missing[^]*5\t/);
+		expect([...new Float32Array((await gpu.read([y]))[0])]).toEqual([1, 2, 3, 4]);
+		gpu.free(y);
+	});
+});
+
+describe("failures, each on a device of its own", () => {
+	test("WGSL that is refused: the compiler's message and the numbered source at read", async () => {
+		const own = await Gpu.open();
+		const y = own.tensor("y", [4]);
+		const start = own.bytes;
+		const pass = own.pass("test");
+		pass.run("wrong one", DOUBLE.replace("* 2.0", "* missing"), [4], [y], [1]);
+		pass.submit();
+		const error: Error = await own.read([y]).then(
+			() => expect.fail("read must throw"),
+			(e) => e,
+		);
+		expect(error).toBeInstanceOf(KernelError);
+		expect(error.message).toMatch(/^wrong one: /);
+		expect(error.message).toContain("missing");
+		expect(error.message).toMatch(/^5\t\tif \(id\.x < p\.x\) \{ y\[id\.x\] = y\[id\.x\] \* missing; \}$/m);
+		expect(own.bytes).toBe(start);
+		own.destroy();
+	});
+
+	test("a wrong dispatch: what WebGPU says, at read", async () => {
+		const own = await Gpu.open();
+		const y = own.tensor("y", [4]);
+		const pass = own.pass("test");
+		copy(pass, { x: y, y, count: 4, label: "copy onto itself" });
+		pass.submit();
+		await expect(own.read([y])).rejects.toThrow(KernelError);
+		own.destroy();
+	});
+
+	test("a lost device: DeviceError from read and pass", async () => {
+		const own = await Gpu.open();
+		const y = own.tensor("y", [4]);
+		const reading = own.read([y]);
+		own.destroy();
+		await expect(reading).rejects.toThrow(DeviceError);
+		expect(await own.lost).toMatch(/destroyed/);
+		expect(() => own.pass("test")).toThrow(DeviceError);
+		await expect(own.read([y])).rejects.toThrow(DeviceError);
+	});
+});

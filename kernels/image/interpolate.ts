@@ -1,0 +1,105 @@
+import type { Tensor } from "../gpu/gpu.ts";
+import type { Pass } from "../gpu/pass.ts";
+import { groups } from "../tokens/rows.ts";
+import { IMAGE, type ImageShape, imageTable, largest } from "./conv.ts";
+
+/**
+ * How PyTorch resizes: `bilinear` and `bicubic` (a = -0.75) with align_corners = false, no antialiasing and borders
+ * clamped, also when shrinking; `area` is adaptive average pooling, also when enlarging; `nearest` takes floor(i * n /
+ * m).
+ */
+export type Resize = "bilinear" | "bicubic" | "area" | "nearest";
+
+const SAMPLE: Record<Resize, string> = {
+	bilinear: `
+fn sample(c: u32, s: Image, y: u32, x: u32, d: Image) -> vec4f {
+	let fy = max((f32(y) + 0.5) * f32(s.height) / f32(d.height) - 0.5, 0.0);
+	let fx = max((f32(x) + 0.5) * f32(s.width) / f32(d.width) - 0.5, 0.0);
+	let y0 = min(u32(fy), s.height - 1u);
+	let x0 = min(u32(fx), s.width - 1u);
+	let y1 = min(y0 + 1u, s.height - 1u);
+	let x1 = min(x0 + 1u, s.width - 1u);
+	let ty = fy - f32(y0);
+	let tx = fx - f32(x0);
+	return (1.0 - ty) * ((1.0 - tx) * texel(c, s, y0, x0) + tx * texel(c, s, y0, x1)) + ty * ((1.0 - tx) * texel(c, s, y1, x0) + tx * texel(c, s, y1, x1));
+}`,
+	bicubic: `
+fn cubic(t: f32) -> vec4f {
+	let a = -0.75;
+	let near = vec2f(t, 1.0 - t);
+	let far = near + 1.0;
+	let n = ((a + 2.0) * near - (a + 3.0)) * near * near + 1.0;
+	let f = ((a * far - 5.0 * a) * far + 8.0 * a) * far - 4.0 * a;
+	return vec4f(f.x, n.x, n.y, f.y);
+}
+fn sample(c: u32, s: Image, y: u32, x: u32, d: Image) -> vec4f {
+	let fy = (f32(y) + 0.5) * f32(s.height) / f32(d.height) - 0.5;
+	let fx = (f32(x) + 0.5) * f32(s.width) / f32(d.width) - 0.5;
+	let wy = cubic(fy - floor(fy));
+	let wx = cubic(fx - floor(fx));
+	var sum = vec4f(0);
+	for (var j = 0; j < 4; j++) {
+		let sy = u32(clamp(i32(floor(fy)) + j - 1, 0, i32(s.height) - 1));
+		for (var i = 0; i < 4; i++) {
+			let sx = u32(clamp(i32(floor(fx)) + i - 1, 0, i32(s.width) - 1));
+			sum += wy[j] * wx[i] * texel(c, s, sy, sx);
+		}
+	}
+	return sum;
+}`,
+	area: `
+fn sample(c: u32, s: Image, y: u32, x: u32, d: Image) -> vec4f {
+	let y0 = y * s.height / d.height;
+	let y1 = ((y + 1u) * s.height + d.height - 1u) / d.height;
+	let x0 = x * s.width / d.width;
+	let x1 = ((x + 1u) * s.width + d.width - 1u) / d.width;
+	var sum = vec4f(0);
+	for (var j = y0; j < y1; j++) { for (var i = x0; i < x1; i++) { sum += texel(c, s, j, i); } }
+	return sum / f32((y1 - y0) * (x1 - x0));
+}`,
+	nearest: `
+fn sample(c: u32, s: Image, y: u32, x: u32, d: Image) -> vec4f {
+	return texel(c, s, y * s.height / d.height, x * s.width / d.width);
+}`,
+};
+
+/** Resizes channels-last images; `from[i]` in x becomes `to[i]` in y. `add` adds to y. Channels are a multiple of 4. */
+export function resize(
+	pass: Pass,
+	op: {
+		x: Tensor;
+		y: Tensor;
+		how: Resize;
+		from: readonly ImageShape[];
+		to: readonly ImageShape[];
+		channels: number;
+		add?: boolean;
+		label: string;
+	},
+): void {
+	const code = `
+${IMAGE}
+struct Params { channels4: u32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(3) var<storage, read> sources: array<Image>;
+@group(0) @binding(4) var<storage, read> targets: array<Image>;
+fn texel(c: u32, s: Image, y: u32, i: u32) -> vec4f { return x[(s.pixel + y * s.width + i) * p.channels4 + c]; }
+${SAMPLE[op.how]}
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	let d = targets[id.z];
+	let cell = id.x / p.channels4;
+	if (cell >= d.height * d.width) { return; }
+	let c = id.x % p.channels4;
+	y[(d.pixel + cell) * p.channels4 + c] ${op.add ? "+=" : "="} sample(c, sources[id.z], cell / d.width, cell % d.width, d);
+}`;
+	const { channels, from, to } = op;
+	pass.run(
+		op.label,
+		code,
+		[channels / 4, 0, 0, 0],
+		[op.x, op.y, imageTable(pass, from), imageTable(pass, to)],
+		[groups((largest(to) * channels) / 4), 1, to.length],
+	);
+}

@@ -1,0 +1,153 @@
+import type { Tensor } from "../gpu/gpu.ts";
+import type { Pass } from "../gpu/pass.ts";
+import { SAMPLE_ROW, type SampleRow, sampleTable } from "./bits.ts";
+import { PHILOX, PURPOSE } from "./random.ts";
+
+const LANES = 64;
+
+/**
+ * Guidance, then one code of a vocabulary a token, by VAR's rule (arXiv 2404.02905): mixed = w * cond / tau + (1 - w) *
+ * uncond / tau; top-k keeps every value that is not below the k-th largest; top-p then drops values from the least
+ * likely on while the mass of what is dropped stays within 1 - topP, never the likeliest. Values that tie with the last
+ * one kept are kept too. The draw is the inverse of the cumulated mass, in the order of the vocabulary. topK 1 is the
+ * argmax.
+ *
+ * `taus`, f32 [rows], goes before the rows' own. logits: [tokens, vocabulary] -> mixed: [out tokens, vocabulary],
+ * codes: u32 [out tokens]. A workgroup is a token.
+ */
+export function sampleCategories(
+	pass: Pass,
+	op: {
+		logits: Tensor;
+		mixed: Tensor;
+		codes: Tensor;
+		taus?: Tensor;
+		vocabulary: number;
+		rows: readonly SampleRow[];
+		label: string;
+	},
+): void {
+	const code = `
+${SAMPLE_ROW}
+${PHILOX}
+@group(0) @binding(0) var<uniform> p: vec4u;
+@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(2) var<storage, read_write> mixed: array<f32>;
+@group(0) @binding(3) var<storage, read_write> codes: array<u32>;
+@group(0) @binding(4) var<storage, read> rows: array<SampleRow>;
+${op.taus ? "@group(0) @binding(5) var<storage, read> taus: array<f32>;" : ""}
+var<workgroup> parts: array<f32, ${LANES}>;
+var<workgroup> joined: f32;
+
+// Greater floats have greater keys.
+fn keyOf(value: f32) -> u32 {
+	let bits = bitcast<u32>(value);
+	return select(bits | 0x80000000u, ~bits, (bits >> 31u) == 1u);
+}
+// The lanes' parts, joined in their order by one lane.
+fn sumOf(lane: u32, part: f32) -> f32 {
+	parts[lane] = part;
+	workgroupBarrier();
+	if (lane == 0u) {
+		var sum = 0.0;
+		for (var i = 0u; i < ${LANES}u; i++) { sum += parts[i]; }
+		joined = sum;
+	}
+	return workgroupUniformLoad(&joined);
+}
+fn maxOf(lane: u32, part: f32) -> f32 {
+	parts[lane] = part;
+	workgroupBarrier();
+	if (lane == 0u) {
+		var most = parts[0];
+		for (var i = 1u; i < ${LANES}u; i++) { most = max(most, parts[i]); }
+		joined = most;
+	}
+	return workgroupUniformLoad(&joined);
+}
+
+@compute @workgroup_size(${LANES}) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+	let row = rows[group.y];
+	let token = group.x;
+	if (token >= row.tokens) { return; }
+	let tau = ${op.taus ? "taus[group.y]" : "row.tau"};
+	let each = (p.x + ${LANES - 1}u) / ${LANES}u;
+	let out = (row.out + token) * p.x;
+	let first = out + min(lane * each, p.x);
+	let last = out + min(lane * each + each, p.x);
+
+	var most = -3.4e38;
+	for (var i = first; i < last; i++) {
+		let u = logits[(row.uncond + token) * p.x + i - out] / tau;
+		var value = u;
+		if (row.cond != row.uncond) {
+			let c = logits[(row.cond + token) * p.x + i - out] / tau;
+			value = row.guidance * c + (1.0 - row.guidance) * u;
+		}
+		mixed[i] = value;
+		most = max(most, value);
+	}
+	let top = maxOf(lane, most);
+
+	// The greatest key that at least topK values reach is the k-th largest value's.
+	var least = 0u;
+	if (row.topK > 0u && row.topK < p.x) {
+		for (var bit = 0x80000000u; bit > 0u; bit >>= 1u) {
+			var count = 0.0;
+			for (var i = first; i < last; i++) { count += select(0.0, 1.0, keyOf(mixed[i]) >= (least | bit)); }
+			if (sumOf(lane, count) >= f32(row.topK)) { least |= bit; }
+		}
+	}
+
+	var mass = 0.0;
+	for (var i = first; i < last; i++) { mass += select(0.0, exp(mixed[i] - top), keyOf(mixed[i]) >= least); }
+	var total = sumOf(lane, mass);
+
+	// The greatest key below which no more than 1 - topP of the mass lies is the least value's that stays.
+	if (row.topP > 0.0) {
+		var under = 0u;
+		for (var bit = 0x80000000u; bit > 0u; bit >>= 1u) {
+			var below = 0.0;
+			for (var i = first; i < last; i++) {
+				let key = keyOf(mixed[i]);
+				below += select(0.0, exp(mixed[i] - top), key >= least && key < (under | bit));
+			}
+			if (sumOf(lane, below) <= (1.0 - row.topP) * total) { under |= bit; }
+		}
+		least = max(least, min(under, keyOf(top)));
+		mass = 0.0;
+		for (var i = first; i < last; i++) { mass += select(0.0, exp(mixed[i] - top), keyOf(mixed[i]) >= least); }
+		total = sumOf(lane, mass);
+	}
+
+	parts[lane] = mass;
+	workgroupBarrier();
+	if (lane == 0u) {
+		let draw = uniform4(philox(vec4u(token, 0u, row.scale, ${PURPOSE.codes}u), vec2u(row.seed, row.branch))).x * total;
+		var before = 0.0;
+		var part = 0u;
+		for (var l = 0u; l < ${LANES}u; l++) {
+			if (parts[l] == 0.0) { continue; }
+			part = l;
+			if (before + parts[l] > draw) { break; }
+			before += parts[l];
+		}
+		var chosen = 0u;
+		for (var i = out + part * each; i < out + min(part * each + each, p.x); i++) {
+			if (keyOf(mixed[i]) < least) { continue; }
+			chosen = i - out;
+			before += exp(mixed[i] - top);
+			if (before > draw) { break; }
+		}
+		codes[row.out + token] = chosen;
+	}
+}`;
+	const tokens = Math.max(...op.rows.map((row) => row.tokens));
+	pass.run(
+		op.label,
+		code,
+		[op.vocabulary, 0, 0, 0],
+		[op.logits, op.mixed, op.codes, sampleTable(pass, op.rows), ...(op.taus ? [op.taus] : [])],
+		[tokens, op.rows.length],
+	);
+}

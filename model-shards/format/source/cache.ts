@@ -1,0 +1,163 @@
+/**
+ * Downloaded files on disk, by their SHA-256: equal shards of two models are one file, and no name of a server becomes
+ * a path. The least recently used go when the limit is passed. A cut download stays as `.part` and goes on in the next
+ * process.
+ */
+import { mkdir, open, readdir, readFile, rename, rm, stat, unlink, utimes, writeFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { type FileEntry, ModelFormatError } from "../manifest.ts";
+import { readVerified } from "./files.ts";
+import type { ModelSource, ReadOptions } from "./folder.ts";
+import type { Destination, HttpSource } from "./http.ts";
+
+export interface CacheOptions {
+	dir: string;
+	/** Bytes the whole cache may take. */
+	limit: number;
+}
+
+/** `FIRSTLIGHT_CACHE` or the user's cache folder; `FIRSTLIGHT_CACHE_GB`, 20 where unset. */
+export function defaultCache(env: Record<string, string | undefined> = process.env): CacheOptions {
+	const gigabytes = Number(env.FIRSTLIGHT_CACHE_GB ?? 20);
+	if (!(gigabytes >= 0))
+		throw new RangeError(`FIRSTLIGHT_CACHE_GB must be a number of gigabytes, not ${env.FIRSTLIGHT_CACHE_GB}.`);
+	return {
+		dir: env.FIRSTLIGHT_CACHE ?? join(env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "firstlight"),
+		limit: gigabytes * 1e9,
+	};
+}
+
+export function cachedSource(http: HttpSource, { dir, limit }: CacheOptions): ModelSource {
+	return {
+		label: http.label,
+		small: http.small,
+		async verified(entry, options = {}) {
+			if (entry.bytes > limit) return await http.verified(entry, options);
+			await mkdir(dir, { recursive: true }).catch(unwritable);
+			const stored = { ...entry, file: entry.sha256 };
+			const held = await readHeld(dir, stored, options);
+			if (held) return held;
+			const unlock = await lock(join(dir, `${entry.sha256}.lock`));
+			// Another process is at it: a second download is better than waiting for what may never come.
+			if (!unlock) return await http.verified(entry, options);
+			try {
+				const part = await partFile(join(dir, `${entry.sha256}.part`), entry.bytes);
+				try {
+					await http.download(entry, part, options);
+				} finally {
+					await part.close();
+				}
+				await rename(join(dir, `${entry.sha256}.part`), join(dir, entry.sha256));
+				await rm(join(dir, `${entry.sha256}.part.etag`), { force: true });
+				await evict(dir, limit, entry.sha256);
+				return await readVerified(dir, stored);
+			} finally {
+				await unlock();
+			}
+		},
+	};
+}
+
+/** The file if it is there and sound. A damaged one is taken away. */
+async function readHeld(
+	dir: string,
+	stored: FileEntry,
+	{ progress, signal }: ReadOptions,
+): Promise<Uint8Array<ArrayBuffer> | null> {
+	const path = join(dir, stored.file);
+	if (!(await stat(path).catch(() => null))) return null;
+	signal?.throwIfAborted();
+	try {
+		const bytes = await readVerified(dir, stored);
+		await utimes(path, new Date(), new Date()).catch(() => {});
+		progress?.(bytes.byteLength);
+		return bytes;
+	} catch {
+		await rm(path, { force: true });
+		return null;
+	}
+}
+
+/** The part of an earlier download, or a new one, as a destination. */
+async function partFile(path: string, size: number): Promise<Destination & { close(): Promise<void> }> {
+	const handle = await open(path, "a+");
+	const etagPath = `${path}.etag`;
+	const { size: found } = await handle.stat();
+	if (found > size) await handle.truncate(0);
+	const part: Destination = {
+		have: found > size ? 0 : found,
+		etag: await readFile(etagPath, "utf8").then(
+			(text) => text || null,
+			() => null,
+		),
+		async *held() {
+			for (let at = 0; at < part.have; ) {
+				const { bytesRead, buffer } = await handle.read(Buffer.alloc(Math.min(2 ** 22, part.have - at)), 0, null, at);
+				if (bytesRead === 0) return;
+				yield buffer.subarray(0, bytesRead);
+				at += bytesRead;
+			}
+		},
+		async write(bytes) {
+			await handle.appendFile(bytes).catch(unwritable);
+			part.have += bytes.byteLength;
+		},
+		async restart(etag) {
+			await handle.truncate(0);
+			await writeFile(etagPath, etag ?? "");
+			part.have = 0;
+			part.etag = etag;
+		},
+	};
+	return Object.assign(part, { close: () => handle.close() });
+}
+
+function unwritable(error: Error): never {
+	throw new ModelFormatError(
+		`The cache cannot be written: ${error.message}. Set FIRSTLIGHT_CACHE to a folder with room, or FIRSTLIGHT_CACHE_GB=0 to do without.`,
+		{ cause: error },
+	);
+}
+
+/** Takes the lock and gives what frees it; null where a living process holds it. */
+async function lock(path: string): Promise<(() => Promise<void>) | null> {
+	for (;;) {
+		try {
+			await writeFile(path, `${process.pid}`, { flag: "wx" });
+			return () => unlink(path);
+		} catch (error) {
+			if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+			const owner = Number(await readFile(path, "utf8").catch(() => "0"));
+			if (owner > 0 && alive(owner)) return null;
+			await rm(path, { force: true });
+		}
+	}
+}
+
+function alive(pid: number): boolean {
+	try {
+		process.kill(pid, 0);
+		return true;
+	} catch (error) {
+		return (error as NodeJS.ErrnoException).code === "EPERM";
+	}
+}
+
+async function evict(dir: string, limit: number, keep: string): Promise<void> {
+	const files = [];
+	for (const file of await readdir(dir)) {
+		if (!/^[0-9a-f]{64}(\.part)?$/.test(file)) continue;
+		const found = await stat(join(dir, file)).catch(() => null);
+		// A young part is being downloaded, or will be.
+		if (found && !(file.endsWith(".part") && Date.now() - found.mtimeMs < 86_400_000))
+			files.push({ file, bytes: found.size, used: found.mtimeMs });
+	}
+	let total = files.reduce((sum, { bytes }) => sum + bytes, 0);
+	for (const { file, bytes } of files.sort((a, b) => a.used - b.used)) {
+		if (total <= limit) return;
+		if (file === keep) continue;
+		await rm(join(dir, file), { force: true });
+		total -= bytes;
+	}
+}

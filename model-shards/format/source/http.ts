@@ -1,0 +1,288 @@
+/**
+ * A model folder behind an HTTP server. A cut download goes on where it ended (Range, If-Range); whatever a server says
+ * of itself, only bytes with the manifest's size and SHA-256 are handed on.
+ */
+import { createHash, type Hash } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type FileEntry, MissingFileError, ModelFormatError } from "../manifest.ts";
+import type { ModelSource, ReadOptions } from "./folder.ts";
+
+/** Where a download goes. What is there already may be from an earlier process. */
+export interface Destination {
+	/** Bytes held so far, from the file's beginning, and the ETag they came with. */
+	have: number;
+	etag: string | null;
+	held(): AsyncIterable<Uint8Array>;
+	write(bytes: Uint8Array): Promise<void>;
+	/** Forgets what is held; later bytes have this ETag. */
+	restart(etag: string | null): Promise<void>;
+}
+
+export interface HttpOptions {
+	/** Attempts in a row that bring nothing, before giving up. */
+	attempts?: number;
+	/** First pause between attempts; it doubles. */
+	pauseMs?: number;
+	/** Longest silence of a server. */
+	silenceMs?: number;
+	headers?: Record<string, string>;
+}
+
+export interface HttpSource extends ModelSource {
+	download(entry: FileEntry, to: Destination, options?: ReadOptions): Promise<void>;
+}
+
+const MAX_PAUSE_MS = 30_000;
+/** Complete downloads with the wrong SHA-256 before giving up. */
+const MAX_WRONG = 2;
+
+/** What one attempt came to: more bytes are needed, or the bytes held are no good. */
+class Retry extends Error {
+	/** Milliseconds the server asked for. */
+	readonly after: number;
+	readonly fresh: boolean;
+	constructor(message: string, { fresh = false, after = 0 } = {}) {
+		super(message);
+		this.fresh = fresh;
+		this.after = after;
+	}
+}
+
+/** `base`: the URL of the folder; its query is kept for every file. */
+export function httpSource(
+	base: string,
+	{ attempts = 6, pauseMs = 250, silenceMs = 30_000, headers = {} }: HttpOptions = {},
+): HttpSource {
+	const root = new URL(base);
+	if (!/^https?:$/.test(root.protocol)) throw new ModelFormatError(`${base} is not an http or https URL.`);
+	const urlOf = (file: string): URL => {
+		const url = new URL(root);
+		url.pathname = `${url.pathname.replace(/\/$/, "")}/${file}`;
+		return url;
+	};
+
+	/** Tries until `once` succeeds. An attempt that came further than all before does not count, so that it ends. */
+	const persist = async <T>(
+		url: URL,
+		signal: AbortSignal | undefined,
+		held: () => number,
+		once: () => Promise<T>,
+	): Promise<T> => {
+		for (let failed = 0, furthest = held(); ; ) {
+			try {
+				return await once();
+			} catch (error) {
+				signal?.throwIfAborted();
+				if (error instanceof ModelFormatError) throw error;
+				const asked = error instanceof Retry ? error.after : 0;
+				failed = held() > furthest ? 0 : failed + 1;
+				furthest = Math.max(furthest, held());
+				if (failed >= attempts)
+					throw new ModelFormatError(
+						`${bare(url)} cannot be downloaded: ${reason(error)}, ${attempts} times in a row. Check the server and try again; what came is kept.`,
+						{ cause: error },
+					);
+				await sleep(
+					Math.min(MAX_PAUSE_MS, Math.max(asked, pauseMs * 2 ** failed * (0.5 + Math.random() / 2))),
+					undefined,
+					{ signal },
+				);
+			}
+		}
+	};
+
+	const get = async (url: URL, range: Record<string, string>, signal: AbortSignal): Promise<Response> => {
+		const response = await fetch(url, { headers: { ...headers, "Accept-Encoding": "identity", ...range }, signal });
+		if (response.status === 200 || response.status === 206) return response;
+		await response.body?.cancel();
+		if (response.status === 416) throw new Retry("it has no such range", { fresh: true });
+		if ([408, 425, 429].includes(response.status) || response.status >= 500) {
+			throw new Retry(`it answers ${response.status}`, {
+				after: 1000 * (Number(response.headers.get("Retry-After")) || 0),
+			});
+		}
+		const Failure = response.status === 404 ? MissingFileError : ModelFormatError;
+		throw new Failure(
+			`${bare(url)} cannot be downloaded: the server answers ${response.status} ${response.statusText}.`,
+		);
+	};
+
+	const source: HttpSource = {
+		label: bare(root),
+		async small(file, maxBytes, signal) {
+			const url = urlOf(file);
+			return await persist(
+				url,
+				signal,
+				() => 0,
+				async () => {
+					const chunks: Uint8Array[] = [];
+					let bytes = 0;
+					const { body } = await within(silenceMs, signal, (signal) => get(url, {}, signal));
+					for await (const chunk of chunksOf(body, silenceMs)) {
+						if ((bytes += chunk.byteLength) > maxBytes)
+							throw new ModelFormatError(`${bare(url)} has more than ${maxBytes} bytes.`);
+						chunks.push(chunk);
+					}
+					return new Uint8Array(Buffer.concat(chunks));
+				},
+			);
+		},
+		async verified(entry, options) {
+			const memory = memoryDestination(entry.bytes);
+			await source.download(entry, memory, options);
+			return memory.bytes;
+		},
+		async download(entry, to, { signal, progress } = {}) {
+			const url = urlOf(entry.file);
+			let hash: Hash = createHash("sha256");
+			for await (const bytes of to.held()) hash.update(bytes);
+			progress?.(to.have);
+			const restart = async (etag: string | null): Promise<void> => {
+				progress?.(-to.have);
+				hash = createHash("sha256");
+				await to.restart(etag);
+			};
+			const once = async (): Promise<void> => {
+				if (to.have < entry.bytes) {
+					const response = await within(silenceMs, signal, (signal) => get(url, rangeOf(to), signal));
+					const problem = rangeProblem(response, to, entry);
+					if (problem || response.status === 200) await restart(response.headers.get("ETag"));
+					if (problem) {
+						await response.body?.cancel();
+						throw new Retry(problem);
+					}
+					for await (const chunk of chunksOf(response.body, silenceMs, signal)) {
+						if (to.have + chunk.byteLength > entry.bytes) {
+							await restart(null);
+							throw new Retry(`it sends more than the ${entry.bytes} bytes of the manifest`);
+						}
+						hash.update(chunk);
+						await to.write(chunk);
+						progress?.(chunk.byteLength);
+					}
+				}
+				if (to.have < entry.bytes) throw new Retry(`it was cut at ${to.have} of ${entry.bytes} bytes`);
+			};
+			for (let wrong = 1; ; wrong++) {
+				await persist(
+					url,
+					signal,
+					() => to.have,
+					async () => {
+						try {
+							await once();
+						} catch (error) {
+							if (error instanceof Retry && error.fresh) await restart(null);
+							throw error;
+						}
+					},
+				);
+				const got = hash.digest("hex");
+				if (got === entry.sha256) return;
+				await restart(null);
+				if (wrong === MAX_WRONG) {
+					throw new ModelFormatError(
+						`${bare(url)} is damaged: its SHA-256 is ${got}, the manifest says ${entry.sha256}. The server holds other files than its manifest lists; upload the model again.`,
+					);
+				}
+			}
+		},
+	};
+	return source;
+}
+
+/** Headers that ask for the rest; a weak ETag may not stand in If-Range. */
+function rangeOf({ have, etag }: Destination): Record<string, string> {
+	if (have === 0) return {};
+	const range = { Range: `bytes=${have}-` };
+	return etag && !etag.startsWith("W/") ? { ...range, "If-Range": etag } : range;
+}
+
+/** What is wrong with the answer's claims, or null. A 200 is the whole file again, whatever was asked for. */
+function rangeProblem(response: Response, { have, etag }: Destination, entry: FileEntry): string | null {
+	if (response.status === 200) {
+		const length = response.headers.get("Content-Length");
+		return length === null || Number(length) === entry.bytes
+			? null
+			: `it has ${length} bytes, the manifest says ${entry.bytes}`;
+	}
+	const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(response.headers.get("Content-Range") ?? "");
+	if (!range || Number(range[1]) !== have)
+		return `it sends bytes ${response.headers.get("Content-Range")} where ${have} and on were asked for`;
+	if (range[3] !== "*" && Number(range[3]) !== entry.bytes)
+		return `it has ${range[3]} bytes, the manifest says ${entry.bytes}`;
+	const now = response.headers.get("ETag");
+	return etag !== null && now !== null && now !== etag ? "the file changed on the server" : null;
+}
+
+function memoryDestination(size: number): Destination & { bytes: Uint8Array<ArrayBuffer> } {
+	return {
+		bytes: new Uint8Array(size),
+		have: 0,
+		etag: null,
+		async *held() {},
+		async write(bytes) {
+			this.bytes.set(bytes, this.have);
+			this.have += bytes.byteLength;
+		},
+		async restart(etag) {
+			this.have = 0;
+			this.etag = etag;
+		},
+	};
+}
+
+/**
+ * Calls with a signal that fires when the caller's does, or after `ms`; once it has returned only the caller's counts.
+ */
+async function within<T>(
+	ms: number,
+	signal: AbortSignal | undefined,
+	call: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+	const silence = new AbortController();
+	const timer = setTimeout(() => silence.abort(new Retry(`it is silent for ${ms} ms`)), ms);
+	try {
+		return await call(signal ? AbortSignal.any([signal, silence.signal]) : silence.signal);
+	} finally {
+		clearTimeout(timer);
+	}
+}
+
+/** The chunks of a body; gives up a server that is silent too long. */
+async function* chunksOf(
+	body: ReadableStream<Uint8Array> | null,
+	silenceMs: number,
+	signal?: AbortSignal,
+): AsyncGenerator<Uint8Array, void, void> {
+	if (!body) return;
+	const reader = body.getReader();
+	try {
+		for (;;) {
+			const { value, done } = await within(silenceMs, signal, (signal) =>
+				Promise.race([reader.read(), aborted(signal)]),
+			);
+			if (done) return;
+			yield value;
+		}
+	} finally {
+		await reader.cancel().catch(() => {});
+	}
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+	const { promise, reject } = Promise.withResolvers<never>();
+	signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+	return promise;
+}
+
+function reason(error: unknown): string {
+	const { message, cause } = error as Error;
+	return cause instanceof Error ? `${message} (${cause.message})` : message;
+}
+
+/** Without a query, which may be a signature. */
+function bare(url: URL): string {
+	return `${url.origin}${url.pathname}`;
+}

@@ -1,0 +1,129 @@
+/** What every reader of a checkpoint gives: named tensors, read piece by piece. */
+import { ModelFormatError } from "../../format/manifest.ts";
+
+/** Bytes of one element, by the safetensors name of its type. */
+export const ELEMENT_BYTES: Readonly<Record<string, number>> = {
+	C128: 16,
+	F64: 8,
+	I64: 8,
+	U64: 8,
+	C64: 8,
+	F32: 4,
+	I32: 4,
+	U32: 4,
+	F16: 2,
+	BF16: 2,
+	I16: 2,
+	U16: 2,
+	F8_E4M3: 1,
+	F8_E5M2: 1,
+	I8: 1,
+	U8: 1,
+	BOOL: 1,
+};
+
+/** More tensors than any checkpoint has. */
+export const MAX_TENSORS = 100_000;
+export const MAX_DIMENSIONS = 16;
+
+export interface SourceTensor {
+	dtype: string;
+	shape: number[];
+	bytes: number;
+}
+
+/** Named tensors that can be read one at a time: a safetensors or `.pth` file, or several sources joined. */
+export interface TensorSource {
+	/** Named in errors. */
+	label: string;
+	tensors: ReadonlyMap<string, SourceTensor>;
+	/** The bytes of a tensor in row-major order, or those from `from` to `to` (whole elements). */
+	read(name: string, from?: number, to?: number): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+export interface OpenTensorSource extends TensorSource, AsyncDisposable {}
+
+/** The tensor and the checked range of a read. */
+export function rangeOf(
+	source: TensorSource,
+	name: string,
+	from = 0,
+	to?: number,
+): { tensor: SourceTensor; from: number; to: number } {
+	const tensor = source.tensors.get(name);
+	if (!tensor) throw new ModelFormatError(`${source.label} has no tensor ${name}.`);
+	to ??= tensor.bytes;
+	const element = ELEMENT_BYTES[tensor.dtype];
+	if (from < 0 || from > to || to > tensor.bytes || from % element !== 0 || to % element !== 0) {
+		throw new RangeError(
+			`Bytes ${from} to ${to} of ${name} were asked for; it has ${tensor.bytes}, in elements of ${element}.`,
+		);
+	}
+	return { tensor, from, to };
+}
+
+/** The tensor in pieces of at most `pieceBytes`, in order. */
+export async function* pieces(
+	source: TensorSource,
+	name: string,
+	pieceBytes = 2 ** 24,
+): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
+	const { tensor } = rangeOf(source, name);
+	for (let from = 0; from < tensor.bytes; from += pieceBytes)
+		yield await source.read(name, from, Math.min(tensor.bytes, from + pieceBytes));
+}
+
+/** The tensors whose names begin with `prefix`, without it. */
+export function within(source: TensorSource, prefix: string): TensorSource {
+	if (prefix === "") return source;
+	const tensors = new Map<string, SourceTensor>();
+	for (const [name, tensor] of source.tensors)
+		if (name.startsWith(prefix)) tensors.set(name.slice(prefix.length), tensor);
+	return { label: source.label, tensors, read: (name, from, to) => source.read(prefix + name, from, to) };
+}
+
+/** Where the published files and common training scripts keep the state_dict. */
+const STATE_DICTS = ["", "vae.", "trainer.var_wo_ddp.", "trainer.gpt_fsdp.", "state_dict.", "model.", "module."];
+
+/**
+ * The part of a checkpoint that holds most of `names`. Where none holds any, the whole checkpoint, so that the importer
+ * can list what is missing.
+ */
+export function stateDict(source: TensorSource, names: Iterable<string>): TensorSource {
+	const wanted = [...names];
+	const found = (prefix: string) =>
+		wanted.reduce((count, name) => count + Number(source.tensors.has(prefix + name)), 0);
+	const best = STATE_DICTS.map((prefix) => ({ prefix, count: found(prefix) })).reduce((a, b) =>
+		b.count > a.count ? b : a,
+	);
+	return within(source, best.prefix);
+}
+
+/** Several files of one checkpoint as one. A name in two of them is refused. */
+export function joined(label: string, sources: readonly TensorSource[]): TensorSource {
+	const of = new Map<string, TensorSource>();
+	const tensors = new Map<string, SourceTensor>();
+	for (const source of sources) {
+		for (const [name, tensor] of source.tensors) {
+			const other = of.get(name);
+			if (other)
+				throw new ModelFormatError(`Tensor ${name} stands in ${other.label} and in ${source.label}. Keep one of them.`);
+			of.set(name, source);
+			tensors.set(name, tensor);
+		}
+	}
+	const joint: TensorSource = {
+		label,
+		tensors,
+		async read(name, from, to) {
+			rangeOf(joint, name, from, to);
+			return await (of.get(name) as TensorSource).read(name, from, to);
+		},
+	};
+	return joint;
+}
+
+/** Words from a file that is not trusted, short enough for an error message. */
+export function clip(text: string): string {
+	return text.length <= 400 ? text : `${text.slice(0, 400)}…`;
+}

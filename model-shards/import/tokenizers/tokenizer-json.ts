@@ -1,0 +1,30 @@
+/** A text tokenizer as `tokenizer.json`: as published, or made from the files that came before it. */
+import { readFile, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { ModelFormatError } from "../../format/manifest.ts";
+import { clipTokenizer } from "./clip.ts";
+import { t5Tokenizer } from "./sentencepiece.ts";
+
+/** Larger than any text tokenizer. */
+const MAX_BYTES = 64 * 2 ** 20;
+
+/**
+ * `path`: a `.json`, which is taken as it is; SentencePiece's `.model`, as T5 has it; or CLIP's `merges.txt` with
+ * `vocab.json` beside it.
+ */
+export async function tokenizerJson(path: string): Promise<Uint8Array> {
+	if (path.endsWith(".model")) return text(t5Tokenizer(await read(path), path));
+	if (basename(path) === "merges.txt")
+		return text(clipTokenizer(`${await read(path)}`, `${await read(join(dirname(path), "vocab.json"))}`, path));
+	return await read(path);
+}
+
+const text = (json: object): Uint8Array => new TextEncoder().encode(JSON.stringify(json));
+
+async function read(path: string): Promise<Buffer> {
+	const found = await stat(path).catch(() => null);
+	if (!found?.isFile()) throw new ModelFormatError(`There is no tokenizer file ${path}.`);
+	if (found.size > MAX_BYTES)
+		throw new ModelFormatError(`${path} has ${found.size} bytes; a text tokenizer has ${MAX_BYTES} at most.`);
+	return await readFile(path);
+}

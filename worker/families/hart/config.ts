@@ -1,0 +1,60 @@
+/** Shape of a HART model (arXiv 2410.10812): what the graph needs beside its tensors. */
+import { z } from "zod";
+import type { Schedule } from "../../protocol/model-info.ts";
+import { VaeConfig } from "../infinity/config.ts";
+import { Qwen2Config } from "../text/config.ts";
+import { CodebookConfig } from "../var/config.ts";
+
+const Count = z
+	.int()
+	.min(1)
+	.max(1 << 20);
+
+/** The network of the residual diffusion, and the steps it takes out of a thousand. */
+export const ResidualConfig = z.strictObject({ width: Count, depth: Count, steps: z.int().min(2).max(1000) });
+export type ResidualConfig = z.infer<typeof ResidualConfig>;
+
+export const HartConfig = z.strictObject({
+	depth: Count,
+	width: Count,
+	heads: Count,
+	ffn: Count,
+	/** Width of the text features, and the tokens that every prompt is padded to: all of them are attended to. */
+	textChannels: Count,
+	textMaxTokens: Count,
+	normEps: z.number().gt(0),
+	/**
+	 * Queries and keys are L2-normalised, with a learned scale by head; else the softmax scale is 0.25 / sqrt(head size).
+	 */
+	normalised: z.boolean(),
+	/** Base of the rotary frequencies. */
+	ropeTheta: z.number().gt(1),
+	residual: ResidualConfig,
+	codebook: CodebookConfig,
+	vae: VaeConfig,
+	/** Null: padded features and their mask are given in `draws`, as in the reference sets. */
+	textEncoder: Qwen2Config.nullable(),
+	/** Text before every prompt that the encoder reads; its own states are not used. */
+	instructions: z.string().max(4096),
+});
+export type HartConfig = z.infer<typeof HartConfig>;
+
+/** What of the configuration contradicts itself or the schedules. */
+export function hartProblems({ width, heads }: HartConfig, schedules: Readonly<Record<string, Schedule>>): string[] {
+	const problems = Object.entries(schedules).flatMap(
+		([
+			name,
+			{
+				grids: [[height, side]],
+			},
+		]) =>
+			height * side === 1
+				? []
+				: [
+						`schedule ${name} begins with ${height}x${side}; the first code is read from one token, the last of the text`,
+					],
+	);
+	if ((width / heads) % 8 !== 0)
+		problems.push(`head size ${width / heads} is not a multiple of 8, which rotary positions in two directions need`);
+	return problems;
+}

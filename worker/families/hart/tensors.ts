@@ -1,0 +1,79 @@
+/** Every tensor that inference of a HART model reads, with its shape: official names under a prefix. */
+
+import { linear, matrix, norm, precise, type TensorShape } from "../../../model-shards/format/tensor-shapes.ts";
+import { textTensors } from "../text/tensors.ts";
+import { codebookTensors } from "../var/tensors.ts";
+import type { HartConfig } from "./config.ts";
+
+/** Sines and cosines that a time or a level becomes before its first matrix. */
+export const TIME_CHANNELS = 256;
+
+/** `text_encoder.*`, `transformer.*` and `vae.*`, in the order they are used. */
+export function hartTensors({
+	depth,
+	width,
+	heads,
+	ffn,
+	textChannels,
+	normalised,
+	residual,
+	codebook,
+	vae,
+	textEncoder,
+}: HartConfig): TensorShape[] {
+	const t = (name: string) => `transformer.${name}`;
+	const weight = (name: string, size: number): TensorShape => ({ name: `${name}.weight`, shape: [size] });
+	const list: TensorShape[] = [
+		...(textEncoder ? textTensors(textEncoder) : []),
+		weight(t("context_norm"), textChannels),
+		...precise(t("context_embed"), textChannels, width),
+		...precise(t("lvl_embed.mlp.0"), TIME_CHANNELS, width),
+		...precise(t("lvl_embed.mlp.2"), width, width),
+		...precise(t("word_embed"), codebook.channels, width),
+	];
+	for (let block = 0; block < depth; block++) {
+		const b = (name: string) => t(`blocks.${block}.${name}`);
+		list.push(
+			{ name: b("scale_shift_table"), shape: [6, width] },
+			weight(b("ln_wo_grad"), width),
+			...(normalised ? [{ name: b("attn.scale_mul_1H11"), shape: [1, heads, 1, 1] }] : []),
+			{ name: b("attn.q_bias"), shape: [width] },
+			{ name: b("attn.v_bias"), shape: [width] },
+			matrix(b("attn.qkv_proj"), width, 3 * width),
+			...linear(b("attn.proj"), width, width),
+			matrix(b("ffn.gate_proj"), width, ffn),
+			matrix(b("ffn.up_proj"), width, ffn),
+			matrix(b("ffn.down_proj"), ffn, width),
+		);
+	}
+	list.push(
+		weight(t("head_nm.ln_wo_grad"), width),
+		...precise(t("head_nm.ada_lin.1"), width, 2 * width),
+		...precise(t("head"), width, codebook.vocabulary),
+		weight(t("decoder_norm"), width),
+	);
+	return [
+		...list,
+		...residualTensors(residual.width, residual.depth, width, codebook.channels),
+		...codebookTensors(codebook, vae),
+	];
+}
+
+/** Of the residual diffusion's network. */
+function residualTensors(width: number, depth: number, condition: number, channels: number): TensorShape[] {
+	const n = (name: string) => `transformer.diffloss.net.${name}`;
+	return [
+		...precise(n("time_embed.mlp.0"), TIME_CHANNELS, width),
+		...precise(n("time_embed.mlp.2"), width, width),
+		...precise(n("cond_embed"), condition, width),
+		...precise(n("input_proj"), channels, width),
+		...Array.from({ length: depth }, (_, block) => [
+			...norm(n(`res_blocks.${block}.in_ln`), width),
+			...linear(n(`res_blocks.${block}.mlp.0`), width, width),
+			...linear(n(`res_blocks.${block}.mlp.2`), width, width),
+			...linear(n(`res_blocks.${block}.adaLN_modulation.1`), width, 3 * width),
+		]).flat(),
+		...precise(n("final_layer.adaLN_modulation.1"), width, 2 * width),
+		...precise(n("final_layer.linear"), width, 2 * channels),
+	];
+}

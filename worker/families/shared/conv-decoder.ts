@@ -1,0 +1,177 @@
+import { pixelAttention } from "../../../kernels/attention/pixel-attention.ts";
+import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Pass } from "../../../kernels/gpu/pass.ts";
+import { conv3x3, type ImageShape } from "../../../kernels/image/conv.ts";
+import { matmul } from "../../../kernels/matmul/matmul.ts";
+import { groupNormScratch, groupNormSilu } from "../../../kernels/norm/group-norm.ts";
+import { packRgb } from "../../../kernels/tokens/gather.ts";
+import type { VaeConfig } from "../infinity/config.ts";
+import type { Weights } from "./weights.ts";
+
+/** Pictures of one call at most. */
+export const MAX_PICTURES = 64;
+
+/**
+ * Which decoder it is: its shape, how its checkpoint names a module's convolution and norm, and whether it has
+ * attention.
+ */
+export interface DecoderSource {
+	config: VaeConfig;
+	conv(module: string): string;
+	norm(module: string): string;
+	/**
+	 * VAR's: a 3x3 convolution before everything else, attention in the middle and after each residual block of the
+	 * coarsest level.
+	 */
+	attentive: boolean;
+}
+
+/** What the decoder computes on its way, for those who tap it: [pixels, channels] of all images. */
+export type DecoderTap = (name: string, x: Tensor, channels: number) => void;
+
+/**
+ * The decoder of a convolutional tokenizer: conv_in, two residual blocks, then levels from coarse to fine with nearest
+ * x2 between them. Takes several latents of any height and width at once; workspace is made for `cells` tokens in all.
+ */
+export class ConvDecoder {
+	#gpu: Gpu;
+	#weights: Weights;
+	#source: DecoderSource;
+	#latentChannels: number;
+	/** Pixels per token side. */
+	readonly patch: number;
+	#work: Tensor[];
+	#scratch: Tensor;
+	/** Of attention: scores of every pixel of the coarsest level with every other. */
+	#scores: Tensor;
+	/** [pixels, 4]: the decoder's output in [-1, 1] before clamping, channels r, g, b, 0. */
+	readonly output: Tensor;
+	/** u32 [pixels], RGBA. */
+	readonly rgba: Tensor;
+
+	constructor(gpu: Gpu, weights: Weights, source: DecoderSource, latentChannels: number, cells: number) {
+		const { config, attentive } = source;
+		this.#gpu = gpu;
+		this.#weights = weights;
+		this.#source = source;
+		this.#latentChannels = latentChannels;
+		this.patch = 2 ** (config.multipliers.length - 1);
+		// A level's tensors are as large as its pixels times its own width or the wider one it comes from.
+		const widths = config.multipliers.map((m) => m * config.baseChannels);
+		const coarsest = cells * Math.max(latentChannels, (attentive ? 3 : 1) * widths[widths.length - 1]);
+		const floats = Math.max(
+			coarsest,
+			...widths.map(
+				(width, level) => cells * (this.patch / 2 ** level) ** 2 * Math.max(width, widths[level + 1] ?? width),
+			),
+		);
+		this.#work = [0, 1, 2].map((i) => gpu.tensor(`decoder work ${i}`, [floats]));
+		this.#scratch = gpu.tensor("decoder statistics", [groupNormScratch(MAX_PICTURES, config.normGroups)]);
+		this.#scores = gpu.tensor("decoder scores", [attentive ? cells * cells : 0]);
+		this.output = gpu.tensor("decoder output", [cells * this.patch ** 2, 4]);
+		this.rgba = gpu.tensor("decoder rgba", [cells * this.patch ** 2]);
+	}
+
+	/** latents: [cells, latentChannels], cut into `grids` -> `output` and `rgba`, every side `patch` times as long. */
+	record(pass: Pass, latents: Tensor, grids: readonly ImageShape[], tap: DecoderTap = () => {}): void {
+		const { config, attentive } = this.#source;
+		const { baseChannels, multipliers, residualBlocks, normGroups, normEps } = config;
+		const weights = this.#weights;
+		let images = grids;
+		let channels = baseChannels * multipliers[multipliers.length - 1];
+		let [x, a, b] = this.#work;
+
+		const conv = (
+			name: string,
+			from: Tensor,
+			to: Tensor,
+			inChannels: number,
+			outChannels: number,
+			more: { upsample?: boolean; add?: boolean } = {},
+		) =>
+			conv3x3(pass, {
+				x: from,
+				y: to,
+				...weights.linear(this.#source.conv(name)),
+				images,
+				inChannels,
+				outChannels,
+				...more,
+				label: name,
+			});
+		const dense = (name: string, from: Tensor, to: Tensor, k: number, n: number, add = false) =>
+			matmul(pass, {
+				x: from,
+				y: to,
+				...weights.linear(this.#source.conv(name)),
+				m: pixelsOf(images),
+				k,
+				n,
+				add,
+				label: name,
+			});
+		const norm = (name: string, from: Tensor, to: Tensor, size: number, plain = false) =>
+			groupNormSilu(pass, {
+				x: from,
+				y: to,
+				...weights.linear(this.#source.norm(name)),
+				scratch: this.#scratch,
+				images,
+				channels: size,
+				groups: normGroups,
+				eps: normEps,
+				plain,
+				label: name,
+			});
+		const residual = (name: string, out: number) => {
+			norm(`${name}.norm1`, x, a, channels);
+			conv(`${name}.conv1`, a, b, channels, out);
+			norm(`${name}.norm2`, b, a, out);
+			if (out !== channels) {
+				dense(`${name}.nin_shortcut`, x, b, channels, out);
+				[x, b] = [b, x];
+			}
+			conv(`${name}.conv2`, a, x, out, out, { add: true });
+			channels = out;
+		};
+
+		const attend = (name: string) => {
+			if (!attentive) return;
+			norm(`${name}.norm`, x, a, channels, true);
+			dense(`${name}.qkv`, a, b, channels, 3 * channels);
+			pixelAttention(pass, { qkv: b, y: a, scores: this.#scores, images, channels, label: name });
+			dense(`${name}.proj_out`, a, x, channels, channels, true);
+		};
+
+		if (attentive) {
+			conv("vae.post_quant_conv", latents, b, this.#latentChannels, this.#latentChannels);
+			tap("post_quant", b, this.#latentChannels);
+		}
+		conv("vae.decoder.conv_in", attentive ? b : latents, x, this.#latentChannels, channels);
+		residual("vae.decoder.mid.block_1", channels);
+		tap("mid1", x, channels);
+		attend("vae.decoder.mid.attn_1");
+		tap("mid_attn", x, channels);
+		residual("vae.decoder.mid.block_2", channels);
+		for (let level = multipliers.length - 1; level >= 0; level--) {
+			const up = `vae.decoder.up.${level}`;
+			for (let block = 0; block <= residualBlocks; block++) {
+				residual(`${up}.block.${block}`, baseChannels * multipliers[level]);
+				if (level === multipliers.length - 1) attend(`${up}.attn.${block}`);
+			}
+			if (level === 0) break;
+			images = images.map((image) => ({ pixel: image.pixel * 4, height: image.height * 2, width: image.width * 2 }));
+			conv(`${up}.upsample.conv`, x, a, channels, channels, { upsample: true });
+			[x, a] = [a, x];
+		}
+		norm("vae.decoder.norm_out", x, a, channels);
+		conv("vae.decoder.conv_out", a, this.output, channels, 4);
+		packRgb(pass, { x: this.output, y: this.rgba, pixels: pixelsOf(images), channels: 4, label: "decoder pack" });
+	}
+
+	destroy(): void {
+		this.#gpu.free(...this.#work, this.#scratch, this.#scores, this.output, this.rgba);
+	}
+}
+
+const pixelsOf = (images: readonly ImageShape[]) => images.reduce((sum, { height, width }) => sum + height * width, 0);

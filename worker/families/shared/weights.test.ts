@@ -1,0 +1,162 @@
+/** Weights on the device: what they take, and that whole numbers give the bits of what they stand for. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Gpu } from "../../../kernels/gpu/gpu.ts";
+import { findModel, type ModelFolder, type ModelTensor, openModelFolder } from "../../../model-shards/format/folder.ts";
+import { residentBytes } from "../../../model-shards/format/layout.ts";
+import { dequantize } from "../../../model-shards/format/precision.ts";
+import { importFolder } from "../../../model-shards/import/folder.ts";
+import { openModel } from "../../engine/open.ts";
+import { memoryNeed, slotsWithin } from "../../engine/paper/memory.ts";
+import type { GenerateResult } from "../../engine/types.ts";
+import { policies } from "../../policies/index.ts";
+import { Weights } from "./weights.ts";
+
+let gpu: Gpu;
+let dir: string;
+let tiny: ModelFolder;
+beforeAll(async () => {
+	gpu = await Gpu.open();
+	dir = await mkdtemp(join(tmpdir(), "weights-"));
+	tiny = await openModelFolder(findModel("tiny"));
+});
+afterAll(async () => {
+	gpu.destroy();
+	await rm(dir, { recursive: true });
+});
+
+/** The same model with its whole numbers as the floats that they stand for. */
+function widened(folder: ModelFolder): ModelFolder {
+	const { manifest } = folder;
+	const scales = new Set(manifest.tensors.flatMap(({ quantization }) => quantization?.scales ?? []));
+	const tensors = manifest.tensors
+		.filter(({ name }) => !scales.has(name))
+		.map(({ quantization: _, ...tensor }) => ({
+			...tensor,
+			dtype: tensor.dtype === "F16" ? ("F16" as const) : ("F32" as const),
+		}));
+	return {
+		...folder,
+		manifest: { ...manifest, tensors },
+		async *tensors() {
+			const all = new Map<string, ModelTensor>();
+			for await (const tensor of folder.tensors()) all.set(tensor.name, { ...tensor, bytes: tensor.bytes.slice() });
+			for (const { name, quantization } of manifest.tensors) {
+				const tensor = all.get(name) as ModelTensor;
+				if (scales.has(name)) continue;
+				if (!quantization) yield tensor;
+				else
+					yield {
+						...tensor,
+						dtype: "F32",
+						bytes: new Uint8Array(
+							dequantize(
+								tensor.bytes,
+								new Float16Array((all.get(quantization.scales) as ModelTensor).bytes.buffer),
+								tensor.dtype as "I8" | "I4",
+								quantization.group,
+							).buffer,
+						),
+					};
+			}
+		},
+	};
+}
+const codes = (results: GenerateResult[]) =>
+	results.map((result) =>
+		result.kind === "scale" ? result.codes : result.kind === "final" ? result.image : result.plan,
+	);
+
+describe.each([
+	["int8", 64],
+	["int4", 32],
+] as const)("%s in groups of %i", (dtype, group) => {
+	it("gives codes and pictures of the same numbers as floats, alone and together, in a fraction of the memory", async () => {
+		const out = join(dir, dtype);
+		await importFolder(tiny, { out, dtype, group });
+		const folder = await openModelFolder(out);
+		expect(folder.manifest).toMatchObject({
+			name: `tiny-${dtype}`,
+			schedules: tiny.manifest.schedules,
+			sampling: tiny.manifest.sampling,
+			tokenizer: tiny.manifest.tokenizer,
+		});
+		const whole = await openModel(gpu, folder, { slots: 2 });
+		const floats = await openModel(gpu, widened(folder));
+		const plan = policies.stagevar.plan(whole.info, {});
+		const ask = (seed: number) => ({ plan, prompt: "a photo of a cat", seed, previews: "none" as const });
+		const [first, second] = [
+			await Array.fromAsync(whole.generate(ask(1))),
+			await Array.fromAsync(whole.generate(ask(2))),
+		];
+		expect(codes(await Array.fromAsync(floats.generate(ask(1))))).toEqual(codes(first));
+		expect((await Promise.all([1, 2].map((seed) => Array.fromAsync(whole.generate(ask(seed)))))).map(codes)).toEqual(
+			[first, second].map(codes),
+		);
+		whole.destroy();
+		floats.destroy();
+	});
+
+	it("cannot be made of what is quantised already", async () => {
+		await expect(
+			importFolder(await openModelFolder(join(dir, dtype)), { out: join(dir, "again"), dtype: "f16" }),
+		).rejects.toThrow(/is I[48]\. Import from the model in f32 or f16/);
+	});
+});
+
+it("takes the bytes that were foretold, in every precision", async () => {
+	for (const name of [tiny.dir, join(dir, "int8"), join(dir, "int4")]) {
+		const folder = await openModelFolder(name);
+		const before = gpu.bytes;
+		const weights = await Weights.load(gpu, folder);
+		expect(gpu.bytes - before).toBe(residentBytes(folder.manifest.tensors).reduce((sum, { bytes }) => sum + bytes, 0));
+		weights.destroy();
+		expect(gpu.bytes).toBe(before);
+	}
+});
+
+it("where a binding is small, slots that share one are fewer, and a picture that has no room says what would", async () => {
+	const limited = new Gpu(gpu.device, gpu.facts, 9 * 2 ** 20);
+	const model = await openModel(limited, tiny, { slots: 1000 });
+	expect(model.slots).toBeGreaterThan(100);
+	expect(model.slots).toBeLessThan(500);
+	expect(
+		[1, 2, 4].map((slots) =>
+			slotsWithin(tiny.manifest, { slots, textTokens: 32 }, 2.5 * memoryNeed(tiny.manifest, { textTokens: 32 }).shared),
+		),
+	).toEqual([1, 2, 2]);
+	const [same, whole] = [model, await openModel(gpu, tiny)];
+	const ask = (seed: number) => ({
+		plan: policies.exact.plan(model.info, {}),
+		prompt: "a photo of a cat",
+		seed,
+		previews: "none" as const,
+		until: 1,
+	});
+	const some = await Promise.all([1, 2, 3].map((seed) => Array.fromAsync(same.generate(ask(seed)))));
+	expect(codes(some[2])).toEqual(codes(await Array.fromAsync(whole.generate(ask(3)))));
+	model.destroy();
+	whole.destroy();
+	await expect(openModel(new Gpu(gpu.device, gpu.facts, 300_000), tiny)).rejects.toThrow(
+		/needs a buffer of \d+ bytes; this adapter binds at most 300000\..* tiny with 1 slot\(s\) takes about .*It would take, with/,
+	);
+});
+
+it("a model and its pictures take about what memoryNeed says", async () => {
+	for (const slots of [1, 3]) {
+		const before = gpu.bytes;
+		const model = await openModel(gpu, tiny, { slots });
+		const need = memoryNeed(tiny.manifest, { slots, textTokens: 7 });
+		expect((gpu.bytes - before) / (need.weights + need.decoder)).toBeCloseTo(1, 1);
+		const plan = policies.exact.plan(model.info, {});
+		await Promise.all(
+			Array.from({ length: slots }, (_, seed) =>
+				Array.fromAsync(model.generate({ plan, prompt: "a photo of a cat", seed, previews: "none" })),
+			),
+		);
+		expect((gpu.bytes - before) / need.total).toBeCloseTo(1, 1);
+		model.destroy();
+	}
+});

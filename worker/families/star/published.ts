@@ -1,0 +1,124 @@
+/**
+ * The published STAR checkpoints (Davinci-XLab/STAR-T2I, taocrayon/STAR), as data: the names of its model table,
+ * `star_rope_d30_256-*.pth` and so on. All read the states of Stable Diffusion 2.1's text encoder and share VAR's
+ * picture tokenizer.
+ */
+
+import type { z } from "zod";
+import { ModelFormatError } from "../../../model-shards/format/manifest.ts";
+import { linear, matrix, precise, type TensorShape } from "../../../model-shards/format/tensor-shapes.ts";
+import { UNUSED } from "../../../model-shards/import/model.ts";
+import type { Family } from "../../../model-shards/import/published.ts";
+import type { Described } from "../../../model-shards/import/tensors.ts";
+import type { Sampling } from "../../protocol/model-info.ts";
+import { SIDES, square, TOKENIZER } from "../var/published.ts";
+import type { StarConfig } from "./config.ts";
+import { starTensors } from "./tensors.ts";
+
+interface Published {
+	depth: number;
+	side: keyof typeof SIDES;
+	/**
+	 * Comes with the network of its "causal-driven stable sampling", by which the official code may draw the last scales
+	 * in steps.
+	 */
+	sampler?: true;
+}
+
+const PUBLISHED: Readonly<Record<string, Published>> = {
+	"256-d16": { depth: 16, side: 256 },
+	"256": { depth: 30, side: 256 },
+	"512": { depth: 30, side: 512 },
+	"1024": { depth: 30, side: 1024 },
+	"1024-sampler": { depth: 30, side: 1024, sampler: true },
+};
+
+/** The official demo's; its sampler's steps left out. */
+const SAMPLING: z.infer<typeof Sampling> = { guidance: [1, 5], tau: 1, topK: 600, topP: 0.8 };
+
+const SAMPLER_BLOCKS = 3;
+const SAMPLER =
+	/^transformer\.(pos_start_last$|(lvl_embed_2|word_embed_head|encoder_proj2|head_proj|head_logits2|feat_extract_blocks)\.)/;
+
+/** Throws ModelFormatError for a size that was not published. */
+export function publishedStar(size: string): Extract<Described, { family: "star" }> {
+	const { depth, side } = lookUp(size);
+	const config: StarConfig = {
+		depth,
+		width: 64 * depth,
+		heads: depth,
+		ffn: 256 * depth,
+		textChannels: 1024,
+		textMaxTokens: 77,
+		normEps: 1e-6,
+		scales: SIDES[side].length,
+		ropeReach: 64,
+		ropeTheta: 10_000,
+		...TOKENIZER,
+		textEncoder: null,
+	};
+	return {
+		name: `star-${size.toLowerCase()}`,
+		family: "star",
+		config,
+		schedules: square(side),
+		defaultSchedule: "1:1",
+		sampling: SAMPLING,
+		licence: "MIT (Davinci-XLab/STAR-T2I)",
+	};
+}
+
+export const star: Family = {
+	sizes: Object.keys(PUBLISHED),
+	describe(size) {
+		const { sampler } = lookUp(size);
+		const head = publishedStar(size);
+		return {
+			head,
+			wanted: starTensors(head.config),
+			parts: ["transformer.", "vae."],
+			unused: sampler ? new RegExp(`${UNUSED.source}|${SAMPLER.source}`) : UNUSED,
+			unread: [
+				{ name: "transformer.class_emb.weight", shape: [1001, head.config.width] },
+				...(sampler ? samplerTensors(head.config) : []),
+			],
+		};
+	},
+};
+
+function lookUp(size: string): Published {
+	const published = Object.hasOwn(PUBLISHED, size.toLowerCase()) ? PUBLISHED[size.toLowerCase()] : undefined;
+	if (!published)
+		throw new ModelFormatError(
+			`STAR was not published in size ${size}. There are: ${Object.keys(PUBLISHED).join(", ")}.`,
+		);
+	return published;
+}
+
+/**
+ * Blocks without cross attention over the states of the transformer and the codes drawn so far, and a head of their
+ * own.
+ */
+function samplerTensors({ width, heads, ffn, textChannels, scales, codebook }: StarConfig): TensorShape[] {
+	const t = (name: string) => `transformer.${name}`;
+	return [
+		{ name: t("pos_start_last"), shape: [1, 1, width] },
+		{ name: t("lvl_embed_2.weight"), shape: [scales, width] },
+		...precise(t("word_embed_head"), codebook.channels, width),
+		...linear(t("encoder_proj2"), textChannels, width),
+		...linear(t("head_proj"), 2 * width, width),
+		...Array.from({ length: SAMPLER_BLOCKS }, (_, block): TensorShape[] => {
+			const b = (name: string) => t(`feat_extract_blocks.${block}.${name}`);
+			return [
+				{ name: b("attn.scale_mul_1H11"), shape: [1, heads, 1, 1] },
+				{ name: b("attn.q_bias"), shape: [width] },
+				{ name: b("attn.v_bias"), shape: [width] },
+				matrix(b("attn.mat_qkv"), width, 3 * width),
+				...linear(b("attn.proj"), width, width),
+				...linear(b("ffn.fc1"), width, ffn),
+				...linear(b("ffn.fc2"), ffn, width),
+			];
+		}).flat(),
+		...precise(t("head_logits2"), width, codebook.vocabulary),
+	];
+}

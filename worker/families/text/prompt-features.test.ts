@@ -1,0 +1,113 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Gpu } from "../../../kernels/gpu/gpu.ts";
+import type { Pass } from "../../../kernels/gpu/pass.ts";
+import { copy } from "../../../kernels/tokens/gather.ts";
+import { PromptFeatures, type TextEncoder } from "./prompt-features.ts";
+
+let gpu: Gpu;
+beforeAll(async () => {
+	gpu = await Gpu.open();
+});
+afterAll(() => gpu.destroy());
+
+const WIDTH = 4;
+const MAX = 8;
+
+/** Writes the ids themselves, `WIDTH` times each, and counts. */
+class Echo implements TextEncoder {
+	readonly config = { width: WIDTH, maxTokens: MAX };
+	encoded: string[] = [];
+	record(
+		pass: Pass,
+		ids: readonly number[],
+		features: Parameters<TextEncoder["record"]>[2],
+		{ to }: { to: number },
+	): void {
+		this.encoded.push(ids.join());
+		const words = new Uint32Array(Float32Array.from(ids.flatMap((id) => Array<number>(WIDTH).fill(id))).buffer);
+		copy(pass, { x: pass.table(words), y: features, to: to * WIDTH, count: words.length, label: "echo" });
+	}
+	destroy(): void {}
+}
+
+async function within(
+	bytes: number | undefined,
+	run: (prompts: PromptFeatures, echo: Echo, ask: (...ids: number[]) => Promise<number[]>) => Promise<void>,
+): Promise<void> {
+	const before = gpu.bytes;
+	const echo = new Echo();
+	const prompts = new PromptFeatures(gpu, echo, bytes);
+	/** The features' first column. */
+	const ask = async (...ids: number[]) => {
+		const pass = gpu.pass("ask");
+		const start = prompts.record(pass, ids);
+		const [data] = await pass.submit([prompts.tensor]);
+		return ids.map((_, i) => new Float32Array(data)[(start + i) * WIDTH]);
+	};
+	await run(prompts, echo, ask);
+	prompts.destroy();
+	expect(gpu.bytes).toBe(before);
+}
+
+test("a prompt is encoded once, whatever others came between, and takes no memory of its own", () =>
+	within(undefined, async (_, echo, ask) => {
+		const bytes = gpu.bytes;
+		for (const ids of [
+			[5, 1],
+			[7, 8, 1],
+			[5, 1],
+			[5, 1, 1],
+			[7, 8, 1],
+		])
+			expect(await ask(...ids)).toEqual(ids);
+		expect(echo.encoded).toEqual(["5,1", "7,8,1", "5,1,1"]);
+		expect(gpu.bytes).toBe(bytes);
+	}));
+
+test("the least recently used make room, no more than needed", () =>
+	// Room for three prompts of full length.
+	within(1, async (_, echo, ask) => {
+		const full = (id: number) => Array<number>(MAX).fill(id);
+		for (const id of [1, 2, 3]) await ask(...full(id));
+		await ask(...full(1));
+		expect(await ask(...full(4))).toEqual(full(4));
+		expect(await ask(...full(1))).toEqual(full(1));
+		expect(await ask(...full(3))).toEqual(full(3));
+		expect(echo.encoded).toHaveLength(4);
+		expect(await ask(...full(2))).toEqual(full(2));
+		expect(echo.encoded).toHaveLength(5);
+	}));
+
+test("two prompts of one pass lie beside each other, however full it is", () =>
+	within(1, async (prompts, _, ask) => {
+		for (let id = 1; id < 40; id++) {
+			await ask(...Array<number>(1 + (id % MAX)).fill(id));
+			const pass = gpu.pass("two");
+			const texts = [
+				Array<number>(1 + ((5 * id) % MAX)).fill(100 + id),
+				Array<number>(1 + ((3 * id) % MAX)).fill(200 + id),
+			];
+			const starts = texts.map((ids) => prompts.record(pass, ids));
+			const [data] = await pass.submit([prompts.tensor]);
+			texts.forEach((ids, i) =>
+				expect(ids.map((_, at) => new Float32Array(data)[(starts[i] + at) * WIDTH])).toEqual(ids),
+			);
+		}
+	}));
+
+test("what a pass was to encode that never ran is encoded again; within a pass, once", () =>
+	within(undefined, async (prompts, echo, ask) => {
+		prompts.record(gpu.pass("dropped"), [3, 1]);
+		await gpu.compile(() => {
+			const pass = gpu.pass("rehearsal");
+			prompts.record(pass, [3, 1]);
+			pass.submit();
+		});
+		expect(await ask(3, 1)).toEqual([3, 1]);
+		expect(echo.encoded).toEqual(["3,1", "3,1", "3,1"]);
+		const pass = gpu.pass("twice");
+		expect(prompts.record(pass, [4, 1])).toBe(prompts.record(pass, [4, 1]));
+		pass.submit();
+		expect(await ask(4, 1)).toEqual([4, 1]);
+		expect(echo.encoded).toHaveLength(4);
+	}));

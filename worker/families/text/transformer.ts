@@ -1,0 +1,169 @@
+import { ropeTable, rotateHalves } from "../../../kernels/attention/rotate-halves.ts";
+import { type Heads, sequenceAttention } from "../../../kernels/attention/sequence-attention.ts";
+import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Pass } from "../../../kernels/gpu/pass.ts";
+import { matmul } from "../../../kernels/matmul/matmul.ts";
+import { layerNorm, rmsNorm } from "../../../kernels/norm/layer-norm.ts";
+import { activate } from "../../../kernels/pointwise/activation.ts";
+import { copy, gatherRows } from "../../../kernels/tokens/gather.ts";
+import type { Weights } from "../shared/weights.ts";
+import { type Anatomy, anatomyOf, type LayerNames } from "./anatomy.ts";
+import type { TextEncoderConfig } from "./config.ts";
+import { relativeBuckets } from "./relative.ts";
+import { TEXT_PREFIX } from "./tensors.ts";
+
+/** A text encoder of any kind: embeddings, pre-norm layers, final norm. One text at a time. */
+export class TextTransformer {
+	readonly config: TextEncoderConfig;
+	#gpu: Gpu;
+	#anatomy: Anatomy;
+	#weights: Weights;
+	/** Workspace for one text; texts of one pass use it in turn. */
+	#work: Record<"x" | "h" | "q" | "k" | "v" | "attended" | "gate" | "up", Tensor>;
+	/** cos, then sin: [2, maxTokens, headDim / 2]. */
+	#angles: Tensor | undefined;
+
+	constructor(gpu: Gpu, config: TextEncoderConfig, weights: Weights) {
+		const { width, ffn, heads, maxTokens } = config;
+		this.config = config;
+		this.#gpu = gpu;
+		this.#weights = weights;
+		this.#anatomy = anatomyOf(config);
+		const { headDim, kvHeads, ropeTheta } = this.#anatomy;
+		const { qkv, gate } = this.#anatomy.layer(0);
+		const make = (label: string, columns: number) => gpu.tensor(`text ${label}`, [maxTokens, columns]);
+		const separate = qkv.length === 3 ? 1 : 0;
+		this.#work = {
+			x: make("x", width),
+			h: make("norm", width),
+			q: make("q", separate ? heads * headDim : 3 * width),
+			k: make("k", separate * kvHeads * headDim),
+			v: make("v", separate * kvHeads * headDim),
+			attended: make("attended", heads * headDim),
+			gate: make("gate", gate ? ffn : 0),
+			up: make("ffn", ffn),
+		};
+		this.#angles =
+			ropeTheta === undefined
+				? undefined
+				: gpu.upload("text angles", [2, maxTokens, headDim / 2], ropeTable(maxTokens, headDim, ropeTheta));
+	}
+
+	/** Token ids, at most the model's, -> features [tokens, width] from row `to` on. */
+	record(pass: Pass, ids: readonly number[], features: Tensor, { to = 0 }: { to?: number } = {}): void {
+		const { width, layers } = this.config;
+		const { tokens: table, positions, relative, layer, final } = this.#anatomy;
+		const { x, h } = this.#work;
+		const tokens = ids.length;
+		if (tokens > this.config.maxTokens)
+			throw new RangeError(
+				`A text of ${tokens} tokens does not fit the encoder, which takes ${this.config.maxTokens}.`,
+			);
+		const w = (name: string) => this.#weights.get(`${TEXT_PREFIX}${name}.weight`);
+		const seen = seenIn(this.config, ids);
+		const extra =
+			positions === undefined ? undefined : { table: w(positions), index: pass.table(ids.map((_, i) => i)) };
+		const bias = relative && {
+			table: w(relative.table),
+			index: pass.table(relativeBuckets(tokens, relative.buckets, relative.distance)),
+		};
+
+		gatherRows(pass, { x: w(table), index: pass.table(ids), y: x, count: tokens, width, extra, label: "text embed" });
+		for (let index = 0; index < layers; index++) {
+			const names = layer(index);
+			this.#norm(pass, names.norm1, x, h, tokens);
+			this.#attend(pass, names, tokens, seen, bias);
+			this.#linear(pass, names.out, this.#work.attended, x, tokens, this.#inner, width, true);
+			this.#norm(pass, names.norm2, x, h, tokens);
+			this.#feedForward(pass, names, tokens);
+		}
+		this.#norm(pass, final, x, h, tokens);
+		copy(pass, { x: h, y: features, to: to * width, count: tokens * width, label: "text features" });
+	}
+
+	destroy(): void {
+		this.#gpu.free(...Object.values(this.#work), ...(this.#angles ? [this.#angles] : []));
+	}
+
+	/** h -> attended */
+	#attend(
+		pass: Pass,
+		{ qkv }: LayerNames,
+		tokens: number,
+		seen: readonly number[] | undefined,
+		bias: { table: Tensor; index: Tensor } | undefined,
+	): void {
+		const { width, heads } = this.config;
+		const { headDim, kvHeads, scale, causal } = this.#anatomy;
+		const { h, q, k, v, attended } = this.#work;
+		const kvWidth = kvHeads * headDim;
+		let sides: [Heads, Heads, Heads];
+		if (qkv.length === 1) {
+			this.#linear(pass, qkv[0], h, q, tokens, width, 3 * width);
+			sides = [0, width, 2 * width].map((at) => ({ tensor: q, stride: 3 * width, at })) as typeof sides;
+		} else {
+			sides = [q, k, v].map((tensor, i) => ({
+				tensor,
+				stride: i === 0 ? this.#inner : kvWidth,
+				at: 0,
+			})) as typeof sides;
+			sides.forEach(({ tensor, stride }, i) => this.#linear(pass, qkv[i], h, tensor, tokens, width, stride));
+		}
+		if (this.#angles) {
+			rotateHalves(pass, { x: q, tokens, heads, headDim, angles: this.#angles, label: "text rotate q" });
+			rotateHalves(pass, { x: k, tokens, heads: kvHeads, headDim, angles: this.#angles, label: "text rotate k" });
+		}
+		sequenceAttention(pass, {
+			q: sides[0],
+			k: sides[1],
+			v: sides[2],
+			y: attended,
+			tokens,
+			seen,
+			heads,
+			kvHeads,
+			headDim,
+			scale,
+			causal,
+			bias,
+			label: "text attention",
+		});
+	}
+
+	/** x += feed-forward(h) */
+	#feedForward(pass: Pass, { gate, up, down }: LayerNames, tokens: number): void {
+		const { width, ffn } = this.config;
+		const { x, h } = this.#work;
+		const how = this.#anatomy.activation;
+		const count = tokens * ffn;
+		this.#linear(pass, up, h, this.#work.up, tokens, width, ffn);
+		if (gate === undefined) activate(pass, { x: this.#work.up, count, how, label: "text activation" });
+		else {
+			this.#linear(pass, gate, h, this.#work.gate, tokens, width, ffn);
+			activate(pass, { x: this.#work.gate, gated: this.#work.up, count, how, label: "text gate" });
+		}
+		this.#linear(pass, down, gate === undefined ? this.#work.up : this.#work.gate, x, tokens, ffn, width, true);
+	}
+
+	#norm(pass: Pass, name: string, x: Tensor, y: Tensor, tokens: number): void {
+		const { width, normEps: eps } = this.config;
+		const label = `text ${name}`;
+		if (this.#anatomy.norm === "layer")
+			layerNorm(pass, { x, y, tokens, width, eps, ...this.#weights.linear(TEXT_PREFIX + name), label });
+		else rmsNorm(pass, { x, y, weight: this.#weights.get(`${TEXT_PREFIX}${name}.weight`), tokens, width, eps, label });
+	}
+
+	#linear(pass: Pass, name: string, x: Tensor, y: Tensor, m: number, k: number, n: number, add = false): void {
+		matmul(pass, { x, y, ...this.#weights.projection(TEXT_PREFIX + name), m, k, n, add, label: `text ${name}` });
+	}
+
+	get #inner(): number {
+		return this.config.heads * this.#anatomy.headDim;
+	}
+}
+
+/** Places of the tokens that are no padding; undefined where a text has none. */
+function seenIn(config: TextEncoderConfig, ids: readonly number[]): number[] | undefined {
+	if (config.kind !== "qwen2" || !ids.includes(config.padId)) return undefined;
+	return ids.flatMap((id, place) => (id === config.padId ? [] : [place]));
+}
