@@ -12,6 +12,7 @@ import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 import { createBrotliDecompress } from "node:zlib";
 import { extract } from "tar-fs";
+import { slowDawnPolls } from "./dawn-events.ts";
 
 /** What runs the kernels, for people and for the numerics id. */
 export interface AdapterFacts {
@@ -88,7 +89,9 @@ export async function openDevice(): Promise<OpenDevice> {
 			maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
 		},
 	});
-	return { adapter, device, facts: describe(adapter.info, device) };
+	const facts = describe(adapter.info, device);
+	if (facts.software && !deno) slowDawnPolls();
+	return { adapter, device, facts };
 }
 
 /** Thrown when no device can be had, or the device in use was lost. */
