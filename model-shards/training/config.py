@@ -4,7 +4,7 @@ import os
 
 from files import load_json
 
-PATHS = [("encoder",), ("sprites",), ("data", "sprites"), ("data", "pictures")]
+PATHS = [("encoder",), ("sprites",), ("data", "sprites"), ("data", "pictures"), ("tokenizer", "teacher", "config"), ("tokenizer", "teacher", "model")]
 
 
 def merged(base, over):

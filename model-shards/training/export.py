@@ -46,6 +46,18 @@ def trained_painter(a, config):
     return painter.eval(), dict(transformer_steps=saved["step"])
 
 
+def write_release(config, painter, out, trained):
+    half = {name: tensor.half() for name, tensor in painter.state_dict().items()}
+    part = lambda prefix: {name[len(prefix) :]: tensor for name, tensor in half.items() if name.startswith(prefix)}
+    os.makedirs(out, exist_ok=True)
+    text = {"text_encoder." + name: tensor for name, tensor in part("text_encoder.").items()}
+    save_safetensors(os.path.join(out, "transformer.safetensors"), {**part("model."), **text})
+    save_safetensors(os.path.join(out, "vae.safetensors"), part("tokenizer."))
+    save_safetensors(os.path.join(out, "encoder.safetensors"), part("tokenizer.encoder."))
+    save_json(os.path.join(out, "tokenizer.json"), painter.words.json())
+    save_json(os.path.join(out, "config.json"), described(config, painter.words.words, trained))
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("config")
@@ -56,19 +68,12 @@ def main():
     config = load_config(a.config)
     a.work = a.work or "work/" + config["name"]
     painter, trained = trained_painter(a, config)
-    half = {name: tensor.half() for name, tensor in painter.state_dict().items()}
-    part = lambda prefix: {name[len(prefix) :]: tensor for name, tensor in half.items() if name.startswith(prefix)}
-    os.makedirs(a.out, exist_ok=True)
-    save_safetensors(os.path.join(a.out, "transformer.safetensors"), {**part("model."), **{"text_encoder." + k: v for k, v in part("text_encoder.").items()}})
-    save_safetensors(os.path.join(a.out, "vae.safetensors"), part("tokenizer."))
-    save_safetensors(os.path.join(a.out, "encoder.safetensors"), part("tokenizer.encoder."))
-    save_json(os.path.join(a.out, "tokenizer.json"), painter.words.json())
-    save_json(os.path.join(a.out, "config.json"), described(config, painter.words.words, trained))
+    write_release(config, painter, a.out, trained)
     stored = open_model(config, a.out)                     # what a reader of the release gets
     prompts = config["prompts"]
     images = stored.paint(prompts, range(len(prompts)))
     write_sheet(os.path.join(a.out, "samples.png"), images, 6)
-    print(f"{a.out}: {sum(t.numel() for t in half.values()) / 1e6:.2f} M parameters, {len(prompts)} samples")
+    print(f"{a.out}: {sum(t.numel() for t in painter.state_dict().values()) / 1e6:.2f} M parameters, {len(prompts)} samples")
 
 
 if __name__ == "__main__":

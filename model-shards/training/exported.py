@@ -38,8 +38,17 @@ def read_encoder(tokenizer, config):
     tokenizer.encoder.load_state_dict({k: v.float() for k, v in load_safetensors(config["encoder"]).items()})
 
 
+def count_scales(folder):
+    """Of the pictures that a model was trained on."""
+    manifest = os.path.join(folder, "manifest.json")
+    if not os.path.exists(manifest):
+        return len(load_json(os.path.join(folder, "config.json"))["transformer"]["scale_schedule"])
+    return max(len(schedule["grids"]) for schedule in load_json(manifest)["schedules"].values())
+
+
 def read_weights(painter, folder):
-    """Takes a model's weights, and the vectors of the words that both know: the captions' vocabulary may differ."""
+    """Takes a model's weights, and the vectors of the words that both know: the captions' vocabulary may differ. Scales that the model
+    was not trained on begin as its last one."""
     state, words = read_tensors(folder), read_words(folder)
     table = painter.text_encoder.tok_embed.weight.detach().clone()
     known = {word: row for row, word in enumerate(words)}
@@ -47,6 +56,8 @@ def read_weights(painter, folder):
         if word in known:
             table[row] = state["text_encoder.tok_embed.weight"][known[word]]
     state["text_encoder.tok_embed.weight"] = table
+    known, levels = count_scales(folder), state["model.lvl_embed.weight"]
+    levels[known : len(painter.model.schedule)] = levels[known - 1]
     missing, unexpected = painter.load_state_dict(state, strict=False)
     missing = [name for name in missing if not name.endswith("zero_k_bias") and not name.startswith("tokenizer.encoder.")]
     if missing or unexpected:

@@ -8,8 +8,8 @@ import unittest
 import torch
 
 from config import load_config
-from export import described
-from exported import read_tensors
+from export import described, write_release
+from exported import read_tensors, read_weights
 from files import load_json, load_safetensors, save_json, save_safetensors
 from geneval import is_right, read_prompts, relations, scores
 from judge import Judge, detect
@@ -20,6 +20,7 @@ from sources import open_source
 from text import SPECIAL
 from tokenizer import Tokenizer
 from train_judge import targets
+from train_tokenizer import Teacher
 from train_transformer import Pool
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -166,7 +167,7 @@ class Arithmetic(unittest.TestCase):
 
 class Configs(unittest.TestCase):
     def test_every_model_of_a_config_paints_what_its_description_says(self):
-        for name in ("emoji-128", "emoji-128-more", "emoji-256"):
+        for name in ("emoji-128", "emoji-128-more", "emoji-256", "emoji-256-gpu"):
             config = load_config(os.path.join(HERE, name + ".json"))
             painter = Painter(config, SPECIAL + ["a", "cat"]).eval()
             seen = described(config, painter.words.words, {})
@@ -176,6 +177,33 @@ class Configs(unittest.TestCase):
                 self.assertEqual(image.shape, (1, 3, config["side"], config["side"]))
                 few = painter.model(painter.condition(["a cat"], torch.tensor([False])), torch.zeros(1, 4, painter.model.bits), 2)
             self.assertEqual(few.shape, (1, 5, 2 * painter.model.bits))
+
+
+class WarmStarts(unittest.TestCase):
+    def test_new_scales_begin_as_the_last_known_one(self):
+        config = dict(SMOKE, scales=SMOKE["scales"] + [6, 8])
+        with tempfile.TemporaryDirectory() as folder:
+            small = Painter(SMOKE, open_source(SMOKE, 5, "cpu").words())
+            write_release(SMOKE, small, folder, {})
+            large = Painter(config, small.words.words)
+            read_weights(large, folder)
+        old, new = small.model.lvl_embed.weight.half().float(), large.model.lvl_embed.weight
+        self.assertTrue(torch.equal(new[:4], old[:4]))
+        self.assertTrue(torch.equal(new[4:6], old[3:4].expand(2, -1)))
+
+    def test_a_teacher_s_own_latents_are_at_no_distance(self):
+        config = load_config(os.path.join(HERE, "emoji-256.json"))
+        teacher = Teacher(config["tokenizer"]["teacher"], "cpu")
+        tokenizer = Tokenizer(config["tokenizer"], [(32, 32)])
+        teacher.start(tokenizer)
+        flat = torch.full((1, 3, 256, 256), 0.3)
+        with torch.no_grad():
+            h = teacher.tokenizer.encoder(torch.nn.functional.avg_pool2d(flat, 2)).float()
+            same = teacher.distance(torch.nn.functional.interpolate(h, scale_factor=2.0), flat)
+            other = teacher.distance(torch.nn.functional.interpolate(h + 1, scale_factor=2.0), flat)
+        self.assertLess(same.item(), 0.01)
+        self.assertGreater(other.item(), 0.5)
+        self.assertTrue(all(torch.equal(a, b) for a, b in zip(tokenizer.state_dict().values(), teacher.tokenizer.state_dict().values())))
 
 
 class Files(unittest.TestCase):

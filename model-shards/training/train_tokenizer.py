@@ -4,7 +4,9 @@
 
 It learns on quarter crops first (cheap steps), then on whole pictures. A few bits are flipped at random and sometimes only the first
 scales are decoded, which makes the decoder forgiving. With `encoder` in the config, that encoder is kept and only the decoder learns:
-tokens, and so a transformer trained on them, stay valid.
+tokens, and so a transformer trained on them, stay valid. With a `teacher`, a model of half the side, the tokenizer starts from the
+teacher's weights, and its latent, averaged 2 x 2, is held to the teacher's latent of the halved picture: then the coarse scales' tokens
+stay those that the teacher's transformer knows, and a larger transformer can start from that one.
 """
 import math
 import os
@@ -13,7 +15,8 @@ import random
 import torch
 import torch.nn.functional as F
 
-from exported import read_encoder
+from config import load_config
+from exported import open_model, read_encoder
 from files import save_checkpoint, write_sheet
 from painter import grids
 from slots import Average, Slot, arguments, autocast, rate
@@ -45,6 +48,31 @@ def crop_schedule(schedule):
     return [grid for grid in schedule if grid[0] < last] + [(last, last)]
 
 
+class Teacher:
+    """A trained tokenizer of half the side. settings: the `teacher` of a config, or None for none."""
+
+    def __init__(self, settings, device):
+        self.weight = settings["weight"] if settings else 0.0
+        if settings:
+            config = load_config(settings["config"])
+            self.tokenizer = open_model(config, settings["model"]).tokenizer
+            if "encoder" in config:                                                     # a release has its own
+                read_encoder(self.tokenizer, config)
+            self.tokenizer.requires_grad_(False).to(device)
+
+    def start(self, tokenizer):
+        if self.weight:
+            tokenizer.load_state_dict(self.tokenizer.state_dict())
+
+    def distance(self, h, images):
+        """Mean squared difference of h, averaged 2 x 2, to the teacher's latent of the halved pictures."""
+        if not self.weight:
+            return h.new_zeros(())
+        with torch.no_grad(), autocast(h.device.type):
+            wanted = self.tokenizer.encoder(F.avg_pool2d(images, 2))
+        return F.mse_loss(F.avg_pool2d(h, 2), wanted.float())
+
+
 def decibels(made, wanted):
     return -10 * math.log10(F.mse_loss(made, wanted).item() / 4)
 
@@ -55,6 +83,8 @@ def main():
     train = cfg["train"]
     source = open_source(config, train["seed"], device)
     tokenizer = Tokenizer(cfg, grids(config)).to(device).to(memory_format=torch.channels_last)
+    teacher = Teacher(cfg.get("teacher"), device)
+    teacher.start(tokenizer)
     fixed = "encoder" in config
     if fixed:
         read_encoder(tokenizer, config)
@@ -80,12 +110,16 @@ def main():
         write_sheet(os.path.join(a.work, "tokenizer.png"), torch.cat([unseen[:8], made[:8], unseen[8:], made[8:]]), 8)
         return decibels(made, unseen)
 
+    batch = train["batch"] if isinstance(train["batch"], dict) else dict(crop=train["batch"], whole=train["batch"])
     slot, recent = Slot(a.slot, step, train["steps"]), None
     while not slot.over(step):
-        rng, progress, count = random.Random(f"{train['seed']}/{step}"), step / train["steps"], train["batch"]
+        rng, crops = random.Random(f"{train['seed']}/{step}"), train["crops"]
         torch.manual_seed(rng.getrandbits(32))
-        images, schedule = source.pictures(range(step * count, (step + 1) * count))[0], tokenizer.schedule
-        if progress < train["crops"] and not fixed:
+        crop = not fixed and rng.random() < crops["share"][step / train["steps"] >= crops["until"]]
+        count = batch["crop" if crop else "whole"]
+        first = step * max(batch.values())
+        images, schedule = source.pictures(range(first, first + count))[0], tokenizer.schedule
+        if crop:
             images, schedule = cropped(images, rng), crop_schedule(schedule)
         images = images.contiguous(memory_format=torch.channels_last)
         for group in optimizer.param_groups:
@@ -98,15 +132,15 @@ def main():
         latent = tokenizer.quantize(h, schedule, flip, stop)[0]
         with autocast(device):
             made = tokenizer.decoder(h + (latent - h).detach())                          # straight through the quantizer
-        losses = torch.stack([picture_loss(made.float(), images), F.mse_loss(h, latent)])
+        losses = torch.stack([picture_loss(made.float(), images), F.mse_loss(h, latent), teacher.distance(h, images)])
         optimizer.zero_grad(set_to_none=True)
-        (losses[0] + (0 if fixed else train["commit"]) * losses[1]).backward()
+        (losses[0] + (0 if fixed else train["commit"]) * losses[1] + teacher.weight * losses[2]).backward()
         torch.nn.utils.clip_grad_norm_(tokenizer.parameters(), 1.0)
         optimizer.step()
         average.update(tokenizer)
         step += 1
         recent = losses.detach() if recent is None else recent.lerp(losses.detach(), 0.03)
-        slot.show(step, "picture {:.3f} commit {:.3f}".format(*recent.tolist()))
+        slot.show(step, "picture {:.3f} commit {:.3f} teacher {:.4f}".format(*recent.tolist()))
         if step % train["save"] == 0:
             save()
             print(f"\n{show():.2f} dB on pictures not trained on", flush=True)

@@ -1,7 +1,8 @@
 """Trains the text encoder and the transformer on the tokens of a trained tokenizer.
 
     python3 train_transformer.py emoji-128.json          (run again until it says it is done)
-    python3 train_transformer.py emoji-128.json --from ../models/emoji-128          starts from a model's weights
+    python3 train_transformer.py emoji-128.json --from ../models/emoji-128          starts from a model's weights, which may
+                                                                                    know fewer scales than the config has
 
 Pictures are encoded into a pool that is renewed all the time. Many steps use only the first scales: they settle what a picture shows
 and where, and are cheap. Bits of the context are flipped at random, so the model sees, and learns to correct, its own kind of mistakes.
@@ -61,15 +62,15 @@ def optimizers(painter, train):
             (torch.optim.AdamW(others, train["adam"], betas=(0.9, 0.95), weight_decay=0.0), train["adam"])], others
 
 
-def trained_tokenizer(painter, config, work):
-    """The tokenizer of train_tokenizer.py; or the `encoder` of the config, with the decoder that --from brought."""
+def trained_tokenizer(painter, config, work, origin):
+    """The tokenizer of train_tokenizer.py; or that of --from, with the `encoder` of the config where a model folder has none."""
     path = os.path.join(work, "tokenizer.pt")
     if os.path.exists(path):
         saved = torch.load(path, map_location="cpu")
         painter.tokenizer.load_state_dict({**saved["tokenizer"], **saved["average"]})
     elif "encoder" in config:
         read_encoder(painter.tokenizer, config)
-    else:
+    elif not origin or os.path.exists(os.path.join(origin, "manifest.json")):
         raise SystemExit(f"There is no {path}: run train_tokenizer.py first.")
 
 
@@ -81,7 +82,7 @@ def main():
     painter = Painter(config, source.words())
     if a.origin:
         read_weights(painter, a.origin)
-    trained_tokenizer(painter, config, a.work)
+    trained_tokenizer(painter, config, a.work, a.origin)
     painter.tokenizer.requires_grad_(False)
     painter.to(device)
     rules, others = optimizers(painter, train)
