@@ -212,7 +212,9 @@ it("a policy compared with itself makes the same picture; stopped, both stop", a
 it("a plan that is settled on the way is drawn as it was settled", async () => {
 	const query = new URLSearchParams({ prompt: "a cat", seed: "5", policy: "skipvar" });
 	const events = await Array.fromAsync(sse(await fetch(`${firstlight.url}/v1/images/preview?${query}`)));
-	const { plan } = events.find(({ event }) => event === "revision")?.data as unknown as RevisionEvent;
+	const revision = events.find(({ event }) => event === "revision");
+	if (!revision) throw new Error("The plan was not revised.");
+	const { plan } = revision.data as unknown as RevisionEvent;
 	await page.goto(`${firstlight.url}/?${query}`);
 	await page.waitForFunction(() => (document.querySelector("#policy") as HTMLSelectElement).value === "skipvar");
 	await page.click("#go");

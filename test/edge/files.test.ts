@@ -226,21 +226,18 @@ describe("what is not for everybody", () => {
 });
 
 describe("a bucket with other things than were published", () => {
+	/** Puts a text under a key; what the model's manifest is then asked for by. */
+	const holding = async (key: string, text: string, model: string): Promise<string> => {
+		await put(key, text);
+		return `${model}/files/manifest.json`;
+	};
 	it.each<[string, () => Promise<string>]>([
-		["a name that leads nowhere", async () => (await put(nameKey("bad"), "not JSON"), "bad/files/manifest.json")],
-		[
-			"a name that is too long to be one",
-			async () => (await put(nameKey("bad"), " ".repeat(5000)), "bad/files/manifest.json"),
-		],
-		[
-			"a manifest that is none",
-			async () => (await put(fileKey("1".repeat(64)), "{}"), `sha256:${"1".repeat(64)}/files/manifest.json`),
-		],
+		["a name that leads nowhere", () => holding(nameKey("bad"), "not JSON", "bad")],
+		["a name that is too long to be one", () => holding(nameKey("bad"), " ".repeat(5000), "bad")],
+		["a manifest that is none", () => holding(fileKey("1".repeat(64)), "{}", `sha256:${"1".repeat(64)}`)],
 		[
 			"a manifest that is too large",
-			async () => (
-				await put(fileKey("2".repeat(64)), " ".repeat(16 * 2 ** 20 + 1)), `sha256:${"2".repeat(64)}/files/manifest.json`
-			),
+			() => holding(fileKey("2".repeat(64)), " ".repeat(16 * 2 ** 20 + 1), `sha256:${"2".repeat(64)}`),
 		],
 		[
 			"a manifest with a shard that is too large",

@@ -116,7 +116,7 @@ describe("GET /v1/images/preview", () => {
 			(status) => status === 404,
 		);
 		for (const [id, status] of [
-			["ab".repeat(32) + ".0", 404],
+			[`${"ab".repeat(32)}.0`, 404],
 			["nonsense", 400],
 			[`${job}.-1`, 400],
 			[`${job}`, 400],

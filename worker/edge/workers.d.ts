@@ -76,7 +76,7 @@ interface R2Bucket {
 }
 
 declare namespace Cloudflare {
-	type Env = {};
+	type Env = object;
 }
 declare module "cloudflare:workers" {
 	export abstract class DurableObject<E = unknown> {

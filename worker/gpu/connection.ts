@@ -62,7 +62,10 @@ export class Connection {
 
 	#receive(text: string): void {
 		const parsed = text.length <= MAX_WORKER_MESSAGE_BYTES ? PoolMessage.safeParse(safeJson(text)) : undefined;
-		if (!parsed?.success) return this.#on.log("ignored a message of the edge that this worker does not understand");
+		if (!parsed?.success) {
+			this.#on.log("ignored a message of the edge that this worker does not understand");
+			return;
+		}
 		const message = parsed.data;
 		switch (message.type) {
 			case "welcome":
@@ -72,14 +75,17 @@ export class Connection {
 					() => this.send({ type: "heartbeat", leases: this.#on.leases() }),
 					message.heartbeatSeconds * 1000,
 				);
-				return this.#on.admitted();
+				this.#on.admitted();
+				break;
 			case "refused":
 				this.close();
-				return this.#on.refused(message.reason);
+				this.#on.refused(message.reason);
+				break;
 			case "lease":
-				return this.#on.leased(message);
+				this.#on.leased(message);
+				break;
 			case "cancel":
-				return this.#on.cancelled(message.job, message.attempt);
+				this.#on.cancelled(message.job, message.attempt);
 		}
 	}
 

@@ -57,7 +57,7 @@ export async function runLease(
 					milliseconds: milliseconds.transformer + milliseconds.preview,
 					codes: Buffer.from(codes).toString("base64"),
 					mime: picture && mime,
-					base64: picture && picture.toString("base64"),
+					base64: picture?.toString("base64") ?? null,
 				});
 				if (go === "stop") return { outcome: "done", reason: "told to stop" };
 			} else if (result.kind === "revision") {
