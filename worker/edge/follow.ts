@@ -1,6 +1,6 @@
 /** A job's log, followed by the Worker that holds the response: pulled only as fast as the reader takes it. */
 import { ApiError } from "./errors.ts";
-import type { LogPage, LogRow } from "./job.ts";
+import type { LogPage, LogRow } from "./objects.ts";
 import { type Env, settingsOf } from "./settings.ts";
 
 /** How long one read of the log waits for news. */

@@ -3,41 +3,12 @@
  * their own pace; workers append to it over HTTP. A job that nobody reads is stopped.
  */
 import { DurableObject } from "cloudflare:workers";
-import type {
-	ErrorEvent,
-	JobEvent,
-	JobRequest,
-	PlanEvent,
-	RevisionEvent,
-	ScaleEvent,
-	WorkerEvent,
-} from "../protocol/job.ts";
+import type { ErrorEvent, JobEvent, RevisionEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
 import type { DeliveryAnswer, Lease } from "../protocol/messages.ts";
 import { StagePlan, settle } from "../protocol/plan.ts";
-import { poolNamed } from "./pool.ts";
+import { type JobObject, type LogPage, type LogRow, type NewJob, poolNamed } from "./objects.ts";
 import { type Env, type Settings, settingsOf } from "./settings.ts";
 import { signToken } from "./token.ts";
-
-/** One event as readers get it: JSON of the protocol event, without the codes. */
-export interface LogRow {
-	n: number;
-	type: JobEvent["type"];
-	json: string;
-}
-
-export interface LogPage {
-	rows: LogRow[];
-	/** True when the job has ended and nothing comes after these rows. */
-	ended: boolean;
-}
-
-export interface NewJob {
-	request: JobRequest;
-	/** Name of the pool it will be queued in. */
-	pool: string;
-	bitsPerToken: number;
-	event: Omit<PlanEvent, "type" | "job">;
-}
 
 interface JobRecord extends NewJob {
 	attempt: number;
@@ -48,7 +19,7 @@ interface JobRecord extends NewJob {
 /** A page of the log carries about this much, so that a reader never holds many pictures at once. */
 const PAGE_CHARS = 1_000_000;
 
-export class Job extends DurableObject<Env> {
+export class Job extends DurableObject<Env> implements JobObject {
 	#job: JobRecord | undefined;
 	/** When somebody last read, or said that they are still there. After an eviction readers get a fresh grace. */
 	#present = Date.now();

@@ -4,45 +4,17 @@
  * attached.
  */
 import { DurableObject } from "cloudflare:workers";
-import type { Adapter, Hello, Lease, WorkerMessage } from "../protocol/messages.ts";
+import type { Hello, Lease, WorkerMessage } from "../protocol/messages.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import { Ledger, type QueueRow } from "./ledger.ts";
+import type { PoolObject, PoolStatus } from "./objects.ts";
 import { type Member, numericsOf, offers, Roster } from "./roster.ts";
 import { readMessage, type Seat, seatOf, sit } from "./seat.ts";
 import { type Env, type Settings, settingsOf } from "./settings.ts";
 
-/**
- * Which pool serves a model. One for all today; splitting by model or region changes this function and nothing else.
- */
-export function poolNameOf(_model?: string): string {
-	return "default";
-}
-
-export function poolNamed(env: Env, name: string): DurableObjectStub<Pool> {
-	return env.POOL.get(env.POOL.idFromName(name));
-}
-
-export interface WorkerStatus {
-	worker: string;
-	adapter: Adapter;
-	/** Model id, digest and numerics id of each model it offers. */
-	models: { id: string; digest: string; numerics: string }[];
-	busy: number;
-	slots: number;
-	draining: boolean;
-}
-export interface PoolStatus {
-	workers: WorkerStatus[];
-	/** Offered by a worker that takes leases, in the order the workers came; the first is the default. */
-	models: { info: ModelInfo; since: number }[];
-	queue: number;
-	/** Whether the queue takes one more. */
-	room: boolean;
-}
-
 const GRANT_MILLISECONDS = 30_000;
 
-export class Pool extends DurableObject<Env> {
+export class Pool extends DurableObject<Env> implements PoolObject {
 	#settings: Settings;
 	#ledger: Ledger;
 	#roster: Roster;

@@ -1,12 +1,9 @@
 /** What an operator can set, parsed once. Production needs WORKER_SECRET alone. */
 import { z } from "zod";
-import type { Job } from "./job.ts";
-import type { Pool } from "./pool.ts";
+import type { Objects } from "./objects.ts";
 
 /** Bindings and variables of wrangler.toml. */
-export interface Env {
-	JOB: DurableObjectNamespace<Job>;
-	POOL: DurableObjectNamespace<Pool>;
+export interface Env extends Objects {
 	/** Published models. Absent: this edge delivers none. */
 	MODEL_BUCKET?: R2Bucket;
 	[variable: string]: unknown;

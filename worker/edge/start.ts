@@ -7,7 +7,7 @@ import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { ApiError, invalid, unavailable } from "./errors.ts";
 import type { Subject } from "./input.ts";
-import { type PoolStatus, poolNamed, poolNameOf } from "./pool.ts";
+import { type PoolStatus, poolNamed, poolNameOf } from "./objects.ts";
 import type { Env } from "./settings.ts";
 
 export interface JobInput {

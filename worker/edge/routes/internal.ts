@@ -5,7 +5,7 @@ import { MAX_IMAGE_BYTES } from "../../protocol/limits.ts";
 import { readJson } from "../body.ts";
 import { ApiError, invalidInput } from "../errors.ts";
 import { jobId } from "../follow.ts";
-import { poolNamed, poolNameOf } from "../pool.ts";
+import { poolNamed, poolNameOf } from "../objects.ts";
 import { requireSecret, secretOf } from "../secret.ts";
 import type { App } from "../settings.ts";
 import { bearer, verifyToken } from "../token.ts";
