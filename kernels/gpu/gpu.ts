@@ -4,6 +4,7 @@
  */
 import { type AdapterFacts, DeviceError, OutOfMemoryError, openDevice } from "./native/device.ts";
 import { ARENA_BYTES, type Dispatch, Pass, type Recorded } from "./pass.ts";
+import type { Profiler, Submission } from "./profile.ts";
 import type { Tuning } from "./variants.ts";
 
 /**
@@ -36,6 +37,8 @@ export class Gpu {
 	readonly bindingBytes: number;
 	/** Variants measured on this adapter; empty where nothing was measured. */
 	tuning: Tuning = {};
+	/** Measures what is submitted while it is set. */
+	profiler: Profiler | undefined;
 	/** Bytes of every live buffer made here. */
 	bytes = 0;
 	/** Settles when the device is gone, with the reason. */
@@ -181,8 +184,17 @@ export class Gpu {
 	pass(label: string): Pass {
 		this.#assertAlive();
 		const words = this.#spare.pop() ?? new Uint32Array(ARENA_BYTES / 4);
+		const begun = this.profiler ? performance.now() : 0;
 		return new Pass(this, label, this.#arena, words, (recorded, reads) => {
-			const result = this.#dry ? this.#collect(recorded, reads) : this.#execute(label, words, recorded, reads);
+			const result = this.#dry
+				? this.#collect(recorded, reads)
+				: this.#execute(
+						label,
+						words,
+						recorded,
+						reads,
+						this.profiler?.submission(label, recorded.dispatches.length, begun),
+					);
 			this.#spare.push(words);
 			return result;
 		});
@@ -194,20 +206,24 @@ export class Gpu {
 		words: Uint32Array<ArrayBuffer>,
 		{ dispatches, used }: Recorded,
 		reads: readonly Tensor[] | undefined,
+		profile: Submission | undefined,
 	): Promise<ArrayBuffer[]> | undefined {
-		const encoder = this.device.createCommandEncoder({ label });
-		const pass = encoder.beginComputePass({ label });
+		this.device.queue.writeBuffer(this.#arena.buffer, 0, words, 0, used / 4);
+		let encoder = this.device.createCommandEncoder({ label });
+		let pass = encoder.beginComputePass({ label });
 		for (const { label, code, bindings, groups } of dispatches) {
 			const pipeline = this.#pipeline(label, code);
+			if (profile) ({ encoder, pass } = profile.next({ encoder, pass }, label));
 			pass.setPipeline(pipeline);
 			pass.setBindGroup(0, this.#group(label, pipeline, bindings));
 			pass.dispatchWorkgroups(...groups);
 		}
 		pass.end();
 		const staging = reads && this.#copyBack(encoder, reads);
-		this.device.queue.writeBuffer(this.#arena.buffer, 0, words, 0, used / 4);
+		profile?.encoded(encoder);
 		this.device.queue.submit([encoder.finish()]);
-		return staging && this.#map(staging, reads);
+		profile?.submitted();
+		return staging && this.#map(staging, reads, profile);
 	}
 
 	#collect({ dispatches }: Recorded, reads: readonly Tensor[] | undefined): Promise<ArrayBuffer[]> | undefined {
@@ -303,16 +319,19 @@ export class Gpu {
 		return staging;
 	}
 
-	async #map(staging: GPUBuffer, tensors: readonly Tensor[]): Promise<ArrayBuffer[]> {
+	async #map(staging: GPUBuffer, tensors: readonly Tensor[], profile: Submission | undefined): Promise<ArrayBuffer[]> {
 		try {
 			await Promise.race([staging.mapAsync(GPUMapMode.READ), this.lost]);
 			await Promise.all(this.#checks.splice(0));
 			this.#assertAlive();
 			const failure = this.#refused ?? this.#failure;
 			if (failure) throw failure;
+			profile?.came();
 			const mapped = staging.getMappedRange();
 			let at = 0;
-			return tensors.map(({ bytes }) => mapped.slice(at, (at += bytes)));
+			const data = tensors.map(({ bytes }) => mapped.slice(at, (at += bytes)));
+			profile?.copied();
+			return data;
 		} finally {
 			this.bytes -= staging.size;
 			staging.destroy();
