@@ -2,8 +2,8 @@
 import { afterAll, describe, expect, test } from "vitest";
 import { attention } from "./attention/attention.ts";
 import { rotateAndCache } from "./attention/rope.ts";
-import { Gpu } from "./gpu/gpu.ts";
-import { DeviceError } from "./gpu/native/device.ts";
+import { DeviceError } from "./gpu/errors.ts";
+import { openGpu } from "./gpu/native/open.ts";
 import { available } from "./gpu/variants.ts";
 import { conv3x3, convWeight } from "./image/conv.ts";
 import { matmul, transposeWeight } from "./matmul/matmul.ts";
@@ -12,7 +12,7 @@ import { Bench, maxError, randomFloats, words } from "./testing.ts";
 import { copy } from "./tokens/gather.ts";
 import { rowTable } from "./tokens/rows.ts";
 
-const gpu = await Gpu.open();
+const gpu = await openGpu();
 afterAll(() => gpu.destroy());
 const has = gpu.device.features.has("shader-f16");
 const round = (values: Float32Array) => Float32Array.from(new Float16Array(values));

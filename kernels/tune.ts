@@ -5,7 +5,8 @@
  */
 import { createHash } from "node:crypto";
 import { attention, attentionKey, attentionVariants, pickAttention } from "./attention/attention.ts";
-import { type Gpu, KernelError, type Tensor } from "./gpu/gpu.ts";
+import { KernelError } from "./gpu/errors.ts";
+import type { Gpu, Tensor } from "./gpu/gpu.ts";
 import type { Pass } from "./gpu/pass.ts";
 import { available, range, type Tuning, type Variant } from "./gpu/variants.ts";
 import { conv3x3, convKey, convVariants, pickConv } from "./image/conv.ts";

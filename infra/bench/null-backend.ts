@@ -33,14 +33,8 @@ export async function openNullGpu(): Promise<Gpu> {
 /** Chooses kernels as on a GPU with subgroups of 32. Tensors are of the shape asked for, over fewer bytes. */
 class NullGpu extends Gpu {
 	constructor(device: GPUDevice) {
-		super(device, {
-			name: "nothing (Dawn's null backend)",
-			software: false,
-			runtime: "node",
-			driver: "dawn null",
-			lanes: 32,
-		});
-		Object.defineProperty(this, "bindingBytes", { value: BINDING_BYTES });
+		const name = "nothing (Dawn's null backend)";
+		super(device, { name, software: false, runtime: "node", driver: "dawn null", lanes: 32 }, BINDING_BYTES);
 	}
 
 	override tensor(label: string, shape: readonly number[], usage = 0, dtype?: "f16"): Tensor {

@@ -20,8 +20,8 @@ async function starved(megabytes: number, body: string): Promise<string[]> {
 	const code = `
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { Gpu } from ${here("kernels/gpu/gpu.ts")};
-const gpu = await Gpu.open();
+import { openGpu } from ${here("kernels/gpu/native/open.ts")};
+const gpu = await openGpu();
 const leave = (megabytes) => {
 	const used = Number(/VmSize:\\s+(\\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1]) * 1024;
 	execFileSync("prlimit", ["--pid", String(process.pid), "--as=" + (used + megabytes * 2 ** 20)]);

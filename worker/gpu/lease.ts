@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
-import { KernelError } from "../../kernels/gpu/gpu.ts";
-import { DeviceError } from "../../kernels/gpu/native/device.ts";
+import { DeviceError, KernelError } from "../../kernels/gpu/errors.ts";
 import type { LoadedModel } from "../engine/types.ts";
 import { PromptError } from "../families/text/tokenizer.ts";
 import { PlanError } from "../policies/index.ts";
