@@ -226,6 +226,6 @@ describe("choosing", () => {
 		expect(Object.keys(tuning)).toEqual(["matmul 32x36 m8"]);
 		expect(matmulVariants.map(({ name }) => name)).toContain(tuning["matmul 32x36 m8"]);
 		expect([1, 2, 3, 4, 5, 512, 513, 9999].map(bucket)).toEqual([1, 2, 4, 4, 8, 512, 1024, 1024]);
-		expect(tuningId()).toMatch(/^[0-9a-f]{16}$/);
+		expect(tuningId()).toMatch(/^kernels \d+$/);
 	});
 });
