@@ -17,7 +17,7 @@ export type { Tensor } from "./tensor.ts";
 const MAX_GROUPS = 8192;
 
 /** What is wrong with work, or undefined where nothing is. */
-type Verdict = KernelError | undefined;
+type Verdict = Error | undefined;
 
 export class Gpu implements Target {
 	readonly device: GPUDevice;
@@ -37,7 +37,7 @@ export class Gpu implements Target {
 	#lost: string | undefined;
 	#pipelines = new Map<string, GPUComputePipeline>();
 	/** Pipelines that are refused, or not yet known to be good. */
-	#doubts = new Map<GPUComputePipeline, KernelError | Promise<Verdict>>();
+	#doubts = new Map<GPUComputePipeline, KernelError | Promise<KernelError | undefined>>();
 	/** Of what was submitted and not read: they belong to the next read. */
 	#unread: Promise<Verdict>[] = [];
 	/** The first complaint about work outside any submission; the next read's too. */
@@ -217,12 +217,12 @@ export class Gpu implements Target {
 		profile?.encoded(encoder);
 		this.device.queue.submit([encoder.finish()]);
 		profile?.submitted();
-		this.#unread.push(...verdicts.map(async (verdict) => verdict), verdictOf(this.device.popErrorScope()));
+		this.#unread.push(...verdicts.map(async (verdict) => verdict), verdictOf(this.device.popErrorScope(), wrong));
 		return staging && this.#map(staging, reads, this.#unread.splice(0), profile);
 	}
 
 	/** Those of these pipelines, each once. */
-	#doubtsOf(pipelines: readonly GPUComputePipeline[]): (KernelError | Promise<Verdict>)[] {
+	#doubtsOf(pipelines: readonly GPUComputePipeline[]): (KernelError | Promise<KernelError | undefined>)[] {
 		if (this.#doubts.size === 0) return [];
 		return [...new Set(pipelines)].flatMap((pipeline) => this.#doubts.get(pipeline) ?? []);
 	}
@@ -283,7 +283,7 @@ export class Gpu implements Target {
 		for (const kind of REFUSALS) this.device.pushErrorScope(kind);
 		const module = this.device.createShaderModule({ label, code });
 		const pipeline = this.device.createComputePipeline(describe(label, module));
-		const errors = Promise.all(REFUSALS.map(() => verdictOf(this.device.popErrorScope())));
+		const errors = Promise.all(REFUSALS.map(() => verdictOf(this.device.popErrorScope(), wrong)));
 		const verdict = errors.then(async (errors) => {
 			const error = errors.find((error) => error !== undefined);
 			const refused = error && (await refusal(label, code, module, error.message));
@@ -318,13 +318,17 @@ export class Gpu implements Target {
 		return this.pass("read").submit(tensors);
 	}
 
+	/** Where there is no memory for it, this read fails and nothing else does. */
 	#copyBack(encoder: GPUCommandEncoder, tensors: readonly Tensor[]): GPUBuffer {
 		const total = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
+		this.device.pushErrorScope("out-of-memory");
 		const staging = this.device.createBuffer({
 			label: "staging",
 			size: Math.max(16, total),
 			usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
 		});
+		const short = `There is no device memory to read ${total} bytes beside the ${this.bytes} in use (${this.facts.name}).`;
+		this.#unread.push(verdictOf(this.device.popErrorScope(), () => new OutOfMemoryError(short)));
 		this.bytes += staging.size;
 		let at = 0;
 		for (const { buffer, offset, bytes } of tensors) {
@@ -341,15 +345,19 @@ export class Gpu implements Target {
 		profile: Submission | undefined,
 	): Promise<ArrayBuffer[]> {
 		try {
-			await Promise.race([staging.mapAsync(GPUMapMode.READ), this.lost]);
+			const mapped = staging.mapAsync(GPUMapMode.READ).then(
+				() => undefined,
+				(error: Error) => error,
+			);
+			const unmapped = await Promise.race([mapped, this.lost.then(() => undefined)]);
 			await this.allocated();
-			const failure = (await Promise.all(verdicts)).find((verdict) => verdict !== undefined) ?? this.#stray;
+			const failure = (await Promise.all(verdicts)).find((verdict) => verdict) ?? this.#stray ?? unmapped;
 			this.#stray = undefined;
 			if (failure) throw failure;
 			profile?.came();
-			const mapped = staging.getMappedRange();
+			const range = staging.getMappedRange();
 			let at = 0;
-			const data = tensors.map(({ bytes }) => mapped.slice(at, (at += bytes)));
+			const data = tensors.map(({ bytes }) => range.slice(at, (at += bytes)));
 			profile?.copied();
 			return data;
 		} finally {
@@ -385,11 +393,12 @@ const bindingLimit = ({ limits }: GPUDevice) => Math.min(limits.maxStorageBuffer
 const REFUSALS = ["internal", "validation"] as const;
 
 /** What an error scope caught; a lost device, which says so elsewhere, has caught nothing. */
-const verdictOf = (caught: Promise<GPUError | null>): Promise<Verdict> =>
+const verdictOf = <E extends Error>(caught: Promise<GPUError | null>, as: (message: string) => E) =>
 	caught.then(
-		(error) => (error ? new KernelError(error.message) : undefined),
+		(error) => (error ? as(error.message) : undefined),
 		() => undefined,
 	);
+const wrong = (message: string) => new KernelError(message);
 
 const describe = (label: string, module: GPUShaderModule): GPUComputePipelineDescriptor => ({
 	label,

@@ -57,6 +57,23 @@ try { gpu.pass("more"); } catch (error) { say(error.name); }`,
 	},
 );
 
+test.runIf(limits)("a read there is no memory for fails alone, and the device stays", async () => {
+	const said = await starved(
+		100,
+		`
+const large = gpu.tensor("large", [2 ** 26]);
+await gpu.allocated();
+LEAVE;
+const wait = (read) => read.then(() => "read", (error) => error.name + ": " + error.message);
+say(await wait(gpu.read([large])));
+say(await wait(gpu.read([{ ...large, bytes: 16 }])));`,
+	);
+	expect(said).toEqual([
+		expect.stringMatching(/^OutOfMemoryError: There is no device memory to read 268435456 bytes beside the \d+ in use/),
+		"read",
+	]);
+});
+
 test.runIf(limits)("a model that does not fit is not begun, and the error says what would take less", async () => {
 	const [said] = await starved(
 		700,
