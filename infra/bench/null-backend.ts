@@ -2,8 +2,8 @@
  * A device that runs nothing: Dawn's null backend checks and encodes as ever, so that what the host does by itself can
  * be measured at the size of models that no machine at hand could hold.
  */
-import { create, globals } from "webgpu";
 import { Gpu, type Tensor } from "../../kernels/gpu/gpu.ts";
+import { NULL_FACTS, openNullDevice } from "../../kernels/gpu/native/null-backend.ts";
 
 /** The null backend has 512 MiB in all: a tensor gets its shape and no more bytes than this. What is read is smaller. */
 const MOST_BYTES = 12 << 20;
@@ -12,29 +12,13 @@ const MOST_DATA = 64 << 10;
 /** What one binding holds on the GPUs that these models are for. */
 const BINDING_BYTES = 2 ** 31 - 4;
 
-// Kept: Dawn does not survive the loss of an instance whose devices live.
-let instance: GPU | undefined;
-
 /** Throws where Dawn has no null backend. */
-export async function openNullGpu(): Promise<Gpu> {
-	Object.assign(globalThis, globals);
-	instance ??= create(["backend=null", "enable-dawn-features=disable_robustness,allow_unsafe_apis"]);
-	const adapter = await instance.requestAdapter();
-	if (!adapter) throw new Error("Dawn's null backend is not there: `npm ci` installs it with webgpu.");
-	const { maxBufferSize, maxStorageBufferBindingSize, maxStorageBuffersPerShaderStage } = adapter.limits;
-	const device = await adapter.requestDevice({
-		label: "null",
-		requiredFeatures: ["subgroups", "shader-f16"],
-		requiredLimits: { maxBufferSize, maxStorageBufferBindingSize, maxStorageBuffersPerShaderStage },
-	});
-	return new NullGpu(device);
-}
+export const openNullGpu = async (): Promise<Gpu> => new NullGpu(await openNullDevice());
 
-/** Chooses kernels as on a GPU with subgroups of 32. Tensors are of the shape asked for, over fewer bytes. */
+/** Tensors are of the shape asked for, over fewer bytes. */
 class NullGpu extends Gpu {
 	constructor(device: GPUDevice) {
-		const name = "nothing (Dawn's null backend)";
-		super(device, { name, software: false, runtime: "node", driver: "dawn null", lanes: 32 }, BINDING_BYTES);
+		super(device, NULL_FACTS, BINDING_BYTES);
 	}
 
 	override tensor(label: string, shape: readonly number[], usage = 0, dtype?: "f16"): Tensor {
