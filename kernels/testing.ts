@@ -1,6 +1,7 @@
 /** What the kernel tests share: named random data, and running operators with what they wrote read back. */
 import type { Gpu, Tensor } from "./gpu/gpu.ts";
 import type { Pass } from "./gpu/pass.ts";
+import { Scope } from "./gpu/scope.ts";
 import { philox } from "./sample/random.ts";
 
 /** `count` floats, uniform in (-1, 1): the same for the same seed. */
@@ -19,11 +20,12 @@ export function randomFloats(count: number, seed: number): Float32Array<ArrayBuf
 /** Tensors of one test, freed together. */
 export class Bench implements Disposable {
 	readonly gpu: Gpu;
-	#tensors: Tensor[] = [];
+	#scope: Scope;
 	#seed = 1;
 
 	constructor(gpu: Gpu) {
 		this.gpu = gpu;
+		this.#scope = new Scope(gpu);
 	}
 
 	/** Uploads what it is given. */
@@ -31,9 +33,7 @@ export class Bench implements Disposable {
 		data: T,
 		shape: readonly number[] = [data.length],
 	): { tensor: Tensor; data: T } {
-		const tensor = this.gpu.upload("test", shape, data);
-		this.#tensors.push(tensor);
-		return { tensor, data };
+		return { tensor: this.#scope.upload("test", shape, data), data };
 	}
 
 	/** Uploads random floats, each call others. */
@@ -60,7 +60,7 @@ export class Bench implements Disposable {
 	}
 
 	[Symbol.dispose](): void {
-		this.gpu.free(...this.#tensors);
+		this.#scope[Symbol.dispose]();
 	}
 }
 

@@ -3,10 +3,11 @@
  * counts only when its bits are those of the plainest one of its order of sums on this very adapter; the order is
  * chosen by the weight's shape. So no choice within it, and no row count, changes a result.
  */
-import { createHash } from "node:crypto";
 import { attention, attentionKey, attentionVariants, pickAttention } from "./attention/attention.ts";
-import { type Gpu, KernelError, type Tensor } from "./gpu/gpu.ts";
+import { KernelError } from "./gpu/errors.ts";
+import type { Gpu, Tensor } from "./gpu/gpu.ts";
 import type { Pass } from "./gpu/pass.ts";
+import { Scope } from "./gpu/scope.ts";
 import { available, range, type Tuning, type Variant } from "./gpu/variants.ts";
 import { conv3x3, convKey, convVariants, pickConv } from "./image/conv.ts";
 import { matmul, matmulChoices, matmulKey, matmulOrderKey, pickMatmul } from "./matmul/matmul.ts";
@@ -162,10 +163,11 @@ const FAR = 4;
  * refuses is left out. Throws what `Gpu.read` throws.
  */
 export async function measure(gpu: Gpu, trial: Trial, rounds = 2, only?: readonly string[]): Promise<Measurement[]> {
+	using scope = new Scope(gpu);
 	const inputs = trial.inputs.map(({ size, dtype }, i) =>
-		gpu.upload(`tune input ${i}`, [size], dtype === "f16" ? new Float16Array(noise(size, i)) : noise(size, i)),
+		scope.upload(`tune input ${i}`, [size], dtype === "f16" ? new Float16Array(noise(size, i)) : noise(size, i)),
 	);
-	const y = gpu.tensor("tune output", [trial.outputs]);
+	const y = scope.tensor("tune output", [trial.outputs]);
 	const submit = (variant: string, repeats: number) => {
 		const pass = gpu.pass("tune");
 		for (let i = 0; i < repeats; i++) trial.record(pass, inputs, y, variant);
@@ -177,33 +179,29 @@ export async function measure(gpu: Gpu, trial: Trial, rounds = 2, only?: readonl
 		await gpu.read([{ ...y, bytes: 16 }]);
 		return (performance.now() - begun) / repeats;
 	};
-	try {
-		const results: Measurement[] = [];
-		const plainest = new Map<string, Uint32Array<ArrayBuffer>>();
-		for (const { name, order = PLAIN } of trial
-			.variants(gpu)
-			.filter((variant) => available(gpu, variant) && (only?.includes(variant.name) ?? true))) {
-			if (!(await compiles(gpu, () => submit(name, 1)))) continue;
-			gpu.write(y, 0, new Uint32Array(trial.outputs).fill(0x7fc00000));
-			const milliseconds = await time(name, 1);
-			const bits = new Uint32Array((await gpu.read([y]))[0], 0, trial.outputs);
-			const same = plainest.get(order);
-			const plain = plainest.get(PLAIN);
-			const right = same ? bits.every((word, i) => word === same[i]) : !plain || near(bits, plain);
-			if (right && !same) plainest.set(order, bits);
-			results.push({ variant: name, order, milliseconds, right, row: bits.slice(0, trial.row) });
-		}
-		const best = Math.min(...results.map(({ milliseconds }) => milliseconds));
-		const close = results.filter(({ milliseconds }) => milliseconds <= FAR * best);
-		const repeats = Math.max(1, Math.min(64, Math.ceil(4 / best)));
-		for (let round = 0; round < rounds; round++) {
-			for (const result of close)
-				result.milliseconds = Math.min(result.milliseconds, await time(result.variant, repeats));
-		}
-		return results;
-	} finally {
-		gpu.free(...inputs, y);
+	const results: Measurement[] = [];
+	const plainest = new Map<string, Uint32Array<ArrayBuffer>>();
+	for (const { name, order = PLAIN } of trial
+		.variants(gpu)
+		.filter((variant) => available(gpu, variant) && (only?.includes(variant.name) ?? true))) {
+		if (!(await compiles(gpu, () => submit(name, 1)))) continue;
+		gpu.write(y, 0, new Uint32Array(trial.outputs).fill(0x7fc00000));
+		const milliseconds = await time(name, 1);
+		const bits = new Uint32Array((await gpu.read([y]))[0], 0, trial.outputs);
+		const same = plainest.get(order);
+		const plain = plainest.get(PLAIN);
+		const right = same ? bits.every((word, i) => word === same[i]) : !plain || near(bits, plain);
+		if (right && !same) plainest.set(order, bits);
+		results.push({ variant: name, order, milliseconds, right, row: bits.slice(0, trial.row) });
 	}
+	const best = Math.min(...results.map(({ milliseconds }) => milliseconds));
+	const close = results.filter(({ milliseconds }) => milliseconds <= FAR * best);
+	const repeats = Math.max(1, Math.min(64, Math.ceil(4 / best)));
+	for (let round = 0; round < rounds; round++) {
+		for (const result of close)
+			result.milliseconds = Math.min(result.milliseconds, await time(result.variant, repeats));
+	}
+	return results;
 }
 
 async function compiles(gpu: Gpu, record: () => void): Promise<boolean> {
@@ -307,7 +305,7 @@ export function fastest(measurements: readonly Measurement[], usual?: string): s
 /**
  * Part of the numerics id: what the kernels' bits depend on beside adapter and driver. All variants of one order of
  * sums give the same bits (`measure` sees to it), so it is the version, and the orders of the shapes' weights; it stays
- * when the adapter is measured again and the orders stay.
+ * when the adapter is measured again and the orders stay. A text: who makes the id of it and more hashes it all at once.
  */
 export function tuningId(tuning: Tuning = {}, shapes?: Shapes, dtype?: "f16"): string {
 	const orders = new Set(
@@ -317,10 +315,7 @@ export function tuningId(tuning: Tuning = {}, shapes?: Shapes, dtype?: "f16"): s
 				)
 			: [],
 	);
-	return createHash("sha256")
-		.update([`kernels ${KERNELS_VERSION}`, ...[...orders].sort()].join("\n"))
-		.digest("hex")
-		.slice(0, 16);
+	return [`kernels ${KERNELS_VERSION}`, ...[...orders].sort()].join("\n");
 }
 
 /** Uniform in (-1, 1), the same for the same seed; repeats after a prime number of words. */

@@ -7,7 +7,7 @@
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { policies } from "../../worker/policies/index.ts";
 import { peersText, picturesText, precisionText, shapeText, togetherText } from "./tables.ts";
 import { type Chart, timeByScale } from "./time-by-scale.ts";
@@ -35,7 +35,7 @@ for (const name of names)
 	if (!Object.hasOwn(policies, name))
 		fail(`There is no policy ${name}. Policies: ${Object.keys(policies).join(", ")}.`);
 const maxSeconds = number("max-seconds", values["max-seconds"], 1);
-const gpu = await Gpu.open();
+const gpu = await openGpu();
 const report: Record<string, unknown> = { adapter: gpu.facts };
 const charts: Chart[] = [];
 console.log(`${gpu.facts.name} (${gpu.facts.driver})\n`);

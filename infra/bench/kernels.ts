@@ -5,8 +5,8 @@
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { Gpu } from "../../kernels/gpu/gpu.ts";
-import { readTuning } from "../../kernels/gpu/native/tune-cache.ts";
+import { keptTuning } from "../../kernels/choices.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { measure, trials } from "../../kernels/tune.ts";
 import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
 import { kernelShapes } from "../../worker/engine/shapes.ts";
@@ -19,8 +19,8 @@ const { values } = parseArgs({
 		json: { type: "string" },
 	},
 });
-const gpu = await Gpu.open();
-gpu.tuning = readTuning(gpu.facts);
+const gpu = await openGpu();
+gpu.tuning = keptTuning(gpu);
 const { manifest, info } = await openModelFolder(findModel(values.model));
 const shapes = kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]);
 console.log(`${values.model} on ${gpu.facts.name} (${gpu.facts.driver}); GFLOPS, best of ${values.rounds}`);

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Gpu } from "../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { INFINITY_2B, randomInfinity } from "./random-model.ts";
 import { benchShape, extrapolate } from "./shape.ts";
 
@@ -28,7 +29,7 @@ test("the published setting of StageVAR: text-free from width 40, low rank there
 
 let gpu: Gpu;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 });
 afterAll(() => gpu.destroy());
 

@@ -1,7 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SingleBar } from "cli-progress";
-import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { heldPolicies, POLICIES_FILE, policiesText } from "../../model-shards/format/policies.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import type { RgbImage } from "../../worker/engine/types.ts";
@@ -52,7 +52,7 @@ export async function calibrateCommand(args: string[]): Promise<number> {
 	const plan = exact.plan(info, { schedule: values.schedule });
 
 	const judge = values.judge ? await Judge.open() : undefined;
-	const gpu = await Gpu.open();
+	const gpu = await openGpu();
 	console.error(`Adapter: ${gpu.facts.name}`);
 	const model = await openModel(gpu, folder);
 	const abort = new AbortController();

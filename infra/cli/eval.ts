@@ -1,7 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SingleBar } from "cli-progress";
-import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import type { ModelFolder } from "../../model-shards/format/folder.ts";
 import { POLICIES_FILE } from "../../model-shards/format/policies.ts";
 import { openModel } from "../../worker/engine/open.ts";
@@ -114,7 +114,7 @@ async function measure(values: Wishes): Promise<Records> {
 	const plans = await plansOf(folder, values);
 
 	const judge = await Judge.open();
-	const gpu = await Gpu.open();
+	const gpu = await openGpu();
 	console.error(`Adapter: ${gpu.facts.name}`);
 	const together =
 		values.together === undefined ? (gpu.facts.software ? 1 : 4) : whole("together", values.together, 1, 64);

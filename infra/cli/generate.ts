@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { SingleBar } from "cli-progress";
-import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import { encodeImage } from "../../worker/gpu/encode.ts";
 import type { ImageFormat } from "../../worker/protocol/job.ts";
@@ -54,7 +54,7 @@ export async function generateCommand(args: string[]): Promise<number> {
 		values.plan === undefined
 			? policy.plan(folder.info, { schedule: values.schedule })
 			: await readPlan(values.plan, folder.info, values.schedule);
-	const gpu = await Gpu.open();
+	const gpu = await openGpu();
 	console.error(`Adapter: ${gpu.facts.name}`);
 	const model = await openModel(gpu, folder);
 	const abort = new AbortController();

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { SingleBar } from "cli-progress";
-import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { bundledModels, findModel, type ModelFolder, openModelFolder } from "../../model-shards/format/folder.ts";
 import { MANIFEST_FILE } from "../../model-shards/format/manifest.ts";
 import { PRECISIONS } from "../../model-shards/format/precision.ts";
@@ -116,7 +116,7 @@ async function checked(original: ModelFolder, made: ModelFolder): Promise<string
 		return [
 			"The engine was not run on it: this model takes text features. Check it with `firstlight verify SET --model DIR`.",
 		];
-	const gpu = await Gpu.open();
+	const gpu = await openGpu();
 	const [reference, model] = [await openModel(gpu, original), await openModel(gpu, made)];
 	const { scales, samePsnr, seedPsnr } = await difference(reference, model, exact.plan(original.info, {}), subject, 1);
 	return [

@@ -1,6 +1,6 @@
 import { SingleBar } from "cli-progress";
-import { Gpu } from "../../kernels/gpu/gpu.ts";
-import { loadTuning } from "../../kernels/gpu/native/tune-cache.ts";
+import { loadTuning } from "../../kernels/choices.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { kernelShapes } from "../../worker/engine/shapes.ts";
 import { DTYPES } from "../../worker/families/shared/weights.ts";
 import { openFolder } from "./open-folder.ts";
@@ -21,7 +21,7 @@ export async function tuneCommand(args: string[]): Promise<number> {
 	});
 	const dtype = oneOf("dtype", values.dtype, DTYPES);
 	const { manifest, info } = await openFolder(values.model);
-	const gpu = await Gpu.open();
+	const gpu = await openGpu();
 	console.log(`${values.model} on ${gpu.facts.name}`);
 	const bar = new SingleBar({
 		format: "{bar} {value}/{total} shapes, {eta_formatted} left",

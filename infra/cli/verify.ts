@@ -1,4 +1,4 @@
-import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { findModel } from "../../model-shards/format/folder.ts";
 import { DTYPES } from "../../worker/families/shared/weights.ts";
 import type { Comparison } from "../verify/compare.ts";
@@ -19,7 +19,7 @@ export async function verifyCommand(args: string[]): Promise<number> {
 	const model = values.model === undefined ? undefined : findModel(values.model);
 	if (positionals.length === 0) throw new UsageError("verify needs at least one folder of the reference format.");
 	const [dtype, cacheDtype] = [oneOf("dtype", values.dtype, DTYPES), oneOf("cache", values.cache, DTYPES)];
-	const gpu = await Gpu.open();
+	const gpu = await openGpu();
 	console.log(`Adapter: ${gpu.facts.name} (${gpu.facts.driver})`);
 	let missed = 0;
 	for (const dir of positionals) {

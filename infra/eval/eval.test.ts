@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { Gpu } from "../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { findModel, type ModelFolder, openModelFolder } from "../../model-shards/format/folder.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
@@ -25,7 +26,7 @@ let judge: Judge;
 let head: Head;
 beforeAll(async () => {
 	dir = await mkdtemp(join(tmpdir(), "firstlight-eval-"));
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 	folder = await openModelFolder(findModel("tiny"));
 	model = await openModel(gpu, folder, { slots: 3 });
 	judge = await Judge.open();

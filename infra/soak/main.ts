@@ -2,13 +2,13 @@
  * `npm run soak -- [MODEL] [PICTURES]`: many pictures in one process; exit 1 when device memory did not stay the same.
  */
 import { SingleBar } from "cli-progress";
-import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import { soak } from "./soak.ts";
 
 const [name = "emoji-128", pictures = "200"] = process.argv.slice(2);
-const gpu = await Gpu.open();
+const gpu = await openGpu();
 const model = await openModel(gpu, await openModelFolder(findModel(name)));
 const bar = new SingleBar({ format: "{bar} {value}/{total} pictures, {eta_formatted} left", stream: process.stderr });
 bar.start(Math.max(20, Number(pictures)), 0);

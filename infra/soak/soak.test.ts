@@ -1,11 +1,11 @@
 import { expect, it } from "vitest";
-import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import { soak } from "./soak.ts";
 
 it("a hundred pictures of tiny leave device memory as it was and host memory nearly so", async () => {
-	const gpu = await Gpu.open();
+	const gpu = await openGpu();
 	const model = await openModel(gpu, await openModelFolder(findModel("tiny")));
 	const { gpuBytes, residentSlope } = await soak(gpu, model, 100);
 	expect(gpuBytes.end).toBe(gpuBytes.tenth);

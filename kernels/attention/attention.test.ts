@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import { openGpu } from "../gpu/native/open.ts";
 import { available } from "../gpu/variants.ts";
 import { Bench, maxError, words } from "../testing.ts";
 import { type Row, rowTable } from "../tokens/rows.ts";
@@ -7,7 +8,7 @@ import { attention, attentionVariants } from "./attention.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 });
 afterAll(() => gpu.destroy());
 

@@ -1,6 +1,6 @@
-import type { Gpu, Tensor } from "../gpu/gpu.ts";
+import type { Tensor } from "../gpu/gpu.ts";
 import type { Pass } from "../gpu/pass.ts";
-import { bucket, memo, pick, range, type Variant } from "../gpu/variants.ts";
+import { bucket, memo, pick, range, type Target, type Variant } from "../gpu/variants.ts";
 import { ROW, type Row, type RowTable } from "../tokens/rows.ts";
 
 export interface Attention {
@@ -58,7 +58,7 @@ const longest = (rows: readonly Row[]) => Math.max(...rows.map(({ tokens }) => t
  * tokens. `own` as in `Attention`.
  */
 export function pickAttention(
-	gpu: Gpu,
+	gpu: Target,
 	rows: readonly Row[],
 	heads: number,
 	headDim: number,

@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import { openGpu } from "../gpu/native/open.ts";
 import { Bench, maxError } from "../testing.ts";
 import { ropeTable, rotateHalves } from "./rotate-halves.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 });
 afterAll(() => gpu.destroy());
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import { openGpu } from "../gpu/native/open.ts";
 import { Bench, maxError, words } from "../testing.ts";
 import { rowTable } from "../tokens/rows.ts";
 import { attention } from "./attention.ts";
@@ -7,7 +8,7 @@ import { type SequenceAttention, sequenceAttention } from "./sequence-attention.
 
 let gpu: Gpu;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 });
 afterAll(() => gpu.destroy());
 

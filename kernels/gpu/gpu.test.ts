@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { copy } from "../tokens/gather.ts";
-import { Gpu, KernelError } from "./gpu.ts";
-import { DeviceError } from "./native/device.ts";
+import { DeviceError, KernelError } from "./errors.ts";
+import type { Gpu, Tensor } from "./gpu.ts";
+import { openGpu } from "./native/open.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 });
 afterAll(() => gpu.destroy());
 
@@ -165,7 +166,73 @@ describe("compiling ahead", () => {
 			pass.run("wrong one", wrong, [4], [y], [1]);
 			pass.submit();
 		});
-		await expect(submitted).rejects.toThrow(/^wrong one: [^]*missing[^]*5\t/);
+		await expect(submitted).rejects.toThrow(/^wrong one: [\s\S]*missing[\s\S]*5\t/);
+		expect([...new Float32Array((await gpu.read([y]))[0])]).toEqual([1, 2, 3, 4]);
+		gpu.free(y);
+	});
+});
+
+describe("a refused program", () => {
+	const wrong = (label: string) => ({ label, code: DOUBLE.replace("* 2.0", `* missing_in_${label}`) });
+	const submit = ({ label, code }: { label: string; code: string }, y: Tensor) => {
+		const pass = gpu.pass(label);
+		pass.run(label, code, [4], [y], [1]);
+		pass.submit();
+	};
+
+	test("fails the read of its own submission, and no work that does not use it", async () => {
+		const y = gpu.upload("y", [4], new Float32Array([1, 2, 3, 4]));
+		const pass = gpu.pass("test");
+		pass.run("twice", wrong("twice").code, [4], [y], [1]);
+		const refused = pass.submit([y]);
+		// Submitted and read while it is not known yet that the other is refused.
+		submit({ label: "double", code: DOUBLE }, y);
+		const [doubled] = await gpu.read([y]);
+		await expect(refused).rejects.toThrow(KernelError);
+		expect([...new Float32Array(doubled)]).toEqual([2, 4, 6, 8]);
+		submit({ label: "double", code: DOUBLE }, y);
+		expect([...new Float32Array((await gpu.read([y]))[0])]).toEqual([4, 8, 12, 16]);
+		gpu.free(y);
+	});
+
+	test("submitted without a read, it fails the next one, once", async () => {
+		const y = gpu.upload("y", [4], new Float32Array([1, 2, 3, 4]));
+		submit(wrong("unread"), y);
+		await expect(gpu.read([y])).rejects.toThrow(/^unread: [\s\S]*missing_in_unread/);
+		expect([...new Float32Array((await gpu.read([y]))[0])]).toEqual([1, 2, 3, 4]);
+		gpu.free(y);
+	});
+
+	test("is refused again with the compiler's message, each time, without being compiled or encoded again", async () => {
+		const y = gpu.upload("y", [4], new Float32Array([1, 2, 3, 4]));
+		submit(wrong("again"), y);
+		await expect(gpu.read([y])).rejects.toThrow(/missing_in_again/);
+		const created = [
+			vi.spyOn(gpu.device, "createComputePipeline"),
+			vi.spyOn(gpu.device, "createComputePipelineAsync"),
+			vi.spyOn(gpu.device, "createCommandEncoder"),
+		];
+		const pass = gpu.pass("test");
+		pass.run("again", wrong("again").code, [4], [y], [1]);
+		await expect(pass.submit([y])).rejects.toThrow(/^again: [\s\S]*missing_in_again/);
+		await expect(gpu.compile(() => submit(wrong("again"), y))).rejects.toThrow(/missing_in_again/);
+		for (const spy of created) expect(spy).not.toHaveBeenCalled();
+		vi.restoreAllMocks();
+		expect([...new Float32Array((await gpu.read([y]))[0])]).toEqual([1, 2, 3, 4]);
+		gpu.free(y);
+	});
+
+	test("a wrong dispatch, and a wrong write outside any submission, fail one read and no other", async () => {
+		const y = gpu.upload("y", [4], new Float32Array([1, 2, 3, 4]));
+		const pass = gpu.pass("test");
+		copy(pass, { x: y, y, count: 4, label: "copy onto itself" });
+		pass.submit();
+		await expect(gpu.read([y])).rejects.toThrow(KernelError);
+		expect([...new Float32Array((await gpu.read([y]))[0])]).toEqual([1, 2, 3, 4]);
+		const encoder = gpu.device.createCommandEncoder({ label: "wrong copy" });
+		encoder.copyBufferToBuffer(y.buffer, 0, y.buffer, 0, 16);
+		gpu.device.queue.submit([encoder.finish()]);
+		await expect(gpu.read([y])).rejects.toThrow(KernelError);
 		expect([...new Float32Array((await gpu.read([y]))[0])]).toEqual([1, 2, 3, 4]);
 		gpu.free(y);
 	});
@@ -173,7 +240,7 @@ describe("compiling ahead", () => {
 
 describe("failures, each on a device of its own", () => {
 	test("WGSL that is refused: the compiler's message and the numbered source at read", async () => {
-		const own = await Gpu.open();
+		const own = await openGpu();
 		const y = own.tensor("y", [4]);
 		const start = own.bytes;
 		const pass = own.pass("test");
@@ -192,7 +259,7 @@ describe("failures, each on a device of its own", () => {
 	});
 
 	test("a wrong dispatch: what WebGPU says, at read", async () => {
-		const own = await Gpu.open();
+		const own = await openGpu();
 		const y = own.tensor("y", [4]);
 		const pass = own.pass("test");
 		copy(pass, { x: y, y, count: 4, label: "copy onto itself" });
@@ -202,7 +269,7 @@ describe("failures, each on a device of its own", () => {
 	});
 
 	test("a lost device: DeviceError from read and pass", async () => {
-		const own = await Gpu.open();
+		const own = await openGpu();
 		const y = own.tensor("y", [4]);
 		const reading = own.read([y]);
 		own.destroy();

@@ -1,53 +1,51 @@
 /**
  * The one place that calls WebGPU: counted buffers, compiled pipelines, one compute pass a submission, reading back.
- * Operators (the other files here) describe themselves as WGSL plus bindings and are recorded by a `Pass`.
+ * Operators (the other folders of kernels/) describe themselves as WGSL plus bindings and are recorded by a `Pass`.
+ * Which device it is, and where it came from, is the platform's: native/ and browser/ open one.
  */
-import { type AdapterFacts, DeviceError, OutOfMemoryError, openDevice } from "./native/device.ts";
+import { DeviceError, KernelError, OutOfMemoryError } from "./errors.ts";
+import type { AdapterFacts } from "./facts.ts";
 import { ARENA_BYTES, type Dispatch, Pass, type Recorded } from "./pass.ts";
-import type { Tuning } from "./variants.ts";
+import type { Profiler, Submission } from "./profile.ts";
+import { type Tensor, tensorBytes } from "./tensor.ts";
+import type { TuningStore } from "./tuning-store.ts";
+import type { Target, Tuning } from "./variants.ts";
 
-/**
- * A dense row-major array on the device, or a part of a buffer: what every operator takes. Offsets are multiples of
- * 256.
- */
-export interface Tensor {
-	buffer: GPUBuffer;
-	/** Bytes from the start of the buffer. */
-	offset: number;
-	/** Bytes bound; operators see nothing beyond them. */
-	bytes: number;
-	shape: readonly number[];
-	/** Default f32 (or 32-bit words). */
-	dtype?: "f16";
-}
-
-/** WGSL that the device refused, with the compiler's message and the numbered source. */
-export class KernelError extends Error {
-	override name = "KernelError";
-}
+export type { Tensor } from "./tensor.ts";
 
 /** Bind groups kept; a busy worker goes over its few shapes of rounds again and again. */
 const MAX_GROUPS = 8192;
 
-export class Gpu {
+/** What is wrong with work, or undefined where nothing is. */
+type Verdict = Error | undefined;
+
+export class Gpu implements Target {
 	readonly device: GPUDevice;
 	readonly facts: AdapterFacts;
 	/** The most that one binding holds, and so one tensor. */
 	readonly bindingBytes: number;
 	/** Variants measured on this adapter; empty where nothing was measured. */
 	tuning: Tuning = {};
+	/** Where they are kept; undefined where the platform has no such place. */
+	tuningStore: TuningStore | undefined;
+	/** Measures what is submitted while it is set. */
+	profiler: Profiler | undefined;
 	/** Bytes of every live buffer made here. */
 	bytes = 0;
 	/** Settles when the device is gone, with the reason. */
 	readonly lost: Promise<string>;
 	#lost: string | undefined;
 	#pipelines = new Map<string, GPUComputePipeline>();
-	#failure: Error | undefined;
+	/** Pipelines that are refused, or not yet known to be good. */
+	#doubts = new Map<GPUComputePipeline, KernelError | Promise<KernelError | undefined>>();
+	/** Of what was submitted and not read: they belong to the next read. */
+	#unread: Promise<Verdict>[] = [];
+	/** The first complaint about work outside any submission; the next read's too. */
+	#stray: KernelError | undefined;
+	/** Settle when it is known whether there was memory for a tensor. */
+	#allocations = new Set<Promise<void>>();
 	/** The first tensor that there was no memory for: the cause of whatever fails after it. */
 	#short: OutOfMemoryError | undefined;
-	/** The first refused source: the cause of whatever fails after it. */
-	#refused: KernelError | undefined;
-	#checks: Promise<void>[] = [];
 	#groups = new Map<string, GPUBindGroup>();
 	#ids = new WeakMap<GPUBuffer | GPUComputePipeline, number>();
 	#made = 0;
@@ -58,21 +56,16 @@ export class Gpu {
 	/** Host copies of the arena that no pass is using. */
 	#spare: Uint32Array<ArrayBuffer>[] = [];
 
-	/** `bindingBytes`: a limit below the adapter's, to try what a smaller one would do. */
-	constructor(device: GPUDevice, facts: AdapterFacts, bindingBytes = Infinity) {
+	/** `bindingBytes`: another limit than the adapter's, to try what a smaller one would do. */
+	constructor(device: GPUDevice, facts: AdapterFacts, bindingBytes = bindingLimit(device)) {
 		this.device = device;
 		this.facts = facts;
-		this.bindingBytes = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize, bindingBytes);
+		this.bindingBytes = bindingBytes;
 		this.lost = device.lost.then((info) => (this.#lost = `${info.reason}: ${info.message}`));
 		device.addEventListener("uncapturederror", (event) => {
-			this.#failure ??= new KernelError((event as GPUUncapturedErrorEvent).error.message);
+			this.#stray ??= new KernelError((event as GPUUncapturedErrorEvent).error.message);
 		});
 		this.#arena = this.#allocate("arena", ARENA_BYTES, [ARENA_BYTES / 4], GPUBufferUsage.UNIFORM);
-	}
-
-	static async open(bindingBytes?: number): Promise<Gpu> {
-		const { device, facts } = await openDevice();
-		return new Gpu(device, facts, bindingBytes);
 	}
 
 	/**
@@ -85,10 +78,7 @@ export class Gpu {
 				`${label} is to be f16, but this adapter (${this.facts.name}) has no shader-f16. Use f32, or another GPU or driver.`,
 			);
 		}
-		const bytes = Math.max(
-			16,
-			Math.ceil(((dtype === "f16" ? 2 : 4) * shape.reduce((product, size) => product * size, 1)) / 4) * 4,
-		);
+		const bytes = tensorBytes(shape, dtype);
 		if (bytes > this.bindingBytes) {
 			throw new OutOfMemoryError(
 				`${label} needs a buffer of ${bytes} bytes; this adapter binds at most ${this.bindingBytes}. Use a smaller model or picture, or another GPU.`,
@@ -105,16 +95,16 @@ export class Gpu {
 			usage: usage | GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
 		});
 		const held = this.bytes;
-		this.#checks.push(
-			this.device.popErrorScope().then((error) => {
-				if (!error || this.#short) return;
-				this.#short = new OutOfMemoryError(
-					`There is no device memory for ${label}, ${bytes} bytes beside the ${held} in use (${this.facts.name}).`,
-				);
-				// Whatever was to be written there is lost: who watches `lost` opens the device again.
-				this.device.destroy();
-			}),
-		);
+		const known = this.device.popErrorScope().then((error) => {
+			this.#allocations.delete(known);
+			if (!error || this.#short) return;
+			this.#short = new OutOfMemoryError(
+				`There is no device memory for ${label}, ${bytes} bytes beside the ${held} in use (${this.facts.name}).`,
+			);
+			// Whatever was to be written there is lost: who watches `lost` opens the device again.
+			this.device.destroy();
+		});
+		this.#allocations.add(known);
 		this.bytes += bytes;
 		return { buffer, offset: 0, bytes, shape, dtype };
 	}
@@ -124,7 +114,7 @@ export class Gpu {
 	 * the device is gone.
 	 */
 	async allocated(): Promise<void> {
-		await Promise.all(this.#checks.splice(0));
+		await Promise.all(this.#allocations);
 		this.#assertAlive();
 	}
 
@@ -151,7 +141,7 @@ export class Gpu {
 		data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Float16Array<ArrayBuffer>,
 	): Tensor {
 		const tensor = this.tensor(label, shape, 0, data instanceof Float16Array ? "f16" : undefined);
-		this.device.queue.writeBuffer(tensor.buffer, 0, data);
+		this.device.queue.writeBuffer(tensor.buffer, 0, data instanceof Float16Array ? halfWords(data) : data);
 		return tensor;
 	}
 
@@ -181,33 +171,66 @@ export class Gpu {
 	pass(label: string): Pass {
 		this.#assertAlive();
 		const words = this.#spare.pop() ?? new Uint32Array(ARENA_BYTES / 4);
+		const begun = this.profiler ? performance.now() : 0;
 		return new Pass(this, label, this.#arena, words, (recorded, reads) => {
-			const result = this.#dry ? this.#collect(recorded, reads) : this.#execute(label, words, recorded, reads);
+			const result = this.#dry
+				? this.#collect(recorded, reads)
+				: this.#execute(
+						label,
+						words,
+						recorded,
+						reads,
+						this.profiler?.submission(label, recorded.dispatches.length, begun),
+					);
 			this.#spare.push(words);
 			return result;
 		});
 	}
 
-	/** One command buffer: a compute pass over the dispatches, then copies of what is read back. */
+	/**
+	 * One command buffer: a compute pass over the dispatches, then copies of what is read back. What is wrong with it is
+	 * told to whom it belongs: this submission's reader, else the next one.
+	 */
 	#execute(
 		label: string,
 		words: Uint32Array<ArrayBuffer>,
 		{ dispatches, used }: Recorded,
 		reads: readonly Tensor[] | undefined,
+		profile: Submission | undefined,
 	): Promise<ArrayBuffer[]> | undefined {
-		const encoder = this.device.createCommandEncoder({ label });
-		const pass = encoder.beginComputePass({ label });
-		for (const { label, code, bindings, groups } of dispatches) {
-			const pipeline = this.#pipeline(label, code);
-			pass.setPipeline(pipeline);
-			pass.setBindGroup(0, this.#group(label, pipeline, bindings));
+		const pipelines = dispatches.map(({ label, code }) => this.#pipeline(label, code));
+		const verdicts = this.#doubtsOf(pipelines);
+		const refused = verdicts.find((verdict) => verdict instanceof KernelError);
+		if (refused) return this.#refuse(refused, reads);
+		this.device.pushErrorScope("validation");
+		this.device.queue.writeBuffer(this.#arena.buffer, 0, words, 0, used / 4);
+		let encoder = this.device.createCommandEncoder({ label });
+		let pass = encoder.beginComputePass({ label });
+		for (const [i, { label, bindings, groups }] of dispatches.entries()) {
+			if (profile) ({ encoder, pass } = profile.next({ encoder, pass }, label));
+			pass.setPipeline(pipelines[i]);
+			pass.setBindGroup(0, this.#group(label, pipelines[i], bindings));
 			pass.dispatchWorkgroups(...groups);
 		}
 		pass.end();
 		const staging = reads && this.#copyBack(encoder, reads);
-		this.device.queue.writeBuffer(this.#arena.buffer, 0, words, 0, used / 4);
+		profile?.encoded(encoder);
 		this.device.queue.submit([encoder.finish()]);
-		return staging && this.#map(staging, reads);
+		profile?.submitted();
+		this.#unread.push(...verdicts.map(async (verdict) => verdict), verdictOf(this.device.popErrorScope(), wrong));
+		return staging && this.#map(staging, reads, this.#unread.splice(0), profile);
+	}
+
+	/** Those of these pipelines, each once. */
+	#doubtsOf(pipelines: readonly GPUComputePipeline[]): (KernelError | Promise<KernelError | undefined>)[] {
+		if (this.#doubts.size === 0) return [];
+		return [...new Set(pipelines)].flatMap((pipeline) => this.#doubts.get(pipeline) ?? []);
+	}
+
+	/** Nothing of a submission with a refused pipeline would run: it is not made at all. */
+	#refuse(refused: KernelError, reads: readonly Tensor[] | undefined): Promise<never> | undefined {
+		if (reads) return Promise.reject(refused);
+		this.#unread.push(Promise.resolve(refused));
 	}
 
 	#collect({ dispatches }: Recorded, reads: readonly Tensor[] | undefined): Promise<ArrayBuffer[]> | undefined {
@@ -231,6 +254,10 @@ export class Gpu {
 		} finally {
 			this.#dry = undefined;
 		}
+		for (const { code } of dry) {
+			const [refused] = this.#doubtsOf([this.#pipelines.get(code)].filter((known) => known !== undefined));
+			if (refused instanceof KernelError) throw refused;
+		}
 		const sources = new Map(
 			dry.filter(({ code }) => !this.#pipelines.has(code)).map(({ code, label }) => [code, label]),
 		);
@@ -249,18 +276,22 @@ export class Gpu {
 		await Promise.all(compiled);
 	}
 
-	/** Compiles a source once; a refusal surfaces at the next `read`. */
+	/** Compiles a source once; until it is known to be good it is a doubt, and when it is refused it stays one. */
 	#pipeline(label: string, code: string): GPUComputePipeline {
 		const known = this.#pipelines.get(code);
 		if (known) return known;
-		this.device.pushErrorScope("validation");
+		for (const kind of REFUSALS) this.device.pushErrorScope(kind);
 		const module = this.device.createShaderModule({ label, code });
 		const pipeline = this.device.createComputePipeline(describe(label, module));
-		this.#checks.push(
-			this.device.popErrorScope().then(async (error) => {
-				if (error) this.#refused ??= await refusal(label, code, module, error.message);
-			}),
-		);
+		const errors = Promise.all(REFUSALS.map(() => verdictOf(this.device.popErrorScope(), wrong)));
+		const verdict = errors.then(async (errors) => {
+			const error = errors.find((error) => error !== undefined);
+			const refused = error && (await refusal(label, code, module, error.message));
+			if (refused) this.#doubts.set(pipeline, refused);
+			else this.#doubts.delete(pipeline);
+			return refused;
+		});
+		this.#doubts.set(pipeline, verdict);
 		this.#pipelines.set(code, pipeline);
 		return pipeline;
 	}
@@ -287,13 +318,17 @@ export class Gpu {
 		return this.pass("read").submit(tensors);
 	}
 
+	/** Where there is no memory for it, this read fails and nothing else does. */
 	#copyBack(encoder: GPUCommandEncoder, tensors: readonly Tensor[]): GPUBuffer {
 		const total = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
+		this.device.pushErrorScope("out-of-memory");
 		const staging = this.device.createBuffer({
 			label: "staging",
 			size: Math.max(16, total),
 			usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
 		});
+		const short = `There is no device memory to read ${total} bytes beside the ${this.bytes} in use (${this.facts.name}).`;
+		this.#unread.push(verdictOf(this.device.popErrorScope(), () => new OutOfMemoryError(short)));
 		this.bytes += staging.size;
 		let at = 0;
 		for (const { buffer, offset, bytes } of tensors) {
@@ -303,16 +338,28 @@ export class Gpu {
 		return staging;
 	}
 
-	async #map(staging: GPUBuffer, tensors: readonly Tensor[]): Promise<ArrayBuffer[]> {
+	async #map(
+		staging: GPUBuffer,
+		tensors: readonly Tensor[],
+		verdicts: readonly Promise<Verdict>[],
+		profile: Submission | undefined,
+	): Promise<ArrayBuffer[]> {
 		try {
-			await Promise.race([staging.mapAsync(GPUMapMode.READ), this.lost]);
-			await Promise.all(this.#checks.splice(0));
-			this.#assertAlive();
-			const failure = this.#refused ?? this.#failure;
+			const mapped = staging.mapAsync(GPUMapMode.READ).then(
+				() => undefined,
+				(error: Error) => error,
+			);
+			const unmapped = await Promise.race([mapped, this.lost.then(() => undefined)]);
+			await this.allocated();
+			const failure = (await Promise.all(verdicts)).find((verdict) => verdict) ?? this.#stray ?? unmapped;
+			this.#stray = undefined;
 			if (failure) throw failure;
-			const mapped = staging.getMappedRange();
+			profile?.came();
+			const range = staging.getMappedRange();
 			let at = 0;
-			return tensors.map(({ bytes }) => mapped.slice(at, (at += bytes)));
+			const data = tensors.map(({ bytes }) => range.slice(at, (at += bytes)));
+			profile?.copied();
+			return data;
 		} finally {
 			this.bytes -= staging.size;
 			staging.destroy();
@@ -339,6 +386,29 @@ export class Gpu {
 	}
 }
 
+/** In whole words, and as integers: Dawn's Node binding divides by the size of an element, 0 for a type it is not told of. */
+function halfWords(data: Float16Array<ArrayBuffer>): Uint16Array<ArrayBuffer> {
+	const words = new Uint16Array(data.buffer, data.byteOffset, data.length);
+	if (words.length % 2 === 0) return words;
+	const padded = new Uint16Array(words.length + 1);
+	padded.set(words);
+	return padded;
+}
+
+/** The most that one binding holds. */
+const bindingLimit = ({ limits }: GPUDevice) => Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
+
+/** How a device says that it does not take a pipeline: its rules, or its driver. */
+const REFUSALS = ["internal", "validation"] as const;
+
+/** What an error scope caught; a lost device, which says so elsewhere, has caught nothing. */
+const verdictOf = <E extends Error>(caught: Promise<GPUError | null>, as: (message: string) => E) =>
+	caught.then(
+		(error) => (error ? as(error.message) : undefined),
+		() => undefined,
+	);
+const wrong = (message: string) => new KernelError(message);
+
 const describe = (label: string, module: GPUShaderModule): GPUComputePipelineDescriptor => ({
 	label,
 	layout: "auto",
@@ -346,7 +416,9 @@ const describe = (label: string, module: GPUShaderModule): GPUComputePipelineDes
 });
 
 async function refusal(label: string, code: string, module: GPUShaderModule, message: string): Promise<KernelError> {
-	const messages = (await module.getCompilationInfo()).messages.map((m) => `${m.lineNum}:${m.linePos} ${m.message}`);
+	// A lost device has no more to say of it.
+	const { messages: said } = await module.getCompilationInfo().catch(() => ({ messages: [] }));
+	const messages = said.map((m) => `${m.lineNum}:${m.linePos} ${m.message}`);
 	const source = code.split("\n").map((line, i) => `${i + 1}\t${line}`);
 	return new KernelError(`${label}: ${[message, ...messages].join("\n")}\n${source.join("\n")}`);
 }

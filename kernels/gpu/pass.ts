@@ -1,4 +1,5 @@
-import type { Gpu, Tensor } from "./gpu.ts";
+import type { Tensor } from "./tensor.ts";
+import type { Target } from "./variants.ts";
 
 /** A word of the uniform parameters; bare numbers are u32. */
 export type Word = { f32: number } | number;
@@ -27,7 +28,7 @@ const ALIGN = 256;
  * submission.
  */
 export class Pass {
-	readonly gpu: Gpu;
+	readonly gpu: Target;
 	readonly label: string;
 	#arena: Tensor;
 	#words: Uint32Array<ArrayBuffer>;
@@ -39,7 +40,7 @@ export class Pass {
 
 	/** By `Gpu.pass`. `words` is what the arena will hold. */
 	constructor(
-		gpu: Gpu,
+		gpu: Target,
 		label: string,
 		arena: Tensor,
 		words: Uint32Array<ArrayBuffer>,

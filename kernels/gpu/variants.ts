@@ -2,7 +2,7 @@
  * Variants: several programs for one operator; all of one order of sums give the same bits. Which one runs is data, by
  * operator and shape.
  */
-import type { Gpu } from "./gpu.ts";
+import type { AdapterFacts } from "./facts.ts";
 
 export interface Variant {
 	name: string;
@@ -17,11 +17,18 @@ export interface Variant {
 /** Variant name by operator and shape class (`matmulKey` and its like): plain data, measured by `tune`. */
 export type Tuning = Readonly<Record<string, string>>;
 
-export const available = (gpu: Gpu, { needs = [] }: Variant) =>
+/** What programs are chosen and written for: an open device, and what was measured on it. */
+export interface Target {
+	readonly device: { readonly features: Pick<ReadonlySet<string>, "has"> };
+	readonly facts: AdapterFacts;
+	readonly tuning: Tuning;
+}
+
+export const available = (gpu: Target, { needs = [] }: Variant) =>
 	needs.every((feature) => gpu.device.features.has(feature));
 
 /** The measured choice for a shape class, else the operator's own for an unmeasured adapter. */
-export function pick<T extends Variant>(gpu: Gpu, key: string, variants: readonly T[], fallback: string): T {
+export function pick<T extends Variant>(gpu: Target, key: string, variants: readonly T[], fallback: string): T {
 	const tuned = variants.find(({ name }) => name === gpu.tuning[key]);
 	if (tuned && available(gpu, tuned)) return tuned;
 	const variant = variants.find(({ name }) => name === fallback);

@@ -1,6 +1,6 @@
-import type { Gpu, Tensor } from "../gpu/gpu.ts";
+import type { Tensor } from "../gpu/gpu.ts";
 import type { Pass } from "../gpu/pass.ts";
-import { bucket, memo, pick, range, type Variant } from "../gpu/variants.ts";
+import { bucket, memo, pick, range, type Target, type Variant } from "../gpu/variants.ts";
 
 /** A ragged batch of channels-last images: image i has [height * width, channels] at pixel `pixel` of its tensor. */
 export interface ImageShape {
@@ -111,7 +111,7 @@ export const convKey = (images: readonly ImageShape[], input: number, output: nu
  * Untuned: as matmul, quads where four lanes are the whole machine; long runs on other CPUs, and with too few channels
  * for four lanes to share.
  */
-export function pickConv(gpu: Gpu, images: readonly ImageShape[], input: number, output: number): ConvVariant {
+export function pickConv(gpu: Target, images: readonly ImageShape[], input: number, output: number): ConvVariant {
 	const quads = gpu.facts.lanes === 4 && gpu.device.features.has("subgroups");
 	return pick(
 		gpu,

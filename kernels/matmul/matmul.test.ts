@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Gpu, type Tensor } from "../gpu/gpu.ts";
+import type { Gpu, Tensor } from "../gpu/gpu.ts";
+import { openGpu } from "../gpu/native/open.ts";
 import { Bench, maxError, randomFloats, words } from "../testing.ts";
 import { type Row, rowTable } from "../tokens/rows.ts";
 import { matmul, transposeWeight } from "./matmul.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 });
 afterAll(() => gpu.destroy());
 

@@ -1,7 +1,7 @@
-import type { Gpu, Tensor } from "../gpu/gpu.ts";
-import type { MatrixShape } from "../gpu/native/device.ts";
+import type { MatrixShape } from "../gpu/facts.ts";
+import type { Tensor } from "../gpu/gpu.ts";
 import type { Pass } from "../gpu/pass.ts";
-import { bucket, memo, pick } from "../gpu/variants.ts";
+import { bucket, memo, pick, type Target } from "../gpu/variants.ts";
 import { ROW, type RowTable } from "../tokens/rows.ts";
 import { fits, matrixVariants } from "./matrix.ts";
 import { type Whole, wholeLoads } from "./quantised.ts";
@@ -98,14 +98,14 @@ export const matmulKey = (m: number, k: number, n: number, half = false) =>
 /** Which order of sums a weight's shape has. */
 export const matmulOrderKey = (k: number, n: number) => `order matmul f16 ${k}x${n}`;
 /** Those that may run: the plain ones, and for f16 weights those of another order. */
-export const matmulChoices = (gpu: Gpu, half: boolean): readonly MatmulVariant[] =>
+export const matmulChoices = (gpu: Target, half: boolean): readonly MatmulVariant[] =>
 	half && gpu.facts.matrix && fits(gpu.facts.matrix) ? [...matmulVariants, ...matrixVariants] : matmulVariants;
 
 /**
  * Untuned: tiles as tall as there are rows. Where four lanes are the whole machine (SwiftShader) every load is a loop
  * over the lanes, and quads, which share what they load by swaps, take less than half the time.
  */
-export function pickMatmul(gpu: Gpu, m: number, k: number, n: number, half = false): MatmulVariant {
+export function pickMatmul(gpu: Target, m: number, k: number, n: number, half = false): MatmulVariant {
 	const key = matmulKey(m, k, n, half);
 	if (half && gpu.tuning[matmulOrderKey(k, n)] === "matrix")
 		return pick(gpu, key, matrixVariants, m > 32 ? "matrix 64x64" : "matrix 16x64");

@@ -7,8 +7,10 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { create } from "webgpu";
-import { Gpu, KernelError } from "../gpu/gpu.ts";
-import { type MatrixShape, matrixOf } from "../gpu/native/device.ts";
+import { KernelError } from "../gpu/errors.ts";
+import { type MatrixShape, matrixOf } from "../gpu/facts.ts";
+import { Gpu } from "../gpu/gpu.ts";
+import { openGpu } from "../gpu/native/open.ts";
 import type { Pass } from "../gpu/pass.ts";
 import { Bench, maxError, words } from "../testing.ts";
 import { matmul } from "./matmul.ts";
@@ -26,7 +28,7 @@ const SHAPES: Omit<MatrixShape, "lanes" | "subgroups">[] = [
 const nullBackend = create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]);
 let gpu: Gpu;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 });
 afterAll(() => gpu.destroy());
 

@@ -2,7 +2,7 @@
  * Matmul on subgroup matrices (tensor cores): WGSL's chromium_experimental_subgroup_matrix, with f16 factors and f32
  * sums.
  */
-import type { MatrixShape } from "../gpu/native/device.ts";
+import type { MatrixShape } from "../gpu/facts.ts";
 import { range } from "../gpu/variants.ts";
 import type { Form, MatmulVariant } from "./variants.ts";
 

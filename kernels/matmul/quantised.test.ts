@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import { openGpu } from "../gpu/native/open.ts";
 import { available } from "../gpu/variants.ts";
 import { Bench, maxError, randomFloats, words } from "../testing.ts";
 import { rowTable } from "../tokens/rows.ts";
@@ -9,7 +10,7 @@ import { matmulVariants } from "./variants.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 });
 afterAll(() => gpu.destroy());
 

@@ -1,5 +1,5 @@
 /** How a matmul is cut up: each form is a program text around the same loads, sums and stores. */
-import type { MatrixShape } from "../gpu/native/device.ts";
+import type { MatrixShape } from "../gpu/facts.ts";
 import { range, type Variant } from "../gpu/variants.ts";
 import { matrices } from "./matrix.ts";
 

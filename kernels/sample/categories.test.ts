@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import { openGpu } from "../gpu/native/open.ts";
 import { Bench, maxError, randomFloats, words } from "../testing.ts";
 import type { SampleRow } from "./bits.ts";
 import { sampleCategories } from "./categories.ts";
@@ -7,7 +8,7 @@ import { PURPOSE, philox } from "./random.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 });
 afterAll(() => gpu.destroy());
 

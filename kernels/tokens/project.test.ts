@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Gpu } from "../gpu/gpu.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import { openGpu } from "../gpu/native/open.ts";
 import { PURPOSE, philox } from "../sample/random.ts";
 import { Bench, maxError, words } from "../testing.ts";
 import { drawPositions, drawProjection, farthestPositions, project, type ReduceRow, squaredNorms } from "./project.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 });
 afterAll(() => gpu.destroy());
 

@@ -1,11 +1,12 @@
 /** What the engine computes stays, bit for bit, or its version was raised. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { Gpu } from "../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { arithmetic, models, readBits, runBits, VERSIONS } from "./bits.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 });
 afterAll(() => gpu.destroy());
 

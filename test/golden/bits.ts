@@ -10,7 +10,8 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { readReferenceSet } from "../../infra/verify/reference-set.ts";
-import { Gpu } from "../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { KERNELS_VERSION } from "../../kernels/tune.ts";
 import { bundledModels, findModel, openModelFolder } from "../../model-shards/format/folder.ts";
 import { importReferenceSet } from "../../model-shards/import/import.ts";
@@ -132,7 +133,7 @@ const bitsText = ({ cases, ...head }: Bits): string =>
 	`${JSON.stringify(head).slice(0, -1)},"cases":[\n${cases.map((one) => JSON.stringify(one)).join(",\n")}\n]}\n`;
 
 if (import.meta.main) {
-	const gpu = await Gpu.open();
+	const gpu = await openGpu();
 	const here = await arithmetic(gpu);
 	for (const model of await models()) {
 		const recorded = await readBits(model);

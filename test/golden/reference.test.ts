@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { verifySet } from "../../infra/verify/verify.ts";
-import { Gpu } from "../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { findModel } from "../../model-shards/format/folder.ts";
 
 const root = join(import.meta.dirname, "..", "..");
@@ -13,7 +14,7 @@ const reference = (name: string) => join(root, "test", "reference", name);
 describe("in Node", () => {
 	let gpu: Gpu;
 	beforeAll(async () => {
-		gpu = await Gpu.open();
+		gpu = await openGpu();
 	});
 	afterAll(() => gpu.destroy());
 

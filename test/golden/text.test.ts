@@ -6,7 +6,8 @@ import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { Gpu, type Tensor } from "../../kernels/gpu/gpu.ts";
+import type { Gpu, Tensor } from "../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { Pass } from "../../kernels/gpu/pass.ts";
 import { maxError } from "../../kernels/testing.ts";
 import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
@@ -33,7 +34,7 @@ const WIDTH = 32;
 let gpu: Gpu;
 let dir: string;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 	dir = await mkdtemp(join(tmpdir(), "text-"));
 });
 afterAll(async () => {

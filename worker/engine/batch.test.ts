@@ -1,6 +1,7 @@
 /** Promises of batching, on the tiny model: what a job gets does not depend on who shares its rounds. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { Gpu } from "../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
 import { policies } from "../policies/index.ts";
 import { openModel } from "./open.ts";
@@ -10,7 +11,7 @@ const SLOTS = 4;
 let gpu: Gpu;
 let model: LoadedModel;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 	model = await openModel(gpu, await openModelFolder(findModel("tiny")), { slots: SLOTS });
 });
 afterAll(() => {

@@ -1,6 +1,7 @@
 /** Branches on the tiny model: each is what its plan makes alone. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { Gpu } from "../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
 import { commonSteps } from "../policies/common-steps.ts";
 import { policies } from "../policies/index.ts";
@@ -13,7 +14,7 @@ let gpu: Gpu;
 let model: LoadedModel;
 let exact: StagePlan;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 	model = await openModel(gpu, await openModelFolder(findModel("tiny")), { slots: 3 });
 	exact = policies.exact.plan(model.info, {});
 });

@@ -1,6 +1,7 @@
 /** Promises of the generator, on the tiny model: real engine, real kernels. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { Gpu } from "../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
 import { policies } from "../policies/index.ts";
 import { openModel } from "./open.ts";
@@ -9,7 +10,7 @@ import type { FinalResult, GenerateOptions, GenerateResult, LoadedModel, ScaleRe
 let gpu: Gpu;
 let model: LoadedModel;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 	model = await openModel(gpu, await openModelFolder(findModel("tiny")));
 });
 afterAll(() => {

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
+import { loadTuning } from "../../kernels/choices.ts";
+import { OutOfMemoryError } from "../../kernels/gpu/errors.ts";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { OutOfMemoryError } from "../../kernels/gpu/native/device.ts";
-import { loadTuning } from "../../kernels/gpu/native/tune-cache.ts";
 import { tuningId } from "../../kernels/tune.ts";
 import type { ModelFolder } from "../../model-shards/format/folder.ts";
 import type { Manifest } from "../../model-shards/format/manifest.ts";

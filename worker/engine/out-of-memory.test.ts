@@ -20,8 +20,8 @@ async function starved(megabytes: number, body: string): Promise<string[]> {
 	const code = `
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { Gpu } from ${here("kernels/gpu/gpu.ts")};
-const gpu = await Gpu.open();
+import { openGpu } from ${here("kernels/gpu/native/open.ts")};
+const gpu = await openGpu();
 const leave = (megabytes) => {
 	const used = Number(/VmSize:\\s+(\\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1]) * 1024;
 	execFileSync("prlimit", ["--pid", String(process.pid), "--as=" + (used + megabytes * 2 ** 20)]);
@@ -56,6 +56,23 @@ try { gpu.pass("more"); } catch (error) { say(error.name); }`,
 		expect(said).toEqual(["true", "false", message, message, expect.stringContaining("destroyed"), "OutOfMemoryError"]);
 	},
 );
+
+test.runIf(limits)("a read there is no memory for fails alone, and the device stays", async () => {
+	const said = await starved(
+		100,
+		`
+const large = gpu.tensor("large", [2 ** 26]);
+await gpu.allocated();
+LEAVE;
+const wait = (read) => read.then(() => "read", (error) => error.name + ": " + error.message);
+say(await wait(gpu.read([large])));
+say(await wait(gpu.read([{ ...large, bytes: 16 }])));`,
+	);
+	expect(said).toEqual([
+		expect.stringMatching(/^OutOfMemoryError: There is no device memory to read 268435456 bytes beside the \d+ in use/),
+		"read",
+	]);
+});
 
 test.runIf(limits)("a model that does not fit is not begun, and the error says what would take less", async () => {
 	const [said] = await starved(

@@ -7,7 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { readReferenceSet } from "../../infra/verify/reference-set.ts";
-import { Gpu } from "../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { openModelFolder } from "../../model-shards/format/folder.ts";
 import { importReferenceSet } from "../../model-shards/import/import.ts";
 import { policies } from "../policies/index.ts";
@@ -18,7 +19,7 @@ import { openModel } from "./open.ts";
 let gpu: Gpu;
 let dir: string;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 	dir = await mkdtemp(join(tmpdir(), "policies-"));
 });
 afterAll(async () => {

@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
-import { KernelError } from "../../kernels/gpu/gpu.ts";
-import { DeviceError } from "../../kernels/gpu/native/device.ts";
+import { DeviceError, KernelError } from "../../kernels/gpu/errors.ts";
 import type { LoadedModel } from "../engine/types.ts";
 import { PromptError } from "../families/text/tokenizer.ts";
 import { PlanError } from "../policies/index.ts";
@@ -18,8 +17,8 @@ const DELIVERY_TRIES = 5;
 
 /**
  * Makes a leased picture: replays the codes logged before, delivers every further scale and the final picture, and
- * obeys the edge's `stop`. Never throws: what the request itself is to blame for becomes its error event, all else is
- * handed back.
+ * obeys the edge's `stop`. Never throws: what would come again at the next try becomes the job's error event, all else
+ * is handed back.
  */
 export async function runLease(
 	lease: Lease,
@@ -91,20 +90,25 @@ export async function runLease(
 			return signal.reason === HAND_BACK
 				? { outcome: "handed-back", reason: "the worker is stopping" }
 				: { outcome: "done", reason: "cancelled" };
-		if (error instanceof PromptError || error instanceof PlanError) {
-			await deliver({
-				type: "error",
-				code: error instanceof PromptError ? "invalid_prompt" : "invalid_plan",
-				message: error.message,
-			}).catch(() => {});
-			return { outcome: "done", reason: error.message.slice(0, 500) };
+		const answer = permanent(error, model.info.id, adapter);
+		if (answer) {
+			await deliver({ type: "error", ...answer }).catch(() => {});
+			return { outcome: "done", reason: (error as Error).message.slice(0, 500) };
 		}
-		const name =
-			error instanceof DeviceError || error instanceof KernelError || error instanceof DeliveryError
-				? error.name
-				: "Error";
+		const name = error instanceof DeviceError || error instanceof DeliveryError ? error.name : "Error";
 		return { outcome: "handed-back", reason: `${name}: ${(error as Error).message}`.slice(0, 500) };
 	}
+}
+
+/** What fails again however often it is tried, as the reader is told it: the request's own fault, or a refused kernel. */
+function permanent(error: unknown, model: string, adapter: string): { code: string; message: string } | undefined {
+	if (error instanceof PromptError) return { code: "invalid_prompt", message: error.message };
+	if (error instanceof PlanError) return { code: "invalid_plan", message: error.message };
+	if (!(error instanceof KernelError)) return;
+	// The rest is the source; it is in the worker's log.
+	const [first] = error.message.split("\n", 1);
+	const message = `${model} cannot run on ${adapter}, which refuses one of its kernels (${first.slice(0, 500)}). Use another model, or ask for a worker with another GPU or driver.`;
+	return { code: "kernel_refused", message };
 }
 
 /** Reason of an abort that returns the lease instead of dropping it. */

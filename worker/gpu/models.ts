@@ -1,4 +1,5 @@
-import { Gpu } from "../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { isUrl, type ModelFolder, openModelAt } from "../../model-shards/format/folder.ts";
 import { openModel } from "../engine/open.ts";
 import type { LoadedModel } from "../engine/types.ts";
@@ -20,7 +21,7 @@ export interface Device {
 
 /** Opens the adapter, loads the models and compiles their kernels, so that the first job meets a warm worker. */
 export async function openDevice(settings: Settings, log: (line: string) => void): Promise<Device> {
-	const gpu = await Gpu.open();
+	const gpu = await openGpu();
 	log(`adapter: ${gpu.facts.name}`);
 	// A GPU has room for several pictures at once; on a CPU they would only slow each other.
 	const slots = settings.SLOTS ?? (gpu.facts.software ? 1 : 4);

@@ -13,7 +13,7 @@ export const Adapter = z.strictObject({
 	name: z.string().max(200),
 	/** True when the adapter runs on the CPU: said wherever the adapter is named. */
 	software: z.boolean(),
-	runtime: z.enum(["node", "deno"]),
+	runtime: z.enum(["node", "deno", "browser"]),
 	driver: z.string().max(200),
 });
 export type Adapter = z.infer<typeof Adapter>;

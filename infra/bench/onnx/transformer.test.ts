@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Gpu } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../../kernels/gpu/native/open.ts";
 import { findModel } from "../../../model-shards/format/folder.ts";
 import { relativeError } from "../peers/contender.ts";
 import { PROVIDERS } from "../peers/onnxruntime.ts";
@@ -10,7 +11,7 @@ const provider = PROVIDERS.find(({ cpu }) => cpu)!;
 let gpu: Gpu;
 let generation: Generation;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 	generation = await generateTapped(gpu, findModel("tiny"));
 });
 afterAll(() => {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Gpu } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../../kernels/gpu/native/open.ts";
 import { Comparison } from "./compare.ts";
 import { type Contender, type Peer, relativeError } from "./contender.ts";
 import { firstlight } from "./firstlight.ts";
@@ -15,7 +16,7 @@ const SMALL: Workload[] = [
 ];
 let gpu: Gpu;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 });
 afterAll(() => gpu.destroy());
 

@@ -1,94 +1,48 @@
-/** Measured choices kept between processes: one JSON file by adapter, driver, runtime and kernels version. */
+/** Measured choices kept on disk between processes: one JSON file by adapter and kernels version. */
 import { createHash, randomUUID } from "node:crypto";
 import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
-import { KERNELS_VERSION, type Shapes, tune } from "../../tune.ts";
-import type { Gpu } from "../gpu.ts";
-import type { Tuning } from "../variants.ts";
-import type { AdapterFacts } from "./device.ts";
+import type { TuningStore } from "../tuning-store.ts";
+import { cacheFolder } from "./cache-settings.ts";
 
 const MOST_BYTES = 1 << 20;
 const CacheFile = z.strictObject({
 	adapter: z.string(),
-	kernels: z.literal(KERNELS_VERSION),
+	kernels: z.int(),
 	tuning: z.record(z.string().max(100), z.string().max(100)),
 });
+type CacheFile = z.infer<typeof CacheFile>;
 
-/** FIRSTLIGHT_CACHE, else $XDG_CACHE_HOME/firstlight, else ~/.cache/firstlight. */
-export const cacheFolder = (env: NodeJS.ProcessEnv = process.env) =>
-	env.FIRSTLIGHT_CACHE || join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "firstlight");
-
-const named = ({ name, driver, runtime }: AdapterFacts) => [name, driver, runtime].join(" / ");
-const fileOf = (facts: AdapterFacts, folder: string) =>
-	join(
-		folder,
-		`tuning-${createHash("sha256")
-			.update(`${named(facts)} ${KERNELS_VERSION}`)
-			.digest("hex")
-			.slice(0, 16)}.json`,
-	);
-
-/** What was measured on this adapter before; empty when nothing was, or the file is damaged. */
-export function readTuning(facts: AdapterFacts, folder = cacheFolder()): Tuning {
-	try {
-		const file = fileOf(facts, folder);
-		if (statSync(file).size > MOST_BYTES) return {};
-		const { adapter, tuning } = CacheFile.parse(JSON.parse(readFileSync(file, "utf8")));
-		return adapter === named(facts) ? tuning : {};
-	} catch {
-		return {};
-	}
-}
-
-/** Keeps it for the next process; a folder that cannot be written costs only the next process's time. */
-export function writeTuning(facts: AdapterFacts, tuning: Tuning, folder = cacheFolder()): void {
-	try {
-		mkdirSync(folder, { recursive: true });
-		const file = fileOf(facts, folder);
-		const own = `${file}.${randomUUID()}`;
-		writeFileSync(
-			own,
-			JSON.stringify(
-				{ adapter: named(facts), kernels: KERNELS_VERSION, tuning } satisfies z.infer<typeof CacheFile>,
-				null,
-				"\t",
-			),
-		);
-		renameSync(own, file);
-	} catch (error) {
-		console.warn(
-			`The measured kernel choices could not be kept in ${folder} (${error}). Name a writable folder in FIRSTLIGHT_CACHE.`,
-		);
-	}
-}
-
-export interface LoadTuning {
-	/** The weights'. */
-	dtype?: "f16";
-	/** What is measured: on a real adapter what the cache lacks (the default), the same on a CPU too, or all. */
-	measure?: "missing, unless software" | "missing" | "all";
-	progress?: (done: number, total: number) => void;
-	folder?: string;
-}
-
-/**
- * Sets `gpu.tuning` from the cache, after measuring the shapes it lacks, and returns what was measured. By default not
- * on a CPU, where it would take minutes of the first start: there `firstlight tune` does it, and until then the
- * operators' own choices run.
- */
-export async function loadTuning(
-	gpu: Gpu,
-	shapes: Shapes,
-	{ dtype, measure = "missing, unless software", progress, folder = cacheFolder() }: LoadTuning = {},
-): Promise<Tuning> {
-	const cached = readTuning(gpu.facts, folder);
-	gpu.tuning = cached;
-	if (gpu.facts.software && measure === "missing, unless software") return {};
-	const measured = await tune(gpu, shapes, { dtype, known: measure === "all" ? {} : cached, progress });
-	if (Object.keys(measured).length === 0) return {};
-	gpu.tuning = { ...cached, ...measured };
-	writeTuning(gpu.facts, gpu.tuning, folder);
-	return measured;
+/** Choices in files of `folder`. A damaged file counts for nothing; one that cannot be written is warned of. */
+export function diskTuning(folder = cacheFolder()): TuningStore {
+	const fileOf = (adapter: string, kernels: number) => {
+		const hash = createHash("sha256").update(`${adapter} ${kernels}`).digest("hex");
+		return join(folder, `tuning-${hash.slice(0, 16)}.json`);
+	};
+	return {
+		read(adapter, kernels) {
+			try {
+				const path = fileOf(adapter, kernels);
+				if (statSync(path).size > MOST_BYTES) return {};
+				const file = CacheFile.parse(JSON.parse(readFileSync(path, "utf8")));
+				return file.adapter === adapter && file.kernels === kernels ? file.tuning : {};
+			} catch {
+				return {};
+			}
+		},
+		write(adapter, kernels, tuning) {
+			try {
+				mkdirSync(folder, { recursive: true });
+				const path = fileOf(adapter, kernels);
+				const own = `${path}.${randomUUID()}`;
+				writeFileSync(own, JSON.stringify({ adapter, kernels, tuning } satisfies CacheFile, null, "\t"));
+				renameSync(own, path);
+			} catch (error) {
+				console.warn(
+					`The measured kernel choices could not be kept in ${folder} (${error}). Name a writable folder in FIRSTLIGHT_CACHE.`,
+				);
+			}
+		},
+	};
 }

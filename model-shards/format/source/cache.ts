@@ -4,8 +4,8 @@
  * process.
  */
 import { mkdir, open, readdir, readFile, rename, rm, stat, unlink, utimes, writeFile } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join } from "node:path";
+import { cacheFolder, cacheLimit } from "../../../kernels/gpu/native/cache-settings.ts";
 import { type FileEntry, ModelFormatError } from "../manifest.ts";
 import { readVerified } from "./files.ts";
 import type { ModelSource, ReadOptions } from "./folder.ts";
@@ -17,16 +17,11 @@ export interface CacheOptions {
 	limit: number;
 }
 
-/** `FIRSTLIGHT_CACHE` or the user's cache folder; `FIRSTLIGHT_CACHE_GB`, 20 where unset. */
-export function defaultCache(env: Record<string, string | undefined> = process.env): CacheOptions {
-	const gigabytes = Number(env.FIRSTLIGHT_CACHE_GB ?? 20);
-	if (!(gigabytes >= 0))
-		throw new RangeError(`FIRSTLIGHT_CACHE_GB must be a number of gigabytes, not ${env.FIRSTLIGHT_CACHE_GB}.`);
-	return {
-		dir: env.FIRSTLIGHT_CACHE ?? join(env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "firstlight"),
-		limit: gigabytes * 1e9,
-	};
-}
+/** As the environment sets it. Throws RangeError for a limit that is none. */
+export const defaultCache = (env: Record<string, string | undefined> = process.env): CacheOptions => ({
+	dir: cacheFolder(env),
+	limit: cacheLimit(env),
+});
 
 export function cachedSource(http: HttpSource, { dir, limit }: CacheOptions): ModelSource {
 	return {

@@ -2,7 +2,8 @@
  * One block of the published width at few tokens, and the residual diffusion behind it, random weights, against f64.
  */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { Gpu } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../../kernels/gpu/native/open.ts";
 import { maxError, randomFloats } from "../../../kernels/testing.ts";
 import { openModel } from "../../engine/open.ts";
 import { policies } from "../../policies/index.ts";
@@ -22,7 +23,7 @@ import { hartTensors } from "./tensors.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 });
 afterAll(() => gpu.destroy());
 

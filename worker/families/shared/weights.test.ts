@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Gpu } from "../../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../../kernels/gpu/native/open.ts";
 import { findModel, type ModelFolder, type ModelTensor, openModelFolder } from "../../../model-shards/format/folder.ts";
 import { residentBytes } from "../../../model-shards/format/layout.ts";
 import { dequantize } from "../../../model-shards/format/precision.ts";
@@ -18,7 +19,7 @@ let gpu: Gpu;
 let dir: string;
 let tiny: ModelFolder;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 	dir = await mkdtemp(join(tmpdir(), "weights-"));
 	tiny = await openModelFolder(findModel("tiny"));
 });

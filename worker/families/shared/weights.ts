@@ -3,8 +3,8 @@
  * whole numbers as they are.
  */
 
+import { DeviceError } from "../../../kernels/gpu/errors.ts";
 import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
-import { DeviceError } from "../../../kernels/gpu/native/device.ts";
 import { convWeight } from "../../../kernels/image/conv.ts";
 import { type Matrix, transposeWeight } from "../../../kernels/matmul/matmul.ts";
 import { type Whole, wholeWords } from "../../../kernels/matmul/quantised.ts";

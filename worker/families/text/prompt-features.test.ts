@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Gpu } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../../kernels/gpu/native/open.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import { copy } from "../../../kernels/tokens/gather.ts";
 import { PromptFeatures, type TextEncoder } from "./prompt-features.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 });
 afterAll(() => gpu.destroy());
 

@@ -1,6 +1,7 @@
 /** One layer of the published text encoders at few tokens, random weights, against f64. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { Gpu } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../../kernels/gpu/native/open.ts";
 import { maxError, randomFloats } from "../../../kernels/testing.ts";
 import type { ModelFolder } from "../../../model-shards/format/folder.ts";
 import { Weights } from "../shared/weights.ts";
@@ -10,7 +11,7 @@ import { TextTransformer } from "./transformer.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 });
 afterAll(() => gpu.destroy());
 

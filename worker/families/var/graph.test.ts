@@ -1,6 +1,7 @@
 /** One block of published widths at few tokens, random weights, against f64. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Gpu } from "../../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../../kernels/gpu/native/open.ts";
 import { maxError } from "../../../kernels/testing.ts";
 import { openModel } from "../../engine/open.ts";
 import { policies } from "../../policies/index.ts";
@@ -21,7 +22,7 @@ import { varTensors } from "./tensors.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 });
 afterAll(() => gpu.destroy());
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { openDevice } from "./device.ts";
+import { openDevice } from "./open.ts";
 
 test("opens an adapter, says what it is, and has all of its limits", async () => {
 	const { adapter, device, facts } = await openDevice();

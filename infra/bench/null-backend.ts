@@ -1,0 +1,52 @@
+/**
+ * A device that runs nothing: Dawn's null backend checks and encodes as ever, so that what the host does by itself can
+ * be measured at the size of models that no machine at hand could hold.
+ */
+import { Gpu, type Tensor } from "../../kernels/gpu/gpu.ts";
+import { NULL_FACTS, openNullDevice } from "../../kernels/gpu/native/null-backend.ts";
+
+/** The null backend has 512 MiB in all: a tensor gets its shape and no more bytes than this. What is read is smaller. */
+const MOST_BYTES = 12 << 20;
+/** Data is given to weights alone, and they are many. */
+const MOST_DATA = 64 << 10;
+/** What one binding holds on the GPUs that these models are for. */
+const BINDING_BYTES = 2 ** 31 - 4;
+
+/** Throws where Dawn has no null backend. */
+export const openNullGpu = async (): Promise<Gpu> => new NullGpu(await openNullDevice());
+
+/** Tensors are of the shape asked for, over fewer bytes. */
+class NullGpu extends Gpu {
+	constructor(device: GPUDevice) {
+		super(device, NULL_FACTS, BINDING_BYTES);
+	}
+
+	override tensor(label: string, shape: readonly number[], usage = 0, dtype?: "f16"): Tensor {
+		return this.#hollow(label, shape, MOST_BYTES, usage, dtype);
+	}
+
+	override upload(label: string, shape: readonly number[], data: Parameters<Gpu["upload"]>[2]): Tensor {
+		return this.#hollow(label, shape, MOST_DATA, 0, data instanceof Float16Array ? "f16" : undefined);
+	}
+
+	/** Keys and values: a tensor a block, and they too are many. */
+	override grown(tensor: Tensor, shape: readonly number[]): Tensor {
+		const larger = this.#hollow(tensor.buffer.label, shape, MOST_DATA, 0, tensor.dtype);
+		this.free(tensor);
+		return larger;
+	}
+
+	override write(tensor: Tensor, at: number, words: Parameters<Gpu["write"]>[2]): void {
+		if (at * 4 + words.byteLength <= tensor.bytes) super.write(tensor, at, words);
+	}
+
+	/** It has room for whatever it is asked for. */
+	override async room(): Promise<boolean> {
+		return true;
+	}
+
+	#hollow(label: string, shape: readonly number[], most: number, usage: number, dtype: "f16" | undefined): Tensor {
+		const elements = shape.reduce((product, size) => product * size, 1);
+		return { ...super.tensor(label, [Math.min(elements, most / 4)], usage, dtype), shape };
+	}
+}

@@ -1,0 +1,50 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { keptTuning, loadTuning } from "./choices.ts";
+import type { Gpu } from "./gpu/gpu.ts";
+import { openGpu } from "./gpu/native/open.ts";
+import type { TuningStore } from "./gpu/tuning-store.ts";
+import type { Tuning } from "./gpu/variants.ts";
+
+let gpu: Gpu;
+beforeAll(async () => {
+	gpu = await openGpu();
+});
+afterAll(() => gpu.destroy());
+
+const SHAPES = { matmul: [{ m: 1, k: 8, n: 8 }], conv: [], attention: [] };
+
+/** Keeps as long as the process. */
+function memory(): TuningStore & { kept: Map<string, Tuning> } {
+	const kept = new Map<string, Tuning>();
+	return {
+		kept,
+		read: (adapter, kernels) => kept.get(`${adapter} ${kernels}`) ?? {},
+		write: (adapter, kernels, tuning) => void kept.set(`${adapter} ${kernels}`, tuning),
+	};
+}
+
+test("a software adapter is measured only on demand; then only what is missing, and kept", async () => {
+	const store = memory();
+	gpu.tuningStore = store;
+	await loadTuning(gpu, SHAPES);
+	if (gpu.facts.software) expect(gpu.tuning).toEqual({});
+	await loadTuning(gpu, SHAPES, { measure: "missing" });
+	expect(Object.keys(gpu.tuning)).toEqual(["matmul 8x8 m1"]);
+	const [[adapter]] = store.kept;
+	expect(adapter).toContain(gpu.facts.driver);
+	store.kept.set(adapter, { "matmul 8x8 m1": "tile 16x8" });
+	const more = { ...SHAPES, matmul: [...SHAPES.matmul, { m: 2, k: 8, n: 8 }] };
+	expect(Object.keys(await loadTuning(gpu, more, { measure: "missing" }))).toEqual(["matmul 8x8 m2"]);
+	expect(gpu.tuning["matmul 8x8 m1"]).toBe("tile 16x8");
+	expect(Object.keys(gpu.tuning)).toEqual(["matmul 8x8 m1", "matmul 8x8 m2"]);
+	expect(keptTuning(gpu)).toEqual(gpu.tuning);
+});
+
+test("where nothing can be kept, nothing is measured unless it is asked for", async () => {
+	gpu.tuningStore = undefined;
+	expect(keptTuning(gpu)).toEqual({});
+	expect(await loadTuning(gpu, SHAPES)).toEqual({});
+	expect(gpu.tuning).toEqual({});
+	expect(Object.keys(await loadTuning(gpu, SHAPES, { measure: "all" }))).toEqual(["matmul 8x8 m1"]);
+	gpu.tuning = {};
+});

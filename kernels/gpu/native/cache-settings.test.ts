@@ -1,0 +1,20 @@
+import { expect, test } from "vitest";
+import { cacheFolder, cacheLimit } from "./cache-settings.ts";
+
+test("the cache lies where the environment says; an empty variable is an unset one", () => {
+	expect(cacheFolder({ FIRSTLIGHT_CACHE: "/a", XDG_CACHE_HOME: "/b" })).toBe("/a");
+	expect(cacheFolder({ XDG_CACHE_HOME: "/b" })).toBe("/b/firstlight");
+	expect(cacheFolder({ FIRSTLIGHT_CACHE: "", XDG_CACHE_HOME: "/b" })).toBe("/b/firstlight");
+	expect(cacheFolder({ FIRSTLIGHT_CACHE: "", XDG_CACHE_HOME: "" })).toBe(cacheFolder({}));
+	expect(cacheFolder({})).toMatch(/\.cache\/firstlight$/);
+});
+
+test("its limit is 20 GB unless another is named; 0 is one, and what is no number is refused by the variable's name", () => {
+	expect([undefined, "", "0", "0.5", "1e3"].map((gigabytes) => cacheLimit({ FIRSTLIGHT_CACHE_GB: gigabytes }))).toEqual(
+		[20e9, 20e9, 0, 5e8, 1e12],
+	);
+	for (const wrong of ["much", "-1", " ", "20 GB", "NaN"])
+		expect(() => cacheLimit({ FIRSTLIGHT_CACHE_GB: wrong })).toThrow(
+			`FIRSTLIGHT_CACHE_GB must be a number of gigabytes from 0 on, not "${wrong}".`,
+		);
+});
