@@ -6,9 +6,10 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Gpu } from "../../kernels/gpu/gpu.ts";
-import { findModel, type ModelFolder, openModelFolder } from "../../model-shards/format/folder.ts";
+import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
+import type { ModelFolder } from "../../worker/families/folder.ts";
 import { policies } from "../../worker/policies/index.ts";
 import { costOf } from "./cost.ts";
 import { evaluateDiversity } from "./diversity.ts";
@@ -52,7 +53,7 @@ const evaluationOf = (records: Records, names: readonly string[], more: Partial<
 	model,
 	judge,
 	records,
-	costOf: (plan) => costOf(folder.manifest, plan, 8),
+	costOf: (plan) => costOf(folder, plan, 8),
 	plans: new Map(names.map((name) => [name, policies[name].plan(model.info, {})])),
 	...more,
 });

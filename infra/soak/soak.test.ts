@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { Gpu } from "../../kernels/gpu/gpu.ts";
-import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
+import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import { soak } from "./soak.ts";
 

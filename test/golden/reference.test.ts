@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { verifySet } from "../../infra/verify/verify.ts";
 import { Gpu } from "../../kernels/gpu/gpu.ts";
-import { findModel } from "../../model-shards/format/folder.ts";
+import { findModel } from "../../model-shards/open.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 const reference = (name: string) => join(root, "test", "reference", name);

@@ -1,7 +1,7 @@
 /** Promises of batching, on the tiny model: what a job gets does not depend on who shares its rounds. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Gpu } from "../../kernels/gpu/gpu.ts";
-import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
+import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { policies } from "../policies/index.ts";
 import { openModel } from "./open.ts";
 import type { GenerateOptions, GenerateResult, LoadedModel } from "./types.ts";

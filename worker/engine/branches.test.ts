@@ -1,7 +1,7 @@
 /** Branches on the tiny model: each is what its plan makes alone. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Gpu } from "../../kernels/gpu/gpu.ts";
-import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
+import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { commonSteps } from "../policies/common-steps.ts";
 import { policies } from "../policies/index.ts";
 import type { RunStep, StagePlan, Step } from "../protocol/plan.ts";

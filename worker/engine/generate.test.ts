@@ -1,7 +1,7 @@
 /** Promises of the generator, on the tiny model: real engine, real kernels. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Gpu } from "../../kernels/gpu/gpu.ts";
-import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
+import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { policies } from "../policies/index.ts";
 import { openModel } from "./open.ts";
 import type { FinalResult, GenerateOptions, GenerateResult, LoadedModel, ScaleResult } from "./types.ts";
