@@ -1,5 +1,6 @@
 /** Small made-up checkpoints for the tests beside this file. */
 import { writeFile } from "node:fs/promises";
+import type { Described } from "../worker/families/family.ts";
 import type { InfinityConfig } from "../worker/families/infinity/config.ts";
 import { infinityTensors } from "../worker/families/infinity/tensors.ts";
 
@@ -48,6 +49,25 @@ export const SMALL: InfinityConfig = {
 	ropeReach: { "1:1": [64, 64] },
 	vae: { baseChannels: 4, multipliers: [1, 2], residualBlocks: 1, normGroups: 4, normEps: 1e-6 },
 	textEncoder: null,
+};
+
+/** The model of that shape. */
+export const SMALL_HEAD: Described<InfinityConfig> = {
+	name: "small",
+	family: "infinity",
+	config: SMALL,
+	schedules: {
+		"1:1": {
+			grids: [
+				[1, 1],
+				[2, 2],
+			],
+			image: { height: 4, width: 4 },
+		},
+	},
+	defaultSchedule: "1:1",
+	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
+	licence: "none",
 };
 
 /**

@@ -15,10 +15,11 @@ import { parseArgs, promisify } from "node:util";
 import { SingleBar } from "cli-progress";
 import { manifestText } from "../../model-shards/format/manifest.ts";
 import { PRECISIONS } from "../../model-shards/format/precision.ts";
-import { families, importPublished, publishedTensors } from "../../model-shards/import/published.ts";
+import { importPublished, publishedTensors } from "../../model-shards/import/published.ts";
 import { nowhere } from "../../model-shards/import/sink.ts";
 import { syntheticSource, writePth } from "../../model-shards/import/synthetic.ts";
 import { textEncoderIn } from "../../model-shards/import/text-encoder.ts";
+import { families } from "../../worker/families/index.ts";
 import { PUBLISHED_TEXT, type TextEncoderConfig } from "../../worker/families/text/config.ts";
 import { TEXT_PREFIX, textTensors } from "../../worker/families/text/tensors.ts";
 import { oneOf } from "../cli/usage.ts";
@@ -35,7 +36,7 @@ const { values } = parseArgs({
 });
 const family = families[oneOf("family", values.family, Object.keys(families))];
 const dtype = oneOf("dtype", values.dtype, PRECISIONS);
-const { name } = family.describe(values.size).head;
+const { name } = family.published.describe(values.size).head;
 const [weights, vae] = publishedTensors(family, values.size);
 const sources = {
 	weights: syntheticSource(`${name}.pth`, weights, "BF16"),

@@ -8,7 +8,7 @@ import { parseArgs } from "node:util";
 import { keptTuning } from "../../kernels/choices.ts";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { measure, trials } from "../../kernels/tune.ts";
-import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
+import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { kernelShapes } from "../../worker/engine/shapes.ts";
 
 const { values } = parseArgs({
@@ -21,8 +21,8 @@ const { values } = parseArgs({
 });
 const gpu = await openGpu();
 gpu.tuning = keptTuning(gpu);
-const { manifest, info } = await openModelFolder(findModel(values.model));
-const shapes = kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]);
+const { facts, info } = await openModelFolder(findModel(values.model));
+const shapes = kernelShapes(facts, info.schedules[info.defaultSchedule]);
 console.log(`${values.model} on ${gpu.facts.name} (${gpu.facts.driver}); GFLOPS, best of ${values.rounds}`);
 
 const report = [];

@@ -2,7 +2,7 @@
 import { SingleBar } from "cli-progress";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { matmul } from "../../kernels/matmul/matmul.ts";
-import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
+import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import { decoderFlops, transformerFlops } from "../../worker/engine/paper/flops.ts";
 import { policies } from "../../worker/policies/index.ts";
@@ -88,7 +88,7 @@ export async function benchPictures(
 
 	const reports = plans.map((plan): PolicyReport => {
 		const taken = samples.get(plan.policy) as Sample[];
-		const flops = transformerFlops(folder.manifest, schedule, plan, TEXT_TOKENS);
+		const flops = transformerFlops(folder, schedule, plan, TEXT_TOKENS);
 		const scales = plan.steps.flatMap((step, scale): PictureScale[] => {
 			if (step.kind === "skip") return [];
 			const [height, width] = schedule.grids[scale];
@@ -102,7 +102,7 @@ export async function benchPictures(
 					transformer_ms: transformer,
 					transformer_gflops: flops[scale] / transformer / 1e6,
 					preview_ms: preview,
-					preview_gflops: decoderFlops(folder.manifest, height, width) / preview / 1e6,
+					preview_gflops: decoderFlops(folder, height, width) / preview / 1e6,
 				},
 			];
 		});

@@ -3,11 +3,12 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { findModel, type ModelFolder, openModelFolder } from "../../model-shards/format/folder.ts";
 import { residentBytes } from "../../model-shards/format/layout.ts";
 import { importFolder } from "../../model-shards/import/folder.ts";
+import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
+import type { ModelFolder } from "../../worker/families/folder.ts";
 import { exact } from "../../worker/policies/exact.ts";
 import { difference, type ModelDifference } from "../verify/against.ts";
 import { median } from "./measure.ts";
@@ -48,7 +49,7 @@ export async function benchPrecision(gpu: Gpu, modelName: string, rounds: number
 		for (const [, folder] of folders) models.push(await openModel(gpu, folder));
 		const times = await timesOf(models, rounds);
 		const rows: PrecisionRow[] = [];
-		for (const [i, [precision, { manifest }]] of folders.entries()) {
+		for (const [i, [precision, { manifest, wanted }]] of folders.entries()) {
 			const differences: ModelDifference[] = [];
 			if (i > 0)
 				for (const [seed, prompt] of PROMPTS.entries())
@@ -60,7 +61,7 @@ export async function benchPrecision(gpu: Gpu, modelName: string, rounds: number
 			rows.push({
 				precision,
 				stored: manifest.tensors.reduce((sum, { bytes }) => sum + bytes, 0),
-				resident: residentBytes(manifest.tensors).reduce((sum, { bytes }) => sum + bytes, 0),
+				resident: residentBytes(manifest.tensors, wanted).reduce((sum, { bytes }) => sum + bytes, 0),
 				picture_ms: median(times[i]),
 				logits: mean(scales.map(({ logits }) => logits)),
 				bits: mean(scales.map(({ bits }) => bits)),

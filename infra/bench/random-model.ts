@@ -2,10 +2,13 @@
  * Models of published shapes with random weights: the engine loads and runs them like any other, so that times by scale
  * can be had without a checkpoint.
  */
-import type { ModelFolder, ModelTensor } from "../../model-shards/format/folder.ts";
-import { type Manifest, manifestDigest, modelInfo } from "../../model-shards/format/manifest.ts";
+
+import type { ModelTensor } from "../../model-shards/format/folder.ts";
+import type { Manifest } from "../../model-shards/format/manifest.ts";
+import type { ModelFolder } from "../../worker/families/folder.ts";
 import type { InfinityConfig } from "../../worker/families/infinity/config.ts";
 import { infinityTensors } from "../../worker/families/infinity/tensors.ts";
+import { modelInfo, modelOf } from "../../worker/families/model.ts";
 
 const SIDES = [1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64];
 const SCHEDULE = "1:1";
@@ -63,7 +66,7 @@ export function randomInfinity({ width, heads, ffn }: Dimensions, depth: number)
 			bytes: 4 * count(shape),
 		})),
 	};
-	const digest = manifestDigest(new TextEncoder().encode(JSON.stringify(manifest)));
+	const model = modelOf(manifest);
 	const rankRatio = { 10: Array.from({ length: depth / chunkBlocks }, () => mean) };
 	const calibration = {
 		[SCHEDULE]: {
@@ -79,14 +82,17 @@ export function randomInfinity({ width, heads, ffn }: Dimensions, depth: number)
 		},
 	};
 	return {
+		...model,
 		dir: "",
-		manifest,
-		digest,
-		info: { ...modelInfo(manifest, digest), calibration },
+		digest: UNWRITTEN,
+		info: { ...modelInfo(model, UNWRITTEN), calibration },
 		tokenizer: null,
 		tensors: () => randomTensors(manifest),
 	};
 }
+
+/** What has no files has no digest of them. */
+const UNWRITTEN = `sha256:${"0".repeat(64)}`;
 
 /** Norms that change nothing, matrices that keep the size of what they multiply, small vectors. */
 async function* randomTensors({ tensors }: Manifest): AsyncGenerator<ModelTensor, void, void> {

@@ -2,11 +2,12 @@
  * A published shape scale by scale: a few of its blocks run with random weights, the rest extrapolated and marked so.
  */
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import type { ModelFolder } from "../../model-shards/format/folder.ts";
-import { infinityConfigOf } from "../../model-shards/format/manifest.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import { transformerFlops } from "../../worker/engine/paper/flops.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
+import type { ModelFolder } from "../../worker/families/folder.ts";
+import { infinity } from "../../worker/families/infinity/index.ts";
+import { configOf } from "../../worker/families/model.ts";
 import { policies } from "../../worker/policies/index.ts";
 import type { Stage, StagePlan, Step } from "../../worker/protocol/plan.ts";
 import { median } from "./measure.ts";
@@ -78,7 +79,7 @@ export async function benchShape(
 	const { name: shapeName, depth, folder } = shape;
 	const part = folder(blocks);
 	const model = await openModel(gpu, part);
-	const features = randomFloats(TEXT_TOKENS * infinityConfigOf(part.manifest).textChannels, 2);
+	const features = randomFloats(TEXT_TOKENS * configOf(part, infinity).textChannels, 2);
 	const deadline = performance.now() + maxSeconds * 1000;
 	const samples = new Map<string, number[][]>(names.map((name) => [name, []]));
 	await timeScales(model, features, upTo(policies.exact.plan(model.info, {}), Math.min(to, WARM_SCALE)), deadline);
@@ -177,7 +178,7 @@ export function extrapolate(
 	};
 }
 
-function flopsByScale({ manifest, info }: ModelFolder, policy: string): number[] {
-	const plan = policies[policy].plan(info, {});
-	return transformerFlops(manifest, manifest.schedules[plan.schedule], plan, TEXT_TOKENS);
+function flopsByScale(model: ModelFolder, policy: string): number[] {
+	const plan = policies[policy].plan(model.info, {});
+	return transformerFlops(model, model.info.schedules[plan.schedule], plan, TEXT_TOKENS);
 }

@@ -1,7 +1,7 @@
 /** Several pictures in one batch against the same pictures one by one. */
 import { createHash } from "node:crypto";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
+import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
 import { policies } from "../../worker/policies/index.ts";

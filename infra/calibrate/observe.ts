@@ -1,8 +1,8 @@
 /** One picture by the exact plan, measured scale by scale. */
 import { detailByToken, detailOf, shareHolding } from "../../worker/engine/round/detail.ts";
 import { highFrequencyShare } from "../../worker/engine/round/frequency.ts";
-import { channelsLast } from "../../worker/engine/tap.ts";
 import type { LoadedModel, RgbImage, TappedTensor } from "../../worker/engine/types.ts";
+import { channelsLast } from "../../worker/families/shared/taps.ts";
 import { conditional } from "../../worker/policies/policy.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
 import { agreement, changeByToken, fromSurroundings, holding, rankShare, unsettled } from "./measures.ts";

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** `npx firstlight COMMAND`: parses the command line and calls the command. */
-import { families } from "../../model-shards/import/published.ts";
+import { families } from "../../worker/families/index.ts";
 import { calibrateCommand } from "./calibrate.ts";
 import { evalCommand } from "./eval.ts";
 import { generateCommand } from "./generate.ts";
@@ -37,7 +37,7 @@ const HELP = `firstlight: text to image, scale by scale, on WebGPU
   firstlight import CHECKPOINT... --family infinity --size 2b --out DIR [--text-encoder DIR] [--tokenizer FILE] [--name NAME]
              make a model folder of published checkpoints (.pth, .safetensors, or a folder with an index). Sizes of each family:
              ${Object.entries(families)
-								.map(([name, { sizes }]) => `${name} ${sizes.join(", ")}`)
+								.map(([name, { published }]) => `${name} ${published.sizes.join(", ")}`)
 								.join("; ")}
   firstlight import DIR --out DIR   the same of a released model directory, or of a model, for another precision
              all take [--dtype f32|f16|int8|int4] [--group 32|64] [--licence TEXT], and [--check] to print every tensor's error

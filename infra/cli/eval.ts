@@ -2,9 +2,9 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SingleBar } from "cli-progress";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
-import type { ModelFolder } from "../../model-shards/format/folder.ts";
 import { POLICIES_FILE } from "../../model-shards/format/policies.ts";
 import { openModel } from "../../worker/engine/open.ts";
+import type { ModelFolder } from "../../worker/families/folder.ts";
 import { policies as known } from "../../worker/policies/index.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
 import { makeBranches } from "../eval/branches.ts";
@@ -131,7 +131,7 @@ async function measure(values: Wishes): Promise<Records> {
 		adapter: gpu.facts.name,
 		numerics: model.numerics,
 	});
-	const cost = (plan: StagePlan) => costOf(folder.manifest, plan, TEXT_TOKENS);
+	const cost = (plan: StagePlan) => costOf(folder, plan, TEXT_TOKENS);
 	for (const [policy, plan] of plans) records.policy({ kind: "policy", policy, plan, cost: cost(plan) });
 
 	const abort = new AbortController();

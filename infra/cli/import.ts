@@ -2,15 +2,18 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { SingleBar } from "cli-progress";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
-import { bundledModels, findModel, type ModelFolder, openModelFolder } from "../../model-shards/format/folder.ts";
 import { MANIFEST_FILE } from "../../model-shards/format/manifest.ts";
 import { PRECISIONS } from "../../model-shards/format/precision.ts";
+import { GROUPS, type Group } from "../../model-shards/format/stored.ts";
 import { importModelDirectory } from "../../model-shards/import/directory.ts";
 import { importFolder } from "../../model-shards/import/folder.ts";
-import { families, importPublished } from "../../model-shards/import/published.ts";
+import { importPublished } from "../../model-shards/import/published.ts";
 import type { RoundTrip } from "../../model-shards/import/round-trip.ts";
-import { GROUPS, type Group, type WriteOptions } from "../../model-shards/import/tensors.ts";
+import type { WriteOptions } from "../../model-shards/import/tensors.ts";
+import { bundledModels, findModel, openModelFolder } from "../../model-shards/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
+import type { ModelFolder } from "../../worker/families/folder.ts";
+import { families } from "../../worker/families/index.ts";
 import { exact } from "../../worker/policies/exact.ts";
 import { difference, type Subject } from "../verify/against.ts";
 import { oneOf, parse, UsageError } from "./usage.ts";
@@ -81,7 +84,7 @@ export async function importCommand(args: string[]): Promise<number> {
 		}
 		const family = families[oneOf("family", values.family, Object.keys(families))];
 		if (values.size === undefined)
-			throw new UsageError(`--family ${values.family} needs --size: ${family.sizes.join(", ")}.`);
+			throw new UsageError(`--family ${values.family} needs --size: ${family.published.sizes.join(", ")}.`);
 		return await importPublished(family, values.size, positionals, {
 			out: out as string,
 			licence,

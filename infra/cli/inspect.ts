@@ -1,8 +1,8 @@
-import type { Manifest } from "../../model-shards/format/manifest.ts";
 import { PRECISIONS, type Precision } from "../../model-shards/format/precision.ts";
-import { BINDING_BYTES, inspect, type Share } from "../../model-shards/import/inspect.ts";
-import { plannedManifest } from "../../model-shards/import/planned.ts";
+import { BINDING_BYTES, inspect, type Share } from "../../worker/engine/paper/inspect.ts";
 import { memoryNeed } from "../../worker/engine/paper/memory.ts";
+import type { Model } from "../../worker/families/model.ts";
+import { plannedModel } from "../../worker/families/planned.ts";
 import { openFolder } from "./open-folder.ts";
 import { parse, UsageError } from "./usage.ts";
 
@@ -19,21 +19,21 @@ export async function inspectCommand(args: string[]): Promise<number> {
 	if (values.family !== undefined) {
 		if (positionals.length || values.size === undefined)
 			throw new UsageError("inspect --family takes --size, and no model.");
-		console.log(inspectionText(plannedManifest(values.family, values.size), "not imported"));
+		console.log(inspectionText(plannedModel(values.family, values.size), "not imported"));
 		return 0;
 	}
 	if (positionals.length !== 1)
 		throw new UsageError("inspect takes one model folder, its URL, or a bundled model's name.");
-	const { manifest, digest } = await openFolder(positionals[0]);
-	console.log(inspectionText(manifest, digest));
+	const folder = await openFolder(positionals[0]);
+	console.log(inspectionText(folder, folder.digest));
 	return 0;
 }
 
-export function inspectionText(manifest: Manifest, digest: string): string {
-	const { name, family, schedules, parts, dtypes, total, device, precisions } = inspect(manifest);
+export function inspectionText(model: Model, digest: string): string {
+	const { name, family, schedules, parts, dtypes, total, device, precisions } = inspect(model);
 	const sizes = schedules.map(({ name, height, width, scales }) => `${name} ${width}x${height} in ${scales} scales`);
-	const picture = memoryNeed(manifest);
-	const halved = memoryNeed(manifest, { cacheDtype: "f16" });
+	const picture = memoryNeed(model);
+	const halved = memoryNeed(model, { cacheDtype: "f16" });
 	return [
 		`${name}, family ${family}, ${digest}`,
 		`pictures: ${sizes.slice(0, 4).join("; ")}${sizes.length > 4 ? `; and ${sizes.length - 4} more` : ""}`,
@@ -48,7 +48,7 @@ export function inspectionText(manifest: Manifest, digest: string): string {
 			]),
 		),
 		"",
-		`on the device: ${size(device.resident)} of weights, and for a picture ${manifest.defaultSchedule} ${size(picture.keys)} of keys and values ` +
+		`on the device: ${size(device.resident)} of weights, and for a picture ${model.manifest.defaultSchedule} ${size(picture.keys)} of keys and values ` +
 			`(as f16 ${size(halved.keys)}), ${size(picture.activations)} of activations, ${size(picture.decoder)} of decoder`,
 		`largest tensor beside matrices: ${picture.largest.name}, ${size(picture.largest.bytes)}; an adapter must bind as much`,
 		"",
@@ -61,7 +61,7 @@ export function inspectionText(manifest: Manifest, digest: string): string {
 					size(stored),
 					size(resident),
 					`${over.length}`,
-					size(memoryNeed(manifest, { precision }).total),
+					size(memoryNeed(model, { precision }).total),
 				];
 			}),
 		),

@@ -1,5 +1,6 @@
 import { SingleBar } from "cli-progress";
-import { isUrl, type ModelFolder, openModelAt } from "../../model-shards/format/folder.ts";
+import { isUrl, openModelAt } from "../../model-shards/open.ts";
+import type { ModelFolder } from "../../worker/families/folder.ts";
 import { edgeHeaders } from "../../worker/gpu/settings.ts";
 
 /** The model folder behind a bundled name, a path or a URL; the edge that EDGE_URL names is shown WORKER_SECRET. */

@@ -1,5 +1,5 @@
 import { openGpu } from "../../kernels/gpu/native/open.ts";
-import { findModel } from "../../model-shards/format/folder.ts";
+import { findModel } from "../../model-shards/open.ts";
 import { DTYPES } from "../../worker/families/shared/weights.ts";
 import type { Comparison } from "../verify/compare.ts";
 import { verifySet } from "../verify/verify.ts";

@@ -1,19 +1,19 @@
 /** What a plan costs on a model, computed without running it. */
-import type { Manifest } from "../../model-shards/format/manifest.ts";
 import { decoderFlops, keyBytes, scaleCosts } from "../../worker/engine/paper/flops.ts";
+import type { Model } from "../../worker/families/model.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
 import type { Cost } from "./records.ts";
 
 /** `textTokens`: of the prompt. */
-export function costOf(manifest: Manifest, plan: StagePlan, textTokens: number): Cost {
-	const schedule = manifest.schedules[plan.schedule];
+export function costOf(model: Model, plan: StagePlan, textTokens: number): Cost {
+	const schedule = model.manifest.schedules[plan.schedule];
 	const [height, width] = schedule.grids[schedule.grids.length - 1];
-	const scales = scaleCosts(manifest, schedule, plan, textTokens);
+	const scales = scaleCosts(model, schedule, plan, textTokens);
 	return {
 		transformerFlops: sum(scales.map(({ flops }) => flops)),
-		decoderFlops: decoderFlops(manifest, height, width),
-		tokenRows: sum(scales.map(({ blockTokens }) => blockTokens)) / manifest.config.depth,
-		keyValueBytes: keyBytes(manifest, schedule, plan, 0),
+		decoderFlops: decoderFlops(model, height, width),
+		tokenRows: sum(scales.map(({ blockTokens }) => blockTokens)) / model.facts.shape.depth,
+		keyValueBytes: keyBytes(model, schedule, plan, 0),
 	};
 }
 

@@ -7,9 +7,10 @@ import sharp from "sharp";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
-import { findModel, type ModelFolder, openModelFolder } from "../../model-shards/format/folder.ts";
+import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
+import type { ModelFolder } from "../../worker/families/folder.ts";
 import { policies } from "../../worker/policies/index.ts";
 import { costOf } from "./cost.ts";
 import { evaluateDiversity } from "./diversity.ts";
@@ -53,7 +54,7 @@ const evaluationOf = (records: Records, names: readonly string[], more: Partial<
 	model,
 	judge,
 	records,
-	costOf: (plan) => costOf(folder.manifest, plan, 8),
+	costOf: (plan) => costOf(folder, plan, 8),
 	plans: new Map(names.map((name) => [name, policies[name].plan(model.info, {})])),
 	...more,
 });

@@ -1,8 +1,8 @@
 /** Times and memory of policies, whole pictures without branching or previews. */
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import type { ModelFolder } from "../../model-shards/format/folder.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
+import type { ModelFolder } from "../../worker/families/folder.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
 import { type Prompt, seedOf } from "./prompts.ts";
 import type { Evaluation } from "./quality.ts";

@@ -2,8 +2,8 @@ import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
 import { POLICIES_FILE } from "../../model-shards/format/policies.ts";
+import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { writeTrades } from "./trades.ts";
 
 let dir: string;

@@ -7,7 +7,9 @@ export function paperText(models: readonly { big: BigModel; rows: readonly Paper
 	return models
 		.map(({ big: { title, model, textTokens }, rows }) => {
 			const [exact] = rows;
-			const schedule = model.schedules[model.defaultSchedule];
+			const { schedules, defaultSchedule } = model.manifest;
+			const schedule = schedules[defaultSchedule];
+			const { depth, width } = model.facts.shape;
 			const cells = rows.map((row, i) => [
 				row.name,
 				tera(row.transformerFlops),
@@ -28,7 +30,7 @@ export function paperText(models: readonly { big: BigModel; rows: readonly Paper
 			return [
 				`## ${title}`,
 				"",
-				`${schedule.grids.length} scales to ${schedule.grids.at(-1)?.join(" x ")} tokens, ${schedule.image.width} x ${schedule.image.height} pixels; ${model.config.depth} blocks of width ${model.config.width}; ${textTokens} tokens of text.`,
+				`${schedule.grids.length} scales to ${schedule.grids.at(-1)?.join(" x ")} tokens, ${schedule.image.width} x ${schedule.image.height} pixels; ${depth} blocks of width ${width}; ${textTokens} tokens of text.`,
 				"",
 				...table(
 					[

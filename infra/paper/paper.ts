@@ -20,7 +20,8 @@ export interface PaperRow {
 
 /** The first row is exact's. */
 export function paperRows({ model, info, textTokens, settings }: BigModel): PaperRow[] {
-	const schedule = model.schedules[model.defaultSchedule];
+	const { schedules, defaultSchedule } = model.manifest;
+	const schedule = schedules[defaultSchedule];
 	const [height, width] = schedule.grids[schedule.grids.length - 1];
 	const weights = weightBytes(model, "f16").resident;
 	const others = conditioningFlops(model, textTokens) + decoderFlops(model, height, width);
@@ -38,7 +39,7 @@ export function paperRows({ model, info, textTokens, settings }: BigModel): Pape
 			detail: [0, 0],
 		};
 		const plan = (bounds: Partial<Calibration> = {}) =>
-			policies[setting.policy].plan({ ...info, calibration: { [model.defaultSchedule]: { ...never, ...bounds } } }, {});
+			policies[setting.policy].plan({ ...info, calibration: { [defaultSchedule]: { ...never, ...bounds } } }, {});
 		return plansOf(plan, setting).map(([name, plan]): PaperRow => {
 			const costs = scaleCosts(model, schedule, plan, textTokens);
 			const transformerFlops = sum(costs.map(({ flops }) => flops));
@@ -47,7 +48,7 @@ export function paperRows({ model, info, textTokens, settings }: BigModel): Pape
 				name,
 				setting,
 				transformerFlops,
-				tokenRows: sum(costs.map(({ blockTokens }) => blockTokens)) / model.config.depth,
+				tokenRows: sum(costs.map(({ blockTokens }) => blockTokens)) / model.facts.shape.depth,
 				wholeFlops: transformerFlops + others,
 				keyBytes: keys,
 				memoryBytes: weights + keys,

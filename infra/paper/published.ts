@@ -2,13 +2,13 @@
  * The big models at 1024 x 1024, and how the published accelerations were set on them: what their code and papers say,
  * as data.
  */
-import { type Manifest, manifestDigest, modelInfo } from "../../model-shards/format/manifest.ts";
-import { plannedManifest } from "../../model-shards/import/planned.ts";
+import { type Model, modelInfo } from "../../worker/families/model.ts";
+import { plannedModel } from "../../worker/families/planned.ts";
 import type { Calibration, ModelInfo } from "../../worker/protocol/model-info.ts";
 
 export interface BigModel {
 	title: string;
-	model: Manifest;
+	model: Model;
 	info: ModelInfo;
 	/** Tokens of a prompt that cross attention sees. */
 	textTokens: number;
@@ -116,7 +116,7 @@ const fourteen = (ranks: readonly number[], claim?: Setting["claim"]): Setting[]
 export const BIG_MODELS: readonly BigModel[] = [
 	bigModel(
 		"Infinity-2B",
-		plannedManifest("infinity", "2b"),
+		plannedModel("infinity", "2b"),
 		infinity(
 			{ times: 3.4, source: STAGEVAR },
 			{
@@ -126,12 +126,15 @@ export const BIG_MODELS: readonly BigModel[] = [
 			},
 		),
 	),
-	bigModel("Infinity-8B", plannedManifest("infinity", "8b"), infinity({ times: 2.7, source: STAGEVAR }, {})),
-	bigModel("STAR", plannedManifest("star", "1024"), fourteen(STAR_RANKS, { times: 1.74, source: STAGEVAR })),
-	bigModel("HART", plannedManifest("hart", "0.7b"), fourteen(HART_RANKS)),
+	bigModel("Infinity-8B", plannedModel("infinity", "8b"), infinity({ times: 2.7, source: STAGEVAR }, {})),
+	bigModel("STAR", plannedModel("star", "1024"), fourteen(STAR_RANKS, { times: 1.74, source: STAGEVAR })),
+	bigModel("HART", plannedModel("hart", "0.7b"), fourteen(HART_RANKS)),
 ];
 
-function bigModel(title: string, model: Manifest, settings: readonly Setting[]): BigModel {
-	const digest = manifestDigest(new TextEncoder().encode(JSON.stringify(model)));
+/** What has no files has no digest of them. */
+const UNWRITTEN = `sha256:${"0".repeat(64)}`;
+
+function bigModel(title: string, model: Model, settings: readonly Setting[]): BigModel {
+	const digest = UNWRITTEN;
 	return { title, model, info: modelInfo(model, digest), textTokens: TEXT_TOKENS, settings };
 }

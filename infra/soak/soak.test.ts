@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
-import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
+import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import { soak } from "./soak.ts";
 

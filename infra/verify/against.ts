@@ -1,5 +1,5 @@
 /** A model against another one of the same shape: what a precision costs, on reference inputs and in pictures. */
-import type { GenerateResult, LoadedModel } from "../../worker/engine/types.ts";
+import type { GenerateResult, LoadedModel, Tap } from "../../worker/engine/types.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
 import { psnr, squaredError } from "../eval/likeness.ts";
 
@@ -26,8 +26,6 @@ export interface ModelDifference {
 /** What both draw: a prompt, or a class. */
 export type Subject = { prompt: string } | { label: number };
 
-const LOGITS = /^s\d+\.logits_post/;
-
 /**
  * Runs `reference` freely, then `model` on its codes, then `model` freely. `plan`: by one of the two; the digest is set
  * for each.
@@ -41,9 +39,10 @@ export async function difference(
 ): Promise<ModelDifference> {
 	const run = async (of: LoadedModel, forcedCodes?: Uint8Array[]) => {
 		const logits = new Map<string, ArrayLike<number>>();
-		const tap = {
-			wants: (name: string) => LOGITS.test(name),
-			take: ({ name, data }: { name: string; data: ArrayLike<number> }) => void logits.set(name, data),
+		const wanted = new Set(plan.steps.map((_, scale) => guidedLogits(of, scale)));
+		const tap: Tap = {
+			wants: (name) => wanted.has(name),
+			take: ({ name, data }) => void logits.set(name, data),
 		};
 		const results = await Array.fromAsync(
 			of.generate({
@@ -56,25 +55,32 @@ export async function difference(
 				sampleForced: forcedCodes !== undefined,
 			}),
 		);
-		return { logits, codes: codesOf(results), image: imageOf(results) };
+		const logitsAt = (scale: number): ArrayLike<number> => {
+			const found = logits.get(guidedLogits(of, scale));
+			if (!found) throw new Error(`${of.info.id} computed no tensor ${guidedLogits(of, scale)} to compare.`);
+			return found;
+		};
+		return { logitsAt, codes: codesOf(results), image: imageOf(results) };
 	};
 	const expected = await run(reference);
 	const same = await run(model, [...expected.codes.values()]);
 	const free = await run(model);
-	const scales = [...expected.codes].map(([scale, codes]): ScaleDifference => {
-		const name = [...expected.logits.keys()].find((name) => name.startsWith(`s${scale}.`)) as string;
-		return {
+	const scales = [...expected.codes].map(
+		([scale, codes]): ScaleDifference => ({
 			scale,
-			logits: relative(same.logits.get(name) as ArrayLike<number>, expected.logits.get(name) as ArrayLike<number>),
+			logits: relative(same.logitsAt(scale), expected.logitsAt(scale)),
 			bits: equalBits(same.codes.get(scale) as Uint8Array, codes),
-		};
-	});
+		}),
+	);
 	return {
 		scales,
 		samePsnr: psnr(squaredError(same.image, expected.image)),
 		seedPsnr: psnr(squaredError(free.image, expected.image)),
 	};
 }
+
+/** The name by which a model's guided logits of a scale are tapped. */
+const guidedLogits = ({ names }: LoadedModel, scale: number) => `s${scale}.${names.mixed}`;
 
 const codesOf = (results: readonly GenerateResult[]) =>
 	new Map(results.flatMap((result) => (result.kind === "scale" ? [[result.index, result.codes] as const] : [])));

@@ -1,10 +1,13 @@
 /** Reads a folder of the reference format (format 1) and turns each of its runs into what the engine takes. */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { ModelFormatError } from "../../model-shards/format/manifest.ts";
+import { ModelFormatError } from "../../model-shards/format/errors.ts";
+import { formed } from "../../model-shards/format/json.ts";
+import { readJson } from "../../model-shards/format/source/files.ts";
 import { openSafetensors, type Safetensors } from "../../model-shards/import/formats/safetensors.ts";
-import { channelsLast } from "../../worker/engine/tap.ts";
+import { kindOf } from "../../model-shards/import/reference.ts";
+import type { Families, TapNames } from "../../worker/families/family.ts";
+import { channelsLast } from "../../worker/families/shared/taps.ts";
 import type { ModelInfo } from "../../worker/protocol/model-info.ts";
 import type { Projection, Reduction, StagePlan, Step } from "../../worker/protocol/plan.ts";
 
@@ -51,30 +54,10 @@ const Run = z.looseObject({
 	inputs: z.record(z.string(), z.looseObject({ file: PlainPath, tensor: z.string() })),
 	recorded: z.record(z.string(), Recorded),
 });
-interface Kind {
-	/** Guidance is t in (1 + t) c - t u, growing from 0 at the first scale; else w in u + w (c - u) at every one. */
-	ramp: boolean;
-	/** Last scales at which it grows no further. */
-	held?: number;
-	/** Rotary positions of kept tokens. */
-	rope: Reduction["rope"];
-	/** What the engine calls inputs that it knows by other names. */
-	inputs?: Readonly<Record<string, string>>;
-}
-const KINDS = {
-	infinity: { ramp: false, rope: "first" },
-	"stagevar-infinity": { ramp: false, rope: "first" },
-	"fastvar-infinity": { ramp: false, rope: "kept" },
-	var: { ramp: true, rope: "first" },
-	star: { ramp: true, rope: "kept" },
-	"stagevar-star": { ramp: true, rope: "kept" },
-	hart: { ramp: true, held: 1, rope: "kept", inputs: { context: "text.feats", "context.mask": "text.mask" } },
-} as const satisfies Record<string, Kind>;
-const kinds = Object.keys(KINDS) as (keyof typeof KINDS)[];
 const Manifest = z.looseObject({
 	...settings,
 	format: z.literal(1),
-	kind: z.enum(kinds, { error: `this engine verifies the kinds ${kinds.join(", ")}` }),
+	kind: z.string(),
 	runs: z.record(z.string(), Run),
 });
 
@@ -93,32 +76,25 @@ export interface ReferenceRun {
 		reduce(info: ModelInfo): Reduction[];
 	} | null)[];
 	draws: Map<string, Float32Array | Int32Array>;
-	/** Latents for the decoder alone, [height * width, channels], by the prefix of what is recorded of them. */
-	latents: { prefix: string; data: Float32Array<ArrayBuffer>; grid: [height: number, width: number] }[];
+	/** Of everything recorded. */
+	shapes: ReadonlyMap<string, readonly number[]>;
 	expected: Map<string, Recorded & { data: Float32Array | Int32Array }>;
 }
 
-/** Throws ModelFormatError when the folder is not of the format. */
-export async function readReferenceSet(dir: string): Promise<ReferenceRun[]> {
+/** Throws ModelFormatError when the folder is not of the format, or of no kind that these families have. */
+export async function readReferenceSet(
+	dir: string,
+	{ families }: { families?: Families } = {},
+): Promise<ReferenceRun[]> {
 	const path = join(dir, "manifest.json");
-	let json: unknown;
-	try {
-		json = JSON.parse(await readFile(path, "utf8"));
-	} catch (error) {
-		throw new ModelFormatError(
-			`${path} cannot be read: ${(error as Error).message}. Give a folder of the reference format.`,
-		);
-	}
-	const parsed = Manifest.safeParse(json);
-	if (!parsed.success)
-		throw new ModelFormatError(`${path} is not of the reference format 1: ${z.prettifyError(parsed.error)}`);
+	const set = formed(Manifest, await readJson(path), `${path} is not of the reference format 1`);
+	const { recorded: kind } = kindOf(set.kind, path, families);
 	await using files = new TensorFiles(dir);
 	const runs: ReferenceRun[] = [];
-	for (const [name, own] of Object.entries(parsed.data.runs)) {
-		const run = { ...parsed.data, ...own };
+	for (const [name, own] of Object.entries(set.runs)) {
+		const run = { ...set, ...own };
 		if (!run.scale_schedule) throw new ModelFormatError(`${path}: run ${name} has no scale_schedule.`);
 		const executed = new Set(run.executed_scales ?? run.scale_schedule.map((_, scale) => scale));
-		const kind: Kind = KINDS[parsed.data.kind];
 		const draws: ReferenceRun["draws"] = new Map();
 		for (const [input, { file, tensor }] of Object.entries(run.inputs))
 			draws.set(kind.inputs?.[input] ?? input, await files.read(file, tensor));
@@ -149,9 +125,7 @@ export async function readReferenceSet(dir: string): Promise<ReferenceRun[]> {
 					: null,
 			),
 			draws,
-			latents: [...draws.keys()]
-				.filter((input) => /^dec\..*f_hat$/.test(input))
-				.map((input) => latentOf(input, draws.get(input) as Float32Array, run.recorded[input]?.shape ?? [])),
+			shapes: new Map(Object.entries(run.recorded).map(([name, { shape }]) => [name, shape])),
 			expected,
 		});
 	}
@@ -219,15 +193,30 @@ export function referencePlan(run: ReferenceRun, info: ModelInfo): StagePlan {
 	return { version: 1, policy: `reference ${run.name}`.slice(0, 64), model: info.digest, schedule: schedule[0], steps };
 }
 
-/** A recorded latent [1, channels, height, width]. */
-function latentOf(
-	input: string,
-	data: ArrayLike<number>,
-	[one, channels, height, width]: readonly number[],
-): ReferenceRun["latents"][number] {
-	if (one !== 1 || data.length !== channels * height * width)
-		throw new ModelFormatError(`${input} is not one latent of [1, channels, height, width].`);
-	return { prefix: input.slice(0, -"f_hat".length), grid: [height, width], data: channelsLast(data, height * width) };
+/** A latent for the decoder alone, [height * width, channels], and the prefix of what is recorded of it. */
+export interface DecoderLatent {
+	prefix: string;
+	data: Float32Array<ArrayBuffer>;
+	grid: [height: number, width: number];
+}
+
+const DECODER = "dec.";
+
+/**
+ * Those that a run was recorded with: `dec.WHICH.NAME`, by the family's name of a latent. Throws ModelFormatError for
+ * another name, and for what is not one latent.
+ */
+export function decoderLatents({ draws, shapes }: ReferenceRun, { latent }: TapNames): DecoderLatent[] {
+	return [...draws].flatMap(([input, data]) => {
+		if (!input.startsWith(DECODER)) return [];
+		if (!input.endsWith(`.${latent}`))
+			throw new ModelFormatError(`${input} is no latent of this model, which calls them ${latent}.`);
+		const [one, channels, height, width] = shapes.get(input) ?? [];
+		if (one !== 1 || data.length !== channels * height * width)
+			throw new ModelFormatError(`${input} is not one latent of [1, channels, height, width].`);
+		const prefix = input.slice(0, -latent.length);
+		return [{ prefix, grid: [height, width], data: channelsLast(data, height * width) }];
+	});
 }
 
 class TensorFiles implements AsyncDisposable {

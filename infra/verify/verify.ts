@@ -3,17 +3,23 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { openModelFolder } from "../../model-shards/format/folder.ts";
 import { importReferenceSet } from "../../model-shards/import/reference.ts";
+import { openModelFolder } from "../../model-shards/open.ts";
 import { codeBits, packBits, packCodes, unpackCodes } from "../../worker/engine/codes.ts";
 import { type OpenOptions, openModel } from "../../worker/engine/open.ts";
-import { channelsLast } from "../../worker/engine/tap.ts";
 import type { LoadedModel, TappedTensor } from "../../worker/engine/types.ts";
+import type { Families } from "../../worker/families/family.ts";
+import { channelsLast } from "../../worker/families/shared/taps.ts";
 import { type Comparison, compare, subsample } from "./compare.ts";
-import { type ReferenceRun, readReferenceSet, referencePlan } from "./reference-set.ts";
+import { decoderLatents, type ReferenceRun, readReferenceSet, referencePlan } from "./reference-set.ts";
 
 /** The picture of a latent that no residual was added to. */
 const DISCRETE = "image_discrete_only";
+
+export interface VerifyOptions extends Pick<OpenOptions, "dtype" | "cacheDtype"> {
+	/** Those that the set may be of; left out: all. */
+	families?: Families;
+}
 
 export interface VerifiedRun {
 	name: string;
@@ -28,13 +34,13 @@ export async function* verifySet(
 	gpu: Gpu,
 	dir: string,
 	modelFolder?: string,
-	precision: Pick<OpenOptions, "dtype" | "cacheDtype"> = {},
+	{ families, ...precision }: VerifyOptions = {},
 ): AsyncGenerator<VerifiedRun, void, undefined> {
-	const runs = await readReferenceSet(dir);
+	const runs = await readReferenceSet(dir, { families });
 	const temporary = modelFolder ? undefined : await mkdtemp(join(tmpdir(), "firstlight-verify-"));
 	try {
-		if (temporary) await importReferenceSet(join(dir, "manifest.json"), temporary);
-		const folder = await openModelFolder(modelFolder ?? (temporary as string));
+		if (temporary) await importReferenceSet(join(dir, "manifest.json"), temporary, { families });
+		const folder = await openModelFolder(modelFolder ?? (temporary as string), { families });
 		const model = await openModel(gpu, folder, {
 			...precision,
 			slots: Math.max(1, ...runs.map(({ labels }) => labels?.length ?? 1)),
@@ -79,7 +85,7 @@ async function verifyRun(model: LoadedModel, run: ReferenceRun, tokenizes: boole
 		if (parts.length === images.length)
 			actual.set(name, images.length === 1 ? parts[0] : joinRows(parts, shape[0] / images.length));
 	}
-	for (const { prefix, data, grid } of run.latents) {
+	for (const { prefix, data, grid } of decoderLatents(run, model.names)) {
 		await model.decode(data, grid, {
 			wants: (name) => run.expected.has(prefix + name),
 			take: ({ name, data }) => actual.set(prefix + name, data),
@@ -106,7 +112,7 @@ async function tapImage(
 	const thinned = (picture: string, data: ArrayLike<number>, shape: readonly number[]) =>
 		subsample(data, shape, shape[2] / (run.expected.get(picture)?.shape.at(-1) ?? shape[2]));
 	// Before what refines it: the latent of the codes alone.
-	const discrete = run.expected.has(DISCRETE) ? `s${run.scales.length - 1}.f_hat` : null;
+	const discrete = run.expected.has(DISCRETE) ? `s${run.scales.length - 1}.${model.names.latent}` : null;
 	const wants = (name: string) =>
 		run.expected.has(name) || (name === "image" && pictures.length > 0) || name === discrete;
 	const subject = label === undefined ? { prompt: run.prompt } : { label };

@@ -6,8 +6,10 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
-import { findModel, MODELS_DIR, openModelAt, openModelFolder, openModelSource } from "./folder.ts";
-import { type FileEntry, ModelFormatError } from "./manifest.ts";
+import { openModelSource } from "../../worker/families/folder.ts";
+import { findModel, MODELS_DIR, openModelAt, openModelFolder } from "../open.ts";
+import { ModelFormatError } from "./errors.ts";
+import type { FileEntry } from "./manifest.ts";
 import { cachedSource, defaultCache } from "./source/cache.ts";
 import { type HttpOptions, httpSource } from "./source/http.ts";
 

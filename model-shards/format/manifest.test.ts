@@ -1,16 +1,10 @@
 import { describe, expect, it } from "vitest";
+import { modelInfo, modelOf } from "../../worker/families/model.ts";
 import { publishedVar } from "../../worker/families/var/published.ts";
 import { ModelInfo } from "../../worker/protocol/model-info.ts";
 import { SMALL } from "../testing.ts";
-import {
-	type Manifest,
-	ModelFormatError,
-	manifestDigest,
-	manifestText,
-	modelInfo,
-	parseManifest,
-	tensorBytes,
-} from "./manifest.ts";
+import { ModelFormatError } from "./errors.ts";
+import { type Manifest, manifestDigest, manifestText, parseManifest, tensorBytes } from "./manifest.ts";
 
 const sha256 = "0".repeat(64);
 function sound(): Manifest {
@@ -40,6 +34,8 @@ function sound(): Manifest {
 		shards: [{ file: "shard-000.bin", bytes: 16, sha256 }],
 	};
 }
+/** As a folder is opened: the manifest, then what its family says of it. */
+const read = (text: string) => modelOf(parseManifest(text));
 function broken(edit: (manifest: any) => void): string {
 	const manifest = sound();
 	edit(manifest);
@@ -67,8 +63,8 @@ describe("manifests of other families", () => {
 		return JSON.stringify(made);
 	};
 
-	it("say what the model draws", () => {
-		const info = modelInfo(parseManifest(manifest()), manifestDigest(new TextEncoder().encode("x")));
+	it("say what the model draws", async () => {
+		const info = modelInfo(read(manifest()), await manifestDigest(new TextEncoder().encode("x")));
 		expect(ModelInfo.parse(info)).toEqual(info);
 		expect(info).toMatchObject({ family: "var", classes: 1000, bitsPerToken: 12, maxPromptTokens: 0, blocks: 16 });
 		expect(info.chunks.slice(0, 2)).toEqual([
@@ -100,7 +96,7 @@ describe("manifests of other families", () => {
 		["a vocabulary that is no power of two", (m) => (m.config.codebook.vocabulary = 4095), /power of two/],
 		["groups that do not fit", (m) => (m.config.vae.baseChannels = 100), /normGroups 32/],
 	])("refuse %s", (_, edit, message) => {
-		expect(() => parseManifest(manifest(edit))).toThrow(message);
+		expect(() => read(manifest(edit))).toThrow(message);
 	});
 });
 
@@ -150,8 +146,8 @@ describe("parseManifest", () => {
 		["heads that do not fit", broken((m) => (m.config.heads = 3)), /width 8 over 3 heads/],
 		["groups that do not fit", broken((m) => (m.config.vae.normGroups = 3)), /normGroups 3/],
 	])("refuses %s", (_, text, message) => {
-		expect(() => parseManifest(text)).toThrow(message);
-		expect(() => parseManifest(text)).toThrow(ModelFormatError);
+		expect(() => read(text)).toThrow(message);
+		expect(() => read(text)).toThrow(ModelFormatError);
 	});
 });
 
@@ -161,8 +157,8 @@ it("tensorBytes gives up where numbers are no longer exact", () => {
 	expect(tensorBytes("F32", [2 ** 51])).toBeNull();
 });
 
-it("modelInfo is what the protocol asks for", () => {
-	const info = modelInfo(sound(), manifestDigest(new TextEncoder().encode("x")));
+it("modelInfo is what the protocol asks for", async () => {
+	const info = modelInfo(modelOf(sound()), await manifestDigest(new TextEncoder().encode("x")));
 	expect(ModelInfo.parse(info)).toEqual(info);
 	expect(info).toMatchObject({
 		id: "small",

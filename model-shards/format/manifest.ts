@@ -1,15 +1,9 @@
 /**
  * A model folder's `manifest.json`: what the model is and where its tensors lie in the shards. The schema checks the
- * form, `checkManifest` what a schema cannot see: sizes, ranges, overlaps, and that the parts of the configuration fit
- * together.
+ * form, `checkManifest` what a schema cannot see: sizes, ranges, overlaps. What the configuration means, and whether it
+ * fits the schedules, is for the family to say.
  */
-import { createHash } from "node:crypto";
 import { z } from "zod";
-import { HartConfig, hartProblems } from "../../worker/families/hart/config.ts";
-import { InfinityConfig, infinityProblems } from "../../worker/families/infinity/config.ts";
-import { StarConfig, starProblems } from "../../worker/families/star/config.ts";
-import { textEncoderProblems } from "../../worker/families/text/config.ts";
-import { VarConfig, varProblems } from "../../worker/families/var/config.ts";
 import {
 	type FileEntry,
 	MANIFEST_FILE,
@@ -17,18 +11,13 @@ import {
 	ShardFiles,
 	TokenizerFile,
 } from "../../worker/protocol/model-files.ts";
-import { type ModelInfo, Sampling, Schedule } from "../../worker/protocol/model-info.ts";
+import { Sampling, Schedule } from "../../worker/protocol/model-info.ts";
+import { listed, ModelFormatError } from "./errors.ts";
+import { formed, parseJson } from "./json.ts";
+import { sha256 } from "./sha256.ts";
 
 export { MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_SHARD_BYTES, PlainFile } from "../../worker/protocol/model-files.ts";
 export type { FileEntry };
-
-/** A model folder that cannot be used. The message names the file or tensor and says what to do. */
-export class ModelFormatError extends Error {
-	override name = "ModelFormatError";
-}
-
-/** A file that is not there, where one may be. */
-export class MissingFileError extends ModelFormatError {}
 
 const ScheduleName = z.string().min(1).max(64);
 
@@ -57,50 +46,26 @@ const TensorEntry = z.strictObject({
 });
 export type TensorEntry = z.infer<typeof TensorEntry>;
 
-const fields = <F extends string, C extends z.ZodType>(family: F, config: C) => ({
+/** A manifest without its files. */
+export const ManifestHead = z.strictObject({
 	format: z.literal("firstlight-model"),
 	version: z.literal(1),
 	name: ModelName,
-	family: z.literal(family),
-	config,
+	family: z.string().min(1).max(32),
+	config: z.record(z.string(), z.unknown()),
 	schedules: z.record(ScheduleName, Schedule),
 	defaultSchedule: ScheduleName,
 	sampling: Sampling,
 	tokenizer: TokenizerFile,
 	licence: z.string().min(1).max(4096),
 });
-const files = {
+export type ManifestHead = z.infer<typeof ManifestHead>;
+export const Manifest = z.strictObject({
+	...ManifestHead.shape,
 	tensors: z.array(TensorEntry).min(1).max(100_000),
 	shards: ShardFiles,
-};
-const [infinity, var_, star, hart] = [
-	fields("infinity", InfinityConfig),
-	fields("var", VarConfig),
-	fields("star", StarConfig),
-	fields("hart", HartConfig),
-];
-
-/** A manifest without its files. */
-export const ManifestHead = z.discriminatedUnion("family", [
-	z.strictObject(infinity),
-	z.strictObject(var_),
-	z.strictObject(star),
-	z.strictObject(hart),
-]);
-export type ManifestHead = z.infer<typeof ManifestHead>;
-export const Manifest = z.discriminatedUnion("family", [
-	z.strictObject({ ...infinity, ...files }),
-	z.strictObject({ ...var_, ...files }),
-	z.strictObject({ ...star, ...files }),
-	z.strictObject({ ...hart, ...files }),
-]);
+});
 export type Manifest = z.infer<typeof Manifest>;
-/** A family and the shape of its models. */
-export type FamilyConfig = ManifestHead extends infer H
-	? H extends ManifestHead
-		? Pick<H, "family" | "config">
-		: never
-	: never;
 
 /** Bytes of a tensor, or null where the product leaves the exact integers. */
 export function tensorBytes(dtype: Dtype, shape: readonly number[]): number | null {
@@ -113,35 +78,20 @@ export function tensorBytes(dtype: Dtype, shape: readonly number[]): number | nu
 }
 
 /** Parses and checks the text of a manifest. `where` names it in errors. */
-export function parseManifest(text: string, where = MANIFEST_FILE): Manifest {
-	let json: unknown;
-	try {
-		json = JSON.parse(text);
-	} catch (error) {
-		throw new ModelFormatError(`${where} is not JSON (${(error as Error).message}). Import the model again.`);
-	}
-	const parsed = Manifest.safeParse(json);
-	if (!parsed.success) {
-		throw new ModelFormatError(
-			`${where} is not a model manifest this version reads:\n${z.prettifyError(parsed.error)}`,
-		);
-	}
-	checkManifest(parsed.data, where);
-	return parsed.data;
+export function parseManifest(text: string, where: string = MANIFEST_FILE): Manifest {
+	const json = parseJson(text, where, "Import the model again.");
+	const manifest = formed(Manifest, json, `${where} is not a model manifest this version reads`);
+	checkManifest(manifest, where);
+	return manifest;
 }
 
 /** Throws one ModelFormatError that lists the contradictions in the manifest. */
-export function checkManifest(manifest: Manifest, where = MANIFEST_FILE): void {
-	const problems = [...configProblems(manifest), ...tensorProblems(manifest)];
-	if (problems.length === 0) return;
-	throw new ModelFormatError(`${where} contradicts itself:\n${listed(problems)}`);
-}
-
-/** The first of the problems, a line each, as they stand in an error. */
-export function listed(problems: readonly string[], most = 20): string {
-	const shown = problems.slice(0, most);
-	if (problems.length > shown.length) shown.push(`and ${problems.length - shown.length} more`);
-	return shown.map((problem) => `- ${problem}`).join("\n");
+export function checkManifest(manifest: Manifest, where: string = MANIFEST_FILE): void {
+	const problems = tensorProblems(manifest);
+	const { schedules, defaultSchedule } = manifest;
+	if (!Object.hasOwn(schedules, defaultSchedule))
+		problems.push(`default schedule ${defaultSchedule} is not one of ${Object.keys(schedules).join(", ") || "(none)"}`);
+	if (problems.length > 0) throw new ModelFormatError(`${where} contradicts itself:\n${listed(problems)}`);
 }
 
 function tensorProblems({ tensors, shards, tokenizer }: Manifest): string[] {
@@ -199,97 +149,9 @@ function quantizationProblems(
 		: [`tensor ${name}: its scales ${scales} are not F16 [${expected}]`];
 }
 
-function configProblems(manifest: Manifest): string[] {
-	const { config, schedules, defaultSchedule } = manifest;
-	const problems = familyProblems(manifest);
-	const { width, heads, vae } = config;
-	if ("textEncoder" in config && config.textEncoder)
-		problems.push(...textEncoderProblems(config.textEncoder, config.textChannels));
-	if (width % heads !== 0 || (width / heads) % 4 !== 0)
-		problems.push(`width ${width} over ${heads} heads does not give a head size that is a multiple of 4`);
-	for (const multiplier of vae.multipliers) {
-		if ((vae.baseChannels * multiplier) % vae.normGroups !== 0) {
-			problems.push(`decoder width ${vae.baseChannels * multiplier} is not a multiple of normGroups ${vae.normGroups}`);
-		}
-	}
-	if (!Object.hasOwn(schedules, defaultSchedule))
-		problems.push(`default schedule ${defaultSchedule} is not one of ${Object.keys(schedules).join(", ") || "(none)"}`);
-	const patch = patchify(config) * 2 ** (vae.multipliers.length - 1);
-	for (const [name, { grids, image }] of Object.entries(schedules)) {
-		const [height, width] = grids[grids.length - 1];
-		if (image.height !== height * patch || image.width !== width * patch) {
-			problems.push(
-				`schedule ${name}: last grid ${height}x${width} decodes to ${height * patch}x${width * patch} pixels, not ${image.height}x${image.width}`,
-			);
-		}
-	}
-	return problems;
-}
-
-function familyProblems({ family, config, schedules }: Manifest): string[] {
-	switch (family) {
-		case "infinity":
-			return infinityProblems(config, schedules);
-		case "var":
-			return varProblems(config, schedules);
-		case "star":
-			return starProblems(config, schedules);
-		case "hart":
-			return hartProblems(config, schedules);
-	}
-}
-
-/** Tokens of the picture tokenizer per side of one of the transformer. */
-export const patchify = (config: Manifest["config"]): number => ("patchify" in config ? (config.patchify ?? 1) : 1);
-
-/** [from, to) blocks of each chunk, as StageVAR counts them; a family without chunks has one for every block. */
-function chunksOf({ depth, ...config }: Manifest["config"]): [number, number][] {
-	const blocks = "chunkBlocks" in config ? config.chunkBlocks : 1;
-	return Array.from({ length: Math.ceil(depth / blocks) }, (_, chunk) => [chunk * blocks, (chunk + 1) * blocks]);
-}
-
 /** `sha256:…` of the manifest's bytes: the model's identity, since the manifest holds the hash of every shard. */
-export function manifestDigest(bytes: Uint8Array): string {
-	return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
-}
-
-/** What the edge, the page and the policies may know of the model, as long as nothing was measured of it. */
-export function modelInfo(manifest: Manifest, digest: string): ModelInfo {
-	const { config } = manifest;
-	return {
-		id: manifest.name,
-		digest,
-		family: manifest.family,
-		schedules: manifest.schedules,
-		defaultSchedule: manifest.defaultSchedule,
-		blocks: config.depth,
-		chunks: chunksOf(config),
-		bitsPerToken: "bits" in config ? config.bits * patchify(config) ** 2 : Math.log2(config.codebook.vocabulary),
-		maxPromptTokens:
-			"textMaxTokens" in config
-				? Math.min(
-						config.textMaxTokens,
-						"textEncoder" in config ? (config.textEncoder?.maxTokens ?? Infinity) : Infinity,
-					)
-				: 0,
-		...(manifest.family === "star" || manifest.family === "hart"
-			? { lowRank: { rope: "kept" as const, mostTokens: config.width } }
-			: {}),
-		...(manifest.family === "infinity" ? { guidesByText: true } : {}),
-		...("classes" in config ? { classes: config.classes } : {}),
-		sampling: manifest.sampling,
-		calibration: {},
-	};
-}
-
-/** The shape of an Infinity model. Throws ModelFormatError for one of another family. */
-export function infinityConfigOf(manifest: Manifest): InfinityConfig {
-	if (manifest.family !== "infinity")
-		throw new ModelFormatError(
-			`${manifest.name} is a model of the family ${manifest.family}; an Infinity model is needed here.`,
-		);
-	return manifest.config;
-}
+export const manifestDigest = async (bytes: Uint8Array<ArrayBuffer>): Promise<string> =>
+	`sha256:${await sha256(bytes)}`;
 
 /** The manifest as text: one line per tensor and shard, so that a person and a diff can read it. */
 export function manifestText(manifest: Manifest): string {

@@ -7,9 +7,9 @@ import { z } from "zod";
 import { POLICIES_FILE } from "../../worker/protocol/model-files.ts";
 import { Calibration, type ModelInfo, Trade } from "../../worker/protocol/model-info.ts";
 import { Digest } from "../../worker/protocol/plan.ts";
-import { listed, MissingFileError, ModelFormatError } from "./manifest.ts";
+import { listed, MissingFileError, ModelFormatError } from "./errors.ts";
 import { isAbsent } from "./source/files.ts";
-import type { ModelSource } from "./source/folder.ts";
+import type { ModelSource } from "./source/source.ts";
 
 export { POLICIES_FILE };
 export const MAX_POLICIES_BYTES = 2 ** 20;

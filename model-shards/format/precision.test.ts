@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ModelFormatError } from "./manifest.ts";
+import { ModelFormatError } from "./errors.ts";
 import { dequantize, quantize, toF16, toF32 } from "./precision.ts";
 
 describe("numbers", () => {

@@ -3,7 +3,7 @@
  * value = whole * scale of its group, wholes in [-127, 127] or [-7, 7], scales F16. Two I4 share a byte, the earlier in
  * the low half, in two's complement, so that a little-endian u32 holds eight neighbours from its lowest bits up.
  */
-import { ModelFormatError } from "./manifest.ts";
+import { ModelFormatError } from "./errors.ts";
 
 export const PRECISIONS = ["f32", "f16", "int8", "int4"] as const;
 export type Precision = (typeof PRECISIONS)[number];

@@ -5,7 +5,8 @@
 import { readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import { ModelFormatError, PlainFile } from "../format/manifest.ts";
+import { ModelFormatError } from "../format/errors.ts";
+import { PlainFile } from "../format/manifest.ts";
 import { openFile, readExactly } from "../format/source/files.ts";
 import { jsonProblem } from "./formats/json.ts";
 import { openPth } from "./formats/pth.ts";

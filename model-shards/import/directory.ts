@@ -1,18 +1,21 @@
 /** Imports a released model directory: config.json, transformer.safetensors, vae.safetensors, tokenizer.json. */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { infinityConfigFromReference } from "../../worker/families/infinity/official.ts";
+import type { Families } from "../../worker/families/family.ts";
+import { familyOf } from "../../worker/families/model.ts";
 import { aspectOfGrid } from "../../worker/families/shared/aspect.ts";
-import { type Manifest, ModelFormatError } from "../format/manifest.ts";
+import { formed } from "../format/json.ts";
+import type { Manifest } from "../format/manifest.ts";
+import { readJson } from "../format/source/files.ts";
 import { openSafetensors } from "./formats/safetensors.ts";
-import type { TensorSource } from "./formats/tensor-source.ts";
-import { importInfinity } from "./import-infinity.ts";
+import { shapesOf } from "./formats/tensor-source.ts";
+import { importModel } from "./model.ts";
 import type { WriteOptions } from "./tensors.ts";
 
 const Directory = z.looseObject({
 	name: z.string(),
-	architecture: z.literal("infinity"),
+	/** The family. */
+	architecture: z.string(),
 	image_size: z.tuple([z.int(), z.int()]),
 	vae: z.looseObject({}),
 	transformer: z.looseObject({ scale_schedule: z.array(z.tuple([z.int(), z.int()])).min(1) }),
@@ -26,45 +29,41 @@ const Directory = z.looseObject({
 
 export interface DirectoryOptions extends Omit<WriteOptions, "out"> {
 	licence?: string;
+	families?: Families;
 }
 
 export async function importModelDirectory(
 	dir: string,
 	out: string,
-	{ licence = "unknown", ...options }: DirectoryOptions = {},
+	{ licence = "unknown", families, ...options }: DirectoryOptions = {},
 ): Promise<Manifest> {
-	const parsed = Directory.safeParse(await readJson(join(dir, "config.json")));
-	if (!parsed.success)
-		throw new ModelFormatError(
-			`${join(dir, "config.json")} does not describe an Infinity model:\n${z.prettifyError(parsed.error)}`,
-		);
-	const { name, image_size, vae, transformer, sampling } = parsed.data;
+	const path = join(dir, "config.json");
+	const directory = formed(Directory, await readJson(path), `${path} does not describe a released model`);
+	const { name, architecture, image_size, vae, transformer, sampling } = directory;
 	const grids = transformer.scale_schedule;
 	const { name: aspect, reach } = aspectOfGrid(grids[grids.length - 1]);
 	await using weights = await openSafetensors(join(dir, "transformer.safetensors"));
-	return await importInfinity({
+	const config = familyOf(architecture, families).official.config({
+		config: transformer,
+		vae,
+		shapes: shapesOf(weights),
+		reach: { [aspect]: reach },
+	});
+	return await importModel({
 		weights,
 		vae: join(dir, "vae.safetensors"),
 		tokenizer: join(dir, "tokenizer.json"),
-		config: infinityConfigFromReference(transformer, vae, shapesOf(weights), { [aspect]: reach }),
-		name,
-		schedules: { [aspect]: { grids, image: { height: image_size[0], width: image_size[1] } } },
-		defaultSchedule: aspect,
-		sampling: { guidance: sampling.cfg, tau: sampling.tau, topK: sampling.top_k, topP: sampling.top_p },
-		licence,
+		head: {
+			name,
+			family: architecture,
+			config,
+			schedules: { [aspect]: { grids, image: { height: image_size[0], width: image_size[1] } } },
+			defaultSchedule: aspect,
+			sampling: { guidance: sampling.cfg, tau: sampling.tau, topK: sampling.top_k, topP: sampling.top_p },
+			licence,
+		},
+		families,
 		out,
 		...options,
 	});
-}
-
-export function shapesOf(source: TensorSource): Map<string, number[]> {
-	return new Map([...source.tensors].map(([name, { shape }]) => [name, shape]));
-}
-
-export async function readJson(path: string): Promise<unknown> {
-	try {
-		return JSON.parse(await readFile(path, "utf8"));
-	} catch (error) {
-		throw new ModelFormatError(`${path} cannot be read as JSON: ${(error as Error).message}`, { cause: error });
-	}
 }

@@ -1,18 +1,13 @@
 /** A model folder written again in another precision, from its own shards. */
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { ModelFolder } from "../format/folder.ts";
-import {
-	type FamilyConfig,
-	type Manifest,
-	ModelFormatError,
-	manifestDigest,
-	manifestText,
-} from "../format/manifest.ts";
+import type { ModelFolder } from "../../worker/families/folder.ts";
+import { ModelFormatError } from "../format/errors.ts";
+import { type Manifest, manifestDigest, manifestText } from "../format/manifest.ts";
 import { POLICIES_FILE, type PoliciesFile, policiesText } from "../format/policies.ts";
+import type { Precision } from "../format/precision.ts";
 import { folderSource } from "../format/source/folder.ts";
 import { rangeOf, type TensorSource } from "./formats/tensor-source.ts";
-import { modelTensors } from "./model.ts";
 import { importTensors, type WriteOptions } from "./tensors.ts";
 
 export interface FolderOptions extends WriteOptions {
@@ -26,7 +21,7 @@ export interface FolderOptions extends WriteOptions {
  * Throws ModelFormatError for a model of whole numbers, which have lost what another precision needs.
  */
 export async function importFolder(
-	{ dir, manifest, info }: ModelFolder,
+	{ dir, manifest, family, config, info }: ModelFolder,
 	{ name, licence, ...options }: FolderOptions,
 ): Promise<Manifest> {
 	const quantised = manifest.tensors.find(({ quantization }) => quantization);
@@ -36,21 +31,21 @@ export async function importFolder(
 		);
 	const source = shardSource(dir, manifest);
 	const { schedules, defaultSchedule, sampling, tokenizer } = manifest;
-	const model: FamilyConfig = manifest;
 	const made = await importTensors(
 		{
-			found: new Map([...source.tensors].map(([name, tensor]) => [name, { source, sourceName: name, tensor }])),
-			wanted: modelTensors(model),
-			unused: /^$/,
-			label: dir,
+			family,
 			head: {
-				...({ family: model.family, config: model.config } as FamilyConfig),
+				name: name ?? nameIn(manifest.name, options.dtype),
+				family: family.name,
+				config,
 				schedules,
 				defaultSchedule,
 				sampling,
-				name: name ?? (options.dtype ? `${manifest.name}-${options.dtype}`.slice(-64) : manifest.name),
 				licence: licence ?? manifest.licence,
 			},
+			found: new Map([...source.tensors].map(([name, tensor]) => [name, { source, sourceName: name, tensor }])),
+			unused: /^$/,
+			label: dir,
 			tokenizer: tokenizer && join(dir, tokenizer.file),
 		},
 		options,
@@ -59,7 +54,7 @@ export async function importFolder(
 	const policies: PoliciesFile = {
 		format: "firstlight-policies",
 		version: 1,
-		model: manifestDigest(new TextEncoder().encode(manifestText(made))),
+		model: await manifestDigest(new TextEncoder().encode(manifestText(made))),
 		calibration: info.calibration,
 		trades: {},
 	};
@@ -68,6 +63,13 @@ export async function importFolder(
 	else await rm(path, { force: true });
 	return made;
 }
+
+/** A model's name with the precision behind it; of one that is too long the end goes. */
+function nameIn(name: string, precision: Precision | undefined): string {
+	const behind = precision ? `-${precision}` : "";
+	return name.slice(0, MAX_NAME - behind.length) + behind;
+}
+const MAX_NAME = 64;
 
 /** The tensors of a folder. Holds the shard read last, once its SHA-256 is right. */
 function shardSource(dir: string, { tensors, shards }: Manifest): TensorSource {

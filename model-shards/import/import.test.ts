@@ -3,17 +3,14 @@ import { cp, mkdtemp, readFile, rm, stat, truncate, writeFile } from "node:fs/pr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { infinityConfigFromReference } from "../../worker/families/infinity/official.ts";
 import { infinityTensors } from "../../worker/families/infinity/tensors.ts";
-import { findModel, MODELS_DIR, openModelFolder } from "../format/folder.ts";
-import { ModelFormatError } from "../format/manifest.ts";
-import { SMALL, smallCheckpoint, writeSafetensors } from "../testing.ts";
-import {
-	importInfinity,
-	importReferenceSet,
-	infinityConfigFromReference,
-	modelTensors,
-	referenceSchedules,
-} from "./import.ts";
+import { ModelFormatError } from "../format/errors.ts";
+import { findModel, MODELS_DIR, openModelFolder } from "../open.ts";
+import { SMALL, SMALL_HEAD, smallCheckpoint, writeSafetensors } from "../testing.ts";
+import { importFolder } from "./folder.ts";
+import { importModel } from "./model.ts";
+import { importReferenceSet, referenceGrids, withImages } from "./reference.ts";
 
 const dir = await mkdtemp(join(tmpdir(), "models-"));
 afterAll(() => rm(dir, { recursive: true }));
@@ -21,37 +18,24 @@ let folders = 0;
 
 async function small(
 	edit: (checkpoint: ReturnType<typeof smallCheckpoint>) => void = () => {},
-	shardBytes = 4096,
+	{ name = "small", shardBytes = 4096 } = {},
 ): Promise<string> {
 	const from = join(dir, `small-${folders++}`);
 	const checkpoint = smallCheckpoint();
 	edit(checkpoint);
 	await writeSafetensors(`${from}.weights`, checkpoint.weights);
 	await writeSafetensors(`${from}.vae`, checkpoint.vae);
-	await importInfinity({
+	await importModel({
 		weights: `${from}.weights`,
 		vae: `${from}.vae`,
-		config: SMALL,
-		name: "small",
-		schedules: {
-			"1:1": {
-				grids: [
-					[1, 1],
-					[2, 2],
-				],
-				image: { height: 4, width: 4 },
-			},
-		},
-		defaultSchedule: "1:1",
-		sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
-		licence: "none",
+		head: { ...SMALL_HEAD, name },
 		out: from,
 		shardBytes,
 	});
 	return from;
 }
 
-describe("importInfinity and openModelFolder", () => {
+describe("importModel and openModelFolder", () => {
 	it("carry every needed tensor through the shards, F16 as F16, and nothing else", async () => {
 		const folder = await openModelFolder(await small());
 		const { weights, vae } = smallCheckpoint();
@@ -120,13 +104,20 @@ describe("importInfinity and openModelFolder", () => {
 	});
 });
 
+it("of a long name with a precision behind it the end goes, so that it is a name", async () => {
+	const name = `abc-${"d".repeat(60)}`;
+	const folder = await openModelFolder(await small(undefined, { name }));
+	const made = await importFolder(folder, { out: join(dir, "long"), dtype: "f16" });
+	expect(made.name).toBe(`abc-${"d".repeat(56)}-f16`);
+});
+
 describe("models of the repository", () => {
 	it.each(["emoji-128", "tiny"])("%s is whole, fits its configuration and has a tokenizer", async (name) => {
 		const folder = await openModelFolder(findModel(name));
 		const shapes = new Map<string, number[]>();
 		for await (const tensor of folder.tensors()) shapes.set(tensor.name, tensor.shape);
 		expect([...shapes].map(([name, shape]) => ({ name, shape }))).toEqual(
-			modelTensors(folder.manifest).map(({ name, shape }) => ({ name, shape })),
+			folder.wanted.map(({ name, shape }) => ({ name, shape })),
 		);
 		expect(folder.info.id).toBe(name);
 		expect(folder.info.calibration).toHaveProperty("1:1");
@@ -238,40 +229,41 @@ describe("reference sets", () => {
 				] as [1, number, number][],
 			},
 		};
-		const { schedules, ropeReach, ofRun } = referenceSchedules({ ...set, runs }, 2);
+		const { grids, reach, ofRun } = referenceGrids({ ...set, runs });
 		expect(ofRun).toEqual({ a: "1:1", b: "1:1 b", c: "1:1", wide: "1:2", silent: "3:2" });
-		expect(Object.keys(schedules)).toEqual(["1:1", "1:1 b", "1:2", "3:2"]);
-		expect(ropeReach).toEqual({ "1:1": [64, 64], "1:1 b": [64, 64], "1:2": [45, 90], "3:2": [78, 52] });
-		expect(() => referenceSchedules({ ...set, runs: { x: run(1.1, [[1, 1, 1]]) } }, 2)).toThrow(
+		expect(Object.keys(grids)).toEqual(["1:1", "1:1 b", "1:2", "3:2"]);
+		expect(reach).toEqual({ "1:1": [64, 64], "1:1 b": [64, 64], "1:2": [45, 90], "3:2": [78, 52] });
+		expect(withImages(grids, 2)["3:2"].image).toEqual({ height: 42, width: 28 });
+		expect(() => referenceGrids({ ...set, runs: { x: run(1.1, [[1, 1, 1]]) } })).toThrow(
 			/Aspect ratio 1.1 .* is not one of/,
 		);
 	});
 
 	it("infinityConfigFromReference refuses variants the engine does not compute", () => {
-		expect(infinityConfigFromReference(config, vae_config, fc1)).toEqual({ ...SMALL, ropeReach: {} });
-		expect(infinityConfigFromReference({ ...config, apply_spatial_patchify: 1 }, vae_config, fc1)).toEqual({
+		expect(infinityConfigFromReference(config, vae_config, fc1, {})).toEqual({ ...SMALL, ropeReach: {} });
+		expect(infinityConfigFromReference({ ...config, apply_spatial_patchify: 1 }, vae_config, fc1, {})).toEqual({
 			...SMALL,
 			patchify: 2,
 			ropeReach: {},
 		});
-		expect(() => infinityConfigFromReference({ ...config, apply_spatial_patchify: 2 }, vae_config, fc1)).toThrow(
+		expect(() => infinityConfigFromReference({ ...config, apply_spatial_patchify: 2 }, vae_config, fc1, {})).toThrow(
 			/transformer configuration cannot be read/,
 		);
-		expect(() => infinityConfigFromReference({ ...config, cos_attn: false }, vae_config, fc1)).toThrow(
-			/cos_attn = false is not supported yet/,
+		expect(() => infinityConfigFromReference({ ...config, cos_attn: false }, vae_config, fc1, {})).toThrow(
+			/cos_attn = false is not supported; the engine computes cos_attn = 1/,
 		);
-		expect(() => infinityConfigFromReference({ ...config, depth: 0 }, vae_config, fc1)).toThrow(
+		expect(() => infinityConfigFromReference({ ...config, depth: 0 }, vae_config, fc1, {})).toThrow(
 			/transformer configuration cannot be read/,
 		);
-		expect(() => infinityConfigFromReference(config, vae_config, new Map())).toThrow(
+		expect(() => infinityConfigFromReference(config, vae_config, new Map(), {})).toThrow(
 			/no block_chunks\.0\.module\.0\.ffn\.fc1\.weight/,
 		);
 	});
 
 	it("the group norm follows the official rule where the configuration is silent", () => {
 		const groups = (base_ch: number, decoder_ch_mult: number[]) =>
-			infinityConfigFromReference(config, { ...vae_config, norm_groups: undefined, base_ch, decoder_ch_mult }, fc1).vae
-				.normGroups;
+			infinityConfigFromReference(config, { ...vae_config, norm_groups: undefined, base_ch, decoder_ch_mult }, fc1, {})
+				.vae.normGroups;
 		expect(groups(128, [1, 2, 4])).toBe(32);
 		expect(groups(24, [1, 3])).toBe(24);
 		expect(() => groups(24, [1, 4])).toThrow(/different group norms/);

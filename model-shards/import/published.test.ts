@@ -3,46 +3,27 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
+import type { Family } from "../../worker/families/family.ts";
+import type { InfinityConfig } from "../../worker/families/infinity/config.ts";
+import { infinity } from "../../worker/families/infinity/index.ts";
 import { publishedInfinity, TOKENIZERS, tokenizerConfig } from "../../worker/families/infinity/published.ts";
 import { infinityTensors } from "../../worker/families/infinity/tensors.ts";
-import { openModelFolder } from "../format/folder.ts";
 import { parseManifest } from "../format/manifest.ts";
-import { SMALL } from "../testing.ts";
+import { plannedTensors } from "../format/stored.ts";
+import { openModelFolder } from "../open.ts";
+import { SMALL, SMALL_HEAD } from "../testing.ts";
 import { openSafetensors } from "./formats/safetensors.ts";
-import { UNUSED } from "./model.ts";
-import { type Family, importPublished, type PublishedOptions } from "./published.ts";
+import { importPublished, type PublishedOptions } from "./published.ts";
 import type { RoundTrip } from "./round-trip.ts";
 import { syntheticSource } from "./synthetic.ts";
-import { plannedTensors } from "./tensors.ts";
 
 const dir = await mkdtemp(join(tmpdir(), "published-"));
 afterAll(() => rm(dir, { recursive: true }));
 
 /** A family of one size, small enough to look at; its matrices over 128 text channels divide into groups. */
-const family: Family = {
-	sizes: ["small"],
-	describe: () => ({
-		head: {
-			name: "small",
-			family: "infinity",
-			config: SMALL,
-			schedules: {
-				"1:1": {
-					grids: [
-						[1, 1],
-						[2, 2],
-					],
-					image: { height: 4, width: 4 },
-				},
-			},
-			defaultSchedule: "1:1",
-			sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
-			licence: "none",
-		},
-		wanted: infinityTensors(SMALL),
-		parts: ["transformer.", "vae."],
-		unused: UNUSED,
-	}),
+const family: Family<InfinityConfig> = {
+	...infinity,
+	published: { sizes: ["small"], describe: () => ({ head: SMALL_HEAD }) },
 };
 const of = (prefix: string, nested = "") =>
 	infinityTensors(SMALL).flatMap(({ name, shape }) =>
@@ -156,7 +137,7 @@ describe("official lists", () => {
 		};
 		const made = Object.fromEntries(infinityTensors(config).map(({ name, shape }) => [name, shape]));
 		const expected = Object.fromEntries(
-			[...(await shapesIn("weights")), ...(await shapesIn("vae"))].filter(([name]) => !UNUSED.test(name)),
+			[...(await shapesIn("weights")), ...(await shapesIn("vae"))].filter(([name]) => !infinity.unused.test(name)),
 		);
 		expect(made).toEqual(expected);
 	});

@@ -1,56 +1,34 @@
-/**
- * Imports a published checkpoint whose family and size are named. A family is one file that tells what its sizes are
- * made of.
- */
+/** Imports a published checkpoint whose family and size are named. */
 
-import { hart } from "../../worker/families/hart/published.ts";
-import { infinity } from "../../worker/families/infinity/published.ts";
-import { star } from "../../worker/families/star/published.ts";
+import type { Described, Family } from "../../worker/families/family.ts";
+import { either, keyBiases } from "../../worker/families/shared/tensors.ts";
 import { type TextEncoderConfig, textEncoderProblems } from "../../worker/families/text/config.ts";
 import { UNUSED_TEXT } from "../../worker/families/text/tensors.ts";
-import { var_ } from "../../worker/families/var/published.ts";
-import { type Manifest, ModelFormatError } from "../format/manifest.ts";
+import { ModelFormatError } from "../format/errors.ts";
+import type { Manifest } from "../format/manifest.ts";
 import type { TensorShape } from "../format/tensor-shapes.ts";
 import { openCheckpoint } from "./checkpoint.ts";
 import { clip, stateDict, type TensorSource } from "./formats/tensor-source.ts";
-import { type Described, type Found, importTensors, type WriteOptions } from "./tensors.ts";
+import { type Found, importTensors, type WriteOptions } from "./tensors.ts";
 import { openTextEncoder, type PublishedTextEncoder } from "./text-encoder.ts";
 
-/** All of a model but its numbers. */
-export interface PublishedModel {
-	head: Described;
-	wanted: TensorShape[];
-	/** Prefixes of the model's names, one for each file it was published as: `transformer.`, `vae.`. */
-	parts: string[];
-	/** Model names that inference does not read. */
-	unused: RegExp;
-	/** Those of them that every official transformer holds, beside the constant key biases. Left out: none. */
-	unread?: TensorShape[];
-}
+/** Prefixes of the model's names, one for each file it was published as. */
+const PARTS = ["transformer.", "vae."] as const;
 
-export interface Family {
-	sizes: readonly string[];
-	/** Throws ModelFormatError for a size that was not published. */
-	describe(size: string): PublishedModel;
-}
-
-export const families: Readonly<Record<string, Family>> = { infinity, var: var_, star, hart };
+/** Those of the tensors that begin with the prefix, without it. */
+export const namedUnder = <T extends { name: string }>(tensors: readonly T[], prefix: string): T[] =>
+	tensors.flatMap((tensor) =>
+		tensor.name.startsWith(prefix) ? [{ ...tensor, name: tensor.name.slice(prefix.length) }] : [],
+	);
 
 /**
- * Official names and shapes of each file of a published model: all that inference reads, and what else its transformer
- * holds.
+ * Official names and shapes of each file of a published model, transformer and picture tokenizer: all that inference
+ * reads, and what else its transformer holds.
  */
-export function publishedTensors(family: Family, size: string): TensorShape[][] {
-	const { wanted, parts, unread = [] } = family.describe(size);
-	return parts.map((prefix) => {
-		const official = [...wanted, ...unread].flatMap((tensor) =>
-			tensor.name.startsWith(prefix) ? [{ ...tensor, name: tensor.name.slice(prefix.length) }] : [],
-		);
-		const keyBiases = official
-			.filter(({ name }) => name.endsWith(".v_bias"))
-			.map(({ name, shape }) => ({ name: name.replace(/v_bias$/, "zero_k_bias"), shape }));
-		return [...official, ...keyBiases];
-	});
+export function publishedTensors(family: Family, size: string): Pick<TensorShape, "name" | "shape">[][] {
+	const { head, unread = [] } = family.published.describe(size);
+	const tensors = [...family.tensors(head.config), ...unread];
+	return PARTS.map((prefix) => namedUnder([...tensors, ...keyBiases(tensors)], prefix));
 }
 
 export interface PublishedOptions extends WriteOptions {
@@ -75,29 +53,27 @@ export async function importPublished(
 	checkpoints: readonly (string | TensorSource)[],
 	{ name, licence, tokenizer, textEncoder, ...options }: PublishedOptions,
 ): Promise<Manifest> {
-	const { head, wanted, parts, unused } = family.describe(size);
+	const published = family.published.describe(size);
 	await using resources = new AsyncDisposableStack();
 	const text = typeof textEncoder === "string" ? resources.use(await openTextEncoder(textEncoder)) : textEncoder;
 	const sources: TensorSource[] = [];
 	for (const from of checkpoints)
 		sources.push(typeof from === "string" ? resources.use(await openCheckpoint(from)) : from);
+	const described = text ? withText(family, published.head, text.config) : published.head;
+	const wanted = family.tensors(published.head.config);
 	const found = new Map<string, Found>(text?.found);
-	for (const prefix of parts) {
-		const names = wanted.flatMap(({ name }) => (name.startsWith(prefix) ? [name.slice(prefix.length)] : []));
+	for (const prefix of PARTS) {
+		const names = namedUnder(wanted, prefix).map(({ name }) => name);
 		const source = partOf(sources, names, prefix);
 		for (const [sourceName, tensor] of source.tensors) found.set(prefix + sourceName, { source, sourceName, tensor });
 	}
 	return await importTensors(
 		{
+			family,
+			head: { ...described, name: name ?? described.name, licence: licence ?? described.licence },
 			found,
-			wanted: [...(text?.wanted ?? []), ...wanted],
-			unused: text ? new RegExp(`${unused.source}|${UNUSED_TEXT.source}`) : unused,
+			unused: either(either(family.unused, published.unused), text && UNUSED_TEXT),
 			label: [...sources, ...(text ? [text] : [])].map((source) => source.label).join(" and "),
-			head: {
-				...(text ? withText(head, text.config) : head),
-				name: name ?? head.name,
-				licence: licence ?? head.licence,
-			},
 			tokenizer: tokenizer ?? text?.tokenizer,
 		},
 		options,
@@ -105,13 +81,13 @@ export async function importPublished(
 }
 
 /** The model with this encoder. Throws ModelFormatError when it takes another kind, or another width. */
-function withText(head: Described, textEncoder: TextEncoderConfig): Described {
-	const { config } = head;
-	if (!("textEncoder" in config)) throw new ModelFormatError(`${head.name} takes no text encoder. Leave it out.`);
-	const problems = textEncoderProblems(textEncoder, config.textChannels);
+function withText(family: Family, head: Described, textEncoder: TextEncoderConfig): Described {
+	const { text } = family.facts(head.config);
+	if (!family.withText || !text) throw new ModelFormatError(`${head.name} takes no text encoder. Leave it out.`);
+	const problems = textEncoderProblems(textEncoder, text.channels);
 	if (problems.length > 0)
 		throw new ModelFormatError(`The text encoder does not fit ${head.name}: ${problems.join("; ")}.`);
-	return { ...head, config: { ...config, textEncoder } } as Described;
+	return { ...head, config: family.withText(head.config, textEncoder) };
 }
 
 /** The state_dict that holds most of `names`. */

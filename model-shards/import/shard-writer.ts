@@ -1,5 +1,6 @@
 /** Writes a model folder: tensors into shards as they come, the manifest last, so that a cut import is no model. */
 import { createHash, type Hash } from "node:crypto";
+import { ModelFormatError } from "../format/errors.ts";
 import {
 	checkManifest,
 	type Dtype,
@@ -8,7 +9,6 @@ import {
 	MAX_SHARD_BYTES,
 	type Manifest,
 	type ManifestHead,
-	ModelFormatError,
 	manifestText,
 	type Quantization,
 	type TensorEntry,

@@ -3,36 +3,24 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
+import { families } from "../../worker/families/index.ts";
+import { either } from "../../worker/families/shared/tensors.ts";
+import { star } from "../../worker/families/star/index.ts";
 import { publishedStar } from "../../worker/families/star/published.ts";
 import { PUBLISHED_TEXT, textEncoderProblems } from "../../worker/families/text/config.ts";
-import { openModelFolder } from "../format/folder.ts";
-import { ModelFormatError } from "../format/manifest.ts";
-import { SMALL, smallCheckpoint, writeSafetensors } from "../testing.ts";
+import { ModelFormatError } from "../format/errors.ts";
+import { openModelFolder } from "../open.ts";
+import { SMALL_HEAD, smallCheckpoint, writeSafetensors } from "../testing.ts";
 import { openCheckpoint } from "./checkpoint.ts";
-import { importInfinity } from "./import-infinity.ts";
-import { families, importPublished, publishedTensors } from "./published.ts";
+import { importModel } from "./model.ts";
+import { importPublished, publishedTensors } from "./published.ts";
 import { nowhere } from "./sink.ts";
 import { syntheticSource, writePth } from "./synthetic.ts";
 
 const dir = await mkdtemp(join(tmpdir(), "streaming-"));
 afterAll(() => rm(dir, { recursive: true }));
 
-const small = {
-	config: SMALL,
-	name: "small",
-	schedules: {
-		"1:1": {
-			grids: [
-				[1, 1],
-				[2, 2],
-			] as [number, number][],
-			image: { height: 4, width: 4 },
-		},
-	},
-	defaultSchedule: "1:1",
-	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
-	licence: "none",
-};
+const small = { head: SMALL_HEAD };
 
 it.each([
 	["infinity", "125m", 300e6, ""],
@@ -41,7 +29,7 @@ it.each([
 	["hart", "0.7b", 1.6e9, ""],
 ])("%s %s imports over its full official list within a few pieces of memory", async (name, size, bytes, at) => {
 	const family = families[name];
-	const { wanted, head } = family.describe(size);
+	const { head } = family.published.describe(size);
 	const [weights, vae] = publishedTensors(family, size);
 	// HART's tokenizer is published with its discriminator, and both under their modules' names.
 	const nested = [
@@ -73,7 +61,7 @@ it.each([
 		},
 	);
 	expect(manifest.tensors.map(({ name, shape }) => ({ name, shape }))).toEqual(
-		wanted.map(({ name, shape }) => ({ name, shape })),
+		family.tensors(head.config).map(({ name, shape }) => ({ name, shape })),
 	);
 	expect(read).toBeGreaterThan(bytes);
 	expect(peak).toBeLessThan(256 * 2 ** 20);
@@ -81,7 +69,7 @@ it.each([
 });
 
 it("Infinity's schedules are those of every aspect", () => {
-	const { schedules } = families.infinity.describe("125M").head;
+	const { schedules } = families.infinity.published.describe("125M").head;
 	expect(Object.keys(schedules)).toHaveLength(15);
 	expect(schedules["3:2"].image).toEqual({ height: 336, width: 224 });
 });
@@ -109,8 +97,9 @@ it.each([
 });
 
 it("STAR's lists are VAR's of the same depth with text in place of AdaLN, and its sampler beside it", () => {
-	for (const size of families.star.sizes) {
-		const { wanted, unused } = families.star.describe(size);
+	for (const size of star.published.sizes) {
+		const { head, unused } = star.published.describe(size);
+		const read = either(star.unused, unused);
 		const { depth, textChannels } = publishedStar(size).config;
 		const [weights, vae] = publishedTensors(families.star, size);
 		const [ofVar, vaeOfVar] = publishedTensors(families.var, `d${depth}`);
@@ -122,15 +111,16 @@ it("STAR's lists are VAR's of the same depth with text in place of AdaLN, and it
 		expect(common(weights)).toEqual(common(ofVar));
 		expect(vae).toEqual(vaeOfVar);
 		expect(weights.filter(({ name }) => name.includes("cross_attn."))).toHaveLength(8 * depth);
-		const known = new Set(wanted.map(({ name }) => name));
+		const known = new Set(star.tensors(head.config).map(({ name }) => name));
 		const unread = weights.filter(({ name }) => !known.has(`transformer.${name}`));
-		expect(unread.filter(({ name }) => !unused.test(`transformer.${name}`))).toEqual([]);
+		expect(unread.filter(({ name }) => !read.test(`transformer.${name}`))).toEqual([]);
 		expect(unread.some(({ name }) => name.startsWith("feat_extract_blocks.2."))).toBe(size === "1024-sampler");
 		expect(textEncoderProblems(PUBLISHED_TEXT["stabilityai/stable-diffusion-2-1"], textChannels)).toEqual([]);
 	}
 	// The sampler's file is refused, by its tensors' names, where another size is named.
-	expect(families.star.describe("1024").unused.test("transformer.head_logits2.bias")).toBe(false);
-	expect(() => families.star.describe("2048")).toThrow(/There are: 256, 512, 1024, 256-d16, 1024-sampler/);
+	expect(star.published.describe("1024").unused).toBeUndefined();
+	expect(star.unused.test("transformer.head_logits2.bias")).toBe(false);
+	expect(() => star.published.describe("2048")).toThrow(/There are: 256, 512, 1024, 256-d16, 1024-sampler/);
 });
 
 it("a .pth and a sharded safetensors import to the same model", async () => {
@@ -161,7 +151,7 @@ it("a .pth and a sharded safetensors import to the same model", async () => {
 	await writeFile(index, JSON.stringify({ metadata: { total_size: 1 }, weight_map }));
 	const digests = [];
 	for (const [i, from] of [join(dir, "weights.pth"), index].entries()) {
-		await importInfinity({
+		await importModel({
 			...small,
 			weights: from,
 			vae: join(dir, "vae.safetensors"),
@@ -183,7 +173,7 @@ it("a value that F16 cannot hold is refused by its tensor's name", async () => {
 	new Float32Array(weights["head.bias"].bytes.buffer)[1] = 70000;
 	await writeSafetensors(join(dir, "large.safetensors"), weights);
 	await writeSafetensors(join(dir, "vae.safetensors"), vae);
-	const importing = importInfinity({
+	const importing = importModel({
 		...small,
 		weights: join(dir, "large.safetensors"),
 		vae: join(dir, "vae.safetensors"),

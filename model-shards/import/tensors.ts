@@ -2,18 +2,13 @@
  * The half of an import that is the same for every family: find the tensors, compare them with the configuration,
  * stream them into shards.
  */
-import { z } from "zod";
-import type { Weighed } from "../format/layout.ts";
-import {
-	type Dtype,
-	type FamilyConfig,
-	listed,
-	type Manifest,
-	ManifestHead,
-	ModelFormatError,
-	type Quantization,
-} from "../format/manifest.ts";
+import type { Described, Family } from "../../worker/families/family.ts";
+import { checkedShape } from "../../worker/families/model.ts";
+import { listed, ModelFormatError } from "../format/errors.ts";
+import { formed } from "../format/json.ts";
+import { type Manifest, ManifestHead } from "../format/manifest.ts";
 import { FLOATS, type Precision, quantize, toF16, toF32, type Whole } from "../format/precision.ts";
+import { GROUPS, type Group, storedAs } from "../format/stored.ts";
 import type { TensorShape } from "../format/tensor-shapes.ts";
 import { ELEMENT_BYTES, pieces, type SourceTensor, type TensorSource } from "./formats/tensor-source.ts";
 import { type RoundTrip, roundTrip } from "./round-trip.ts";
@@ -22,9 +17,6 @@ import type { Sink } from "./sink.ts";
 import { tokenizerJson } from "./tokenizers/tokenizer-json.ts";
 
 export const DEFAULT_SHARD_BYTES = 64 * 2 ** 20;
-/** Quantisation groups, in elements along k. */
-export const GROUPS = [32, 64] as const;
-export type Group = (typeof GROUPS)[number];
 /** Elements converted at a time: a multiple of every group. */
 const PIECE_ELEMENTS = 2 ** 21;
 
@@ -36,18 +28,14 @@ export interface Found {
 	tensor: SourceTensor;
 }
 
-/** A model without its files. */
-export type Described = FamilyConfig &
-	Pick<Manifest, "name" | "schedules" | "defaultSchedule" | "sampling" | "licence">;
-
 export interface TensorImport {
+	family: Family;
+	head: Described;
 	found: ReadonlyMap<string, Found>;
-	wanted: readonly TensorShape[];
-	/** Names of `found` that inference does not read. */
-	unused: RegExp;
+	/** Names of `found` that inference does not read; left out: those that the family knows. */
+	unused?: RegExp;
 	/** Names the checkpoint in errors. */
 	label: string;
-	head: Described;
 	/** Path of the text tokenizer, in a format that `tokenizerJson` reads. */
 	tokenizer?: string | null;
 }
@@ -72,13 +60,13 @@ export interface WriteOptions {
  * does not know.
  */
 export async function importTensors(
-	{ found, wanted, unused, label, head, tokenizer }: TensorImport,
+	{ family, head, found, unused = family.unused, label, tokenizer }: TensorImport,
 	options: WriteOptions,
 ): Promise<Manifest> {
+	const { config, wanted } = checkedShape(family, head, `The configuration of ${head.name}`);
 	refuseMismatch(found, wanted, unused, label);
-	const rest = ManifestHead.safeParse({ format: "firstlight-model", version: 1, tokenizer: null, ...head });
-	if (!rest.success)
-		throw new ModelFormatError(`Model ${head.name} cannot be described:\n${z.prettifyError(rest.error)}`);
+	const described = { format: "firstlight-model", version: 1, tokenizer: null, ...head, config };
+	const rest = formed(ManifestHead, described, `Model ${head.name} cannot be described`);
 	const text = tokenizer ? await tokenizerJson(tokenizer) : null;
 
 	await using writer = await ShardWriter.create(options.out, options.shardBytes ?? DEFAULT_SHARD_BYTES);
@@ -90,7 +78,7 @@ export async function importTensors(
 		);
 	}
 	const manifest = await writer.finish({
-		...rest.data,
+		...rest,
 		tokenizer: text && (await writer.addFile("tokenizer.json", text)),
 	});
 	if (options.checked && typeof options.out === "string")
@@ -140,46 +128,6 @@ async function* ahead<T>(pieces: AsyncGenerator<T, void, void>): AsyncGenerator<
 		}
 	} finally {
 		await pieces.return();
-	}
-}
-
-/** What an import of F32 tensors would write in a precision, scales included. */
-export function plannedTensors(
-	wanted: readonly TensorShape[],
-	precision: Precision,
-	group: Group = GROUPS[0],
-): Weighed[] {
-	return wanted.flatMap((tensor): Weighed[] => {
-		const { name, shape } = tensor;
-		const { dtype, quantization } = storedAs(tensor, "F32", precision, group);
-		const entry = { name, shape, dtype };
-		return quantization
-			? [
-					{ ...entry, quantization },
-					{ name: quantization.scales, shape: [shape[0], shape[1] / quantization.group], dtype: "F16" },
-				]
-			: [entry];
-	});
-}
-
-/** The type a tensor gets in the shards. */
-function storedAs(
-	{ name, shape, matmul }: TensorShape,
-	from: string,
-	precision: Precision | undefined,
-	group: Group,
-): { dtype: Dtype; quantization?: Quantization } {
-	switch (precision) {
-		case undefined:
-			return { dtype: from === "F16" ? "F16" : "F32" };
-		case "f32":
-			return { dtype: "F32" };
-		case "f16":
-			return { dtype: "F16" };
-		default:
-			if (matmul && shape[1] % group === 0)
-				return { dtype: precision === "int8" ? "I8" : "I4", quantization: { group, scales: `${name}.scales` } };
-			return { dtype: shape.filter((side) => side > 1).length > 1 ? "F16" : "F32" };
 	}
 }
 

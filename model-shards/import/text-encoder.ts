@@ -4,9 +4,9 @@ import { dirname, join } from "node:path";
 import type { TextEncoderConfig } from "../../worker/families/text/config.ts";
 import { textEncoderFromReference } from "../../worker/families/text/official.ts";
 import { TEXT_PREFIX, textTensors } from "../../worker/families/text/tensors.ts";
+import { readJson } from "../format/source/files.ts";
 import type { TensorShape } from "../format/tensor-shapes.ts";
 import { openCheckpoint } from "./checkpoint.ts";
-import { readJson } from "./directory.ts";
 import { stateDict, type TensorSource } from "./formats/tensor-source.ts";
 import type { Found } from "./tensors.ts";
 

@@ -8,15 +8,16 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { infinityConfigFromReference } from "../../worker/families/infinity/official.ts";
 import { infinityTensors } from "../../worker/families/infinity/tensors.ts";
+import { pixelsPerCell } from "../../worker/families/shared/vae.ts";
 import type { WordTransformerConfig } from "../../worker/families/text/config.ts";
-import { MODELS_DIR, openModelFolder } from "../format/folder.ts";
 import { POLICIES_FILE, policiesText } from "../format/policies.ts";
 import type { TensorShape } from "../format/tensor-shapes.ts";
-import { shapesOf } from "../import/directory.ts";
 import { openSafetensors } from "../import/formats/safetensors.ts";
 import type { SourceTensor, TensorSource } from "../import/formats/tensor-source.ts";
-import { importInfinity } from "../import/import-infinity.ts";
-import { readReferenceSet, referenceSchedules } from "../import/reference.ts";
+import { shapesOf } from "../import/formats/tensor-source.ts";
+import { importModel } from "../import/model.ts";
+import { readReferenceSet, referenceGrids, withImages } from "../import/reference.ts";
+import { MODELS_DIR, openModelFolder } from "../open.ts";
 
 const TEXT_ENCODER: WordTransformerConfig = {
 	kind: "word-transformer",
@@ -55,29 +56,26 @@ if (!reference || !out) {
 const dir = join(reference, "infinity-tiny");
 const set = await readReferenceSet(join(dir, "manifest.json"));
 await using weights = await openSafetensors(join(dir, set.weights_file));
-const bare = infinityConfigFromReference(set.config, set.vae_config, shapesOf(weights));
-const patch = 2 ** (bare.vae.multipliers.length - 1);
-const { ropeReach } = referenceSchedules(set, patch);
-const schedules = Object.fromEntries(
-	Object.entries(GRIDS).map(([aspect, grids]) => {
-		const [height, width] = grids[grids.length - 1];
-		return [aspect, { grids, image: { height: height * patch, width: width * patch } }];
-	}),
-);
-const config = { ...bare, ropeReach, textEncoder: TEXT_ENCODER };
+const { reach } = referenceGrids(set);
+const bare = infinityConfigFromReference(set.config, set.vae_config, shapesOf(weights), reach);
+const patch = pixelsPerCell(bare.vae);
+const config = { ...bare, textEncoder: TEXT_ENCODER };
 const textTensors = infinityTensors(config).filter(({ name }) => name.startsWith("text_encoder."));
 
-const manifest = await importInfinity({
+const manifest = await importModel({
 	weights: joined(weights, textTensors),
 	vae: join(dir, set.vae_file),
 	tokenizer: join(MODELS_DIR, "emoji-128", "tokenizer.json"),
-	config,
-	name: "tiny",
-	schedules,
-	defaultSchedule: "1:1",
-	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
+	head: {
+		name: "tiny",
+		family: "infinity",
+		config,
+		schedules: withImages(GRIDS, patch),
+		defaultSchedule: "1:1",
+		sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
+		licence: "Random weights for tests; free to use for anything.",
+	},
 	dtype: "f16",
-	licence: "Random weights for tests; free to use for anything.",
 	out,
 });
 // Made up, so that every policy can be tried on it: there is nothing to measure in noise.

@@ -6,7 +6,7 @@ import chromium from "@sparticuz/chromium";
 import { type Browser, chromium as browserType, type Page } from "playwright-core";
 import sharp from "sharp";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
-import { importReferenceSet } from "../../model-shards/import/import.ts";
+import { importReferenceSet } from "../../model-shards/import/reference.ts";
 import type { RevisionEvent } from "../../worker/protocol/job.ts";
 import { Firstlight, sse } from "./firstlight.ts";
 

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { verifySet } from "../../infra/verify/verify.ts";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
-import { findModel } from "../../model-shards/format/folder.ts";
+import { findModel } from "../../model-shards/open.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 const reference = (name: string) => join(root, "test", "reference", name);

@@ -2,29 +2,31 @@
  * Text encoders as users have them: a published folder, imported, loaded and run, against PyTorch's states of the same
  * weights.
  */
-import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { Gpu, Tensor } from "../../kernels/gpu/gpu.ts";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { Pass } from "../../kernels/gpu/pass.ts";
+import { Scope } from "../../kernels/gpu/scope.ts";
 import { maxError } from "../../kernels/testing.ts";
-import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
-import { MANIFEST_FILE, parseManifest } from "../../model-shards/format/manifest.ts";
-import { readJson } from "../../model-shards/import/directory.ts";
+import { readJson } from "../../model-shards/format/source/files.ts";
 import { openSafetensors } from "../../model-shards/import/formats/safetensors.ts";
-import { UNUSED } from "../../model-shards/import/model.ts";
-import { type Family, importPublished, type PublishedModel } from "../../model-shards/import/published.ts";
+import { importPublished, publishedTensors } from "../../model-shards/import/published.ts";
 import { syntheticSource } from "../../model-shards/import/synthetic.ts";
+import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import type { LoadedModel, TappedTensor } from "../../worker/engine/types.ts";
+import type { Described, Family } from "../../worker/families/family.ts";
 import { hartConfigFromReference } from "../../worker/families/hart/official.ts";
-import { hartTensors } from "../../worker/families/hart/tensors.ts";
-import { infinityTensors } from "../../worker/families/infinity/tensors.ts";
+import type { InfinityConfig } from "../../worker/families/infinity/config.ts";
+import { infinity } from "../../worker/families/infinity/index.ts";
+import { configOf, familyOf } from "../../worker/families/model.ts";
+import type { Schedules } from "../../worker/families/shared/schedules.ts";
 import { type Dtype, Weights } from "../../worker/families/shared/weights.ts";
+import type { StarConfig } from "../../worker/families/star/config.ts";
 import { starConfigFromReference } from "../../worker/families/star/official.ts";
-import { starTensors } from "../../worker/families/star/tensors.ts";
 import { relativeBuckets } from "../../worker/families/text/relative.ts";
 import { TextTransformer } from "../../worker/families/text/transformer.ts";
 import { policies } from "../../worker/policies/index.ts";
@@ -54,72 +56,66 @@ async function golden(set: string): Promise<Record<string, Float32Array | Int32A
 }
 
 /** Picture models of two families, small, with random weights and no text encoder yet. */
-async function infinity(): Promise<PublishedModel> {
-	const manifest = parseManifest(await readFile(join(findModel("tiny"), MANIFEST_FILE), "utf8"));
-	if (manifest.family !== "infinity") throw new Error("models/tiny is of another family now");
+async function infinityHead(): Promise<Described<InfinityConfig>> {
+	const { manifest, ...model } = await openModelFolder(findModel("tiny"));
 	const { name, schedules, defaultSchedule, sampling, licence } = manifest;
-	const config = { ...manifest.config, textChannels: WIDTH, textMaxTokens: 512, textEncoder: null };
+	const config = { ...configOf({ manifest, ...model }, infinity), textChannels: WIDTH, textMaxTokens: 512 };
 	return {
-		head: { name, family: "infinity", config, schedules, defaultSchedule, sampling, licence },
-		wanted: infinityTensors(config),
-		parts: ["transformer.", "vae."],
-		unused: UNUSED,
+		name,
+		family: "infinity",
+		config: { ...config, textEncoder: null },
+		schedules,
+		defaultSchedule,
+		sampling,
+		licence,
 	};
 }
-async function star(): Promise<PublishedModel> {
+async function starHead(): Promise<Described<StarConfig>> {
 	const set = (await readJson(join(reference("star-tiny"), "manifest.json"))) as { config: object; vae_config: object };
-	const config = starConfigFromReference({ ...set.config, in_dim_cross: WIDTH }, set.vae_config);
-	const schedules = {
-		"1:1": {
-			grids: [
-				[1, 1],
-				[2, 2],
-			] as [number, number][],
-			image: { height: 32, width: 32 },
-		},
-	};
 	return {
-		head: {
-			name: "star",
-			family: "star",
-			config,
-			schedules,
-			defaultSchedule: "1:1",
-			sampling: { guidance: [1, 5.5], tau: 1, topK: 1, topP: 0 },
-			licence: "none",
-		},
-		wanted: starTensors(config),
-		parts: ["transformer.", "vae."],
-		unused: UNUSED,
+		name: "star",
+		family: "star",
+		config: starConfigFromReference({ ...set.config, in_dim_cross: WIDTH }, set.vae_config),
+		schedules: SMALL,
+		defaultSchedule: "1:1",
+		sampling: { guidance: [1, 5.5], tau: 1, topK: 1, topP: 0 },
+		licence: "none",
 	};
 }
+const SMALL: Schedules = {
+	"1:1": {
+		grids: [
+			[1, 1],
+			[2, 2],
+		],
+		image: { height: 32, width: 32 },
+	},
+};
 
 /** Imports a picture model with the encoder of `textEncoder`, as `firstlight import --text-encoder` does. */
-async function imported(model: PublishedModel, textEncoder: string) {
-	const family: Family = { sizes: ["tiny"], describe: () => model };
-	const shapes = (prefix: string) =>
-		model.wanted.flatMap(({ name, shape }) =>
-			name.startsWith(prefix) ? [{ name: name.slice(prefix.length), shape }] : [],
-		);
+async function imported(head: Described, textEncoder: string) {
+	const of = familyOf(head.family);
+	const family: Family = { ...of, published: { sizes: ["tiny"], describe: () => ({ head }) } };
 	const out = await mkdtemp(join(dir, "model-"));
 	await importPublished(
 		family,
 		"tiny",
-		model.parts.map((prefix) => syntheticSource(prefix, shapes(prefix), "F32")),
+		publishedTensors(family, "tiny").map((tensors, i) => syntheticSource(`file ${i}`, tensors, "F32")),
 		{ textEncoder, out },
 	);
 	return await openModelFolder(out);
 }
 
 /** The encoder alone: features of each text, by the imported weights. */
-async function encoder(model: PublishedModel, textEncoder: string, dtype?: Dtype) {
-	const folder = await imported(model, textEncoder);
-	const { config } = folder.manifest;
-	if (!("textEncoder" in config) || !config.textEncoder) throw new Error("imported without its text encoder");
+async function encoder(head: Described, textEncoder: string, dtype?: Dtype) {
+	const folder = await imported(head, textEncoder);
+	const config = folder.facts.text?.encoder;
+	if (!config) throw new Error("imported without its text encoder");
 	const weights = await Weights.load(gpu, folder, undefined, dtype);
-	const transformer = new TextTransformer(gpu, config.textEncoder, weights);
+	const scope = new Scope(gpu);
+	const transformer = new TextTransformer(scope, config, weights);
 	return {
-		config: config.textEncoder,
+		config,
 		weights,
 		async encode(ids: Int32Array): Promise<Float32Array> {
 			const features: Tensor = gpu.tensor("features", [ids.length, WIDTH]);
@@ -130,7 +126,7 @@ async function encoder(model: PublishedModel, textEncoder: string, dtype?: Dtype
 			return new Float32Array(data, 0, ids.length * WIDTH);
 		},
 		[Symbol.dispose]() {
-			transformer.destroy();
+			scope[Symbol.dispose]();
 			weights.destroy();
 		},
 	};
@@ -156,7 +152,7 @@ describe("states of whole texts are PyTorch's", () => {
 	it("T5: short and long ones, from a checkpoint in parts", async () => {
 		const before = gpu.bytes;
 		{
-			using t5 = await encoder(await infinity(), reference("t5-tiny"));
+			using t5 = await encoder(await infinityHead(), reference("t5-tiny"));
 			expect(t5.config).toEqual({
 				kind: "t5",
 				width: 32,
@@ -177,7 +173,7 @@ describe("states of whole texts are PyTorch's", () => {
 
 	it("T5 in half precision, but for the matrix whose input may leave its range", async ({ skip }) => {
 		skip(!gpu.device.features.has("shader-f16"), "the adapter has no shader-f16");
-		using t5 = await encoder(await infinity(), reference("t5-tiny"), "f16");
+		using t5 = await encoder(await infinityHead(), reference("t5-tiny"), "f16");
 		const layer = "text_encoder.encoder.block.1.layer.1.DenseReluDense";
 		expect(["wi_0", "wi_1", "wo"].map((name) => t5.weights.get(`${layer}.${name}.weight`).dtype)).toEqual([
 			"f16",
@@ -198,7 +194,7 @@ describe("states of whole texts are PyTorch's", () => {
 			join(published, "config.json"),
 			JSON.stringify({ ...((await readJson(join(published, "config.json"))) as object), hidden_act: act }),
 		);
-		using clip = await encoder(await star(), join(published, "model.safetensors"));
+		using clip = await encoder(await starHead(), join(published, "model.safetensors"));
 		expect(clip.config).toMatchObject({
 			kind: "clip-text",
 			layers: 2,
@@ -213,7 +209,7 @@ describe("states of whole texts are PyTorch's", () => {
 	});
 
 	it("Qwen2, those of padding too", async () => {
-		using qwen2 = await encoder(await infinity(), reference("qwen2-tiny"));
+		using qwen2 = await encoder(await infinityHead(), reference("qwen2-tiny"));
 		expect(
 			await worst((ids) => qwen2.encode(ids), await golden("qwen2-tiny"), ["alone", "behind", "between"], "features"),
 		).toBeLessThan(2e-5);
@@ -261,7 +257,7 @@ describe("pictures of prompts", () => {
 
 	it("Infinity's features are T5's; a second picture of a prompt runs no encoder and is the same", async () => {
 		const recorded = await golden("t5-tiny");
-		const model = await openModel(gpu, await imported(await infinity(), reference("t5-tiny")));
+		const model = await openModel(gpu, await imported(await infinityHead(), reference("t5-tiny")));
 		try {
 			const ids = { "text.ids": recorded["6.ids"] };
 			const first = await draw(model, ids);
@@ -277,7 +273,7 @@ describe("pictures of prompts", () => {
 	it("STAR's features and pooled text are CLIP's, of the prompt and of the empty one", async () => {
 		const recorded = await golden("clip-tiny");
 		const before = gpu.bytes;
-		const model = await openModel(gpu, await imported(await star(), reference("clip-tiny")));
+		const model = await openModel(gpu, await imported(await starHead(), reference("clip-tiny")));
 		try {
 			expect(model.info.maxPromptTokens).toBe(77);
 			const ids = { "text.ids": recorded["9.ids"] };
@@ -302,7 +298,7 @@ describe("pictures of prompts", () => {
 
 	it("STAR computes the same from CLIP's states, padded and masked, as from its encoder", async () => {
 		const recorded = await golden("clip-tiny");
-		const model = await openModel(gpu, await imported(await star(), reference("clip-tiny")));
+		const model = await openModel(gpu, await imported(await starHead(), reference("clip-tiny")));
 		try {
 			const { taken } = await draw(model, { "text.ids": recorded["9.ids"] });
 			const features = new Float32Array(2 * 77 * WIDTH);
@@ -341,27 +337,16 @@ describe("pictures of prompts", () => {
 			...hartConfigFromReference({ ...set.config, context_dim: WIDTH, context_token: 10 }, set.vae_config),
 			instructions: [...text.subarray(0, 5)].map((id) => `w${id}`).join(" "),
 		};
-		const head = {
+		const head: Described = {
 			name: "hart",
-			family: "hart" as const,
+			family: "hart",
 			config,
-			schedules: {
-				"1:1": {
-					grids: [
-						[1, 1],
-						[2, 2],
-					] as [number, number][],
-					image: { height: 32, width: 32 },
-				},
-			},
+			schedules: SMALL,
 			defaultSchedule: "1:1",
-			sampling: { guidance: [1, 5.5] as [number, number], tau: 1, topK: 1, topP: 0 },
+			sampling: { guidance: [1, 5.5], tau: 1, topK: 1, topP: 0 },
 			licence: "none",
 		};
-		const model = await openModel(
-			gpu,
-			await imported({ head, wanted: hartTensors(config), parts: ["transformer.", "vae."], unused: UNUSED }, published),
-		);
+		const model = await openModel(gpu, await imported(head, published));
 		try {
 			const ids = { "text.ids": text.slice(11) };
 			const first = await draw(model, ids);
@@ -385,7 +370,7 @@ describe("pictures of prompts", () => {
 		const published = await mkdtemp(join(dir, "t5-"));
 		await cp(reference("t5-tiny"), published, { recursive: true });
 		await writeFile(join(published, "tokenizer.json"), JSON.stringify(tokenizer(["<unk>", "</s>", "a", "cat"])));
-		const model = await openModel(gpu, await imported(await infinity(), published));
+		const model = await openModel(gpu, await imported(await infinityHead(), published));
 		try {
 			const taken: TappedTensor[] = [];
 			const tap = {

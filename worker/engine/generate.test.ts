@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
-import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
+import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { policies } from "../policies/index.ts";
 import { openModel } from "./open.ts";
 import type { FinalResult, GenerateOptions, GenerateResult, LoadedModel, ScaleResult } from "./types.ts";

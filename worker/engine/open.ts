@@ -3,9 +3,8 @@ import { loadTuning } from "../../kernels/choices.ts";
 import { OutOfMemoryError } from "../../kernels/gpu/errors.ts";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { tuningId } from "../../kernels/tune.ts";
-import type { ModelFolder } from "../../model-shards/format/folder.ts";
-import type { Manifest } from "../../model-shards/format/manifest.ts";
-import { graphOf } from "../families/index.ts";
+import type { ModelFolder } from "../families/folder.ts";
+import { Taps } from "../families/shared/taps.ts";
 import { type Dtype, Weights } from "../families/shared/weights.ts";
 import { PromptError, promptTokenizer } from "../families/text/tokenizer.ts";
 import { checkPlan } from "../policies/validate.ts";
@@ -18,7 +17,6 @@ import type { Draws, Family } from "./round/model.ts";
 import { NextScaleModel } from "./round/next-scale.ts";
 import { Rounds } from "./rounds.ts";
 import { kernelShapes } from "./shapes.ts";
-import { Taps } from "./tap.ts";
 import type { LoadedModel } from "./types.ts";
 
 /** Raised whenever a kernel or the graph changes what it computes, down to the last bit. */
@@ -44,31 +42,31 @@ export async function openModel(
 	folder: ModelFolder,
 	{ slots: asked = 1, dtype = "f32", cacheDtype = "f32", progress }: OpenOptions = {},
 ): Promise<LoadedModel> {
-	const { manifest, info, digest } = folder;
-	const slots = slotsWithin(manifest, { cacheDtype, slots: asked, textTokens: info.maxPromptTokens }, gpu.bindingBytes);
+	const { facts, info, digest } = folder;
+	const { schedules } = folder.manifest;
+	const slots = slotsWithin(folder, { cacheDtype, slots: asked, textTokens: info.maxPromptTokens }, gpu.bindingBytes);
 	const setting: MemorySetting = { dtype, cacheDtype, slots };
 	const explained = (error: unknown): unknown =>
 		error instanceof OutOfMemoryError
-			? new OutOfMemoryError(`${error.message} ${memoryAdvice(manifest, setting)}`)
+			? new OutOfMemoryError(`${error.message} ${memoryAdvice(folder, setting)}`)
 			: error;
-	const need = memoryNeed(manifest, setting);
+	const need = memoryNeed(folder, setting);
 	if (!(await gpu.room(need.weights + need.decoder)))
 		throw explained(new OutOfMemoryError(`There is not enough memory on ${gpu.facts.name}.`));
 	const weights = await Weights.load(gpu, folder, progress, dtype).catch((error) => {
 		throw explained(error);
 	});
 	const tokenizer = folder.tokenizer === null ? null : promptTokenizer(folder.tokenizer, info.maxPromptTokens);
-	const shapes = kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]);
+	const shapes = kernelShapes(facts, schedules[info.defaultSchedule]);
 	const half = dtype === "f16" ? dtype : undefined;
 	await loadTuning(gpu, shapes, { dtype: half });
-	const instructions =
-		"instructions" in manifest.config && tokenizer ? tokenizer.ids(manifest.config.instructions) : [];
+	const instructions = facts.text?.instructions && tokenizer ? tokenizer.ids(facts.text.instructions) : [];
 	let family: NextScaleModel;
 	try {
 		family = new NextScaleModel(
 			gpu,
-			graphOf(gpu, manifest, weights, slots, instructions),
-			manifest.schedules,
+			folder.family.graph({ gpu, config: folder.config, facts, schedules, weights, slots, instructions }),
+			schedules,
 			weights,
 			slots,
 			cacheDtype,
@@ -90,7 +88,7 @@ export async function openModel(
 				throw new PromptError(`This model draws classes: give one from 0 to ${info.classes - 1} in place of a prompt.`);
 			return [label];
 		}
-		if (!hasTextEncoder(manifest) && !draws.has("text.feats"))
+		if (!facts.text?.encoder && !draws.has("text.feats"))
 			throw new PromptError("This model has no text encoder: give its text features in `draws` as text.feats.");
 		const ids = draws.get("text.ids");
 		if (ids || draws.has("text.feats")) return [...(ids ?? [])];
@@ -99,6 +97,7 @@ export async function openModel(
 	};
 	return {
 		info,
+		names: facts.names,
 		slots,
 		numerics: createHash("sha256")
 			.update(
@@ -119,7 +118,7 @@ export async function openModel(
 		},
 		generate({ plan, prompt, label, seed, draws = new Map(), tap, ...rest }) {
 			checkPlan(plan, info);
-			const { grids } = manifest.schedules[plan.schedule];
+			const { grids } = schedules[plan.schedule];
 			const ids = subject({ prompt, label }, draws);
 			checkCodes(rest.forcedCodes, grids, info.bitsPerToken);
 			const taps = new Taps(gpu, tap);
@@ -140,7 +139,7 @@ export async function openModel(
 				family,
 				rounds,
 				plans,
-				manifest.schedules[schedule].grids,
+				schedules[schedule].grids,
 				{ seed, ids, draws, taps: new Taps(gpu, undefined) },
 				signal,
 			);
@@ -173,8 +172,6 @@ async function* failing<T>(
 		throw of(error);
 	}
 }
-
-const hasTextEncoder = ({ config }: Manifest) => "textEncoder" in config && config.textEncoder !== null;
 
 /** Records every round of a picture with all of its previews. */
 function rehearse<Job>(gpu: Gpu, family: Family<Job>, plan: StagePlan): void {

@@ -78,11 +78,11 @@ test.runIf(limits)("a model that does not fit is not begun, and the error says w
 	const [said] = await starved(
 		700,
 		`
-import { plannedManifest } from ${here("model-shards/import/planned.ts")};
-import { modelInfo } from ${here("model-shards/format/manifest.ts")};
+import { plannedModel } from ${here("worker/families/planned.ts")};
+import { modelInfo } from ${here("worker/families/model.ts")};
 import { openModel } from ${here("worker/engine/open.ts")};
-const manifest = plannedManifest("infinity", "2b");
-const folder = { dir: "", manifest, digest: "", info: modelInfo(manifest, ""), tokenizer: null, tensors() { throw new Error("begun"); } };
+const model = plannedModel("infinity", "2b");
+const folder = { ...model, dir: "", digest: "", info: modelInfo(model, ""), tokenizer: null, tensors() { throw new Error("begun"); } };
 LEAVE;
 say(await openModel(gpu, folder, { slots: 4 }).then(() => "none", (error) => error.name + ": " + error.message));`,
 	);

@@ -1,5 +1,7 @@
 /** The engine's contract: what goes into a generation and what comes out. */
 
+import type { TapNames } from "../families/family.ts";
+import type { Tap, TappedTensor } from "../families/shared/taps.ts";
 import type { Previews } from "../protocol/job.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { Stage, StagePlan } from "../protocol/plan.ts";
@@ -12,17 +14,7 @@ export interface RgbImage {
 	data: Uint8Array<ArrayBuffer>;
 }
 
-/** An intermediate tensor by its reference name (`s4.blk0.out`), row-major. */
-export interface TappedTensor {
-	name: string;
-	shape: number[];
-	data: Float32Array | Int32Array;
-}
-export interface Tap {
-	/** Asked before the work: only wanted tensors are kept and read back. */
-	wants(name: string): boolean;
-	take(tensor: TappedTensor): void;
-}
+export type { Tap, TappedTensor };
 
 export interface GenerateOptions {
 	model: LoadedModel;
@@ -79,6 +71,8 @@ export type GenerateResult = ScaleResult | RevisionResult | FinalResult;
 /** A model whose weights are on the device. */
 export interface LoadedModel {
 	info: ModelInfo;
+	/** What a tap asks for by, of all that every family has. */
+	names: TapNames;
 	/** Pictures it makes at once, in one batch; further ones wait. */
 	slots: number;
 	/** Identifies bit-equal results: engine version, model digest, adapter and driver, kernel variants. */

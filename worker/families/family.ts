@@ -1,22 +1,79 @@
 /**
- * What a family adds to the walk over scales that all of them share: conditioning, blocks, head, codes, picture
- * decoder.
+ * What a family of models is to everybody else, in one record: the form of its configuration and what follows from it,
+ * its tensors, what it costs, the graph that runs it, and how its published checkpoints say all that. Adding a family
+ * is a folder with such a record and a line in index.ts.
+ *
+ * A graph sees pictures, keys and activations as read-only views; the engine's own are of these forms.
  */
-
-import type { Tensor } from "../../kernels/gpu/gpu.ts";
+import type { z } from "zod";
+import type { Gpu, Tensor } from "../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../kernels/gpu/pass.ts";
 import type { ImageShape } from "../../kernels/image/conv.ts";
 import type { Resize } from "../../kernels/image/interpolate.ts";
 import type { SampleRow } from "../../kernels/sample/bits.ts";
 import type { RowTable } from "../../kernels/tokens/rows.ts";
-import type { Part } from "../engine/round/batch.ts";
-import type { KeyValueStore } from "../engine/round/key-value-store.ts";
-import type { JobOptions } from "../engine/round/model.ts";
-import type { Job } from "../engine/round/picture.ts";
-import type { BlockWork, Workspace } from "../engine/round/workspace.ts";
-import type { RunStep } from "../protocol/plan.ts";
+import type { Manifest } from "../../model-shards/format/manifest.ts";
+import type { TensorShape } from "../../model-shards/format/tensor-shapes.ts";
+import type { ModelInfo, Schedule } from "../protocol/model-info.ts";
 import type { BlockPart } from "./shared/block-ops.ts";
-import type { DecoderSource } from "./shared/conv-decoder.ts";
+import type { Schedules } from "./shared/schedules.ts";
+import type { Taps } from "./shared/taps.ts";
+import type { DecoderSource } from "./shared/vae.ts";
+import type { Weights } from "./shared/weights.ts";
+import type { TextEncoderConfig } from "./text/config.ts";
+
+export interface Family<Config extends object = object> {
+	/** As manifests name it. */
+	name: string;
+	config: z.ZodType<Config>;
+	/** What of the configuration contradicts itself or the schedules, beside what holds for every family. */
+	problems(config: Config, schedules: Schedules): string[];
+	facts(config: Config): Facts;
+	/** Everything that inference reads, by official names under `text_encoder.`, `transformer.` and `vae.`, in order. */
+	tensors(config: Config): TensorShape[];
+	/** Names under `transformer.` and `vae.` that checkpoints may hold beside them. */
+	unused: RegExp;
+	costs(config: Config): Costs;
+	/** Throws what the device throws, with nothing left allocated. */
+	graph(input: GraphInput<Config>): Graph;
+	/** The configuration with this text encoder, yet to be checked. Absent: the family takes none. */
+	withText?(config: Config, textEncoder: TextEncoderConfig): object;
+	official: Official<Config>;
+	published: Published<Config>;
+}
+
+/** By name. */
+export type Families = Readonly<Record<string, Family>>;
+
+/** What follows from a configuration and is for others to know. */
+export interface Facts {
+	shape: GraphShape;
+	codes: CodeShape;
+	decoder: DecoderSource;
+	names: TapNames;
+	/** Tokens of scale 0's input, the last of which gives its code: 1, or those of the text. */
+	startTokens: number;
+	/** Neighbouring blocks that StageVAR projects over at once. */
+	chunkBlocks: number;
+	/** Null: it draws classes. */
+	text: TextFacts | null;
+	/** Classes it draws in place of text. */
+	classes?: number;
+	lowRank?: ModelInfo["lowRank"];
+	guidesByText?: boolean;
+	/** Width of the network that refines the latent behind the last scale's codes. Absent: codes are all. */
+	refinerWidth?: number;
+}
+
+export interface TextFacts {
+	/** Width of the features, and the most tokens of a prompt. */
+	channels: number;
+	maxTokens: number;
+	/** Null: features are given. */
+	encoder: TextEncoderConfig | null;
+	/** Text that the encoder reads before every prompt; empty: none. */
+	instructions: string;
+}
 
 export interface GraphShape {
 	depth: number;
@@ -27,8 +84,8 @@ export interface GraphShape {
 	gated?: boolean;
 }
 
-/** How tokens become codes and codes a latent. */
-export interface Quantiser {
+/** Numbers of a token's code. */
+export interface CodeShape {
 	/** Bits of a token's code, on the wire and in the log. */
 	readonly bits: number;
 	/** Floats of a token's logits. */
@@ -41,6 +98,71 @@ export interface Quantiser {
 	readonly channels: number;
 	/** Of a token: its code as numbers, and what its embedding reads. `channels` where a token is one cell. */
 	readonly features: number;
+}
+
+/** What a picture costs on paper, in multiply-adds, and what a graph holds beside its weights. */
+export interface Costs {
+	/** Of one token in one block, attention left out. */
+	block: number;
+	/** Cross attention of every block sees the text. */
+	crossAttention: boolean;
+	/** Of one picture before its first scale, by guidance row: a constant, and for every token of the text. */
+	begin: number;
+	perText: number;
+	/** Of one token of the last scale, by guidance row, after it. */
+	residual: number;
+	/** Floats on the device: once, for every slot, for every cell of a latent, and of all slots' latents. */
+	floats: { once: number; slot: number; cell: number; slotCell: number };
+}
+
+/** How the official code's files describe its models. */
+export interface Official<Config> {
+	/** Throws ModelFormatError for fields that cannot be read and for variants that the graph does not compute. */
+	config(given: OfficialConfig): Config;
+	/** Kinds of reference sets that are recorded of this family, by name. */
+	kinds: Readonly<Record<string, ReferenceKind>>;
+}
+export interface OfficialConfig {
+	/** Official fields of the transformer and of the picture tokenizer. */
+	config: unknown;
+	vae: unknown;
+	/** Of the transformer's checkpoint, by official name. */
+	shapes: ReadonlyMap<string, readonly number[]>;
+	/** By schedule: the last grid of its aspect ratio. */
+	reach: Readonly<Record<string, [height: number, width: number]>>;
+}
+export interface ReferenceKind {
+	/** Guidance is t in (1 + t) c - t u, growing from 0 at the first scale; else w in u + w (c - u) at every one. */
+	ramp: boolean;
+	/** Last scales at which it grows no further. */
+	held?: number;
+	/** Rotary positions of kept tokens. */
+	rope: "first" | "kept";
+	/** What the engine calls inputs that it knows by other names. */
+	inputs?: Readonly<Record<string, string>>;
+}
+
+/** Checkpoints that were published, by size. */
+export interface Published<Config = object> {
+	sizes: readonly string[];
+	/** Throws ModelFormatError for a size that was not published. */
+	describe(size: string): PublishedModel<Config>;
+}
+export interface PublishedModel<Config = object> {
+	head: Described<Config>;
+	/** Names that files of this size hold beside those that the family leaves unread. */
+	unused?: RegExp;
+	/** Those of all unread ones that every official transformer of this size holds, beside the constant key biases. */
+	unread?: readonly TensorShape[];
+}
+/** A model without its files. */
+export type Described<Config = object> = Pick<
+	Manifest,
+	"name" | "family" | "schedules" | "defaultSchedule" | "sampling" | "licence"
+> & { config: Config };
+
+/** How tokens become codes and codes a latent. */
+export interface Quantiser extends CodeShape {
 	/** How the latent is brought to the size of a scale, as its input or to look at it. */
 	readonly shrink: Resize;
 	/**
@@ -55,7 +177,6 @@ export interface Quantiser {
 	values(pass: Pass, op: { codes: Tensor; values: Tensor; tokens: number }): void;
 	/** Adds the values of each part's scale, as cells, to its latent; the first scale's overwrite it. */
 	add(pass: Pass, op: { values: Tensor; latents: Tensor; parts: readonly LatentPart[] }): void;
-	destroy(): void;
 }
 export interface LatentPart {
 	scale: number;
@@ -77,6 +198,61 @@ export interface TapNames {
 	/** Prefix of the tensors of a span from `block` on (`c1`, `blk3`), and its full-length input under that prefix. */
 	span(block: number): string;
 	spanInput: string;
+}
+
+/** Random draws and text features to use in place of the generator's, by reference name. */
+export type Draws = ReadonlyMap<string, Float32Array | Int32Array>;
+
+/** What a picture is to show. */
+export interface Subject {
+	/** Token ids of the prompt, or the one class label. */
+	readonly ids: readonly number[];
+	readonly draws: Draws;
+}
+
+/** A picture that is being made, as a graph sees it. */
+export interface PictureView extends Subject {
+	readonly seed: number;
+	/** Its place in the tables that all pictures share. */
+	readonly slot: number;
+	readonly plan: { readonly schedule: string };
+	readonly grids: Schedule["grids"];
+	/** Of every scale. */
+	readonly tokens: readonly number[];
+	/** Keys of the text: first by block, and how many by guidance row, one after the other. */
+	readonly context: { readonly keys: readonly number[]; readonly counts: readonly number[] };
+	/** Given draws, on the device. */
+	readonly drawn: ReadonlyMap<string, Tensor>;
+	readonly taps: Taps;
+}
+
+/** Cached keys and values, [keys, 2 * width] a block: keys in the first half of a row, values in the second. */
+export interface KeyStore {
+	tensor(block: number): Tensor;
+}
+
+/** Activations inside a block, reused by every block. */
+export interface BlockWork {
+	/** [rows, width] */
+	readonly normed: Tensor;
+	/** [rows, 3 * width] */
+	readonly qkv: Tensor;
+	/** [rows, width] */
+	readonly attended: Tensor;
+	/** [rows, ffn], and what gates it where something does. */
+	readonly hidden: Tensor;
+	readonly up: Tensor;
+}
+
+/** Activations of a round. */
+export interface RoundWork {
+	readonly block: BlockWork;
+	/** [rows, logits] */
+	readonly logits: Tensor;
+	/** [cells, channels]: maps of the codes as numbers. */
+	readonly values: Tensor;
+	/** [cells, width] */
+	readonly embedded: Tensor;
 }
 
 export interface BlockContext {
@@ -104,7 +280,7 @@ export interface Sublayer {
 	run(pass: Pass, context: BlockContext): void;
 }
 
-/** One job's last scale. */
+/** One picture's last scale. */
 export interface ResidualInput {
 	/** [.., width]: its tokens, those of every guidance row after each other, from token `at` on. */
 	x: Tensor;
@@ -112,10 +288,23 @@ export interface ResidualInput {
 	rows: number;
 	tokens: number;
 	/** Its codes stand in `work.values` from `cell` on. */
-	work: Workspace;
+	work: RoundWork;
 	cell: number;
-	job: Job;
-	run: RunStep;
+	picture: PictureView;
+	guidance: number;
+}
+
+/** What a graph is made of. */
+export interface GraphInput<Config = object> {
+	gpu: Gpu;
+	config: Config;
+	facts: Facts;
+	schedules: Schedules;
+	weights: Weights;
+	/** Pictures at once. */
+	slots: number;
+	/** Token ids of the instructions. */
+	instructions: readonly number[];
 }
 
 export interface Graph {
@@ -123,27 +312,27 @@ export interface Graph {
 	readonly codes: Quantiser;
 	readonly picture: DecoderSource;
 	readonly names: TapNames;
-	/** Tokens of scale 0's input, the last of which gives its code: 1, or those of the text. */
 	readonly startTokens: number;
 	/** By slot and guidance row: input of scale 0, before the level embedding. [slots * 2 * startTokens, width] */
 	readonly start: Tensor;
-	/** Added to every token's embedding: row `index(part)[i]` of the table to token i. */
-	readonly embedding: { table: Tensor; index(part: Part): number[] };
-	/** Keys that cross attention needs, by guidance row. */
-	contextKeys(options: JobOptions): readonly number[];
-	/** First rotary position of a part's scale; 0 where there is none. */
-	ropeAt(part: Part): number;
+	/** Added to every token's embedding: row `index(picture, scale)[i]` of the table to token i. */
+	readonly embedding: { table: Tensor; index(picture: PictureView, scale: number): number[] };
+	/** Keys that cross attention needs, by guidance row. Throws RangeError for text of another size than the model's. */
+	contextKeys(subject: Subject): readonly number[];
+	/** First rotary position of a scale; 0 where there is none. */
+	ropeAt(picture: PictureView, scale: number): number;
 	/** Hands over what does not depend on the pass. */
-	opened(job: Job): void;
-	/** Conditioning of one job, into the rows of its slot and its keys. */
-	begin(pass: Pass, job: Job, store: KeyValueStore): void;
+	opened(picture: PictureView): void;
+	/** Conditioning of one picture, into the rows of its slot and its keys. */
+	begin(pass: Pass, picture: PictureView, store: KeyStore): void;
 	/** What a block is made of, in order, self attention first. Each adds to the residual stream. */
 	readonly sublayers: readonly Sublayer[];
 	/** x [tokens, width] -> logits [tokens, logits]. */
-	head(pass: Pass, op: { x: Tensor; work: Workspace; rows: RowTable }): void;
+	head(pass: Pass, op: { x: Tensor; work: Pick<RoundWork, "block" | "logits">; rows: RowTable }): void;
 	/**
 	 * What the latent has beyond its codes, token by token of the last scale: [tokens, channels], until the next call.
 	 */
 	residual?(pass: Pass, op: ResidualInput): Tensor;
+	/** Frees what the graph allocated. */
 	destroy(): void;
 }

@@ -1,30 +1,11 @@
-/** Every family by its name. A new one is a graph of its own and a line here. */
-import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import type { Manifest } from "../../model-shards/format/manifest.ts";
-import type { Graph } from "./family.ts";
-import { HartGraph } from "./hart/graph.ts";
-import { InfinityGraph } from "./infinity/graph.ts";
-import type { Weights } from "./shared/weights.ts";
-import { StarGraph } from "./star/graph.ts";
-import { VarGraph } from "./var/graph.ts";
+/** Every family. A new one is a folder of its own and a line here. */
+import type { Families, Family } from "./family.ts";
+import { hart } from "./hart/index.ts";
+import { infinity } from "./infinity/index.ts";
+import { star } from "./star/index.ts";
+import { var_ } from "./var/index.ts";
 
-/** `instructions`: token ids that stand before every prompt, for families that have them. */
-export function graphOf(
-	gpu: Gpu,
-	manifest: Manifest,
-	weights: Weights,
-	slots: number,
-	instructions: readonly number[],
-): Graph {
-	const { schedules } = manifest;
-	switch (manifest.family) {
-		case "infinity":
-			return new InfinityGraph(gpu, manifest.config, schedules, weights, slots);
-		case "star":
-			return new StarGraph(gpu, manifest.config, schedules, weights, slots);
-		case "var":
-			return new VarGraph(gpu, manifest.config, schedules, weights, slots);
-		case "hart":
-			return new HartGraph(gpu, manifest.config, schedules, weights, slots, instructions);
-	}
-}
+const list: readonly Family[] = [infinity, var_, star, hart];
+
+/** By name. Whatever meets models takes them from here, or from a record that holds more. */
+export const families: Families = Object.fromEntries(list.map((family) => [family.name, family]));

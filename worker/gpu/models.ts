@@ -1,8 +1,9 @@
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
-import { isUrl, type ModelFolder, openModelAt } from "../../model-shards/format/folder.ts";
+import { isUrl, openModelAt } from "../../model-shards/open.ts";
 import { openModel } from "../engine/open.ts";
 import type { LoadedModel } from "../engine/types.ts";
+import type { ModelFolder } from "../families/folder.ts";
 import { PlanError, policies } from "../policies/index.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { openGpu } from "../../../kernels/gpu/native/open.ts";
-import { findModel } from "../../../model-shards/format/folder.ts";
+import { findModel } from "../../../model-shards/open.ts";
 import { relativeError } from "../peers/contender.ts";
 import { PROVIDERS } from "../peers/onnxruntime.ts";
 import { conditionFeeds, exportedContender, type Generation, generateTapped } from "../peers/transformer.ts";

@@ -1,4 +1,4 @@
-import type { ModelFolder } from "../../../model-shards/format/folder.ts";
+import type { ModelFolder } from "../../../worker/families/folder.ts";
 
 /** A model's weights on the host, under their official names and in their official layout. */
 export class HostWeights {

@@ -1,5 +1,5 @@
 import type { Gpu } from "../../../kernels/gpu/gpu.ts";
-import { findModel } from "../../../model-shards/format/folder.ts";
+import { findModel } from "../../../model-shards/open.ts";
 import { Comparison, type Row } from "./compare.ts";
 import { firstlight } from "./firstlight.ts";
 import { operatorPeer, PROVIDERS } from "./onnxruntime.ts";

@@ -1,11 +1,12 @@
 /** The default model's whole transformer: the engine against its export, scale by scale on the same inputs. */
 import type { Tensor } from "onnxruntime-common";
 import type { Gpu } from "../../../kernels/gpu/gpu.ts";
-import { openModelFolder } from "../../../model-shards/format/folder.ts";
-import { infinityConfigOf } from "../../../model-shards/format/manifest.ts";
+import { openModelFolder } from "../../../model-shards/open.ts";
 import { openModel } from "../../../worker/engine/open.ts";
 import { transformerFlops } from "../../../worker/engine/paper/flops.ts";
 import type { LoadedModel, TappedTensor } from "../../../worker/engine/types.ts";
+import { infinity } from "../../../worker/families/infinity/index.ts";
+import { configOf } from "../../../worker/families/model.ts";
 import { exact } from "../../../worker/policies/exact.ts";
 import type { StagePlan } from "../../../worker/protocol/plan.ts";
 import { conditionGraph, type ExportedModel, FORMULATIONS, transformerGraph } from "../onnx/transformer.ts";
@@ -46,7 +47,7 @@ export async function generateTapped(gpu: Gpu, dir: string): Promise<Generation>
 		previews: "none",
 		tap: { wants, take: (tensor) => taps.set(tensor.name, tensor) },
 	}));
-	const config = infinityConfigOf(folder.manifest);
+	const config = configOf(folder, infinity);
 	const textTokens = taken(taps, "text.kv_proj").length / 2 / config.width;
 	const exported = {
 		config,
@@ -55,7 +56,7 @@ export async function generateTapped(gpu: Gpu, dir: string): Promise<Generation>
 		reach: config.ropeReach[plan.schedule],
 		textTokens,
 	};
-	const flops = transformerFlops(folder.manifest, schedule, plan, textTokens).reduce((sum, flops) => sum + flops, 0);
+	const flops = transformerFlops(folder, schedule, plan, textTokens).reduce((sum, flops) => sum + flops, 0);
 	return {
 		model,
 		plan,

@@ -3,13 +3,15 @@
  * a path. The least recently used go when the limit is passed. A cut download stays as `.part` and goes on in the next
  * process.
  */
+import { createHash, type Hash } from "node:crypto";
 import { mkdir, open, readdir, readFile, rename, rm, stat, unlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { cacheFolder, cacheLimit } from "../../../kernels/gpu/native/cache-settings.ts";
-import { type FileEntry, ModelFormatError } from "../manifest.ts";
+import { ModelFormatError } from "../errors.ts";
+import type { FileEntry } from "../manifest.ts";
 import { readVerified } from "./files.ts";
-import type { ModelSource, ReadOptions } from "./folder.ts";
 import type { Destination, HttpSource } from "./http.ts";
+import type { ModelSource, ReadOptions } from "./source.ts";
 
 export interface CacheOptions {
 	dir: string;
@@ -74,38 +76,46 @@ async function readHeld(
 	}
 }
 
-/** The part of an earlier download, or a new one, as a destination. */
+/** The part of an earlier download, or a new one, as a destination. It is hashed while it comes. */
 async function partFile(path: string, size: number): Promise<Destination & { close(): Promise<void> }> {
 	const handle = await open(path, "a+");
-	const etagPath = `${path}.etag`;
-	const { size: found } = await handle.stat();
-	if (found > size) await handle.truncate(0);
-	const part: Destination = {
-		have: found > size ? 0 : found,
-		etag: await readFile(etagPath, "utf8").then(
-			(text) => text || null,
-			() => null,
-		),
-		async *held() {
-			for (let at = 0; at < part.have; ) {
-				const { bytesRead, buffer } = await handle.read(Buffer.alloc(Math.min(2 ** 22, part.have - at)), 0, null, at);
-				if (bytesRead === 0) return;
-				yield buffer.subarray(0, bytesRead);
-				at += bytesRead;
-			}
-		},
-		async write(bytes) {
-			await handle.appendFile(bytes).catch(unwritable);
-			part.have += bytes.byteLength;
-		},
-		async restart(etag) {
-			await handle.truncate(0);
-			await writeFile(etagPath, etag ?? "");
-			part.have = 0;
-			part.etag = etag;
-		},
-	};
-	return Object.assign(part, { close: () => handle.close() });
+	try {
+		const etagPath = `${path}.etag`;
+		const { size: found } = await handle.stat();
+		if (found > size) await handle.truncate(0);
+		const have = found > size ? 0 : found;
+		let hash: Hash = createHash("sha256");
+		for (let at = 0; at < have; ) {
+			const { bytesRead, buffer } = await handle.read(Buffer.alloc(Math.min(2 ** 22, have - at)), 0, null, at);
+			if (bytesRead === 0) break;
+			hash.update(buffer.subarray(0, bytesRead));
+			at += bytesRead;
+		}
+		const part: Destination = {
+			have,
+			etag: await readFile(etagPath, "utf8").then(
+				(text) => text || null,
+				() => null,
+			),
+			async write(bytes) {
+				hash.update(bytes);
+				await handle.appendFile(bytes).catch(unwritable);
+				part.have += bytes.byteLength;
+			},
+			async restart(etag) {
+				hash = createHash("sha256");
+				await handle.truncate(0);
+				await writeFile(etagPath, etag ?? "");
+				part.have = 0;
+				part.etag = etag;
+			},
+			sha256: async () => hash.copy().digest("hex"),
+		};
+		return Object.assign(part, { close: () => handle.close() });
+	} catch (error) {
+		await handle.close();
+		throw error;
+	}
 }
 
 function unwritable(error: Error): never {

@@ -1,8 +1,10 @@
 /** Reading whole, known-size pieces of files. */
 import { createHash } from "node:crypto";
-import { type FileHandle, open } from "node:fs/promises";
+import { type FileHandle, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type FileEntry, MissingFileError, ModelFormatError } from "../manifest.ts";
+import { MissingFileError, ModelFormatError } from "../errors.ts";
+import { parseJson } from "../json.ts";
+import type { FileEntry } from "../manifest.ts";
 
 /** One read call takes at most this much, below every platform's limit. */
 const PIECE = 2 ** 28;
@@ -35,6 +37,14 @@ export async function openFile(path: string): Promise<FileHandle> {
 		const Failure = isAbsent(error) ? MissingFileError : ModelFormatError;
 		throw new Failure(`Cannot open ${path}: ${(error as Error).message}`, { cause: error });
 	}
+}
+
+/** A JSON file of any form. Throws ModelFormatError for one that is not there or no JSON. */
+export async function readJson(path: string): Promise<unknown> {
+	const bytes = await readFile(path).catch((error: Error) => {
+		throw new ModelFormatError(`${path} cannot be read as JSON: ${error.message}`, { cause: error });
+	});
+	return parseJson(bytes, path);
 }
 
 /** Reads a file of a model folder and checks its size and hash before anything looks inside. */

@@ -2,20 +2,21 @@
  * A model folder behind an HTTP server. A cut download goes on where it ended (Range, If-Range); whatever a server says
  * of itself, only bytes with the manifest's size and SHA-256 are handed on.
  */
-import { createHash, type Hash } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
-import { type FileEntry, MissingFileError, ModelFormatError } from "../manifest.ts";
-import type { ModelSource, ReadOptions } from "./folder.ts";
+import { MissingFileError, ModelFormatError } from "../errors.ts";
+import type { FileEntry } from "../manifest.ts";
+import { sha256 } from "../sha256.ts";
+import type { ModelSource, ReadOptions } from "./source.ts";
 
 /** Where a download goes. What is there already may be from an earlier process. */
 export interface Destination {
 	/** Bytes held so far, from the file's beginning, and the ETag they came with. */
 	have: number;
 	etag: string | null;
-	held(): AsyncIterable<Uint8Array>;
 	write(bytes: Uint8Array): Promise<void>;
 	/** Forgets what is held; later bytes have this ETag. */
 	restart(etag: string | null): Promise<void>;
+	/** Of all that is held, in hex. */
+	sha256(): Promise<string>;
 }
 
 export interface HttpOptions {
@@ -82,11 +83,7 @@ export function httpSource(
 						`${bare(url)} cannot be downloaded: ${reason(error)}, ${attempts} times in a row. Check the server and try again; what came is kept.`,
 						{ cause: error },
 					);
-				await sleep(
-					Math.min(MAX_PAUSE_MS, Math.max(asked, pauseMs * 2 ** failed * (0.5 + Math.random() / 2))),
-					undefined,
-					{ signal },
-				);
+				await sleep(Math.min(MAX_PAUSE_MS, Math.max(asked, pauseMs * 2 ** failed * (0.5 + Math.random() / 2))), signal);
 			}
 		}
 	};
@@ -116,7 +113,7 @@ export function httpSource(
 				signal,
 				() => 0,
 				async () => {
-					const chunks: Uint8Array[] = [];
+					const chunks: Uint8Array<ArrayBuffer>[] = [];
 					let bytes = 0;
 					const { body } = await within(silenceMs, signal, (signal) => get(url, {}, signal));
 					for await (const chunk of chunksOf(body, silenceMs)) {
@@ -124,7 +121,7 @@ export function httpSource(
 							throw new ModelFormatError(`${bare(url)} has more than ${maxBytes} bytes.`);
 						chunks.push(chunk);
 					}
-					return new Uint8Array(Buffer.concat(chunks));
+					return new Uint8Array(await new Blob(chunks).arrayBuffer());
 				},
 			);
 		},
@@ -135,12 +132,9 @@ export function httpSource(
 		},
 		async download(entry, to, { signal, progress } = {}) {
 			const url = urlOf(entry.file);
-			let hash: Hash = createHash("sha256");
-			for await (const bytes of to.held()) hash.update(bytes);
 			progress?.(to.have);
 			const restart = async (etag: string | null): Promise<void> => {
 				progress?.(-to.have);
-				hash = createHash("sha256");
 				await to.restart(etag);
 			};
 			const once = async (): Promise<void> => {
@@ -157,7 +151,6 @@ export function httpSource(
 							await restart(null);
 							throw new Retry(`it sends more than the ${entry.bytes} bytes of the manifest`);
 						}
-						hash.update(chunk);
 						await to.write(chunk);
 						progress?.(chunk.byteLength);
 					}
@@ -178,7 +171,7 @@ export function httpSource(
 						}
 					},
 				);
-				const got = hash.digest("hex");
+				const got = await to.sha256();
 				if (got === entry.sha256) return;
 				await restart(null);
 				if (wrong === MAX_WRONG) {
@@ -221,7 +214,6 @@ function memoryDestination(size: number): Destination & { bytes: Uint8Array<Arra
 		bytes: new Uint8Array(size),
 		have: 0,
 		etag: null,
-		async *held() {},
 		async write(bytes) {
 			this.bytes.set(bytes, this.have);
 			this.have += bytes.byteLength;
@@ -229,6 +221,9 @@ function memoryDestination(size: number): Destination & { bytes: Uint8Array<Arra
 		async restart(etag) {
 			this.have = 0;
 			this.etag = etag;
+		},
+		sha256() {
+			return sha256(this.bytes);
 		},
 	};
 }
@@ -252,10 +247,10 @@ async function within<T>(
 
 /** The chunks of a body; gives up a server that is silent too long. */
 async function* chunksOf(
-	body: ReadableStream<Uint8Array> | null,
+	body: ReadableStream<Uint8Array<ArrayBuffer>> | null,
 	silenceMs: number,
 	signal?: AbortSignal,
-): AsyncGenerator<Uint8Array, void, void> {
+): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
 	if (!body) return;
 	const reader = body.getReader();
 	try {
@@ -275,6 +270,21 @@ function aborted(signal: AbortSignal): Promise<never> {
 	const { promise, reject } = Promise.withResolvers<never>();
 	signal.addEventListener("abort", () => reject(signal.reason), { once: true });
 	return promise;
+}
+
+/** Rejects with the signal's reason when it comes first. */
+async function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
+	signal?.throwIfAborted();
+	const { promise, resolve, reject } = Promise.withResolvers<void>();
+	const timer = setTimeout(resolve, ms);
+	const abort = () => reject(signal?.reason);
+	signal?.addEventListener("abort", abort);
+	try {
+		await promise;
+	} finally {
+		clearTimeout(timer);
+		signal?.removeEventListener("abort", abort);
+	}
 }
 
 function reason(error: unknown): string {

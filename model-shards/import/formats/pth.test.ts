@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
-import { ModelFormatError } from "../../format/manifest.ts";
+import { ModelFormatError } from "../../format/errors.ts";
 import { openCheckpoint } from "../checkpoint.ts";
 import { openPth } from "./pth.ts";
 import { openSafetensors } from "./safetensors.ts";

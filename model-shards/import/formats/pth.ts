@@ -3,7 +3,7 @@
  * list of allowed names; tensors are views of storages, read piece by piece.
  */
 import type { FileHandle } from "node:fs/promises";
-import { ModelFormatError } from "../../format/manifest.ts";
+import { ModelFormatError } from "../../format/errors.ts";
 import { openFile, readExactly } from "../../format/source/files.ts";
 import { Global, PickleError, Tuple, unpickle } from "./pickle.ts";
 import {

@@ -1,7 +1,7 @@
 /** Strict safetensors reader: the header at once, the tensors piece by piece from the file handle. */
 import type { FileHandle } from "node:fs/promises";
 import { z } from "zod";
-import { ModelFormatError } from "../../format/manifest.ts";
+import { ModelFormatError } from "../../format/errors.ts";
 import { openFile, readExactly } from "../../format/source/files.ts";
 import { jsonProblem } from "./json.ts";
 import {

@@ -1,5 +1,5 @@
 /** What every reader of a checkpoint gives: named tensors, read piece by piece. */
-import { ModelFormatError } from "../../format/manifest.ts";
+import { ModelFormatError } from "../../format/errors.ts";
 
 /** Bytes of one element, by the safetensors name of its type. */
 export const ELEMENT_BYTES: Readonly<Record<string, number>> = {
@@ -122,6 +122,10 @@ export function joined(label: string, sources: readonly TensorSource[]): TensorS
 	};
 	return joint;
 }
+
+/** By name. */
+export const shapesOf = ({ tensors }: TensorSource): Map<string, number[]> =>
+	new Map([...tensors].map(([name, { shape }]) => [name, shape]));
 
 /** Words from a file that is not trusted, short enough for an error message. */
 export function clip(text: string): string {

@@ -5,7 +5,7 @@
  */
 import type { FileHandle } from "node:fs/promises";
 import { crc32 } from "node:zlib";
-import { ModelFormatError } from "../../format/manifest.ts";
+import { ModelFormatError } from "../../format/errors.ts";
 import { readExactly } from "../../format/source/files.ts";
 import { clip, MAX_TENSORS } from "./tensor-source.ts";
 

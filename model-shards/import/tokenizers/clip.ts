@@ -3,7 +3,7 @@
  * it.
  */
 import { z } from "zod";
-import { ModelFormatError } from "../../format/manifest.ts";
+import { ModelFormatError } from "../../format/errors.ts";
 
 const START = "<|startoftext|>";
 const END = "<|endoftext|>";

@@ -4,7 +4,7 @@
  */
 import protobuf from "protobufjs/light.js";
 import { z } from "zod";
-import { ModelFormatError } from "../../format/manifest.ts";
+import { ModelFormatError } from "../../format/errors.ts";
 
 const field = (type: string, id: number, more: object = {}) => ({ type, id, ...more });
 const root = protobuf.Root.fromJSON({

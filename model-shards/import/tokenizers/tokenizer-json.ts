@@ -1,7 +1,7 @@
 /** A text tokenizer as `tokenizer.json`: as published, or made from the files that came before it. */
 import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { ModelFormatError } from "../../format/manifest.ts";
+import { ModelFormatError } from "../../format/errors.ts";
 import { clipTokenizer } from "./clip.ts";
 import { t5Tokenizer } from "./sentencepiece.ts";
 

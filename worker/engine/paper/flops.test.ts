@@ -1,32 +1,29 @@
 import { expect, it } from "vitest";
-import type { FamilyConfig } from "../../../model-shards/format/manifest.ts";
-import { modelTensors } from "../../../model-shards/import/model.ts";
+import { hart } from "../../families/hart/index.ts";
 import { publishedHart } from "../../families/hart/published.ts";
+import { infinity } from "../../families/infinity/index.ts";
 import { publishedInfinity } from "../../families/infinity/published.ts";
+import { type ModelShape, shapeOf } from "../../families/model.ts";
+import { square } from "../../families/shared/published.ts";
+import { star } from "../../families/star/index.ts";
 import { publishedStar } from "../../families/star/published.ts";
-import { publishedVar, square } from "../../families/var/published.ts";
+import { var_ } from "../../families/var/index.ts";
+import { publishedVar } from "../../families/var/published.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import type { Reduction, RunStep, StagePlan } from "../../protocol/plan.ts";
 import { conditioningFlops, decoderFlops, keyBytes, scaleCosts, transformerFlops, weightBytes } from "./flops.ts";
 
 const schedule = square(256)["1:1"];
 const d16 = publishedVar(16);
-const hart = publishedHart("0.7b");
-const models: [string, FamilyConfig, Schedule][] = [
-	["VAR d16", { family: "var", config: d16 }, schedule],
-	["VAR d36", { family: "var", config: publishedVar(36) }, schedule],
-	["STAR", { family: "star", config: publishedStar("256").config }, schedule],
-	["HART", { family: "hart", config: hart.config }, hart.schedules["1:1"]],
-	[
-		"Infinity 2B",
-		{ family: "infinity", config: publishedInfinity("2b").config },
-		publishedInfinity("2b").schedules["1:1"],
-	],
-	[
-		"Infinity 8B",
-		{ family: "infinity", config: publishedInfinity("8b").config },
-		publishedInfinity("8b").schedules["1:1"],
-	],
+const hart07b = publishedHart("0.7b");
+const infinityOf = (size: string) => shapeOf(infinity, publishedInfinity(size).config);
+const models: [string, ModelShape, Schedule][] = [
+	["VAR d16", shapeOf(var_, d16), schedule],
+	["VAR d36", shapeOf(var_, publishedVar(36)), schedule],
+	["STAR", shapeOf(star, publishedStar("256").config), schedule],
+	["HART", shapeOf(hart, hart07b.config), hart07b.schedules["1:1"]],
+	["Infinity 2B", infinityOf("2b"), publishedInfinity("2b").schedules["1:1"]],
+	["Infinity 8B", infinityOf("8b"), publishedInfinity("8b").schedules["1:1"]],
 ];
 const run = (rows: RunStep["rows"], reduce: Reduction[] = []): RunStep => ({
 	kind: "run",
@@ -48,18 +45,18 @@ const plan = (steps: StagePlan["steps"]): StagePlan => ({
 const size = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
 
 it.each(models)("%s multiplies every matrix of its tensor list by every token it is for", (_, model, schedule) => {
-	const { width, depth } = model.config;
+	const { width, depth } = model.facts.shape;
 	const sizes = (pattern: RegExp) =>
-		modelTensors(model)
+		model.wanted
 			.filter(({ name, shape }) => shape.length === 2 && pattern.test(name))
 			.reduce((sum, { shape }) => sum + size(shape), 0);
 	const exact = plan(schedule.grids.map(() => run("both")));
-	const text = model.family === "var" || model.family === "hart" ? 0 : 20;
+	const text = model.family === var_ || model.family === hart ? 0 : 20;
 	let keys = 0;
 	const expected = schedule.grids.map(([height, side], scale) => {
 		const codes = height * side;
 		// HART's first scale is its text, which ends with the one code.
-		const tokens = scale === 0 && "residual" in model.config ? model.config.textMaxTokens : codes;
+		const tokens = scale === 0 && model.family === hart ? hart07b.config.textMaxTokens : codes;
 		keys += tokens;
 		const perToken = sizes(/^transformer\.(block_chunks|blocks)\..*(mat_qkv|mat_q|proj|fc1|fc2)\.weight$/);
 		const perCode =
@@ -96,7 +93,7 @@ it("narrowed rows, spans and skips cost what is left, and keep what later scales
 		write: "norm-sampled",
 		rest: { from: 6, resize: "area", of: "output" },
 	};
-	const model: FamilyConfig = { family: "var", config: d16 };
+	const model = shapeOf(var_, d16);
 	const steps = schedule.grids.map((_, scale) =>
 		scale === 9 ? ({ kind: "skip" } as const) : run(scale < 6 ? "both" : "uncond", scale === 8 ? [span] : []),
 	);
@@ -154,7 +151,7 @@ it("narrowed rows, spans and skips cost what is left, and keep what later scales
 	const stored = 16 * (1 + 4 + 9 + 16 + 25) + 16 * before;
 	expect(keyBytes(model, schedule, plan(steps), 0)).toBe(stored * 2 * c * 4);
 	expect(keyBytes(model, schedule, plan(steps), 0, 2)).toBe(stored * 2 * c * 2);
-	expect(keyBytes({ family: "star", config: publishedStar("256").config }, schedule, plan(steps), 5)).toBe(
+	expect(keyBytes(shapeOf(star, publishedStar("256").config), schedule, plan(steps), 5)).toBe(
 		30 * (55 + before + 10) * 2 * 1920 * 4,
 	);
 });
@@ -164,7 +161,7 @@ it("text guided by itself is read twice", () => {
 	const { "1:1": schedule } = publishedInfinity("2b").schedules;
 	const costs = (more: Partial<RunStep>) =>
 		scaleCosts(
-			{ family: "infinity", config },
+			shapeOf(infinity, config),
 			schedule,
 			plan(schedule.grids.map((_, scale) => (scale > 9 ? { ...run("cond"), ...more } : run("both")))),
 			20,
@@ -191,19 +188,17 @@ it("the decoder works through every pixel of every level", () => {
 		2 * 4 * pixels * 8 * 4 +
 		conv(4 * pixels, 4, 3);
 	const { config } = publishedInfinity("2b");
-	expect(decoderFlops({ family: "infinity", config: { ...config, bits: 3, vae } }, 2, 3)).toBe(plain);
-	expect(decoderFlops({ family: "infinity", config: { ...config, bits: 3, vae, patchify: 2 } }, 1, 1)).toBe(
-		(plain * 4) / 6,
-	);
+	expect(decoderFlops(shapeOf(infinity, { ...config, bits: 3, vae }), 2, 3)).toBe(plain);
+	expect(decoderFlops(shapeOf(infinity, { ...config, bits: 3, vae, patchify: 2 }), 1, 1)).toBe((plain * 4) / 6);
 	const attention = 2 * pixels * 8 * 32 + 4 * pixels * pixels * 8;
-	expect(
-		decoderFlops({ family: "var", config: { ...d16, vae, codebook: { ...d16.codebook, channels: 3 } } }, 2, 3),
-	).toBe(plain + conv(pixels, 3, 3) + 3 * attention);
+	expect(decoderFlops(shapeOf(var_, { ...d16, vae, codebook: { ...d16.codebook, channels: 3 } }), 2, 3)).toBe(
+		plain + conv(pixels, 3, 3) + 3 * attention,
+	);
 });
 
 it("weights take what their precision says", () => {
-	const model: FamilyConfig = { family: "infinity", config: publishedInfinity("2b").config };
-	const parameters = modelTensors(model).reduce((sum, { shape }) => sum + size(shape), 0);
+	const model = infinityOf("2b");
+	const parameters = model.wanted.reduce((sum, { shape }) => sum + size(shape), 0);
 	expect(weightBytes(model, "f32").stored).toBe(4 * parameters);
 	expect(weightBytes(model, "f16").stored).toBe(2 * parameters);
 	// Nearly all is matrices: a byte, or half, and a scale for 32 numbers, of two bytes in files and four on a device.

@@ -1,12 +1,12 @@
 /** What a model and its pictures take on a device, from its manifest alone, and what would take less. */
 import { groupNormScratch } from "../../../kernels/norm/group-norm.ts";
 import { residentBytes } from "../../../model-shards/format/layout.ts";
-import { type Manifest, modelInfo, patchify } from "../../../model-shards/format/manifest.ts";
 import type { Precision } from "../../../model-shards/format/precision.ts";
-import { modelTensors } from "../../../model-shards/import/model.ts";
-import { plannedTensors } from "../../../model-shards/import/tensors.ts";
+import { plannedTensors } from "../../../model-shards/format/stored.ts";
+import { type Model, modelInfo } from "../../families/model.ts";
 import { MAX_PICTURES } from "../../families/shared/conv-decoder.ts";
-import { promptRows } from "../../families/text/prompt-features.ts";
+import { latentCells } from "../../families/shared/schedules.ts";
+import { decoderFloats } from "../../families/shared/vae.ts";
 import { exact } from "../../policies/exact.ts";
 import { ROWS, rowsOf } from "../round/kv-plan.ts";
 import { keyBytes } from "./flops.ts";
@@ -45,73 +45,50 @@ const TEXT_TOKENS = 32;
 
 /** For pictures by the exact plan, the largest there is. Within a few percent of what the engine allocates. */
 export function memoryNeed(
-	manifest: Manifest,
+	model: Model,
 	{ precision, dtype = "f32", cacheDtype = "f32", slots = 1, schedule, textTokens = TEXT_TOKENS }: MemorySetting = {},
 ): MemoryNeed {
-	const { config, schedules } = manifest;
-	const { width, depth, vae } = config;
-	const [ffn, start, residual] =
-		"residual" in config
-			? [2 * config.ffn, config.textMaxTokens, 8 * config.residual.width + 5 * config.codebook.channels]
-			: [config.ffn, 0, 0];
-	const plan = exact.plan(modelInfo(manifest, ""), { schedule });
+	const { manifest, wanted, facts, costs } = model;
+	const { schedules } = manifest;
+	const { shape, codes, startTokens } = facts;
+	const { width, depth } = shape;
+	const ffn = (shape.gated ? 2 : 1) * shape.ffn;
+	const plan = exact.plan(modelInfo(model, ""), { schedule });
 	const grids = schedules[plan.schedule].grids;
-	const cellsOf = (list: typeof grids) => list[list.length - 1][0] * list[list.length - 1][1];
-	const patch = patchify(config);
-	const codes =
-		"bits" in config
-			? { channels: Math.ceil(config.bits / 4) * 4, logits: 2 * config.bits * patch ** 2, attentive: false }
-			: { channels: config.codebook.channels, logits: config.codebook.vocabulary, attentive: true };
 
-	const latent = Math.max(...Object.values(schedules).map(({ grids }) => cellsOf(grids))) * patch ** 2;
-	const widths = vae.multipliers.map((multiplier) => multiplier * vae.baseChannels);
-	const pixels = (level: number) => latent * 4 ** (widths.length - 1 - level);
-	const levels = widths.map((channels, level) => pixels(level) * Math.max(channels, widths[level + 1] ?? channels));
-	const work = Math.max(
-		latent * Math.max(codes.channels, (codes.attentive ? 3 : 1) * widths[widths.length - 1]),
-		...levels,
-	);
-	const scores = codes.attentive ? latent ** 2 : 0;
-	const text = "textMaxTokens" in config ? config.textMaxTokens * (4 * config.textChannels + 12 * width) : 0;
-	const encoder = "textEncoder" in config ? config.textEncoder : null;
-	const words = encoder
-		? encoder.maxTokens * (6 * encoder.width + 2 * encoder.ffn) + promptRows(encoder) * encoder.width
-		: 0;
-	const tables =
-		text + words + slots * ROWS * (depth * 6 + 3) * width + (codes.attentive ? 2 : 0) * slots * latent * codes.channels;
-	const refined = ROWS * (latent * residual + slots * start * width);
+	const latent = latentCells(schedules) * codes.patch ** 2;
+	const { work, scores, pixels } = decoderFloats(facts.decoder, codes.channels, latent);
+	const { floats } = costs;
+	const held = floats.once + slots * floats.slot + latent * floats.cell + slots * latent * floats.slotCell;
 	const decoder =
 		4 *
-		(refined +
+		(held +
 			3 * work +
 			scores +
-			5 * pixels(0) +
+			5 * pixels +
 			(slots + 1) * latent * codes.channels +
-			tables +
-			groupNormScratch(MAX_PICTURES, vae.normGroups));
+			groupNormScratch(MAX_PICTURES, facts.decoder.config.normGroups));
 
-	const rows =
-		slots *
-		Math.max(
-			...plan.steps.map((step, scale) =>
-				step.kind === "run" ? rowsOf(step).length * Math.max(start, grids[scale][0] * grids[scale][1]) : 0,
-			),
-		);
-	const cells = slots * Math.max(ROWS * Math.max(1, start), cellsOf(grids));
+	const tokensAt = (scale: number) => (scale === 0 ? startTokens : grids[scale][0] * grids[scale][1]);
+	const rowsAt = plan.steps.map((step, scale) => (step.kind === "run" ? rowsOf(step).length * tokensAt(scale) : 0));
+	const rows = slots * Math.max(...rowsAt);
+	const cells = slots * Math.max(ROWS * startTokens, tokensAt(grids.length - 1));
 	const activations =
 		4 *
-		(rows * (6 * width + ffn + codes.logits) + cells * (2 * codes.logits + 2 * codes.channels * patch ** 2 + width));
-	const keys = slots * keyBytes(manifest, schedules[plan.schedule], plan, textTokens, cacheDtype === "f16" ? 2 : 4);
+		(rows * (6 * width + ffn + codes.logits) +
+			cells * (2 * codes.logits + 2 * codes.channels * codes.patch ** 2 + width));
+	const keys = slots * keyBytes(model, schedules[plan.schedule], plan, textTokens, cacheDtype === "f16" ? 2 : 4);
 
 	const tensors = residentBytes(
-		precision ? plannedTensors(modelTensors(manifest), precision) : manifest.tensors,
+		precision ? plannedTensors(wanted, precision) : manifest.tensors,
+		wanted,
 		precision ? precision === "f16" : dtype === "f16",
 	);
 	const weights = tensors.reduce((sum, { bytes }) => sum + bytes, 0);
 	const single = [
 		{ name: "decoder work", bytes: 4 * work },
 		{ name: "decoder scores", bytes: 4 * scores },
-		{ name: "decoder output", bytes: 16 * pixels(0) },
+		{ name: "decoder output", bytes: 16 * pixels },
 		{ name: "activations of a block", bytes: 4 * rows * Math.max(ffn, 3 * width) },
 		{ name: "logits", bytes: 4 * Math.max(rows, 2 * cells) * codes.logits },
 		{ name: "keys and values of a block", bytes: keys / depth },
@@ -134,14 +111,15 @@ export function memoryNeed(
  * As many of the slots as have room for their keys and logits in one binding; those beyond would only wait. At least
  * one.
  */
-export function slotsWithin(manifest: Manifest, setting: MemorySetting, bindingBytes: number): number {
-	const one = memoryNeed(manifest, { ...setting, slots: 1 }).shared;
+export function slotsWithin(model: Model, setting: MemorySetting, bindingBytes: number): number {
+	const one = memoryNeed(model, { ...setting, slots: 1 }).shared;
 	return Math.max(1, Math.min(setting.slots ?? 1, Math.floor(bindingBytes / one)));
 }
 
 /** Settings that take less than this one, with what to do for each; the smallest saving first, all together last. */
-export function lighter(manifest: Manifest, setting: MemorySetting): { advice: string; total: number }[] {
-	const now = memoryNeed(manifest, setting).total;
+export function lighter(model: Model, setting: MemorySetting): { advice: string; total: number }[] {
+	const { manifest } = model;
+	const now = memoryNeed(model, setting).total;
 	const quantised = manifest.tensors.some(({ quantization }) => quantization);
 	const { schedules, defaultSchedule } = manifest;
 	const pixels = (name: string) => schedules[name].image.height * schedules[name].image.width;
@@ -162,20 +140,20 @@ export function lighter(manifest: Manifest, setting: MemorySetting): { advice: s
 		);
 	changes.push(["all of it", Object.assign({}, ...changes.map(([, change]) => change))]);
 	return changes
-		.map(([advice, change]) => ({ advice, total: memoryNeed(manifest, { ...setting, ...change }).total }))
+		.map(([advice, change]) => ({ advice, total: memoryNeed(model, { ...setting, ...change }).total }))
 		.filter(({ total }) => total < 0.98 * now)
 		.sort((a, b) => b.total - a.total);
 }
 
 /** What is needed and what would fit, for the one who has too little. */
-export function memoryAdvice(manifest: Manifest, setting: MemorySetting): string {
-	const { weights, decoder, keys, activations, total } = memoryNeed(manifest, setting);
-	const less = lighter(manifest, setting).map(({ advice, total }) => `${advice} ${gibibytes(total)}`);
+export function memoryAdvice(model: Model, setting: MemorySetting): string {
+	const { weights, decoder, keys, activations, total } = memoryNeed(model, setting);
+	const less = lighter(model, setting).map(({ advice, total }) => `${advice} ${gibibytes(total)}`);
 	const parts = Object.entries({ weights, "keys and values": keys, activations, decoder }).map(
 		([name, bytes]) => `${name} ${gibibytes(bytes)}`,
 	);
 	const instead = less.length > 0 ? `It would take, with ${less.join("; ")}.` : "Use another GPU.";
-	return `${manifest.name} with ${setting.slots ?? 1} slot(s) takes about ${gibibytes(total)}: ${parts.join(", ")}. ${instead}`;
+	return `${model.manifest.name} with ${setting.slots ?? 1} slot(s) takes about ${gibibytes(total)}: ${parts.join(", ")}. ${instead}`;
 }
 
 const gibibytes = (bytes: number): string =>

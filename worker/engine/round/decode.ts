@@ -3,8 +3,8 @@ import type { ImageShape } from "../../../kernels/image/conv.ts";
 import { resize } from "../../../kernels/image/interpolate.ts";
 import type { Graph } from "../../families/family.ts";
 import { ConvDecoder, MAX_PICTURES } from "../../families/shared/conv-decoder.ts";
+import { channelsFirst, type Taps } from "../../families/shared/taps.ts";
 import type { Weights } from "../../families/shared/weights.ts";
-import { channelsFirst, type Taps } from "../tap.ts";
 import type { RgbImage } from "../types.ts";
 
 /** A latent to look at: where it lies, and the grid of cells it is decoded at. */

@@ -1,6 +1,6 @@
 import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import { Ranges } from "../../families/shared/ranges.ts";
 import type { Dtype } from "../../families/shared/weights.ts";
-import { Ranges } from "./ranges.ts";
 
 /**
  * Keys and values of every job, one tensor [keys, 2 * width] a block: keys in the first half of a row, values in the

@@ -1,16 +1,7 @@
+import { rowsOf } from "../../families/shared/guidance.ts";
 import type { RunStep, StagePlan } from "../../protocol/plan.ts";
 
-/** Guidance rows, in the order of every conditioning table. */
-export const COND = 0;
-export const UNCOND = 1;
-export const ROWS = 2;
-
-/** Row of a job's conditional or unconditional half in the conditioning tables. */
-export const condOf = (slot: number, row: number): number => slot * ROWS + row;
-
-/** Guidance rows a step computes, in the order of the batch. */
-export const rowsOf = (step: RunStep): number[] =>
-	step.rows === "both" ? [COND, UNCOND] : step.rows === "cond" ? [COND] : [UNCOND];
+export { COND, condOf, ROWS, rowsOf, UNCOND } from "../../families/shared/guidance.ts";
 
 /** Tokens a block runs on at a step of `tokens` tokens: fewer in a reduced span. */
 export const tokensAt = ({ reduce }: RunStep, block: number, tokens: number): number =>

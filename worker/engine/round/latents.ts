@@ -1,6 +1,7 @@
 import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
 import type { ImageShape } from "../../../kernels/image/conv.ts";
 import type { Quantiser } from "../../families/family.ts";
+import { latentCells } from "../../families/shared/schedules.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import type { Part } from "./batch.ts";
 import type { Job } from "./picture.ts";
@@ -50,11 +51,3 @@ export const tokenMap = ({ job: { grids }, scale, cell }: Pick<Part, "job" | "sc
 	height: grids[scale][0],
 	width: grids[scale][1],
 });
-
-/** Tokens of the largest map of all schedules. */
-export const latentCells = (schedules: Readonly<Record<string, Schedule>>): number =>
-	Math.max(
-		...Object.values(schedules)
-			.map(({ grids }) => grids[grids.length - 1])
-			.map(([height, width]) => height * width),
-	);

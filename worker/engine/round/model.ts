@@ -1,11 +1,12 @@
 /** What a model family is to the engine: it opens jobs and runs rounds, one scale of each of several jobs at a time. */
+
+import type { Draws } from "../../families/family.ts";
+import type { Taps } from "../../families/shared/taps.ts";
 import type { StagePlan } from "../../protocol/plan.ts";
-import type { Taps } from "../tap.ts";
 import type { RgbImage } from "../types.ts";
 import type { Snapshot } from "./snapshot.ts";
 
-/** Random draws and text features to use in place of the generator's, by reference name. */
-export type Draws = ReadonlyMap<string, Float32Array | Int32Array>;
+export type { Draws };
 
 export interface JobOptions {
 	plan: StagePlan;

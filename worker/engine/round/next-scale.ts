@@ -6,11 +6,11 @@ import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { copy, gatherRows } from "../../../kernels/tokens/gather.ts";
 import { clearOthers, scatterRows } from "../../../kernels/tokens/selected.ts";
 import type { BlockContext, Graph } from "../../families/family.ts";
+import { cacheByHead, channelsFirst, type Taps } from "../../families/shared/taps.ts";
 import type { Dtype, Weights } from "../../families/shared/weights.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import { type Decision, settle } from "../../protocol/plan.ts";
 import { codeWords, packCodes, unpackCodes } from "../codes.ts";
-import { cacheByHead, channelsFirst, type Taps } from "../tap.ts";
 import type { RgbImage } from "../types.ts";
 import { blockRows, cellsIn, layOut, type Part } from "./batch.ts";
 import { Pictures } from "./decode.ts";
@@ -200,7 +200,6 @@ export class NextScaleModel implements Family<Job> {
 
 	destroy(): void {
 		this.#graph.destroy();
-		this.#graph.codes.destroy();
 		this.#store.destroy();
 		this.#pictures.destroy();
 		this.#work?.destroy();
@@ -277,7 +276,7 @@ export class NextScaleModel implements Family<Job> {
 		);
 		const extra = {
 			table: embedding.table,
-			index: pass.table(parts.flatMap((part) => part.rows.flatMap(() => embedding.index(part)))),
+			index: pass.table(parts.flatMap(({ job, scale, rows }) => rows.flatMap(() => embedding.index(job, scale)))),
 		};
 		gatherRows(pass, {
 			x: work.embedded,
@@ -327,7 +326,7 @@ export class NextScaleModel implements Family<Job> {
 			work: work.block,
 			kv: this.#store.tensor(index),
 			kept: parts.some(({ span }) => span?.reduction.rope === "kept") ? work.positions : undefined,
-			...blockRows(pass, parts, index, (part) => this.#graph.ropeAt(part)),
+			...blockRows(pass, parts, index, ({ job, scale }) => this.#graph.ropeAt(job, scale)),
 			parts: parts.map(({ job, scale, at, rows, length, run }) => ({
 				taps: job.taps,
 				name: `s${scale}`,
@@ -414,8 +413,8 @@ export class NextScaleModel implements Family<Job> {
 				x: short ? work.x[1] : work.x[0],
 				at: short ? 0 : at,
 				work,
-				job,
-				run,
+				picture: job,
+				guidance: run.guidance,
 				cell,
 				rows: rows.length,
 				tokens,

@@ -1,5 +1,5 @@
 import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
-import type { GraphShape, Quantiser } from "../../families/family.ts";
+import type { BlockWork, GraphShape, Quantiser } from "../../families/family.ts";
 import { codeWords } from "../codes.ts";
 
 /** The largest round to come: tokens over all guidance rows, tokens counted once a job, the largest projection. */
@@ -38,19 +38,6 @@ export const largerNeed = (a: Need, b: Need): Need => ({
 	spans: a.spans || b.spans,
 	gathers: a.gathers || b.gathers,
 });
-
-/** Activations inside a block, reused by every block. */
-export interface BlockWork {
-	/** [rows, width] */
-	normed: Tensor;
-	/** [rows, 3 * width] */
-	qkv: Tensor;
-	/** [rows, width] */
-	attended: Tensor;
-	/** [rows, ffn], and what gates it where something does. */
-	hidden: Tensor;
-	up: Tensor;
-}
 
 /** Activations of one round. Made for the largest round that the open jobs can need; nothing in it outlives a round. */
 export class Workspace {

@@ -1,14 +1,11 @@
 /** Shape of a HART model (arXiv 2410.10812): what the graph needs beside its tensors. */
 import { z } from "zod";
-import type { Schedule } from "../../protocol/model-info.ts";
-import { VaeConfig } from "../infinity/config.ts";
+import type { Facts } from "../family.ts";
+import { CodebookConfig, codebookShape, codebookTaps } from "../shared/codebook.ts";
+import type { Schedules } from "../shared/schedules.ts";
+import { Count } from "../shared/schema.ts";
+import { attentiveDecoder, VaeConfig } from "../shared/vae.ts";
 import { Qwen2Config } from "../text/config.ts";
-import { CodebookConfig } from "../var/config.ts";
-
-const Count = z
-	.int()
-	.min(1)
-	.max(1 << 20);
 
 /** The network of the residual diffusion, and the steps it takes out of a thousand. */
 export const ResidualConfig = z.strictObject({ width: Count, depth: Count, steps: z.int().min(2).max(1000) });
@@ -40,21 +37,30 @@ export const HartConfig = z.strictObject({
 export type HartConfig = z.infer<typeof HartConfig>;
 
 /** What of the configuration contradicts itself or the schedules. */
-export function hartProblems({ width, heads }: HartConfig, schedules: Readonly<Record<string, Schedule>>): string[] {
-	const problems = Object.entries(schedules).flatMap(
-		([
-			name,
-			{
-				grids: [[height, side]],
-			},
-		]) =>
-			height * side === 1
-				? []
-				: [
-						`schedule ${name} begins with ${height}x${side}; the first code is read from one token, the last of the text`,
-					],
-	);
+export function hartProblems({ width, heads }: HartConfig, schedules: Schedules): string[] {
+	const problems = Object.entries(schedules)
+		.map(([name, { grids }]) => [name, grids[0].join("x")])
+		.filter(([, grid]) => grid !== "1x1")
+		.map(
+			([name, grid]) =>
+				`schedule ${name} begins with ${grid}; the first code is read from one token, the last of the text`,
+		);
 	if ((width / heads) % 8 !== 0)
 		problems.push(`head size ${width / heads} is not a multiple of 8, which rotary positions in two directions need`);
 	return problems;
+}
+
+export function hartFacts(config: HartConfig): Facts {
+	const { depth, width, heads, ffn, codebook, vae, textChannels, textMaxTokens, textEncoder, instructions } = config;
+	return {
+		shape: { depth, width, heads, ffn, gated: true },
+		codes: codebookShape(codebook),
+		decoder: attentiveDecoder(vae),
+		names: codebookTaps,
+		startTokens: textMaxTokens,
+		chunkBlocks: 1,
+		text: { channels: textChannels, maxTokens: textMaxTokens, encoder: textEncoder, instructions },
+		lowRank: { rope: "kept", mostTokens: width },
+		refinerWidth: config.residual.width,
+	};
 }

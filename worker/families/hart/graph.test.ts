@@ -7,19 +7,9 @@ import { openGpu } from "../../../kernels/gpu/native/open.ts";
 import { maxError, randomFloats } from "../../../kernels/testing.ts";
 import { openModel } from "../../engine/open.ts";
 import { policies } from "../../policies/index.ts";
-import {
-	attend,
-	linear,
-	normaliseHeads,
-	randomModel,
-	silu,
-	sum,
-	tokensOf,
-	type Vector,
-} from "../shared/random-model.ts";
+import { attend, linear, normaliseHeads, randomModel, silu, sum, tokensOf, type Vector } from "../testing.ts";
 import type { HartConfig } from "./config.ts";
 import { publishedHart } from "./published.ts";
-import { hartTensors } from "./tensors.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
@@ -188,7 +178,6 @@ it("a block and the residual of HART 0.7B", async () => {
 			sampling: { guidance: [1.5, 3.5], tau: 1, topK: 1, topP: 0 },
 			licence: "Random weights.",
 		},
-		hartTensors(config),
 		5,
 	);
 	const {

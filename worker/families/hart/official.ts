@@ -1,10 +1,8 @@
 /** The official configuration fields of a HART checkpoint, read into this project's names. */
 import { z } from "zod";
-import { ModelFormatError } from "../../../model-shards/format/manifest.ts";
-import { parse, tokenizerFromReference } from "../var/official.ts";
+import { codebookFromReference, readFields, requireSupported, type Variants } from "../shared/official.ts";
+import { Count } from "../shared/schema.ts";
 import type { HartConfig } from "./config.ts";
-
-const Count = z.int().min(1);
 
 const Transformer = z.looseObject({
 	depth: Count,
@@ -20,8 +18,8 @@ const Transformer = z.looseObject({
 	num_sampling_steps: z.coerce.number().pipe(Count),
 });
 
-/** Variants of the family the engine does not compute. Left out, they are what HART's own code takes them for. */
-const SUPPORTED: Record<string, { value: unknown; absent: unknown }> = {
+/** Left out, flags are what HART's own code takes them for. */
+const SUPPORTED: Variants = {
 	attn_type: { value: "llama", absent: "gpt2" },
 	mlp_type: { value: "llama", absent: "gpt2" },
 	disable_aln: { value: true, absent: false },
@@ -32,12 +30,8 @@ const SUPPORTED: Record<string, { value: unknown; absent: unknown }> = {
 };
 
 export function hartConfigFromReference(config: unknown, vaeConfig: unknown): HartConfig {
-	const c = parse(Transformer, config, "transformer configuration");
-	for (const [flag, { value, absent }] of Object.entries(SUPPORTED)) {
-		const given = c[flag] ?? absent;
-		if (given !== value)
-			throw new ModelFormatError(`${flag} = ${given} is not supported; the engine computes ${flag} = ${value}.`);
-	}
+	const c = readFields(Transformer, config, "transformer configuration");
+	requireSupported(c, SUPPORTED);
 	return {
 		depth: c.depth,
 		width: c.embed_dim,
@@ -49,7 +43,7 @@ export function hartConfigFromReference(config: unknown, vaeConfig: unknown): Ha
 		normalised: c.attn_l2_norm,
 		ropeTheta: 10_000,
 		residual: { width: c.diff_width, depth: c.diff_depth, steps: c.num_sampling_steps },
-		...tokenizerFromReference(vaeConfig),
+		...codebookFromReference(vaeConfig),
 		textEncoder: null,
 		instructions: "",
 	};

@@ -4,13 +4,10 @@
  */
 
 import type { z } from "zod";
-import { ModelFormatError } from "../../../model-shards/format/manifest.ts";
-import { UNUSED } from "../../../model-shards/import/model.ts";
-import type { Family } from "../../../model-shards/import/published.ts";
 import type { Sampling, Schedule } from "../../protocol/model-info.ts";
-import { square, TOKENIZER } from "../var/published.ts";
+import type { Published } from "../family.ts";
+import { publishedSize, square, TOKENIZER } from "../shared/published.ts";
 import type { HartConfig } from "./config.ts";
-import { hartTensors } from "./tensors.ts";
 
 /** What the official code has the text model read before every prompt, word for word. */
 const INSTRUCTIONS = `Given a user prompt, generate an "Enhanced prompt" that provides detailed visual descriptions suitable for image generation.
@@ -52,34 +49,22 @@ const SAMPLING: z.infer<typeof Sampling> = {
 	topP: 0,
 };
 
-export function publishedHart(size: string): {
+const SIZES = { "0.7b": CONFIG } as const;
+
+export const publishedHart = (
+	size: keyof typeof SIZES,
+): {
 	name: string;
 	config: HartConfig;
 	schedules: Record<string, Schedule>;
 	sampling: z.infer<typeof Sampling>;
-} {
-	if (size.toLowerCase() !== "0.7b")
-		throw new ModelFormatError(`HART was not published in size ${size}. There is: 0.7b.`);
-	return { name: "hart-0.7b", config: CONFIG, schedules: square(1024), sampling: SAMPLING };
-}
+} => ({ name: `hart-${size}`, config: SIZES[size], schedules: square(1024), sampling: SAMPLING });
 
-export const hart: Family = {
-	sizes: ["0.7b"],
+export const published: Published<HartConfig> = {
+	sizes: Object.keys(SIZES),
 	describe(size) {
-		const { name, config, schedules, sampling } = publishedHart(size);
-		return {
-			head: {
-				name,
-				family: "hart",
-				config,
-				schedules,
-				defaultSchedule: "1:1",
-				sampling,
-				licence: "MIT (mit-han-lab/hart)",
-			},
-			wanted: hartTensors(config),
-			parts: ["transformer.", "vae."],
-			unused: UNUSED,
-		};
+		publishedSize("HART", SIZES, size);
+		const licence = "MIT (mit-han-lab/hart)";
+		return { head: { ...publishedHart("0.7b"), family: "hart", defaultSchedule: "1:1", licence } };
 	},
 };

@@ -1,31 +1,29 @@
 /** Every tensor that inference of a HART model reads, with its shape: official names under a prefix. */
 
-import { linear, matrix, norm, precise, type TensorShape } from "../../../model-shards/format/tensor-shapes.ts";
+import {
+	linear,
+	matrix,
+	norm,
+	plain,
+	precise,
+	scale,
+	type TensorShape,
+} from "../../../model-shards/format/tensor-shapes.ts";
+import { codebookTensors } from "../shared/codebook.ts";
+import { headScales, qkvBiases } from "../shared/tensors.ts";
 import { textTensors } from "../text/tensors.ts";
-import { codebookTensors } from "../var/tensors.ts";
 import type { HartConfig } from "./config.ts";
 
 /** Sines and cosines that a time or a level becomes before its first matrix. */
 export const TIME_CHANNELS = 256;
 
 /** `text_encoder.*`, `transformer.*` and `vae.*`, in the order they are used. */
-export function hartTensors({
-	depth,
-	width,
-	heads,
-	ffn,
-	textChannels,
-	normalised,
-	residual,
-	codebook,
-	vae,
-	textEncoder,
-}: HartConfig): TensorShape[] {
+export function hartTensors(config: HartConfig): TensorShape[] {
+	const { depth, width, heads, ffn, textChannels, normalised, residual, codebook, vae, textEncoder } = config;
 	const t = (name: string) => `transformer.${name}`;
-	const weight = (name: string, size: number): TensorShape => ({ name: `${name}.weight`, shape: [size] });
 	const list: TensorShape[] = [
 		...(textEncoder ? textTensors(textEncoder) : []),
-		weight(t("context_norm"), textChannels),
+		scale(t("context_norm"), textChannels),
 		...precise(t("context_embed"), textChannels, width),
 		...precise(t("lvl_embed.mlp.0"), TIME_CHANNELS, width),
 		...precise(t("lvl_embed.mlp.2"), width, width),
@@ -34,11 +32,10 @@ export function hartTensors({
 	for (let block = 0; block < depth; block++) {
 		const b = (name: string) => t(`blocks.${block}.${name}`);
 		list.push(
-			{ name: b("scale_shift_table"), shape: [6, width] },
-			weight(b("ln_wo_grad"), width),
-			...(normalised ? [{ name: b("attn.scale_mul_1H11"), shape: [1, heads, 1, 1] }] : []),
-			{ name: b("attn.q_bias"), shape: [width] },
-			{ name: b("attn.v_bias"), shape: [width] },
+			plain(b("scale_shift_table"), 6, width),
+			scale(b("ln_wo_grad"), width),
+			...(normalised ? [headScales(b("attn"), heads)] : []),
+			...qkvBiases(b("attn"), width, b("attn.qkv_proj")),
 			matrix(b("attn.qkv_proj"), width, 3 * width),
 			...linear(b("attn.proj"), width, width),
 			matrix(b("ffn.gate_proj"), width, ffn),
@@ -47,10 +44,10 @@ export function hartTensors({
 		);
 	}
 	list.push(
-		weight(t("head_nm.ln_wo_grad"), width),
+		scale(t("head_nm.ln_wo_grad"), width),
 		...precise(t("head_nm.ada_lin.1"), width, 2 * width),
 		...precise(t("head"), width, codebook.vocabulary),
-		weight(t("decoder_norm"), width),
+		scale(t("decoder_norm"), width),
 	);
 	return [
 		...list,

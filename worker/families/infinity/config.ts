@@ -3,26 +3,15 @@
  * files.
  */
 import { z } from "zod";
-import type { Schedule } from "../../protocol/model-info.ts";
+import type { Facts } from "../family.ts";
+import { bsqShape } from "../shared/bsq.ts";
+import type { Schedules } from "../shared/schedules.ts";
+import { Count } from "../shared/schema.ts";
+import { VaeConfig, wrappedDecoder } from "../shared/vae.ts";
 import { TextEncoderConfig } from "../text/config.ts";
 
 /** Rows of the level embedding in every checkpoint of the family. */
 export const MAX_LEVELS = 15;
-
-const Count = z
-	.int()
-	.min(1)
-	.max(1 << 20);
-
-export const VaeConfig = z.strictObject({
-	baseChannels: Count,
-	/** Channel multiplier of every level, finest first. */
-	multipliers: z.array(Count).min(1).max(8),
-	residualBlocks: Count,
-	normGroups: Count,
-	normEps: z.number().gt(0),
-});
-export type VaeConfig = z.infer<typeof VaeConfig>;
 
 export const InfinityConfig = z.strictObject({
 	depth: Count,
@@ -55,7 +44,7 @@ export const InfinityConfig = z.strictObject({
 export type InfinityConfig = z.infer<typeof InfinityConfig>;
 
 /** What of the configuration contradicts itself or the schedules. */
-export function infinityProblems(config: InfinityConfig, schedules: Readonly<Record<string, Schedule>>): string[] {
+export function infinityProblems(config: InfinityConfig, schedules: Schedules): string[] {
 	const problems: string[] = [];
 	const { width, depth, chunkBlocks } = config;
 	if (width % config.poolHeads !== 0)
@@ -67,4 +56,27 @@ export function infinityProblems(config: InfinityConfig, schedules: Readonly<Rec
 		if (!Object.hasOwn(config.ropeReach, name)) problems.push(`schedule ${name} has no ropeReach`);
 	}
 	return problems;
+}
+
+export function infinityFacts(config: InfinityConfig): Facts {
+	const { depth, width, heads, ffn, chunkBlocks, textChannels, textMaxTokens, textEncoder } = config;
+	return {
+		shape: { depth, width, heads, ffn },
+		codes: bsqShape(config.bits, config.patchify),
+		decoder: wrappedDecoder(config.vae),
+		names: {
+			input: "block_in",
+			logits: "logits_pre",
+			mixed: "logits_post",
+			latent: "summed_codes",
+			final: "summed_codes_final",
+			spanInput: "in",
+			map: (scale) => ({ name: `s${scale}.word_embed_in`, channelsFirst: false }),
+			span: (block) => `c${Math.floor(block / chunkBlocks)}`,
+		},
+		startTokens: 1,
+		chunkBlocks,
+		text: { channels: textChannels, maxTokens: textMaxTokens, encoder: textEncoder, instructions: "" },
+		guidesByText: true,
+	};
 }

@@ -1,12 +1,21 @@
 /** The official configuration fields of an Infinity checkpoint, read into this project's names. */
 import { z } from "zod";
-import { ModelFormatError } from "../../../model-shards/format/manifest.ts";
+import { ModelFormatError } from "../../../model-shards/format/errors.ts";
+import type { ReferenceKind } from "../family.ts";
+import { multipliersOf, readFields, requireSupported, type Variants } from "../shared/official.ts";
+import { Count } from "../shared/schema.ts";
+import type { VaeConfig } from "../shared/vae.ts";
 import type { WordTransformerConfig } from "../text/config.ts";
-import { parse } from "../var/official.ts";
-import type { InfinityConfig, VaeConfig } from "./config.ts";
+import type { InfinityConfig } from "./config.ts";
+import { blockName } from "./tensors.ts";
+
+export const KINDS: Readonly<Record<string, ReferenceKind>> = {
+	infinity: { ramp: false, rope: "first" },
+	"stagevar-infinity": { ramp: false, rope: "first" },
+	"fastvar-infinity": { ramp: false, rope: "kept" },
+};
 
 const Flag = z.union([z.int(), z.boolean()]).transform(Number);
-const Count = z.int().min(1);
 
 const TextEncoder = z.looseObject({
 	kind: z.literal("word-transformer"),
@@ -43,17 +52,14 @@ const Vae = z.looseObject({
 	norm_groups: Count.optional(),
 });
 
-/**
- * Variants of the family the engine does not compute. An absent flag has the official scripts' value, which is the
- * supported one.
- */
-const SUPPORTED: Record<string, number> = {
-	shared_aln: 1,
-	cos_attn: 1,
-	use_bit_label: 1,
-	rope2d_each_sa_layer: 1,
-	rope2d_normalized_by_hw: 2,
-	add_lvl_embeding_only_first_block: 1,
+/** An absent flag has the official scripts' value. */
+const SUPPORTED: Variants = {
+	shared_aln: { value: 1 },
+	cos_attn: { value: 1 },
+	use_bit_label: { value: 1 },
+	rope2d_each_sa_layer: { value: 1 },
+	rope2d_normalized_by_hw: { value: 2 },
+	add_lvl_embeding_only_first_block: { value: 1 },
 };
 
 /** `weightShapes` are the checkpoint's (official names); the feed-forward width is only written there. */
@@ -61,21 +67,17 @@ export function infinityConfigFromReference(
 	config: unknown,
 	vaeConfig: unknown,
 	weightShapes: ReadonlyMap<string, readonly number[]>,
-	ropeReach: InfinityConfig["ropeReach"] = {},
+	ropeReach: InfinityConfig["ropeReach"],
 ): InfinityConfig {
-	const c = parse(Transformer, config, "transformer configuration");
-	for (const [flag, value] of Object.entries(SUPPORTED)) {
-		if (c[flag] === undefined) continue;
-		if (parse(Flag, c[flag], flag) !== value)
-			throw new ModelFormatError(`${flag} = ${c[flag]} is not supported yet; the engine computes ${flag} = ${value}.`);
-	}
+	const c = readFields(Transformer, config, "transformer configuration");
+	requireSupported(c, SUPPORTED);
 	if (c.depth % c.block_chunks !== 0)
 		throw new ModelFormatError(`depth ${c.depth} does not divide into block_chunks ${c.block_chunks}.`);
-	const fc1 = "block_chunks.0.module.0.ffn.fc1.weight";
+	const fc1 = `${blockName(1, 0)}.ffn.fc1.weight`;
 	const ffn = weightShapes.get(fc1)?.[0];
 	if (ffn === undefined)
 		throw new ModelFormatError(`The checkpoint has no ${fc1}, so it is not an Infinity transformer with block chunks.`);
-	const vae = parse(Vae, vaeConfig, "tokenizer configuration");
+	const vae = readFields(Vae, vaeConfig, "tokenizer configuration");
 	return {
 		depth: c.depth,
 		width: c.embed_dim,
@@ -101,8 +103,7 @@ function vaeFromReference({
 	ch_mult,
 	norm_groups,
 }: z.infer<typeof Vae>): VaeConfig {
-	const multipliers = decoder_ch_mult ?? ch_mult;
-	if (!multipliers) throw new ModelFormatError("The tokenizer configuration has neither decoder_ch_mult nor ch_mult.");
+	const multipliers = multipliersOf(decoder_ch_mult, ch_mult, "decoder_ch_mult nor ch_mult");
 	const groups = new Set(multipliers.map((m) => norm_groups ?? officialGroups(m * base_ch)));
 	if (groups.size !== 1)
 		throw new ModelFormatError(

@@ -4,13 +4,12 @@
  */
 
 import type { z } from "zod";
-import { ModelFormatError } from "../../../model-shards/format/manifest.ts";
-import { UNUSED } from "../../../model-shards/import/model.ts";
-import type { Family } from "../../../model-shards/import/published.ts";
 import type { Sampling, Schedule } from "../../protocol/model-info.ts";
+import type { Published } from "../family.ts";
 import { ASPECTS } from "../shared/aspect.ts";
-import type { InfinityConfig, VaeConfig } from "./config.ts";
-import { infinityTensors } from "./tensors.ts";
+import { publishedSize } from "../shared/published.ts";
+import type { VaeConfig } from "../shared/vae.ts";
+import type { InfinityConfig } from "./config.ts";
 
 /** The BSQ tokenizers by the name in their file, `infinity_vae_NAME.pth`. */
 export const TOKENIZERS = {
@@ -22,7 +21,7 @@ export const TOKENIZERS = {
 	d56_f8_14_patchify: { bits: 14, patch: 8 },
 } as const;
 
-interface Published {
+interface Size {
 	/** The checkpoint's name where it is published. */
 	file: string;
 	depth: number;
@@ -35,7 +34,7 @@ interface Published {
 	sampling: z.infer<typeof Sampling>;
 }
 
-export const PUBLISHED: Readonly<Record<string, Published>> = {
+export const PUBLISHED: Readonly<Record<string, Size>> = {
 	"125m": {
 		file: "infinity_125M_256x256.pth",
 		depth: 12,
@@ -78,24 +77,11 @@ export const PUBLISHED: Readonly<Record<string, Published>> = {
 	},
 };
 
-export const infinity: Family = {
+export const published: Published<InfinityConfig> = {
 	sizes: Object.keys(PUBLISHED),
 	describe(size) {
-		const { name, config, schedules, sampling } = publishedInfinity(size);
-		return {
-			head: {
-				name,
-				family: "infinity",
-				config,
-				schedules,
-				defaultSchedule: "1:1",
-				sampling,
-				licence: "MIT (FoundationVision/Infinity)",
-			},
-			wanted: infinityTensors(config),
-			parts: ["transformer.", "vae."],
-			unused: UNUSED,
-		};
+		const licence = "MIT (FoundationVision/Infinity)";
+		return { head: { ...publishedInfinity(size), family: "infinity", defaultSchedule: "1:1", licence } };
 	},
 };
 
@@ -109,13 +95,7 @@ export function publishedInfinity(size: string): {
 	schedules: Record<string, Schedule>;
 	sampling: z.infer<typeof Sampling>;
 } {
-	const key = size.toLowerCase();
-	const published = Object.hasOwn(PUBLISHED, key) ? PUBLISHED[key] : undefined;
-	if (!published)
-		throw new ModelFormatError(
-			`Infinity was not published in size ${size}. There are: ${Object.keys(PUBLISHED).join(", ")}.`,
-		);
-	const { depth, width, heads, chunks, tokenizer, scales, sampling } = published;
+	const { depth, width, heads, chunks, tokenizer, scales, sampling } = publishedSize("Infinity", PUBLISHED, size);
 	const { bits, patch } = TOKENIZERS[tokenizer];
 	const config: InfinityConfig = {
 		depth,
@@ -139,7 +119,7 @@ export function publishedInfinity(size: string): {
 			return [name, { grids: grids.slice(0, scales), image: { height: height * 16, width: width * 16 } }];
 		}),
 	);
-	return { name: `infinity-${key}`, config, schedules, sampling };
+	return { name: `infinity-${size.toLowerCase()}`, config, schedules, sampling };
 }
 
 /** The decoder of a published tokenizer. */

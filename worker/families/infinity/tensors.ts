@@ -1,22 +1,30 @@
 /** Every tensor that inference of an Infinity-family model reads, with its shape: official names under a prefix. */
 
 import {
-	decoderTensors,
 	linear,
 	matrix,
 	norm,
+	plain,
 	precise,
+	scale,
 	type TensorShape,
+	table,
 } from "../../../model-shards/format/tensor-shapes.ts";
+import { headScales, kvBias, qkvBiases } from "../shared/tensors.ts";
+import { decoderTensors, wrappedDecoder } from "../shared/vae.ts";
 import { textTensors } from "../text/tensors.ts";
 import { type InfinityConfig, MAX_LEVELS } from "./config.ts";
+
+/** Official name of a block: chunk, then the block within it. */
+export const blockName = (chunkBlocks: number, block: number): string =>
+	`block_chunks.${Math.floor(block / chunkBlocks)}.module.${block % chunkBlocks}`;
 
 /** `transformer.*`, `text_encoder.*` and `vae.decoder.*`, in the order they are used. */
 export function infinityTensors(config: InfinityConfig): TensorShape[] {
 	return [
 		...(config.textEncoder ? textTensors(config.textEncoder) : []),
 		...transformer(config),
-		...decoderTensors(config.vae, config.bits, "wrapped"),
+		...decoderTensors(wrappedDecoder(config.vae), config.bits),
 	];
 }
 
@@ -25,32 +33,30 @@ function transformer(config: InfinityConfig): TensorShape[] {
 	const bits = config.bits * (config.patchify ?? 1) ** 2;
 	const t = (name: string) => `transformer.${name}`;
 	const list: TensorShape[] = [
-		{ name: t("cfg_uncond"), shape: [textMaxTokens, textChannels] },
-		{ name: t("text_norm.weight"), shape: [textChannels] },
-		{ name: t("text_proj_for_sos.ca.mat_q"), shape: [1, poolHeads, width / poolHeads] },
-		{ name: t("text_proj_for_sos.ca.v_bias"), shape: [width] },
+		plain(t("cfg_uncond"), textMaxTokens, textChannels),
+		scale(t("text_norm"), textChannels),
+		plain(t("text_proj_for_sos.ca.mat_q"), 1, poolHeads, width / poolHeads),
+		kvBias(t("text_proj_for_sos.ca"), width),
 		matrix(t("text_proj_for_sos.ca.mat_kv"), textChannels, 2 * width),
 		...linear(t("text_proj_for_sos.ca.proj"), width, width),
 		...linear(t("text_proj_for_ca.0"), textChannels, width),
 		...linear(t("text_proj_for_ca.2"), width, width),
-		{ name: t("pos_start"), shape: [1, 1, width] },
-		{ name: t("lvl_embed.weight"), shape: [MAX_LEVELS, width] },
+		plain(t("pos_start"), 1, 1, width),
+		table(t("lvl_embed"), MAX_LEVELS, width),
 		...precise(t("word_embed"), bits, width),
 		...linear(t("shared_ada_lin.1"), width, 6 * width),
 	];
 	for (let block = 0; block < config.depth; block++) {
-		const chunk = Math.floor(block / config.chunkBlocks);
-		const b = (name: string) => t(`block_chunks.${chunk}.module.${block % config.chunkBlocks}.${name}`);
+		const b = (name: string) => t(`${blockName(config.chunkBlocks, block)}.${name}`);
 		list.push(
-			{ name: b("ada_gss"), shape: [1, 1, 6, width] },
-			{ name: b("sa.scale_mul_1H11"), shape: [1, heads, 1, 1] },
-			{ name: b("sa.q_bias"), shape: [width] },
-			{ name: b("sa.v_bias"), shape: [width] },
+			plain(b("ada_gss"), 1, 1, 6, width),
+			headScales(b("sa"), heads),
+			...qkvBiases(b("sa"), width),
 			matrix(b("sa.mat_qkv"), width, 3 * width),
 			...linear(b("sa.proj"), width, width),
 			...norm(b("ca_norm"), width),
 			...linear(b("ca.mat_q"), width, width),
-			{ name: b("ca.v_bias"), shape: [width] },
+			kvBias(b("ca"), width),
 			matrix(b("ca.mat_kv"), width, 2 * width),
 			...linear(b("ca.proj"), width, width),
 			...linear(b("ffn.fc1"), width, ffn),

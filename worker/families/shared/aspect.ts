@@ -1,5 +1,5 @@
 /** Aspect ratios of the Infinity family: each has a name, and a grid over which its rotary positions are spread. */
-import { ModelFormatError } from "../../../model-shards/format/manifest.ts";
+import { ModelFormatError } from "../../../model-shards/format/errors.ts";
 
 /** h/w, name, and the official grids. A picture of 0.06, 0.25 or 1 megapixel uses the first 7, 10 or all 13. */
 const TEMPLATES: [hDivW: number, name: string, grids: [number, number][]][] = [

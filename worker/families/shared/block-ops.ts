@@ -1,12 +1,15 @@
+import { attention } from "../../../kernels/attention/attention.ts";
+import { type RotateAndCache, rotateAndCache } from "../../../kernels/attention/rope.ts";
 import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { modulatedNorm } from "../../../kernels/norm/modulated-norm.ts";
-import type { Taps } from "../../engine/tap.ts";
+import type { RowTable } from "../../../kernels/tokens/rows.ts";
 import type { BlockContext, GraphShape } from "../family.ts";
+import type { Taps } from "./taps.ts";
 import type { Weights } from "./weights.ts";
 
-/** A job's tokens in the batch, for its taps. */
+/** A picture's tokens in the batch, for its taps. */
 export interface BlockPart {
 	taps: Taps;
 	/** Prefix of tapped names: `s4`. */
@@ -18,28 +21,35 @@ export interface BlockPart {
 	textGuidance: number;
 }
 
+/** Vectors of a block's modulation, [conds, 6 * width], for its first and its second half. */
+export const GAMMA = [0, 1] as const;
+export const SCALE = [2, 3] as const;
+export const SHIFT = [4, 5] as const;
+
+export interface Modulated {
+	/** Which half of the block. */
+	half: 0 | 1;
+	eps: number;
+	/** LayerNorm, else RMS norm; [width], 1 where left out. */
+	centred: boolean;
+	weight?: Tensor;
+}
+
 /** The steps that blocks of every family are made of. `official`: the block's name in the checkpoint. */
 export function blockOps(
 	pass: Pass,
-	gpu: Gpu,
-	weights: Weights,
-	{ width }: GraphShape,
+	{ gpu, weights, shape: { width, heads } }: { gpu: Gpu; weights: Weights; shape: GraphShape },
 	official: string,
-	{ index, x, work, self, parts }: BlockContext,
+	{ index, x, work, kv, self, kept, parts }: BlockContext,
 ) {
 	const { tokens } = self;
+	const headDim = width / heads;
+	const cached = { tensor: kv, stride: 2 * width, key: 0, value: width };
 	const label = (name: string) => `block ${index} ${name}`;
-	const linear = (module: string, from: Tensor, y: Tensor, k: number, n: number, more: { gelu?: boolean } = {}) =>
-		matmul(pass, {
-			x: from,
-			y,
-			...weights.projection(`${official}.${module}`),
-			m: tokens,
-			k,
-			n,
-			...more,
-			label: label(module),
-		});
+	const linear = (module: string, from: Tensor, y: Tensor, k: number, n: number, more: { gelu?: boolean } = {}) => {
+		const projection = weights.projection(`${official}.${module}`);
+		matmul(pass, { x: from, y, ...projection, m: tokens, k, n, ...more, label: label(module) });
+	};
 	return {
 		label,
 		linear,
@@ -57,27 +67,41 @@ export function blockOps(
 		/** x += gate * linear(from); without `gate`, a vector of a modulation, x += linear(from). */
 		addLinear(module: string, from: Tensor, k: number, gate?: { table: Tensor; vector: number }) {
 			const gated = gate && { table: gate.table, stride: 6 * width, at: gate.vector * width, rows: self };
-			matmul(pass, {
-				x: from,
-				y: x,
-				...weights.projection(`${official}.${module}`),
-				m: tokens,
-				k,
-				n: width,
-				add: true,
-				gate: gated,
-				label: label(module),
+			const projection = weights.projection(`${official}.${module}`);
+			const added = { add: true, gate: gated };
+			matmul(pass, { x: from, y: x, ...projection, m: tokens, k, n: width, ...added, label: label(module) });
+		},
+		/** work.normed = norm(x) * (1 + scale) + shift, two vectors of the modulation. */
+		modulated(table: Tensor, { half, ...norm }: Modulated) {
+			const modulation = { table, stride: 6 * width, scale: SCALE[half] * width, shift: SHIFT[half] * width };
+			const op = { x, y: work.normed, tokens, width, ...norm, ...modulation, rows: self };
+			modulatedNorm(pass, { ...op, label: label(`norm${half + 1}`) });
+		},
+		/** The work of self attention on work.qkv: rotated, stored, read with all earlier keys, into work.attended. */
+		selfAttention(
+			rotation: Pick<RotateAndCache, "cosSin" | "positions" | "halves">,
+			{ scaleMul, scale }: { scaleMul: Tensor | undefined; scale: number },
+			name: string,
+		) {
+			const { qkv, attended } = work;
+			const common = { heads, headDim, rows: self };
+			rotateAndCache(pass, { qkv, cache: kv, ...rotation, kept, scaleMul, ...common, label: label("rope") });
+			const own = { key: width, value: 2 * width };
+			attention(pass, {
+				q: qkv,
+				qStride: 3 * width,
+				kv: cached,
+				own,
+				y: attended,
+				scale,
+				...common,
+				label: label(name),
 			});
 		},
-		/** work.normed = LN(x) * (1 + scale) + shift, two vectors of the modulation. */
-		modulated(table: Tensor, scale: number, shift: number, eps: number, name: string) {
-			const modulation = { table, stride: 6 * width, scale: scale * width, shift: shift * width, rows: self };
-			modulatedNorm(pass, { x, y: work.normed, tokens, width, eps, centred: true, ...modulation, label: label(name) });
+		/** y = what the queries [tokens, width] in work.qkv read of the rows' text. */
+		crossAttention(rows: RowTable, y: Tensor, scale: number, name: string) {
+			const op = { q: work.qkv, qStride: width, kv: cached, y, heads, headDim, scale, rows };
+			attention(pass, { ...op, label: label(name) });
 		},
 	};
 }
-
-/** Vectors of a block's modulation, [conds, 6 * width], for its first and its second half. */
-export const GAMMA = [0, 1] as const;
-export const SCALE = [2, 3] as const;
-export const SHIFT = [4, 5] as const;

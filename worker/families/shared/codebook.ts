@@ -1,141 +1,41 @@
-import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
-import type { Pass } from "../../../kernels/gpu/pass.ts";
-import { conv3x3 } from "../../../kernels/image/conv.ts";
-import { resize } from "../../../kernels/image/interpolate.ts";
-import { blend } from "../../../kernels/pointwise/blend.ts";
-import type { SampleRow } from "../../../kernels/sample/bits.ts";
-import { sampleCategories } from "../../../kernels/sample/categories.ts";
-import { gatherRows } from "../../../kernels/tokens/gather.ts";
-import type { LatentPart, Quantiser, TapNames } from "../family.ts";
-import type { VaeConfig } from "../infinity/config.ts";
-import type { CodebookConfig } from "../var/config.ts";
-import type { DecoderSource } from "./conv-decoder.ts";
-import type { Weights } from "./weights.ts";
-
 /**
- * VAR's multi-scale vector quantisation (arXiv 2404.02905): a token is one code of a vocabulary. Its map is enlarged
- * bicubically to the latent's size, passed through phi(h) = h/2 + conv3x3(h)/2, and added.
+ * VAR's multi-scale vector quantisation (arXiv 2404.02905), as data: one code of a vocabulary a token, partially shared
+ * convolutions after enlarging.
  */
-export class Codebook implements Quantiser {
-	readonly bits: number;
-	readonly logits: number;
-	readonly choices = 1;
-	readonly patch = 1;
-	readonly channels: number;
-	readonly features: number;
-	readonly shrink = "area";
-	#gpu: Gpu;
-	#weights: Weights;
-	#config: CodebookConfig;
-	#convolveLast: boolean;
-	/** [latents, channels]: enlarged maps, and what the convolution makes of them. */
-	#maps: [Tensor, Tensor];
+import { z } from "zod";
+import { conv, plain, type TensorShape } from "../../../model-shards/format/tensor-shapes.ts";
+import type { CodeShape, TapNames } from "../family.ts";
+import { Count } from "./schema.ts";
+import { attentiveDecoder, decoderTensors, type VaeConfig } from "./vae.ts";
 
-	/**
-	 * `latentCells`: of all latents together. Without `convolveLast` the codes of the last scale are added as they are.
-	 */
-	constructor(gpu: Gpu, weights: Weights, config: CodebookConfig, latentCells: number, { convolveLast = true } = {}) {
-		this.bits = Math.log2(config.vocabulary);
-		this.logits = config.vocabulary;
-		this.channels = this.features = config.channels;
-		this.#gpu = gpu;
-		this.#weights = weights;
-		this.#config = config;
-		this.#convolveLast = convolveLast;
-		this.#maps = [
-			gpu.tensor("enlarged maps", [latentCells, config.channels]),
-			gpu.tensor("convolved maps", [latentCells, config.channels]),
-		];
-	}
-
-	sample(
-		pass: Pass,
-		op: { logits: Tensor; mixed: Tensor; codes: Tensor; taus?: Tensor; rows: readonly SampleRow[] },
-	): void {
-		sampleCategories(pass, { ...op, vocabulary: this.logits, label: "sample codes" });
-	}
-
-	values(pass: Pass, { codes, values, tokens }: { codes: Tensor; values: Tensor; tokens: number }): void {
-		gatherRows(pass, {
-			x: this.#weights.get("vae.quantize.embedding.weight"),
-			index: codes,
-			y: values,
-			count: tokens,
-			width: this.channels,
-			label: "code values",
-		});
-	}
-
-	add(
-		pass: Pass,
-		{ values, latents, parts: all }: { values: Tensor; latents: Tensor; parts: readonly LatentPart[] },
-	): void {
-		const { channels } = this;
-		const plain = ({ scale, scales }: LatentPart) => !this.#convolveLast && scale === scales - 1;
-		for (const { from, to, scale } of all.filter(plain))
-			resize(pass, {
-				x: values,
-				y: latents,
-				how: "nearest",
-				channels,
-				add: scale > 0,
-				from: [from],
-				to: [to],
-				label: "add codes",
-			});
-		const parts = all.filter((part) => !plain(part));
-		if (parts.length === 0) return;
-		const [maps, convolved] = this.#maps;
-		const images = parts.map(({ to }) => to);
-		resize(pass, {
-			x: values,
-			y: maps,
-			how: "bicubic",
-			channels,
-			from: parts.map(({ from }) => from),
-			to: images,
-			label: "enlarge maps",
-		});
-		const phis = Map.groupBy(parts, ({ scale, scales }) => phiOf(scale, scales, this.#config.phis));
-		for (const [phi, some] of phis) {
-			conv3x3(pass, {
-				x: maps,
-				y: convolved,
-				...this.#weights.linear(`vae.quantize.quant_resi.qresi_ls.${phi}`),
-				images: some.map(({ to }) => to),
-				inChannels: channels,
-				outChannels: channels,
-				label: `phi ${phi}`,
-			});
-		}
-		for (const first of [true, false]) {
-			const some = parts.filter(({ scale }) => (scale === 0) === first).map(({ to }) => to);
-			if (some.length > 0)
-				blend(pass, {
-					a: maps,
-					b: convolved,
-					share: 0.5,
-					y: latents,
-					images: some,
-					channels,
-					add: !first,
-					label: "sum maps",
-				});
-		}
-	}
-
-	destroy(): void {
-		this.#gpu.free(...this.#maps);
-	}
-}
-
-/** The decoder that goes with it. */
-export const codebookPicture = (config: VaeConfig): DecoderSource => ({
-	config,
-	conv: (module) => module,
-	norm: (module) => module,
-	attentive: true,
+export const CodebookConfig = z.strictObject({
+	vocabulary: Count.refine((size) => size > 1 && Number.isInteger(Math.log2(size)), "expected a power of two"),
+	/** Of a code's vector, and of the latent. */
+	channels: Count,
+	/** Convolutions that the scales share. */
+	phis: Count,
 });
+export type CodebookConfig = z.infer<typeof CodebookConfig>;
+
+export const codebookShape = ({ vocabulary, channels }: CodebookConfig): CodeShape => ({
+	bits: Math.log2(vocabulary),
+	logits: vocabulary,
+	choices: 1,
+	patch: 1,
+	channels,
+	features: channels,
+});
+
+export const CODES = "vae.quantize.embedding.weight";
+/** Official name of a shared convolution. */
+export const phiName = (phi: number): string => `vae.quantize.quant_resi.qresi_ls.${phi}`;
+
+/** Of the whole picture tokenizer: codes, their convolutions, and the decoder. */
+export const codebookTensors = ({ vocabulary, channels, phis }: CodebookConfig, vae: VaeConfig): TensorShape[] => [
+	plain(CODES, vocabulary, channels),
+	...Array.from({ length: phis }, (_, phi) => conv(phiName(phi), channels, channels)).flat(),
+	...decoderTensors(attentiveDecoder(vae), channels),
+];
 
 /** Reference names in the recordings of VAR and its descendants. */
 export const codebookTaps: TapNames = {

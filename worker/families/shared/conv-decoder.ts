@@ -1,30 +1,16 @@
 import { pixelAttention } from "../../../kernels/attention/pixel-attention.ts";
 import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
+import { Scope } from "../../../kernels/gpu/scope.ts";
 import { conv3x3, type ImageShape } from "../../../kernels/image/conv.ts";
 import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { groupNormScratch, groupNormSilu } from "../../../kernels/norm/group-norm.ts";
 import { packRgb } from "../../../kernels/tokens/gather.ts";
-import type { VaeConfig } from "../infinity/config.ts";
+import { type DecoderSource, decoderFloats, pixelsPerCell } from "./vae.ts";
 import type { Weights } from "./weights.ts";
 
 /** Pictures of one call at most. */
 export const MAX_PICTURES = 64;
-
-/**
- * Which decoder it is: its shape, how its checkpoint names a module's convolution and norm, and whether it has
- * attention.
- */
-export interface DecoderSource {
-	config: VaeConfig;
-	conv(module: string): string;
-	norm(module: string): string;
-	/**
-	 * VAR's: a 3x3 convolution before everything else, attention in the middle and after each residual block of the
-	 * coarsest level.
-	 */
-	attentive: boolean;
-}
 
 /** What the decoder computes on its way, for those who tap it: [pixels, channels] of all images. */
 export type DecoderTap = (name: string, x: Tensor, channels: number) => void;
@@ -34,11 +20,10 @@ export type DecoderTap = (name: string, x: Tensor, channels: number) => void;
  * x2 between them. Takes several latents of any height and width at once; workspace is made for `cells` tokens in all.
  */
 export class ConvDecoder {
-	#gpu: Gpu;
 	#weights: Weights;
 	#source: DecoderSource;
 	#latentChannels: number;
-	/** Pixels per token side. */
+	/** Pixels per side of a latent's cell. */
 	readonly patch: number;
 	#work: Tensor[];
 	#scratch: Tensor;
@@ -48,28 +33,21 @@ export class ConvDecoder {
 	readonly output: Tensor;
 	/** u32 [pixels], RGBA. */
 	readonly rgba: Tensor;
+	#owned: Scope;
 
 	constructor(gpu: Gpu, weights: Weights, source: DecoderSource, latentChannels: number, cells: number) {
-		const { config, attentive } = source;
-		this.#gpu = gpu;
+		using scope = new Scope(gpu);
+		const { work, scores, pixels } = decoderFloats(source, latentChannels, cells);
 		this.#weights = weights;
 		this.#source = source;
 		this.#latentChannels = latentChannels;
-		this.patch = 2 ** (config.multipliers.length - 1);
-		// A level's tensors are as large as its pixels times its own width or the wider one it comes from.
-		const widths = config.multipliers.map((m) => m * config.baseChannels);
-		const coarsest = cells * Math.max(latentChannels, (attentive ? 3 : 1) * widths[widths.length - 1]);
-		const floats = Math.max(
-			coarsest,
-			...widths.map(
-				(width, level) => cells * (this.patch / 2 ** level) ** 2 * Math.max(width, widths[level + 1] ?? width),
-			),
-		);
-		this.#work = [0, 1, 2].map((i) => gpu.tensor(`decoder work ${i}`, [floats]));
-		this.#scratch = gpu.tensor("decoder statistics", [groupNormScratch(MAX_PICTURES, config.normGroups)]);
-		this.#scores = gpu.tensor("decoder scores", [attentive ? cells * cells : 0]);
-		this.output = gpu.tensor("decoder output", [cells * this.patch ** 2, 4]);
-		this.rgba = gpu.tensor("decoder rgba", [cells * this.patch ** 2]);
+		this.patch = pixelsPerCell(source.config);
+		this.#work = [0, 1, 2].map((i) => scope.tensor(`decoder work ${i}`, [work]));
+		this.#scratch = scope.tensor("decoder statistics", [groupNormScratch(MAX_PICTURES, source.config.normGroups)]);
+		this.#scores = scope.tensor("decoder scores", [scores]);
+		this.output = scope.tensor("decoder output", [pixels, 4]);
+		this.rgba = scope.tensor("decoder rgba", [pixels]);
+		this.#owned = scope.move();
 	}
 
 	/** latents: [cells, latentChannels], cut into `grids` -> `output` and `rgba`, every side `patch` times as long. */
@@ -170,7 +148,7 @@ export class ConvDecoder {
 	}
 
 	destroy(): void {
-		this.#gpu.free(...this.#work, this.#scratch, this.#scores, this.output, this.rgba);
+		this.#owned[Symbol.dispose]();
 	}
 }
 

@@ -1,48 +1,45 @@
-import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
-import type { Part } from "../../engine/round/batch.ts";
+import type { Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Scope } from "../../../kernels/gpu/scope.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
+import type { PictureView } from "../family.ts";
+import { firstToken, type Schedules } from "./schedules.ts";
 
 /** The rotary tables of all schedules, one after the other: cos [positions, headDim / 2], then sin. */
-export class Rotary {
-	readonly table: Tensor;
-	readonly positions: number;
-	/** First position of each schedule. */
-	#first = new Map<string, number>();
-
-	/** `make`: cos then sin, [2, positions, headDim / 2], of one schedule. */
-	constructor(
-		gpu: Gpu,
-		schedules: Readonly<Record<string, Schedule>>,
-		headDim: number,
-		make: (name: string, grids: Schedule["grids"]) => Float32Array,
-	) {
-		const tables: Float32Array[] = [];
-		let positions = 0;
-		for (const [name, { grids }] of Object.entries(schedules)) {
-			this.#first.set(name, positions);
-			const table = make(name, grids);
-			tables.push(table);
-			positions += table.length / headDim;
-		}
-		const joined = new Float32Array(positions * headDim);
-		let at = 0;
-		for (const half of [0, 1]) {
-			for (const table of tables) {
-				const part = table.subarray((half * table.length) / 2, ((half + 1) * table.length) / 2);
-				joined.set(part, at);
-				at += part.length;
-			}
-		}
-		this.table = gpu.upload("rope", [joined.length], joined);
-		this.positions = positions;
-	}
-
-	/** First position of a part's scale. */
-	at({ job, scale }: Part): number {
-		return (this.#first.get(job.plan.schedule) as number) + firstToken(job.tokens, scale);
-	}
+export interface Rotary {
+	cosSin: Tensor;
+	positions: number;
+	/** First position of a picture's scale. */
+	at(picture: PictureView, scale: number): number;
 }
 
-/** Tokens of all scales before `scale`. */
-export const firstToken = (tokens: readonly number[], scale: number): number =>
-	tokens.slice(0, scale).reduce((sum, count) => sum + count, 0);
+/** `make`: cos then sin, [2, positions, headDim / 2], of one schedule. */
+export function rotaryOf(
+	scope: Scope,
+	schedules: Schedules,
+	headDim: number,
+	make: (name: string, grids: Schedule["grids"]) => Float32Array,
+): Rotary {
+	const first = new Map<string, number>();
+	const tables: Float32Array[] = [];
+	let positions = 0;
+	for (const [name, { grids }] of Object.entries(schedules)) {
+		first.set(name, positions);
+		const table = make(name, grids);
+		tables.push(table);
+		positions += table.length / headDim;
+	}
+	const joined = new Float32Array(positions * headDim);
+	let at = 0;
+	for (const half of [0, 1]) {
+		for (const table of tables) {
+			const part = table.subarray((half * table.length) / 2, ((half + 1) * table.length) / 2);
+			joined.set(part, at);
+			at += part.length;
+		}
+	}
+	return {
+		cosSin: scope.upload("rope", [joined.length], joined),
+		positions,
+		at: ({ plan, tokens }, scale) => (first.get(plan.schedule) as number) + firstToken(tokens, scale),
+	};
+}

@@ -5,14 +5,16 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { openGpu } from "../../../kernels/gpu/native/open.ts";
-import { findModel, type ModelFolder, type ModelTensor, openModelFolder } from "../../../model-shards/format/folder.ts";
+import type { ModelTensor } from "../../../model-shards/format/folder.ts";
 import { residentBytes } from "../../../model-shards/format/layout.ts";
 import { dequantize } from "../../../model-shards/format/precision.ts";
 import { importFolder } from "../../../model-shards/import/folder.ts";
+import { findModel, openModelFolder } from "../../../model-shards/open.ts";
 import { openModel } from "../../engine/open.ts";
 import { memoryNeed, slotsWithin } from "../../engine/paper/memory.ts";
 import type { GenerateResult } from "../../engine/types.ts";
 import { policies } from "../../policies/index.ts";
+import type { ModelFolder } from "../folder.ts";
 import { Weights } from "./weights.ts";
 
 let gpu: Gpu;
@@ -112,7 +114,9 @@ it("takes the bytes that were foretold, in every precision", async () => {
 		const folder = await openModelFolder(name);
 		const before = gpu.bytes;
 		const weights = await Weights.load(gpu, folder);
-		expect(gpu.bytes - before).toBe(residentBytes(folder.manifest.tensors).reduce((sum, { bytes }) => sum + bytes, 0));
+		expect(gpu.bytes - before).toBe(
+			residentBytes(folder.manifest.tensors, folder.wanted).reduce((sum, { bytes }) => sum + bytes, 0),
+		);
 		weights.destroy();
 		expect(gpu.bytes).toBe(before);
 	}
@@ -125,7 +129,7 @@ it("where a binding is small, slots that share one are fewer, and a picture that
 	expect(model.slots).toBeLessThan(500);
 	expect(
 		[1, 2, 4].map((slots) =>
-			slotsWithin(tiny.manifest, { slots, textTokens: 32 }, 2.5 * memoryNeed(tiny.manifest, { textTokens: 32 }).shared),
+			slotsWithin(tiny, { slots, textTokens: 32 }, 2.5 * memoryNeed(tiny, { textTokens: 32 }).shared),
 		),
 	).toEqual([1, 2, 2]);
 	const [same, whole] = [model, await openModel(gpu, tiny)];
@@ -149,7 +153,7 @@ it("a model and its pictures take about what memoryNeed says", async () => {
 	for (const slots of [1, 3]) {
 		const before = gpu.bytes;
 		const model = await openModel(gpu, tiny, { slots });
-		const need = memoryNeed(tiny.manifest, { slots, textTokens: 7 });
+		const need = memoryNeed(tiny, { slots, textTokens: 7 });
 		expect((gpu.bytes - before) / (need.weights + need.decoder)).toBeCloseTo(1, 1);
 		const plan = policies.exact.plan(model.info, {});
 		await Promise.all(

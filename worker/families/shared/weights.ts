@@ -1,45 +1,39 @@
 /**
  * Weights from a model folder to the device, laid out as the kernels read them: floats widened to f32 (or kept as f16),
- * whole numbers as they are.
+ * whole numbers as they are. The family's list of tensors says what each becomes.
  */
 
 import { DeviceError } from "../../../kernels/gpu/errors.ts";
 import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import { Scope } from "../../../kernels/gpu/scope.ts";
 import { convWeight } from "../../../kernels/image/conv.ts";
 import { type Matrix, transposeWeight } from "../../../kernels/matmul/matmul.ts";
 import { type Whole, wholeWords } from "../../../kernels/matmul/quantised.ts";
-import type { ModelFolder } from "../../../model-shards/format/folder.ts";
-import { halves, layoutOf } from "../../../model-shards/format/layout.ts";
-import type { Quantization, TensorEntry } from "../../../model-shards/format/manifest.ts";
+import { ModelFormatError } from "../../../model-shards/format/errors.ts";
+import type { Folder } from "../../../model-shards/format/folder.ts";
+import { halves } from "../../../model-shards/format/layout.ts";
+import type { TensorEntry } from "../../../model-shards/format/manifest.ts";
 import { toF32 } from "../../../model-shards/format/precision.ts";
+import type { TensorShape } from "../../../model-shards/format/tensor-shapes.ts";
 
 /** What matrices and convolutions of floats are stored and multiplied in; sums, and everything else, are f32. */
 export const DTYPES = ["f32", "f16"] as const;
 export type Dtype = (typeof DTYPES)[number];
 
-/** A matrix of whole numbers, and its scales once they came. */
-interface Quantised {
-	name: string;
-	bits: Whole["bits"];
-	group: number;
-	n: number;
-	k: number;
+/** Stored tensors, and what the family makes of them. */
+export interface WeightSource {
+	manifest: { tensors: readonly TensorEntry[] };
+	wanted: readonly TensorShape[];
+	tensors: Folder["tensors"];
 }
 
 export class Weights {
-	#gpu: Gpu;
-	#tensors = new Map<string, Matrix>();
-	#owned: Tensor[] = [];
-	#biases = new Map<string, Float32Array>();
-	#dtype: Dtype;
-	/** By the name of the scales. */
-	#quantised = new Map<string, Quantised>();
-	/** By the matrix's name, a tensor for each of its parts. */
-	#scales = new Map<string, Tensor[]>();
+	#tensors: ReadonlyMap<string, Matrix>;
+	#owned: Scope;
 
-	constructor(gpu: Gpu, dtype: Dtype = "f32") {
-		this.#gpu = gpu;
-		this.#dtype = dtype;
+	private constructor(tensors: ReadonlyMap<string, Matrix>, owned: Scope) {
+		this.#tensors = tensors;
+		this.#owned = owned;
 	}
 
 	/**
@@ -48,36 +42,21 @@ export class Weights {
 	 */
 	static async load(
 		gpu: Gpu,
-		folder: ModelFolder,
+		{ manifest, wanted, tensors }: WeightSource,
 		progress?: (done: number, total: number) => void,
-		dtype?: Dtype,
+		dtype: Dtype = "f32",
 	): Promise<Weights> {
-		const weights = new Weights(gpu, dtype);
-		const { tensors } = folder.manifest;
-		const total = tensors.reduce((sum, { bytes }) => sum + bytes, 0);
-		const quantised = new Map(
-			tensors.flatMap((tensor) =>
-				tensor.quantization ? [[tensor.name, quantisedOf(tensor, tensor.quantization)] as const] : [],
-			),
-		);
-		for (const { name, quantization } of tensors)
-			if (quantization) weights.#quantised.set(quantization.scales, quantised.get(name) as Quantised);
+		using scope = new Scope(gpu);
+		const loading = new Loading(gpu, scope, dtype, manifest.tensors, wanted);
+		const total = manifest.tensors.reduce((sum, { bytes }) => sum + bytes, 0);
 		let done = 0;
-		try {
-			for await (const { name, dtype, shape, bytes } of folder.tensors()) {
-				const whole = quantised.get(name);
-				if (whole) weights.#putWhole(whole, bytes);
-				else weights.#put(name, shape, toF32(dtype, bytes.slice()));
-				progress?.((done += bytes.byteLength), total);
-			}
-			weights.#joinScales();
-			weights.#joinBiases();
-			await gpu.allocated();
-		} catch (error) {
-			weights.destroy();
-			throw error;
+		for await (const { name, dtype, shape, bytes } of tensors()) {
+			loading.put(name, dtype, shape, bytes);
+			progress?.((done += bytes.byteLength), total);
 		}
-		return weights;
+		const made = loading.finish();
+		await gpu.allocated();
+		return new Weights(made, scope.move());
 	}
 
 	get(name: string): Matrix {
@@ -92,51 +71,93 @@ export class Weights {
 	}
 
 	/** A linear layer's `weight`, and its `bias` where it has one. */
-	projection(name: string): { weight: Tensor; bias?: Tensor } {
+	projection(name: string): { weight: Matrix; bias?: Tensor } {
 		return { weight: this.get(`${name}.weight`), bias: this.#tensors.get(`${name}.bias`) };
 	}
 
 	destroy(): void {
-		this.#gpu.free(...this.#owned);
-		this.#owned = [];
-		this.#tensors.clear();
+		this.#owned[Symbol.dispose]();
+		this.#tensors = new Map();
+	}
+}
+
+/** A matrix of whole numbers. */
+interface Quantised {
+	name: string;
+	bits: Whole["bits"];
+	group: number;
+	n: number;
+	k: number;
+}
+
+/** The tensors as they come; scales and parts of vectors wait until all are there. */
+class Loading {
+	#gpu: Gpu;
+	#scope: Scope;
+	#dtype: Dtype;
+	#wanted: ReadonlyMap<string, TensorShape>;
+	/** By the matrix's name, and by that of its scales. */
+	#quantised = new Map<string, Quantised>();
+	#scaled = new Map<string, Quantised>();
+	/** By the matrix's name, a tensor for each of its parts. */
+	#scales = new Map<string, Tensor[]>();
+	#parts = new Map<string, Float32Array>();
+	#made = new Map<string, Matrix>();
+
+	constructor(gpu: Gpu, scope: Scope, dtype: Dtype, stored: readonly TensorEntry[], wanted: readonly TensorShape[]) {
+		this.#gpu = gpu;
+		this.#scope = scope;
+		this.#dtype = dtype;
+		this.#wanted = new Map(wanted.map((tensor) => [tensor.name, tensor]));
+		for (const { name, dtype, shape, quantization } of stored) {
+			if (!quantization) continue;
+			const [n, k] = shape;
+			const quantised = { name, bits: dtype === "I8" ? 8 : 4, group: quantization.group, n, k } as const;
+			this.#quantised.set(name, quantised);
+			this.#scaled.set(quantization.scales, quantised);
+		}
 	}
 
-	#put(name: string, shape: readonly number[], data: Float32Array<ArrayBuffer>): void {
-		if (/\.(q_bias|v_bias)$/.test(name)) {
-			this.#biases.set(name, data);
-			return;
-		}
-		const scaled = this.#quantised.get(name);
-		if (scaled) {
-			const groups = scaled.k / scaled.group;
-			this.#scales.set(
-				scaled.name,
-				columnParts(this.#gpu, scaled.n, (scaled.k * scaled.bits) / 8).map(([from, to]) =>
-					this.#upload(name, transposeWeight(data.subarray(from * groups, to * groups), to - from, groups)),
-				),
+	put(name: string, dtype: string, shape: readonly number[], bytes: Uint8Array<ArrayBuffer>): void {
+		const quantised = this.#quantised.get(name);
+		if (quantised) return this.#putWhole(quantised, bytes);
+		const data = toF32(dtype, bytes.slice());
+		const scaled = this.#scaled.get(name);
+		if (scaled) return this.#putScales(name, scaled, data);
+		const wanted = this.#wanted.get(name);
+		if (!wanted)
+			throw new ModelFormatError(
+				`Tensor ${name} is not part of a model of this configuration. Import the model again.`,
 			);
-			return;
+		if (wanted.joins) this.#parts.set(name, data);
+		else this.#made.set(name, this.#laidOut(wanted, shape, data));
+	}
+
+	finish(): ReadonlyMap<string, Matrix> {
+		for (const { name, bits, group } of this.#quantised.values()) {
+			const scales = this.#scales.get(name) as Tensor[];
+			let part = this.#made.get(name);
+			for (let i = 0; part; i++, part = part.next) part.whole = { bits, group, scales: scales[i] };
 		}
-		const half = this.#dtype === "f16" && halves(name, shape);
-		switch (layoutOf(name, shape)) {
+		this.#joinParts();
+		return this.#made;
+	}
+
+	#laidOut(wanted: TensorShape, shape: readonly number[], data: Float32Array<ArrayBuffer>): Matrix {
+		const { name, layout } = wanted;
+		const half = this.#dtype === "f16" && halves(wanted);
+		const [n, k] = shape;
+		switch (layout) {
 			case "convolution":
-				this.#tensors.set(name, this.#upload(name, convWeight(data, shape[0], shape[1]), half));
-				break;
+				return this.#upload(name, convWeight(data, n, k), half);
 			case "plain":
-				this.#tensors.set(name, this.#upload(name, pad4(data)));
-				break;
-			case "matrix": {
-				const [n, k] = shape;
-				this.#tensors.set(
-					name,
-					inParts(
-						columnParts(this.#gpu, n, k * (half ? 2 : 4)).map(([from, to]) =>
-							this.#upload(name, transposeWeight(data.subarray(from * k, to * k), to - from, k), half, k),
-						),
+				return this.#upload(name, pad4(data));
+			case "matrix":
+				return inParts(
+					columnParts(this.#gpu, n, k * (half ? 2 : 4)).map(([from, to]) =>
+						this.#upload(name, transposeWeight(data.subarray(from * k, to * k), to - from, k), half, k),
 					),
 				);
-			}
 		}
 	}
 
@@ -144,62 +165,39 @@ export class Weights {
 		const row = (k * bits) / 8;
 		const parts = columnParts(this.#gpu, n, row).map(([from, to]) => {
 			const words = wholeWords(packed.subarray(from * row, to * row), bits, to - from, k);
-			return {
-				...this.#own(this.#gpu.upload(name, [words.length], words)),
-				shape: [k, Math.ceil((to - from) / 4) * 4],
-			};
+			const uploaded = this.#scope.upload(name, [words.length], words);
+			return { ...uploaded, shape: [k, Math.ceil((to - from) / 4) * 4] };
 		});
-		this.#tensors.set(name, inParts(parts));
+		this.#made.set(name, inParts(parts));
 	}
 
-	#joinScales(): void {
-		for (const { name, bits, group } of this.#quantised.values()) {
-			const scales = this.#scales.get(name) as Tensor[];
-			let part: Matrix | undefined = this.#tensors.get(name);
-			for (let i = 0; part; i++, part = part.next) part.whole = { bits, group, scales: scales[i] };
-		}
-		this.#quantised.clear();
-		this.#scales.clear();
-	}
-
-	/** Attention projections fused as q, k, v or as k, v have one bias; the key's is zero in every checkpoint. */
-	#joinBiases(): void {
-		const put = (name: string, ...parts: Float32Array[]) =>
-			this.#tensors.set(name, this.#upload(name, Float32Array.from(parts.flatMap((part) => [...part]))));
-		for (const [name, v] of this.#biases) {
-			if (!name.endsWith(".v_bias")) continue;
-			const module = name.slice(0, -".v_bias".length);
-			const q = this.#biases.get(`${module}.q_bias`);
-			const k = new Float32Array(v.length);
-			const fused = ["mat_qkv", "qkv_proj"].find((name) => this.#tensors.has(`${module}.${name}.weight`));
-			if (q && fused) put(`${module}.${fused}.bias`, q, k, v);
-			else {
-				put(`${module}.mat_kv.bias`, k, v);
-				if (q) put(`${module}.mat_q.bias`, q);
-			}
-		}
-		this.#biases.clear();
-	}
-
-	/** `k`: rows of a matrix. */
-	#upload(name: string, data: Float32Array<ArrayBuffer>, half = false, k?: number): Tensor {
-		return this.#own(
-			this.#gpu.upload(
-				name,
-				k === undefined ? [data.length] : [k, data.length / k],
-				half ? new Float16Array(data) : data,
+	#putScales(name: string, { name: matrix, bits, group, n, k }: Quantised, data: Float32Array<ArrayBuffer>): void {
+		const groups = k / group;
+		this.#scales.set(
+			matrix,
+			columnParts(this.#gpu, n, (k * bits) / 8).map(([from, to]) =>
+				this.#upload(name, transposeWeight(data.subarray(from * groups, to * groups), to - from, groups)),
 			),
 		);
 	}
 
-	#own(tensor: Tensor): Tensor {
-		this.#owned.push(tensor);
-		return tensor;
+	/** Parts of a vector, in the order of the family's list, each behind its zeros. */
+	#joinParts(): void {
+		const vectors = new Map<string, number[]>();
+		for (const { name, joins } of this.#wanted.values()) {
+			const data = this.#parts.get(name);
+			if (!joins || !data) continue;
+			const vector = vectors.get(joins.vector) ?? [];
+			vectors.set(joins.vector, [...vector, ...new Float32Array(joins.zeros), ...data]);
+		}
+		for (const [name, vector] of vectors) this.#made.set(name, this.#upload(name, Float32Array.from(vector)));
 	}
-}
 
-function quantisedOf({ name, dtype, shape: [n, k] }: TensorEntry, { group }: Quantization): Quantised {
-	return { name, bits: dtype === "I8" ? 8 : 4, group, n, k };
+	/** `k`: rows of a matrix. */
+	#upload(name: string, data: Float32Array<ArrayBuffer>, half = false, k?: number): Tensor {
+		const shape = k === undefined ? [data.length] : [k, data.length / k];
+		return this.#scope.upload(name, shape, half ? new Float16Array(data) : data);
+	}
 }
 
 /** Ranges of the n columns of a matrix, each within what a binding holds. `bytes`: of a column. */

@@ -1,14 +1,11 @@
 /** Shape of a STAR model (arXiv 2406.10797): what the graph needs beside its tensors. */
 import { z } from "zod";
-import type { Schedule } from "../../protocol/model-info.ts";
-import { VaeConfig } from "../infinity/config.ts";
+import type { Facts } from "../family.ts";
+import { CodebookConfig, codebookShape, codebookTaps } from "../shared/codebook.ts";
+import type { Schedules } from "../shared/schedules.ts";
+import { Count } from "../shared/schema.ts";
+import { attentiveDecoder, VaeConfig } from "../shared/vae.ts";
 import { ClipTextConfig } from "../text/config.ts";
-import { CodebookConfig } from "../var/config.ts";
-
-const Count = z
-	.int()
-	.min(1)
-	.max(1 << 20);
 
 export const StarConfig = z.strictObject({
 	depth: Count,
@@ -32,16 +29,25 @@ export const StarConfig = z.strictObject({
 export type StarConfig = z.infer<typeof StarConfig>;
 
 /** What of the configuration contradicts itself or the schedules. */
-export function starProblems(
-	{ width, heads, scales }: StarConfig,
-	schedules: Readonly<Record<string, Schedule>>,
-): string[] {
-	const problems = Object.entries(schedules).flatMap(([name, { grids }]) =>
-		grids.length <= scales
-			? []
-			: [`schedule ${name} has ${grids.length} scales; the model has embeddings for ${scales}`],
-	);
+export function starProblems({ width, heads, scales }: StarConfig, schedules: Schedules): string[] {
+	const problems = Object.entries(schedules)
+		.filter(([, { grids }]) => grids.length > scales)
+		.map(([name, { grids }]) => `schedule ${name} has ${grids.length} scales; the model has embeddings for ${scales}`);
 	if ((width / heads) % 8 !== 0)
 		problems.push(`head size ${width / heads} is not a multiple of 8, which rotary positions in two directions need`);
 	return problems;
+}
+
+export function starFacts(config: StarConfig): Facts {
+	const { depth, width, heads, ffn, codebook, vae, textChannels, textMaxTokens, textEncoder } = config;
+	return {
+		shape: { depth, width, heads, ffn },
+		codes: codebookShape(codebook),
+		decoder: attentiveDecoder(vae),
+		names: codebookTaps,
+		startTokens: 1,
+		chunkBlocks: 1,
+		text: { channels: textChannels, maxTokens: textMaxTokens, encoder: textEncoder, instructions: "" },
+		lowRank: { rope: "kept", mostTokens: width },
+	};
 }

@@ -5,19 +5,9 @@ import { openGpu } from "../../../kernels/gpu/native/open.ts";
 import { maxError, randomFloats } from "../../../kernels/testing.ts";
 import { openModel } from "../../engine/open.ts";
 import { policies } from "../../policies/index.ts";
-import {
-	attend,
-	gelu,
-	linear,
-	normaliseHeads,
-	randomModel,
-	sum,
-	tokensOf,
-	type Vector,
-} from "../shared/random-model.ts";
+import { attend, gelu, linear, normaliseHeads, randomModel, sum, tokensOf, type Vector } from "../testing.ts";
 import type { StarConfig } from "./config.ts";
 import { publishedStar } from "./published.ts";
-import { starTensors } from "./tensors.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
@@ -123,7 +113,6 @@ it.each(["256-d16", "1024"])("a block of STAR %s", async (size) => {
 			},
 			licence: "Random weights.",
 		},
-		starTensors(config),
 		7,
 	);
 	const draws = new Map<string, Float32Array | Int32Array>([

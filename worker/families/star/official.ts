@@ -1,10 +1,8 @@
 /** The official configuration fields of a STAR checkpoint, read into this project's names. */
 import { z } from "zod";
-import { ModelFormatError } from "../../../model-shards/format/manifest.ts";
-import { parse, tokenizerFromReference } from "../var/official.ts";
+import { codebookFromReference, readFields, requireSupported, type Variants } from "../shared/official.ts";
+import { Count } from "../shared/schema.ts";
 import type { StarConfig } from "./config.ts";
-
-const Count = z.int().min(1);
 
 const Transformer = z.looseObject({
 	depth: Count,
@@ -17,28 +15,22 @@ const Transformer = z.looseObject({
 	rope_norm: z.number().gt(0).default(64),
 });
 
-/**
- * Variants of the family the engine does not compute. An absent flag has the published model's value, which is the
- * supported one.
- */
-const SUPPORTED: Record<string, boolean> = {
-	shared_aln: false,
-	attn_l2_norm: true,
-	enable_cross: true,
-	rotary_pos_emb: true,
-	absolute_lvl_emb: true,
-	enable_logit_norm: true,
-	enable_adaptive_norm: false,
+/** An absent flag has the published model's value. */
+const SUPPORTED: Variants = {
+	shared_aln: { value: false },
+	attn_l2_norm: { value: true },
+	enable_cross: { value: true },
+	rotary_pos_emb: { value: true },
+	absolute_lvl_emb: { value: true },
+	enable_logit_norm: { value: true },
+	enable_adaptive_norm: { value: false },
 };
 /** CLIP's, whose states the published model reads. */
 const TEXT_MAX_TOKENS = 77;
 
 export function starConfigFromReference(config: unknown, vaeConfig: unknown): StarConfig {
-	const c = parse(Transformer, config, "transformer configuration");
-	for (const [flag, value] of Object.entries(SUPPORTED)) {
-		if (c[flag] !== undefined && c[flag] !== value)
-			throw new ModelFormatError(`${flag} = ${c[flag]} is not supported; the engine computes ${flag} = ${value}.`);
-	}
+	const c = readFields(Transformer, config, "transformer configuration");
+	requireSupported(c, SUPPORTED);
 	return {
 		depth: c.depth,
 		width: c.embed_dim,
@@ -50,7 +42,7 @@ export function starConfigFromReference(config: unknown, vaeConfig: unknown): St
 		scales: c.patch_nums.length,
 		ropeReach: c.rope_norm,
 		ropeTheta: c.rope_theta,
-		...tokenizerFromReference(vaeConfig),
+		...codebookFromReference(vaeConfig),
 		textEncoder: null,
 	};
 }

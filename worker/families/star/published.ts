@@ -5,17 +5,14 @@
  */
 
 import type { z } from "zod";
-import { ModelFormatError } from "../../../model-shards/format/manifest.ts";
-import { linear, matrix, precise, type TensorShape } from "../../../model-shards/format/tensor-shapes.ts";
-import { UNUSED } from "../../../model-shards/import/model.ts";
-import type { Family } from "../../../model-shards/import/published.ts";
-import type { Described } from "../../../model-shards/import/tensors.ts";
+import { linear, matrix, plain, precise, type TensorShape, table } from "../../../model-shards/format/tensor-shapes.ts";
 import type { Sampling } from "../../protocol/model-info.ts";
-import { SIDES, square, TOKENIZER } from "../var/published.ts";
+import type { Described, Published } from "../family.ts";
+import { publishedSize, SIDES, square, TOKENIZER } from "../shared/published.ts";
+import { headScales, qkvBiases } from "../shared/tensors.ts";
 import type { StarConfig } from "./config.ts";
-import { starTensors } from "./tensors.ts";
 
-interface Published {
+interface Size {
 	depth: number;
 	side: keyof typeof SIDES;
 	/**
@@ -25,7 +22,7 @@ interface Published {
 	sampler?: true;
 }
 
-const PUBLISHED: Readonly<Record<string, Published>> = {
+const SIZES: Readonly<Record<string, Size>> = {
 	"256-d16": { depth: 16, side: 256 },
 	"256": { depth: 30, side: 256 },
 	"512": { depth: 30, side: 512 },
@@ -41,8 +38,8 @@ const SAMPLER =
 	/^transformer\.(pos_start_last$|(lvl_embed_2|word_embed_head|encoder_proj2|head_proj|head_logits2|feat_extract_blocks)\.)/;
 
 /** Throws ModelFormatError for a size that was not published. */
-export function publishedStar(size: string): Extract<Described, { family: "star" }> {
-	const { depth, side } = lookUp(size);
+export function publishedStar(size: string): Described<StarConfig> {
+	const { depth, side } = publishedSize("STAR", SIZES, size);
 	const config: StarConfig = {
 		depth,
 		width: 64 * depth,
@@ -68,32 +65,21 @@ export function publishedStar(size: string): Extract<Described, { family: "star"
 	};
 }
 
-export const star: Family = {
-	sizes: Object.keys(PUBLISHED),
+export const published: Published<StarConfig> = {
+	sizes: Object.keys(SIZES),
 	describe(size) {
-		const { sampler } = lookUp(size);
+		const { sampler } = publishedSize("STAR", SIZES, size);
 		const head = publishedStar(size);
 		return {
 			head,
-			wanted: starTensors(head.config),
-			parts: ["transformer.", "vae."],
-			unused: sampler ? new RegExp(`${UNUSED.source}|${SAMPLER.source}`) : UNUSED,
 			unread: [
-				{ name: "transformer.class_emb.weight", shape: [1001, head.config.width] },
+				table("transformer.class_emb", 1001, head.config.width),
 				...(sampler ? samplerTensors(head.config) : []),
 			],
+			...(sampler && { unused: SAMPLER }),
 		};
 	},
 };
-
-function lookUp(size: string): Published {
-	const published = Object.hasOwn(PUBLISHED, size.toLowerCase()) ? PUBLISHED[size.toLowerCase()] : undefined;
-	if (!published)
-		throw new ModelFormatError(
-			`STAR was not published in size ${size}. There are: ${Object.keys(PUBLISHED).join(", ")}.`,
-		);
-	return published;
-}
 
 /**
  * Blocks without cross attention over the states of the transformer and the codes drawn so far, and a head of their
@@ -102,17 +88,16 @@ function lookUp(size: string): Published {
 function samplerTensors({ width, heads, ffn, textChannels, scales, codebook }: StarConfig): TensorShape[] {
 	const t = (name: string) => `transformer.${name}`;
 	return [
-		{ name: t("pos_start_last"), shape: [1, 1, width] },
-		{ name: t("lvl_embed_2.weight"), shape: [scales, width] },
+		plain(t("pos_start_last"), 1, 1, width),
+		table(t("lvl_embed_2"), scales, width),
 		...precise(t("word_embed_head"), codebook.channels, width),
 		...linear(t("encoder_proj2"), textChannels, width),
 		...linear(t("head_proj"), 2 * width, width),
 		...Array.from({ length: SAMPLER_BLOCKS }, (_, block): TensorShape[] => {
 			const b = (name: string) => t(`feat_extract_blocks.${block}.${name}`);
 			return [
-				{ name: b("attn.scale_mul_1H11"), shape: [1, heads, 1, 1] },
-				{ name: b("attn.q_bias"), shape: [width] },
-				{ name: b("attn.v_bias"), shape: [width] },
+				headScales(b("attn"), heads),
+				...qkvBiases(b("attn"), width),
 				matrix(b("attn.mat_qkv"), width, 3 * width),
 				...linear(b("attn.proj"), width, width),
 				...linear(b("ffn.fc1"), width, ffn),

@@ -3,11 +3,8 @@
  * embeddings.
  */
 import { z } from "zod";
+import { Count } from "../shared/schema.ts";
 
-const Count = z
-	.int()
-	.min(1)
-	.max(1 << 20);
 const Id = z.int().min(0);
 const shape = {
 	width: Count,

@@ -2,12 +2,15 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Family, importPublished } from "../../../model-shards/import/published.ts";
+import { plain } from "../../../model-shards/format/tensor-shapes.ts";
+import { importPublished } from "../../../model-shards/import/published.ts";
 import { nowhere } from "../../../model-shards/import/sink.ts";
 import { syntheticSource } from "../../../model-shards/import/synthetic.ts";
 import { openTextEncoder, textEncoderIn } from "../../../model-shards/import/text-encoder.ts";
-import { SMALL, writeSafetensors } from "../../../model-shards/testing.ts";
-import { infinity } from "../infinity/published.ts";
+import { SMALL, SMALL_HEAD, writeSafetensors } from "../../../model-shards/testing.ts";
+import type { Family } from "../family.ts";
+import type { InfinityConfig } from "../infinity/config.ts";
+import { infinity } from "../infinity/index.ts";
 import { PUBLISHED_TEXT, type TextEncoderConfig, textEncoderProblems } from "./config.ts";
 import { textEncoderFromReference } from "./official.ts";
 import { textTensors, UNUSED_TEXT } from "./tensors.ts";
@@ -124,6 +127,23 @@ describe("published configurations", () => {
 	});
 });
 
+/** Infinity of one size that has, beside its text encoder, hardly a tensor. */
+const bare = (config: InfinityConfig): Family<InfinityConfig> => ({
+	...infinity,
+	tensors: ({ textEncoder }) => [
+		...(textEncoder ? textTensors(textEncoder) : []),
+		plain("transformer.a", 1),
+		plain("vae.b", 1),
+	],
+	published: {
+		sizes: ["small"],
+		describe: () => ({
+			head: { ...SMALL_HEAD, config },
+		}),
+	},
+});
+const SOURCES = ["a", "b"].map((name) => syntheticSource(`the file of ${name}`, [{ name, shape: [1] }], "F32"));
+
 it.each(["stabilityai/stable-diffusion-2-1", "openai/clip-vit-large-patch14"] as const)(
 	"an import over the full list of %s",
 	async (name) => {
@@ -137,15 +157,9 @@ it.each(["stabilityai/stable-diffusion-2-1", "openai/clip-vit-large-patch14"] as
 			),
 			config,
 		);
-		const model = { ...infinity.describe("125m"), wanted: [{ name: "vae.b", shape: [1] }], parts: ["vae."] };
-		model.head = { ...model.head, config: { ...model.head.config, textChannels: config.width } } as typeof model.head;
-		const manifest = await importPublished(
-			{ sizes: ["all"], describe: () => model },
-			"all",
-			[syntheticSource("vae", [{ name: "b", shape: [1] }], "F32")],
-			{ textEncoder, dtype: "f16", out: nowhere },
-		);
-		expect(manifest.tensors).toHaveLength(names.length + 1);
+		const family = bare({ ...SMALL, textChannels: config.width });
+		const manifest = await importPublished(family, "small", SOURCES, { textEncoder, dtype: "f16", out: nowhere });
+		expect(manifest.tensors).toHaveLength(names.length + 2);
 		expect(manifest.config).toMatchObject({ textEncoder: config });
 		expect(manifest.shards.reduce((sum, { bytes }) => sum + bytes, 0)).toBeGreaterThan(
 			2 * names.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
@@ -199,55 +213,19 @@ describe("a folder of a text encoder", () => {
 	});
 
 	it("goes into a model that fits it, and into no other", async () => {
-		const head = (config: object, family = "infinity") =>
-			({
-				name: "small",
-				family,
-				config,
-				schedules: {
-					"1:1": {
-						grids: [
-							[1, 1],
-							[2, 2],
-						],
-						image: { height: 4, width: 4 },
-					},
-				},
-				defaultSchedule: "1:1",
-				sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
-				licence: "none",
-			}) as never;
-		const { wanted, parts, unused } = {
-			...infinity.describe("125m"),
-			wanted: [
-				{ name: "transformer.a", shape: [1] },
-				{ name: "vae.b", shape: [1] },
-			],
-		};
-		const write = (config: object) => {
-			const family: Family = { sizes: ["small"], describe: () => ({ head: head(config), wanted, parts, unused }) };
-			return importPublished(
-				family,
-				"small",
-				[
-					syntheticSource("weights", [{ name: "a", shape: [1] }], "F32"),
-					syntheticSource("vae", [{ name: "b", shape: [1] }], "F32"),
-				],
-				{
-					textEncoder: join(dir, "text_encoder"),
-					tokenizer: join(dir, "text_encoder", "config.json"),
-					out: join(dir, "out"),
-				},
-			);
-		};
-		const manifest = await write(SMALL);
+		const write = (family: Family) =>
+			importPublished(family, "small", SOURCES, {
+				textEncoder: join(dir, "text_encoder"),
+				tokenizer: join(dir, "text_encoder", "config.json"),
+				out: join(dir, "out"),
+			});
+		const manifest = await write(bare(SMALL));
 		expect(manifest.config).toMatchObject({ textEncoder: { kind: "clip-text", width: 128 } });
 		expect(manifest.tensors.map(({ name }) => name)).toContain("text_encoder.text_model.final_layer_norm.bias");
-		await expect(write({ ...SMALL, textChannels: 64 })).rejects.toThrow(
+		await expect(write(bare({ ...SMALL, textChannels: 64 }))).rejects.toThrow(
 			/does not fit small: text encoder width 128 is not textChannels 64/,
 		);
-		const { textEncoder: _, ...none } = SMALL;
-		await expect(write(none)).rejects.toThrow(/takes no text encoder/);
+		await expect(write({ ...bare(SMALL), withText: undefined })).rejects.toThrow(/takes no text encoder/);
 	});
 
 	it("that lacks a tensor, or has one of another shape, is refused by name", async () => {
@@ -261,16 +239,7 @@ describe("a folder of a text encoder", () => {
 			},
 		};
 		await writeSafetensors(join(dir, "text_encoder", "odd.safetensors"), odd);
-		const family: Family = {
-			sizes: ["small"],
-			describe: () => ({
-				...infinity.describe("125m"),
-				head: { ...infinity.describe("125m").head, config: SMALL } as never,
-				wanted: [{ name: "vae.b", shape: [1] }],
-				parts: ["vae."],
-			}),
-		};
-		const importing = importPublished(family, "small", [syntheticSource("vae", [{ name: "b", shape: [1] }], "F32")], {
+		const importing = importPublished(bare(SMALL), "small", SOURCES, {
 			textEncoder: join(dir, "text_encoder", "odd.safetensors"),
 			out: join(dir, "never"),
 		});

@@ -2,10 +2,11 @@
  * The `config.json` of a published text encoder, as the transformers library writes it, read into this project's names.
  */
 import { z } from "zod";
-import { ModelFormatError } from "../../../model-shards/format/manifest.ts";
+import { ModelFormatError } from "../../../model-shards/format/errors.ts";
+import { formed } from "../../../model-shards/format/json.ts";
+import { Count } from "../shared/schema.ts";
 import type { ClipTextConfig, Qwen2Config, T5Config, TextEncoderConfig } from "./config.ts";
 
-const Count = z.int().min(1);
 /**
  * Texts of published models are no longer (Infinity's are cut at it, HART's are 300 behind its instructions), though
  * these encoders would take more.
@@ -138,17 +139,8 @@ export function textEncoderFromReference(json: unknown, where: string, tokenizer
 		throw new ModelFormatError(
 			`${where} is of no text encoder this version computes: its model_type is ${data?.model_type ?? "missing"}, known are ${Object.keys(KINDS).join(", ")}.`,
 		);
-	const config = parse(kind, json, `${where} describes a text encoder that this version does not compute`);
-	return config.kind === "qwen2"
-		? {
-				...config,
-				...parse(Padding, tokenizer ?? {}, `tokenizer_config.json beside ${where} does not say how texts are padded`),
-			}
-		: config;
-}
-
-function parse<T>(schema: z.ZodType<T>, json: unknown, problem: string): T {
-	const parsed = schema.safeParse(json);
-	if (!parsed.success) throw new ModelFormatError(`${problem}:\n${z.prettifyError(parsed.error)}`);
-	return parsed.data;
+	const config = formed(kind, json, `${where} describes a text encoder that this version does not compute`);
+	if (config.kind !== "qwen2") return config;
+	const problem = `tokenizer_config.json beside ${where} does not say how texts are padded`;
+	return { ...config, ...formed(Padding, tokenizer ?? {}, problem) };
 }

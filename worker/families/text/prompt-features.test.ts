@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { openGpu } from "../../../kernels/gpu/native/open.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
+import { Scope } from "../../../kernels/gpu/scope.ts";
 import { copy } from "../../../kernels/tokens/gather.ts";
 import { PromptFeatures, type TextEncoder } from "./prompt-features.ts";
 
@@ -28,7 +29,6 @@ class Echo implements TextEncoder {
 		const words = new Uint32Array(Float32Array.from(ids.flatMap((id) => Array<number>(WIDTH).fill(id))).buffer);
 		copy(pass, { x: pass.table(words), y: features, to: to * WIDTH, count: words.length, label: "echo" });
 	}
-	destroy(): void {}
 }
 
 async function within(
@@ -37,7 +37,8 @@ async function within(
 ): Promise<void> {
 	const before = gpu.bytes;
 	const echo = new Echo();
-	const prompts = new PromptFeatures(gpu, echo, bytes);
+	const scope = new Scope(gpu);
+	const prompts = new PromptFeatures(scope, gpu, echo, bytes);
 	/** The features' first column. */
 	const ask = async (...ids: number[]) => {
 		const pass = gpu.pass("ask");
@@ -46,7 +47,7 @@ async function within(
 		return ids.map((_, i) => new Float32Array(data)[(start + i) * WIDTH]);
 	};
 	await run(prompts, echo, ask);
-	prompts.destroy();
+	scope[Symbol.dispose]();
 	expect(gpu.bytes).toBe(before);
 }
 

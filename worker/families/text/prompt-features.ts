@@ -1,6 +1,10 @@
 import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
-import { Ranges } from "../../engine/round/ranges.ts";
+import type { Scope } from "../../../kernels/gpu/scope.ts";
+import { Ranges } from "../shared/ranges.ts";
+import type { Weights } from "../shared/weights.ts";
+import type { TextEncoderConfig } from "./config.ts";
+import { TextTransformer, textWorkFloats } from "./transformer.ts";
 
 const DEFAULT_BYTES = 64 << 20;
 /**
@@ -14,7 +18,6 @@ const LEAST_PROMPTS = 3;
 export interface TextEncoder {
 	readonly config: { readonly width: number; readonly maxTokens: number };
 	record(pass: Pass, ids: readonly number[], features: Tensor, options: { to: number }): void;
-	destroy(): void;
 }
 
 interface Kept {
@@ -45,13 +48,13 @@ export class PromptFeatures {
 	#kept = new Map<string, Kept>();
 
 	/** `bytes`: what is kept at most, where that is enough for three prompts of full length. */
-	constructor(gpu: Gpu, encoder: TextEncoder, bytes = DEFAULT_BYTES) {
+	constructor(scope: Scope, gpu: Gpu, encoder: TextEncoder, bytes = DEFAULT_BYTES) {
 		const { width } = encoder.config;
 		const rows = promptRows(encoder.config, bytes);
 		this.#gpu = gpu;
 		this.#encoder = encoder;
 		this.#ranges.growFor(rows);
-		this.tensor = gpu.tensor("prompt features", [rows, width]);
+		this.tensor = scope.tensor("prompt features", [rows, width]);
 	}
 
 	/**
@@ -73,11 +76,6 @@ export class PromptFeatures {
 		return kept.start;
 	}
 
-	destroy(): void {
-		this.#encoder.destroy();
-		this.#gpu.free(this.tensor);
-	}
-
 	/** Room for a text; the oldest go until there is. */
 	#take(tokens: number): number {
 		for (;;) {
@@ -89,3 +87,17 @@ export class PromptFeatures {
 		}
 	}
 }
+
+/** The features that a text encoder makes, in the scope with its workspace; none where the model has no encoder. */
+export function promptFeatures(
+	scope: Scope,
+	gpu: Gpu,
+	encoder: TextEncoderConfig | null,
+	weights: Weights,
+): PromptFeatures | undefined {
+	return encoder ? new PromptFeatures(scope, gpu, new TextTransformer(scope, encoder, weights)) : undefined;
+}
+
+/** Floats that they take. */
+export const promptFloats = (encoder: TextEncoderConfig | null): number =>
+	encoder ? textWorkFloats(encoder) + promptRows(encoder) * encoder.width : 0;

@@ -1,5 +1,12 @@
 /** Every tensor of a text encoder, with its shape: official names under `text_encoder.`. */
-import { linear, matrix, norm, type TensorShape } from "../../../model-shards/format/tensor-shapes.ts";
+import {
+	linear,
+	matrix,
+	norm,
+	scale as scaleOf,
+	type TensorShape,
+	table as tableOf,
+} from "../../../model-shards/format/tensor-shapes.ts";
 import type { TextEncoderConfig } from "./config.ts";
 
 export const TEXT_PREFIX = "text_encoder.";
@@ -19,11 +26,8 @@ export function textTensors(config: TextEncoderConfig): TensorShape[] {
 
 function shapesOf(config: TextEncoderConfig): TensorShape[] {
 	const { width, ffn, layers, vocabulary, maxTokens } = config;
-	const table = (name: string, rows: number, columns = width): TensorShape => ({
-		name: `${name}.weight`,
-		shape: [rows, columns],
-	});
-	const scale = (name: string): TensorShape => ({ name: `${name}.weight`, shape: [width] });
+	const table = (name: string, rows: number, columns = width) => tableOf(name, rows, columns);
+	const scale = (name: string) => scaleOf(name, width);
 	const each = (of: (layer: number) => TensorShape[]) => Array.from({ length: layers }, (_, layer) => of(layer)).flat();
 	switch (config.kind) {
 		case "word-transformer":
@@ -58,7 +62,7 @@ function shapesOf(config: TextEncoderConfig): TensorShape[] {
 						matrix(l("0.SelfAttention.o"), inner, width),
 						scale(l("1.layer_norm")),
 						...dense,
-						matrix(l("1.DenseReluDense.wo"), ffn, width),
+						{ ...matrix(l("1.DenseReluDense.wo"), ffn, width), wide: true },
 					];
 				}),
 				scale("encoder.final_layer_norm"),

@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { openGpu } from "../../../kernels/gpu/native/open.ts";
+import { Scope } from "../../../kernels/gpu/scope.ts";
 import { maxError, randomFloats } from "../../../kernels/testing.ts";
-import type { ModelFolder } from "../../../model-shards/format/folder.ts";
 import { Weights } from "../shared/weights.ts";
 import { PUBLISHED_TEXT, type TextEncoderConfig } from "./config.ts";
 import { TEXT_PREFIX, textTensors } from "./tensors.ts";
@@ -191,9 +191,10 @@ it.each([
 		for (const [own, { shape, data }] of random)
 			yield { name: TEXT_PREFIX + own, dtype: "F32" as const, shape, bytes: new Uint8Array(data.buffer) };
 	}
-	const weights = await Weights.load(gpu, { manifest: { tensors: [] }, tensors } as unknown as ModelFolder);
-	const encoder = new TextTransformer(gpu, config, weights);
-	const features = gpu.tensor("features", [IDS.length, config.width]);
+	const weights = await Weights.load(gpu, { manifest: { tensors: [] }, wanted: textTensors(config), tensors });
+	using scope = new Scope(gpu);
+	const encoder = new TextTransformer(scope, config, weights);
+	const features = scope.tensor("features", [IDS.length, config.width]);
 	try {
 		const pass = gpu.pass("encode");
 		encoder.record(pass, IDS, features);
@@ -205,8 +206,6 @@ it.each([
 		expect(Math.max(...expected)).toBeGreaterThan(1);
 		expect(maxError(new Float32Array(data), expected)).toBeLessThan(1e-4);
 	} finally {
-		encoder.destroy();
 		weights.destroy();
-		gpu.free(features);
 	}
 });

@@ -1,7 +1,8 @@
 import { ropeTable, rotateHalves } from "../../../kernels/attention/rotate-halves.ts";
 import { type Heads, sequenceAttention } from "../../../kernels/attention/sequence-attention.ts";
-import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Tensor } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
+import type { Scope } from "../../../kernels/gpu/scope.ts";
 import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { layerNorm, rmsNorm } from "../../../kernels/norm/layer-norm.ts";
 import { activate } from "../../../kernels/pointwise/activation.ts";
@@ -15,38 +16,28 @@ import { TEXT_PREFIX } from "./tensors.ts";
 /** A text encoder of any kind: embeddings, pre-norm layers, final norm. One text at a time. */
 export class TextTransformer {
 	readonly config: TextEncoderConfig;
-	#gpu: Gpu;
 	#anatomy: Anatomy;
 	#weights: Weights;
 	/** Workspace for one text; texts of one pass use it in turn. */
-	#work: Record<"x" | "h" | "q" | "k" | "v" | "attended" | "gate" | "up", Tensor>;
+	#work: Record<WorkName, Tensor>;
 	/** cos, then sin: [2, maxTokens, headDim / 2]. */
 	#angles: Tensor | undefined;
 
-	constructor(gpu: Gpu, config: TextEncoderConfig, weights: Weights) {
-		const { width, ffn, heads, maxTokens } = config;
+	/** Allocates in the scope. */
+	constructor(scope: Scope, config: TextEncoderConfig, weights: Weights) {
+		const { maxTokens } = config;
 		this.config = config;
-		this.#gpu = gpu;
 		this.#weights = weights;
 		this.#anatomy = anatomyOf(config);
-		const { headDim, kvHeads, ropeTheta } = this.#anatomy;
-		const { qkv, gate } = this.#anatomy.layer(0);
-		const make = (label: string, columns: number) => gpu.tensor(`text ${label}`, [maxTokens, columns]);
-		const separate = qkv.length === 3 ? 1 : 0;
-		this.#work = {
-			x: make("x", width),
-			h: make("norm", width),
-			q: make("q", separate ? heads * headDim : 3 * width),
-			k: make("k", separate * kvHeads * headDim),
-			v: make("v", separate * kvHeads * headDim),
-			attended: make("attended", heads * headDim),
-			gate: make("gate", gate ? ffn : 0),
-			up: make("ffn", ffn),
-		};
+		const { headDim, ropeTheta } = this.#anatomy;
+		const columns = Object.entries(workColumns(config));
+		this.#work = Object.fromEntries(
+			columns.map(([label, count]) => [label, scope.tensor(`text ${label}`, [maxTokens, count])]),
+		) as Record<WorkName, Tensor>;
 		this.#angles =
 			ropeTheta === undefined
 				? undefined
-				: gpu.upload("text angles", [2, maxTokens, headDim / 2], ropeTable(maxTokens, headDim, ropeTheta));
+				: scope.upload("text angles", [2, maxTokens, headDim / 2], ropeTable(maxTokens, headDim, ropeTheta));
 	}
 
 	/** Token ids, at most the model's, -> features [tokens, width] from row `to` on. */
@@ -79,10 +70,6 @@ export class TextTransformer {
 		}
 		this.#norm(pass, final, x, h, tokens);
 		copy(pass, { x: h, y: features, to: to * width, count: tokens * width, label: "text features" });
-	}
-
-	destroy(): void {
-		this.#gpu.free(...Object.values(this.#work), ...(this.#angles ? [this.#angles] : []));
 	}
 
 	/** h -> attended */
@@ -161,6 +148,30 @@ export class TextTransformer {
 		return this.config.heads * this.#anatomy.headDim;
 	}
 }
+
+type WorkName = "x" | "h" | "q" | "k" | "v" | "attended" | "gate" | "up";
+
+/** Floats of a token in each of the workspace's tensors. */
+function workColumns(config: TextEncoderConfig): Record<WorkName, number> {
+	const { width, ffn, heads } = config;
+	const { headDim, kvHeads, layer } = anatomyOf(config);
+	const { qkv, gate } = layer(0);
+	const fused = qkv.length === 1;
+	return {
+		x: width,
+		h: width,
+		q: fused ? 3 * width : heads * headDim,
+		k: fused ? 0 : kvHeads * headDim,
+		v: fused ? 0 : kvHeads * headDim,
+		attended: heads * headDim,
+		gate: gate ? ffn : 0,
+		up: ffn,
+	};
+}
+
+/** Floats of the whole workspace. */
+export const textWorkFloats = (config: TextEncoderConfig): number =>
+	config.maxTokens * Object.values(workColumns(config)).reduce((sum, count) => sum + count, 0);
 
 /** Places of the tokens that are no padding; undefined where a text has none. */
 function seenIn(config: TextEncoderConfig, ids: readonly number[]): number[] | undefined {

@@ -1,22 +1,11 @@
 /** Shape of a VAR model (arXiv 2404.02905): what the graph needs beside its tensors. */
 import { z } from "zod";
 import type { Schedule } from "../../protocol/model-info.ts";
-import { VaeConfig } from "../infinity/config.ts";
-
-const Count = z
-	.int()
-	.min(1)
-	.max(1 << 20);
-
-/** Multi-scale vector quantisation: one code of a vocabulary a token, partially shared convolutions after enlarging. */
-export const CodebookConfig = z.strictObject({
-	vocabulary: Count.refine((size) => size > 1 && Number.isInteger(Math.log2(size)), "expected a power of two"),
-	/** Of a code's vector, and of the latent. */
-	channels: Count,
-	/** Convolutions that the scales share. */
-	phis: Count,
-});
-export type CodebookConfig = z.infer<typeof CodebookConfig>;
+import type { Facts } from "../family.ts";
+import { CodebookConfig, codebookShape, codebookTaps } from "../shared/codebook.ts";
+import type { Schedules } from "../shared/schedules.ts";
+import { Count } from "../shared/schema.ts";
+import { attentiveDecoder, VaeConfig } from "../shared/vae.ts";
 
 export const VarConfig = z.strictObject({
 	depth: Count,
@@ -44,7 +33,7 @@ export type VarConfig = z.infer<typeof VarConfig>;
  * What of the configuration contradicts itself or the schedules: positions are learned, so that all schedules have the
  * same tokens scale by scale.
  */
-export function varProblems({ scales, tokens }: VarConfig, schedules: Readonly<Record<string, Schedule>>): string[] {
+export function varProblems({ scales, tokens }: VarConfig, schedules: Schedules): string[] {
 	const tokensOf = ({ grids }: Schedule) => grids.map(([height, width]) => height * width);
 	const [first] = Object.values(schedules);
 	return Object.entries(schedules).flatMap(([name, schedule]) => {
@@ -59,3 +48,14 @@ export function varProblems({ scales, tokens }: VarConfig, schedules: Readonly<R
 			: [`schedule ${name} has other tokens by scale than the first one; the model's positions fit one of them`];
 	});
 }
+
+export const varFacts = ({ depth, width, heads, ffn, classes, codebook, vae }: VarConfig): Facts => ({
+	shape: { depth, width, heads, ffn },
+	codes: codebookShape(codebook),
+	decoder: attentiveDecoder(vae),
+	names: codebookTaps,
+	startTokens: 1,
+	chunkBlocks: 1,
+	text: null,
+	classes,
+});

@@ -5,20 +5,9 @@ import { openGpu } from "../../../kernels/gpu/native/open.ts";
 import { maxError } from "../../../kernels/testing.ts";
 import { openModel } from "../../engine/open.ts";
 import { policies } from "../../policies/index.ts";
-import {
-	attend,
-	gelu,
-	linear,
-	normaliseHeads,
-	randomModel,
-	silu,
-	sum,
-	tokensOf,
-	type Vector,
-} from "../shared/random-model.ts";
+import { attend, gelu, linear, normaliseHeads, randomModel, silu, sum, tokensOf, type Vector } from "../testing.ts";
 import type { VarConfig } from "./config.ts";
 import { publishedVar } from "./published.ts";
-import { varTensors } from "./tensors.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
@@ -41,7 +30,7 @@ function oneBlock(depth: 16 | 20 | 24 | 30 | 36) {
 	};
 	const described = {
 		name: `var-d${depth}-block`,
-		family: "var" as const,
+		family: "var",
 		config,
 		schedules: {
 			"1:1": {
@@ -56,7 +45,7 @@ function oneBlock(depth: 16 | 20 | 24 | 30 | 36) {
 		sampling: { guidance: [1, 5] as [number, number], tau: 1, topK: 1, topP: 0 },
 		licence: "Random weights.",
 	};
-	return { config, ...randomModel(described, varTensors(config), depth) };
+	return { config, ...randomModel(described, depth) };
 }
 
 /** The block on the tokens of one guidance row, by VAR's formulas: `before` are the inputs of the scale before. */

@@ -1,33 +1,11 @@
-/**
- * The published VAR checkpoints (FoundationVision/VAR), as data, and what they share with STAR and HART: token maps and
- * the picture tokenizer, `vae_ch160v4096z32.pth`.
- */
+/** The published VAR checkpoints (FoundationVision/VAR), as data. */
 
 import type { z } from "zod";
-import { ModelFormatError } from "../../../model-shards/format/manifest.ts";
-import { UNUSED } from "../../../model-shards/import/model.ts";
-import type { Family } from "../../../model-shards/import/published.ts";
-import type { Sampling, Schedule } from "../../protocol/model-info.ts";
-import type { VaeConfig } from "../infinity/config.ts";
-import type { CodebookConfig, VarConfig } from "./config.ts";
-import { varTensors } from "./tensors.ts";
-
-/** Side lengths of the token maps, by the side of the picture. */
-export const SIDES = {
-	256: [1, 2, 3, 4, 5, 6, 8, 10, 13, 16],
-	512: [1, 2, 3, 4, 6, 9, 13, 18, 24, 32],
-	1024: [1, 2, 3, 4, 5, 7, 9, 12, 16, 21, 27, 36, 48, 64],
-} as const;
-
-/** The one schedule of a model that draws squares of this side. */
-export function square(side: keyof typeof SIDES): Record<string, Schedule> {
-	return { "1:1": { grids: SIDES[side].map((side) => [side, side]), image: { height: side, width: side } } };
-}
-
-export const TOKENIZER: { codebook: CodebookConfig; vae: VaeConfig } = {
-	codebook: { vocabulary: 4096, channels: 32, phis: 4 },
-	vae: { baseChannels: 160, multipliers: [1, 1, 2, 2, 4], residualBlocks: 2, normGroups: 32, normEps: 1e-6 },
-};
+import { plain } from "../../../model-shards/format/tensor-shapes.ts";
+import type { Sampling } from "../../protocol/model-info.ts";
+import type { Published } from "../family.ts";
+import { publishedSize, SIDES, square, TOKENIZER } from "../shared/published.ts";
+import type { VarConfig } from "./config.ts";
 
 /**
  * `var_dN.pth` by its depth. d36, which the release also calls d36-s, draws 512 pixels with shared AdaLN, the others
@@ -59,12 +37,10 @@ export function publishedVar(depth: Depth): VarConfig {
 	};
 }
 
-export const var_: Family = {
+export const published: Published<VarConfig> = {
 	sizes: Object.keys(SIZES),
 	describe(size) {
-		const depth = Object.entries(SIZES).find(([name]) => name === size.toLowerCase())?.[1];
-		if (!depth)
-			throw new ModelFormatError(`VAR was not published in size ${size}. There are: ${Object.keys(SIZES).join(", ")}.`);
+		const depth = publishedSize("VAR", SIZES, size);
 		const config = publishedVar(depth);
 		const { tokens } = config;
 		return {
@@ -77,12 +53,9 @@ export const var_: Family = {
 				sampling: SAMPLING,
 				licence: "MIT (FoundationVision/VAR)",
 			},
-			wanted: varTensors(config),
-			parts: ["transformer.", "vae."],
-			unused: UNUSED,
 			unread: [
-				{ name: "transformer.lvl_1L", shape: [1, tokens] },
-				{ name: "transformer.attn_bias_for_masking", shape: [1, 1, tokens, tokens] },
+				plain("transformer.lvl_1L", 1, tokens),
+				plain("transformer.attn_bias_for_masking", 1, 1, tokens, tokens),
 			],
 		};
 	},

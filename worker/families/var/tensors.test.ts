@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { readJson } from "../../../model-shards/import/directory.ts";
+import { readJson } from "../../../model-shards/format/source/files.ts";
 import { openSafetensors } from "../../../model-shards/import/formats/safetensors.ts";
 import { hartConfigFromReference } from "../hart/official.ts";
 import { hartTensors } from "../hart/tensors.ts";

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { ModelFormatError } from "../../../format/manifest.ts";
+import { ModelFormatError } from "../../../format/errors.ts";
 import { openPth } from "../pth.ts";
 import { openSafetensors } from "../safetensors.ts";
 import { pieces } from "../tensor-source.ts";

@@ -1,23 +1,33 @@
 /** What tests of published shapes share: models of random weights, and the operators of a block in f64. */
-import { randomFloats } from "../../../kernels/testing.ts";
-import type { ModelFolder } from "../../../model-shards/format/folder.ts";
-import { checkManifest, type Manifest, manifestDigest, modelInfo } from "../../../model-shards/format/manifest.ts";
-import type { TensorShape } from "../../../model-shards/format/tensor-shapes.ts";
-import type { Described } from "../../../model-shards/import/tensors.ts";
+import { randomFloats } from "../../kernels/testing.ts";
+import type { Manifest } from "../../model-shards/format/manifest.ts";
+import type { Described, Families } from "./family.ts";
+import type { ModelFolder } from "./folder.ts";
+import { modelInfo, modelOf } from "./model.ts";
 
 /**
  * Random weights: embeddings of unit size, matrices that keep the size of what they multiply, everything else small.
  * `weight`: a transformer's, by its official name.
  */
 export function randomModel(
-	described: Described,
-	shapes: readonly TensorShape[],
+	head: Described,
 	seed: number,
-): { folder: ModelFolder; weight(name: string): Float32Array } {
+	families?: Families,
+): { folder: ModelFolder; weight(name: string): Float32Array<ArrayBuffer> } {
+	const bare: Manifest = {
+		...head,
+		config: { ...head.config },
+		format: "firstlight-model",
+		version: 1,
+		tokenizer: null,
+		shards: [],
+		tensors: [],
+	};
+	const { wanted } = modelOf(bare, { families });
+	const weights = new Map(wanted.map(({ name }) => [name, new Float32Array(0)]));
 	const noise = randomFloats(1 << 18, seed);
-	const weights = new Map<string, Float32Array<ArrayBuffer>>();
 	let from = 0;
-	for (const { name, shape } of shapes) {
+	for (const { name, shape } of wanted) {
 		const size = shape.reduce((product, side) => product * side, 1);
 		const data = new Float32Array(size);
 		const scale = /emb\b|embed$|embed\.weight|pos_/.test(name)
@@ -32,37 +42,25 @@ export function randomModel(
 		}
 		weights.set(name, data);
 	}
-	const tensors = [...weights].map(([name, data]) => ({
-		name,
-		dtype: "F32" as const,
-		shape: [data.length],
-		shard: 0,
-		offset: 0,
-		bytes: data.byteLength,
-	}));
-	const manifest = {
-		format: "firstlight-model",
-		version: 1,
+	const of = (name: string) => weights.get(name) as Float32Array<ArrayBuffer>;
+	const tensors = wanted.map(({ name, shape }) => {
+		const place = { shard: 0, offset: 0, bytes: of(name).byteLength };
+		return { name, dtype: "F32" as const, shape, ...place };
+	});
+	const model = modelOf({ ...bare, tensors }, { families });
+	const digest = `sha256:${"0".repeat(64)}`;
+	const folder: ModelFolder = {
+		...model,
+		dir: "",
+		digest,
+		info: modelInfo(model, digest),
 		tokenizer: null,
-		shards: [],
-		...described,
-		tensors,
-	} as Manifest;
-	checkManifest({ ...manifest, tensors: [] });
-	const digest = manifestDigest(new TextEncoder().encode(manifest.name));
-	const read = async function* () {
-		for (const { name, shape } of shapes)
-			yield {
-				name,
-				dtype: "F32" as const,
-				shape,
-				bytes: new Uint8Array((weights.get(name) as Float32Array<ArrayBuffer>).buffer),
-			};
+		async *tensors() {
+			for (const { name, dtype, shape } of tensors)
+				yield { name, dtype, shape, bytes: new Uint8Array(of(name).buffer) };
+		},
 	};
-	return {
-		folder: { dir: "", manifest, digest, info: modelInfo(manifest, digest), tokenizer: null, tensors: read },
-		weight: (name) => weights.get(`transformer.${name}`) as Float32Array,
-	};
+	return { folder, weight: (name) => of(`transformer.${name}`) };
 }
 
 export type Vector = Float64Array;

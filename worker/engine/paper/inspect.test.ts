@@ -1,12 +1,12 @@
 import { expect, it } from "vitest";
-import { inspectionText } from "../../infra/cli/inspect.ts";
-import { findModel, openModelFolder } from "../format/folder.ts";
+import { inspectionText } from "../../../infra/cli/inspect.ts";
+import { findModel, openModelFolder } from "../../../model-shards/open.ts";
+import { plannedModel } from "../../families/planned.ts";
 import { inspect } from "./inspect.ts";
-import { plannedManifest } from "./planned.ts";
 
 it("the default model adds up, by part and by type", async () => {
-	const { manifest, digest } = await openModelFolder(findModel("emoji-128"));
-	const { parts, dtypes, total, device, precisions } = inspect(manifest);
+	const folder = await openModelFolder(findModel("emoji-128"));
+	const { parts, dtypes, total, device, precisions } = inspect(folder);
 	expect(parts.map(({ of }) => of)).toEqual(["text_encoder", "transformer", "vae"]);
 	for (const shares of [parts, dtypes]) {
 		expect(shares.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(total.bytes);
@@ -17,14 +17,14 @@ it("the default model adds up, by part and by type", async () => {
 	expect(device.resident / (4 * total.parameters)).toBeCloseTo(1, 2);
 	expect(precisions.f32.stored).toBe(4 * total.parameters);
 	expect(precisions.int4.stored).toBeLessThan(precisions.int8.stored);
-	const text = inspectionText(manifest, digest);
+	const text = inspectionText(folder, folder.digest);
 	expect(text).toMatch(/^emoji-128, family infinity, sha256:[0-9a-f]{64}\npictures: 1:1 128x128 in \d+ scales\n/);
 	expect(text).toMatch(/\nint8 +[\d.]+ MiB +[\d.]+ MiB +0 +[\d.]+ MiB\n/);
 });
 
 it("the 8B asks for its gigabytes and says which tensors a binding cannot hold", () => {
-	const manifest = plannedManifest("infinity", "8b", "int4");
-	const { total, dtypes, device, precisions } = inspect(manifest);
+	const model = plannedModel("infinity", "8b", { precision: "int4" });
+	const { total, dtypes, device, precisions } = inspect(model);
 	expect(total.parameters).toBeGreaterThan(8e9);
 	expect(dtypes.map(({ of }) => of).sort()).toEqual(["F16", "F32", "I4"]);
 	expect(total.bytes).toBeLessThan(0.6 * total.parameters);
@@ -39,5 +39,5 @@ it("the 8B asks for its gigabytes and says which tensors a binding cannot hold",
 		buffers: 2,
 	});
 	expect(precisions.f16.over.map(({ name }) => name)).toEqual(["transformer.shared_ada_lin.1.weight"]);
-	expect(inspect(plannedManifest("infinity", "2b")).device.over).toEqual([]);
+	expect(inspect(plannedModel("infinity", "2b")).device.over).toEqual([]);
 });

@@ -1,7 +1,19 @@
-import type { Gpu, Tensor } from "../../kernels/gpu/gpu.ts";
-import type { Pass } from "../../kernels/gpu/pass.ts";
-import { copy } from "../../kernels/tokens/gather.ts";
-import type { Tap } from "./types.ts";
+/** Intermediate tensors for those who ask for them by name. */
+import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Pass } from "../../../kernels/gpu/pass.ts";
+import { copy } from "../../../kernels/tokens/gather.ts";
+
+/** An intermediate tensor by its reference name (`s4.blk0.out`), row-major. */
+export interface TappedTensor {
+	name: string;
+	shape: number[];
+	data: Float32Array | Int32Array;
+}
+export interface Tap {
+	/** Asked before the work: only wanted tensors are kept and read back. */
+	wants(name: string): boolean;
+	take(tensor: TappedTensor): void;
+}
 
 interface Pending {
 	name: string;
@@ -43,12 +55,6 @@ export class Taps {
 		const tensor = this.#gpu.tensor(`tap ${name}`, [Math.ceil(count / 4) * 4]);
 		copy(pass, { x, from: options.from, y: tensor, count, label: `tap ${name}` });
 		this.#pending.push({ name, shape: options.shape ?? shape, count, tensor, view: options.view ?? ((data) => data) });
-	}
-
-	/** Takes over a tensor made for the tap alone. */
-	own(name: string, tensor: Tensor, shape: number[]): void {
-		const count = shape.reduce((product, size) => product * size, 1);
-		this.#pending.push({ name, shape, count, tensor, view: (data) => data });
 	}
 
 	/** For tensors that are on the host already. */

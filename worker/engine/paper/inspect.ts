@@ -1,10 +1,10 @@
 /** What a model is made of and what its weights ask of a device, from its manifest alone. */
 
-import { residentBytes, type Weighed } from "../format/layout.ts";
-import { type Manifest, type TensorEntry, tensorBytes } from "../format/manifest.ts";
-import { PRECISIONS, type Precision } from "../format/precision.ts";
-import { modelTensors } from "./model.ts";
-import { plannedTensors } from "./tensors.ts";
+import type { TensorEntry } from "../../../model-shards/format/manifest.ts";
+import { PRECISIONS, type Precision } from "../../../model-shards/format/precision.ts";
+import { plannedTensors } from "../../../model-shards/format/stored.ts";
+import type { Model } from "../../families/model.ts";
+import { type Weight, weigh } from "./weigh.ts";
 
 /** WebGPU's default limit of a storage buffer binding. */
 export const BINDING_BYTES = 128 * 2 ** 20;
@@ -17,18 +17,6 @@ export interface Share {
 	parameters: number;
 	/** As stored. */
 	bytes: number;
-}
-
-/** Weights in one precision. */
-export interface Weight {
-	/** In files, and on a device. */
-	stored: number;
-	resident: number;
-	/**
-	 * Tensors larger than a binding: matrices are cut into that many buffers by their columns; others (0 buffers) cannot
-	 * be.
-	 */
-	over: { name: string; bytes: number; buffers: number }[];
 }
 
 export interface Inspection {
@@ -44,7 +32,7 @@ export interface Inspection {
 	precisions: Record<Precision, Weight>;
 }
 
-export function inspect(manifest: Manifest, bindingBytes = BINDING_BYTES): Inspection {
+export function inspect({ manifest, wanted }: Model, bindingBytes: number = BINDING_BYTES): Inspection {
 	const { name, family, schedules, tensors } = manifest;
 	const scales = new Set(tensors.flatMap(({ quantization }) => quantization?.scales ?? []));
 	const parameters = (tensor: TensorEntry) => (scales.has(tensor.name) ? 0 : tensor.shape.reduce((a, b) => a * b, 1));
@@ -63,28 +51,12 @@ export function inspect(manifest: Manifest, bindingBytes = BINDING_BYTES): Inspe
 		parts: by(({ name }) => name.split(".")[0]),
 		dtypes: by(({ dtype }) => dtype),
 		total: share("all", tensors),
-		device: weigh(tensors, false, bindingBytes),
+		device: weigh(tensors, wanted, false, bindingBytes),
 		precisions: Object.fromEntries(
 			PRECISIONS.map((precision) => [
 				precision,
-				weigh(plannedTensors(modelTensors(manifest), precision), precision === "f16", bindingBytes),
+				weigh(plannedTensors(wanted, precision), wanted, precision === "f16", bindingBytes),
 			]),
 		) as Record<Precision, Weight>,
-	};
-}
-
-/** `half`: floats that are multiplied are kept as f16. */
-export function weigh(tensors: readonly Weighed[], half: boolean, bindingBytes: number): Weight {
-	const resident = residentBytes(tensors, half);
-	return {
-		stored: tensors.reduce((sum, { dtype, shape }) => sum + (tensorBytes(dtype, shape) ?? Infinity), 0),
-		resident: resident.reduce((sum, { bytes }) => sum + bytes, 0),
-		over: resident
-			.filter(({ bytes }) => bytes > bindingBytes)
-			.map(({ name, bytes, layout }) => ({
-				name,
-				bytes,
-				buffers: layout === "matrix" ? Math.ceil(bytes / bindingBytes) : 0,
-			})),
 	};
 }

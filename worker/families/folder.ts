@@ -1,0 +1,29 @@
+/** A model folder as the engine takes it: its family knows it, and its policies' measurements are read. */
+import { type Folder, openFolder } from "../../model-shards/format/folder.ts";
+import { MANIFEST_FILE } from "../../model-shards/format/manifest.ts";
+import { readPolicies } from "../../model-shards/format/policies.ts";
+import type { ModelSource, ReadOptions } from "../../model-shards/format/source/source.ts";
+import type { ModelInfo } from "../protocol/model-info.ts";
+import type { Families } from "./family.ts";
+import { type Model, modelInfo, modelOf } from "./model.ts";
+
+export interface ModelFolder extends Folder, Model {
+	info: ModelInfo;
+}
+export interface FolderOptions extends ReadOptions {
+	/** Those that a model may be of; left out: all. */
+	families?: Families;
+}
+
+/** Reads and checks everything but the shards. Throws ModelFormatError with nothing left open. */
+export async function openModelSource(
+	source: ModelSource,
+	{ families, ...options }: FolderOptions = {},
+): Promise<ModelFolder> {
+	const folder = await openFolder(source, options);
+	const model = modelOf(folder.manifest, { families, where: `${source.label}/${MANIFEST_FILE}` });
+	const bare = modelInfo(model, folder.digest);
+	const policies = await readPolicies(source, bare, options.signal);
+	const info = policies ? { ...bare, calibration: policies.calibration, trades: policies.trades } : bare;
+	return { ...folder, ...model, info };
+}

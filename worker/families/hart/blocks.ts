@@ -1,0 +1,60 @@
+import type { HalvesRotation } from "../../../kernels/attention/rope.ts";
+import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Pass } from "../../../kernels/gpu/pass.ts";
+import { activate } from "../../../kernels/pointwise/activation.ts";
+import type { BlockContext, GraphShape, Sublayer } from "../family.ts";
+import { blockOps, GAMMA } from "../shared/block-ops.ts";
+import type { Weights } from "../shared/weights.ts";
+import type { HartConfig } from "./config.ts";
+
+export interface Blocks {
+	gpu: Gpu;
+	config: HartConfig;
+	shape: GraphShape;
+	weights: Weights;
+	/** By block, [conds, 6 * width]. */
+	modulation: readonly Tensor[];
+	halves: HalvesRotation;
+}
+
+/** One HART block: gated self attention, gated SwiGLU. Each adds to the residual stream. */
+export const hartSublayers = (blocks: Blocks): Sublayer[] => [
+	{ name: "attn", run: (pass, context) => selfAttention(pass, blocks, context) },
+	{ name: "ffn", run: (pass, context) => feedForward(pass, blocks, context) },
+];
+
+const official = ({ index }: BlockContext) => `transformer.blocks.${index}`;
+/** RMS; one weight serves both halves of a block. */
+const normOf = ({ config, weights }: Blocks, context: BlockContext, half: 0 | 1) => ({
+	half,
+	eps: config.normEps,
+	centred: false,
+	weight: weights.get(`${official(context)}.ln_wo_grad.weight`),
+});
+
+function selfAttention(pass: Pass, blocks: Blocks, context: BlockContext): void {
+	const { width, heads, normalised } = blocks.config;
+	const { index, work } = context;
+	const { linear, tapLinear, addLinear, modulated, selfAttention } = blockOps(pass, blocks, official(context), context);
+	const table = blocks.modulation[index];
+	modulated(table, normOf(blocks, context, 0));
+	linear("attn.qkv_proj", work.normed, work.qkv, width, 3 * width);
+	const scaleMul = normalised ? blocks.weights.get(`${official(context)}.attn.scale_mul_1H11`) : undefined;
+	const scale = normalised ? 1 : 0.25 / Math.sqrt(width / heads);
+	selfAttention({ halves: blocks.halves }, { scaleMul, scale }, "attn");
+	tapLinear("attn.proj", work.attended, width, "attn_out");
+	addLinear("attn.proj", work.attended, width, { table, vector: GAMMA[0] });
+}
+
+function feedForward(pass: Pass, blocks: Blocks, context: BlockContext): void {
+	const { width, ffn } = blocks.config;
+	const { index, work, self } = context;
+	const { label, linear, tapLinear, addLinear, modulated } = blockOps(pass, blocks, official(context), context);
+	const table = blocks.modulation[index];
+	modulated(table, normOf(blocks, context, 1));
+	linear("ffn.gate_proj", work.normed, work.hidden, width, ffn);
+	linear("ffn.up_proj", work.normed, work.up, width, ffn);
+	activate(pass, { x: work.hidden, gated: work.up, count: self.tokens * ffn, how: "silu", label: label("gate") });
+	tapLinear("ffn.down_proj", work.hidden, ffn, "ffn_out");
+	addLinear("ffn.down_proj", work.hidden, ffn, { table, vector: GAMMA[1] });
+}

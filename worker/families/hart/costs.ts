@@ -1,0 +1,27 @@
+import type { Costs } from "../family.ts";
+import { conditionFloats } from "../shared/ada-ln.ts";
+import { ROWS } from "../shared/guidance.ts";
+import { promptFloats } from "../text/prompt-features.ts";
+import { type HartConfig, hartFacts } from "./config.ts";
+
+/** Multiply-adds and floats; see tensors.ts for what is multiplied. */
+export function hartCosts(config: HartConfig): Costs {
+	const { width: c, ffn, textChannels: t, textMaxTokens: tokens, textEncoder } = config;
+	const {
+		codebook: { channels },
+		residual: { width: w, depth: blocks, steps },
+	} = config;
+	return {
+		block: 4 * c * c + 3 * c * ffn,
+		crossAttention: false,
+		begin: 2 * c * c + tokens * t * c,
+		perText: 0,
+		residual: c * w + steps * (channels * w + blocks * 5 * w * w + 2 * w * w + 2 * channels * w),
+		floats: {
+			once: ROWS * (tokens * (2 * t + c) + 4 * c) + promptFloats(textEncoder),
+			slot: conditionFloats(hartFacts(config)),
+			cell: ROWS * (8 * w + 5 * channels),
+			slotCell: 2 * channels,
+		},
+	};
+}

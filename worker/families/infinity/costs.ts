@@ -1,0 +1,23 @@
+import type { Costs } from "../family.ts";
+import { conditionFloats } from "../shared/ada-ln.ts";
+import { promptFloats } from "../text/prompt-features.ts";
+import { type InfinityConfig, infinityFacts } from "./config.ts";
+import { textFloats } from "./text.ts";
+
+/** Multiply-adds and floats; see tensors.ts for what is multiplied. */
+export function infinityCosts(config: InfinityConfig): Costs {
+	const { width: c, ffn, depth, textChannels: t } = config;
+	return {
+		block: 6 * c * c + 2 * c * ffn,
+		crossAttention: true,
+		begin: 9 * c * c,
+		perText: 3 * t * c + c * c + depth * 2 * c * c,
+		residual: 0,
+		floats: {
+			once: textFloats(config) + promptFloats(config.textEncoder),
+			slot: conditionFloats(infinityFacts(config)),
+			cell: 0,
+			slotCell: 0,
+		},
+	};
+}

@@ -1,0 +1,16 @@
+/** What follows from the grids of a model's schedules. */
+import type { Schedule } from "../../protocol/model-info.ts";
+
+export type Schedules = Readonly<Record<string, Schedule>>;
+
+/** Tokens of the largest map of all schedules. */
+export const latentCells = (schedules: Schedules): number =>
+	Math.max(
+		...Object.values(schedules)
+			.map(({ grids }) => grids[grids.length - 1])
+			.map(([height, width]) => height * width),
+	);
+
+/** Tokens of all scales before `scale`. */
+export const firstToken = (tokens: readonly number[], scale: number): number =>
+	tokens.slice(0, scale).reduce((sum, count) => sum + count, 0);
