@@ -14,7 +14,8 @@ import { Gpu } from "../../kernels/gpu/gpu.ts";
 import { KERNELS_VERSION } from "../../kernels/tune.ts";
 import { bundledModels, findModel, openModelFolder } from "../../model-shards/format/folder.ts";
 import { importReferenceSet } from "../../model-shards/import/import.ts";
-import { ENGINE_VERSION, openModel } from "../../worker/engine/open.ts";
+import { ENGINE_VERSION } from "../../worker/engine/numerics.ts";
+import { openModel } from "../../worker/engine/open.ts";
 import type { GenerateOptions } from "../../worker/engine/types.ts";
 import { StagePlan } from "../../worker/protocol/plan.ts";
 

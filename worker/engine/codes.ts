@@ -47,3 +47,18 @@ export function packBits(bits: ArrayLike<number>): Uint8Array<ArrayBuffer> {
 export const codeWords = (bits: number): number => Math.ceil(bits / 32);
 /** Bytes of packed codes. */
 export const packedLength = (tokens: number, bits: number): number => Math.ceil((tokens * bits) / 8);
+
+/** Throws RangeError for codes of another model or scale, before they can spoil a round that others share. */
+export function checkCodes(
+	codes: readonly Uint8Array[] | undefined,
+	grids: readonly (readonly [number, number])[],
+	bits: number,
+): void {
+	for (const [scale, { length }] of (codes ?? []).entries()) {
+		const expected = packedLength(grids[scale][0] * grids[scale][1], bits);
+		if (length !== expected)
+			throw new RangeError(
+				`The codes of scale ${scale} take ${expected} bytes, got ${length}. They belong to another model or schedule.`,
+			);
+	}
+}

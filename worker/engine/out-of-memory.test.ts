@@ -73,3 +73,31 @@ say(await openModel(gpu, folder, { slots: 4 }).then(() => "none", (error) => err
 		/^OutOfMemoryError: There is not enough memory on SwiftShader.*infinity-2b with 4 slot\(s\) takes about [\d.]+ GiB: weights 8\.\d\d GiB, keys and values .* It would take, with weights as f16 [\d.]+ GiB; .*weights imported as int4 [\d.]+ GiB; .*1 slot [\d.]+ GiB; all of it [\d.]+ GiB\.$/,
 	);
 });
+
+test.runIf(limits)("a picture there is no memory for is refused while another runs, which goes on", async () => {
+	const [first, refused, running, smaller] = await starved(
+		250,
+		`
+import { policies } from ${here("worker/policies/index.ts")};
+import { openModel } from ${here("worker/engine/open.ts")};
+import { features, unevenModel } from ${here("worker/engine/testing.ts")};
+const model = await openModel(gpu, unevenModel(64, { ffn: 16384 }), { slots: 2 });
+const ask = (schedule, seed) => model.generate({ plan: policies.exact.plan(model.info, { schedule }), seed, draws: features(), previews: "none" });
+const codes = async (results) => {
+	const all = [];
+	for await (const result of results) if (result.kind === "scale") all.push(Buffer.from(result.codes).toString("hex"));
+	return all.join();
+};
+const alone = await codes(ask("small", 1));
+const running = ask("small", 1);
+const { value } = await running.next();
+LEAVE;
+say(value.kind);
+say(await codes(ask("large", 2)).then(() => "none", (error) => error.name + ": " + error.message));
+say(await codes(running).then((rest) => alone.endsWith(rest) && rest.length > 0, String));
+say(await codes(ask("small", 1)).then((all) => all === alone, String));`,
+	);
+	expect(first).toBe("scale");
+	expect(refused).toMatch(/^OutOfMemoryError: .*uneven with 2 slot\(s\) takes about/);
+	expect([running, smaller]).toEqual(["true", "true"]);
+});

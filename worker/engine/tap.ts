@@ -45,12 +45,6 @@ export class Taps {
 		this.#pending.push({ name, shape: options.shape ?? shape, count, tensor, view: options.view ?? ((data) => data) });
 	}
 
-	/** Takes over a tensor made for the tap alone. */
-	own(name: string, tensor: Tensor, shape: number[]): void {
-		const count = shape.reduce((product, size) => product * size, 1);
-		this.#pending.push({ name, shape, count, tensor, view: (data) => data });
-	}
-
 	/** For tensors that are on the host already. */
 	give(name: string, shape: number[], data: () => Float32Array | Int32Array): void {
 		if (this.wants(name)) this.#tap?.take({ name, shape, data: data() });

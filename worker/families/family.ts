@@ -9,10 +9,9 @@ import type { ImageShape } from "../../kernels/image/conv.ts";
 import type { Resize } from "../../kernels/image/interpolate.ts";
 import type { SampleRow } from "../../kernels/sample/bits.ts";
 import type { RowTable } from "../../kernels/tokens/rows.ts";
-import type { Part } from "../engine/round/batch.ts";
 import type { KeyValueStore } from "../engine/round/key-value-store.ts";
-import type { JobOptions } from "../engine/round/model.ts";
-import type { Job } from "../engine/round/picture.ts";
+import type { Part } from "../engine/round/parts.ts";
+import type { Picture, PictureOptions } from "../engine/round/picture.ts";
 import type { BlockWork, Workspace } from "../engine/round/workspace.ts";
 import type { RunStep } from "../protocol/plan.ts";
 import type { BlockPart } from "./shared/block-ops.ts";
@@ -114,7 +113,7 @@ export interface ResidualInput {
 	/** Its codes stand in `work.values` from `cell` on. */
 	work: Workspace;
 	cell: number;
-	job: Job;
+	job: Picture;
 	run: RunStep;
 }
 
@@ -130,13 +129,13 @@ export interface Graph {
 	/** Added to every token's embedding: row `index(part)[i]` of the table to token i. */
 	readonly embedding: { table: Tensor; index(part: Part): number[] };
 	/** Keys that cross attention needs, by guidance row. */
-	contextKeys(options: JobOptions): readonly number[];
+	contextKeys(options: PictureOptions): readonly number[];
 	/** First rotary position of a part's scale; 0 where there is none. */
 	ropeAt(part: Part): number;
 	/** Hands over what does not depend on the pass. */
-	opened(job: Job): void;
+	opened(job: Picture): void;
 	/** Conditioning of one job, into the rows of its slot and its keys. */
-	begin(pass: Pass, job: Job, store: KeyValueStore): void;
+	begin(pass: Pass, job: Picture, store: KeyValueStore): void;
 	/** What a block is made of, in order, self attention first. Each adds to the residual stream. */
 	readonly sublayers: readonly Sublayer[];
 	/** x [tokens, width] -> logits [tokens, logits]. */

@@ -7,7 +7,7 @@ import { addGated, siluOfSum } from "../../../kernels/pointwise/gated.ts";
 import { type Denoising, denoise, drawNormals } from "../../../kernels/sample/diffusion.ts";
 import { copy } from "../../../kernels/tokens/gather.ts";
 import { ROWS } from "../../engine/round/kv-plan.ts";
-import type { Job } from "../../engine/round/picture.ts";
+import type { Picture } from "../../engine/round/picture.ts";
 import type { Weights } from "../shared/weights.ts";
 import type { ResidualConfig } from "./config.ts";
 import { TIME_CHANNELS } from "./tensors.ts";
@@ -68,7 +68,10 @@ export class ResidualDiffusion {
 	 * The residual of a job, [tokens, channels] (and as many more of the second guidance row), until the next run. z
 	 * [rows * tokens, from]: the network's condition; `guidance`: t in (1 + t) c - t u, of the noise it predicts.
 	 */
-	run(pass: Pass, op: { z: Tensor; from: number; job: Job; tokens: number; rows: number; guidance: number }): Tensor {
+	run(
+		pass: Pass,
+		op: { z: Tensor; from: number; job: Picture; tokens: number; rows: number; guidance: number },
+	): Tensor {
 		const {
 			z,
 			from,

@@ -9,11 +9,10 @@ import { modulatedNorm } from "../../../kernels/norm/modulated-norm.ts";
 import { activate, silu } from "../../../kernels/pointwise/activation.ts";
 import { copy, gatherRows } from "../../../kernels/tokens/gather.ts";
 import type { RowTable } from "../../../kernels/tokens/rows.ts";
-import type { Part } from "../../engine/round/batch.ts";
 import { condOf, ROWS } from "../../engine/round/kv-plan.ts";
 import { latentCells } from "../../engine/round/latents.ts";
-import type { JobOptions } from "../../engine/round/model.ts";
-import type { Job } from "../../engine/round/picture.ts";
+import type { Part } from "../../engine/round/parts.ts";
+import type { Picture, PictureOptions } from "../../engine/round/picture.ts";
 import type { Workspace } from "../../engine/round/workspace.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import type { BlockContext, Graph, GraphShape, Quantiser, ResidualInput, Sublayer, TapNames } from "../family.ts";
@@ -112,7 +111,7 @@ export class HartGraph implements Graph {
 	/**
 	 * None: the text comes before the picture. Throws RangeError for features or tokens of another size than the model's.
 	 */
-	contextKeys({ ids, draws }: JobOptions): number[] {
+	contextKeys({ ids, draws }: PictureOptions): number[] {
 		const { textMaxTokens, textChannels } = this.#config;
 		const [features, mask] = [draws.get("text.feats")?.length, draws.get("text.mask")?.length];
 		if (features !== undefined && (features !== textMaxTokens * textChannels || mask !== textMaxTokens)) {
@@ -129,13 +128,13 @@ export class HartGraph implements Graph {
 		return this.#rotary.at(part);
 	}
 
-	opened(job: Job): void {
+	opened(job: Picture): void {
 		let valid = 0;
 		const positions = this.#mask(job).map((kept) => (valid += Number(kept)) - 1);
 		this.#rotary.fill(job.slot, [positions, positions.map(() => 0)]);
 	}
 
-	begin(pass: Pass, job: Job): void {
+	begin(pass: Pass, job: Picture): void {
 		const { slot, drawn, taps } = job;
 		const { width, depth, textChannels, normEps } = this.#config;
 		const { features, normed, embedded, pooled, activated, vectors } = this.#work;
@@ -226,14 +225,14 @@ export class HartGraph implements Graph {
 	}
 
 	/** The prompt's token ids and the padding beside them. */
-	#padded({ ids }: JobOptions): number[] {
+	#padded({ ids }: PictureOptions): number[] {
 		const { padId, padSide } = this.#config.textEncoder as Qwen2Config;
 		const padding = Array<number>(this.startTokens - ids.length).fill(padId);
 		return padSide === "left" ? [...padding, ...ids] : [...ids, ...padding];
 	}
 
 	/** Whether each token of the text is one, or padding. Of given features without a mask all are. */
-	#mask(options: JobOptions): boolean[] {
+	#mask(options: PictureOptions): boolean[] {
 		const { textEncoder } = this.#config;
 		if (textEncoder && !options.draws.has("text.feats"))
 			return this.#padded(options).map((id) => id !== textEncoder.padId);

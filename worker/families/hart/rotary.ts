@@ -1,7 +1,7 @@
 import type { HalvesRotation } from "../../../kernels/attention/rope.ts";
 import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
-import type { Part } from "../../engine/round/batch.ts";
 import { condOf, ROWS } from "../../engine/round/kv-plan.ts";
+import type { Part } from "../../engine/round/parts.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import { firstToken } from "../shared/rotary.ts";
 import type { HartConfig } from "./config.ts";
@@ -45,7 +45,7 @@ export class HartRotary implements HalvesRotation {
 	}
 
 	/** First position of a part's scale. */
-	at({ job: { plan, tokens }, scale }: Part): number {
+	at({ picture: { plan, tokens }, scale }: Part): number {
 		return scale === 0 ? 0 : (this.#first.get(plan.schedule) as number) + firstToken(tokens, scale) - tokens[0];
 	}
 

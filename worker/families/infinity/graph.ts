@@ -4,10 +4,9 @@ import type { Pass } from "../../../kernels/gpu/pass.ts";
 import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { modulatedNorm } from "../../../kernels/norm/modulated-norm.ts";
 import type { RowTable } from "../../../kernels/tokens/rows.ts";
-import type { Part } from "../../engine/round/batch.ts";
 import type { KeyValueStore } from "../../engine/round/key-value-store.ts";
-import type { JobOptions } from "../../engine/round/model.ts";
-import type { Job } from "../../engine/round/picture.ts";
+import type { Part } from "../../engine/round/parts.ts";
+import type { Picture, PictureOptions } from "../../engine/round/picture.ts";
 import type { Workspace } from "../../engine/round/workspace.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import type { Graph, GraphShape, Quantiser, Sublayer, TapNames } from "../family.ts";
@@ -85,7 +84,7 @@ export class InfinityGraph implements Graph {
 	}
 
 	/** Unconditional features are as many as the prompt has tokens. */
-	contextKeys({ ids, draws }: JobOptions): number[] {
+	contextKeys({ ids, draws }: PictureOptions): number[] {
 		const features = draws.get("text.feats");
 		const tokens = features ? features.length / this.#config.textChannels : ids.length;
 		return [tokens, tokens];
@@ -95,7 +94,7 @@ export class InfinityGraph implements Graph {
 		return this.#rotary.at(part);
 	}
 
-	opened({ taps, plan, grids, tokens }: Job): void {
+	opened({ taps, plan, grids, tokens }: Picture): void {
 		const { heads, width, ropeReach } = this.#config;
 		const headDim = width / heads;
 		taps.give("rope.cache", [2, tokens.reduce((sum, count) => sum + count, 0), headDim / 2], () =>
@@ -103,7 +102,7 @@ export class InfinityGraph implements Graph {
 		);
 	}
 
-	begin(pass: Pass, job: Job, store: KeyValueStore): void {
+	begin(pass: Pass, job: Picture, store: KeyValueStore): void {
 		this.#text.record(pass, job, store);
 	}
 

@@ -8,7 +8,7 @@ import { copy, gatherRows } from "../../../kernels/tokens/gather.ts";
 import { type Row, rowTable } from "../../../kernels/tokens/rows.ts";
 import type { KeyValueStore } from "../../engine/round/key-value-store.ts";
 import { COND, condOf, ROWS, UNCOND } from "../../engine/round/kv-plan.ts";
-import type { Job } from "../../engine/round/picture.ts";
+import type { Picture } from "../../engine/round/picture.ts";
 import type { Weights } from "../shared/weights.ts";
 import { PromptFeatures } from "../text/prompt-features.ts";
 import { TextTransformer } from "../text/transformer.ts";
@@ -80,7 +80,7 @@ export class InfinityText {
 	}
 
 	/** Encodes one job's prompt into the rows of its slot. */
-	record(pass: Pass, { slot, ids, drawn, context, taps }: Job, store: KeyValueStore): void {
+	record(pass: Pass, { slot, ids, drawn, context, taps }: Picture, store: KeyValueStore): void {
 		const { width, textChannels, depth, poolHeads, normEps } = this.#config;
 		const { features, normed, poolKv, query, pooled, sos, hidden, source, activated, shared, head, textKv } =
 			this.#work;

@@ -1,6 +1,7 @@
 import { pixelAttention } from "../../../kernels/attention/pixel-attention.ts";
 import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
+import { Scope } from "../../../kernels/gpu/scope.ts";
 import { conv3x3, type ImageShape } from "../../../kernels/image/conv.ts";
 import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { groupNormScratch, groupNormSilu } from "../../../kernels/norm/group-norm.ts";
@@ -34,7 +35,7 @@ export type DecoderTap = (name: string, x: Tensor, channels: number) => void;
  * x2 between them. Takes several latents of any height and width at once; workspace is made for `cells` tokens in all.
  */
 export class ConvDecoder {
-	#gpu: Gpu;
+	#owned: Scope;
 	#weights: Weights;
 	#source: DecoderSource;
 	#latentChannels: number;
@@ -50,8 +51,8 @@ export class ConvDecoder {
 	readonly rgba: Tensor;
 
 	constructor(gpu: Gpu, weights: Weights, source: DecoderSource, latentChannels: number, cells: number) {
+		using made = new Scope(gpu);
 		const { config, attentive } = source;
-		this.#gpu = gpu;
 		this.#weights = weights;
 		this.#source = source;
 		this.#latentChannels = latentChannels;
@@ -65,11 +66,12 @@ export class ConvDecoder {
 				(width, level) => cells * (this.patch / 2 ** level) ** 2 * Math.max(width, widths[level + 1] ?? width),
 			),
 		);
-		this.#work = [0, 1, 2].map((i) => gpu.tensor(`decoder work ${i}`, [floats]));
-		this.#scratch = gpu.tensor("decoder statistics", [groupNormScratch(MAX_PICTURES, config.normGroups)]);
-		this.#scores = gpu.tensor("decoder scores", [attentive ? cells * cells : 0]);
-		this.output = gpu.tensor("decoder output", [cells * this.patch ** 2, 4]);
-		this.rgba = gpu.tensor("decoder rgba", [cells * this.patch ** 2]);
+		this.#work = [0, 1, 2].map((i) => made.tensor(`decoder work ${i}`, [floats]));
+		this.#scratch = made.tensor("decoder statistics", [groupNormScratch(MAX_PICTURES, config.normGroups)]);
+		this.#scores = made.tensor("decoder scores", [attentive ? cells * cells : 0]);
+		this.output = made.tensor("decoder output", [cells * this.patch ** 2, 4]);
+		this.rgba = made.tensor("decoder rgba", [cells * this.patch ** 2]);
+		this.#owned = made.move();
 	}
 
 	/** latents: [cells, latentChannels], cut into `grids` -> `output` and `rgba`, every side `patch` times as long. */
@@ -170,7 +172,7 @@ export class ConvDecoder {
 	}
 
 	destroy(): void {
-		this.#gpu.free(...this.#work, this.#scratch, this.#scores, this.output, this.rgba);
+		this.#owned[Symbol.dispose]();
 	}
 }
 

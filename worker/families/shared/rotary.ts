@@ -1,5 +1,5 @@
 import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
-import type { Part } from "../../engine/round/batch.ts";
+import type { Part } from "../../engine/round/parts.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 
 /** The rotary tables of all schedules, one after the other: cos [positions, headDim / 2], then sin. */
@@ -38,8 +38,8 @@ export class Rotary {
 	}
 
 	/** First position of a part's scale. */
-	at({ job, scale }: Part): number {
-		return (this.#first.get(job.plan.schedule) as number) + firstToken(job.tokens, scale);
+	at({ picture, scale }: Part): number {
+		return (this.#first.get(picture.plan.schedule) as number) + firstToken(picture.tokens, scale);
 	}
 }
 

@@ -7,12 +7,11 @@ import { normaliseHeads } from "../../../kernels/norm/head-norm.ts";
 import { layerNorm } from "../../../kernels/norm/layer-norm.ts";
 import { copy, gatherRows } from "../../../kernels/tokens/gather.ts";
 import type { RowTable } from "../../../kernels/tokens/rows.ts";
-import type { Part } from "../../engine/round/batch.ts";
 import type { KeyValueStore } from "../../engine/round/key-value-store.ts";
 import { COND, condOf, ROWS, UNCOND } from "../../engine/round/kv-plan.ts";
 import { latentCells } from "../../engine/round/latents.ts";
-import type { JobOptions } from "../../engine/round/model.ts";
-import type { Job } from "../../engine/round/picture.ts";
+import type { Part } from "../../engine/round/parts.ts";
+import type { Picture, PictureOptions } from "../../engine/round/picture.ts";
 import type { Workspace } from "../../engine/round/workspace.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import type { BlockContext, Graph, GraphShape, Quantiser, Sublayer, TapNames } from "../family.ts";
@@ -82,7 +81,7 @@ export class StarGraph implements Graph {
 	}
 
 	/** Tokens of the prompt and of the empty one, or those that a given mask leaves. */
-	contextKeys({ ids, draws }: JobOptions): number[] {
+	contextKeys({ ids, draws }: PictureOptions): number[] {
 		if (this.#config.textEncoder && !draws.has("text.feats"))
 			return [ids, emptyText(this.#config.textEncoder)].map((text) => text.length);
 		return maskOf(draws).map((tokens) => tokens.length);
@@ -92,7 +91,7 @@ export class StarGraph implements Graph {
 		return this.#rotary.at(part);
 	}
 
-	opened({ taps, grids, tokens }: Job): void {
+	opened({ taps, grids, tokens }: Picture): void {
 		const { heads, width, ropeReach, ropeTheta } = this.#config;
 		const half = width / heads / 2;
 		const positions = tokens.reduce((sum, count) => sum + count, 0);
@@ -101,7 +100,7 @@ export class StarGraph implements Graph {
 		taps.give("rope.sin", [positions, half], () => table().subarray(positions * half));
 	}
 
-	begin(pass: Pass, job: Job, store: KeyValueStore): void {
+	begin(pass: Pass, job: Picture, store: KeyValueStore): void {
 		const { width, heads, depth, textChannels } = this.#config;
 		const { text, keys, pooled, projected } = this.#work;
 		const { slot, context, taps } = job;
@@ -160,7 +159,7 @@ export class StarGraph implements Graph {
 	}
 
 	/** Prompt, then empty prompt, to `text`; the token at the end of each to `pooled`. */
-	#encode(pass: Pass, { ids, taps }: Job): void {
+	#encode(pass: Pass, { ids, taps }: Picture): void {
 		const { textChannels } = this.#config;
 		const { text, pooled } = this.#work;
 		const prompts = this.#prompts as PromptFeatures;
@@ -192,7 +191,7 @@ export class StarGraph implements Graph {
 	}
 
 	/** The same from `draws`. Masked tokens are left out: a score of -inf weighs nothing. */
-	#takeGiven(pass: Pass, { drawn, draws }: Job): void {
+	#takeGiven(pass: Pass, { drawn, draws }: Picture): void {
 		const { textChannels } = this.#config;
 		const { text, pooled } = this.#work;
 		const pool = drawn.get("text.pool");
@@ -342,7 +341,7 @@ export class StarGraph implements Graph {
 const emptyText = ({ startId, endId }: ClipTextConfig): readonly number[] => [startId, endId];
 
 /** Places of the tokens that the mask [2, tokens] leaves, by guidance row; none without a mask. */
-function maskOf(draws: JobOptions["draws"]): number[][] {
+function maskOf(draws: PictureOptions["draws"]): number[][] {
 	const mask = draws.get("text.mask") ?? new Int32Array(0);
 	const tokens = mask.length / ROWS;
 	return [COND, UNCOND].map((row) =>

@@ -50,7 +50,7 @@ export class PromptFeatures {
 		const rows = promptRows(encoder.config, bytes);
 		this.#gpu = gpu;
 		this.#encoder = encoder;
-		this.#ranges.growFor(rows);
+		this.#ranges.growTo(rows);
 		this.tensor = gpu.tensor("prompt features", [rows, width]);
 	}
 

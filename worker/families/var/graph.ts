@@ -9,7 +9,7 @@ import { gatherRows } from "../../../kernels/tokens/gather.ts";
 import type { RowTable } from "../../../kernels/tokens/rows.ts";
 import { condOf, ROWS } from "../../engine/round/kv-plan.ts";
 import { latentCells } from "../../engine/round/latents.ts";
-import type { Job } from "../../engine/round/picture.ts";
+import type { Picture } from "../../engine/round/picture.ts";
 import type { Workspace } from "../../engine/round/workspace.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import type { BlockContext, Graph, GraphShape, Quantiser, Sublayer, TapNames } from "../family.ts";
@@ -72,7 +72,8 @@ export class VarGraph implements Graph {
 		};
 		this.embedding = {
 			table: this.#positions,
-			index: ({ job, scale, tokens }) => Array.from({ length: tokens }, (_, i) => firstToken(job.tokens, scale) + i),
+			index: ({ picture, scale, tokens }) =>
+				Array.from({ length: tokens }, (_, i) => firstToken(picture.tokens, scale) + i),
 		};
 
 		// Every schedule has the tokens of the model's positions, scale by scale.
@@ -102,7 +103,7 @@ export class VarGraph implements Graph {
 
 	opened(): void {}
 
-	begin(pass: Pass, { ids: [label], slot, taps }: Job): void {
+	begin(pass: Pass, { ids: [label], slot, taps }: Picture): void {
 		const { width, depth, classes, adaln } = this.#config;
 		const { cond, activated, vectors } = this.#work;
 		const w = (name: string) => this.#weights.get(`transformer.${name}`);
