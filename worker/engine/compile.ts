@@ -6,8 +6,8 @@ import type { Rounds } from "./rounds.ts";
 import { Taps } from "./tap.ts";
 
 /**
- * Compiles every kernel that a picture by one of these plans needs, with all of its previews and whatever the plan turns
- * out to be. Waits for a slot, makes no picture.
+ * Compiles every kernel that a picture by one of these plans needs, with all of its previews and whatever the plan
+ * turns out to be. Waits for a slot, makes no picture.
  */
 export async function compilePlans(gpu: Gpu, rounds: Rounds, plans: readonly StagePlan[]): Promise<void> {
 	for (const plan of plans.flatMap(outcomesOf)) {

@@ -15,7 +15,7 @@ import { Taps } from "./tap.ts";
 import type { BranchOptions, Draws, GenerateOptions, GenerateResult, LoadedModel, RgbImage, Tap } from "./types.ts";
 
 /** What a model on the device is made of. */
-export interface DeviceModelParts {
+interface DeviceModelParts {
 	gpu: Gpu;
 	folder: ModelFolder;
 	tokenizer: PromptTokenizer | null;

@@ -7,7 +7,7 @@ import type { Dtype } from "../families/shared/weights.ts";
 export const ENGINE_VERSION = 2;
 
 /** What else decides the bits, beside engine, kernels and adapter. */
-export interface NumericsSetting {
+interface NumericsSetting {
 	/** Of the model. */
 	digest: string;
 	/** Of its heavy operators. */

@@ -46,7 +46,7 @@ test("a caller who goes while all slots are taken is let go at once, and opens n
 	model.destroy();
 });
 
-test("a request that cannot be counted is refused alone, and a picture that cannot be opened gives its slot back", async () => {
+test("a wrong request is refused alone, and a picture that cannot be opened gives its slot back", async () => {
 	const folder = await tiny();
 	const { manifest, info } = folder;
 	const weights = await Weights.load(gpu, folder);

@@ -5,7 +5,7 @@ import type { Picture, PictureOptions } from "./round/picture.ts";
 import { Slots } from "./slots.ts";
 import type { RgbImage } from "./types.ts";
 
-export interface ScaleOutcome {
+interface ScaleOutcome {
 	codes: Uint8Array<ArrayBuffer> | null;
 	pictures: RgbImage[];
 	/** Wall-clock milliseconds of the round it was part of: transformer and sampling, then pictures. */

@@ -10,7 +10,7 @@ export interface Subject {
 }
 
 /**
- * Token ids of a prompt, or the class alone; those that are given in `draws` where they are. Throws PromptError when this
+ * Token ids of a prompt, or the class alone; those given in `draws` where there are any. Throws PromptError when this
  * model does not draw such a thing.
  */
 export function subjectIds(

@@ -110,8 +110,8 @@ export class NextScaleModel implements Disposable {
 	}
 
 	/**
-	 * Sees to it that a further picture finds room beside all that the open ones use. Returns what a larger workspace must
-	 * be enough for, where that of now is too small. Throws OutOfMemoryError.
+	 * Sees to it that a further picture finds room beside all that the open ones use. Returns what a larger workspace
+	 * must be enough for, where that of now is too small. Throws OutOfMemoryError.
 	 */
 	async #makeRoom(needs: PictureNeeds): Promise<WorkspaceNeed | undefined> {
 		const { gpu, graph, store, decoder } = this.#model;

@@ -10,7 +10,7 @@ import type { RgbImage } from "../types.ts";
 import type { Planned } from "./room.ts";
 
 /** A latent to look at: where it lies, and the grid of cells it is decoded at. */
-export interface DecodeRequest {
+interface DecodeRequest {
 	from: ImageShape;
 	grid: readonly [height: number, width: number];
 	taps: Taps;

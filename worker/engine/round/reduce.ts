@@ -106,7 +106,7 @@ function gatherTokens(
 	gatherKept(pass, { x, positions, y: other, width, rows, label: `block ${block} ${name} gather` });
 }
 
-/** The full length again, from token `to` of the next layout on: filled as the span says, its outputs written over it. */
+/** The full length again, from token `to` of the next layout on: filled as the span says, its outputs over that. */
 export function restore(context: RoundContext, { x, other }: Layout, place: Place, span: Span, to: number): void {
 	const { pass, graph, work } = context;
 	const { part, at } = place;

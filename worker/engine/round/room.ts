@@ -24,11 +24,12 @@ export async function hasRoom(gpu: Gpu, tensors: readonly Planned[]): Promise<bo
 /** What to say where there is none. */
 export function noRoom(gpu: Gpu, tensors: readonly Planned[]): OutOfMemoryError {
 	const largest = tensors.reduce((most, next) => (bytesOf(next) > bytesOf(most) ? next : most));
-	const bytes = bytesOf(largest);
+	const [bytes, all] = [bytesOf(largest), sumOf(tensors.map(bytesOf))];
 	return new OutOfMemoryError(
 		bytes > gpu.bindingBytes
 			? `${largest.label} needs a buffer of ${bytes} bytes; this adapter binds at most ${gpu.bindingBytes}.`
-			: `There is no device memory for another picture, ${sumOf(tensors.map(bytesOf))} bytes (${largest.label} ${bytes}) beside the ${gpu.bytes} in use (${gpu.facts.name}).`,
+			: `There is no device memory for another picture: ${all} bytes, ${bytes} of them for ${largest.label}, ` +
+					`beside the ${gpu.bytes} in use (${gpu.facts.name}).`,
 	);
 }
 

@@ -1,7 +1,7 @@
 /**
- * One round: the next scale (arXiv 2404.02905) of each of several pictures, in one command buffer. It reads as the paper
- * does: the latent so far is embedded, runs through the blocks, and gives logits; the codes sampled from them are added
- * to the latent, and what is no code after the last scale.
+ * One round: the next scale (arXiv 2404.02905) of each of several pictures, in one command buffer. It reads as the
+ * paper does: the latent so far is embedded, runs through the blocks and gives logits; the codes sampled from them are
+ * added to the latent, and after the last scale what is no code.
  */
 import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";

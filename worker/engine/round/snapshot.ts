@@ -100,7 +100,8 @@ export function restoreSnapshot(
 		const held = retained.get(key);
 		if (!held)
 			throw new Error(
-				`The snapshot retained nothing of scale ${scale} for ${key}: the picture it is of was opened without this plan among its branches.`,
+				`The snapshot retained nothing of scale ${scale} for ${key}: ` +
+					"the picture it is of was opened without this plan among its branches.",
 			);
 		copy(pass, {
 			x: held.tensor,

@@ -103,7 +103,7 @@ function shapesOf(
 export const workspaceTensors = (shape: GraphShape, quantiser: Quantiser, need: WorkspaceNeed): Planned[] =>
 	Object.entries(shapesOf(shape, quantiser, need)).map(([label, shape]) => ({ label, shape }));
 
-/** Activations of one round. Made for the largest round that the open pictures can need; nothing in it outlives a round. */
+/** Activations of one round, the largest that the open pictures can need. Nothing in them outlives a round. */
 export class Workspace implements Disposable {
 	readonly need: WorkspaceNeed;
 	/** [rows, width]; `other` takes the batch where spans change its layout, and is there only then. */
