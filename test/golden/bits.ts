@@ -15,7 +15,8 @@ import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { KERNELS_VERSION } from "../../kernels/tune.ts";
 import { importReferenceSet } from "../../model-shards/import/reference.ts";
 import { bundledModels, findModel, openModelFolder } from "../../model-shards/open.ts";
-import { ENGINE_VERSION, openModel } from "../../worker/engine/open.ts";
+import { ENGINE_VERSION } from "../../worker/engine/numerics.ts";
+import { openModel } from "../../worker/engine/open.ts";
 import type { GenerateOptions } from "../../worker/engine/types.ts";
 import { StagePlan } from "../../worker/protocol/plan.ts";
 

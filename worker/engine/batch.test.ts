@@ -1,4 +1,4 @@
-/** Promises of batching, on the tiny model: what a job gets does not depend on who shares its rounds. */
+/** Promises of batching, on the tiny model: what a picture gets does not depend on who shares its rounds. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
@@ -41,7 +41,7 @@ const made = (results: GenerateResult[]) =>
 	);
 const run = async (asked: Ask) => made(await Array.fromAsync(model.generate(asked)));
 
-it("jobs of different plans, prompts, schedules and starts get what they get alone, bit for bit", async () => {
+it("pictures of different plans, prompts, schedules and starts get what they get alone, bit for bit", async () => {
 	const asks = [
 		ask("exact", 1),
 		ask("stagevar", 2, { prompt: "a dog" }),
@@ -57,7 +57,7 @@ it("jobs of different plans, prompts, schedules and starts get what they get alo
 	expect(await Promise.all(asks.toReversed().map(run))).toEqual(alone.toReversed());
 });
 
-it("a job that goes on from logged codes shares rounds with new ones", async () => {
+it("a picture that goes on from logged codes shares rounds with new ones", async () => {
 	const whole = await Array.fromAsync(model.generate(ask("stagevar", 9)));
 	const codes = whole.flatMap((result) => (result.kind === "scale" ? [result.codes] : [])).slice(0, 2);
 	const [resumed] = await Promise.all([
@@ -68,7 +68,7 @@ it("a job that goes on from logged codes shares rounds with new ones", async () 
 	expect(resumed).toEqual(made(whole).slice(2));
 });
 
-it("jobs that stop, are aborted or are refused leave the others alone and nothing behind", async () => {
+it("pictures that stop, are aborted or are refused leave the others alone and nothing behind", async () => {
 	const expected = await run(ask("stagevar", 12));
 	const before = gpu.bytes;
 	const abort = new AbortController();

@@ -1,8 +1,8 @@
 import { commonSteps } from "../policies/common-steps.ts";
 import type { Schedule } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
-import { walk } from "./generate.ts";
-import type { Family, JobOptions } from "./round/model.ts";
+import { type Generation, walk } from "./generate.ts";
+import type { PictureOptions } from "./round/picture.ts";
 import type { Snapshot } from "./round/snapshot.ts";
 import type { Rounds } from "./rounds.ts";
 import type { RgbImage } from "./types.ts";
@@ -20,66 +20,51 @@ export interface Branch {
  * the others go on from where they leave it, so that what they share is computed once. Throws the signal's reason
  * between scales.
  */
-export async function growBranches<Job>(
-	family: Family<Job>,
-	rounds: Rounds<Job>,
+export async function growBranches(
+	rounds: Rounds,
 	plans: readonly StagePlan[],
 	grids: Schedule["grids"],
-	options: Omit<JobOptions, "plan" | "branches">,
+	options: Omit<PictureOptions, "plan" | "branches">,
 	signal: AbortSignal,
 ): Promise<Branch[]> {
+	const { model } = rounds;
 	const [trunk, ...others] = plans;
 	const left = new AbortController();
 	const stop = AbortSignal.any([signal, left.signal]);
 	const branches: Promise<Branch>[] = [];
-	const snapshots: Snapshot[] = [];
-	await rounds.enter();
-	let job: Job | undefined;
+	const goOn = (i: number, after?: Snapshot, codes: readonly Uint8Array[] = []) => {
+		branches[i] = grow(rounds, { ...options, plan: plans[i], grids, previews: "none", after, signal: stop }, codes);
+		branches[i].catch(() => {});
+	};
+	using snapshots = new DisposableStack();
 	try {
-		signal.throwIfAborted();
-		job = family.open({ ...options, plan: trunk, branches: others });
-		const codes: Uint8Array[] = [];
-		const last = trunk.steps.findLastIndex(({ kind }) => kind === "run");
-		for (let scale = 0; scale <= last; scale++) {
-			const leaving = plans.flatMap((plan, i) => (shared(trunk, plan) === scale + 1 ? [i] : []));
-			const finished = leaving.filter((i) => plans[i].steps[scale + 1]?.kind !== "run");
-			const result = await rounds.run(
-				{ job, scale, sample: true, pictures: finished.length > 0 ? [grids.length - 1] : [] },
-				stop,
-			);
-			codes.push(result.codes as Uint8Array);
-			for (const i of finished)
-				branches[i] = Promise.resolve({ plan: plans[i], codes: [...codes], image: result.pictures[0] });
-			const going = leaving.filter((i) => !finished.includes(i));
-			if (going.length === 0) continue;
-			const snapshot = family.snapshot(job, scale + 1);
-			snapshots.push(snapshot);
-			for (const i of going) {
-				branches[i] = goOn(
-					family,
-					rounds,
-					{ ...options, plan: plans[i], grids, previews: "none", after: snapshot, signal: stop },
-					[...codes],
-				);
-				branches[i].catch(() => {});
+		const picture = await rounds.open({ ...options, plan: trunk, branches: others }, stop);
+		try {
+			const codes: Uint8Array[] = [];
+			const last = trunk.steps.findLastIndex(({ kind }) => kind === "run");
+			for (let scale = 0; scale <= last; scale++) {
+				const leaving = plans.flatMap((plan, i) => (shared(trunk, plan) === scale + 1 ? [i] : []));
+				const finished = leaving.filter((i) => plans[i].steps[scale + 1]?.kind !== "run");
+				const pictures = finished.length > 0 ? [grids.length - 1] : [];
+				const outcome = await rounds.run({ picture, scale, sample: true, pictures }, stop);
+				codes.push(outcome.codes as Uint8Array);
+				for (const i of finished)
+					branches[i] = Promise.resolve({ plan: plans[i], codes: [...codes], image: outcome.pictures[0] });
+				const going = leaving.filter((i) => !finished.includes(i));
+				if (going.length === 0) continue;
+				const snapshot = snapshots.use(model.snapshot(picture, scale + 1));
+				for (const i of going) goOn(i, snapshot, [...codes]);
 			}
+			for (const i of plans.keys()) if (!branches[i]) goOn(i);
+		} finally {
+			rounds.close(picture);
 		}
-		for (const [i, plan] of plans.entries())
-			branches[i] ??= goOn(family, rounds, { ...options, plan, grids, previews: "none", signal: stop }, []);
-		family.close(job);
-		job = undefined;
-		rounds.leave();
 		return await Promise.all(branches);
 	} catch (error) {
 		left.abort();
 		throw error;
 	} finally {
-		if (job !== undefined) {
-			family.close(job);
-			rounds.leave();
-		}
 		await Promise.allSettled(branches);
-		for (const snapshot of snapshots) family.forget(snapshot);
 	}
 }
 
@@ -91,16 +76,13 @@ function shared(trunk: StagePlan, plan: StagePlan): number {
 	return Math.min(common, executed);
 }
 
-async function goOn<Job>(
-	family: Family<Job>,
-	rounds: Rounds<Job>,
-	generation: Parameters<typeof walk<Job>>[2],
-	codes: Uint8Array[],
-): Promise<Branch> {
+/** What is left of a picture, after the scales whose `codes` there are. */
+async function grow(rounds: Rounds, generation: Generation, codes: readonly Uint8Array[]): Promise<Branch> {
 	let { plan } = generation;
-	for await (const result of walk(family, rounds, generation)) {
-		if (result.kind === "final") return { plan, codes, image: result.image };
-		if (result.kind === "scale") codes.push(result.codes);
+	const all = [...codes];
+	for await (const result of walk(rounds, generation)) {
+		if (result.kind === "final") return { plan, codes: all, image: result.image };
+		if (result.kind === "scale") all.push(result.codes);
 		else plan = result.plan;
 	}
 	throw new Error(`Plan ${plan.policy} ended without a picture.`);

@@ -15,9 +15,11 @@ export function packCodes(words: Uint32Array, tokens: number, bits: number): Uin
 
 /** The reverse of `packCodes`. Throws RangeError when the length does not fit the grid. */
 export function unpackCodes(bytes: Uint8Array, tokens: number, bits: number): Uint32Array<ArrayBuffer> {
-	if (bytes.length !== packedLength(tokens, bits)) {
+	const length = packedLength(tokens, bits);
+	if (bytes.length !== length) {
 		throw new RangeError(
-			`Codes of ${tokens} tokens with ${bits} bits take ${packedLength(tokens, bits)} bytes, got ${bytes.length}. They belong to another model or scale.`,
+			`Codes of ${tokens} tokens with ${bits} bits take ${length} bytes, got ${bytes.length}. ` +
+				"They belong to another model or scale.",
 		);
 	}
 	const stride = codeWords(bits);
@@ -46,4 +48,20 @@ export function packBits(bits: ArrayLike<number>): Uint8Array<ArrayBuffer> {
 /** u32 words that a token's codes take on the device. */
 export const codeWords = (bits: number): number => Math.ceil(bits / 32);
 /** Bytes of packed codes. */
-export const packedLength = (tokens: number, bits: number): number => Math.ceil((tokens * bits) / 8);
+const packedLength = (tokens: number, bits: number): number => Math.ceil((tokens * bits) / 8);
+
+/** Throws RangeError for codes of another model or scale, before they can spoil a round that others share. */
+export function checkCodes(
+	codes: readonly Uint8Array[] | undefined,
+	grids: readonly (readonly [number, number])[],
+	bits: number,
+): void {
+	for (const [scale, { length }] of (codes ?? []).entries()) {
+		const expected = packedLength(grids[scale][0] * grids[scale][1], bits);
+		if (length !== expected)
+			throw new RangeError(
+				`The codes of scale ${scale} take ${expected} bytes, got ${length}. ` +
+					"They belong to another model or schedule.",
+			);
+	}
+}

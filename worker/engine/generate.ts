@@ -1,11 +1,21 @@
 import type { Previews } from "../protocol/job.ts";
-import { type RunStep, scalesLookedAt, settle } from "../protocol/plan.ts";
-import type { Family, JobOptions, Step } from "./round/model.ts";
+import { type RunStep, scalesLookedAt } from "../protocol/plan.ts";
+import type { ScaleRequest } from "./round/parts.ts";
+import type { PictureOptions } from "./round/picture.ts";
 import type { Snapshot } from "./round/snapshot.ts";
 import type { Rounds } from "./rounds.ts";
-import type { GenerateResult, RgbImage } from "./types.ts";
+import type { GenerateOptions, GenerateResult, RgbImage } from "./types.ts";
 
-export interface Generation extends JobOptions {
+/**
+ * One picture: every scale as it is made, then the finished picture. Throws PlanError for a plan of another model,
+ * PromptError for what the model does not draw, OutOfMemoryError when there is no room for it beside those that run,
+ * and the signal's reason between scales.
+ */
+export function generate({ model, ...options }: GenerateOptions): AsyncGenerator<GenerateResult, void, undefined> {
+	return model.generate(options);
+}
+
+export interface Generation extends PictureOptions {
 	grids: readonly (readonly [number, number])[];
 	previews: Previews;
 	forcedCodes?: readonly Uint8Array[];
@@ -16,7 +26,7 @@ export interface Generation extends JobOptions {
 	after?: Snapshot;
 }
 
-interface PlannedScale extends Omit<Step<never>, "job"> {
+interface PlannedScale extends Omit<ScaleRequest, "picture"> {
 	step: RunStep;
 	/** Place among the executed scales, from 1. */
 	position: number;
@@ -26,38 +36,31 @@ interface PlannedScale extends Omit<Step<never>, "job"> {
 /**
  * Walks a plan scale by scale. Yields every executed scale, then the finished picture (not when `until` ends it
  * earlier). A scale runs ahead while the one before is in the caller's hands, unless the plan looks at what there is
- * between the two. Throws the signal's reason between scales. The job is closed however this ends.
+ * between the two. Throws the signal's reason between scales. The picture is closed however this ends.
  */
-export async function* walk<Job>(
-	family: Family<Job>,
-	rounds: Rounds<Job>,
-	generation: Generation,
-): AsyncGenerator<GenerateResult, void, undefined> {
+export async function* walk(rounds: Rounds, generation: Generation): AsyncGenerator<GenerateResult, void, undefined> {
+	const { model } = rounds;
 	const { grids, taps } = generation;
 	const started = performance.now();
-	// Ends the step that runs ahead, too, when the caller leaves.
+	// Ends the scale that runs ahead, too, when the caller leaves.
 	const left = new AbortController();
 	const signal = AbortSignal.any([left.signal, ...(generation.signal ? [generation.signal] : [])]);
-	signal.throwIfAborted();
-	await rounds.enter();
-	let job: Job | undefined;
+	const picture = await rounds.open(generation, signal);
 	const asked: Promise<unknown>[] = [];
 	try {
-		job = family.open(generation);
-		if (generation.after) family.restore(job, generation.after);
-		const ask = (planned: PlannedScale) => {
-			const { scale, sample, forced, pictures } = planned;
-			const result = rounds.run({ job: job as Job, scale, sample, forced, pictures }, signal);
-			asked.push(result.catch(() => {}));
-			return result;
+		if (generation.after) model.restore(picture, generation.after);
+		const ask = ({ scale, sample, forced, pictures }: PlannedScale) => {
+			const outcome = rounds.run({ picture, scale, sample, forced, pictures }, signal);
+			asked.push(outcome.catch(() => {}));
+			return outcome;
 		};
-		let { plan } = generation;
 		let { scales, steps, finishes } = plannedScales(generation);
 		let next = ask(scales[0]);
 		let finished: RgbImage | undefined;
 		let decode = 0;
 		for (let i = 0; i < scales.length; i++) {
 			const { scale, step, position, preview, sample, pictures } = scales[i];
+			const { plan } = picture;
 			const current = next;
 			const settles = plan.decide?.after === scale && i + 1 < scales.length;
 			const looks = scalesLookedAt(plan).has(scale) && i + 1 < scales.length;
@@ -82,10 +85,9 @@ export async function* walk<Job>(
 				};
 				signal.throwIfAborted();
 			}
-			if (looks) await family.look(job, scale, preview ? made[0] : undefined);
+			if (looks) await model.look(picture, scale, preview ? made[0] : undefined);
 			if (settles) {
-				const measured = await family.settle(job);
-				plan = settle(plan, measured);
+				const { measured, plan } = await model.settle(picture);
 				({ scales, steps, finishes } = plannedScales({ ...generation, plan }));
 				yield { kind: "revision", after: scale, measured, plan };
 				signal.throwIfAborted();
@@ -98,8 +100,7 @@ export async function* walk<Job>(
 		left.abort();
 		await Promise.all(asked);
 		taps.destroy();
-		if (job !== undefined) family.close(job);
-		rounds.leave();
+		rounds.close(picture);
 	}
 }
 

@@ -1,96 +1,122 @@
-import type { Family, Step } from "./round/model.ts";
+import { nextTask } from "./next-task.ts";
+import type { NextScaleModel } from "./round/next-scale.ts";
+import type { ScaleRequest } from "./round/parts.ts";
+import type { Picture, PictureOptions } from "./round/picture.ts";
+import { Slots } from "./slots.ts";
 import type { RgbImage } from "./types.ts";
 
-export interface StepResult {
+interface ScaleOutcome {
 	codes: Uint8Array<ArrayBuffer> | null;
 	pictures: RgbImage[];
-	/** Wall-clock milliseconds of the round the step was part of: transformer and sampling, then pictures. */
+	/** Wall-clock milliseconds of the round it was part of: transformer and sampling, then pictures. */
 	milliseconds: { transformer: number; preview: number };
 }
-interface Waiting<Job> {
-	step: Step<Job>;
+interface Waiting {
+	request: ScaleRequest;
 	signal: AbortSignal;
-	resolve(result: StepResult): void;
+	resolve(outcome: ScaleOutcome): void;
 	reject(error: unknown): void;
 }
 
 /**
- * Runs the steps of many jobs together: whatever waits when a round begins is in it, one step a job. So jobs join at a
- * scale's end and leave when they are done, whatever their plans, and a job alone is a batch of one.
+ * Runs the scales of many pictures together: whatever waits when a round begins is in it, one scale a picture. So
+ * pictures join at a scale's end and leave when they are done, whatever their plans, and a picture alone is a batch of
+ * one.
  */
-export class Rounds<Job> {
-	#family: Family<Job>;
-	#waiting: Waiting<Job>[] = [];
+export class Rounds {
+	readonly model: NextScaleModel;
+	#waiting: Waiting[] = [];
 	#running = false;
 	/** When the device finished what was submitted last. */
 	#idleSince = 0;
-	#free: number;
-	#queue: (() => void)[] = [];
+	#slots: Slots;
 
-	constructor(family: Family<Job>) {
-		this.#family = family;
-		this.#free = family.slots;
-	}
-
-	/** Waits for one of the family's slots. Give it back with `leave`. */
-	async enter(): Promise<void> {
-		if (this.#free > 0) this.#free--;
-		else await new Promise<void>((resolve) => this.#queue.push(resolve));
-	}
-
-	leave(): void {
-		const next = this.#queue.shift();
-		if (next) next();
-		else this.#free++;
+	constructor(model: NextScaleModel) {
+		this.model = model;
+		this.#slots = new Slots(model.slots);
 	}
 
 	/**
-	 * Runs a step in one of the next rounds, in order with the job's other steps. Rejects with the signal's reason when
-	 * it comes first.
+	 * Opens a picture as soon as one of the model's slots is free. Close it with `close`. Throws the signal's reason when
+	 * it comes first, at once and with nothing opened, and OutOfMemoryError when the picture does not fit.
 	 */
-	run(step: Step<Job>, signal: AbortSignal): Promise<StepResult> {
+	async open(options: PictureOptions, signal: AbortSignal): Promise<Picture> {
+		await this.#slots.take(signal);
+		try {
+			return await this.model.open(options, signal);
+		} catch (error) {
+			this.#slots.give();
+			throw error;
+		}
+	}
+
+	close(picture: Picture): void {
+		this.model.close(picture);
+		this.#slots.give();
+	}
+
+	/**
+	 * Runs a scale in one of the next rounds, in order with the picture's other ones. Rejects with the signal's reason
+	 * when it comes first.
+	 */
+	run(request: ScaleRequest, signal: AbortSignal): Promise<ScaleOutcome> {
 		return new Promise((resolve, reject) => {
-			this.#waiting.push({ step, signal, resolve, reject });
+			this.#waiting.push({ request, signal, resolve, reject });
 			if (!this.#running) this.#loop();
 		});
 	}
 
+	/** Never rejects, and leaves nobody waiting. */
 	async #loop(): Promise<void> {
 		this.#running = true;
-		while (this.#waiting.length > 0) {
-			// Jobs that finished a scale together ask for their next one together.
-			await new Promise((resolve) => setImmediate(resolve));
-			const batch = this.#next();
-			if (batch.length > 0) await this.#round(batch);
+		try {
+			while (this.#waiting.length > 0) {
+				// Pictures that finished a scale together ask for their next one together.
+				await nextTask();
+				await this.model.opened;
+				const batch = this.#next();
+				if (batch.length > 0) await this.#round(batch);
+			}
+		} catch (error) {
+			for (const { reject } of this.#waiting.splice(0)) reject(error);
+		} finally {
+			this.#running = false;
 		}
-		this.#running = false;
 	}
 
-	/** The oldest step of each job, as many as one round takes. */
-	#next(): Waiting<Job>[] {
+	/** The oldest request of each picture, as many as one round takes. */
+	#next(): Waiting[] {
 		for (const waiting of this.#waiting) if (waiting.signal.aborted) waiting.reject(waiting.signal.reason);
 		this.#waiting = this.#waiting.filter(({ signal }) => !signal.aborted);
-		const jobs = new Set<Job>();
-		const batch: Waiting<Job>[] = [];
+		const pictures = new Set<Picture>();
+		const batch: Waiting[] = [];
+		const settled = new Set<Waiting>();
 		let tokens = 0;
 		for (const waiting of this.#waiting) {
-			const { step } = waiting;
-			const more = this.#family.tokensOf(step);
-			if (!jobs.has(step.job) && (batch.length === 0 || tokens + more <= this.#family.maxTokens)) {
-				batch.push(waiting);
-				tokens += more;
+			const { request, reject } = waiting;
+			try {
+				const more = this.model.tokensOf(request);
+				if (!pictures.has(request.picture) && (batch.length === 0 || tokens + more <= this.model.maxTokens)) {
+					batch.push(waiting);
+					settled.add(waiting);
+					tokens += more;
+				}
+				pictures.add(request.picture);
+			} catch (error) {
+				// What is wrong with one request is none of the others' business.
+				settled.add(waiting);
+				reject(error);
 			}
-			jobs.add(step.job);
 		}
-		this.#waiting = this.#waiting.filter((waiting) => !batch.includes(waiting));
+		this.#waiting = this.#waiting.filter((waiting) => !settled.has(waiting));
 		return batch;
 	}
 
 	/** Returns when the codes are there: the next round is recorded while the device still makes pictures of this one. */
-	async #round(batch: readonly Waiting<Job>[]): Promise<void> {
+	async #round(batch: readonly Waiting[]): Promise<void> {
 		const begun = performance.now();
 		try {
-			const round = this.#family.round(batch.map(({ step }) => step));
+			const round = this.model.round(batch.map(({ request }) => request));
 			const timed = round.codes.then((codes) => {
 				const now = performance.now();
 				const transformer = now - Math.max(begun, this.#idleSince);

@@ -16,6 +16,9 @@ export interface RgbImage {
 
 export type { Tap, TappedTensor };
 
+/** Random draws and text features to use in place of the generator's, by reference name. */
+export type Draws = ReadonlyMap<string, Float32Array | Int32Array>;
+
 export interface GenerateOptions {
 	model: LoadedModel;
 	plan: StagePlan;
@@ -23,8 +26,8 @@ export interface GenerateOptions {
 	prompt?: string;
 	label?: number;
 	seed: number;
-	/** Random draws to use in place of the generator's, by reference name (`text.feats`, `s4.c0.Q`, `s4.c0.rep_idx`). */
-	draws?: ReadonlyMap<string, Float32Array | Int32Array>;
+	/** In place of the generator's own: `text.feats`, `s4.c0.Q`, `s4.c0.rep_idx`. */
+	draws?: Draws;
 	/** Packed codes of the first scales. By default they are replayed (no head, no sampling, not yielded). */
 	forcedCodes?: readonly Uint8Array[];
 	/**
@@ -37,6 +40,11 @@ export interface GenerateOptions {
 	previews: Previews;
 	signal?: AbortSignal;
 	tap?: Tap;
+}
+
+export interface BranchOptions
+	extends Omit<GenerateOptions, "model" | "plan" | "tap" | "forcedCodes" | "sampleForced" | "until" | "previews"> {
+	plans: readonly StagePlan[];
 }
 
 export interface ScaleResult {
@@ -84,11 +92,7 @@ export interface LoadedModel {
 	 * One picture a plan of one prompt or class and seed, each as `generate` makes it; steps that a plan begins with like
 	 * the first plan are computed once.
 	 */
-	branches(
-		options: Omit<GenerateOptions, "model" | "plan" | "tap" | "forcedCodes" | "sampleForced" | "until" | "previews"> & {
-			plans: readonly StagePlan[];
-		},
-	): Promise<Branch[]>;
+	branches(options: BranchOptions): Promise<Branch[]>;
 	/** The picture of a latent [height * width, channels] of any size up to the model's largest. */
 	decode(
 		latent: Float32Array<ArrayBuffer>,

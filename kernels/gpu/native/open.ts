@@ -26,10 +26,13 @@ const DAWN = [
 const ADVICE =
 	"Not even the bundled SwiftShader is there: run `npm ci` again; on other systems than Linux x64 a GPU driver with Vulkan, Metal or D3D12 is needed.";
 
-/** Opens the best adapter; measured choices are kept on disk. Throws DeviceError with what to do when there is none. */
-export async function openGpu(): Promise<Gpu> {
+/**
+ * Opens the best adapter; measured choices are kept on disk. `bindingBytes`: a limit below the adapter's, to try what a
+ * smaller one would do. Throws DeviceError with what to do when there is none.
+ */
+export async function openGpu(bindingBytes?: number): Promise<Gpu> {
 	const { device, facts } = await openDevice();
-	const gpu = new Gpu(device, facts);
+	const gpu = new Gpu(device, facts, bindingBytes);
 	gpu.tuningStore = diskTuning();
 	return gpu;
 }

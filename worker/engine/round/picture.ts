@@ -1,186 +1,135 @@
+/** One picture: what it needs of the device, and its state there from open to close. */
 import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import { Scope } from "../../../kernels/gpu/scope.ts";
 import type { Graph } from "../../families/family.ts";
+import type { Taps } from "../../families/shared/taps.ts";
 import { commonSteps } from "../../policies/common-steps.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import { outcomesOf, type StagePlan, type Step } from "../../protocol/plan.ts";
+import type { Draws } from "../types.ts";
 import type { Detail } from "./detail.ts";
-import type { KeyValueStore } from "./key-value-store.ts";
+import type { KeyCounts, KeyValueStore } from "./key-value-store.ts";
 import { COND, lastScaleOf, ROWS, rowsOf, storedKeys, UNCOND } from "./kv-plan.ts";
-import type { JobOptions } from "./model.ts";
-import { type Retained, retainedKey, type Source, type Span, sourceOf, spansOf } from "./spans.ts";
-import type { Need } from "./workspace.ts";
+import type { Planned } from "./room.ts";
+import { type Retained, type Source, type Span, sourceKey, sourcesIn, spansByScale } from "./spans.ts";
+import type { WorkspaceNeed } from "./workspace.ts";
 
-/** Cached keys of one guidance row, by block. */
+export interface PictureOptions {
+	plan: StagePlan;
+	seed: number;
+	/** Token ids of the prompt, or the one class label. */
+	ids: readonly number[];
+	draws: Draws;
+	taps: Taps;
+	/** Other plans that may go on from a snapshot of this picture. */
+	branches?: readonly StagePlan[];
+}
+
+/** What follows from a picture's options and the model alone; nothing of it is on the device. */
+export interface PictureNeeds extends PictureOptions {
+	grids: Schedule["grids"];
+	/** Tokens of every scale, and its codes: one a cell of its grid. */
+	tokens: readonly number[];
+	codes: readonly number[];
+	/** Sublayers of a block of its graph. */
+	sublayers: number;
+	/** What its plan may turn out to be. */
+	outcomes: readonly StagePlan[];
+	/** By scale, of its plan as it is now. */
+	spans: readonly (readonly Span[])[];
+	/** Also store the keys of a row's last scale, which no step reads: they are tapped. */
+	storesLast: boolean;
+	/** Keys of the text that cross attention sees, by guidance row; 0 where there is no text. */
+	textKeys: readonly number[];
+	/** In every block: of the text, then of each guidance row over all scales. */
+	keys: KeyCounts;
+	/** What later spans fill from, with the shape of each. */
+	sources: readonly { source: Source; planned: Planned }[];
+	/** Of its largest round. */
+	work: WorkspaceNeed;
+}
+
+/** Cached keys of one guidance row in one block. */
 interface KeyRange {
 	start: number;
 	capacity: number;
 	used: number;
 }
 
-/** One picture's state on the device, beside the rows of its slot in the tables that all jobs share. */
-export interface Job extends JobOptions {
+/** One picture's state on the device, beside the rows of its slot in the tables that all pictures share. */
+export interface Picture extends PictureNeeds {
 	slot: number;
-	grids: Schedule["grids"];
-	/** Tokens of every scale, and its codes: one a cell of its grid. */
-	tokens: readonly number[];
-	codes: readonly number[];
-	/**
-	 * Keys of the text that cross attention sees, none where there is no text: first by block, and how many by guidance
-	 * row, one after the other.
-	 */
-	context: { keys: number[]; counts: readonly number[] };
-	/** What its plan may turn out to be. */
-	outcomes: readonly StagePlan[];
-	/** By scale, of its plan as it is now. */
-	spans: readonly (readonly Span[])[];
-	/** Of a block of its graph. */
-	sublayers: number;
+	/** Keys of the text: first by block, and how many by guidance row, one after the other. */
+	context: { keys: readonly number[]; counts: readonly number[] };
 	/** The conditioning has been recorded. */
 	begun: boolean;
 	/** By guidance row, then by block; empty once no later step computes the row. */
-	keys: KeyRange[][];
-	/** Also store the keys of a row's last scale, which no step reads: they are tapped. */
-	keepLast: boolean;
-	/** What later restorations fill from. */
-	retained: Map<string, Retained>;
-	/** Of pictures that its plan looks at, by scale. */
+	ranges: KeyRange[][];
+	/** By `sourceKey`. */
+	retained: ReadonlyMap<string, Retained>;
+	/** Of decoded pictures that its plan looks at, by scale. */
 	details: Map<number, Detail>;
 	/** Given draws, on the device. */
-	drawn: Map<string, Tensor>;
-	/** Its largest round. */
-	most: Need;
+	drawn: ReadonlyMap<string, Tensor>;
+	/** Of what is retained and drawn. */
+	owned: Scope;
 }
 
-/** Allocates what lives as long as the job. Throws DeviceError with nothing left allocated. */
-export function openJob(
-	gpu: Gpu,
-	graph: Graph,
-	store: KeyValueStore,
-	schedule: Schedule,
-	slot: number,
-	options: JobOptions,
-): Job {
-	const { plan, draws } = options;
+/** What a picture will need. Throws RangeError for text that the graph does not take. */
+export function pictureNeeds(graph: Graph, schedule: Schedule, options: PictureOptions): PictureNeeds {
+	const { plan, branches = [] } = options;
 	const { depth, width } = graph.shape;
 	const codes = schedule.grids.map(([height, width]) => height * width);
 	const tokens = codes.map((count, scale) => (scale === 0 ? graph.startTokens : count));
-	const context = { keys: [] as number[], counts: graph.contextKeys(options) };
-	const outcomes = outcomesOf(plan);
 	const sublayers = graph.sublayers.length;
-	const job: Job = {
-		...options,
-		slot,
-		grids: schedule.grids,
-		tokens,
-		codes,
-		context,
-		sublayers,
-		outcomes,
-		spans: spansByScale(plan, sublayers),
-		most: mostOf(outcomes, tokens),
-		begun: false,
-		keys: [],
-		keepLast: tapsLast(options, depth),
-		retained: new Map(),
-		details: new Map(),
-		drawn: new Map(),
-	};
-	try {
-		for (const [name, data] of draws)
-			if (name !== "text.ids")
-				job.drawn.set(name, gpu.upload(name, [data.length], data.slice() as Float32Array<ArrayBuffer>));
-		for (let block = 0; block < depth; block++) context.keys.push(store.take(block, contextKeys(job)));
-		for (const row of [COND, UNCOND]) {
-			const ranges: KeyRange[] = [];
-			job.keys.push(ranges);
-			for (const [block, capacity] of mostKeys(job, depth, row).entries())
-				ranges.push({ start: store.take(block, capacity), capacity, used: 0 });
-		}
-		const sources = [
-			...outcomes.flatMap((outcome) => sourcesIn(outcome, sublayers)),
-			...sourcesOfBranches(options, sublayers),
-		];
-		for (const source of sources) {
-			if (job.retained.has(retainedKey(source))) continue;
-			const rows = Math.max(...outcomes.map(({ steps }) => rowsAt(steps[source.scale])));
-			job.retained.set(retainedKey(source), {
-				...source,
-				rows: [],
-				tensor: gpu.tensor(`retained ${retainedKey(source)}`, [rows * codes[source.scale], width]),
-			});
-		}
-		return job;
-	} catch (error) {
-		closeJob(gpu, job, store);
-		throw error;
-	}
-}
-
-/** What the spans of a plan fill from. */
-const sourcesIn = (plan: StagePlan, sublayers: number): Source[] =>
-	spansByScale(plan, sublayers)
-		.flat()
-		.flatMap((span) => sourceOf(span) ?? []);
-
-/** What plans that leave this one's way later need of the steps they share. */
-const sourcesOfBranches = ({ plan, branches = [] }: JobOptions, sublayers: number): Source[] =>
-	branches.flatMap((branch) =>
+	const outcomes = outcomesOf(plan);
+	const textKeys = graph.contextKeys(options);
+	const storesLast = tapsLastKeys(options, depth);
+	const byRow = [COND, UNCOND].map((row) =>
+		outcomes.map((outcome) => storedKeys(outcome, tokens, depth, row, storesLast)),
+	);
+	// What plans that leave this one's way later need of the steps they share.
+	const ofBranches = branches.flatMap((branch) =>
 		outcomesOf(branch)
 			.flatMap((outcome) => sourcesIn(outcome, sublayers))
 			.filter(({ scale }) => scale < commonSteps(plan, branch)),
 	);
+	const sources = [...outcomes.flatMap((outcome) => sourcesIn(outcome, sublayers)), ...ofBranches];
+	const rowsAt = (scale: number) => Math.max(...outcomes.map(({ steps }) => rowCount(steps[scale])));
+	return {
+		...options,
+		grids: schedule.grids,
+		tokens,
+		codes,
+		sublayers,
+		outcomes,
+		spans: spansByScale(plan, sublayers),
+		storesLast,
+		textKeys,
+		keys: Array.from({ length: depth }, (_, block) => [
+			sumOf(textKeys),
+			...byRow.map((stored) => Math.max(...stored.map((keys) => keys[block]))),
+		]),
+		sources: [...new Map(sources.map((source) => [sourceKey(source), source]))].map(([key, source]) => ({
+			source,
+			planned: { label: `retained ${key}`, shape: [rowsAt(source.scale) * codes[source.scale], width] },
+		})),
+		work: largestRound(outcomes, tokens),
+	};
+}
 
-function tapsLast({ plan, taps }: JobOptions, depth: number): boolean {
+const rowCount = (step: Step): number => (step.kind === "run" ? rowsOf(step).length : 0);
+const sumOf = (counts: readonly number[]) => counts.reduce((sum, count) => sum + count, 0);
+
+function tapsLastKeys({ plan, taps }: PictureOptions, depth: number): boolean {
 	const last = plan.steps.findLastIndex(({ kind }) => kind === "run");
 	return Array.from({ length: depth }, (_, block) => `s${last}.blk${block}`).some(
 		(name) => taps.wants(`${name}.k_cache`) || taps.wants(`${name}.v_cache`),
 	);
 }
 
-/** Settles the plan: what only the other outcomes needed is given back. */
-export function settleJob(job: Job, store: KeyValueStore, plan: StagePlan): void {
-	const after = job.plan.decide?.after ?? 0;
-	Object.assign(job, { plan, outcomes: [plan], spans: spansByScale(plan, job.sublayers) });
-	releaseKeys(job, store, after);
-}
-
-/** The last scale that computes a guidance row, in whatever the plan turns out to be. */
-const lastOf = ({ outcomes }: Job, row: number) => Math.max(...outcomes.map((plan) => lastScaleOf(plan, row)));
-
-/** Whether a scale's keys of a guidance row are stored. */
-export const stores = (job: Job, row: number, scale: number): boolean =>
-	scale < lastOf(job, row) + Number(job.keepLast);
-
-const spansByScale = ({ steps }: StagePlan, sublayers: number): Span[][] =>
-	steps.map((step) => (step.kind === "run" ? spansOf(step, sublayers) : []));
-
-const rowsAt = (step: Step): number => (step.kind === "run" ? rowsOf(step).length : 0);
-
-/** Keys of a guidance row by block, enough for any outcome. */
-function mostKeys({ outcomes, tokens, keepLast }: Job, depth: number, row: number): number[] {
-	const stored = outcomes.map((plan) => storedKeys(plan, tokens, depth, row, keepLast));
-	return Array.from({ length: depth }, (_, block) => Math.max(...stored.map((keys) => keys[block])));
-}
-
-/** Gives a guidance row's keys back once no later step of the plan computes it. */
-export function releaseKeys(job: Job, store: KeyValueStore, scale: number): void {
-	job.keys.forEach((ranges, row) => {
-		if (scale < lastOf(job, row)) return;
-		ranges.splice(0).forEach(({ start, capacity }, block) => store.give(block, start, capacity));
-	});
-}
-
-/** Gives back all that `openJob` took. */
-export function closeJob(gpu: Gpu, job: Job, store: KeyValueStore): void {
-	releaseKeys(job, store, job.grids.length);
-	job.context.keys.forEach((start, block) => store.give(block, start, contextKeys(job)));
-	gpu.free(...[...job.retained.values()].map(({ tensor }) => tensor), ...job.drawn.values());
-}
-
-const contextKeys = ({ context: { counts } }: Job) => counts.reduce((sum, count) => sum + count, 0);
-
-function mostOf(outcomes: readonly StagePlan[], tokens: readonly number[]): Need {
-	const most: Need = { rows: 0, cells: 0, matrix: 0, spans: false, gathers: false };
+function largestRound(outcomes: readonly StagePlan[], tokens: readonly number[]): WorkspaceNeed {
+	const most: WorkspaceNeed = { rows: 0, cells: 0, matrix: 0, spans: false, gathers: false };
 	for (const [scale, step] of outcomes.flatMap(({ steps }) => [...steps.entries()])) {
 		if (step.kind === "skip") continue;
 		const rows = rowsOf(step).length;
@@ -193,4 +142,68 @@ function mostOf(outcomes: readonly StagePlan[], tokens: readonly number[]): Need
 		most.spans ||= step.reduce.length > 0;
 	}
 	return most;
+}
+
+/** Given draws that go to the device. */
+const deviceDraws = ({ draws }: PictureNeeds) => [...draws].filter(([name]) => name !== "text.ids");
+
+/** Tensors that `openPicture` makes, beside the store's. */
+export const pictureTensors = (needs: PictureNeeds): Planned[] => [
+	...deviceDraws(needs).map(([label, { length }]) => ({ label, shape: [length] })),
+	...needs.sources.map(({ planned }) => planned),
+];
+
+/** Allocates what lives as long as the picture. Throws DeviceError with nothing left allocated. */
+export function openPicture(gpu: Gpu, store: KeyValueStore, slot: number, needs: PictureNeeds): Picture {
+	using made = new Scope(gpu);
+	const drawn = deviceDraws(needs).map(
+		([name, data]) => [name, made.upload(name, [data.length], data.slice() as Float32Array<ArrayBuffer>)] as const,
+	);
+	const retained = needs.sources.map(({ source, planned: { label, shape } }): [string, Retained] => [
+		sourceKey(source),
+		{ ...source, rows: [], tensor: made.tensor(label, shape) },
+	]);
+	const starts = store.take(needs.keys);
+	return {
+		...needs,
+		slot,
+		context: { keys: starts.map(([text]) => text), counts: needs.textKeys },
+		begun: false,
+		ranges: [COND, UNCOND].map((row) =>
+			starts.map((start, block) => ({ start: start[1 + row], capacity: needs.keys[block][1 + row], used: 0 })),
+		),
+		retained: new Map(retained),
+		details: new Map(),
+		drawn: new Map(drawn),
+		owned: made.move(),
+	};
+}
+
+/** The picture's plan from here on: what only the other outcomes needed is given back. */
+export function settlePicture(picture: Picture, store: KeyValueStore, plan: StagePlan): void {
+	const after = picture.plan.decide?.after ?? 0;
+	Object.assign(picture, { plan, outcomes: [plan], spans: spansByScale(plan, picture.sublayers) });
+	releaseKeys(picture, store, after);
+}
+
+/** The last scale that computes a guidance row, in whatever the plan turns out to be. */
+const lastOf = ({ outcomes }: Picture, row: number) => Math.max(...outcomes.map((plan) => lastScaleOf(plan, row)));
+
+/** Whether a scale's keys of a guidance row are stored. */
+export const storesKeys = (picture: Picture, row: number, scale: number): boolean =>
+	scale < lastOf(picture, row) + Number(picture.storesLast);
+
+/** Gives a guidance row's keys back once no later step of the plan computes it. */
+export function releaseKeys(picture: Picture, store: KeyValueStore, scale: number): void {
+	picture.ranges.forEach((ranges, row) => {
+		if (scale < lastOf(picture, row)) return;
+		ranges.splice(0).forEach(({ start, capacity }, block) => store.give(block, start, capacity));
+	});
+}
+
+/** Gives back all that `openPicture` took. */
+export function closePicture(picture: Picture, store: KeyValueStore): void {
+	releaseKeys(picture, store, picture.grids.length);
+	picture.context.keys.forEach((start, block) => store.give(block, start, picture.keys[block][0]));
+	picture.owned[Symbol.dispose]();
 }

@@ -1,45 +1,39 @@
-import type { Tensor } from "../../../kernels/gpu/gpu.ts";
-import type { Pass } from "../../../kernels/gpu/pass.ts";
 import { temper } from "../../../kernels/sample/temperature.ts";
 import { gatherRows } from "../../../kernels/tokens/gather.ts";
 import { rowTable } from "../../../kernels/tokens/rows.ts";
 import { spreadKept } from "../../../kernels/tokens/selected.ts";
-import type { Graph } from "../../families/family.ts";
 import { codeWords } from "../codes.ts";
-import { cellTokens, type Part, rowsIn } from "./batch.ts";
 import { COND, UNCOND } from "./kv-plan.ts";
-import { keptRows, skipsOthers } from "./spans.ts";
-import type { Workspace } from "./workspace.ts";
+import { cellTokens, type Layout, type Place, rowsIn } from "./layout.ts";
+import { cellsIn } from "./parts.ts";
+import { selectedRows } from "./reduce.ts";
+import type { RoundContext } from "./round.ts";
+import { skipsOthers } from "./spans.ts";
 
-/**
- * Head, guidance and sampling: into `work.codes`, where the parts say. `spare`: first of the places for codes of kept
- * tokens alone.
- */
-export function sampleCodes(pass: Pass, graph: Graph, work: Workspace, all: readonly Part[], spare: number): void {
-	if (all.length === 0) return;
-	const { x, parts } = onCells(pass, graph, work, all);
-	const outOf = ({ span, cell, sampledAt }: Part) => (skipsOthers(span) ? spare + cell : sampledAt);
+/** Head, guidance and sampling of the parts that ask for it: into `work.codes`, where the parts say. */
+export function sampleCodes(context: RoundContext, layout: Layout): void {
+	const { pass, graph, work } = context;
+	const sampled = layout.places.filter(({ part }) => part.request.sample);
+	if (sampled.length === 0) return;
+	const { x, places } = onCells(context, { ...layout, places: sampled });
+	// Codes of selected tokens alone go beyond all others, and are spread over their grid from there.
+	const spare = 2 * cellsIn(layout.places.map(({ part }) => part));
+	const outOf = ({ part, span }: Place) => (skipsOthers(span) ? spare + part.cell : part.sampledAt);
 	const { codes, names } = graph;
-	graph.head(pass, { x, work, rows: rowTable(pass, rowsIn(parts)) });
-	const rows = parts.map((part) => {
-		const {
-			job,
-			run: { guidance, tau, topK, topP },
-			scale,
-			length,
-			rows,
-			at,
-		} = part;
+	graph.head(pass, { x, work, rows: rowTable(pass, rowsIn(places)) });
+	const rows = places.map((place) => {
+		const { part, at, length } = place;
+		const { guidance, tau, topK, topP } = part.step;
 		return {
-			cond: at + Math.max(0, rows.indexOf(COND)) * length,
-			uncond: at + Math.max(0, rows.indexOf(UNCOND)) * length,
+			cond: at + Math.max(0, part.rows.indexOf(COND)) * length,
+			uncond: at + Math.max(0, part.rows.indexOf(UNCOND)) * length,
 			tokens: length,
-			out: outOf(part),
+			out: outOf(place),
 			guidance,
 			topK,
 			topP,
-			seed: job.seed,
-			scale,
+			seed: part.picture.seed,
+			scale: part.scale,
 			branch: 0,
 			...(typeof tau === "number" ? { tau } : { tau: tau.between[0], temper: tau }),
 		};
@@ -55,55 +49,58 @@ export function sampleCodes(pass: Pass, graph: Graph, work: Workspace, all: read
 			label: "temperatures",
 		});
 	codes.sample(pass, { logits: work.logits, mixed: work.mixed, codes: work.codes, taus, rows });
-	for (const part of parts) {
-		const { job, scale, length, rows, at } = part;
-		job.taps.keep(pass, `s${scale}.${names.logits}`, work.logits, [rows.length, length, codes.logits], {
+	for (const place of places) {
+		const { part, at, length } = place;
+		const { taps } = part.picture;
+		taps.keep(pass, `s${part.scale}.${names.logits}`, work.logits, [part.rows.length, length, codes.logits], {
 			from: at * codes.logits,
 		});
-		job.taps.keep(pass, `s${scale}.${names.mixed}`, work.mixed, [1, length, codes.logits], {
-			from: outOf(part) * codes.logits,
+		taps.keep(pass, `s${part.scale}.${names.mixed}`, work.mixed, [1, length, codes.logits], {
+			from: outOf(place) * codes.logits,
 		});
 	}
-	const short = keptRows(graph, parts, ({ sampledAt }) => sampledAt, outOf);
-	if (short.length > 0)
+	const selected = places.flatMap((place) =>
+		selectedRows(
+			graph,
+			[place],
+			({ sampledAt }) => sampledAt,
+			() => outOf(place),
+		),
+	);
+	if (selected.length > 0)
 		spreadKept(pass, {
 			x: work.codes,
 			positions: work.positions,
 			words: codeWords(codes.bits),
-			rows: short,
+			rows: selected,
 			label: "spread codes",
 		});
 }
 
 /**
- * The tokens that stand for cells, and the parts laid out over them alone: all tokens but where a text comes before the
- * first cell.
+ * The tokens that stand for cells, laid out by themselves: all tokens but where a text comes before the first cell.
  */
-function onCells(
-	pass: Pass,
-	{ shape: { width } }: Graph,
-	work: Workspace,
-	parts: readonly Part[],
-): { x: Tensor; parts: readonly Part[] } {
-	if (parts.every(({ length, codes }) => length <= codes)) return { x: work.x[0], parts };
-	const index = parts.flatMap((part) =>
-		cellTokens(part).flatMap(({ token, tokens }) => Array.from({ length: tokens }, (_, i) => token + i)),
+function onCells({ pass, graph, work }: RoundContext, layout: Layout): Pick<Layout, "x" | "places"> {
+	const { places } = layout;
+	if (places.every(({ part, length }) => length <= part.codes)) return layout;
+	const index = places.flatMap((place) =>
+		cellTokens(place).flatMap(({ token, tokens }) => Array.from({ length: tokens }, (_, i) => token + i)),
 	);
 	const x = work.block.attended;
 	gatherRows(pass, {
-		x: work.x[0],
+		x: layout.x,
 		index: pass.table(index),
 		y: x,
 		count: index.length,
-		width,
+		width: graph.shape.width,
 		label: "tokens of cells",
 	});
-	let at = 0;
-	return {
-		x,
-		parts: parts.map((part) => {
-			const length = Math.min(part.length, part.codes);
-			return { ...part, at: (at += part.rows.length * length) - part.rows.length * length, length };
-		}),
-	};
+	let to = 0;
+	const onlyCells = places.map((place): Place => {
+		const at = to;
+		const length = Math.min(place.length, place.part.codes);
+		to += place.part.rows.length * length;
+		return { ...place, at, length };
+	});
+	return { x, places: onlyCells };
 }

@@ -1,41 +1,45 @@
 /**
- * What a job is after its first scales, kept beside it: other jobs of the same prompt and seed, whose plans begin
- * alike, go on from there.
+ * What a picture is after its first scales, kept beside it: other pictures of the same prompt and seed, whose plans
+ * begin alike, go on from there.
  */
 
 import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
+import { Scope } from "../../../kernels/gpu/scope.ts";
 import { copy } from "../../../kernels/tokens/gather.ts";
 import type { KeyValueStore } from "./key-value-store.ts";
 import type { Latents } from "./latents.ts";
-import type { Job } from "./picture.ts";
+import type { Picture } from "./picture.ts";
 import type { Retained } from "./spans.ts";
 
-export interface Snapshot {
-	/** Steps that led to it. */
-	scales: number;
+/** Frees its tensors when it is disposed of. */
+export interface Snapshot extends Disposable {
+	/** Scales that led to it. */
+	readonly scales: number;
 	/** Cached keys and values of each guidance row, by block; empty for a row that is no longer computed. */
-	keys: { tensor: Tensor; count: number }[][];
-	latent: Tensor;
-	/** By `retainedKey`. */
-	retained: Map<string, Pick<Retained, "tensor" | "rows">>;
+	readonly keys: readonly (readonly { tensor: Tensor; count: number }[])[];
+	readonly latent: Tensor;
+	/** By `sourceKey`. */
+	readonly retained: ReadonlyMap<string, Pick<Retained, "tensor" | "rows">>;
 }
 
+/** Throws DeviceError with nothing left allocated. */
 export function takeSnapshot(
 	gpu: Gpu,
 	pass: Pass,
-	job: Job,
+	picture: Picture,
 	scales: number,
 	store: KeyValueStore,
 	latents: Latents,
 ): Snapshot {
-	const keys = job.keys.map((ranges) =>
+	using made = new Scope(gpu);
+	const keys = picture.ranges.map((ranges) =>
 		ranges.map(({ start, used }, block) => {
 			const {
 				shape: [, stride],
 				dtype,
 			} = store.tensor(block);
-			const tensor = gpu.tensor("snapshot keys and values", [used, stride], 0, dtype);
+			const tensor = made.tensor("snapshot keys and values", [used, stride], 0, dtype);
 			copy(pass, {
 				x: store.tensor(block),
 				from: start * stride,
@@ -46,30 +50,31 @@ export function takeSnapshot(
 			return { tensor, count: used };
 		}),
 	);
-	const { from, count } = floatsOf(latents, job);
-	const latent = gpu.tensor("snapshot latent", [count]);
+	const { from, count } = floatsOf(latents, picture);
+	const latent = made.tensor("snapshot latent", [count]);
 	copy(pass, { x: latents.tensor, from, y: latent, count, label: "snapshot latent" });
 	const retained = new Map(
-		[...job.retained]
+		[...picture.retained]
 			.filter(([, { scale }]) => scale < scales)
 			.map(([key, { tensor, rows }]) => {
-				const own = gpu.tensor("snapshot retained", tensor.shape);
+				const own = made.tensor("snapshot retained", tensor.shape);
 				copy(pass, { x: tensor, y: own, count: tensor.bytes / 4, label: "snapshot retained" });
 				return [key, { tensor: own, rows }];
 			}),
 	);
-	return { scales, keys, latent, retained };
+	const owned = made.move();
+	return { scales, keys, latent, retained, [Symbol.dispose]: () => owned[Symbol.dispose]() };
 }
 
-/** Puts a job that has not begun where the snapshot was taken. Its plan begins with the steps that led there. */
+/** Puts a picture that has not begun where the snapshot was taken. Its plan begins with the steps that led there. */
 export function restoreSnapshot(
 	pass: Pass,
-	job: Job,
+	picture: Picture,
 	{ scales, keys, latent, retained }: Snapshot,
 	store: KeyValueStore,
 	latents: Latents,
 ): void {
-	for (const [row, ranges] of job.keys.entries()) {
+	for (const [row, ranges] of picture.ranges.entries()) {
 		for (const [block, range] of ranges.entries()) {
 			// A row that no later step computes has room for fewer, and needs none.
 			const held = keys[row][block];
@@ -87,15 +92,16 @@ export function restoreSnapshot(
 			range.used = held.count;
 		}
 	}
-	const { from: to, count } = floatsOf(latents, job);
+	const { from: to, count } = floatsOf(latents, picture);
 	copy(pass, { x: latent, y: latents.tensor, to, count, label: "restore latent" });
-	for (const [key, own] of job.retained) {
+	for (const [key, own] of picture.retained) {
 		const { scale, tensor } = own;
 		if (scale >= scales) continue;
 		const held = retained.get(key);
 		if (!held)
 			throw new Error(
-				`The snapshot kept nothing of scale ${scale} for ${key}: the job it is of was opened without this plan among its branches.`,
+				`The snapshot retained nothing of scale ${scale} for ${key}: ` +
+					"the picture it is of was opened without this plan among its branches.",
 			);
 		copy(pass, {
 			x: held.tensor,
@@ -107,12 +113,8 @@ export function restoreSnapshot(
 	}
 }
 
-export function freeSnapshot(gpu: Gpu, { keys, latent, retained }: Snapshot): void {
-	gpu.free(...[...keys.flat(), ...retained.values()].map(({ tensor }) => tensor), latent);
-}
-
-/** Where a job's latent lies among all. */
-function floatsOf(latents: Latents, job: Job): { from: number; count: number } {
-	const { pixel, height, width } = latents.of(job);
+/** Where a picture's latent lies among all. */
+function floatsOf(latents: Latents, picture: Picture): { from: number; count: number } {
+	const { pixel, height, width } = latents.of(picture);
 	return { from: pixel * latents.channels, count: height * width * latents.channels };
 }

@@ -1,37 +1,42 @@
 import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
-import type { BlockWork, GraphShape, Quantiser } from "../../families/family.ts";
+import { Scope } from "../../../kernels/gpu/scope.ts";
+import type { GraphShape, Quantiser } from "../../families/family.ts";
 import { codeWords } from "../codes.ts";
+import type { Planned } from "./room.ts";
 
-/** The largest round to come: tokens over all guidance rows, tokens counted once a job, the largest projection. */
-export interface Need {
+/** The largest round to come. */
+export interface WorkspaceNeed {
+	/** Tokens over all guidance rows. */
 	rows: number;
+	/** Tokens counted once a picture. */
 	cells: number;
+	/** Floats of the largest projection. */
 	matrix: number;
+	/** There are spans on few tokens, and some that gather them. */
 	spans: boolean;
-	/** Some spans gather. */
 	gathers: boolean;
 }
 
 /**
- * Enough for any round of jobs of which each needs so much at most. A round takes one step at least, and no more than
- * `maxTokens` beyond that.
+ * Enough for any round of pictures of which each needs so much at most. A round takes one scale at least, and no more
+ * than `maxTokens` beyond that.
  */
-export function roundNeed(jobs: readonly Need[], maxTokens: number): Need {
-	const sum = (of: (need: Need) => number) => jobs.reduce((total, need) => total + of(need), 0);
+export function roundNeed(pictures: readonly WorkspaceNeed[], maxTokens: number): WorkspaceNeed {
+	const sum = (of: (need: WorkspaceNeed) => number) => pictures.reduce((total, need) => total + of(need), 0);
 	return {
 		rows: Math.min(
 			sum(({ rows }) => rows),
-			Math.max(maxTokens, ...jobs.map(({ rows }) => rows)),
+			Math.max(maxTokens, ...pictures.map(({ rows }) => rows)),
 		),
 		cells: sum(({ cells }) => cells),
-		matrix: Math.max(...jobs.map(({ matrix }) => matrix)),
-		spans: jobs.some(({ spans }) => spans),
-		gathers: jobs.some(({ gathers }) => gathers),
+		matrix: Math.max(...pictures.map(({ matrix }) => matrix)),
+		spans: pictures.some(({ spans }) => spans),
+		gathers: pictures.some(({ gathers }) => gathers),
 	};
 }
 
 /** Enough for both. */
-export const largerNeed = (a: Need, b: Need): Need => ({
+export const largerNeed = (a: WorkspaceNeed, b: WorkspaceNeed): WorkspaceNeed => ({
 	rows: Math.max(a.rows, b.rows),
 	cells: Math.max(a.cells, b.cells),
 	matrix: Math.max(a.matrix, b.matrix),
@@ -39,89 +44,125 @@ export const largerNeed = (a: Need, b: Need): Need => ({
 	gathers: a.gathers || b.gathers,
 });
 
-/** Activations of one round. Made for the largest round that the open jobs can need; nothing in it outlives a round. */
-export class Workspace {
-	readonly need: Need;
-	/** [rows, width]; the second is there when spans change the layout of the batch. */
-	x: [Tensor, Tensor];
+/** Whether what is enough for `held` is enough for `need`. */
+export const covers = (held: WorkspaceNeed, need: WorkspaceNeed): boolean =>
+	need.rows <= held.rows &&
+	need.cells <= held.cells &&
+	need.matrix <= held.matrix &&
+	(!need.spans || held.spans) &&
+	(!need.gathers || held.gathers);
+
+/** Activations inside a block, reused by every block. */
+export interface BlockWork {
+	/** [rows, width] */
+	normed: Tensor;
+	/** [rows, 3 * width] */
+	qkv: Tensor;
+	/** [rows, width] */
+	attended: Tensor;
+	/** [rows, ffn], and what gates it where something does. */
+	hidden: Tensor;
+	up: Tensor;
+}
+
+/** The tensors of a workspace by their labels. */
+function shapesOf(
+	{ width, ffn, gated }: GraphShape,
+	{ logits, patch, channels, features, bits }: Quantiser,
+	{ rows, cells, matrix, spans, gathers }: WorkspaceNeed,
+) {
+	const spanRows = spans ? rows : 0;
+	const gatherRows = gathers ? rows : 0;
+	// Beside the codes to go on with: those sampled where others are forced, and those of selected tokens alone.
+	const outputs = (gathers ? 3 : 2) * cells;
+	return {
+		x: [rows, width],
+		"x of another layout": [spanRows, width],
+		"block norm": [rows, width],
+		"block qkv": [rows, 3 * width],
+		"block attention": [rows, width],
+		"block ffn": [rows, ffn],
+		"block ffn gate": [gated ? rows : 0, ffn],
+		logits: [rows, logits],
+		"mixed logits": [outputs, logits],
+		temperatures: [cells],
+		codes: [outputs, codeWords(bits)],
+		"code values": [cells * patch ** 2, channels],
+		"scale input": [cells, features],
+		embedded: [cells, width],
+		projections: [matrix],
+		"squared norms": [spanRows],
+		"sort keys": [spanRows],
+		positions: [spanRows],
+		"mean tokens": [gatherRows, width],
+		"full length": [gatherRows, width],
+	};
+}
+
+/** The tensors that a workspace for `need` is made of. */
+export const workspaceTensors = (shape: GraphShape, quantiser: Quantiser, need: WorkspaceNeed): Planned[] =>
+	Object.entries(shapesOf(shape, quantiser, need)).map(([label, shape]) => ({ label, shape }));
+
+/** Activations of one round, the largest that the open pictures can need. Nothing in them outlives a round. */
+export class Workspace implements Disposable {
+	readonly need: WorkspaceNeed;
+	/** [rows, width]; `other` takes the batch where spans change its layout, and is there only then. */
+	readonly x: Tensor;
+	readonly other: Tensor;
 	readonly block: BlockWork;
-	/** [rows, logits], and mixed by guidance: [3 * cells, logits]. */
+	/** [rows, logits], and mixed by guidance: [outputs, logits]. */
 	readonly logits: Tensor;
 	readonly mixed: Tensor;
 	/** Temperatures of the sampled parts, for rounds that seek some. */
 	readonly taus: Tensor;
-	/**
-	 * u32 [3 * cells, words]: codes to go on with, those sampled where others are forced, and those of kept tokens alone.
-	 */
+	/** u32 [outputs, words] */
 	readonly codes: Tensor;
 	/** [cells * patch^2, channels]: maps of the codes as numbers. [cells, features]: the inputs of the scale. */
 	readonly values: Tensor;
 	readonly input: Tensor;
 	/** [cells, width] */
 	readonly embedded: Tensor;
-	/** Of spans: projections, squared norms, keys of the draw or the choice, positions. */
+	/** Of spans: projections, squared norms, keys that the draw or the choice sorts by, positions. */
 	readonly matrices: Tensor;
 	readonly norms: Tensor;
-	readonly race: Tensor;
+	readonly sortKeys: Tensor;
 	readonly positions: Tensor;
 	/** Of those that gather: mean tokens, and the full length of what passes by. [rows, width] */
 	readonly means: Tensor;
 	readonly full: Tensor;
-	#gpu: Gpu;
-	#owned: Tensor[] = [];
+	#owned: Scope;
 
-	constructor(
-		gpu: Gpu,
-		{ width, ffn, gated }: GraphShape,
-		{ logits, patch, channels, features, bits }: Quantiser,
-		need: Need,
-	) {
-		const { rows, cells, matrix, spans, gathers } = need;
-		this.#gpu = gpu;
+	constructor(gpu: Gpu, shape: GraphShape, quantiser: Quantiser, need: WorkspaceNeed) {
+		using made = new Scope(gpu);
+		const shapes = shapesOf(shape, quantiser, need);
+		const make = (label: keyof typeof shapes) => made.tensor(label, shapes[label]);
 		this.need = need;
-		const make = (label: string, shape: number[]) => {
-			const tensor = gpu.tensor(label, shape);
-			this.#owned.push(tensor);
-			return tensor;
-		};
-		const x = make("x", [rows, width]);
-		this.x = [x, spans ? make("x of another layout", [rows, width]) : x];
+		this.x = make("x");
+		this.other = make("x of another layout");
 		this.block = {
-			normed: make("block norm", [rows, width]),
-			qkv: make("block qkv", [rows, 3 * width]),
-			attended: make("block attention", [rows, width]),
-			hidden: make("block ffn", [rows, ffn]),
-			up: make("block ffn gate", [gated ? rows : 0, ffn]),
+			normed: make("block norm"),
+			qkv: make("block qkv"),
+			attended: make("block attention"),
+			hidden: make("block ffn"),
+			up: make("block ffn gate"),
 		};
-		this.logits = make("logits", [rows, logits]);
-		this.mixed = make("mixed logits", [(gathers ? 3 : 2) * cells, logits]);
-		this.taus = make("temperatures", [cells]);
-		this.codes = make("codes", [(gathers ? 3 : 2) * cells, codeWords(bits)]);
-		this.values = make("code values", [cells * patch ** 2, channels]);
-		this.input = make("scale input", [cells, features]);
-		this.embedded = make("embedded", [cells, width]);
-		this.matrices = make("projections", [matrix]);
-		const spanRows = spans ? rows : 0;
-		this.norms = make("squared norms", [spanRows]);
-		this.race = make("race keys", [spanRows]);
-		this.positions = make("positions", [spanRows]);
-		const gatherRows = gathers ? rows : 0;
-		this.means = make("mean tokens", [gatherRows, width]);
-		this.full = make("full length", [gatherRows, width]);
+		this.logits = make("logits");
+		this.mixed = make("mixed logits");
+		this.taus = make("temperatures");
+		this.codes = make("codes");
+		this.values = make("code values");
+		this.input = make("scale input");
+		this.embedded = make("embedded");
+		this.matrices = make("projections");
+		this.norms = make("squared norms");
+		this.sortKeys = make("sort keys");
+		this.positions = make("positions");
+		this.means = make("mean tokens");
+		this.full = make("full length");
+		this.#owned = made.move();
 	}
 
-	fits({ rows, cells, matrix, spans, gathers }: Need): boolean {
-		const { need } = this;
-		return (
-			rows <= need.rows &&
-			cells <= need.cells &&
-			matrix <= need.matrix &&
-			(!spans || need.spans) &&
-			(!gathers || need.gathers)
-		);
-	}
-
-	destroy(): void {
-		this.#gpu.free(...this.#owned);
+	[Symbol.dispose](): void {
+		this.#owned[Symbol.dispose]();
 	}
 }

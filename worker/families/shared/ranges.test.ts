@@ -5,7 +5,7 @@ test("nothing fits before it has grown, then first fit", () => {
 	const ranges = new Ranges();
 	expect(ranges.take(0)).toBe(0);
 	expect(ranges.take(1)).toBeUndefined();
-	ranges.growFor(10);
+	ranges.growTo(ranges.sizeFor([10]));
 	expect([ranges.take(4), ranges.take(4), ranges.take(4), ranges.take(2)]).toEqual([0, 4, undefined, 8]);
 });
 
@@ -17,7 +17,7 @@ test("neighbours given back become one range again, in any order", () => {
 		[0, 2, 1],
 	]) {
 		const ranges = new Ranges();
-		ranges.growFor(9);
+		ranges.growTo(9);
 		const starts = [ranges.take(3), ranges.take(3), ranges.take(3)] as number[];
 		for (const i of order) ranges.give(starts[i], 3);
 		expect(ranges.take(9)).toBe(0);
@@ -26,11 +26,24 @@ test("neighbours given back become one range again, in any order", () => {
 
 test("growing uses the free places at the end", () => {
 	const ranges = new Ranges();
-	ranges.growFor(8);
+	ranges.growTo(8);
 	ranges.take(6);
-	ranges.growFor(5);
+	ranges.growTo(ranges.sizeFor([5]));
 	expect(ranges.size).toBe(11);
 	expect(ranges.take(5)).toBe(6);
+});
+
+test("the size for several takes is the one at which they all succeed, and asking for it changes nothing", () => {
+	const ranges = new Ranges();
+	ranges.growTo(10);
+	expect([ranges.take(3), ranges.take(4)]).toEqual([0, 3]);
+	ranges.give(0, 3);
+	expect([ranges.sizeFor([]), ranges.sizeFor([3, 3]), ranges.sizeFor([4]), ranges.sizeFor([2, 5, 1])]).toEqual([
+		10, 10, 11, 12,
+	]);
+	ranges.growTo(12);
+	expect([ranges.take(2), ranges.take(5), ranges.take(1)]).toEqual([0, 7, 2]);
+	expect(ranges.sizeFor([1])).toBe(13);
 });
 
 test("hundreds of random takes and gives never overlap, and all comes back", () => {
@@ -43,7 +56,7 @@ test("hundreds of random takes and gives never overlap, and all comes back", () 
 		const count = 1 + random(20);
 		let start = ranges.take(count);
 		if (start === undefined) {
-			ranges.growFor(count);
+			ranges.growTo(ranges.sizeFor([count]));
 			start = ranges.take(count) as number;
 		}
 		for (const [other, size] of held) expect(start + count <= other || other + size <= start).toBe(true);

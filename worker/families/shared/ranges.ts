@@ -31,12 +31,24 @@ export class Ranges {
 		this.#free.splice(before ? index - 1 : index, Number(!!before) + Number(!!after), merged);
 	}
 
-	/** Adds places at the end until a `take` of `count` must succeed. */
-	growFor(count: number): void {
-		const last = this.#free[this.#free.length - 1];
-		const end = (last?.end === this.#size ? last.start : this.#size) + count;
+	/** The size at which `take` succeeds for all of `counts`, one after the other. Nothing changes. */
+	sizeFor(counts: readonly number[]): number {
+		const tried = new Ranges();
+		tried.#size = this.#size;
+		tried.#free = this.#free.map((part) => ({ ...part }));
+		for (const count of counts) {
+			if (tried.take(count) !== undefined) continue;
+			const last = tried.#free[tried.#free.length - 1];
+			tried.growTo((last?.end === tried.#size ? last.start : tried.#size) + count);
+			tried.take(count);
+		}
+		return tried.#size;
+	}
+
+	/** Adds places at the end until there are `size`. */
+	growTo(size: number): void {
 		const from = this.#size;
-		this.#size = Math.max(from, end);
+		this.#size = Math.max(from, size);
 		this.give(from, this.#size - from);
 	}
 }

@@ -53,7 +53,7 @@ export class PromptFeatures {
 		const rows = promptRows(encoder.config, bytes);
 		this.#gpu = gpu;
 		this.#encoder = encoder;
-		this.#ranges.growFor(rows);
+		this.#ranges.growTo(rows);
 		this.tensor = scope.tensor("prompt features", [rows, width]);
 	}
 

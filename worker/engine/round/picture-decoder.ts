@@ -1,4 +1,5 @@
 import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import { Scope } from "../../../kernels/gpu/scope.ts";
 import type { ImageShape } from "../../../kernels/image/conv.ts";
 import { resize } from "../../../kernels/image/interpolate.ts";
 import type { Graph } from "../../families/family.ts";
@@ -6,9 +7,10 @@ import { ConvDecoder, MAX_PICTURES } from "../../families/shared/conv-decoder.ts
 import { channelsFirst, type Taps } from "../../families/shared/taps.ts";
 import type { Weights } from "../../families/shared/weights.ts";
 import type { RgbImage } from "../types.ts";
+import type { Planned } from "./room.ts";
 
 /** A latent to look at: where it lies, and the grid of cells it is decoded at. */
-export interface Wanted {
+interface DecodeRequest {
 	from: ImageShape;
 	grid: readonly [height: number, width: number];
 	taps: Taps;
@@ -19,25 +21,28 @@ export interface Wanted {
 }
 
 /** From latents to pictures, as many at once as one of full size takes room. */
-export class Pictures {
+export class PictureDecoder implements Disposable {
 	#gpu: Gpu;
 	#graph: Graph;
 	#cells: number;
 	#decoder: ConvDecoder;
 	/** [cells, channels]: latents at the sizes they are decoded at. */
 	#resized: Tensor;
+	#owned: Scope;
 
 	constructor(gpu: Gpu, weights: Weights, graph: Graph, cells: number) {
+		using made = new Scope(gpu);
 		this.#gpu = gpu;
 		this.#graph = graph;
 		this.#cells = cells;
+		this.#resized = made.tensor("resized latents", [cells, graph.codes.channels]);
 		this.#decoder = new ConvDecoder(gpu, weights, graph.picture, graph.codes.channels, cells);
-		this.#resized = gpu.tensor("resized latents", [cells, graph.codes.channels]);
+		this.#owned = made.move();
 	}
 
 	/** One picture for each of `wanted`, in order. */
-	async decode(latents: Tensor, wanted: readonly Wanted[]): Promise<RgbImage[]> {
-		const groups: Wanted[][] = [];
+	async decode(latents: Tensor, wanted: readonly DecodeRequest[]): Promise<RgbImage[]> {
+		const groups: DecodeRequest[][] = [];
 		for (const picture of wanted) {
 			const group = groups[groups.length - 1];
 			const room =
@@ -50,7 +55,34 @@ export class Pictures {
 		return (await Promise.all(groups.map((group) => this.#decode(latents, group)))).flat();
 	}
 
-	async #decode(latents: Tensor, group: readonly Wanted[]): Promise<RgbImage[]> {
+	/** The picture of a latent [height * width, channels] given from outside. Throws RangeError when it is too large. */
+	async decodeGiven(
+		latent: Float32Array<ArrayBuffer>,
+		grid: readonly [height: number, width: number],
+		taps: Taps,
+	): Promise<RgbImage> {
+		const { channels } = this.#graph.codes;
+		const [height, width] = grid;
+		if (latent.length !== height * width * channels)
+			throw new RangeError(
+				`A latent of ${height}x${width} has ${height * width * channels} floats, not ${latent.length}.`,
+			);
+		if (height * width > this.#cells)
+			throw new RangeError(
+				`A latent of ${height}x${width} is larger than the model's largest, which has ${this.#cells} cells.`,
+			);
+		using made = new Scope(this.#gpu);
+		const tensor = made.upload("latent", [height * width, channels], latent);
+		const request = { from: { pixel: 0, height, width }, grid, taps, latentName: null, finished: true };
+		return (await this.decode(tensor, [request]))[0];
+	}
+
+	/** What reading pictures of full size back takes for a while. */
+	get readBack(): Planned {
+		return { label: "pictures read back", shape: this.#decoder.rgba.shape };
+	}
+
+	async #decode(latents: Tensor, group: readonly DecodeRequest[]): Promise<RgbImage[]> {
 		const { channels, shrink } = this.#graph.codes;
 		const { patch, rgba, output } = this.#decoder;
 		const pass = this.#gpu.pass(`pictures of ${group.map(({ grid }) => grid.join("x")).join(", ")}`);
@@ -94,9 +126,9 @@ export class Pictures {
 		});
 	}
 
-	destroy(): void {
+	[Symbol.dispose](): void {
 		this.#decoder.destroy();
-		this.#gpu.free(this.#resized);
+		this.#owned[Symbol.dispose]();
 	}
 }
 

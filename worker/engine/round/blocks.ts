@@ -1,0 +1,125 @@
+import { NOWHERE, type RowTable, rowTable } from "../../../kernels/tokens/rows.ts";
+import type { BlockContext } from "../../families/family.ts";
+import { cacheByHead } from "../../families/shared/taps.ts";
+import { crossBoundary, endSpans } from "./boundary.ts";
+import { COND, UNCOND } from "./kv-plan.ts";
+import { type Layout, type Place, rowsIn } from "./layout.ts";
+import { storesKeys } from "./picture.ts";
+import type { RoundContext } from "./round.ts";
+
+/** Every sublayer of every block, with reduced spans begun and ended between them. */
+export function runBlocks(context: RoundContext, full: Layout): Layout {
+	const { pass, graph } = context;
+	const { sublayers, names } = graph;
+	const { depth } = graph.shape;
+	let layout = full;
+	for (let index = 0; index < depth; index++) {
+		let view: { of: Layout; block: BlockContext } | undefined;
+		for (const [i, { run }] of sublayers.entries()) {
+			layout = crossBoundary(context, layout, index * sublayers.length + i);
+			if (index + i === 0) tapStream(context, layout, names.input);
+			if (view?.of !== layout) view = { of: layout, block: blockContext(context, layout, index) };
+			run(pass, view.block);
+			if (i === 0) countStored(layout, index);
+			layout = endSpans(context, layout, index * sublayers.length + i + 1, "sublayer");
+		}
+		tapStream(context, layout, `blk${index}.out`);
+		for (const place of layout.places) tapKeys(context, place, index);
+	}
+	layout = crossBoundary(context, layout, depth * sublayers.length);
+	tapStream(context, layout, "head_in");
+	return layout;
+}
+
+/** Self attention has stored the keys of the rows that later scales read. */
+function countStored({ places }: Layout, block: number): void {
+	for (const { part, length } of places)
+		for (const row of part.rows)
+			if (storesKeys(part.picture, row, part.scale)) part.picture.ranges[row][block].used += length;
+}
+
+/** A block's view of the batch as it is laid out now. */
+function blockContext({ pass, graph, work, store }: RoundContext, layout: Layout, index: number): BlockContext {
+	const { x, places } = layout;
+	return {
+		index,
+		x,
+		work: work.block,
+		kv: store.tensor(index),
+		kept: places.some(({ span }) => span?.reduction.rope === "kept") ? work.positions : undefined,
+		...blockRows({ pass, graph }, places, index),
+		parts: places.map(({ part, at, length }) => ({
+			taps: part.picture.taps,
+			name: `s${part.scale}`,
+			at,
+			rows: part.rows.length,
+			length,
+			textGuidance: part.step.textGuidance ?? 1,
+		})),
+	};
+}
+
+/**
+ * Tables of one block: the rows with the cached keys they see and where their own are stored, the same rows with their
+ * text, and, where any is guided by it, the same rows with no prompt's text.
+ */
+function blockRows(
+	{ pass, graph }: Pick<RoundContext, "pass" | "graph">,
+	places: readonly Place[],
+	block: number,
+): { self: RowTable; cross: RowTable; blank?: RowTable } {
+	const self = rowTable(
+		pass,
+		rowsIn(places, ({ part, length, span }, row) => {
+			const { start, used } = part.picture.ranges[row][block];
+			return {
+				rope: graph.ropeAt(part.picture, part.scale),
+				key: start,
+				keys: used,
+				append: storesKeys(part.picture, row, part.scale) ? start + used : NOWHERE,
+				kept: span?.reduction.rope === "kept" ? 1 + part.first + part.rows.indexOf(row) * length : 0,
+			};
+		}),
+	);
+	const text = (of: (row: number) => number) => {
+		const rows = rowsIn(places, ({ part: { picture } }, row) => ({
+			key: picture.context.keys[block] + (of(row) === COND ? 0 : picture.context.counts[COND]),
+			keys: picture.context.counts[of(row)],
+		}));
+		return rowTable(pass, rows, self.tokenRow);
+	};
+	return {
+		self,
+		cross: text((row) => row),
+		...(places.some(({ part }) => part.step.textGuidance !== undefined) && { blank: text(() => UNCOND) }),
+	};
+}
+
+/** The residual stream of every part. */
+function tapStream({ pass, graph }: RoundContext, { x, places }: Layout, name: string): void {
+	const { width } = graph.shape;
+	for (const { part, at, length } of places)
+		part.picture.taps.keep(pass, `s${part.scale}.${name}`, x, [part.rows.length, length, width], { from: at * width });
+}
+
+function tapKeys({ pass, graph, store }: RoundContext, { part: { picture, scale, rows } }: Place, block: number): void {
+	const { heads, width } = graph.shape;
+	for (const [half, at] of [
+		["k_cache", 0],
+		["v_cache", width],
+	] as const) {
+		const name = `s${scale}.blk${block}.${half}`;
+		if (!picture.taps.wants(name)) continue;
+		// The ranges of the rows lie apart: the copy spans them all and the view picks its part.
+		const ranges = rows.map((row) => picture.ranges[row][block]);
+		const first = Math.min(...ranges.map(({ start }) => start));
+		const { used } = ranges[0];
+		const length = Math.max(...ranges.map(({ start }) => start)) - first + used;
+		const starts = ranges.map(({ start }) => start - first);
+		picture.taps.keep(pass, name, store.tensor(block), [length, 2 * width], {
+			from: first * 2 * width,
+			view: (data) => cacheByHead(data, starts, used, heads, width, at),
+			shape: [rows.length, heads, used, width / heads],
+		});
+	}
+}

@@ -1,0 +1,55 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../../kernels/gpu/native/open.ts";
+import { KeyValueStore } from "./key-value-store.ts";
+
+const WIDTH = 8;
+const KEY_BYTES = 2 * WIDTH * 4;
+let gpu: Gpu;
+beforeAll(async () => {
+	gpu = await openGpu(100 * KEY_BYTES);
+});
+afterAll(() => gpu.destroy());
+
+test("grows with what it holds, by all of a picture's ranges at once", async () => {
+	using store = new KeyValueStore(gpu, 2, WIDTH, "f32");
+	expect(store.growth([[3, 4], []]).map(({ shape }) => shape)).toEqual([[7, 2 * WIDTH]]);
+	expect(store.take([[3, 4], []])).toEqual([[0, 3], []]);
+	gpu.write(
+		store.tensor(0),
+		0,
+		Float32Array.from({ length: 7 * 2 * WIDTH }, (_, i) => i),
+	);
+	expect(store.growth([[], []])).toEqual([]);
+	expect(store.take([[20], [5]])).toEqual([[7], [0]]);
+	const [held] = await gpu.read([store.tensor(0)]);
+	expect(held.byteLength).toBe(27 * KEY_BYTES);
+	expect([...new Float32Array(held, 0, 7 * 2 * WIDTH)]).toEqual(Array.from({ length: 7 * 2 * WIDTH }, (_, i) => i));
+	store.give(0, 0, 3);
+	expect(store.take([[2], []])).toEqual([[0], []]);
+});
+
+test("a growth that the adapter refuses leaves it as it was: no range is beyond its buffer", () => {
+	using store = new KeyValueStore(gpu, 2, WIDTH, "f32");
+	store.take([[60], [60]]);
+	const before = gpu.bytes;
+	// The first block could grow, the second cannot.
+	expect(() => store.take([[10], [60]])).toThrow(/keys and values 1 needs a buffer of/);
+	expect(() => store.take([[60], [10]])).toThrow(/keys and values 0 needs a buffer of/);
+	expect(gpu.bytes).toBe(before);
+	for (const count of [30, 40]) {
+		const [[start]] = store.take([[count], []]);
+		expect((start + count) * KEY_BYTES).toBeLessThanOrEqual(store.tensor(0).bytes);
+		store.give(0, start, count);
+	}
+});
+
+test("gives its memory up", () => {
+	using store = new KeyValueStore(gpu, 2, WIDTH, "f32");
+	const before = gpu.bytes;
+	const taken = store.take([[8], [9]]);
+	taken.forEach(([start], block) => store.give(block, start, [8, 9][block]));
+	store.clear();
+	expect(gpu.bytes).toBe(before);
+	expect(store.take([[8], []])).toEqual([[0], []]);
+});

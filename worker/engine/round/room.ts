@@ -1,0 +1,39 @@
+/** Whether tensors would fit, before anything is given up for them. */
+
+import { OutOfMemoryError } from "../../../kernels/gpu/errors.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
+import type { Dtype } from "../../families/shared/weights.ts";
+
+/** A tensor that is to be made. */
+export interface Planned {
+	label: string;
+	shape: readonly number[];
+	/** Default f32. */
+	dtype?: Dtype;
+}
+
+/**
+ * Whether there is memory for these tensors beside all there are, and a binding for each. A tensor that memory runs out
+ * for takes the device with it, and every running picture: this asks first, and costs them nothing.
+ */
+export async function hasRoom(gpu: Gpu, tensors: readonly Planned[]): Promise<boolean> {
+	const bytes = tensors.map(bytesOf);
+	const largest = Math.max(...bytes);
+	return largest <= gpu.bindingBytes && (await gpu.room(sumOf(bytes), largest));
+}
+
+/** What to say where there is none. */
+export function noRoom(gpu: Gpu, tensors: readonly Planned[]): OutOfMemoryError {
+	const largest = tensors.reduce((most, next) => (bytesOf(next) > bytesOf(most) ? next : most));
+	const [bytes, all] = [bytesOf(largest), sumOf(tensors.map(bytesOf))];
+	return new OutOfMemoryError(
+		bytes > gpu.bindingBytes
+			? `${largest.label} needs a buffer of ${bytes} bytes; this adapter binds at most ${gpu.bindingBytes}.`
+			: `There is no device memory for another picture: ${all} bytes, ${bytes} of them for ${largest.label}, ` +
+					`beside the ${gpu.bytes} in use (${gpu.facts.name}).`,
+	);
+}
+
+const bytesOf = ({ shape, dtype }: Planned): number =>
+	shape.reduce((product, size) => product * size, dtype === "f16" ? 2 : 4);
+const sumOf = (bytes: readonly number[]): number => bytes.reduce((sum, one) => sum + one, 0);

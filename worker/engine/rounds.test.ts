@@ -1,0 +1,74 @@
+/** Who waits for a round or a slot is served, refused or let go, whatever becomes of the others. */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Gpu } from "../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { findModel, openModelFolder } from "../../model-shards/open.ts";
+import { Taps } from "../families/shared/taps.ts";
+import { Weights } from "../families/shared/weights.ts";
+import { policies } from "../policies/index.ts";
+import { openModel } from "./open.ts";
+import { NextScaleModel } from "./round/next-scale.ts";
+import type { PictureOptions } from "./round/picture.ts";
+import { Rounds } from "./rounds.ts";
+import type { LoadedModel } from "./types.ts";
+
+let gpu: Gpu;
+beforeAll(async () => {
+	gpu = await openGpu();
+});
+afterAll(() => gpu.destroy());
+
+const tiny = () => openModelFolder(findModel("tiny"));
+const never = new AbortController().signal;
+
+test("a caller who goes while all slots are taken is let go at once, and opens nothing", async () => {
+	const model: LoadedModel = await openModel(gpu, await tiny());
+	const ask = (seed: number, signal?: AbortSignal) =>
+		model.generate({
+			plan: policies.exact.plan(model.info, {}),
+			prompt: "a photo of a cat",
+			seed,
+			previews: "none",
+			signal,
+		});
+	const running = ask(1);
+	await running.next();
+	const abort = new AbortController();
+	const waiting = ask(2, abort.signal).next();
+	const after = Array.fromAsync(ask(3));
+	setTimeout(() => abort.abort(new Error("gone")), 50);
+	await expect(waiting).rejects.toThrow("gone");
+	// The one that runs still has its slot: nobody waited for it.
+	expect((await running.next()).value).toMatchObject({ kind: "scale", index: 1 });
+	await running.return();
+	expect(await after).toHaveLength(5);
+	await expect(ask(4, AbortSignal.abort(new Error("too late"))).next()).rejects.toThrow("too late");
+	model.destroy();
+});
+
+test("a wrong request is refused alone, and a picture that cannot be opened gives its slot back", async () => {
+	const folder = await tiny();
+	const { manifest, info } = folder;
+	const weights = await Weights.load(gpu, folder);
+	const { schedules } = manifest;
+	const graph = folder.family.graph({ ...folder, gpu, schedules, weights, slots: 1, instructions: [] });
+	using model = new NextScaleModel(gpu, graph, schedules, weights, 1, "f32");
+	const rounds = new Rounds(model);
+	const options = (schedule?: string): PictureOptions => ({
+		plan: { ...policies.exact.plan(info, {}), ...(schedule && { schedule }) },
+		seed: 1,
+		ids: [3, 4, 2],
+		draws: new Map(),
+		taps: new Taps(gpu, undefined),
+	});
+	await expect(rounds.open(options("9:1"), never)).rejects.toThrow(TypeError);
+	const picture = await rounds.open(options(), never);
+	const run = (scale: number) => rounds.run({ picture, scale, sample: true, pictures: [] }, never);
+	const [wrong, right] = await Promise.allSettled([run(99), run(0)]);
+	expect(wrong).toMatchObject({ status: "rejected", reason: expect.any(TypeError) });
+	expect(right).toMatchObject({ status: "fulfilled", value: { codes: expect.any(Uint8Array) } });
+	// The loop goes on.
+	expect((await run(1)).codes).toBeInstanceOf(Uint8Array);
+	rounds.close(picture);
+	weights.destroy();
+});
