@@ -267,7 +267,7 @@ it("the next shard comes while the tensors of one are used", async () => {
 	const folder = join(MODELS_DIR, "emoji-128");
 	answers = [serveFolder(folder)];
 	let arrived = 0;
-	const { manifest, tensors } = await openModelSource(httpSource(base, quick), {
+	const { manifest, tensors } = await openModelSource(httpSource(base), {
 		progress: (bytes) => (arrived += bytes),
 	});
 	let held = 0;
@@ -284,7 +284,7 @@ it("a model over HTTP is the model in the folder", async () => {
 	const folder = join(MODELS_DIR, "emoji-128");
 	answers = [serveFolder(folder)];
 	let bytes = 0;
-	const remote = await openModelSource(httpSource(base, quick), { progress: (more) => (bytes += more) });
+	const remote = await openModelSource(httpSource(base), { progress: (more) => (bytes += more) });
 	const local = await openModelFolder(findModel("emoji-128"));
 	expect(remote.digest).toBe(local.digest);
 	expect(remote.tokenizer).toEqual(local.tokenizer);
