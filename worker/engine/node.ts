@@ -4,5 +4,5 @@ import { Gpu } from "../../kernels/gpu/gpu.ts";
 export { openModelAt } from "../../model-shards/format/folder.ts";
 export * from "./index.ts";
 
-/** Opens the best adapter, SwiftShader where there is no other. Throws DeviceError with what to do when there is none. */
+/** Opens the best adapter, SwiftShader where there is no other. Throws DeviceError when there is none. */
 export const openGpu = (): Promise<Gpu> => Gpu.open();
