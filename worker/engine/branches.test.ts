@@ -47,7 +47,7 @@ const changed = (policy: string, steps: Record<number, Partial<RunStep> | { kind
 	),
 });
 
-it("makes every plan's picture bit for bit, wherever it leaves the first, and leaves nothing on the device", async () => {
+it("makes every plan's picture bit for bit, wherever it leaves the first, and leaves nothing behind", async () => {
 	const last = exact.steps.length - 1;
 	const plans = [
 		exact,

@@ -1,4 +1,4 @@
-/** Between sublayers: where reduced spans end and begin, the batch is laid out anew; what later scales need is copied. */
+/** Between sublayers: reduced spans end and begin, the batch is laid out anew, and what later scales need is copied. */
 import { copy, subtractFrom } from "../../../kernels/tokens/gather.ts";
 import { squaredNorms } from "../../../kernels/tokens/project.ts";
 import { cellTokens, type Layout, type Place, tokensIn } from "./layout.ts";

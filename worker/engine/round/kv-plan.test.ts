@@ -33,7 +33,7 @@ test("a row is computed until its last step", () => {
 	expect([lastScaleOf(plan, COND), lastScaleOf(plan, UNCOND)]).toEqual([1, 2]);
 });
 
-test("a dropped row stores no keys of later scales, reduced blocks fewer, skipped scales and a row's last one none", () => {
+test("a dropped row stores no keys of later scales, reduced blocks fewer, skipped scales and the last one none", () => {
 	expect(storedKeys(plan, TOKENS, 4, COND)).toEqual([1, 1, 1, 1]);
 	expect(storedKeys(plan, TOKENS, 4, UNCOND)).toEqual([5, 5, 5, 5]);
 	expect(storedKeys(plan, TOKENS, 4, UNCOND, true)).toEqual([21, 10, 10, 21]);
