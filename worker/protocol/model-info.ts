@@ -2,7 +2,8 @@
 import { z } from "zod";
 import { MAX_CLASSES } from "./limits.ts";
 import { ModelName } from "./model-files.ts";
-import { Digest, KeptRope, MAX_SCALES } from "./plan.ts";
+import { Digest, MAX_SCALES } from "./plan.ts";
+import { KeptRope } from "./reductions/kind.ts";
 
 const Side = z.int().min(1).max(16384);
 

@@ -11,6 +11,7 @@ import { plannedTensors } from "../../../model-shards/import/tensors.ts";
 import type { VaeConfig } from "../../families/infinity/config.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import type { StagePlan } from "../../protocol/plan.ts";
+import { kindOf } from "../../protocol/reductions/index.ts";
 import { COND, rowsOf, storedKeys, tokensAt, UNCOND } from "../round/kv-plan.ts";
 
 export interface ScaleCost {
@@ -122,10 +123,7 @@ export function scaleCosts(model: FamilyConfig, { grids }: Schedule, plan: Stage
 			const blank = step.textGuidance === undefined ? 0 : text * textTokens;
 			flops += rows * (2 * count * perToken + 4 * count * width * (seen[block] + blank));
 		}
-		// Of mixtures; choosing tokens multiplies nothing.
-		for (const { count, write, each, blocks } of step.reduce)
-			if (write === "norm-sampled")
-				flops += 2 * rows * tokens * count * width * (each === "span" ? 1 : blocks[1] - blocks[0]);
+		for (const reduction of step.reduce) flops += rows * kindOf(reduction).flops(reduction, tokens, width);
 		return { tokens, rows, blockTokens, flops };
 	});
 }
