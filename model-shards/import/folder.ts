@@ -9,7 +9,7 @@ import {
 	manifestDigest,
 	manifestText,
 } from "../format/manifest.ts";
-import { POLICIES_FILE, type PoliciesFile, policiesText } from "../format/policies.ts";
+import { emptyPolicies, POLICIES_FILE, policiesText } from "../format/policies.ts";
 import { folderSource } from "../format/source/folder.ts";
 import { rangeOf, type TensorSource } from "./formats/tensor-source.ts";
 import { modelTensors } from "./model.ts";
@@ -56,12 +56,9 @@ export async function importFolder(
 		options,
 	);
 	if (typeof options.out !== "string") return made;
-	const policies: PoliciesFile = {
-		format: "firstlight-policies",
-		version: 1,
-		model: manifestDigest(new TextEncoder().encode(manifestText(made))),
+	const policies = {
+		...emptyPolicies(manifestDigest(new TextEncoder().encode(manifestText(made)))),
 		calibration: info.calibration,
-		trades: {},
 	};
 	const path = join(options.out, POLICIES_FILE);
 	if (Object.keys(info.calibration).length > 0) await writeFile(path, policiesText(policies));

@@ -100,6 +100,7 @@ export async function openModel(
 	return {
 		info,
 		slots,
+		names: family.names,
 		numerics: createHash("sha256")
 			.update(
 				JSON.stringify([

@@ -37,13 +37,15 @@ function bounds({ chunks }: ModelInfo, scales: number): Calibration {
 	return {
 		structureFrom: 1,
 		fidelityFrom,
-		skipFrom: scales - 2,
-		guidanceTo: 2,
-		earlyTau: 0.4,
-		rankRatio: late(chunks.map(() => 0.3)),
-		detailRatio: late(0.4),
-		look: { after: fidelityFrom - 1, from: fidelityFrom, hold: 0.7 },
-		detail: [0.05, 0.5],
+		measured: {
+			skipFrom: scales - 2,
+			guidanceTo: 2,
+			earlyTau: 0.4,
+			rankRatio: late(chunks.map(() => 0.3)),
+			detailRatio: late(0.4),
+			look: { after: fidelityFrom - 1, from: fidelityFrom, hold: 0.7 },
+			detail: [0.05, 0.5],
+		},
 	};
 }
 

@@ -1,5 +1,6 @@
 /** The engine's contract: what goes into a generation and what comes out. */
 
+import type { TapNames } from "../families/family.ts";
 import type { Previews } from "../protocol/job.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { Stage, StagePlan } from "../protocol/plan.ts";
@@ -83,6 +84,8 @@ export interface LoadedModel {
 	slots: number;
 	/** Identifies bit-equal results: engine version, model digest, adapter and driver, kernel variants. */
 	numerics: string;
+	/** What its tensors are called in the reference. */
+	names: TapNames;
 	/** Compiles every kernel that a picture by these plans needs, side by side, without making one. */
 	compile(plans: readonly StagePlan[]): Promise<void>;
 	generate(options: Omit<GenerateOptions, "model">): AsyncGenerator<GenerateResult, void, undefined>;

@@ -5,7 +5,7 @@ import { pixelShuffle, pixelUnshuffle } from "../../../kernels/image/pixel-shuff
 import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { copy, gatherRows } from "../../../kernels/tokens/gather.ts";
 import { clearOthers, scatterRows } from "../../../kernels/tokens/selected.ts";
-import type { BlockContext, Graph } from "../../families/family.ts";
+import type { BlockContext, Graph, TapNames } from "../../families/family.ts";
 import type { Dtype, Weights } from "../../families/shared/weights.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import { type Decision, settle } from "../../protocol/plan.ts";
@@ -59,6 +59,11 @@ export class NextScaleModel implements Family<Job> {
 		this.#latents = new Latents(gpu, graph.codes, schedules, slots);
 		this.#pictures = new Pictures(gpu, weights, graph, this.#latents.cells);
 		this.#jobs = Array.from({ length: slots });
+	}
+
+	/** What its family calls its tensors. */
+	get names(): TapNames {
+		return this.#graph.names;
 	}
 
 	tokensOf({ job, scale }: Step<Job>): number {
