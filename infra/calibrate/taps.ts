@@ -1,4 +1,4 @@
-/** Intermediate tensors of one exact picture, by the names that the model's family has for them, measured as they come. */
+/** Intermediate tensors of one exact picture, by the names that its family has for them, measured as they come. */
 import { shareHolding } from "../../worker/engine/round/detail.ts";
 import { highFrequencyShare } from "../../worker/engine/round/frequency.ts";
 import { channelsLast } from "../../worker/engine/tap.ts";

@@ -39,8 +39,8 @@ export interface Setting {
 /** A prompt of a dozen words. */
 const TEXT_TOKENS = 24;
 
-// sen-mao/FasterVAR, the entries "0.96" of its rank tables, rounded: Infinity by chunk at widths 40, 48 and 64 (its code
-// skips the last two), STAR and HART by block at width 64.
+// sen-mao/FasterVAR, the entries "0.96" of its rank tables, rounded: Infinity by chunk at widths 40, 48 and 64 (its
+// code skips the last two), STAR and HART by block at width 64.
 const INFINITY_RANKS = {
 	10: [0.01678, 0.13648, 0.21039, 0.25028, 0.25588, 0.19788, 0.157, 0.1909],
 	11: [0.0134, 0.11731, 0.18941, 0.222, 0.23464, 0.18278, 0.13391, 0.16311],
@@ -61,13 +61,17 @@ const skipvar = (fidelityFrom: number, skipFrom: number, claim?: Setting["claim"
 	policy: "skipvar",
 	bounds: { fidelityFrom, skipFrom, detail: [0.1, 0.2] },
 	claim,
-	about: `decided after scale ${fidelityFrom - 1}, as its code does on Infinity-2B (fakerone-li/SkipVAR); pictures with little detail skip from scale ${skipFrom} on`,
+	about:
+		`decided after scale ${fidelityFrom - 1}, as its code does on Infinity-2B (fakerone-li/SkipVAR); ` +
+		`pictures with little detail skip from scale ${skipFrom} on`,
 });
 const ours = (from: number): Setting => ({
 	policy: "stagevar-auto",
 	bounds: { guidanceTo: from, look: { after: from - 1, from, hold: 0.9 } },
 	shares: [1, 0.5, 0.25],
-	about: `bounds as StageVAR's, nothing measured here: without guidance from scale ${from} on, on the share of tokens shown`,
+	about:
+		`bounds as StageVAR's, nothing measured here: without guidance from scale ${from} on, ` +
+		"on the share of tokens shown",
 });
 const switti = (from: number): Setting => ({
 	policy: "switti",
@@ -102,7 +106,8 @@ const infinity = (claim: Setting["claim"], more: Record<string, Setting["claim"]
 	{
 		policy: "fastvar",
 		about:
-			"the released setting (csguoh/FastVAR): 40 % of the tokens dropped at width 32, half at 40, in blocks 3 to 27 of 32; 48 and 64 skipped",
+			"the released setting (csguoh/FastVAR): 40 % of the tokens dropped at width 32, half at 40, " +
+			"in blocks 3 to 27 of 32; 48 and 64 skipped",
 		bounds: { fidelityFrom: 9, skipFrom: 11 },
 		claim: more.fastvar,
 	},

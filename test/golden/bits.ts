@@ -2,8 +2,10 @@
  * Golden bits: hashes of the codes and the picture that every small model makes of stored plans. They say when the
  * engine's numbers changed, down to the last bit; whether they are right is for the recorded references to say.
  *
- *     node test/golden/bits.ts          records anew what changed, once ENGINE_VERSION or KERNELS_VERSION was raised, and
- *                                       what was never recorded: a case with "" for codes and picture
+ *     node test/golden/bits.ts
+ *
+ * records anew what changed, once ENGINE_VERSION or KERNELS_VERSION was raised, and what was never recorded: a case
+ * with "" for codes and picture.
  */
 import { createHash } from "node:crypto";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";

@@ -157,7 +157,7 @@ describe("policies", () => {
 		expect(runs(all.steps)[5].reduce.map((r) => r.count)).toEqual([144, 144]);
 	});
 
-	it("stagevar on a model of single-block chunks whose kept tokens keep their positions, with the ranks the official code recorded", () => {
+	it("stagevar by single blocks whose tokens keep their positions, with the ranks the official code recorded", () => {
 		const grids = [1, 2, 3, 4, 6, 8].map((side): [number, number] => [side, side]);
 		const star: ModelInfo = {
 			...info,

@@ -1,7 +1,7 @@
 /**
- * StageVAR as it is written (arXiv 2512.16483): semantic and structure stages in full; every scale of the fidelity stage
- * text-free (the unconditional row alone) and, where the calibration has ratios, low-rank with restoration, chunk by
- * chunk. `stagevar-released` is how the authors' code runs it on Infinity.
+ * StageVAR as it is written (arXiv 2512.16483): semantic and structure stages in full; every scale of the fidelity
+ * stage text-free (the unconditional row alone) and, where the calibration has ratios, low-rank with restoration, chunk
+ * by chunk. `stagevar-released` is how the authors' code runs it on Infinity.
  */
 import { z } from "zod";
 import type { Reduction, Step } from "../protocol/plan.ts";

@@ -28,7 +28,7 @@ test("mixtures cost a product a block, and room for their matrices; choosing cos
 	expect(kindOf(gathering).need(gathering, 32)).toEqual({ matrix: 0, gathers: true });
 });
 
-test("a gathering by a picture says which, and is wrong where that is not there yet, or only some blocks leave tokens out", () => {
+test("a gathering says by which picture, and is wrong where that is not there yet or where blocks differ", () => {
 	expect([projection, gathering].map((reduction) => kindOf(reduction).looksAt(reduction))).toEqual([undefined, 1]);
 	expect(kindOf(projection).problems(projection, { scale: 1, blocks: 6 })).toEqual([]);
 	expect(kindOf(gathering).problems(gathering, { scale: 2, blocks: 6 })).toEqual([]);
