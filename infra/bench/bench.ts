@@ -21,7 +21,7 @@ const { values } = parseArgs({
 		runtimes: { type: "string", default: "" },
 		together: { type: "string" },
 		precision: { type: "boolean", default: false },
-		policies: { type: "string", default: "exact,stagevar,stagevar-skip" },
+		policies: { type: "string", default: "exact,stagevar,stagevar-released" },
 		shape: { type: "string" },
 		blocks: { type: "string", default: "2" },
 		scales: { type: "string" },

@@ -72,13 +72,15 @@ export function randomInfinity({ width, heads, ffn }: Dimensions, depth: number)
 		[SCHEDULE]: {
 			structureFrom: 6,
 			fidelityFrom: 10,
-			skipFrom: 11,
-			guidanceTo: 10,
-			earlyTau: 0.4,
-			rankRatio,
-			detailRatio: {},
-			look: { after: 9, from: 10, hold: 0.9 },
-			detail: [0, 0] as [number, number],
+			measured: {
+				skipFrom: 11,
+				guidanceTo: 10,
+				earlyTau: 0.4,
+				rankRatio,
+				detailRatio: {},
+				look: { after: 9, from: 10, hold: 0.9 },
+				detail: [0, 0],
+			},
 		},
 	};
 	return {

@@ -21,7 +21,7 @@ test("blocks that ran stand for all by their operations; scales that did not, by
 });
 
 test("the published setting of StageVAR: text-free from width 40, low rank there, 48 and 64 left out", () => {
-	const { scales } = extrapolate(infinity2b(4), infinity2b(32), "stagevar-skip", [], null);
+	const { scales } = extrapolate(infinity2b(4), infinity2b(32), "stagevar-released", [], null);
 	expect(scales.map(({ grid }) => grid).at(-1)).toBe("40x40");
 	expect(scales.at(-1)?.rows).toBe("uncond, 284 of 1600 tokens");
 	expect(scales.at(-2)?.rows).toBe("both");
@@ -39,7 +39,7 @@ test("every policy named runs the scales asked for, low rank included, and those
 		depth: 2,
 		folder: (depth: number) => randomInfinity({ width: 8, heads: 1, ffn: 16 }, depth),
 	};
-	const names = ["exact", "stagevar", "stagevar-skip"];
+	const names = ["exact", "stagevar", "stagevar-released"];
 	const bytes = gpu.bytes;
 	const { policies } = await benchShape(gpu, { shape, policies: names, blocks: 1, scales: [8, 10], maxSeconds: 0.001 });
 	expect(policies.map(({ policy, rounds }) => [policy, rounds])).toEqual(names.map((name) => [name, 0]));

@@ -1,12 +1,13 @@
 /** What calibration saw, as two charts over the scales. */
-import type { Calibration } from "../../worker/protocol/model-info.ts";
-import { escape, round, svg, text } from "../bench/svg.ts";
-import type { ScaleMeans } from "./bounds.ts";
+import { guidanceTo } from "../../worker/policies/measurements/guidance-to.ts";
+import { look } from "../../worker/policies/measurements/look.ts";
+import type { Seen } from "../../worker/policies/measurements/measurement.ts";
+import { skipFrom } from "../../worker/policies/measurements/skip-from.ts";
+import { escape as escapeXml, round, svg, text } from "../bench/svg.ts";
 
 interface About {
 	model: string;
 	schedule: string;
-	pictures: number;
 }
 interface Line {
 	name: string;
@@ -18,11 +19,8 @@ interface Line {
  * How much of the finished picture is still to come after each scale, and how far each guidance row alone chooses as
  * the pair.
  */
-export function convergencePlot(
-	about: About,
-	means: readonly ScaleMeans[],
-	{ structureFrom, fidelityFrom, skipFrom, guidanceTo }: Calibration,
-): string {
+export function convergencePlot(about: About, seen: Seen): string {
+	const { means, structureFrom, fidelityFrom } = seen;
 	const lines: Line[] = [
 		{ name: "to come, coarse", values: means.map(({ coarse }) => coarse) },
 		{ name: "to come, middle", values: means.map(({ middle }) => middle) },
@@ -32,16 +30,18 @@ export function convergencePlot(
 	];
 	if (means[0].asJudged !== null)
 		lines.push({ name: "judged as finished", values: means.map(({ asJudged }) => asJudged ?? 0) });
-	return chart(`${about.model}, ${about.schedule}: where semantics and structure settle`, subtitle(about), lines, {
+	return chart(`${about.model}, ${about.schedule}: where semantics and structure settle`, subtitle(seen), lines, {
 		structure: structureFrom,
 		fidelity: fidelityFrom,
-		skip: skipFrom,
-		"without guidance": guidanceTo,
+		skip: skipFrom.measure(seen),
+		"without guidance": guidanceTo.measure(seen),
 	});
 }
 
 /** Shares of the tokens that hold most, and ranks of the chunks' outputs. */
-export function keptPlot(about: About, means: readonly ScaleMeans[], { fidelityFrom, look }: Calibration): string {
+export function keptPlot(about: About, seen: Seen): string {
+	const { means, fidelityFrom } = seen;
+	const looked = look.measure(seen);
 	const chunks = means[0].ranks.map(
 		(_, chunk): Line => ({ name: `rank, chunk ${chunk}`, values: means.map(({ ranks }) => ranks[chunk]) }),
 	);
@@ -52,20 +52,20 @@ export function keptPlot(about: About, means: readonly ScaleMeans[], { fidelityF
 				values: means.map(({ looks }) => looks[look]?.tokens ?? 1),
 			}),
 		)
-		.slice(Math.max(0, look.after - 1), -1);
+		.slice(Math.max(0, looked.after - 1), -1);
 	const lines: Line[] = [
 		...looks,
 		{ name: "tokens with detail", values: means.map(({ detail }) => detail) },
 		...chunks,
 	];
-	return chart(`${about.model}, ${about.schedule}: tokens and ranks that a scale needs`, subtitle(about), lines, {
+	return chart(`${about.model}, ${about.schedule}: tokens and ranks that a scale needs`, subtitle(seen), lines, {
 		fidelity: fidelityFrom,
-		kept: look.from,
+		kept: looked.from,
 	});
 }
 
-const subtitle = ({ pictures }: About) =>
-	`mean of ${pictures} exact pictures, by scale; dashed: where the calibration begins a stage`;
+const subtitle = ({ pictures }: Seen) =>
+	`mean of ${pictures.length} exact pictures, by scale; dashed: where the calibration begins a stage`;
 
 const COLOURS = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d3b", "#666666"];
 const [LEFT, TOP, WIDTH, HEIGHT] = [56, 84, 560, 260];
@@ -97,13 +97,12 @@ function chart(
 	}
 	for (const [i, { name, values }] of lines.entries()) {
 		const colour = COLOURS[i % COLOURS.length];
-		parts.push(
-			`<polyline fill="none" stroke="${colour}" stroke-width="2" points="${values.map((value, scale) => `${x(scale)},${y(value)}`).join(" ")}"/>`,
-		);
-		for (const [scale, value] of values.entries())
-			parts.push(
-				`<circle cx="${x(scale)}" cy="${y(value)}" r="3" fill="${colour}"><title>${escape(`${name}, scale ${scale}: ${value.toFixed(3)}`)}</title></circle>`,
-			);
+		const points = values.map((value, scale) => `${x(scale)},${y(value)}`).join(" ");
+		parts.push(`<polyline fill="none" stroke="${colour}" stroke-width="2" points="${points}"/>`);
+		for (const [scale, value] of values.entries()) {
+			const title = escapeXml(`${name}, scale ${scale}: ${value.toFixed(3)}`);
+			parts.push(`<circle cx="${x(scale)}" cy="${y(value)}" r="3" fill="${colour}"><title>${title}</title></circle>`);
+		}
 		parts.push(
 			`<rect x="${LEFT + WIDTH + 28}" y="${TOP + i * 20}" width="11" height="11" fill="${colour}"/>`,
 			text(LEFT + WIDTH + 45, TOP + 10 + i * 20, name, ""),

@@ -5,13 +5,14 @@ import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { heldPolicies, POLICIES_FILE, policiesText } from "../../model-shards/format/policies.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import type { RgbImage } from "../../worker/engine/types.ts";
-import { exact } from "../../worker/policies/exact.ts";
-import { boundsOf, meansOf, type ScaleMeans } from "../calibrate/bounds.ts";
-import { unsettled } from "../calibrate/measures.ts";
-import { MIDDLE, observe, type ScaleObservation } from "../calibrate/observe.ts";
+import { policies } from "../../worker/policies/index.ts";
+import type { ScaleMeans, ScaleObservation, Seen } from "../../worker/policies/measurements/measurement.ts";
+import type { Calibration } from "../../worker/protocol/model-info.ts";
+import { calibrationOf } from "../calibrate/measure.ts";
+import { observe } from "../calibrate/observe.ts";
 import { convergencePlot, keptPlot } from "../calibrate/plots.ts";
-import { bestTau, temperedPlans } from "../calibrate/temperature.ts";
-import { bestWeight, textGuidedPlans } from "../calibrate/text-guidance.ts";
+import { seenOf } from "../calibrate/seen.ts";
+import { tryOut, type Workshop } from "../calibrate/trials.ts";
 import { Judge } from "../eval/judge.ts";
 import { type Prompt, readPrompts, seedOf, stratified } from "../eval/prompts.ts";
 import { isRight } from "../eval/rules.ts";
@@ -21,8 +22,6 @@ import { parse, UsageError, whole } from "./usage.ts";
 /** Pictures whose ranks are measured: an eigenvalue problem a chunk and scale. */
 const RANKED = 8;
 const MAX_LINES = 100_000;
-/** Number of the pictures whose temperature is tried, far from those that an evaluation makes. */
-const OWN_PICTURE = 1_000_000;
 
 /**
  * Runs prompts exactly, measures where each schedule settles, and writes policies.json beside the manifest, with plots.
@@ -49,7 +48,9 @@ export async function calibrateCommand(args: string[]): Promise<number> {
 		throw new UsageError(`${info.id} lies behind a URL; give --out DIR for its ${POLICIES_FILE}.`);
 	const prompts = values.prompts ? await readLines(values.prompts) : await readPrompts();
 	const chosen = stratified(prompts, whole("count", values.count, 1, prompts.length));
-	const plan = exact.plan(info, { schedule: values.schedule });
+	const plan = policies.exact.plan(info, { schedule: values.schedule });
+	const path = join(out, POLICIES_FILE);
+	const before = await heldPolicies(path, info.digest);
 
 	const judge = values.judge ? await Judge.open() : undefined;
 	const gpu = await openGpu();
@@ -64,8 +65,8 @@ export async function calibrateCommand(args: string[]): Promise<number> {
 	});
 	bar.start(chosen.length, 0);
 	const pictures: ScaleObservation[][] = [];
-	let earlyTau = info.sampling.tau;
-	let textGuidance: number | undefined;
+	let seen: Seen;
+	let calibration: Calibration;
 	try {
 		for (const prompt of chosen) {
 			const verdicts =
@@ -83,70 +84,40 @@ export async function calibrateCommand(args: string[]): Promise<number> {
 			);
 			bar.increment();
 		}
-		const { guidanceTo } = boundsOf(pictures);
-		if (info.guidesByText && guidanceTo < plan.steps.length) {
-			const guided = textGuidedPlans(plan, guidanceTo);
-			bar.start(chosen.length * guided.length, 0);
-			const differences: number[][] = [];
-			for (const prompt of chosen) {
-				const [finished, ...made] = await model.branches({
-					plans: [plan, ...guided.map(({ plan }) => plan)],
-					prompt: prompt.prompt,
-					seed: seedOf(prompt, 0),
-					signal: abort.signal,
-				});
-				differences.push(made.map(({ image }) => unsettled(image, finished.image, MIDDLE)));
-				bar.increment(guided.length);
-			}
-			const { means, best } = bestWeight(
-				guided.map(({ weight }) => weight),
-				differences,
-			);
-			textGuidance = best;
-			console.log(
-				`Difference to the guided picture by text guidance from scale ${guidanceTo} on: ${guided.map(({ weight }, i) => `${weight}: ${means[i].toFixed(4)}`).join(", ")}`,
-			);
-		}
-		if (judge) {
-			const tempered = temperedPlans(plan, info.sampling.tau, boundsOf(pictures).fidelityFrom);
-			bar.start(chosen.length * tempered.length, 0);
-			const right: boolean[][] = [];
-			for (const prompt of chosen) {
-				// Other pictures than those of an evaluation.
-				const made = await model.branches({
-					plans: tempered.map(({ plan }) => plan),
-					prompt: prompt.prompt,
-					seed: seedOf(prompt, OWN_PICTURE),
-					signal: abort.signal,
-				});
-				right.push((await judge.detect(made.map(({ image }) => image))).map((found) => isRight(found, prompt)));
-				bar.increment(tempered.length);
-			}
-			earlyTau = bestTau(
-				tempered.map(({ tau }) => tau),
-				right,
-			);
-			console.log(
-				`Right at early temperatures, of ${right.length}: ${tempered.map(({ tau }, i) => `${tau}: ${right.filter((picture) => picture[i]).length}`).join(", ")}`,
-			);
-		}
+		seen = seenOf(pictures);
+		const workshop: Workshop = {
+			model,
+			exact: plan,
+			seen,
+			prompts: chosen,
+			judge,
+			signal: abort.signal,
+			begin: (made) => bar.start(made, 0),
+			progress: (made) => bar.increment(made),
+		};
+		calibration = await calibrationOf(
+			Object.values(policies),
+			seen,
+			before.calibration[plan.schedule],
+			async (name, { trial }) => {
+				const { value, words } = await tryOut(trial, workshop);
+				if (words) console.log(`${name}: ${words}`);
+				return value;
+			},
+		);
 	} finally {
 		bar.stop();
 		await judge?.close();
 		model.destroy();
 	}
-	const calibration = { ...boundsOf(pictures), earlyTau, ...(textGuidance !== undefined && { textGuidance }) };
-	const means = meansOf(pictures);
-	const path = join(out, POLICIES_FILE);
-	const before = await heldPolicies(path, info.digest);
 	await writeFile(
 		path,
 		policiesText({ ...before, calibration: { ...before.calibration, [plan.schedule]: calibration } }),
 	);
-	const about = { model: info.id, schedule: plan.schedule, pictures: pictures.length };
-	await writeFile(join(out, "calibration-settling.svg"), convergencePlot(about, means, calibration));
-	await writeFile(join(out, "calibration-tokens.svg"), keptPlot(about, means, calibration));
-	console.table(means.map(tableRow));
+	const about = { model: info.id, schedule: plan.schedule };
+	await writeFile(join(out, "calibration-settling.svg"), convergencePlot(about, seen));
+	await writeFile(join(out, "calibration-tokens.svg"), keptPlot(about, seen));
+	console.table(seen.means.map(tableRow));
 	console.log(JSON.stringify(calibration));
 	console.log(`${path} and its plots are written.`);
 	return 0;

@@ -5,7 +5,7 @@ import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { POLICIES_FILE } from "../../model-shards/format/policies.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import type { ModelFolder } from "../../worker/families/folder.ts";
-import { policies as known } from "../../worker/policies/index.ts";
+import { findPolicy, policies as known } from "../../worker/policies/index.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
 import { makeBranches } from "../eval/branches.ts";
 import { costOf } from "../eval/cost.ts";
@@ -79,7 +79,14 @@ export async function evalCommand(args: string[]): Promise<number> {
 			);
 		}
 		const path = join(folder.dir, POLICIES_FILE);
-		await writeTrades(path, folder.digest, tradesOf(summaries.filter(({ policy }) => Object.hasOwn(known, policy))));
+		await writeTrades(
+			path,
+			folder.digest,
+			tradesOf(
+				summaries.filter(({ policy }) => findPolicy(policy)),
+				head.adapter,
+			),
+		);
 		console.error(`The trades are in ${path}.`);
 	}
 	return 0;
@@ -207,7 +214,8 @@ async function plansOf(
 	const plans = new Map<string, StagePlan>();
 	const names = policies?.split(",") ?? Object.keys(known);
 	for (const name of [BASELINE, ...names.filter((name) => name !== BASELINE)]) {
-		plans.set(name, policyNamed(name).plan(info, { schedule }));
+		const policy = policyNamed(name);
+		plans.set(policy.name, policy.plan(info, { schedule }));
 	}
 	for (const option of files) {
 		const [, name, file] = /^([^=]{1,64})=(.+)$/.exec(option) ?? [];

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { customPlan } from "../../worker/policies/custom.ts";
-import { PlanError, type Policy, policies } from "../../worker/policies/index.ts";
+import { findPolicy, PlanError, type Policy, policies } from "../../worker/policies/index.ts";
 import type { ModelInfo } from "../../worker/protocol/model-info.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
 import { openFolder } from "./open-folder.ts";
@@ -25,7 +25,8 @@ export async function planCommand(args: string[]): Promise<number> {
 }
 
 export function policyNamed(name: string): Policy {
-	if (Object.hasOwn(policies, name)) return policies[name];
+	const policy = findPolicy(name);
+	if (policy) return policy;
 	throw new UsageError(`There is no policy ${name}. There are: ${Object.keys(policies).join(", ")}.`);
 }
 

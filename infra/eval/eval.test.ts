@@ -77,11 +77,16 @@ it("an evaluation that is stopped, gone on with and given one more policy has th
 	let done = 0;
 	const progress = (_: number, made: number) => (done += made);
 	await evaluateQuality(evaluationOf(Records.open(path, head), ["exact", "stagevar"], { progress }), prompts, 1, 1);
-	await evaluateQuality(evaluationOf(Records.open(path, head), ["exact", "stagevar", "stagevar-skip"]), prompts, 1, 2);
+	await evaluateQuality(
+		evaluationOf(Records.open(path, head), ["exact", "stagevar", "stagevar-released"]),
+		prompts,
+		1,
+		2,
+	);
 	expect(done).toBe(4);
 
 	const whole = Records.open(undefined, head);
-	await evaluateQuality(evaluationOf(whole, ["exact", "stagevar", "stagevar-skip"]), prompts, 1, 2);
+	await evaluateQuality(evaluationOf(whole, ["exact", "stagevar", "stagevar-released"]), prompts, 1, 2);
 	const sorted = (records: Records) =>
 		records.of("picture").sort((a, b) => a.policy.localeCompare(b.policy) || a.prompt - b.prompt);
 	expect(sorted(Records.open(path, head))).toEqual(sorted(whole));
@@ -111,11 +116,11 @@ it("refuses to add to pictures that were made otherwise", async () => {
 
 it("finds a prompt's seeds apart from each other", async () => {
 	const records = Records.open(undefined, head);
-	await evaluateDiversity(evaluationOf(records, ["exact", "stagevar-skip"]), prompts.slice(0, 1));
+	await evaluateDiversity(evaluationOf(records, ["exact", "stagevar-released"]), prompts.slice(0, 1));
 	const lines = records.of("diversity");
 	expect(lines.map(({ policy, prompt }) => [policy, prompt])).toEqual([
 		["exact", prompts[0].place],
-		["stagevar-skip", prompts[0].place],
+		["stagevar-released", prompts[0].place],
 	]);
 	for (const { distance } of lines) expect(distance).toBeGreaterThan(0.01);
 });
@@ -137,7 +142,7 @@ it("the command writes records, report, plot and sheet; a report needs no adapte
 		"--model",
 		"tiny",
 		"--policies",
-		"stagevar-skip",
+		"stagevar-released",
 		"--prompts",
 		"2",
 		"--timings",
@@ -155,10 +160,10 @@ it("the command writes records, report, plot and sheet; a report needs no adapte
 	);
 	expect(measured).toMatchObject({ code: 0 });
 	const text = await readFile(report, "utf8");
-	expect(text).toMatch(/^\| stagevar-skip \|.* \d+\.\d\dx \| \d+\.\d\dx \| (\d+ %)? \|$/m);
+	expect(text).toMatch(/^\| stagevar-released \|.* \d+\.\d\dx \| \d+\.\d\dx \| (\d+ %)? \|$/m);
 	expect(measured.stdout.trim()).toBe(text.trim());
 	expect((await sharp(sheet).metadata()).width).toBeGreaterThan(2 * 64);
-	expect(await readFile(plot, "utf8")).toContain("stagevar-skip");
+	expect(await readFile(plot, "utf8")).toContain("stagevar-released");
 	expect(
 		Records.read(out)
 			.of("memory")

@@ -1,5 +1,5 @@
 /** Speed against quality as a picture: one point a policy. */
-import { escape, round, roundStep, svg, text } from "../bench/svg.ts";
+import { escape as escapeXml, round, roundStep, svg, text } from "../bench/svg.ts";
 import type { Quality, Summary } from "./summary.ts";
 
 // Okabe and Ito's palette, lighter on dark ground.
@@ -35,14 +35,14 @@ export function speedAgainstQuality(title: string, subtitle: string, points: rea
 	const x = scale(xs, LEFT, WIDTH - RIGHT);
 	const y = scale(ys, HEIGHT - BOTTOM, TOP);
 	const grid = [
-		...xs.map(
-			(tick) =>
-				`<line class="grid" x1="${x(tick)}" x2="${x(tick)}" y1="${TOP}" y2="${HEIGHT - BOTTOM}"/>${text(x(tick), HEIGHT - BOTTOM + 18, `${tick}x`, "quiet middle")}`,
-		),
-		...ys.map(
-			(tick) =>
-				`<line class="grid" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${y(tick)}" y2="${y(tick)}"/>${text(LEFT - 8, y(tick) + 4, String(tick), "quiet end")}`,
-		),
+		...xs.map((tick) => {
+			const line = `<line class="grid" x1="${x(tick)}" x2="${x(tick)}" y1="${TOP}" y2="${HEIGHT - BOTTOM}"/>`;
+			return line + text(x(tick), HEIGHT - BOTTOM + 18, `${tick}x`, "quiet middle");
+		}),
+		...ys.map((tick) => {
+			const line = `<line class="grid" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${y(tick)}" y2="${y(tick)}"/>`;
+			return line + text(LEFT - 8, y(tick) + 4, String(tick), "quiet end");
+		}),
 	];
 	const marks = points.map((point, i) => {
 		const [px, py] = [x(speed(point)), y(point.quality.overall)];
@@ -50,8 +50,9 @@ export function speedAgainstQuality(title: string, subtitle: string, points: rea
 		const hint = `${point.policy}: ${point.quality.overall.toFixed(3)} at ${speed(point).toFixed(2)}x`;
 		const last = px > WIDTH - 160;
 		const bar = `<line class="interval" x1="${px}" x2="${px}" y1="${y(low)}" y2="${y(high)}"/>`;
-		const dot = `<circle class="point" cx="${px}" cy="${py}" r="5"><title>${escape(hint)}</title></circle>`;
-		return `<g${i === 0 ? ' class="baseline"' : ""}>${bar}${dot}${text(last ? px - 9 : px + 9, py - 6, point.policy, last ? "name end" : "name")}</g>`;
+		const dot = `<circle class="point" cx="${px}" cy="${py}" r="5"><title>${escapeXml(hint)}</title></circle>`;
+		const name = text(last ? px - 9 : px + 9, py - 6, point.policy, last ? "name end" : "name");
+		return `<g${i === 0 ? ' class="baseline"' : ""}>${bar}${dot}${name}</g>`;
 	});
 	const axes = [
 		text(LEFT, TOP - 10, "overall score", "quiet"),

@@ -85,12 +85,20 @@ it("writes the figures into tables", () => {
 
 it("has the trades of what was judged and timed, and refuses to make them up", () => {
 	const [exact, fast, unmeasured] = summarise(records);
-	expect(tradesOf([exact, fast])).toMatchObject({
-		exact: { score: 1, delta: 0, lower: 0, speedup: 1, prompts: 9 },
-		fast: { score: 0.75, delta: -0.25, speedup: 1.6667, prompts: 8 },
+	const { adapter } = records.head;
+	expect(tradesOf([exact, { ...fast, policy: "stagevar-skip" }], adapter)).toMatchObject({
+		exact: { score: 1, delta: 0, lower: 0, speedup: 1, transformer: 1, prompts: 9 },
+		"stagevar-released": {
+			score: 0.75,
+			delta: -0.25,
+			speedup: 1.6667,
+			transformer: 2.5,
+			adapter: "an adapter",
+			prompts: 8,
+		},
 	});
-	expect(() => tradesOf([unmeasured])).toThrow(/no scores of unmeasured/);
-	expect(() => tradesOf([{ ...fast, speedup: null }])).toThrow(/no times of fast/);
+	expect(() => tradesOf([unmeasured], adapter)).toThrow(/no scores of unmeasured/);
+	expect(() => tradesOf([{ ...fast, speedup: null }], adapter)).toThrow(/no times of fast/);
 });
 
 it("draws a point a policy: faster is further right, better is higher", async () => {

@@ -14,7 +14,8 @@ beforeEach(async () => {
 });
 afterEach(() => rm(dir, { recursive: true }));
 
-const trades = { stagevar: { score: 0.5, delta: -0.1, lower: -0.2, speedup: 1.5, prompts: 120 } };
+const trade = { score: 0.5, delta: -0.1, lower: -0.2, speedup: 1.5, prompts: 120 };
+const trades = { stagevar: { ...trade, transformer: 2, adapter: "an adapter" } };
 
 it("a model's info has the trades that were written, and its calibration as before", async () => {
 	const { info, digest } = await openModelFolder(dir);
@@ -31,7 +32,7 @@ it("a file is made where there is none, and one of another model is begun anew",
 	await writeTrades(path, digest, trades);
 	expect(JSON.parse(await readFile(path, "utf8"))).toEqual({
 		format: "firstlight-policies",
-		version: 1,
+		version: 2,
 		model: digest,
 		calibration: {},
 		trades,

@@ -1,26 +1,33 @@
 import { writeFile } from "node:fs/promises";
 import { heldPolicies, policiesText } from "../../model-shards/format/policies.ts";
 import type { Trade } from "../../worker/protocol/model-info.ts";
+import { currentPolicyName } from "../../worker/protocol/policy-names.ts";
 import { RecordsError } from "./records.ts";
 import type { Summary } from "./summary.ts";
 
-/** What a deployer chooses by. Throws RecordsError for a policy that was not judged or not timed. */
-export function tradesOf(summaries: readonly Summary[]): Record<string, Trade> {
+/**
+ * What a deployer chooses by, by the names that policies have now. `adapter`: what they were timed on. Throws
+ * RecordsError for a policy that was not judged or not timed.
+ */
+export function tradesOf(summaries: readonly Summary[], adapter: string): Record<string, Trade> {
 	return Object.fromEntries(
 		summaries.map(({ policy, quality, speedup }): [string, Trade] => {
 			if (!quality || !speedup)
 				throw new RecordsError(
-					`There are no ${quality ? "times" : "scores"} of ${policy} to write down. Run eval with ${quality ? "--timings 3" : "--prompts 120"} and the same --out first.`,
+					`There are no ${quality ? "times" : "scores"} of ${policy} to write down. ` +
+						`Run eval with ${quality ? "--timings 3" : "--prompts 120"} and the same --out first.`,
 				);
 			const { delta, lower } = quality.difference;
 			const rounded = (value: number) => Number(value.toFixed(4));
 			return [
-				policy,
+				currentPolicyName(policy),
 				{
 					score: rounded(quality.overall),
 					delta: rounded(delta),
 					lower: rounded(lower),
 					speedup: rounded(speedup.total),
+					transformer: rounded(speedup.transformer),
+					adapter,
 					prompts: quality.prompts,
 				},
 			];

@@ -1,9 +1,8 @@
 /** What policies cost on models that are too big to run here, from their plans alone. */
 import { conditioningFlops, decoderFlops, keyBytes, scaleCosts, weightBytes } from "../../worker/engine/paper/flops.ts";
 import { policies } from "../../worker/policies/index.ts";
-import type { Calibration } from "../../worker/protocol/model-info.ts";
 import { outcomesOf, type StagePlan, settle } from "../../worker/protocol/plan.ts";
-import type { BigModel, Setting } from "./published.ts";
+import type { BigModel, Bounds, Setting } from "./published.ts";
 
 export interface PaperRow {
 	/** The policy, and which of its outcomes where it decides for itself. */
@@ -27,9 +26,7 @@ export function paperRows({ model, info, textTokens, settings }: BigModel): Pape
 	const others = conditioningFlops(model, textTokens) + decoderFlops(model, height, width);
 	return settings.flatMap((setting) => {
 		const scales = schedule.grids.length;
-		const never: Calibration = {
-			structureFrom: 0,
-			fidelityFrom: scales,
+		const never = {
 			skipFrom: scales,
 			guidanceTo: scales,
 			earlyTau: info.sampling.tau,
@@ -38,8 +35,10 @@ export function paperRows({ model, info, textTokens, settings }: BigModel): Pape
 			look: { after: 0, from: scales, hold: 1 },
 			detail: [0, 0],
 		};
-		const plan = (bounds: Partial<Calibration> = {}) =>
-			policies[setting.policy].plan({ ...info, calibration: { [defaultSchedule]: { ...never, ...bounds } } }, {});
+		const plan = ({ fidelityFrom = scales, ...bounds }: Bounds = {}) => {
+			const calibration = { structureFrom: 0, fidelityFrom, measured: { ...never, ...bounds } };
+			return policies[setting.policy].plan({ ...info, calibration: { [defaultSchedule]: calibration } }, {});
+		};
 		return plansOf(plan, setting).map(([name, plan]): PaperRow => {
 			const costs = scaleCosts(model, schedule, plan, textTokens);
 			const transformerFlops = sum(costs.map(({ flops }) => flops));
@@ -59,7 +58,7 @@ export function paperRows({ model, info, textTokens, settings }: BigModel): Pape
 
 /** A plan with nothing left to decide, or one a case, or one a share. */
 function plansOf(
-	planOf: (bounds?: Partial<Calibration>) => StagePlan,
+	planOf: (bounds?: Bounds) => StagePlan,
 	{ policy, bounds = {}, shares = [] }: Setting,
 ): [name: string, plan: StagePlan][] {
 	if (shares.length > 0) {

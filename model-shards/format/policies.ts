@@ -5,8 +5,9 @@
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { POLICIES_FILE } from "../../worker/protocol/model-files.ts";
-import { Calibration, type ModelInfo, Trade } from "../../worker/protocol/model-info.ts";
+import { Calibration, type ModelInfo, Stages, Trade } from "../../worker/protocol/model-info.ts";
 import { Digest } from "../../worker/protocol/plan.ts";
+import { currentPolicyName } from "../../worker/protocol/policy-names.ts";
 import { listed, MissingFileError, ModelFormatError } from "./errors.ts";
 import { isAbsent } from "./source/files.ts";
 import type { ModelSource } from "./source/source.ts";
@@ -14,17 +15,50 @@ import type { ModelSource } from "./source/source.ts";
 export { POLICIES_FILE };
 export const MAX_POLICIES_BYTES = 2 ** 20;
 
-export const PoliciesFile = z.strictObject({
-	format: z.literal("firstlight-policies"),
-	version: z.literal(1),
+const Format = z.literal("firstlight-policies");
+const ScheduleName = z.string().min(1).max(64);
+const Trades = z.record(z.string().min(1).max(64), Trade).default({});
+
+const Version2 = z.strictObject({
+	format: Format,
+	version: z.literal(2),
 	/** Digest of the model that was measured. */
 	model: Digest,
 	/** By schedule (`firstlight calibrate`). */
-	calibration: z.record(z.string().min(1).max(64), Calibration),
+	calibration: z.record(ScheduleName, Calibration),
 	/** By policy (`firstlight eval`). */
-	trades: z.record(z.string().min(1).max(64), Trade).default({}),
+	trades: Trades,
 });
-export type PoliciesFile = z.infer<typeof PoliciesFile>;
+/** What policies need stood beside the bounds of the stages. */
+const Version1 = z.strictObject({
+	format: Format,
+	version: z.literal(1),
+	model: Digest,
+	calibration: z.record(ScheduleName, z.looseObject(Stages.shape)),
+	trades: Trades,
+});
+
+export type PoliciesFile = z.infer<typeof Version2>;
+
+/** The file as it is written now, out of what any version wrote. */
+export const PoliciesFile: z.ZodType<PoliciesFile> = z
+	.discriminatedUnion("version", [Version1, Version2])
+	.transform((file): PoliciesFile => (file.version === 2 ? file : upgraded(file)));
+
+function upgraded({ format, model, calibration, trades }: z.infer<typeof Version1>): PoliciesFile {
+	return {
+		format,
+		version: 2,
+		model,
+		calibration: Object.fromEntries(
+			Object.entries(calibration).map(([schedule, { structureFrom, fidelityFrom, ...measured }]) => [
+				schedule,
+				{ structureFrom, fidelityFrom, measured },
+			]),
+		),
+		trades: Object.fromEntries(Object.entries(trades).map(([policy, trade]) => [currentPolicyName(policy), trade])),
+	};
+}
 
 /** Null where the model has none. Throws ModelFormatError for one of another model, or that does not fit it. */
 export async function readPolicies(
@@ -47,35 +81,19 @@ export async function readPolicies(
 	return parsed.data;
 }
 
-/** What of the file does not fit the model; empty where all does. */
-export function policiesProblems(
-	{ model, calibration }: PoliciesFile,
-	{ digest, schedules, chunks }: ModelInfo,
-): string[] {
+/**
+ * What of the file does not fit the model; empty where all does. What policies need beside the bounds of the stages is
+ * for them to look at.
+ */
+function policiesProblems({ model, calibration }: PoliciesFile, { digest, schedules }: ModelInfo): string[] {
 	if (model !== digest) return [`it was measured on ${model}; this is ${digest}. Run firstlight calibrate again`];
-	return Object.entries(calibration).flatMap(
-		([name, { structureFrom, fidelityFrom, skipFrom, guidanceTo, rankRatio, detailRatio, look }]) => {
-			if (!Object.hasOwn(schedules, name)) return [`calibration ${name} is of no schedule`];
-			const problems: string[] = [];
-			const scales = schedules[name].grids.length;
-			if (
-				structureFrom > fidelityFrom ||
-				Math.max(fidelityFrom, skipFrom, guidanceTo, look.from) > scales ||
-				look.after >= look.from
-			) {
-				problems.push(
-					`calibration ${name}: expected structureFrom <= fidelityFrom <= ${scales}, skipFrom, guidanceTo and look.from <= ${scales}, and look.after < look.from`,
-				);
-			}
-			for (const scale of [rankRatio, detailRatio].flatMap(Object.keys))
-				if (Number(scale) >= scales) problems.push(`calibration ${name}: scale ${scale} is not below ${scales}`);
-			for (const [scale, ratios] of Object.entries(rankRatio)) {
-				if (ratios.length !== chunks.length)
-					problems.push(`calibration ${name}: rankRatio ${scale} needs ${chunks.length} ratios, one per chunk`);
-			}
-			return problems;
-		},
-	);
+	return Object.entries(calibration).flatMap(([name, { structureFrom, fidelityFrom }]) => {
+		if (!Object.hasOwn(schedules, name)) return [`calibration ${name} is of no schedule`];
+		const scales = schedules[name].grids.length;
+		return structureFrom <= fidelityFrom && fidelityFrom <= scales
+			? []
+			: [`calibration ${name}: expected structureFrom <= fidelityFrom <= ${scales}`];
+	});
 }
 
 /** What a file holds, to be added to. One that is of another model or unsound is begun anew. */
@@ -85,10 +103,17 @@ export async function heldPolicies(path: string, model: string): Promise<Policie
 		throw error;
 	});
 	const held = text === null ? null : PoliciesFile.safeParse(parseJson(text, path));
-	return held?.success && held.data.model === model
-		? held.data
-		: { format: "firstlight-policies", version: 1, model, calibration: {}, trades: {} };
+	return held?.success && held.data.model === model ? held.data : emptyPolicies(model);
 }
+
+/** The file of a model of which nothing was measured. */
+export const emptyPolicies = (model: Digest): PoliciesFile => ({
+	format: "firstlight-policies",
+	version: 2,
+	model,
+	calibration: {},
+	trades: {},
+});
 
 /** The file as text: one line a number, so that a diff shows what changed. */
 export const policiesText = (file: PoliciesFile): string => `${JSON.stringify(file, null, "\t")}\n`;

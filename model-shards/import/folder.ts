@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { ModelFolder } from "../../worker/families/folder.ts";
 import { ModelFormatError } from "../format/errors.ts";
 import { type Manifest, manifestDigest, manifestText } from "../format/manifest.ts";
-import { POLICIES_FILE, type PoliciesFile, policiesText } from "../format/policies.ts";
+import { emptyPolicies, POLICIES_FILE, policiesText } from "../format/policies.ts";
 import type { Precision } from "../format/precision.ts";
 import { folderSource } from "../format/source/folder.ts";
 import { rangeOf, type TensorSource } from "./formats/tensor-source.ts";
@@ -51,12 +51,9 @@ export async function importFolder(
 		options,
 	);
 	if (typeof options.out !== "string") return made;
-	const policies: PoliciesFile = {
-		format: "firstlight-policies",
-		version: 1,
-		model: await manifestDigest(new TextEncoder().encode(manifestText(made))),
+	const policies = {
+		...emptyPolicies(await manifestDigest(new TextEncoder().encode(manifestText(made)))),
 		calibration: info.calibration,
-		trades: {},
 	};
 	const path = join(options.out, POLICIES_FILE);
 	if (Object.keys(info.calibration).length > 0) await writeFile(path, policiesText(policies));

@@ -10,7 +10,7 @@ import { infinityConfigFromReference } from "../../worker/families/infinity/offi
 import { infinityTensors } from "../../worker/families/infinity/tensors.ts";
 import { pixelsPerCell } from "../../worker/families/shared/vae.ts";
 import type { WordTransformerConfig } from "../../worker/families/text/config.ts";
-import { POLICIES_FILE, policiesText } from "../format/policies.ts";
+import { emptyPolicies, POLICIES_FILE, policiesText } from "../format/policies.ts";
 import type { TensorShape } from "../format/tensor-shapes.ts";
 import { openSafetensors } from "../import/formats/safetensors.ts";
 import type { SourceTensor, TensorSource } from "../import/formats/tensor-source.ts";
@@ -82,24 +82,20 @@ const manifest = await importModel({
 const calibration = {
 	structureFrom: 1,
 	fidelityFrom: 2,
-	skipFrom: 3,
-	guidanceTo: 1,
-	earlyTau: 0.4,
-	rankRatio: { 2: [0.3, 0.45], 3: [0.2, 0.35] },
-	detailRatio: { 2: 0.6, 3: 0.4 },
-	look: { after: 1, from: 2, hold: 0.6 },
-	detail: [0.2, 0.5] as [number, number],
+	measured: {
+		skipFrom: 3,
+		guidanceTo: 1,
+		earlyTau: 0.4,
+		rankRatio: { 2: [0.3, 0.45], 3: [0.2, 0.35] },
+		detailRatio: { 2: 0.6, 3: 0.4 },
+		look: { after: 1, from: 2, hold: 0.6 },
+		detail: [0.2, 0.5],
+	},
 };
 const { digest } = await openModelFolder(out);
 await writeFile(
 	join(out, POLICIES_FILE),
-	policiesText({
-		format: "firstlight-policies",
-		version: 1,
-		model: digest,
-		calibration: { "1:1": calibration },
-		trades: {},
-	}),
+	policiesText({ ...emptyPolicies(digest), calibration: { "1:1": calibration } }),
 );
 console.log(`${manifest.name}: ${manifest.tensors.length} tensors in ${manifest.shards.length} shards`);
 

@@ -26,7 +26,7 @@ describe("the preview stream", () => {
 	it.each([
 		["exact", 4, "png"],
 		["stagevar", 4, "webp"],
-		["stagevar-skip", 3, "jpeg"],
+		["stagevar-released", 3, "jpeg"],
 	])("%s gives the plan, every executed scale in order, then the picture", async (policy, scales, format) => {
 		const events = await Array.fromAsync(sse(await preview({ policy, format, seed: "7" })));
 		expect(events.map(({ event }) => event)).toEqual(["plan", ...Array(scales).fill("scale"), "final"]);

@@ -74,7 +74,8 @@ describe("POST /v1/images/generations", () => {
 		[{ quality: "hd" }, { policy: "exact" }],
 		[{ quality: "medium" }, { policy: "stagevar" }],
 		[{ quality: "standard" }, { policy: "stagevar" }],
-		[{ quality: "low" }, { policy: "stagevar-skip" }],
+		[{ quality: "low" }, { policy: "stagevar-released" }],
+		[{ policy: "stagevar-skip" }, { policy: "stagevar-released" }],
 		[{ quality: "low", policy: "exact" }, { policy: "exact" }],
 		[
 			{ quality: "low", size: "32x64" },
@@ -384,7 +385,7 @@ describe("the catalog", () => {
 				models: { [MODEL.id]: ["1:1", "2:1"], [OTHER_MODEL.id]: ["1:1", "2:1"] },
 			},
 			{ name: "stagevar", title: expect.any(String), models: { [MODEL.id]: ["1:1"], [OTHER_MODEL.id]: [] } },
-			{ name: "stagevar-skip", title: expect.any(String), models: { [MODEL.id]: ["1:1"], [OTHER_MODEL.id]: [] } },
+			{ name: "stagevar-released", title: expect.any(String), models: { [MODEL.id]: ["1:1"], [OTHER_MODEL.id]: [] } },
 		]);
 	});
 

@@ -79,13 +79,15 @@ export const MODEL = ModelInfo.parse({
 		"1:1": {
 			structureFrom: 1,
 			fidelityFrom: 2,
-			skipFrom: 3,
-			guidanceTo: 2,
-			earlyTau: 0.4,
-			rankRatio: { 2: [0.5, 0.5], 3: [0.5, 0.5] },
-			detailRatio: { 2: 0.5, 3: 0.5 },
-			look: { after: 1, from: 2, hold: 0.8 },
-			detail: [0.1, 0.2],
+			measured: {
+				skipFrom: 3,
+				guidanceTo: 2,
+				earlyTau: 0.4,
+				rankRatio: { 2: [0.5, 0.5], 3: [0.5, 0.5] },
+				detailRatio: { 2: 0.5, 3: 0.5 },
+				look: { after: 1, from: 2, hold: 0.8 },
+				detail: [0.1, 0.2],
+			},
 		},
 	},
 });

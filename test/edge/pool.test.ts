@@ -65,8 +65,8 @@ describe("a worker that joins", () => {
 
 	it("is refused with the reason when it speaks another version", async () => {
 		const peer = await Peer.dial();
-		peer.send({ ...peer.hello(), version: 2, somethingNew: true });
-		expect((await peer.next("refused")).reason).toMatch(/protocol version 1, the worker 2/);
+		peer.send({ ...peer.hello(), version: 3, somethingNew: true });
+		expect((await peer.next("refused")).reason).toMatch(/protocol version 2, the worker 3/);
 		expect((await peer.untilClosed()).code).toBe(1008);
 		expect((await health()).workers).toEqual([]);
 	});

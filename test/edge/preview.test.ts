@@ -59,7 +59,7 @@ describe("GET /v1/images/preview", () => {
 
 	it("sends each event the moment it exists, and comments while there is none", async () => {
 		const peer = await join();
-		const reader = await Reader.open("/v1/images/preview?prompt=x&policy=stagevar-skip&schedule=1:1");
+		const reader = await Reader.open("/v1/images/preview?prompt=x&policy=stagevar-released&schedule=1:1");
 		expect((await reader.next())!.event).toBe("plan");
 		const lease = await peer.next("lease");
 		expect(lease.request).toMatchObject({ model: MODEL.id, prompt: "x", previews: "all", format: { type: "png" } });

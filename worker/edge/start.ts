@@ -1,6 +1,6 @@
 /** From what was asked for to a queued job: choose the model, let the policy plan, create, queue. */
 import { customPlan } from "../policies/custom.ts";
-import { PlanError, policies } from "../policies/index.ts";
+import { findPolicy, PlanError, policies } from "../policies/index.ts";
 import { checkPlan } from "../policies/validate.ts";
 import type { ImageFormat, Previews } from "../protocol/job.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
@@ -50,8 +50,8 @@ export async function chooseModel(env: Env, name: string | undefined): Promise<M
 
 /** The plan of a policy for a model; a request it cannot plan is a 400 in the policy's own words. */
 export function makePlan(model: ModelInfo, policy: string, schedule: string | undefined): StagePlan {
-	if (!Object.hasOwn(policies, policy))
-		throw invalid("policy", `There is no policy "${policy}". Policies: ${Object.keys(policies).join(", ")}.`);
+	const found = findPolicy(policy);
+	if (!found) throw invalid("policy", `There is no policy "${policy}". Policies: ${Object.keys(policies).join(", ")}.`);
 	if (schedule !== undefined && !Object.hasOwn(model.schedules, schedule)) {
 		throw invalid(
 			"schedule",
@@ -59,7 +59,7 @@ export function makePlan(model: ModelInfo, policy: string, schedule: string | un
 		);
 	}
 	try {
-		const plan = policies[policy].plan(model, { schedule });
+		const plan = found.plan(model, { schedule });
 		checkPlan(plan, model);
 		return plan;
 	} catch (error) {

@@ -45,7 +45,7 @@ it("pictures of different plans, prompts, schedules and starts get what they get
 	const asks = [
 		ask("exact", 1),
 		ask("stagevar", 2, { prompt: "a dog" }),
-		ask("stagevar-skip", 3, { previews: 1 }),
+		ask("stagevar-released", 3, { previews: 1 }),
 		ask("exact", 4, { schedule: "2:1", previews: "none" }),
 		ask("stagevar", 5, { prompt: "two red apples left of a blue bus" }),
 		ask("exact", 6, { until: 1 }),

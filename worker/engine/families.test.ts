@@ -13,6 +13,7 @@ import { maxError } from "../../kernels/testing.ts";
 import { importReferenceSet } from "../../model-shards/import/reference.ts";
 import { openModelFolder } from "../../model-shards/open.ts";
 import { policies } from "../policies/index.ts";
+import type { Stages } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { openModel } from "./open.ts";
 import type { GenerateOptions, GenerateResult, LoadedModel } from "./types.ts";
@@ -151,23 +152,25 @@ describe("HART", () => {
 		ask = async (plan, seed, more) =>
 			await Array.fromAsync(model.generate({ plan, seed, draws: text, previews: "none", ...more }));
 		const ratio = { 3: 0.5, 4: 0.55 };
-		const bounds = {
-			structureFrom: 1,
-			fidelityFrom: 3,
+		const bounds = { structureFrom: 1, fidelityFrom: 3 };
+		const held = {
 			skipFrom: 4,
 			guidanceTo: 2,
 			earlyTau: 0.4,
 			rankRatio: { 3: [0.2, 0.3, 0.25], 4: [0.25, 0.6, 0.4] },
 			detailRatio: ratio,
 			look: { after: 2, from: 3, hold: 0.5 },
-			detail: [0.01, 0.9] as [number, number],
+			detail: [0.01, 0.9],
 		};
-		const planned = (name: string, more: object = {}) =>
-			sampled(policies[name].plan({ ...model.info, calibration: { "1:1": { ...bounds, ...more } } }, {}), 40, 0.95);
+		const planned = (name: string, stages: Stages = bounds, measured: object = {}) => {
+			const calibration = { "1:1": { ...stages, measured: { ...held, ...measured } } };
+			return sampled(policies[name].plan({ ...model.info, calibration }, {}), 40, 0.95);
+		};
 		plans = Object.fromEntries(Object.keys(policies).map((name) => [name, planned(name)]));
+		const early = { structureFrom: 0, fidelityFrom: 1 };
 		// Scale 1 restores from the text, whose last token stands for the one cell before it.
-		plans.early = planned("stagevar", { structureFrom: 0, fidelityFrom: 1, rankRatio: { 1: [0.3, 0.3, 0.3] } });
-		plans.earlyChange = planned("sparsevar", { structureFrom: 0, fidelityFrom: 1, detailRatio: { 1: 0.5 } });
+		plans.early = planned("stagevar", early, { rankRatio: { 1: [0.3, 0.3, 0.3] } });
+		plans.earlyChange = planned("sparsevar", early, { detailRatio: { 1: 0.5 } });
 	});
 	afterAll(() => model.destroy());
 	/** Another prompt of another length. */
@@ -266,8 +269,8 @@ describe("HART", () => {
 	});
 
 	it("the last scale left out takes the residual with it", async () => {
-		const [whole, short] = [await latents(plans.exact), await latents(plans["stagevar-skip"])];
-		expect(plans["stagevar-skip"].steps[4]).toEqual({ kind: "skip" });
+		const [whole, short] = [await latents(plans.exact), await latents(plans["stagevar-released"])];
+		expect(plans["stagevar-released"].steps[4]).toEqual({ kind: "skip" });
 		expect(short.has("diff.out")).toBe(false);
 		expect(short.get("f_hat_final")).toEqual(short.get("s3.f_hat"));
 		// [channels, 36] against [tokens, channels].
@@ -317,13 +320,15 @@ describe("STAR", () => {
 			"1:1": {
 				structureFrom: 2,
 				fidelityFrom: 4,
-				skipFrom: 5,
-				guidanceTo: 3,
-				earlyTau: 0.4,
-				rankRatio,
-				detailRatio: ratio,
-				look: { after: 3, from: 4, hold: 0.5 },
-				detail: [0.01, 0.9] as [number, number],
+				measured: {
+					skipFrom: 5,
+					guidanceTo: 3,
+					earlyTau: 0.4,
+					rankRatio,
+					detailRatio: ratio,
+					look: { after: 3, from: 4, hold: 0.5 },
+					detail: [0.01, 0.9],
+				},
 			},
 		};
 		plans = Object.values(policies).map((policy) => sampled(policy.plan({ ...model.info, calibration }, {})));
@@ -387,14 +392,16 @@ describe("Infinity with spatial patchify", () => {
 			"1:1": {
 				structureFrom: 2,
 				fidelityFrom: 4,
-				skipFrom: 6,
-				guidanceTo: 3,
-				textGuidance: 1.5,
-				earlyTau: 0.4,
-				rankRatio,
-				detailRatio: ratio,
-				look: { after: 3, from: 4, hold: 0.5 },
-				detail: [0.01, 0.9] as [number, number],
+				measured: {
+					skipFrom: 6,
+					guidanceTo: 3,
+					textGuidance: 1.5,
+					earlyTau: 0.4,
+					rankRatio,
+					detailRatio: ratio,
+					look: { after: 3, from: 4, hold: 0.5 },
+					detail: [0.01, 0.9],
+				},
 			},
 		};
 		const info = { ...model.info, calibration };
@@ -426,7 +433,9 @@ describe("Infinity with spatial patchify", () => {
 	});
 
 	it("plans of every kind and aspect give the same alone and together, and resumed", async () => {
-		expect(plans.map(({ policy }) => policy)).toEqual(expect.arrayContaining(["exact", "stagevar", "stagevar-skip"]));
+		expect(plans.map(({ policy }) => policy)).toEqual(
+			expect.arrayContaining(["exact", "stagevar", "stagevar-released"]),
+		);
 		// Square and upright pictures, exact ones and those of few tokens, in the same rounds.
 		const asks = plans.map((plan, seed) => ({
 			plan,

@@ -10,11 +10,13 @@ import { readReferenceSet } from "../../infra/verify/reference-set.ts";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { importReferenceSet } from "../../model-shards/import/reference.ts";
-import { openModelFolder } from "../../model-shards/open.ts";
+import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { policies } from "../policies/index.ts";
 import { planProblems } from "../policies/validate.ts";
 import type { Calibration, ModelInfo } from "../protocol/model-info.ts";
+import type { StagePlan } from "../protocol/plan.ts";
 import { openModel } from "./open.ts";
+import type { GenerateResult } from "./types.ts";
 
 let gpu: Gpu;
 let dir: string;
@@ -38,13 +40,15 @@ function bounds({ chunks }: ModelInfo, scales: number): Calibration {
 	return {
 		structureFrom: 1,
 		fidelityFrom,
-		skipFrom: scales - 2,
-		guidanceTo: 2,
-		earlyTau: 0.4,
-		rankRatio: late(chunks.map(() => 0.3)),
-		detailRatio: late(0.4),
-		look: { after: fidelityFrom - 1, from: fidelityFrom, hold: 0.7 },
-		detail: [0.05, 0.5],
+		measured: {
+			skipFrom: scales - 2,
+			guidanceTo: 2,
+			earlyTau: 0.4,
+			rankRatio: late(chunks.map(() => 0.3)),
+			detailRatio: late(0.4),
+			look: { after: fidelityFrom - 1, from: fidelityFrom, hold: 0.7 },
+			detail: [0.05, 0.5],
+		},
 	};
 }
 
@@ -72,6 +76,38 @@ it.each(["infinity-tiny", "var-tiny"])("%s", async (set) => {
 				settled.steps.flatMap(({ kind }, scale) => (kind === "run" && scale <= until ? [scale] : [])),
 			]);
 		}
+	}
+	model.destroy();
+});
+
+it("every policy's picture on tiny is the same alone, beside all others, and gone on with from its codes", async () => {
+	const model = await openModel(gpu, await openModelFolder(findModel("tiny")), { slots: 4 });
+	const ask = (plan: StagePlan, forcedCodes?: Uint8Array[]) =>
+		Array.fromAsync(
+			model.generate({
+				plan,
+				prompt: "a photo of two cats",
+				seed: 5,
+				previews: "none",
+				...(forcedCodes && { forcedCodes }),
+			}),
+		);
+	/** Codes of the scales, then the picture. */
+	const made = (results: GenerateResult[]) =>
+		results.flatMap((result) =>
+			result.kind === "scale" ? [result.codes] : result.kind === "final" ? [result.image.data] : [],
+		);
+	const plans = Object.values(policies).map((policy) => policy.plan(model.info, {}));
+	expect(plans.map(({ policy }) => policy)).toEqual(expect.arrayContaining(["switti", "skipvar-static"]));
+	const alone: GenerateResult[][] = [];
+	for (const plan of plans) alone.push(await ask(plan));
+	const together = await Promise.all(plans.map((plan) => ask(plan)));
+	expect(together.map(made)).toEqual(alone.map(made));
+	for (const [i, plan] of plans.entries()) {
+		const settled = alone[i].flatMap((result) => (result.kind === "revision" ? [result.plan] : [])).at(-1) ?? plan;
+		const whole = made(alone[i]);
+		const resumed = made(await ask(settled, whole.slice(0, 2)));
+		expect([plan.policy, resumed]).toEqual([plan.policy, whole.slice(2)]);
 	}
 	model.destroy();
 });

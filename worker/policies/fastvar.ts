@@ -3,7 +3,9 @@
  * tokens farthest from the mean one; the others get what the same sublayer changed at the last full scale. The last
  * scales are left out.
  */
-import { calibrationOf, fullStep, type Policy, scheduleOf, stageOf } from "./policy.ts";
+import type { Step } from "../protocol/plan.ts";
+import { skipFrom } from "./measurements/skip-from.ts";
+import { definePolicy } from "./policy.ts";
 
 /**
  * Share of the tokens dropped at the first late scale, and at those after it; share of the blocks before the pruned
@@ -12,44 +14,36 @@ import { calibrationOf, fullStep, type Policy, scheduleOf, stageOf } from "./pol
 const DROPPED = [0.4, 0.5] as const;
 const BLOCKS = [3 / 32, 28 / 32] as const;
 
-export const fastvar: Policy = {
-	name: "fastvar",
-	title: "FastVAR: late scales on their pivotal tokens, the rest from the cache of an earlier scale",
-	plan(info, request) {
-		const {
-			name,
-			schedule: { grids },
-		} = scheduleOf(info, request);
-		const calibration = calibrationOf(info, name, "fastvar");
-		const { fidelityFrom } = calibration;
-		const skipFrom = Math.max(calibration.skipFrom, fidelityFrom + 1);
-		const blocks = BLOCKS.map((share) => Math.round(share * info.blocks)) as [number, number];
-		return {
-			version: 1,
-			policy: "fastvar",
-			model: info.digest,
-			schedule: name,
-			steps: grids.map(([height, width], scale) => {
-				if (scale >= skipFrom) return { kind: "skip" };
-				const step = fullStep(info, stageOf(scale, calibration), scale, grids.length);
-				if (scale < fidelityFrom || blocks[0] === blocks[1]) return step;
-				const tokens = height * width;
-				const count = tokens - Math.floor(tokens * DROPPED[Math.min(scale - fidelityFrom, DROPPED.length - 1)]);
-				return {
-					...step,
-					reduce: [
-						{
-							blocks,
-							each: "sublayer",
-							count,
-							take: { gather: "mean-distance" },
-							rope: "kept",
-							write: "kept",
-							rest: { from: fidelityFrom - 1, resize: "area", of: "change" },
-						},
-					],
-				};
-			}),
-		};
+export const fastvar = definePolicy(
+	{
+		name: "fastvar",
+		title: "FastVAR: late scales on their pivotal tokens, the rest from the cache of an earlier scale",
+		paper: "arXiv 2503.23367",
+		needs: { skipFrom },
 	},
-};
+	({ info, grids, fidelityFrom, full }, measured) => {
+		const skipFrom = Math.max(measured.skipFrom, fidelityFrom + 1);
+		const blocks = BLOCKS.map((share) => Math.round(share * info.blocks)) as [number, number];
+		const steps = grids.map(([height, width], scale): Step => {
+			if (scale >= skipFrom) return { kind: "skip" };
+			if (scale < fidelityFrom || blocks[0] === blocks[1]) return full(scale);
+			const tokens = height * width;
+			const count = tokens - Math.floor(tokens * DROPPED[Math.min(scale - fidelityFrom, DROPPED.length - 1)]);
+			return {
+				...full(scale),
+				reduce: [
+					{
+						blocks,
+						each: "sublayer",
+						count,
+						take: { gather: "mean-distance" },
+						rope: "kept",
+						write: "kept",
+						rest: { from: fidelityFrom - 1, resize: "area", of: "change" },
+					},
+				],
+			};
+		});
+		return { steps };
+	},
+);

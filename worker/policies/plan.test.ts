@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { ModelInfo } from "../protocol/model-info.ts";
+import { ModelInfo, type Stages } from "../protocol/model-info.ts";
 import { type Reduction, type RunStep, StagePlan, type Step, scalesLookedAt, settle } from "../protocol/plan.ts";
-import { PlanError, policies } from "./index.ts";
+import { findPolicy, PlanError, policies } from "./index.ts";
 import { checkPlan, planProblems } from "./validate.ts";
 
 const square: [number, number][] = [1, 2, 4, 6, 8, 12, 16].map((side) => [side, side]);
@@ -34,16 +34,23 @@ const info = ModelInfo.parse({
 		"1:1": {
 			structureFrom: 2,
 			fidelityFrom: 4,
-			skipFrom: 5,
-			rankRatio: { 4: [0.3, 0.45], 5: [0.2, 0.35], 6: [0.12, 0.28] },
-			guidanceTo: 3,
-			earlyTau: 0.4,
-			detailRatio: { 4: 0.5, 5: 0.4, 6: 0.3 },
-			look: { after: 3, from: 4, hold: 0.9 },
-			detail: [0.1, 0.2],
+			measured: {
+				skipFrom: 5,
+				rankRatio: { 4: [0.3, 0.45], 5: [0.2, 0.35], 6: [0.12, 0.28] },
+				guidanceTo: 3,
+				earlyTau: 0.4,
+				detailRatio: { 4: 0.5, 5: 0.4, 6: 0.3 },
+				look: { after: 3, from: 4, hold: 0.9 },
+				detail: [0.1, 0.2],
+			},
 		},
 	},
 });
+/** The model with other bounds, or other measurements. */
+const calibrated = (measured: Record<string, unknown>, stages: Partial<Stages> = {}): ModelInfo => {
+	const { "1:1": held } = info.calibration;
+	return { ...info, calibration: { "1:1": { ...held, ...stages, measured: { ...held.measured, ...measured } } } };
+};
 const runs = (steps: readonly Step[]) => steps.filter((step): step is RunStep => step.kind === "run");
 
 describe("policies", () => {
@@ -51,10 +58,12 @@ describe("policies", () => {
 		expect(Object.keys(policies)).toEqual([
 			"exact",
 			"stagevar",
-			"stagevar-skip",
+			"stagevar-released",
 			"fastvar",
 			"sparsevar",
 			"skipvar",
+			"skipvar-static",
+			"switti",
 			"stagevar-auto",
 			"diverse",
 		]);
@@ -142,21 +151,13 @@ describe("policies", () => {
 	});
 
 	it("stagevar without ratios is text-free only, and a ratio of 1 keeps every token", () => {
-		const [late] = runs(
-			policies.stagevar.plan(
-				{ ...info, calibration: { "1:1": { ...info.calibration["1:1"], rankRatio: { 5: [1, 1] } } } },
-				{},
-			).steps,
-		).slice(4);
+		const [late] = runs(policies.stagevar.plan(calibrated({ rankRatio: { 5: [1, 1] } }), {}).steps).slice(4);
 		expect(late).toMatchObject({ rows: "uncond", reduce: [] });
-		const all = policies.stagevar.plan(
-			{ ...info, calibration: { "1:1": { ...info.calibration["1:1"], rankRatio: { 5: [1, 1] } } } },
-			{},
-		);
+		const all = policies.stagevar.plan(calibrated({ rankRatio: { 5: [1, 1] } }), {});
 		expect(runs(all.steps)[5].reduce.map((r) => r.count)).toEqual([144, 144]);
 	});
 
-	it("stagevar on a model of single-block chunks whose kept tokens keep their positions, with the ranks the official code recorded", () => {
+	it("stagevar by single blocks whose tokens keep their positions, with the ranks the official code recorded", () => {
 		const grids = [1, 2, 3, 4, 6, 8].map((side): [number, number] => [side, side]);
 		const star: ModelInfo = {
 			...info,
@@ -173,13 +174,7 @@ describe("policies", () => {
 				"1:1": {
 					structureFrom: 2,
 					fidelityFrom: 4,
-					skipFrom: 6,
-					rankRatio: { 4: [0.2, 0.3, 0.25], 5: [0.25, 0.6, 0.4] },
-					guidanceTo: 4,
-					earlyTau: 0.4,
-					detailRatio: {},
-					look: { after: 3, from: 4, hold: 0.9 },
-					detail: [0.1, 0.2],
+					measured: { rankRatio: { 4: [0.2, 0.3, 0.25], 5: [0.25, 0.6, 0.4] } },
 				},
 			},
 		};
@@ -206,8 +201,10 @@ describe("policies", () => {
 		expect(runs(narrow.steps)[5].reduce.map(({ count }) => count)).toEqual([11, 25, 17]);
 	});
 
-	it("stagevar-skip leaves the last scales out", () => {
-		const { steps } = policies["stagevar-skip"].plan(info, {});
+	it("stagevar-released leaves the last scales out, and answers to its former name", () => {
+		expect(findPolicy("stagevar-skip")).toBe(policies["stagevar-released"]);
+		expect([findPolicy("stagevar"), findPolicy("constructor")]).toEqual([policies.stagevar, undefined]);
+		const { steps } = policies["stagevar-released"].plan(info, {});
 		expect(steps.map((s) => s.kind)).toEqual(["run", "run", "run", "run", "run", "skip", "skip"]);
 		expect(steps.slice(0, 5)).toEqual(policies.stagevar.plan(info, {}).steps.slice(0, 5));
 	});
@@ -217,7 +214,7 @@ describe("policies", () => {
 			...info,
 			blocks: 32,
 			chunks: [[0, 32]],
-			calibration: { "1:1": { ...info.calibration["1:1"], skipFrom: 6 } },
+			calibration: calibrated({ skipFrom: 6 }).calibration,
 		};
 		const { steps } = policies.fastvar.plan(deep, {});
 		expect(steps.map(({ kind }) => kind)).toEqual(["run", "run", "run", "run", "run", "run", "skip"]);
@@ -259,9 +256,23 @@ describe("policies", () => {
 			["both", "both", "both"],
 		]);
 		expect(settle(plan, 0.05)).not.toHaveProperty("decide");
-		expect(() =>
-			policies.skipvar.plan({ ...info, calibration: { "1:1": { ...info.calibration["1:1"], fidelityFrom: 7 } } }, {}),
-		).toThrow(/nothing to decide/);
+		expect(() => policies.skipvar.plan(calibrated({}, { fidelityFrom: 7 }), {})).toThrow(/nothing to decide/);
+	});
+
+	it("skipvar-static makes of every picture what skipvar makes of one with little detail", () => {
+		const plan = policies["skipvar-static"].plan(info, {});
+		expect(plan).not.toHaveProperty("decide");
+		expect(plan.steps).toEqual(settle(policies.skipvar.plan(info, {}), 0.05).steps);
+		const never = policies["skipvar-static"].plan(calibrated({ skipFrom: 7 }, { fidelityFrom: 7 }), {});
+		expect(never.steps).toEqual(policies.exact.plan(calibrated({}, { fidelityFrom: 7 }), {}).steps);
+	});
+
+	it("switti drops guidance from the measured scale on, and nothing else", () => {
+		const [exact, { steps }] = ["exact", "switti"].map((name) => policies[name].plan(info, {}));
+		expect(steps).toEqual(
+			exact.steps.map((step, scale) => (scale < 3 ? step : { ...step, rows: "cond", guidance: 1 })),
+		);
+		expect(policies.switti.plan(calibrated({ guidanceTo: 7 }), {}).steps).toEqual(exact.steps);
 	});
 
 	it("stagevar-auto keeps the share of the tokens that holds a picture's detail, on the conditional row", () => {
@@ -280,10 +291,7 @@ describe("policies", () => {
 		expect(planProblems(settle(plan, 0.3), info)).toEqual([]);
 		expect([...scalesLookedAt(settle(plan, 0.3))]).toEqual([3]);
 		expect(runs(plan.steps).map(({ textGuidance }) => textGuidance)).toEqual(Array(7).fill(undefined));
-		const guided = policies["stagevar-auto"].plan(
-			{ ...info, calibration: { "1:1": { ...info.calibration["1:1"], textGuidance: 1.5 } } },
-			{},
-		);
+		const guided = policies["stagevar-auto"].plan(calibrated({ textGuidance: 1.5 }), {});
 		expect(runs(guided.steps).map(({ textGuidance }) => textGuidance)).toEqual([
 			undefined,
 			undefined,
@@ -297,10 +305,7 @@ describe("policies", () => {
 		expect(planProblems(guided, { ...info, guidesByText: undefined })[0]).toMatch(
 			/step 3 has textGuidance; this model's text is not guided by itself, leave it out/,
 		);
-		const never = {
-			...info,
-			calibration: { "1:1": { ...info.calibration["1:1"], look: { after: 6, from: 7, hold: 1 } } },
-		};
+		const never = calibrated({ look: { after: 6, from: 7, hold: 1 } });
 		expect(policies["stagevar-auto"].plan(never, {})).not.toHaveProperty("decide");
 	});
 
@@ -322,6 +327,31 @@ describe("policies", () => {
 			);
 			expect(() => policies[name].plan({ ...info, calibration: {} }, {})).toThrow(PlanError);
 		}
+	});
+
+	it.each<[string, string, Record<string, unknown>, RegExp]>([
+		["what was not measured", "stagevar", { rankRatio: undefined }, /Policy stagevar needs rankRatio, .* not measured/],
+		["what is of another kind", "switti", { guidanceTo: "late" }, /cannot plan by the guidanceTo .* expected number/],
+		["a scale beyond the schedule", "fastvar", { skipFrom: 9 }, /the skipFrom .*: it is scale 9, and there are 7/],
+		["ratios of no scale", "sparsevar", { detailRatio: { 7: 0.5 } }, /the detailRatio .*: scale 7 is not below 7/],
+		["too few ratios", "stagevar", { rankRatio: { 4: [0.5] } }, /scale 4 has 1 ratios, and needs 2, one per chunk/],
+		[
+			"a look too late",
+			"stagevar-auto",
+			{ look: { after: 5, from: 5, hold: 1 } },
+			/looks after scale 5, .* before scale 5/,
+		],
+	])("refuses %s by its name, and says what to run", (_, name, measured, message) => {
+		const plan = () => policies[name].plan(calibrated(measured), {});
+		expect(plan).toThrow(PlanError);
+		expect(plan).toThrow(message);
+		expect(plan).toThrow("npx firstlight calibrate --model test --schedule 1:1, or use policy exact.");
+		// Nobody else minds.
+		const others = Object.values(policies).filter(
+			({ needs = {} }) => !Object.keys(measured).some((key) => key in needs),
+		);
+		expect(others.length).toBeGreaterThan(4);
+		for (const policy of others) policy.plan(calibrated(measured), {});
 	});
 });
 

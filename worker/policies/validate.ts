@@ -2,7 +2,8 @@
  * Whether a plan can be executed on a model: what the schema of a plan cannot see. The engine executes nothing else.
  */
 import type { ModelInfo, Schedule } from "../protocol/model-info.ts";
-import { type Decision, looksAt, outcomesOf, type Reduction, type StagePlan, type Step } from "../protocol/plan.ts";
+import { type Decision, outcomesOf, type Reduction, type StagePlan, type Step } from "../protocol/plan.ts";
+import { kindOf } from "../protocol/reductions/index.ts";
 import { PlanError } from "./policy.ts";
 
 const SHOWN = 20;
@@ -28,7 +29,8 @@ export function planProblems(plan: StagePlan, info: ModelInfo): string[] {
 	if (plan.model !== info.digest)
 		problems.push(`it was made for model ${plan.model}; this is ${info.digest}. Make the plan again`);
 	if (!Object.hasOwn(info.schedules, plan.schedule)) {
-		return [...problems, `schedule "${plan.schedule}" is unknown; allowed: ${Object.keys(info.schedules).join(", ")}`];
+		const allowed = Object.keys(info.schedules).join(", ");
+		return [...problems, `schedule "${plan.schedule}" is unknown; allowed: ${allowed}`];
 	}
 	const { grids } = info.schedules[plan.schedule];
 	if (plan.steps.length !== grids.length) {
@@ -51,7 +53,8 @@ function stepProblems(steps: readonly Step[], grids: Schedule["grids"], { blocks
 			problems.push(`step ${scale} has textGuidance; this model's text is not guided by itself, leave it out`);
 		if (step.textGuidance !== undefined && step.rows !== "cond")
 			problems.push(
-				`step ${scale} has textGuidance with rows "${step.rows}"; it takes the place of the other row, so "cond" is allowed`,
+				`step ${scale} has textGuidance with rows "${step.rows}"; ` +
+					'it takes the place of the other row, so "cond" is allowed',
 			);
 		if (typeof step.tau === "object" && step.tau.between[0] > step.tau.between[1])
 			problems.push(
@@ -129,7 +132,6 @@ function reduceProblems(
 			blocks: [from, to],
 			count,
 			rest,
-			each,
 		} = reduction;
 		const where = `step ${scale}, blocks ${from} to ${to}`;
 		if (from >= to || to > blocks) problems.push(`${where}: a span needs from < to <= ${blocks}, the model's blocks`);
@@ -138,13 +140,8 @@ function reduceProblems(
 		if (count > tokens) problems.push(`${where}: ${count} tokens kept of ${tokens}; at most ${tokens} are allowed`);
 		if (typeof rest === "object")
 			problems.push(...sourceProblems(steps, scale, reduction, rest).map((problem) => `${where}: ${problem}`));
-		const looked = looksAt(reduction);
-		if (looked !== undefined && looked >= scale)
-			problems.push(`${where}: it gathers by the picture after scale ${looked}; an earlier one is needed`);
-		if (rest === "skip" && (each !== "span" || from > 0 || to < blocks))
-			problems.push(
-				`${where}: rest "skip" leaves tokens out of the whole scale; it is allowed for one span over blocks 0 to ${blocks}`,
-			);
+		const own = kindOf(reduction).problems(reduction, { scale, blocks });
+		problems.push(...own.map((problem) => `${where}: ${problem}`));
 	}
 	return problems;
 }
@@ -159,14 +156,16 @@ function sourceProblems(
 	const source = steps[rest.from];
 	if (rest.from >= scale)
 		return [
-			`rest.from ${rest.from} is not an earlier scale; ${scale === 0 ? "scale 0 has none and cannot be reduced" : `0 to ${scale - 1} are allowed`}`,
+			`rest.from ${rest.from} is not an earlier scale; ` +
+				(scale === 0 ? "scale 0 has none and cannot be reduced" : `0 to ${scale - 1} are allowed`),
 		];
 	if (source.kind !== "run") return [`rest.from ${rest.from} is skipped; it must be a scale that runs`];
 	if (rest.of === "change" || each === "sublayer") {
 		const reduced = source.reduce.find(({ blocks: [a, b] }) => a < to && from < b);
 		return reduced
 			? [
-					`scale ${rest.from} is reduced in blocks ${reduced.blocks.join(" to ")} and has no full-length ${rest.of} there; take it from a scale that is not`,
+					`scale ${rest.from} is reduced in blocks ${reduced.blocks.join(" to ")} and has no full-length ` +
+						`${rest.of} there; take it from a scale that is not`,
 				]
 			: [];
 	}

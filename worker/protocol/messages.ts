@@ -6,7 +6,7 @@ import { JobRequest, PackedCodes } from "./job.ts";
 import { ModelInfo } from "./model-info.ts";
 import { MAX_SCALES } from "./plan.ts";
 
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 export const Adapter = z.strictObject({
 	/** For people, for example `SwiftShader (CPU) via Dawn`. */

@@ -2,7 +2,8 @@
 import { z } from "zod";
 import { MAX_CLASSES } from "./limits.ts";
 import { ModelName } from "./model-files.ts";
-import { Digest, KeptRope, MAX_SCALES } from "./plan.ts";
+import { Digest, MAX_SCALES } from "./plan.ts";
+import { KeptRope } from "./reductions/kind.ts";
 
 const Side = z.int().min(1).max(16384);
 
@@ -17,41 +18,21 @@ export const Schedule = z.strictObject({
 });
 export type Schedule = z.infer<typeof Schedule>;
 
-const ByScale = <T extends z.ZodType>(value: T) => z.record(z.string().regex(/^\d+$/), value);
-const Share = z.number().gt(0).max(1);
-
-/**
- * Where the stages of a schedule begin and how many tokens its late scales need, as measured (`firstlight calibrate`).
- * Indices are scale indices; a bound equal to the number of scales means "never". Ratios are shares of a scale's
- * tokens, by scale.
- */
-export const Calibration = z.strictObject({
+/** Scale indices at which stages begin (plan.ts); as many as the schedule has scales means "never". */
+export const Stages = z.strictObject({
 	structureFrom: z.int().min(0).max(MAX_SCALES),
 	fidelityFrom: z.int().min(0).max(MAX_SCALES),
-	skipFrom: z.int().min(1).max(MAX_SCALES),
-	/** Scale from which dropping guidance makes no difference to speak of. */
-	guidanceTo: z.int().min(0).max(MAX_SCALES),
-	/** Text guidance that replaces guidance best from there on; absent where the model has none or it does not help. */
-	textGuidance: z.number().min(1).max(100).optional(),
+});
+export type Stages = z.infer<typeof Stages>;
+
+/** What was measured of a schedule (`firstlight calibrate`). */
+export const Calibration = z.strictObject({
+	...Stages.shape,
 	/**
-	 * Temperature of the scales before the fidelity stage at which pictures show most of what was asked, by a judge; else
-	 * the model's own.
+	 * What policies need beside it, by name. An entry is read by the policies that need it (`worker/policies`), and is
+	 * nobody else's business: one that no policy here knows is carried along as it is.
 	 */
-	earlyTau: z.number().min(0.01).max(100),
-	/** Rank of a chunk's output that holds most of its energy, by chunk. */
-	rankRatio: ByScale(z.array(Share)),
-	/** Tokens that hold most of the squared distance from their surroundings. */
-	detailRatio: ByScale(Share),
-	/**
-	 * Scales from `from` on change the picture where tokens stand that hold `hold` of what there is to see after scale
-	 * `after`.
-	 */
-	look: z.strictObject({ after: z.int().min(0).max(MAX_SCALES), from: z.int().min(1).max(MAX_SCALES), hold: Share }),
-	/**
-	 * High-frequency shares of the latent before the fidelity stage that a third, and two thirds, of the pictures stay
-	 * below.
-	 */
-	detail: z.tuple([z.number().min(0), z.number().min(0)]),
+	measured: z.record(z.string().min(1).max(64), z.unknown()),
 });
 export type Calibration = z.infer<typeof Calibration>;
 
@@ -78,8 +59,11 @@ export const Trade = z.strictObject({
 	/** By the GenEval protocol, 0 to 1, and the difference to the score of `exact`. */
 	score: z.number().min(0).max(1),
 	delta: z.number().min(-1).max(1),
-	/** Time of a picture under `exact` over that under the policy. */
+	/** Time of a picture under `exact` over that under the policy: of the whole, and of its transformer. */
 	speedup: z.number().gt(0).max(1000),
+	transformer: z.number().gt(0).max(1000).optional(),
+	/** What it was timed on. */
+	adapter: z.string().min(1).max(200).optional(),
 	/** Lower bound of the difference's 95 % interval, and the prompts it was measured on. */
 	lower: z.number().min(-1).max(1).optional(),
 	prompts: z.int().min(1).optional(),

@@ -1,13 +1,17 @@
 /**
  * A stage plan: what the engine does at every scale of one picture, as plain data with every number resolved.
  *
- * Policies (`engine/plan/`) make plans, the engine executes them, the page draws them; nothing downstream of a policy
- * knows its name. A new acceleration extends these unions with the primitive it needs and costs one policy file.
+ * Policies (`worker/policies/`) make plans, the engine executes them, the page draws them; nothing downstream of a
+ * policy knows its name. A new acceleration extends these unions with the primitive it needs (a way to run blocks on
+ * few tokens is a file in `reductions/`) and costs one policy file.
  */
 import { z } from "zod";
+import { type Gathering, kindOf, type Projection, Reduction } from "./reductions/index.ts";
+import { MAX_BLOCKS } from "./reductions/kind.ts";
+
+export { type Gathering, type Projection, Reduction };
 
 export const MAX_SCALES = 64;
-export const MAX_BLOCKS = 256;
 
 /** `sha256:<64 hex digits>` of a model's manifest. */
 export const Digest = z.string().regex(/^sha256:[0-9a-f]{64}$/, "expected sha256: and 64 hex digits");
@@ -16,76 +20,6 @@ export type Digest = z.infer<typeof Digest>;
 /** StageVAR's three stages: early scales settle semantics, then structure; late ones only add fidelity. */
 export const Stage = z.enum(["semantic", "structure", "fidelity"]);
 export type Stage = z.infer<typeof Stage>;
-
-/**
- * Rotary positions of kept tokens: the first of the scale (StageVAR on Infinity), or those they are written back to (on
- * STAR).
- */
-export const KeptRope = z.enum(["first", "kept"]);
-
-/**
- * What tokens are kept for, the highest first: squared distance from the mean token of the scale (FastVAR, arXiv
- * 2503.23367), or from the mean of the token's own surroundings (as SparseVAR, arXiv 2507.20454, tells high frequencies
- * from low); or how much there is to see where the token stands, in the picture as it was after an earlier scale.
- */
-export const Score = z.union([
-	z.enum(["mean-distance", "high-frequency"]),
-	z.strictObject({ picture: z.int().min(0) }),
-]);
-export type Score = z.infer<typeof Score>;
-
-/** Blocks `from` (inclusive) to `to` (exclusive). */
-const Blocks = z.tuple([z.int().min(0).max(MAX_BLOCKS), z.int().min(1).max(MAX_BLOCKS)]);
-/** Tokens kept per row. */
-const Count = z.int().min(1);
-/**
- * Of the scale `from`, resized to this grid: the span's `output`, which the other tokens become, or the `change` it
- * made to the residual stream, which is added to them.
- */
-const Earlier = z.strictObject({ from: z.int().min(0), resize: z.literal("area"), of: z.enum(["output", "change"]) });
-
-/** Runs blocks on mixtures of all tokens and restores the full length after them (StageVAR, arXiv 2512.16483). */
-export const Projection = z.strictObject({
-	blocks: Blocks,
-	/** Projects and restores once around all of the blocks, or around each of them. */
-	each: z.enum(["span", "block"]),
-	count: Count,
-	/** x' = Q^T x with Q ~ N(0, 1/count). */
-	take: z.strictObject({ project: z.literal("gaussian") }),
-	rope: KeptRope,
-	/** Outputs go to positions drawn without replacement, weight = squared norm of the span input. */
-	write: z.literal("norm-sampled"),
-	/** What fills the other positions. */
-	rest: Earlier,
-});
-
-export type Projection = z.infer<typeof Projection>;
-
-/** Runs blocks on the tokens that matter most. */
-export const Gathering = z.strictObject({
-	blocks: Blocks,
-	/**
-	 * Chooses and restores once around all of the blocks, around each of them, or around each attention and feed-forward
-	 * (FastVAR).
-	 */
-	each: z.enum(["span", "block", "sublayer"]),
-	count: Count,
-	take: z.strictObject({ gather: Score }),
-	rope: z.literal("kept"),
-	/** Outputs go to where the tokens were. */
-	write: z.literal("kept"),
-	/**
-	 * The other tokens: filled from an earlier scale; passed by (`residual`); or left out of the scale altogether
-	 * (`skip`), so that the latent goes on as it is there. The last is for one span over all blocks.
-	 */
-	rest: z.union([Earlier, z.enum(["residual", "skip"])]),
-});
-
-export type Gathering = z.infer<typeof Gathering>;
-
-/** A span of blocks that runs on few tokens. */
-export const Reduction = z.discriminatedUnion("write", [Projection, Gathering]);
-export type Reduction = z.infer<typeof Reduction>;
 
 const Temperature = z.number().min(0.01).max(100);
 
@@ -197,10 +131,8 @@ export function settle(plan: StagePlan, measured: number): StagePlan {
 	};
 }
 
-/** Scale whose picture a reduction gathers by. */
-export function looksAt({ take }: Reduction): number | undefined {
-	return "gather" in take && typeof take.gather === "object" ? take.gather.picture : undefined;
-}
+/** Scale whose picture a reduction chooses by. */
+export const looksAt = (reduction: Reduction): number | undefined => kindOf(reduction).looksAt(reduction);
 
 /** Scales whose pictures a plan needs for its own sake, whatever it turns out to be. */
 export function scalesLookedAt(plan: StagePlan): Set<number> {

@@ -54,7 +54,7 @@ const policyOfQuality: Record<z.infer<typeof Quality>, string> = {
 	hd: "exact",
 	medium: "stagevar",
 	standard: "stagevar",
-	low: "stagevar-skip",
+	low: "stagevar-released",
 };
 
 export async function generations(c: Context<App>): Promise<Response> {

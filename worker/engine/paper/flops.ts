@@ -10,6 +10,7 @@ import type { ModelShape } from "../../families/model.ts";
 import { decoderOperations } from "../../families/shared/vae.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import type { StagePlan } from "../../protocol/plan.ts";
+import { kindOf } from "../../protocol/reductions/index.ts";
 import { COND, rowsOf, storedKeys, tokensAt, UNCOND } from "../round/kv-plan.ts";
 import { weigh } from "./weigh.ts";
 
@@ -64,10 +65,7 @@ export function scaleCosts(
 			const blank = step.textGuidance === undefined ? 0 : text;
 			flops += rows * (2 * count * costs.block + 4 * count * width * (seen[block] + blank));
 		}
-		// Of mixtures; choosing tokens multiplies nothing.
-		for (const { count, write, each, blocks } of step.reduce)
-			if (write === "norm-sampled")
-				flops += 2 * rows * tokens * count * width * (each === "span" ? 1 : blocks[1] - blocks[0]);
+		for (const reduction of step.reduce) flops += rows * kindOf(reduction).flops(reduction, tokens, width);
 		return { tokens, rows, blockTokens, flops };
 	});
 }
