@@ -1,6 +1,4 @@
 /** Runs the engine's production path over a reference set and compares every recorded tensor. */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { openModelFolder } from "../../model-shards/format/folder.ts";
@@ -9,6 +7,7 @@ import { codeBits, packBits, packCodes, unpackCodes } from "../../worker/engine/
 import { type OpenOptions, openModel } from "../../worker/engine/open.ts";
 import { channelsLast } from "../../worker/engine/tap.ts";
 import type { LoadedModel, TappedTensor } from "../../worker/engine/types.ts";
+import { type Temporary, temporaryFolder } from "../temporary.ts";
 import { type Comparison, compare, subsample } from "./compare.ts";
 import { type ReferenceRun, readReferenceSet, referencePlan } from "./reference-set.ts";
 
@@ -31,10 +30,10 @@ export async function* verifySet(
 	precision: Pick<OpenOptions, "dtype" | "cacheDtype"> = {},
 ): AsyncGenerator<VerifiedRun, void, undefined> {
 	const runs = await readReferenceSet(dir);
-	const temporary = modelFolder ? undefined : await mkdtemp(join(tmpdir(), "firstlight-verify-"));
+	const temporary = modelFolder ? undefined : await temporaryFolder("firstlight-verify-");
 	try {
-		if (temporary) await importReferenceSet(join(dir, "manifest.json"), temporary);
-		const folder = await openModelFolder(modelFolder ?? (temporary as string));
+		if (temporary) await importReferenceSet(join(dir, "manifest.json"), temporary.path);
+		const folder = await openModelFolder(modelFolder ?? (temporary as Temporary).path);
 		const model = await openModel(gpu, folder, {
 			...precision,
 			slots: Math.max(1, ...runs.map(({ labels }) => labels?.length ?? 1)),
@@ -46,7 +45,7 @@ export async function* verifySet(
 			model.destroy();
 		}
 	} finally {
-		if (temporary) await rm(temporary, { recursive: true, force: true });
+		temporary?.[Symbol.dispose]();
 	}
 }
 
