@@ -1,4 +1,13 @@
-/** Figures that the benchmarks share. */
+/** What the benchmarks share. */
+
+/** How a benchmark is followed and stopped. */
+export interface Watch {
+	/** Its reason is thrown between pictures, and between the scales of one. */
+	signal?: AbortSignal;
+	/** Pictures made, and in all. */
+	progress?: (done: number, total: number) => void;
+}
+
 export function median(values: readonly number[]): number {
 	const sorted = [...values].sort((a, b) => a - b);
 	const half = sorted.length >> 1;

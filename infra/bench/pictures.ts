@@ -1,5 +1,4 @@
 /** Each policy scale by scale, interleaved, with achieved GFLOPS, time to first preview, memory and cold start. */
-import { SingleBar } from "cli-progress";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { matmul } from "../../kernels/matmul/matmul.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
@@ -7,7 +6,7 @@ import { openModel } from "../../worker/engine/open.ts";
 import { decoderFlops, transformerFlops } from "../../worker/engine/paper/flops.ts";
 import { policies } from "../../worker/policies/index.ts";
 import type { Stage } from "../../worker/protocol/plan.ts";
-import { median } from "./measure.ts";
+import { median, type Watch } from "./measure.ts";
 
 export interface PictureScale {
 	scale: number;
@@ -55,23 +54,24 @@ export async function benchPictures(
 	modelName: string,
 	pictures: number,
 	names: readonly string[],
+	{ signal, progress }: Watch = {},
 ): Promise<PicturesReport> {
 	const folder = await openModelFolder(findModel(modelName));
 	const model = await openModel(gpu, folder);
 	const loaded = performance.now();
 	const schedule = folder.manifest.schedules[folder.info.defaultSchedule];
 	const plans = names.map((name) => policies[name].plan(model.info, {}));
-	for await (const _ of model.generate({ plan: plans[0], prompt: PROMPT, seed: 0, previews: "all" }));
+	for await (const _ of model.generate({ plan: plans[0], prompt: PROMPT, seed: 0, previews: "all", signal }));
 	const warm = performance.now();
 
 	const samples = new Map<string, Sample[]>(plans.map((plan) => [plan.policy, []]));
-	const bar = new SingleBar({ format: "{bar} {value}/{total} pictures", stream: process.stderr });
-	bar.start(pictures * plans.length, 0);
+	let done = 0;
+	progress?.(done, pictures * plans.length);
 	for (let seed = 0; seed < pictures; seed++) {
 		for (const plan of plans) {
 			const sample: Sample = { transformer: [], preview: [], first: 0, total: 0 };
 			const begun = performance.now();
-			for await (const result of model.generate({ plan, prompt: PROMPT, seed, previews: "all" })) {
+			for await (const result of model.generate({ plan, prompt: PROMPT, seed, previews: "all", signal })) {
 				if (result.kind === "scale") {
 					sample.first ||= performance.now() - begun;
 					sample.transformer[result.index] = result.milliseconds.transformer;
@@ -81,10 +81,9 @@ export async function benchPictures(
 				}
 			}
 			samples.get(plan.policy)?.push(sample);
-			bar.increment();
+			progress?.(++done, pictures * plans.length);
 		}
 	}
-	bar.stop();
 
 	const reports = plans.map((plan): PolicyReport => {
 		const taken = samples.get(plan.policy) as Sample[];

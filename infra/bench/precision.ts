@@ -1,6 +1,4 @@
 /** int8 and int4 copies of a model beside it: size, time of a picture on the same adapter, and what changes. */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { residentBytes } from "../../model-shards/format/layout.ts";
@@ -10,8 +8,9 @@ import { openModel } from "../../worker/engine/open.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
 import type { ModelFolder } from "../../worker/families/folder.ts";
 import { exact } from "../../worker/policies/exact.ts";
+import { temporaryFolder } from "../temporary.ts";
 import { difference, type ModelDifference } from "../verify/against.ts";
-import { median } from "./measure.ts";
+import { median, type Watch } from "./measure.ts";
 
 export interface PrecisionRow {
 	precision: string;
@@ -36,48 +35,49 @@ const PROMPTS = [
 ];
 
 /** `rounds` pictures of each, in turns. The copies are made in a temporary folder. */
-export async function benchPrecision(gpu: Gpu, modelName: string, rounds: number): Promise<PrecisionRow[]> {
-	const dir = await mkdtemp(join(tmpdir(), "precision-"));
-	try {
-		const original = await openModelFolder(findModel(modelName));
-		const folders: [string, ModelFolder][] = [["as stored", original]];
-		for (const dtype of ["int8", "int4"] as const) {
-			await importFolder(original, { out: join(dir, dtype), dtype });
-			folders.push([dtype, await openModelFolder(join(dir, dtype))]);
-		}
-		const models: LoadedModel[] = [];
-		for (const [, folder] of folders) models.push(await openModel(gpu, folder));
-		const times = await timesOf(models, rounds);
-		const rows: PrecisionRow[] = [];
-		for (const [i, [precision, { manifest, wanted }]] of folders.entries()) {
-			const differences: ModelDifference[] = [];
-			if (i > 0)
-				for (const [seed, prompt] of PROMPTS.entries())
-					differences.push(await difference(models[0], models[i], exact.plan(models[0].info, {}), { prompt }, seed));
-			const scales = differences.flatMap(({ scales }) => scales);
-			const mean = (values: number[]) =>
-				values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
-			const psnrs = differences.map(({ seedPsnr }) => seedPsnr);
-			rows.push({
-				precision,
-				stored: manifest.tensors.reduce((sum, { bytes }) => sum + bytes, 0),
-				resident: residentBytes(manifest.tensors, wanted).reduce((sum, { bytes }) => sum + bytes, 0),
-				picture_ms: median(times[i]),
-				logits: mean(scales.map(({ logits }) => logits)),
-				bits: mean(scales.map(({ bits }) => bits)),
-				psnr: i ? median(psnrs) : null,
-				least_psnr: i ? Math.min(...psnrs) : null,
-			});
-		}
-		for (const model of models) model.destroy();
-		return rows;
-	} finally {
-		await rm(dir, { recursive: true });
+export async function benchPrecision(
+	gpu: Gpu,
+	modelName: string,
+	rounds: number,
+	{ signal }: Watch = {},
+): Promise<PrecisionRow[]> {
+	using dir = await temporaryFolder("precision-");
+	const original = await openModelFolder(findModel(modelName));
+	const folders: [string, ModelFolder][] = [["as stored", original]];
+	for (const dtype of ["int8", "int4"] as const) {
+		await importFolder(original, { out: join(dir.path, dtype), dtype });
+		folders.push([dtype, await openModelFolder(join(dir.path, dtype))]);
 	}
+	const models: LoadedModel[] = [];
+	for (const [, folder] of folders) models.push(await openModel(gpu, folder));
+	const times = await timesOf(models, rounds, signal);
+	const rows: PrecisionRow[] = [];
+	for (const [i, [precision, { manifest, wanted }]] of folders.entries()) {
+		const differences: ModelDifference[] = [];
+		if (i > 0)
+			for (const [seed, prompt] of PROMPTS.entries())
+				differences.push(await difference(models[0], models[i], exact.plan(models[0].info, {}), { prompt }, seed));
+		const scales = differences.flatMap(({ scales }) => scales);
+		const mean = (values: number[]) =>
+			values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
+		const psnrs = differences.map(({ seedPsnr }) => seedPsnr);
+		rows.push({
+			precision,
+			stored: manifest.tensors.reduce((sum, { bytes }) => sum + bytes, 0),
+			resident: residentBytes(manifest.tensors, wanted).reduce((sum, { bytes }) => sum + bytes, 0),
+			picture_ms: median(times[i]),
+			logits: mean(scales.map(({ logits }) => logits)),
+			bits: mean(scales.map(({ bits }) => bits)),
+			psnr: i ? median(psnrs) : null,
+			least_psnr: i ? Math.min(...psnrs) : null,
+		});
+	}
+	for (const model of models) model.destroy();
+	return rows;
 }
 
 /** After one picture of each for compiling. */
-async function timesOf(models: readonly LoadedModel[], rounds: number): Promise<number[][]> {
+async function timesOf(models: readonly LoadedModel[], rounds: number, signal?: AbortSignal): Promise<number[][]> {
 	const times = models.map((): number[] => []);
 	for (let round = -1; round < rounds; round++) {
 		for (const [i, model] of models.entries()) {
@@ -86,6 +86,7 @@ async function timesOf(models: readonly LoadedModel[], rounds: number): Promise<
 				prompt: PROMPTS[0],
 				seed: 1,
 				previews: "none",
+				signal,
 			})) {
 				if (result.kind === "final" && round >= 0) times[i].push(result.milliseconds.total);
 			}

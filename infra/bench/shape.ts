@@ -10,7 +10,7 @@ import { infinity } from "../../worker/families/infinity/index.ts";
 import { configOf } from "../../worker/families/model.ts";
 import { policies } from "../../worker/policies/index.ts";
 import type { Stage, StagePlan, Step } from "../../worker/protocol/plan.ts";
-import { median } from "./measure.ts";
+import { median, type Watch } from "./measure.ts";
 import { INFINITY_2B, randomFloats, randomInfinity } from "./random-model.ts";
 
 export interface Shape {
@@ -23,7 +23,7 @@ export const SHAPES: readonly Shape[] = [
 	{ name: "infinity-2b", depth: 32, folder: (depth) => randomInfinity(INFINITY_2B, depth) },
 ];
 
-export interface ShapeOptions {
+export interface ShapeOptions extends Pick<Watch, "signal"> {
 	shape: Shape;
 	/** By name. */
 	policies: readonly string[];
@@ -74,7 +74,7 @@ const TELLING_TOKENS = 16;
  */
 export async function benchShape(
 	gpu: Gpu,
-	{ shape, policies: names, blocks, scales: [from, to], maxSeconds, rounds = MOST_ROUNDS }: ShapeOptions,
+	{ shape, policies: names, blocks, scales: [from, to], maxSeconds, rounds = MOST_ROUNDS, signal }: ShapeOptions,
 ): Promise<ShapeReport> {
 	const { name: shapeName, depth, folder } = shape;
 	const part = folder(blocks);
@@ -82,12 +82,11 @@ export async function benchShape(
 	const features = randomFloats(TEXT_TOKENS * configOf(part, infinity).textChannels, 2);
 	const deadline = performance.now() + maxSeconds * 1000;
 	const samples = new Map<string, number[][]>(names.map((name) => [name, []]));
-	await timeScales(model, features, upTo(policies.exact.plan(model.info, {}), Math.min(to, WARM_SCALE)), deadline);
+	const time = (name: string, last: number) =>
+		timeScales(model, features, upTo(policies[name].plan(model.info, {}), last), deadline, signal);
+	await time("exact", Math.min(to, WARM_SCALE));
 	for (let round = 0; round < rounds && performance.now() < deadline; round++) {
-		for (const name of names)
-			samples
-				.get(name)
-				?.push(await timeScales(model, features, upTo(policies[name].plan(model.info, {}), to), deadline));
+		for (const name of names) samples.get(name)?.push(await time(name, to));
 	}
 	model.destroy();
 	const whole = folder(depth);
@@ -107,11 +106,12 @@ async function timeScales(
 	features: Float32Array,
 	plan: StagePlan,
 	deadline: number,
+	signal?: AbortSignal,
 ): Promise<number[]> {
 	const times: number[] = [];
 	if (performance.now() > deadline) return times;
 	const draws = new Map([["text.feats", features]]);
-	for await (const result of model.generate({ plan, prompt: "", seed: 1, previews: "none", draws })) {
+	for await (const result of model.generate({ plan, prompt: "", seed: 1, previews: "none", draws, signal })) {
 		if (result.kind !== "scale") break;
 		times[result.index] = result.milliseconds.transformer;
 		if (performance.now() > deadline || result.step === result.steps) break;

@@ -5,7 +5,7 @@ import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
 import { policies } from "../../worker/policies/index.ts";
-import { median } from "./measure.ts";
+import { median, type Watch } from "./measure.ts";
 
 export interface TogetherRow {
 	policy: string;
@@ -32,18 +32,19 @@ export async function benchTogether(
 	modelName: string,
 	sizes: readonly number[],
 	policyNames: readonly string[],
+	{ signal }: Watch = {},
 ): Promise<TogetherRow[]> {
 	const most = Math.max(...sizes);
 	const model = await openModel(gpu, await openModelFolder(findModel(modelName)), { slots: most });
 	const rows: TogetherRow[] = [];
 	for (const policy of policyNames) {
 		// Compiles what they need.
-		for (const jobs of [1, most]) await all(model, policy, jobs);
+		for (const jobs of [1, most]) await all(model, policy, jobs, signal);
 		const alone: Made[] = [];
-		for (let seed = 0; seed < most; seed++) alone.push(await make(model, policy, seed));
+		for (let seed = 0; seed < most; seed++) alone.push(await make(model, policy, seed, signal));
 		for (const jobs of sizes) {
 			const begun = performance.now();
-			const batch = await all(model, policy, jobs);
+			const batch = await all(model, policy, jobs, signal);
 			const together = performance.now() - begun;
 			const apart = alone.slice(0, jobs).reduce((sum, { total }) => sum + total, 0);
 			rows.push({
@@ -61,10 +62,10 @@ export async function benchTogether(
 	return rows;
 }
 
-const all = (model: LoadedModel, policy: string, jobs: number) =>
-	Promise.all(Array.from({ length: jobs }, (_, seed) => make(model, policy, seed)));
+const all = (model: LoadedModel, policy: string, jobs: number, signal?: AbortSignal) =>
+	Promise.all(Array.from({ length: jobs }, (_, seed) => make(model, policy, seed, signal)));
 
-async function make(model: LoadedModel, policy: string, seed: number): Promise<Made> {
+async function make(model: LoadedModel, policy: string, seed: number, signal?: AbortSignal): Promise<Made> {
 	const begun = performance.now();
 	const hash = createHash("sha256");
 	let first = 0;
@@ -73,6 +74,7 @@ async function make(model: LoadedModel, policy: string, seed: number): Promise<M
 		prompt: "a photo of a red apple",
 		seed,
 		previews: "all",
+		signal,
 	})) {
 		first ||= performance.now() - begun;
 		if (result.kind !== "revision") hash.update(result.kind === "scale" ? result.codes : result.image.data);

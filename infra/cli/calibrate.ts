@@ -1,12 +1,12 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { SingleBar } from "cli-progress";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { heldPolicies, POLICIES_FILE, policiesText } from "../../model-shards/format/policies.ts";
+import { isUrl } from "../../model-shards/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import type { RgbImage } from "../../worker/engine/types.ts";
 import { policies } from "../../worker/policies/index.ts";
-import type { ScaleMeans, ScaleObservation, Seen } from "../../worker/policies/measurements/measurement.ts";
+import type { ScaleMeans, ScaleObservation } from "../../worker/policies/measurements/measurement.ts";
 import type { Calibration } from "../../worker/protocol/model-info.ts";
 import { calibrationOf } from "../calibrate/measure.ts";
 import { observe } from "../calibrate/observe.ts";
@@ -16,8 +16,12 @@ import { tryOut, type Workshop } from "../calibrate/trials.ts";
 import { Judge } from "../eval/judge.ts";
 import { type Prompt, readPrompts, seedOf, stratified } from "../eval/prompts.ts";
 import { isRight } from "../eval/rules.ts";
-import { openFolderWithBar } from "./open-folder.ts";
-import { parse, UsageError, whole } from "./usage.ts";
+import { openFolder } from "./open-folder.ts";
+import { count, given, jsonOption, modelOption, scheduleOption } from "./options.ts";
+import { OutputFile, outputFolder } from "./output.ts";
+import type { Define } from "./program.ts";
+import type { Terminal } from "./terminal.ts";
+import { UsageError } from "./usage.ts";
 
 /** Pictures whose ranks are measured: an eigenvalue problem a chunk and scale. */
 const RANKED = 8;
@@ -26,101 +30,100 @@ const MAX_LINES = 100_000;
 /**
  * Runs prompts exactly, measures where each schedule settles, and writes policies.json beside the manifest, with plots.
  */
-export async function calibrateCommand(args: string[]): Promise<number> {
-	const { values } = parse({
-		args,
-		options: {
-			model: { type: "string", default: "emoji-128" },
-			schedule: { type: "string" },
-			prompts: { type: "string" },
-			count: { type: "string", default: "48" },
-			judge: { type: "boolean", default: false },
-			out: { type: "string" },
-		},
-	});
-	const folder = await openFolderWithBar(values.model);
-	const { info } = folder;
-	if (info.classes !== undefined) throw new UsageError(`${info.id} draws classes; calibrate runs prompts.`);
-	if (values.judge && values.prompts)
-		throw new UsageError("--judge knows what GenEval's prompts ask for, no others; leave --prompts out.");
-	const out = values.out ?? folder.dir;
-	if (/^https?:/.test(out))
-		throw new UsageError(`${info.id} lies behind a URL; give --out DIR for its ${POLICIES_FILE}.`);
-	const prompts = values.prompts ? await readLines(values.prompts) : await readPrompts();
-	const chosen = stratified(prompts, whole("count", values.count, 1, prompts.length));
-	const plan = policies.exact.plan(info, { schedule: values.schedule });
-	const path = join(out, POLICIES_FILE);
-	const before = await heldPolicies(path, info.digest);
+export const define: Define = (command, terminal) =>
+	command
+		.addOption(modelOption())
+		.addOption(scheduleOption())
+		.option("--count <number>", "prompts, as many of each kind as possible", count("count", 1, MAX_LINES), 48)
+		.option("--judge", "also find the temperature at which the judge finds most of what was asked")
+		.option("--prompts <file>", "a prompt a line (default: GenEval's)", given("prompts"))
+		.option("--out <folder>", `where ${POLICIES_FILE} and its plots go (default: the model's folder)`, given("out"))
+		.addOption(jsonOption())
+		.action(async ({ model: where, schedule, count, judge: judged, prompts: promptsFile, out }) => {
+			if (judged && promptsFile)
+				throw new UsageError("--judge knows what GenEval's prompts ask for, no others; leave --prompts out.");
+			if (isUrl(where) && out === undefined)
+				throw new UsageError(`${where} is no folder of this machine; give --out DIR for its ${POLICIES_FILE}.`);
+			if (out !== undefined) await outputFolder("--out", out);
+			const prompts = promptsFile ? await readLines(promptsFile) : await readPrompts();
+			if (count > prompts.length)
+				throw new UsageError(`--count ${count} is more than the ${prompts.length} prompts that there are.`);
+			const chosen = stratified(prompts, count);
+			const folder = await openFolder(where, terminal);
+			const { info } = folder;
+			if (info.classes !== undefined) throw new UsageError(`${info.id} draws classes; calibrate runs prompts.`);
+			const at = (name: string) => OutputFile.at("--out", join(out ?? folder.dir, name));
+			const file = await at(POLICIES_FILE);
+			const [settling, tokens] = [await at("calibration-settling.svg"), await at("calibration-tokens.svg")];
+			const plan = policies.exact.plan(info, { schedule });
+			const before = await heldPolicies(file.path, info.digest);
 
-	const judge = values.judge ? await Judge.open() : undefined;
-	const gpu = await openGpu();
-	console.error(`Adapter: ${gpu.facts.name}`);
-	const model = await openModel(gpu, folder);
-	const abort = new AbortController();
-	process.once("SIGINT", () => abort.abort());
-	const bar = new SingleBar({
-		format: "{bar} measured: {value}/{total} pictures, {eta_formatted} left",
-		stream: process.stderr,
-		hideCursor: true,
-	});
-	bar.start(chosen.length, 0);
-	const pictures: ScaleObservation[][] = [];
-	let seen: Seen;
-	let calibration: Calibration;
-	try {
-		for (const prompt of chosen) {
-			const verdicts =
-				judge &&
-				(async (images: readonly RgbImage[]) => (await judge.detect(images)).map((found) => isRight(found, prompt)));
-			const ranks = pictures.length % Math.ceil(chosen.length / RANKED) === 0;
-			pictures.push(
-				await observe(model, plan, {
-					prompt: prompt.prompt,
-					seed: seedOf(prompt, 0),
-					ranks,
-					judge: verdicts,
-					signal: abort.signal,
-				}),
+			const judge = judged ? await Judge.open() : undefined;
+			const gpu = await openGpu();
+			terminal.say(`Adapter: ${gpu.facts.name}`);
+			const model = await openModel(gpu, folder);
+			const { seen, calibration } = await measure({
+				model,
+				exact: plan,
+				prompts: chosen,
+				judge,
+				before: before.calibration[plan.schedule],
+				terminal,
+			});
+			await judge?.close();
+			model.destroy();
+			await file.write(
+				policiesText({ ...before, calibration: { ...before.calibration, [plan.schedule]: calibration } }),
 			);
-			bar.increment();
-		}
-		seen = seenOf(pictures);
-		const workshop: Workshop = {
-			model,
-			exact: plan,
-			seen,
-			prompts: chosen,
-			judge,
-			signal: abort.signal,
-			begin: (made) => bar.start(made, 0),
-			progress: (made) => bar.increment(made),
-		};
-		calibration = await calibrationOf(
-			Object.values(policies),
-			seen,
-			before.calibration[plan.schedule],
-			async (name, { trial }) => {
-				const { value, words } = await tryOut(trial, workshop);
-				if (words) console.log(`${name}: ${words}`);
-				return value;
-			},
+			const about = { model: info.id, schedule: plan.schedule };
+			await settling.write(convergencePlot(about, seen));
+			await tokens.write(keptPlot(about, seen));
+			terminal.table(seen.means.map(tableRow));
+			terminal.print(JSON.stringify(calibration));
+			terminal.print(`${file.path} and its plots are written.`);
+			terminal.result({ ...about, pictures: chosen.length, out: file.path, calibration, means: seen.means });
+		});
+
+interface Measuring extends Pick<Workshop, "model" | "exact" | "judge"> {
+	prompts: readonly Prompt[];
+	/** What the schedule's calibration was. */
+	before: Calibration | undefined;
+	terminal: Terminal;
+}
+
+/** Looks at the exact pictures of the prompts, then tries out what policies cannot find in them. */
+async function measure({ model, exact, prompts, judge, before, terminal }: Measuring) {
+	const { signal } = terminal;
+	using bar = terminal.progress("{bar} measured: {value}/{total} pictures, {eta_formatted} left");
+	bar.start(prompts.length);
+	const pictures: ScaleObservation[][] = [];
+	for (const prompt of prompts) {
+		const verdicts =
+			judge &&
+			(async (images: readonly RgbImage[]) => (await judge.detect(images)).map((found) => isRight(found, prompt)));
+		const ranks = pictures.length % Math.ceil(prompts.length / RANKED) === 0;
+		pictures.push(
+			await observe(model, exact, { prompt: prompt.prompt, seed: seedOf(prompt, 0), ranks, judge: verdicts, signal }),
 		);
-	} finally {
-		bar.stop();
-		await judge?.close();
-		model.destroy();
+		bar.add(1);
 	}
-	await writeFile(
-		path,
-		policiesText({ ...before, calibration: { ...before.calibration, [plan.schedule]: calibration } }),
-	);
-	const about = { model: info.id, schedule: plan.schedule };
-	await writeFile(join(out, "calibration-settling.svg"), convergencePlot(about, seen));
-	await writeFile(join(out, "calibration-tokens.svg"), keptPlot(about, seen));
-	console.table(seen.means.map(tableRow));
-	console.log(JSON.stringify(calibration));
-	console.log(`${path} and its plots are written.`);
-	return 0;
+	const seen = seenOf(pictures);
+	const workshop: Workshop = {
+		model,
+		exact,
+		seen,
+		prompts,
+		judge,
+		signal,
+		begin: (made) => bar.start(made),
+		progress: (made) => bar.add(made),
+	};
+	const calibration = await calibrationOf(Object.values(policies), seen, before, async (name, { trial }) => {
+		const { value, words } = await tryOut(trial, workshop);
+		if (words) terminal.print(`${name}: ${words}`);
+		return value;
+	});
+	return { seen, calibration };
 }
 
 function tableRow({ ranks, looks, ...shares }: ScaleMeans): Record<string, number | string | null> {

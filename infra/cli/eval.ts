@@ -1,11 +1,12 @@
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { SingleBar } from "cli-progress";
+import { extname, join } from "node:path";
+import { Option } from "@commander-js/extra-typings";
+import type { FormatEnum } from "sharp";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { POLICIES_FILE } from "../../model-shards/format/policies.ts";
+import { isUrl } from "../../model-shards/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import type { ModelFolder } from "../../worker/families/folder.ts";
-import { findPolicy, policies as known } from "../../worker/policies/index.ts";
+import { findPolicy, policies as known, type Policy } from "../../worker/policies/index.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
 import { makeBranches } from "../eval/branches.ts";
 import { costOf } from "../eval/cost.ts";
@@ -20,115 +21,143 @@ import { contactSheet, type SheetRow } from "../eval/sheet.ts";
 import { summarise } from "../eval/summary.ts";
 import { evaluateMemory, evaluateTimes } from "../eval/timing.ts";
 import { tradesOf, writeTrades } from "../eval/trades.ts";
-import { openFolderWithBar } from "./open-folder.ts";
-import { policyNamed, readPlan } from "./plan.ts";
-import { parse, UsageError, whole } from "./usage.ts";
+import { openFolder } from "./open-folder.ts";
+import { count, fileNamed, given, jsonOption, modelOption, policiesOption, scheduleOption } from "./options.ts";
+import { OutputFile, outputFile } from "./output.ts";
+import { readPlan } from "./plan.ts";
+import type { Define } from "./program.ts";
+import type { Terminal } from "./terminal.ts";
+import { UsageError, whole } from "./usage.ts";
 
 const BASELINE = "exact";
 /** Of GenEval's prompts, "a photo of a red apple" and the like. */
 const TEXT_TOKENS = 8;
 const SHEET_ROWS = 12;
+/** Prompts of the whole list. */
+const ALL = Infinity;
 
-/**
- * Policies side by side: quality by the judge, diversity, times and memory. Ctrl-C ends it after the prompts in hand.
- */
-export async function evalCommand(args: string[]): Promise<number> {
-	const { values } = parse({
-		args,
-		options: {
-			model: { type: "string", default: "emoji-128" },
-			policies: { type: "string" },
-			plan: { type: "string", multiple: true, default: [] },
-			schedule: { type: "string" },
-			prompts: { type: "string", default: "120" },
-			seeds: { type: "string", default: "1" },
-			timings: { type: "string", default: "3" },
-			diversity: { type: "string", default: "6" },
-			together: { type: "string" },
-			out: { type: "string" },
-			from: { type: "string" },
-			report: { type: "string" },
-			plot: { type: "string" },
-			sheet: { type: "string" },
-			"write-trades": { type: "boolean", default: false },
-		},
-	});
-	if (values.from !== undefined && (values.out !== undefined || values.sheet !== undefined))
-		throw new UsageError("--from reads what was measured and runs nothing: it goes without --out and --sheet.");
-	const records = values.from === undefined ? await measure(values) : Records.read(values.from);
-	const { head } = records;
-	const summaries = summarise(records);
-	const text = markdownOf(head, summaries);
-	console.log(text);
-	if (values.report) await writeFile(values.report, text);
-	const points = summaries.filter((summary): summary is Point => summary.quality !== null);
-	if (values.plot)
-		await writeFile(
-			values.plot,
-			speedAgainstQuality(
-				`${head.model}: score against speed`,
-				`${points[0]?.quality.prompts ?? 0} prompts; ${head.adapter}`,
-				points,
-			),
-		);
-	if (values["write-trades"]) {
-		const folder = await openFolderWithBar(values.model);
-		if (folder.digest !== head.digest || head.schedule !== folder.info.defaultSchedule) {
-			throw new UsageError(
-				`These results are of ${head.model} (${head.digest}), schedule ${head.schedule}: give that model with --model; trades are of its default schedule.`,
+/** Policies side by side: quality by the judge, diversity, times and memory. What was measured before Ctrl-C is kept. */
+export const define: Define = (command, terminal) =>
+	command
+		.addOption(modelOption())
+		.addOption(policiesOption().default(Object.values(known), "all"))
+		.addOption(
+			new Option("--plan <name=file.json>", "also a plan of your own; may be repeated")
+				.default([] as OwnPlan[], "none")
+				.argParser(ownPlan),
+		)
+		.addOption(scheduleOption())
+		.option("--prompts <number>", 'that are judged, or "all"; 0: none', promptCount, 120)
+		.option("--seeds <number>", "pictures of each prompt", count("seeds", 1, 100), 1)
+		.option("--timings <number>", "pictures that are timed, of each policy", count("timings", 0, 100), 3)
+		.option("--diversity <number>", "prompts that are drawn four times", count("diversity", 0, 1000), 6)
+		.option("--together <number>", "prompts at once (default: 4, on a CPU 1)", count("together", 1, 64))
+		.option("--out <file.jsonl>", "what is measured; a file that is there is gone on with", given("out"))
+		.option("--from <file.jsonl>", "in place of measuring: what was measured before", given("from"))
+		.option("--report <file.md>", "the tables", given("report"))
+		.option("--plot <file.svg>", "score against speed", given("plot"))
+		.option("--sheet <file>", "pictures side by side", fileNamed("sheet", ".png", ".webp", ".jpg", ".jpeg"))
+		.option("--write-trades", `put scores and speeds into the model's ${POLICIES_FILE}`)
+		.addOption(jsonOption())
+		.action(async (options) => {
+			if (options.from !== undefined && (options.out !== undefined || options.sheet !== undefined))
+				throw new UsageError("--from reads what was measured and runs nothing: it goes without --out and --sheet.");
+			const report = await outputFile("--report", options.report);
+			const plot = await outputFile("--plot", options.plot);
+			const sheet = await outputFile("--sheet", options.sheet);
+			await outputFile("--out", options.out);
+			const traded = options.writeTrades ? await tradedFolder(options.model, options.schedule, terminal) : undefined;
+
+			const records = options.from === undefined ? await measure(options, sheet, terminal) : Records.read(options.from);
+			const { head } = records;
+			const summaries = summarise(records);
+			const text = markdownOf(head, summaries);
+			terminal.print(text);
+			await report?.write(text);
+			await plot?.write(
+				speedAgainstQuality(
+					`${head.model}: score against speed`,
+					`${summaries.find(({ quality }) => quality)?.quality?.prompts ?? 0} prompts; ${head.adapter}`,
+					summaries.filter((summary): summary is Point => summary.quality !== null),
+				),
 			);
-		}
-		const path = join(folder.dir, POLICIES_FILE);
-		await writeTrades(
-			path,
-			folder.digest,
-			tradesOf(
-				summaries.filter(({ policy }) => findPolicy(policy)),
-				head.adapter,
-			),
-		);
-		console.error(`The trades are in ${path}.`);
-	}
-	return 0;
+			if (traded) {
+				if (traded.digest !== head.digest || head.schedule !== traded.info.defaultSchedule) {
+					throw new UsageError(
+						`These results are of ${head.model} (${head.digest}), schedule ${head.schedule}: ` +
+							"give that model with --model; trades are of its default schedule.",
+					);
+				}
+				const path = join(traded.dir, POLICIES_FILE);
+				const trades = tradesOf(
+					summaries.filter(({ policy }) => findPolicy(policy)),
+					head.adapter,
+				);
+				await writeTrades(path, traded.digest, trades);
+				terminal.say(`The trades are in ${path}.`);
+			}
+			terminal.result({ ...head, policies: summaries });
+		});
+
+/** Where the trades go, once it is sure that they can. */
+async function tradedFolder(model: string, schedule: string | undefined, terminal: Terminal): Promise<ModelFolder> {
+	if (isUrl(model)) throw new UsageError("--write-trades writes beside a manifest: give --model a folder, not a URL.");
+	const folder = await openFolder(model, terminal);
+	const { defaultSchedule } = folder.info;
+	if (schedule !== undefined && schedule !== defaultSchedule)
+		throw new UsageError(`Trades are of the model's default schedule, ${defaultSchedule}; leave --schedule out.`);
+	await OutputFile.at("--write-trades", join(folder.dir, POLICIES_FILE));
+	return folder;
 }
+
+interface OwnPlan {
+	name: string;
+	file: string;
+}
+
+function ownPlan(text: string, before: OwnPlan[]): OwnPlan[] {
+	const [, name, file] = /^([^=]{1,64})=(.+)$/.exec(text) ?? [];
+	if (!name) throw new UsageError(`--plan ${text}: give NAME=FILE.json.`);
+	return [...before, { name, file }];
+}
+
+const promptCount = (text: string): number => (text === "all" ? ALL : whole("prompts", text, 0, 1_000_000));
 
 interface Wishes {
 	model: string;
-	policies?: string;
-	plan: string[];
+	policies: readonly Policy[];
+	plan: readonly OwnPlan[];
 	schedule?: string;
-	prompts: string;
-	seeds: string;
-	timings: string;
-	diversity: string;
-	together?: string;
+	prompts: number;
+	seeds: number;
+	timings: number;
+	diversity: number;
+	together?: number;
 	out?: string;
-	sheet?: string;
 }
 
-async function measure(values: Wishes): Promise<Records> {
+async function measure(wishes: Wishes, sheet: OutputFile | undefined, terminal: Terminal): Promise<Records> {
 	const all = await readPrompts();
-	const prompts = stratified(
-		all,
-		values.prompts === "all" ? all.length : whole("prompts", values.prompts, 0, all.length),
-	);
-	const seeds = whole("seeds", values.seeds, 1, 100);
-	const timed = stratified(all, whole("timings", values.timings, 0, 100));
-	const diverse = stratified(all, whole("diversity", values.diversity, 0, all.length));
-	const folder = await openFolderWithBar(values.model);
-	if (folder.info.classes !== undefined)
-		throw new UsageError(`${folder.info.id} draws classes; GenEval's prompts need a model that draws text.`);
-	const plans = await plansOf(folder, values);
+	for (const [option, wanted] of Object.entries({ prompts: wishes.prompts, diversity: wishes.diversity }))
+		if (wanted !== ALL && wanted > all.length)
+			throw new UsageError(`--${option} ${wanted} is more than the ${all.length} prompts that there are.`);
+	const { seeds, schedule } = wishes;
+	const prompts = stratified(all, Math.min(wishes.prompts, all.length));
+	const timed = stratified(all, wishes.timings);
+	const diverse = stratified(all, wishes.diversity);
+	const folder = await openFolder(wishes.model, terminal);
+	const { id, digest, classes } = folder.info;
+	if (classes !== undefined)
+		throw new UsageError(`${id} draws classes; GenEval's prompts need a model that draws text.`);
+	const plans = await plansOf(folder, wishes, schedule);
 
 	const judge = await Judge.open();
 	const gpu = await openGpu();
-	console.error(`Adapter: ${gpu.facts.name}`);
-	const together =
-		values.together === undefined ? (gpu.facts.software ? 1 : 4) : whole("together", values.together, 1, 64);
+	terminal.say(`Adapter: ${gpu.facts.name}`);
+	const together = wishes.together ?? (gpu.facts.software ? 1 : 4);
 	const model = await openModel(gpu, folder, { slots: plans.size * together });
-	const { id, digest } = folder.info;
 	const [exact] = plans.values();
-	const records = Records.open(values.out, {
+	const records = Records.open(wishes.out, {
 		kind: "evaluation",
 		format: 1,
 		model: id,
@@ -138,57 +167,52 @@ async function measure(values: Wishes): Promise<Records> {
 		adapter: gpu.facts.name,
 		numerics: model.numerics,
 	});
+	const { signal } = terminal;
+	if (wishes.out !== undefined) {
+		const kept = `What was measured is in ${wishes.out}; the same command goes on from there.`;
+		signal.addEventListener("abort", () => terminal.say(kept));
+	}
 	const cost = (plan: StagePlan) => costOf(folder, plan, TEXT_TOKENS);
 	for (const [policy, plan] of plans) records.policy({ kind: "policy", policy, plan, cost: cost(plan) });
 
-	const abort = new AbortController();
-	const stop = () => abort.abort();
-	process.once("SIGINT", stop);
-	const bar = new SingleBar({
-		format: "{bar} {what}: {value}/{total} pictures, {eta_formatted} left",
-		stream: process.stderr,
-		hideCursor: true,
-		etaBuffer: 200,
-	});
-	const evaluation: Evaluation = { model, judge, records, plans, costOf: cost, signal: abort.signal, progress };
+	using bar = terminal.progress("{bar} {what}: {value}/{total} pictures, {eta_formatted} left");
 	let made = 0;
-	function progress(done: number, more: number) {
-		bar.increment(done);
+	const progress = (done: number, more: number) => {
 		made += more;
-	}
+		bar.add(done);
+	};
+	const evaluation: Evaluation = { model, judge, records, plans, costOf: cost, signal, progress };
 	const phase = async (what: string, pictures: number, work: () => Promise<void>) => {
 		if (pictures === 0) return;
 		const [begun, before] = [performance.now(), made];
-		bar.start(pictures, 0, { what });
-		try {
-			await work();
-		} finally {
-			bar.stop();
-		}
+		bar.start(pictures, { what });
+		await work();
+		bar[Symbol.dispose]();
 		const seconds = (performance.now() - begun) / 1000;
-		console.error(
-			`${what}: ${made - before} pictures made in ${Math.round(seconds)} s, ${((60 * (made - before)) / seconds).toFixed(1)} a minute`,
-		);
+		const rate = ((60 * (made - before)) / seconds).toFixed(1);
+		terminal.say(`${what}: ${made - before} pictures made in ${Math.round(seconds)} s, ${rate} a minute`);
 	};
-	try {
-		await phase("judged", prompts.length * seeds * plans.size, () =>
-			evaluateQuality(evaluation, prompts, seeds, together),
+	await phase("judged", prompts.length * seeds * plans.size, () =>
+		evaluateQuality(evaluation, prompts, seeds, together),
+	);
+	await phase("diversity", diverse.length * SEEDS * plans.size, () => evaluateDiversity(evaluation, diverse));
+	await phase("timed", timed.length * (plans.size - 1) * 2, () => evaluateTimes(evaluation, timed));
+	if (timed.length > 0) await evaluateMemory(evaluation, gpu, folder, all[0]);
+	if (sheet) {
+		const rows = await sheetRows(evaluation, stratified(all, Math.min(SHEET_ROWS, prompts.length || SHEET_ROWS)));
+		await sheet.write(
+			await contactSheet([...plans.keys()], rows)
+				.toFormat(formatOf(sheet.path))
+				.toBuffer(),
 		);
-		await phase("diversity", diverse.length * SEEDS * plans.size, () => evaluateDiversity(evaluation, diverse));
-		await phase("timed", timed.length * (plans.size - 1) * 2, () => evaluateTimes(evaluation, timed));
-		if (timed.length > 0) await evaluateMemory(evaluation, gpu, folder, all[0]);
-		if (values.sheet)
-			await contactSheet(
-				[...plans.keys()],
-				await sheetRows(evaluation, stratified(all, Math.min(SHEET_ROWS, prompts.length || SHEET_ROWS))),
-			).toFile(values.sheet);
-	} finally {
-		process.removeListener("SIGINT", stop);
-		await judge.close();
-		model.destroy();
 	}
+	await judge.close();
+	model.destroy();
 	return records;
 }
+
+/** sharp's name of the format of a file. */
+const formatOf = (path: string) => extname(path).slice(1).toLowerCase() as keyof FormatEnum;
 
 async function sheetRows({ model, plans, signal }: Evaluation, prompts: readonly Prompt[]): Promise<SheetRow[]> {
 	const rows: SheetRow[] = [];
@@ -203,29 +227,23 @@ async function sheetRows({ model, plans, signal }: Evaluation, prompts: readonly
 	return rows;
 }
 
-/**
- * By name, the baseline first. Throws UsageError for unknown names, PlanError where a policy cannot plan for the model
- * or a plan cannot run on it.
- */
+/** By name, the baseline first. Throws PlanError where a policy cannot plan for the model or a plan cannot run on it. */
 async function plansOf(
 	{ info }: ModelFolder,
-	{ policies, plan: files, schedule }: Wishes,
+	{ policies, plan: own }: Pick<Wishes, "policies" | "plan">,
+	schedule: string | undefined,
 ): Promise<Map<string, StagePlan>> {
 	const plans = new Map<string, StagePlan>();
-	const names = policies?.split(",") ?? Object.keys(known);
-	for (const name of [BASELINE, ...names.filter((name) => name !== BASELINE)]) {
-		const policy = policyNamed(name);
+	for (const policy of [known[BASELINE], ...policies.filter(({ name }) => name !== BASELINE)])
 		plans.set(policy.name, policy.plan(info, { schedule }));
-	}
-	for (const option of files) {
-		const [, name, file] = /^([^=]{1,64})=(.+)$/.exec(option) ?? [];
-		if (!name) throw new UsageError(`--plan ${option}: give NAME=FILE.json.`);
+	for (const { name, file } of own) {
 		if (plans.has(name))
 			throw new UsageError(`--plan ${name}: there is a policy of that name already; give the plan another.`);
 		const plan = await readPlan(file, info);
 		if (plan.schedule !== plans.get(BASELINE)?.schedule)
 			throw new UsageError(
-				`${file} is a plan for schedule ${plan.schedule}; give --schedule ${plan.schedule} to compare it with ${BASELINE} there.`,
+				`${file} is a plan for schedule ${plan.schedule}; ` +
+					`give --schedule ${plan.schedule} to compare it with ${BASELINE} there.`,
 			);
 		plans.set(name, plan);
 	}

@@ -1,14 +1,16 @@
-import { mkdir, writeFile } from "node:fs/promises";
 import { extname, join } from "node:path";
-import { SingleBar } from "cli-progress";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import { encodeImage } from "../../worker/gpu/encode.ts";
+import { policies } from "../../worker/policies/index.ts";
 import type { ImageFormat } from "../../worker/protocol/job.ts";
 import { MAX_CLASSES, MAX_PROMPT_CHARS, MAX_SEED } from "../../worker/protocol/limits.ts";
-import { openFolderWithBar } from "./open-folder.ts";
-import { policyNamed, readPlan } from "./plan.ts";
-import { parse, UsageError, whole } from "./usage.ts";
+import { openFolder } from "./open-folder.ts";
+import { count, fileNamed, given, jsonOption, modelOption, policyOption, scheduleOption } from "./options.ts";
+import { OutputFile, outputFolder, writeWhole } from "./output.ts";
+import { policiesText, readPlan } from "./plan.ts";
+import type { Define } from "./program.ts";
+import { UsageError } from "./usage.ts";
 
 const FORMATS: Record<string, ImageFormat["type"]> = {
 	".png": "png",
@@ -18,91 +20,100 @@ const FORMATS: Record<string, ImageFormat["type"]> = {
 };
 
 /** One picture without the edge. Ctrl-C stops between scales. */
-export async function generateCommand(args: string[]): Promise<number> {
-	const { values, positionals } = parse({
-		args,
-		allowPositionals: true,
-		options: {
-			model: { type: "string", default: "emoji-128" },
-			class: { type: "string" },
-			policy: { type: "string" },
-			plan: { type: "string" },
-			schedule: { type: "string" },
-			seed: { type: "string" },
-			out: { type: "string", default: "firstlight.png" },
-			quality: { type: "string", default: "90" },
-			"scales-dir": { type: "string" },
-		},
-	});
-	const [prompt = ""] = positionals;
-	const label = values.class === undefined ? undefined : whole("class", values.class, 0, MAX_CLASSES - 1);
-	if (positionals.length !== (label === undefined ? 1 : 0) || (label === undefined && !prompt.trim()))
-		throw new UsageError("generate takes one prompt, in quotes, or --class N.");
-	if (prompt.length > MAX_PROMPT_CHARS)
-		throw new UsageError(`The prompt has ${prompt.length} characters; at most ${MAX_PROMPT_CHARS} are allowed.`);
-	if (values.plan !== undefined && values.policy !== undefined)
-		throw new UsageError("--plan stands in place of a policy; give one of them.");
-	const policy = policyNamed(values.policy ?? "exact");
-	const type = FORMATS[extname(values.out).toLowerCase()];
-	if (!type) throw new UsageError(`--out must end in ${Object.keys(FORMATS).join(", ")}.`);
-	const seed =
-		values.seed === undefined ? crypto.getRandomValues(new Uint32Array(1))[0] : whole("seed", values.seed, 0, MAX_SEED);
-	const format: ImageFormat = { type, quality: whole("quality", values.quality, 1, 100) };
+export const define: Define = (command, terminal) =>
+	command
+		.argument("[prompt]", "what to draw, in quotes", promptText)
+		.option(
+			"--class <number>",
+			"in place of the prompt, for a model that draws classes",
+			count("class", 0, MAX_CLASSES - 1),
+		)
+		.addOption(modelOption())
+		.addOption(policyOption())
+		.option("--plan <file>", "a plan of your own in place of a policy, as `firstlight plan` prints one", given("plan"))
+		.addOption(scheduleOption())
+		.option("--seed <number>", "the same seed gives the same picture (default: any)", count("seed", 0, MAX_SEED))
+		.option("--out <file>", "the picture", fileNamed("out", ...Object.keys(FORMATS)), "firstlight.png")
+		.option("--quality <number>", "of .webp and .jpg, 1 to 100", count("quality", 1, 100), 90)
+		.option("--scales-dir <folder>", "keep the picture of every scale there", given("scales-dir"))
+		.addOption(jsonOption())
+		.addHelpText("after", `\nPolicies:\n${policiesText()}`)
+		.action(async (prompt, options) => {
+			const { class: label, policy, schedule, quality } = options;
+			if ((prompt === undefined) === (label === undefined))
+				throw new UsageError("generate takes one prompt, in quotes, or --class NUMBER.");
+			if (options.plan !== undefined && options.policy !== undefined)
+				throw new UsageError("--plan stands in place of a policy; give one of them.");
+			const subject = label === undefined ? { prompt } : { label };
+			const type = FORMATS[extname(options.out).toLowerCase()];
+			const format: ImageFormat = { type, quality };
+			const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0];
+			const out = await OutputFile.at("--out", options.out);
+			const scalesDir = options.scalesDir && (await outputFolder("--scales-dir", options.scalesDir));
 
-	const folder = await openFolderWithBar(values.model);
-	const plan =
-		values.plan === undefined
-			? policy.plan(folder.info, { schedule: values.schedule })
-			: await readPlan(values.plan, folder.info, values.schedule);
-	const gpu = await openGpu();
-	console.error(`Adapter: ${gpu.facts.name}`);
-	const model = await openModel(gpu, folder);
-	const abort = new AbortController();
-	process.once("SIGINT", () => abort.abort());
-	const scalesDir = values["scales-dir"];
-	if (scalesDir) await mkdir(scalesDir, { recursive: true });
-	const metadata = {
-		...(label === undefined ? { prompt } : { class: label }),
-		seed,
-		plan,
-		model: folder.info.id,
-		digest: folder.digest,
-		numerics: model.numerics,
-	};
-	const bar = new SingleBar({
-		format: "{bar} scale {value}/{total} {grid} {stage} {ms} ms",
-		stream: process.stderr,
-		hideCursor: true,
-	});
-	bar.start(plan.steps.filter(({ kind }) => kind === "run").length, 0, { grid: "", stage: "", ms: 0 });
-	try {
-		for await (const result of model.generate({
-			plan,
-			...(label === undefined ? { prompt } : { label }),
-			seed,
-			previews: scalesDir ? "all" : "none",
-			signal: abort.signal,
-		})) {
-			if (result.kind === "scale") {
-				const { step, index, grid, stage, milliseconds, preview } = result;
-				bar.update(step, { grid: grid.join("x"), stage, ms: Math.round(milliseconds.transformer) });
-				if (scalesDir && preview)
-					await writeFile(
-						join(scalesDir, `scale-${String(index).padStart(2, "0")}.${type}`),
-						await encodeImage(preview, format, metadata),
-					);
-			} else if (result.kind === "revision") {
-				bar.setTotal(result.plan.steps.filter(({ kind }) => kind === "run").length);
-			} else {
-				bar.stop();
-				await writeFile(values.out, await encodeImage(result.image, format, metadata));
-				console.log(
-					`${values.out}: ${result.image.width}x${result.image.height}, seed ${seed}, ${(result.milliseconds.total / 1000).toFixed(2)} s`,
-				);
+			const folder = await openFolder(options.model, terminal);
+			let plan =
+				options.plan === undefined
+					? (policy ?? policies.exact).plan(folder.info, { schedule })
+					: await readPlan(options.plan, folder.info, schedule);
+			const gpu = await openGpu();
+			terminal.say(`Adapter: ${gpu.facts.name}`);
+			const model = await openModel(gpu, folder);
+			const metadata = {
+				...(label === undefined ? { prompt } : { class: label }),
+				seed,
+				plan,
+				model: folder.info.id,
+				digest: folder.digest,
+				numerics: model.numerics,
+			};
+			const scales: Record<string, unknown>[] = [];
+			const run = () => plan.steps.filter(({ kind }) => kind === "run").length;
+			using bar = terminal.progress("{bar} scale {value}/{total} {grid} {stage} {ms} ms");
+			bar.start(run(), { grid: "", stage: "", ms: 0 });
+			for await (const result of model.generate({
+				plan,
+				...subject,
+				seed,
+				previews: scalesDir ? "all" : "none",
+				signal: terminal.signal,
+			})) {
+				if (result.kind === "scale") {
+					const { step, index, grid, stage, milliseconds, preview } = result;
+					bar.update(step, { grid: grid.join("x"), stage, ms: Math.round(milliseconds.transformer) });
+					const file = scalesDir && preview && join(scalesDir, `scale-${String(index).padStart(2, "0")}.${type}`);
+					if (file) await writeWhole(file, await encodeImage(preview, format, metadata));
+					scales.push({ scale: index, grid, stage, milliseconds, ...(file && { file }) });
+				} else if (result.kind === "revision") {
+					plan = result.plan;
+					bar.update(result.after + 1, { total: run() });
+				} else {
+					bar[Symbol.dispose]();
+					const { image, milliseconds } = result;
+					await out.write(await encodeImage(image, format, metadata));
+					const { width, height } = image;
+					const seconds = (milliseconds.total / 1000).toFixed(2);
+					terminal.print(`${out.path}: ${width}x${height}, seed ${seed}, ${seconds} s`);
+					terminal.result({
+						out: out.path,
+						width,
+						height,
+						...metadata,
+						plan,
+						adapter: gpu.facts.name,
+						milliseconds: milliseconds.total,
+						scales,
+					});
+				}
 			}
-		}
-	} finally {
-		bar.stop();
-	}
-	return 0;
+		});
+
+function promptText(text: string): string {
+	if (text.trim() === "") throw new UsageError("The prompt is empty.", "Say in a few words what to draw.");
+	if (text.length > MAX_PROMPT_CHARS)
+		throw new UsageError(
+			`The prompt has ${text.length} characters; at most ${MAX_PROMPT_CHARS} are allowed.`,
+			"Say it shorter.",
+		);
+	return text;
 }

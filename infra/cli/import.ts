@@ -1,9 +1,11 @@
 import { existsSync } from "node:fs";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { SingleBar } from "cli-progress";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
-import { MANIFEST_FILE } from "../../model-shards/format/manifest.ts";
+import { MANIFEST_FILE, type Manifest, manifestDigest } from "../../model-shards/format/manifest.ts";
+import { POLICIES_FILE, PoliciesFile } from "../../model-shards/format/policies.ts";
 import { PRECISIONS } from "../../model-shards/format/precision.ts";
+import { readJson } from "../../model-shards/format/source/files.ts";
 import { GROUPS, type Group } from "../../model-shards/format/stored.ts";
 import { importModelDirectory } from "../../model-shards/import/directory.ts";
 import { importFolder } from "../../model-shards/import/folder.ts";
@@ -15,85 +17,110 @@ import { openModel } from "../../worker/engine/open.ts";
 import type { ModelFolder } from "../../worker/families/folder.ts";
 import { families } from "../../worker/families/index.ts";
 import { exact } from "../../worker/policies/exact.ts";
-import { difference, type Subject } from "../verify/against.ts";
-import { oneOf, parse, UsageError } from "./usage.ts";
+import { difference, type ModelDifference, type Subject } from "../verify/against.ts";
+import { choice, given, jsonOption } from "./options.ts";
+import { StagedFolder } from "./output.ts";
+import type { Define } from "./program.ts";
+import { sizesText } from "./sizes.ts";
+import { oneOf, UsageError } from "./usage.ts";
 
 /**
  * To a model folder: the published checkpoints of a family, a released model directory (config.json,
- * transformer.safetensors, vae.safetensors, tokenizer.json), or another model folder, for its precision.
+ * transformer.safetensors, vae.safetensors, tokenizer.json), or another model folder, for its precision. What lies in
+ * the folder's place stays until the new model is whole.
  */
-export async function importCommand(args: string[]): Promise<number> {
-	const { positionals, values } = parse({
-		args,
-		allowPositionals: true,
-		options: {
-			out: { type: "string" },
-			family: { type: "string" },
-			size: { type: "string" },
-			name: { type: "string" },
-			licence: { type: "string" },
-			tokenizer: { type: "string" },
-			"text-encoder": { type: "string" },
-			dtype: { type: "string" },
-			group: { type: "string", default: `${GROUPS[0]}` },
-			check: { type: "boolean", default: false },
-		},
-	});
-	const { out, licence } = values;
-	if (positionals.length === 0 || !out) throw new UsageError("import takes a directory or checkpoints, and --out DIR.");
-	const dtype = values.dtype === undefined ? undefined : oneOf("dtype", values.dtype, PRECISIONS);
-	const group = Number(oneOf("group", values.group, GROUPS.map(String))) as Group;
-	const bar = new SingleBar({
-		format: "{bar} {percentage} %, {eta_formatted} left",
-		stream: process.stderr,
-		hideCursor: true,
-	});
-	const errors: RoundTrip[] = [];
-	const options: Omit<WriteOptions, "out"> = {
-		dtype,
-		group,
-		progress: (done, total) => (bar.isActive ? bar.update(done) : bar.start(total, done)),
-		...(values.check && { checked: (error: RoundTrip) => void errors.push(error) }),
-	};
-	const original = positionals.length === 1 && values.family === undefined ? await modelFolder(positionals[0]) : null;
-	try {
-		const { name, tensors, shards } = await write();
-		bar.stop();
-		for (const error of errors) console.log(line(error));
-		console.log(`Imported ${name}: ${tensors.length} tensors in ${shards.length} shards to ${out}`);
-		if (original && values.check)
-			for (const line of await checked(original, await openModelFolder(out))) console.log(line);
-	} finally {
-		bar.stop();
-	}
-	return 0;
-
-	async function write() {
-		if (original) {
-			if (values.size || values.tokenizer || values["text-encoder"])
-				throw new UsageError("Of a model folder, import takes no --size, --text-encoder or --tokenizer.");
-			return await importFolder(original, { out: out as string, name: values.name, licence, ...options });
-		}
-		if (values.family === undefined) {
-			if (positionals.length !== 1 || values.size || values.name || values.tokenizer || values["text-encoder"]) {
-				throw new UsageError(
-					"Without --family, import takes one released model directory and no --size, --name, --text-encoder or --tokenizer.",
-				);
-			}
-			return await importModelDirectory(positionals[0], out as string, { licence, ...options });
-		}
-		const family = families[oneOf("family", values.family, Object.keys(families))];
-		if (values.size === undefined)
-			throw new UsageError(`--family ${values.family} needs --size: ${family.published.sizes.join(", ")}.`);
-		return await importPublished(family, values.size, positionals, {
-			out: out as string,
-			licence,
-			name: values.name,
-			tokenizer: values.tokenizer,
-			textEncoder: values["text-encoder"],
-			...options,
+export const define: Define = (command, terminal) =>
+	command
+		.argument("<from...>", "checkpoints (.pth, .safetensors, a folder with an index), a released directory or a model")
+		.requiredOption("--out <folder>", "the model folder to make", given("out"))
+		.addOption(choice("family", "whose checkpoints these are", Object.keys(families)))
+		.option("--size <size>", "which of its sizes", given("size"))
+		.option("--name <name>", "of the model (default: the published one)", given("name"))
+		.option("--licence <text>", "of the model (default: the published one)", given("licence"))
+		.option("--tokenizer <file>", "of text (default: the text encoder's)", given("tokenizer"))
+		.option("--text-encoder <folder>", "without one, prompts cannot be drawn", given("text-encoder"))
+		.addOption(choice("dtype", "how weights are stored (default: as they are)", PRECISIONS))
+		.addOption(
+			choice("group", "numbers that share a scale, of int8 and int4", GROUPS.map(String)).default(`${GROUPS[0]}`),
+		)
+		.option("--check", "print every tensor's error; of a model also the engine's, against the original")
+		.addOption(jsonOption())
+		.addHelpText("after", () => `\nPublished sizes:\n${sizesText()}`)
+		.action(async (from, { out, check, group, dtype, ...wishes }) => {
+			const { original, write } = await importer(from, wishes);
+			using staged = await StagedFolder.at("--out", out);
+			using bar = terminal.progress("{bar} {percentage} %, {eta_formatted} left");
+			const errors: RoundTrip[] = [];
+			const manifest = await write(staged.path, {
+				dtype,
+				group: Number(group) as Group,
+				progress: bar.report,
+				...(check && {
+					checked: (error: RoundTrip) => {
+						terminal.signal.throwIfAborted();
+						errors.push(error);
+					},
+				}),
+			});
+			bar[Symbol.dispose]();
+			const digest = await manifestDigest(await readFile(join(staged.path, MANIFEST_FILE)));
+			await forgetOtherModel(out, digest);
+			staged.commit(MANIFEST_FILE);
+			for (const error of errors) terminal.print(errorText(error));
+			const { name, tensors, shards } = manifest;
+			terminal.print(`Imported ${name}: ${tensors.length} tensors in ${shards.length} shards to ${out}`);
+			const compared = check && original ? await compare(original, await openModelFolder(out)) : undefined;
+			if (compared !== undefined) terminal.print(comparisonText(compared));
+			terminal.result({
+				name,
+				out,
+				digest,
+				tensors: tensors.length,
+				shards: shards.length,
+				...(check && { errors }),
+				...(compared !== undefined && { engine: compared }),
+			});
 		});
+
+interface Wishes {
+	family?: string;
+	size?: string;
+	name?: string;
+	licence?: string;
+	tokenizer?: string;
+	textEncoder?: string;
+}
+
+interface Importer {
+	write(out: string, options: Omit<WriteOptions, "out">): Promise<Manifest>;
+	/** The model that it is made of, where it is one. */
+	original: ModelFolder | null;
+}
+
+/** Which of the three imports is meant. Throws UsageError where what is given is of none, or of two. */
+async function importer(from: readonly string[], wishes: Wishes): Promise<Importer> {
+	const { family, size, tokenizer, textEncoder, name, licence } = wishes;
+	if (family !== undefined) {
+		const { sizes } = families[family].published;
+		if (size === undefined) throw new UsageError(`--family ${family} needs --size: ${sizes.join(", ")}.`);
+		oneOf("size", size, sizes);
+		const options = { name, licence, tokenizer, textEncoder };
+		return {
+			original: null,
+			write: (out, how) => importPublished(families[family], size, from, { out, ...options, ...how }),
+		};
 	}
+	const original = from.length === 1 ? await modelFolder(from[0]) : null;
+	if (original) {
+		if (size || tokenizer || textEncoder)
+			throw new UsageError("Of a model folder, import takes no --size, --text-encoder or --tokenizer.");
+		return { original, write: (out, how) => importFolder(original, { out, name, licence, ...how }) };
+	}
+	if (from.length !== 1 || size || name || tokenizer || textEncoder)
+		throw new UsageError(
+			"Without --family, import takes one released model directory and no --size, --name, --text-encoder or --tokenizer.",
+		);
+	return { original: null, write: (out, how) => importModelDirectory(from[0], out, { licence, ...how }) };
 }
 
 /** A bundled model or a folder with a manifest; null for any other directory. */
@@ -103,36 +130,50 @@ async function modelFolder(where: string): Promise<ModelFolder | null> {
 		: null;
 }
 
+/** Measurements of the model that was there before would make the new one unreadable. */
+async function forgetOtherModel(out: string, digest: string): Promise<void> {
+	const path = join(out, POLICIES_FILE);
+	if (!existsSync(path)) return;
+	const held = PoliciesFile.safeParse(await readJson(path).catch(() => null));
+	if (held.data?.model !== digest) await rm(path);
+}
+
 /**
  * Both models on the reference inputs: one prompt and seed, the new model with the codes of the original, and on its
  * own.
  */
-async function checked(original: ModelFolder, made: ModelFolder): Promise<string[]> {
+async function compare(original: ModelFolder, made: ModelFolder): Promise<ModelDifference | null> {
 	const { classes, maxPromptTokens } = original.info;
-	const subject: Subject | null =
-		classes !== undefined
-			? { label: 0 }
-			: original.tokenizer && maxPromptTokens > 0
-				? { prompt: CHECKED_PROMPT }
-				: null;
-	if (!subject)
-		return [
-			"The engine was not run on it: this model takes text features. Check it with `firstlight verify SET --model DIR`.",
-		];
+	const prompt = original.tokenizer && maxPromptTokens > 0 ? { prompt: CHECKED_PROMPT } : null;
+	const subject: Subject | null = classes !== undefined ? { label: 0 } : prompt;
+	if (!subject) return null;
 	const gpu = await openGpu();
 	const [reference, model] = [await openModel(gpu, original), await openModel(gpu, made)];
-	const { scales, samePsnr, seedPsnr } = await difference(reference, model, exact.plan(original.info, {}), subject, 1);
+	return await difference(reference, model, exact.plan(original.info, {}), subject, 1);
+}
+
+const CHECKED_PROMPT = "a photo of a red apple";
+
+function comparisonText(compared: ModelDifference | null): string {
+	if (!compared)
+		return (
+			"The engine was not run on it: this model takes text features. " +
+			"Check it with `firstlight verify SET --model DIR`."
+		);
+	const { scales, samePsnr, seedPsnr } = compared;
+	const percent = (share: number) => `${(100 * share).toFixed(2)} %`;
 	return [
 		...scales.map(
 			({ scale, logits, bits }) =>
-				`scale ${scale}: logits differ by ${(100 * logits).toFixed(2)} %, ${(100 * bits).toFixed(2)} % of the bits are the same`,
+				`scale ${scale}: logits differ by ${percent(logits)}, ${percent(bits)} of the bits are the same`,
 		),
 		`pictures: ${decibels(samePsnr)} with the codes of the original, ${decibels(seedPsnr)} with its own of the same seed`,
-	];
+	].join("\n");
 }
-const decibels = (psnr: number) => (psnr === Infinity ? "the same" : `${psnr.toFixed(1)} dB`);
-const CHECKED_PROMPT = "a photo of a red apple";
 
-function line({ name, dtype, max, relative, rms }: RoundTrip): string {
-	return `${dtype.padEnd(4)} max ${max.toExponential(2)}, relative ${relative.toExponential(2)}, rms ${rms.toExponential(2)}  ${name}`;
+const decibels = (psnr: number) => (psnr === Infinity ? "the same" : `${psnr.toFixed(1)} dB`);
+
+function errorText({ name, dtype, max, relative, rms }: RoundTrip): string {
+	const [most, share, mean] = [max, relative, rms].map((value) => value.toExponential(2));
+	return `${dtype.padEnd(4)} max ${most}, relative ${share}, rms ${mean}  ${name}`;
 }

@@ -1,33 +1,46 @@
 import { PRECISIONS, type Precision } from "../../model-shards/format/precision.ts";
 import { BINDING_BYTES, inspect, type Share } from "../../worker/engine/paper/inspect.ts";
 import { memoryNeed } from "../../worker/engine/paper/memory.ts";
+import { families } from "../../worker/families/index.ts";
 import type { Model } from "../../worker/families/model.ts";
 import { plannedModel } from "../../worker/families/planned.ts";
 import { openFolder } from "./open-folder.ts";
-import { parse, UsageError } from "./usage.ts";
+import { choice, given, jsonOption, modelName } from "./options.ts";
+import type { Define } from "./program.ts";
+import { sizesText } from "./sizes.ts";
+import { oneOf, UsageError } from "./usage.ts";
 
 /**
  * Tables of a model: a bundled model's name, a folder or the URL of one, or a published size. Reads the manifest and
  * the tokenizer, no shard.
  */
-export async function inspectCommand(args: string[]): Promise<number> {
-	const { positionals, values } = parse({
-		args,
-		allowPositionals: true,
-		options: { family: { type: "string" }, size: { type: "string" } },
-	});
-	if (values.family !== undefined) {
-		if (positionals.length || values.size === undefined)
-			throw new UsageError("inspect --family takes --size, and no model.");
-		console.log(inspectionText(plannedModel(values.family, values.size), "not imported"));
-		return 0;
-	}
-	if (positionals.length !== 1)
-		throw new UsageError("inspect takes one model folder, its URL, or a bundled model's name.");
-	const folder = await openFolder(positionals[0]);
-	console.log(inspectionText(folder, folder.digest));
-	return 0;
-}
+export const define: Define = (command, terminal) =>
+	command
+		.argument("[model]", "a bundled model's name, a model folder or its URL", modelName)
+		.addOption(choice("family", "a published model in place of one that is there", Object.keys(families)))
+		.option("--size <size>", "of that family", given("size"))
+		.addOption(jsonOption())
+		.addHelpText("after", () => `\nPublished sizes:\n${sizesText()}`)
+		.action(async (model, { family, size }) => {
+			if ((model === undefined) === (family === undefined))
+				throw new UsageError("inspect takes a model, or --family and --size.");
+			if ((family === undefined) !== (size === undefined))
+				throw new UsageError("--family and --size go together, and no model with them.");
+			const shown =
+				model === undefined
+					? { ...published(family as string, size as string), digest: "not imported" }
+					: await openFolder(model, terminal);
+			terminal.print(inspectionText(shown, shown.digest));
+			terminal.result({
+				...inspect(shown),
+				digest: shown.digest,
+				picture: memoryNeed(shown),
+				pictureWithF16Cache: memoryNeed(shown, { cacheDtype: "f16" }),
+			});
+		});
+
+const published = (family: string, size: string) =>
+	plannedModel(family, oneOf("size", size, families[family].published.sizes));
 
 export function inspectionText(model: Model, digest: string): string {
 	const { name, family, schedules, parts, dtypes, total, device, precisions } = inspect(model);
@@ -48,9 +61,11 @@ export function inspectionText(model: Model, digest: string): string {
 			]),
 		),
 		"",
-		`on the device: ${size(device.resident)} of weights, and for a picture ${model.manifest.defaultSchedule} ${size(picture.keys)} of keys and values ` +
-			`(as f16 ${size(halved.keys)}), ${size(picture.activations)} of activations, ${size(picture.decoder)} of decoder`,
-		`largest tensor beside matrices: ${picture.largest.name}, ${size(picture.largest.bytes)}; an adapter must bind as much`,
+		`on the device: ${size(device.resident)} of weights, and for a picture ${model.manifest.defaultSchedule} ` +
+			`${size(picture.keys)} of keys and values (as f16 ${size(halved.keys)}), ` +
+			`${size(picture.activations)} of activations, ${size(picture.decoder)} of decoder`,
+		`largest tensor beside matrices: ${picture.largest.name}, ${size(picture.largest.bytes)}; ` +
+			"an adapter must bind as much",
 		"",
 		...table(
 			["imported as", "stored", "on device", `over ${size(BINDING_BYTES)}`, "with a picture"],
@@ -68,7 +83,8 @@ export function inspectionText(model: Model, digest: string): string {
 		...Object.entries(Object.groupBy(device.over, ({ name }) => name.replace(/\.\d+(?=\.)/g, ".*"))).map(
 			([name, list = []]) => {
 				const [{ bytes, buffers }] = list;
-				return `  ${list.length} ${name}: ${size(bytes)}, ${buffers ? `${buffers} buffers where a binding is limited to ${size(BINDING_BYTES)}` : "which is not cut"}`;
+				const cut = `${buffers} buffers where a binding is limited to ${size(BINDING_BYTES)}`;
+				return `  ${list.length} ${name}: ${size(bytes)}, ${buffers ? cut : "which is not cut"}`;
 			},
 		),
 	].join("\n");

@@ -1,33 +1,35 @@
 import { readFile } from "node:fs/promises";
 import { customPlan } from "../../worker/policies/custom.ts";
-import { findPolicy, PlanError, type Policy, policies } from "../../worker/policies/index.ts";
+import { PlanError, policies } from "../../worker/policies/index.ts";
 import type { ModelInfo } from "../../worker/protocol/model-info.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
 import { openFolder } from "./open-folder.ts";
-import { parse, UsageError } from "./usage.ts";
+import { jsonOption, modelOption, policyOption, scheduleOption } from "./options.ts";
+import type { Define } from "./program.ts";
 
 const MAX_PLAN_CHARS = 2 ** 20;
 
 /** Prints a policy's plan as JSON: to read, or to change and give to `generate --plan` or to the API. */
-export async function planCommand(args: string[]): Promise<number> {
-	const { values } = parse({
-		args,
-		options: {
-			model: { type: "string", default: "emoji-128" },
-			policy: { type: "string", default: "exact" },
-			schedule: { type: "string" },
-		},
-	});
-	const policy = policyNamed(values.policy);
-	const { info } = await openFolder(values.model);
-	console.log(planText(policy.plan(info, { schedule: values.schedule })));
-	return 0;
-}
+export const define: Define = (command, terminal) =>
+	command
+		.addOption(modelOption())
+		.addOption(policyOption())
+		.addOption(scheduleOption())
+		.addOption(jsonOption())
+		.addHelpText("after", `\nPolicies:\n${policiesText()}`)
+		.action(async ({ model, policy = policies.exact, schedule }) => {
+			const { info } = await openFolder(model, terminal);
+			const plan = policy.plan(info, { schedule });
+			terminal.print(planText(plan));
+			terminal.result(plan);
+		});
 
-export function policyNamed(name: string): Policy {
-	const policy = findPolicy(name);
-	if (policy) return policy;
-	throw new UsageError(`There is no policy ${name}. There are: ${Object.keys(policies).join(", ")}.`);
+/** A line each. */
+export function policiesText(): string {
+	const width = Math.max(...Object.keys(policies).map(({ length }) => length));
+	return Object.values(policies)
+		.map(({ name, title }) => `  ${name.padEnd(width)}  ${title}`)
+		.join("\n");
 }
 
 /** A custom plan out of a file of JSON. Throws PlanError for one the model cannot run. */
@@ -47,5 +49,6 @@ export async function readPlan(path: string, info: ModelInfo, schedule?: string)
 /** One line a step. */
 export function planText({ steps, ...head }: StagePlan): string {
 	const fields = Object.entries(head).map(([key, value]) => `\t${JSON.stringify(key)}: ${JSON.stringify(value)}`);
-	return `{\n${[...fields, `\t"steps": [\n${steps.map((step) => `\t\t${JSON.stringify(step)}`).join(",\n")}\n\t]`].join(",\n")}\n}`;
+	const lines = steps.map((step) => `\t\t${JSON.stringify(step)}`);
+	return `{\n${[...fields, `\t"steps": [\n${lines.join(",\n")}\n\t]`].join(",\n")}\n}`;
 }

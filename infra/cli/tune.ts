@@ -1,42 +1,40 @@
-import { SingleBar } from "cli-progress";
 import { loadTuning } from "../../kernels/choices.ts";
+import { cacheFolder } from "../../kernels/gpu/native/cache-settings.ts";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { kernelShapes } from "../../worker/engine/shapes.ts";
 import { DTYPES } from "../../worker/families/shared/weights.ts";
 import { openFolder } from "./open-folder.ts";
-import { oneOf, parse } from "./usage.ts";
+import { choice, jsonOption, modelOption } from "./options.ts";
+import { outputFolder } from "./output.ts";
+import type { Define } from "./program.ts";
 
 /**
  * Measures kernel variants at a model's shapes on this adapter, a CPU included, and keeps the choices for whatever
  * starts next.
  */
-export async function tuneCommand(args: string[]): Promise<number> {
-	const { values } = parse({
-		args,
-		options: {
-			model: { type: "string", default: "emoji-128" },
-			dtype: { type: "string", default: "f32" },
-			again: { type: "boolean", default: false },
-		},
-	});
-	const dtype = oneOf("dtype", values.dtype, DTYPES);
-	const { facts, info } = await openFolder(values.model);
-	const gpu = await openGpu();
-	console.log(`${values.model} on ${gpu.facts.name}`);
-	const bar = new SingleBar({
-		format: "{bar} {value}/{total} shapes, {eta_formatted} left",
-		stream: process.stderr,
-		hideCursor: true,
-	});
-	const measured = await loadTuning(gpu, kernelShapes(facts, info.schedules[info.defaultSchedule]), {
-		dtype: dtype === "f16" ? dtype : undefined,
-		measure: values.again ? "all" : "missing",
-		progress: (done, total) => (bar.isActive ? bar.update(done) : total && bar.start(total, done)),
-	});
-	bar.stop();
-	const lines = Object.entries(measured).map(([shape, variant]) => `${shape}: ${variant}`);
-	console.log(
-		lines.length ? `${lines.join("\n")}\nKept for this adapter and driver.` : "Measured before. --again measures anew.",
-	);
-	return 0;
-}
+export const define: Define = (command, terminal) =>
+	command
+		.addOption(modelOption())
+		.addOption(choice("dtype", "of the weights on the device", DTYPES).default("f32" as const))
+		.option("--again", "measure what was measured before, too")
+		.addOption(jsonOption())
+		.action(async ({ model, dtype, again }) => {
+			const cache = await outputFolder("The cache", cacheFolder());
+			const { facts, info } = await openFolder(model, terminal);
+			const gpu = await openGpu();
+			terminal.print(`${model} on ${gpu.facts.name}`);
+			using bar = terminal.progress("{bar} {value}/{total} shapes, {eta_formatted} left");
+			const measured = await loadTuning(gpu, kernelShapes(facts, info.schedules[info.defaultSchedule]), {
+				dtype: dtype === "f16" ? dtype : undefined,
+				measure: again ? "all" : "missing",
+				progress: bar.report,
+			});
+			bar[Symbol.dispose]();
+			const lines = Object.entries(measured).map(([shape, variant]) => `${shape}: ${variant}`);
+			terminal.print(
+				lines.length > 0
+					? `${lines.join("\n")}\nKept for this adapter and driver.`
+					: "Measured before. --again measures anew.",
+			);
+			terminal.result({ model: info.id, adapter: gpu.facts.name, dtype, cache, measured });
+		});

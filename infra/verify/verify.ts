@@ -1,6 +1,4 @@
 /** Runs the engine's production path over a reference set and compares every recorded tensor. */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { importReferenceSet } from "../../model-shards/import/reference.ts";
@@ -10,6 +8,7 @@ import { type OpenOptions, openModel } from "../../worker/engine/open.ts";
 import type { LoadedModel, TappedTensor } from "../../worker/engine/types.ts";
 import type { Families } from "../../worker/families/family.ts";
 import { channelsLast } from "../../worker/families/shared/taps.ts";
+import { type Temporary, temporaryFolder } from "../temporary.ts";
 import { type Comparison, compare, subsample } from "./compare.ts";
 import { decoderLatents, type ReferenceRun, readReferenceSet, referencePlan } from "./reference-set.ts";
 
@@ -37,10 +36,10 @@ export async function* verifySet(
 	{ families, ...precision }: VerifyOptions = {},
 ): AsyncGenerator<VerifiedRun, void, undefined> {
 	const runs = await readReferenceSet(dir, { families });
-	const temporary = modelFolder ? undefined : await mkdtemp(join(tmpdir(), "firstlight-verify-"));
+	const temporary = modelFolder ? undefined : await temporaryFolder("firstlight-verify-");
 	try {
-		if (temporary) await importReferenceSet(join(dir, "manifest.json"), temporary, { families });
-		const folder = await openModelFolder(modelFolder ?? (temporary as string), { families });
+		if (temporary) await importReferenceSet(join(dir, "manifest.json"), temporary.path, { families });
+		const folder = await openModelFolder(modelFolder ?? (temporary as Temporary).path, { families });
 		const model = await openModel(gpu, folder, {
 			...precision,
 			slots: Math.max(1, ...runs.map(({ labels }) => labels?.length ?? 1)),
@@ -52,7 +51,7 @@ export async function* verifySet(
 			model.destroy();
 		}
 	} finally {
-		if (temporary) await rm(temporary, { recursive: true, force: true });
+		temporary?.[Symbol.dispose]();
 	}
 }
 

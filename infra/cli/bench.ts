@@ -1,0 +1,124 @@
+import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { findModel } from "../../model-shards/open.ts";
+import { policies } from "../../worker/policies/index.ts";
+import { picturesChart, shapeChart } from "../bench/charts.ts";
+import { SHAPES } from "../bench/shape.ts";
+import { peersText, picturesText, precisionText, shapeText, togetherText } from "../bench/tables.ts";
+import { type Chart, timeByScale } from "../bench/time-by-scale.ts";
+import { choice, count, counts, given, modelOption, patternOption, policiesOption, positive } from "./options.ts";
+import { OutputFile, outputFile } from "./output.ts";
+import type { Define } from "./program.ts";
+import { UsageError } from "./usage.ts";
+
+const MANY = 100_000;
+
+/**
+ * Times of the model's policies (the default), of peers on the same adapter, of several pictures in one batch, of int8
+ * and int4 copies of the model, of a published shape. Tables on stdout; `--json` has the same in full, `--svg` draws the
+ * times by scale.
+ */
+export const define: Define = (command, terminal) =>
+	command
+		.addOption(modelOption())
+		.addOption(
+			policiesOption().default(
+				[policies.exact, policies.stagevar, policies["stagevar-released"]],
+				"exact,stagevar,stagevar-released",
+			),
+		)
+		.option("--pictures <number>", "of each policy (default: 3, of --precision 5)", count("pictures", 1, MANY))
+		.option("--together <numbers>", "so many pictures in one batch, such as 1,2,4,8", counts("together", 1, 64))
+		.option("--precision", "int8 and int4 copies of the model beside it")
+		.addOption(
+			choice(
+				"shape",
+				"a published shape with random weights",
+				SHAPES.map(({ name }) => name),
+			),
+		)
+		.option("--blocks <number>", "of the shape, to run; the rest is extrapolated", count("blocks", 1, 1000), 2)
+		.option("--scales <first..last>", "of the shape, to time (default: 0..12, on a CPU 0..3)", scalesRange)
+		.option("--peers", "operators and the transformer against other runtimes on this adapter")
+		.addOption(patternOption("rows", "of the comparison with peers, by name"))
+		.addOption(patternOption("runtimes", "to compare with, by name"))
+		.option("--max-seconds <number>", "for --shape and --peers each", positive("max-seconds"), 100)
+		.option("--json [file]", "print the results as one JSON document, or write them to the file")
+		.option("--svg <file>", "draw the times by scale", given("svg"))
+		.action(async (options) => {
+			const { model, pictures, together, precision, peers, maxSeconds } = options;
+			const names = options.policies.map(({ name }) => name);
+			const alone = !peers && !options.shape && !together && !precision;
+			const picturesToo = alone || (pictures !== undefined && !precision);
+			const charts = Number(picturesToo) + Number(options.shape !== undefined);
+			if (options.svg !== undefined && charts === 0)
+				throw new UsageError("--svg draws times by scale: give --pictures N or --shape beside it.");
+			const json = typeof options.json === "string" ? await outputFile("--json", options.json) : undefined;
+			const svgs: OutputFile[] = [];
+			for (let i = 0; options.svg !== undefined && i < charts; i++)
+				svgs.push(await OutputFile.at("--svg", i === 0 ? options.svg : numbered(options.svg, i + 1)));
+			if (alone || picturesToo || together || precision) findModel(model);
+
+			const gpu = await openGpu();
+			const { name: adapter, driver, software } = gpu.facts;
+			const report: Record<string, unknown> = { adapter: gpu.facts };
+			const drawn: Chart[] = [];
+			terminal.print(`${adapter} (${driver})\n`);
+			const { signal } = terminal;
+			using bar = terminal.progress("{bar} {value}/{total} pictures");
+			const watch = { signal, progress: bar.report };
+			if (picturesToo) {
+				const { benchPictures } = await import("../bench/pictures.ts");
+				const made = await benchPictures(gpu, model, pictures ?? 3, names, watch);
+				bar[Symbol.dispose]();
+				terminal.print(picturesText(made));
+				report.pictures = made;
+				drawn.push(picturesChart(made, adapter));
+			}
+			if (together) {
+				const { benchTogether } = await import("../bench/together.ts");
+				const rows = await benchTogether(gpu, model, together, names, watch);
+				terminal.print(togetherText(rows));
+				report.together = rows;
+			}
+			if (precision) {
+				const { benchPrecision } = await import("../bench/precision.ts");
+				const rows = await benchPrecision(gpu, model, pictures ?? 5, watch);
+				terminal.print(precisionText(rows));
+				report.precision = rows;
+			}
+			const wanted = SHAPES.find(({ name }) => name === options.shape);
+			if (wanted) {
+				const { benchShape } = await import("../bench/shape.ts");
+				const scales = options.scales ?? [0, software ? 3 : 12];
+				const shape = { shape: wanted, policies: names, blocks: options.blocks, scales, maxSeconds, signal };
+				const made = await benchShape(gpu, shape);
+				terminal.print(shapeText(made));
+				report.shape = made;
+				drawn.push(shapeChart(made, adapter));
+			}
+			if (peers) {
+				const { comparePeers } = await import("../bench/peers/peers.ts");
+				const { rows, runtimes } = options;
+				const begun = performance.now();
+				const progress = (text: string) => {
+					signal.throwIfAborted();
+					terminal.say(`${((performance.now() - begun) / 1000).toFixed(0).padStart(4)} s  ${text}`);
+				};
+				const compared = await Array.fromAsync(comparePeers(gpu, { model, rows, runtimes, maxSeconds, progress }));
+				terminal.print(peersText(compared));
+				report.peers = compared;
+			}
+			await json?.write(JSON.stringify(report, null, "\t"));
+			for (const [i, svg] of svgs.entries()) await svg.write(timeByScale(drawn[i]));
+			terminal.result(report);
+		});
+
+function scalesRange(text: string): [from: number, to: number] {
+	const [, from, to] = /^(\d+)\.\.(\d+)$/.exec(text) ?? [];
+	if (from === undefined || Number(from) > Number(to))
+		throw new UsageError(`--scales ${text}: give the first and the last scale, as in 0..4.`);
+	return [Number(from), Number(to)];
+}
+
+/** `times.svg` becomes `times-2.svg`. */
+const numbered = (path: string, i: number) => path.replace(/(\.svg)?$/, `-${i}.svg`);

@@ -1,0 +1,98 @@
+/** Options that several commands take, and the parsers that check a value at the rim. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { Option } from "@commander-js/extra-typings";
+import { MANIFEST_FILE } from "../../model-shards/format/manifest.ts";
+import { bundledModels, findModel, isUrl } from "../../model-shards/open.ts";
+import { findPolicy, type Policy, policies } from "../../worker/policies/index.ts";
+import { didYouMean, oneOf, UsageError, whole } from "./usage.ts";
+
+export const DEFAULT_MODEL = "emoji-128";
+
+export const modelOption = () =>
+	otherModelOption("a bundled model's name, a model folder or its URL").default(DEFAULT_MODEL);
+
+/** Where no model is not the default one. */
+export const otherModelOption = (about: string) => new Option("--model <model>", about).argParser(modelName);
+
+/** One of some words. */
+export const choice = <Name extends string, T extends string>(option: Name, about: string, choices: readonly T[]) =>
+	new Option(`--${option} <${option}>` as const, about)
+		.choices(choices)
+		.argParser((text: string) => oneOf(option, text, choices));
+
+export const scheduleOption = () =>
+	new Option("--schedule <name>", "one of the model's schedules, such as 1:1 (default: the model's)").argParser(
+		given("schedule"),
+	);
+
+export const policyOption = () =>
+	new Option("--policy <name>", "what is left out of late scales, and how (default: exact)").argParser(policyNamed);
+
+export const policiesOption = () =>
+	new Option("--policies <names>", "policies by name, with commas between").argParser((text: string) =>
+		text.split(",").map((name) => policyNamed(name.trim())),
+	);
+
+export const jsonOption = () => new Option("--json", "print the result as one JSON document");
+
+/** A value that is there: neither empty nor the next option, which a forgotten value would swallow. */
+export const given =
+	(option: string) =>
+	(text: string): string => {
+		if (text.trim() === "" || /^--\w/.test(text))
+			throw new UsageError(`--${option} needs a value; it got ${text.trim() === "" ? "an empty one" : text}.`);
+		return text;
+	};
+
+/** A whole number. */
+export const count = (option: string, low: number, high: number) => (text: string) => whole(option, text, low, high);
+
+/** Such whole numbers, with commas between. */
+export const counts = (option: string, low: number, high: number) => (text: string) =>
+	text.split(",").map((each) => whole(option, each.trim(), low, high));
+
+/** A number above zero. */
+export const positive =
+	(option: string) =>
+	(text: string): number => {
+		const value = text.trim() === "" ? Number.NaN : Number(text);
+		if (value > 0 && value < Infinity) return value;
+		throw new UsageError(`--${option} must be a number above 0, not ${text.trim() || "empty"}.`);
+	};
+
+/** Of names: all, where nothing is given. */
+export const patternOption = <Name extends string>(option: Name, about: string) =>
+	new Option(`--${option} <regexp>` as const, about).default(/(?:)/, "all").argParser((text: string) => {
+		try {
+			return new RegExp(text);
+		} catch (error) {
+			throw new UsageError(`--${option} ${text} is no regular expression: ${(error as Error).message}.`);
+		}
+	});
+
+/** A file whose name ends in one of `endings`. */
+export const fileNamed =
+	(option: string, ...endings: string[]) =>
+	(text: string): string => {
+		if (endings.some((ending) => given(option)(text).toLowerCase().endsWith(ending))) return text;
+		throw new UsageError(`--${option} must end in ${endings.join(", ")}, not as ${text} does.`);
+	};
+
+/** A model that is there, or a URL, which is not asked yet. */
+export function modelName(text: string): string {
+	const bundled = bundledModels();
+	if (isUrl(text) || bundled.includes(text) || (text !== "" && existsSync(join(text, MANIFEST_FILE)))) return text;
+	try {
+		return findModel(text);
+	} catch (error) {
+		throw new UsageError((error as Error).message, didYouMean(text, bundled));
+	}
+}
+
+export function policyNamed(name: string): Policy {
+	const policy = findPolicy(name);
+	if (policy) return policy;
+	const names = Object.keys(policies);
+	throw new UsageError(`There is no policy ${name}. There are: ${names.join(", ")}.`, didYouMean(name, names));
+}

@@ -1,0 +1,131 @@
+/**
+ * Where results go. A place is tried before the work: its folder is made, and what cannot be written is refused at
+ * once. A file is whole or it is not there: it is written beside its place and moved.
+ */
+import { readdirSync, renameSync, rmSync } from "node:fs";
+import { access, constants, mkdir, realpath, rename, stat, writeFile } from "node:fs/promises";
+import { basename, dirname, extname, join, resolve } from "node:path";
+import { Temporary } from "../temporary.ts";
+import { UsageError } from "./usage.ts";
+
+/** A file that a command will write, and can. */
+export class OutputFile {
+	/** As it was given. */
+	readonly path: string;
+	#target: string;
+	/** No plain file, such as /dev/stdout: written in place. */
+	#special: boolean;
+
+	private constructor(path: string, target: string, special: boolean) {
+		this.path = path;
+		this.#target = target;
+		this.#special = special;
+	}
+
+	/** `option` names it in messages, as `--out`. Throws UsageError where the file could not be written. */
+	static async at(option: string, path: string): Promise<OutputFile> {
+		const found = await stat(path).catch(() => null);
+		if (found?.isDirectory()) throw refusal(option, path, "is a folder", "Give a file's name in it.");
+		if (found && !found.isFile()) return new OutputFile(path, path, true);
+		// Through a link, so that the link stays.
+		const target = found ? await realpath(path) : resolve(path);
+		if (found) await access(target, constants.W_OK).catch((error) => denied(option, path, error));
+		await writableFolder(option, path, dirname(target));
+		return new OutputFile(path, target, false);
+	}
+
+	async write(content: string | Uint8Array): Promise<void> {
+		await (this.#special ? writeFile : writeWhole)(this.#target, content);
+	}
+}
+
+/** Writes a file that is either whole or not there. */
+export async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
+	using half = beside(path);
+	await writeFile(half.path, content);
+	await rename(half.path, path);
+}
+
+/** The same for the options that were given. */
+export const outputFile = async (option: string, path: string | undefined): Promise<OutputFile | undefined> =>
+	path === undefined ? undefined : await OutputFile.at(option, path);
+
+/** Makes a folder, or takes the one that is there. Throws UsageError where nothing can be written into it. */
+export async function outputFolder(option: string, path: string): Promise<string> {
+	const found = await stat(path).catch(() => null);
+	if (found && !found.isDirectory()) throw refusal(option, path, "is a file", "Give a folder's name.");
+	await writableFolder(option, path, resolve(path));
+	return path;
+}
+
+/**
+ * A folder that comes to its place as a whole: write to `path`, then `commit`. Until then what was in its place stays.
+ */
+export class StagedFolder implements Disposable {
+	readonly path: string;
+	#target: string;
+	#temporary: Temporary;
+
+	private constructor(target: string, temporary: Temporary) {
+		this.#target = target;
+		this.#temporary = temporary;
+		this.path = temporary.path;
+	}
+
+	/** Throws UsageError where the folder cannot be written. */
+	static async at(option: string, path: string): Promise<StagedFolder> {
+		const target = await realpath(await outputFolder(option, path));
+		// In the folder itself, so that it is on the same disk.
+		const temporary = beside(join(target, "files"));
+		await mkdir(temporary.path);
+		return new StagedFolder(target, temporary);
+	}
+
+	/**
+	 * Moves the files, `last` after all others: whoever finds it finds the rest. It is taken away first. In one go, so that
+	 * no interrupt comes between.
+	 */
+	commit(last: string): void {
+		const files = readdirSync(this.path).filter((file) => file !== last);
+		rmSync(join(this.#target, last), { force: true });
+		for (const file of [...files, last]) renameSync(join(this.path, file), join(this.#target, file));
+		this[Symbol.dispose]();
+	}
+
+	[Symbol.dispose](): void {
+		this.#temporary[Symbol.dispose]();
+	}
+}
+
+/** `.name.PID.part.ext` in the same folder: the ending stays, for whoever goes by it. */
+function beside(path: string): Temporary {
+	const ending = extname(path);
+	return new Temporary(join(dirname(path), `.${basename(path, ending)}.${process.pid}.part${ending}`));
+}
+
+async function writableFolder(option: string, path: string, folder: string): Promise<void> {
+	try {
+		await mkdir(folder, { recursive: true });
+		using probe = beside(join(folder, "firstlight"));
+		await writeFile(probe.path, "written to see whether it can be");
+	} catch (error) {
+		denied(option, path, error as NodeJS.ErrnoException);
+	}
+}
+
+function denied(option: string, path: string, { code, message }: NodeJS.ErrnoException): never {
+	const reasons: Record<string, string> = {
+		EACCES: "permission denied",
+		EPERM: "permission denied",
+		EROFS: "its file system is read-only",
+		ENOENT: "its folder cannot be made",
+		ENOTDIR: "it leads through a file that is no folder",
+		EEXIST: "it leads through a file that is no folder",
+		ENOSPC: "there is no room left on the disk",
+		ENAMETOOLONG: "the name is too long",
+	};
+	throw refusal(option, path, `cannot be written: ${reasons[code ?? ""] ?? message}`, "Choose another place.");
+}
+
+const refusal = (option: string, path: string, problem: string, hint: string) =>
+	new UsageError(`${option} ${path} ${problem}.`, hint);
