@@ -1,15 +1,19 @@
 /**
  * `npm run bench -- [--model NAME] [--pictures N] [--peers [--rows REGEXP] [--runtimes REGEXP]]
  * [--together 1,2,4,8] [--precision] [--shape infinity-2b --blocks N --scales a..b] [--policies exact,stagevar]
- * [--max-seconds S] [--json FILE] [--svg FILE]`: times of the model's policies (the default), of peers on the same
- * adapter, of several pictures in one batch, of int8 and int4 copies of the model, of a published shape. Tables on
- * stdout; `--json` has the same in full, `--svg` draws the times by scale.
+ * [--profile [--host]] [--max-seconds S] [--json FILE] [--svg FILE]`: times of the model's policies (the default), of
+ * peers on the same adapter, of several pictures in one batch, of int8 and int4 copies of the model, of a published
+ * shape. `--profile`: where the time of a picture of the model, or of all blocks of the shape, goes, by operator and by
+ * scale; with `--host` what the host alone takes, on a device that runs nothing. Tables on stdout; `--json` has the same
+ * in full, `--svg` draws the times by scale.
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { openModelAt } from "../../model-shards/format/folder.ts";
 import { policies } from "../../worker/policies/index.ts";
-import { peersText, picturesText, precisionText, shapeText, togetherText } from "./tables.ts";
+import type { Shape } from "./shape.ts";
+import { peersText, picturesText, precisionText, profileText, shapeText, togetherText } from "./tables.ts";
 import { type Chart, timeByScale } from "./time-by-scale.ts";
 
 const { values } = parseArgs({
@@ -22,6 +26,8 @@ const { values } = parseArgs({
 		together: { type: "string" },
 		precision: { type: "boolean", default: false },
 		policies: { type: "string", default: "exact,stagevar,stagevar-skip" },
+		profile: { type: "boolean", default: false },
+		host: { type: "boolean", default: false },
 		shape: { type: "string" },
 		blocks: { type: "string", default: "2" },
 		scales: { type: "string" },
@@ -34,6 +40,8 @@ const names = values.policies.split(",");
 for (const name of names)
 	if (!Object.hasOwn(policies, name))
 		fail(`There is no policy ${name}. Policies: ${Object.keys(policies).join(", ")}.`);
+if (values.host && !values.profile) fail("--host says whose profile: give --profile beside it.");
+if (values.profile) await profileAndExit();
 const maxSeconds = number("max-seconds", values["max-seconds"], 1);
 const gpu = await openGpu();
 const report: Record<string, unknown> = { adapter: gpu.facts };
@@ -72,10 +80,8 @@ if (values.precision) {
 	report.precision = rows;
 }
 if (values.shape) {
-	const { benchShape, SHAPES } = await import("./shape.ts");
-	const wanted =
-		SHAPES.find(({ name }) => name === values.shape) ??
-		fail(`There is no shape ${values.shape}. Shapes: ${SHAPES.map(({ name }) => name).join(", ")}.`);
+	const { benchShape } = await import("./shape.ts");
+	const wanted = await shapeOf(values.shape);
 	const scales = /^(\d+)\.\.(\d+)$/.exec(values.scales ?? (gpu.facts.software ? "0..3" : "0..12"));
 	if (!scales) fail(`--scales ${values.scales}: give the first and the last scale, as in 0..4.`);
 	const shape = await benchShape(gpu, {
@@ -127,6 +133,27 @@ if (values.svg) {
 		writeFileSync(i === 0 ? values.svg : values.svg.replace(/(\.svg)?$/, `-${i + 1}.svg`), timeByScale(chart));
 }
 process.exit(0);
+
+/** Nothing else is measured beside it: on a device that runs nothing there is nothing to compare. */
+async function profileAndExit(): Promise<never> {
+	const { profile, profileHost } = await import("./profile.ts");
+	const folder = values.shape
+		? await shapeOf(values.shape).then(({ depth, folder }) => folder(depth))
+		: await openModelAt(values.model);
+	const options = { policies: names, pictures: number("pictures", values.pictures ?? "5", 1) };
+	const report = values.host ? await profileHost(folder, options) : await profile(await openGpu(), folder, options);
+	console.log(`${report.adapter.name} (${report.adapter.driver})\n\n${profileText(report)}`);
+	if (values.json) writeFileSync(values.json, JSON.stringify({ profile: report }, null, "\t"));
+	process.exit(0);
+}
+
+async function shapeOf(name: string): Promise<Shape> {
+	const { SHAPES } = await import("./shape.ts");
+	return (
+		SHAPES.find((shape) => shape.name === name) ??
+		fail(`There is no shape ${name}. Shapes: ${SHAPES.map(({ name }) => name).join(", ")}.`)
+	);
+}
 
 function number(name: string, text: string, least: number): number {
 	const value = Number(text);

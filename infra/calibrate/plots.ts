@@ -1,6 +1,6 @@
 /** What calibration saw, as two charts over the scales. */
 import type { Calibration } from "../../worker/protocol/model-info.ts";
-import { escape, round, svg, text } from "../bench/svg.ts";
+import { escapeXml, round, svg, text } from "../bench/svg.ts";
 import type { ScaleMeans } from "./bounds.ts";
 
 interface About {
@@ -102,7 +102,7 @@ function chart(
 		);
 		for (const [scale, value] of values.entries())
 			parts.push(
-				`<circle cx="${x(scale)}" cy="${y(value)}" r="3" fill="${colour}"><title>${escape(`${name}, scale ${scale}: ${value.toFixed(3)}`)}</title></circle>`,
+				`<circle cx="${x(scale)}" cy="${y(value)}" r="3" fill="${colour}"><title>${escapeXml(`${name}, scale ${scale}: ${value.toFixed(3)}`)}</title></circle>`,
 			);
 		parts.push(
 			`<rect x="${LEFT + WIDTH + 28}" y="${TOP + i * 20}" width="11" height="11" fill="${colour}"/>`,

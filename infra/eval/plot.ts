@@ -1,5 +1,5 @@
 /** Speed against quality as a picture: one point a policy. */
-import { escape, round, roundStep, svg, text } from "../bench/svg.ts";
+import { escapeXml, round, roundStep, svg, text } from "../bench/svg.ts";
 import type { Quality, Summary } from "./summary.ts";
 
 // Okabe and Ito's palette, lighter on dark ground.
@@ -50,7 +50,7 @@ export function speedAgainstQuality(title: string, subtitle: string, points: rea
 		const hint = `${point.policy}: ${point.quality.overall.toFixed(3)} at ${speed(point).toFixed(2)}x`;
 		const last = px > WIDTH - 160;
 		const bar = `<line class="interval" x1="${px}" x2="${px}" y1="${y(low)}" y2="${y(high)}"/>`;
-		const dot = `<circle class="point" cx="${px}" cy="${py}" r="5"><title>${escape(hint)}</title></circle>`;
+		const dot = `<circle class="point" cx="${px}" cy="${py}" r="5"><title>${escapeXml(hint)}</title></circle>`;
 		return `<g${i === 0 ? ' class="baseline"' : ""}>${bar}${dot}${text(last ? px - 9 : px + 9, py - 6, point.policy, last ? "name end" : "name")}</g>`;
 	});
 	const axes = [

@@ -1,7 +1,7 @@
 /** A contact sheet: a row a prompt, a column a policy. */
 import sharp, { type OverlayOptions, type Sharp } from "sharp";
 import type { RgbImage } from "../../worker/engine/types.ts";
-import { escape } from "../bench/svg.ts";
+import { escapeXml } from "../bench/svg.ts";
 
 const GAP = 6;
 const HEAD = 26;
@@ -20,7 +20,7 @@ export function contactSheet(columns: readonly string[], rows: readonly SheetRow
 	const top = (row: number) => HEAD + row * (height + FOOT + GAP);
 	const [sheetWidth, sheetHeight] = [left(columns.length), top(rows.length)];
 	const label = (x: number, y: number, size: number, content: string) =>
-		`<text x="${x}" y="${y}" font-family="sans-serif" font-size="${size}" fill="#222">${escape(content)}</text>`;
+		`<text x="${x}" y="${y}" font-family="sans-serif" font-size="${size}" fill="#222">${escapeXml(content)}</text>`;
 	const labels = [
 		...columns.map((name, column) => label(left(column), HEAD - 9, 13, name)),
 		...rows.map(({ caption }, row) => label(GAP, top(row) + height + 13, 12, caption)),
