@@ -82,7 +82,11 @@ try {
 		textEncoder,
 		out: values.dry ? nowhere : join(dir, "model"),
 		dtype,
-		progress: (done, total) => (bytes === 0 ? bar.start(total, done) : bar.update(done), (bytes = done)),
+		progress(done, total) {
+			if (bytes === 0) bar.start(total, done);
+			else bar.update(done);
+			bytes = done;
+		},
 	});
 	const seconds = (performance.now() - begun) / 1000;
 	bar.stop();

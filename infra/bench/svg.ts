@@ -17,7 +17,7 @@ export function svg(
 	parts: readonly string[],
 ): string {
 	return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">
-<title>${escape(title)}</title>
+<title>${escapeXml(title)}</title>
 <style>
 svg { font: 12px ui-sans-serif, system-ui, sans-serif; }
 .ground { fill: #faf7f4; } text { fill: #221c19; } .quiet { fill: #665b54; } .title { font-size: 17px; font-weight: 600; } .name { font-size: 13px; font-weight: 600; }
@@ -40,8 +40,8 @@ export function roundStep(least: number): number {
 }
 
 export const text = (x: number, y: number, content: string, classes: string): string =>
-	`<text class="${classes}" x="${round(x)}" y="${round(y)}">${escape(content)}</text>`;
-export const escape = (content: string): string =>
+	`<text class="${classes}" x="${round(x)}" y="${round(y)}">${escapeXml(content)}</text>`;
+export const escapeXml = (content: string): string =>
 	content.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 /** A coordinate. */
 export const round = (value: number): number => Number(value.toFixed(1));

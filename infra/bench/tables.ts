@@ -3,6 +3,7 @@ import { mib } from "./measure.ts";
 import type { Row } from "./peers/compare.ts";
 import type { PicturesReport } from "./pictures.ts";
 import type { PrecisionRow } from "./precision.ts";
+import type { HostTimes, Operator, ProfileReport } from "./profile.ts";
 import type { ShapeReport } from "./shape.ts";
 import { time } from "./time-by-scale.ts";
 import type { TogetherRow } from "./together.ts";
@@ -158,4 +159,69 @@ export function shapeText({ shape, blocks, depth, policies }: ShapeReport): stri
 		return `\n${policy}: ${total} (rounds: ${rounds})\n${table(rows)}`;
 	});
 	return [`${shape}: ${blocks} blocks with random weights at 1024x1024`, ...parts].join("\n");
+}
+
+const CLOCKS = {
+	timestamps: "device times, medians, by the adapter's own clock, a compute pass a dispatch",
+	submissions:
+		"device times, medians, by the wall clock, a submission for each run of one operator: the adapter has no clock",
+	none: "the device was not timed",
+};
+const MOST_OPERATORS = 24;
+
+export function profileText({ model, clock, pictures, policies }: ProfileReport): string {
+	const parts = policies.map(({ policy, submissions, dispatches, picture, scales, operators }) => {
+		const { wall_ms, cpu_ms, wait_ms, rest_ms } = picture;
+		const deviceTotal = operators.reduce((sum, { device_ms }) => sum + (device_ms ?? 0), 0);
+		const rows = scales.map((scale) => ({
+			submission: scale.submission,
+			dispatches: scale.dispatches,
+			...hostCells(scale),
+			...deviceCell(scale),
+		}));
+		const host = hostCells(picture);
+		const total = Object.entries(host).map(([name, milliseconds]) => `${name} ${milliseconds}`);
+		return [
+			`\n${policy}: ${dispatches} dispatches in ${submissions} submissions; ${time(wall_ms)} a picture, ${time(cpu_ms)} of CPU`,
+			`host: ${total.join(", ")}, waiting ${time(wait_ms)}, all else ${time(rest_ms)}`,
+			table(rows),
+			"",
+			operatorsTable(operators, deviceTotal),
+		].join("\n");
+	});
+	return [`${model}: ${pictures} pictures a policy; host times are the least; ${CLOCKS[clock]}`, ...parts].join("\n");
+}
+
+const hostCells = ({ record_ms, encode_ms, submit_ms, copy_ms }: HostTimes) => ({
+	record: time(record_ms),
+	encode: time(encode_ms),
+	submit: time(submit_ms),
+	copy: time(copy_ms),
+});
+
+const deviceCell = ({ device_ms }: { device_ms: number | null }): Record<string, Cell> =>
+	device_ms === null ? {} : { device: time(device_ms) };
+
+/** Those that take most; the others together. */
+function operatorsTable(operators: readonly Operator[], total: number): string {
+	const most = operators.length > MOST_OPERATORS ? operators.slice(0, MOST_OPERATORS - 1) : operators;
+	const others = operators.slice(most.length);
+	const rest: Operator[] = others.length
+		? [
+				{
+					operator: `${others.length} others`,
+					dispatches: others.reduce((sum, { dispatches }) => sum + dispatches, 0),
+					device_ms:
+						most[0].device_ms === null ? null : others.reduce((sum, { device_ms }) => sum + (device_ms ?? 0), 0),
+				},
+			]
+		: [];
+	return table(
+		[...most, ...rest].map((row) => ({
+			operator: row.operator,
+			dispatches: row.dispatches,
+			...deviceCell(row),
+			...(row.device_ms === null ? {} : { share: `${((100 * row.device_ms) / (total || 1)).toFixed(1)} %` }),
+		})),
+	);
 }

@@ -1,6 +1,6 @@
 /** Time by scale as a picture: a group of bars by policy, coloured by stage, on a common axis. */
 import type { Stage } from "../../worker/protocol/plan.ts";
-import { escape, round, roundStep, svg, text } from "./svg.ts";
+import { escapeXml, round, roundStep, svg, text } from "./svg.ts";
 
 export interface Bar {
 	label: string;
@@ -53,7 +53,7 @@ export function timeByScale({ title, subtitle, groups }: Chart): string {
 			const top = y(bar.milliseconds);
 			const hint = `${group.name}, ${bar.label}: ${time(bar.milliseconds)}${bar.estimated ? ", estimated" : ""}`;
 			parts.push(
-				`<rect class="${bar.stage}${bar.estimated ? " estimated" : ""}" x="${round(x + step * 0.15)}" y="${top}" width="${round(step * 0.7)}" height="${round(TOP + HEIGHT - top)}"><title>${escape(hint)}</title></rect>`,
+				`<rect class="${bar.stage}${bar.estimated ? " estimated" : ""}" x="${round(x + step * 0.15)}" y="${top}" width="${round(step * 0.7)}" height="${round(TOP + HEIGHT - top)}"><title>${escapeXml(hint)}</title></rect>`,
 				step >= LABEL_WIDTH || bar.milliseconds === longest
 					? text(x + step / 2, top - 5, time(bar.milliseconds), "value quiet middle")
 					: "",

@@ -3,7 +3,7 @@ import { guidanceTo } from "../../worker/policies/measurements/guidance-to.ts";
 import { look } from "../../worker/policies/measurements/look.ts";
 import type { Seen } from "../../worker/policies/measurements/measurement.ts";
 import { skipFrom } from "../../worker/policies/measurements/skip-from.ts";
-import { escape as escapeXml, round, svg, text } from "../bench/svg.ts";
+import { escapeXml, round, svg, text } from "../bench/svg.ts";
 
 interface About {
 	model: string;

@@ -1,5 +1,5 @@
 /** Speed against quality as a picture: one point a policy. */
-import { escape as escapeXml, round, roundStep, svg, text } from "../bench/svg.ts";
+import { escapeXml, round, roundStep, svg, text } from "../bench/svg.ts";
 import type { Quality, Summary } from "./summary.ts";
 
 // Okabe and Ito's palette, lighter on dark ground.

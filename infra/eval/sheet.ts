@@ -1,7 +1,7 @@
 /** A contact sheet: a row a prompt, a column a policy. */
 import sharp, { type OverlayOptions, type Sharp } from "sharp";
 import type { RgbImage } from "../../worker/engine/types.ts";
-import { escape as escapeXml } from "../bench/svg.ts";
+import { escapeXml } from "../bench/svg.ts";
 
 const GAP = 6;
 const HEAD = 26;

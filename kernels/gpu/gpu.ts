@@ -175,13 +175,7 @@ export class Gpu implements Target {
 		return new Pass(this, label, this.#arena, words, (recorded, reads) => {
 			const result = this.#dry
 				? this.#collect(recorded, reads)
-				: this.#execute(
-						label,
-						words,
-						recorded,
-						reads,
-						this.profiler?.submission(label, recorded.dispatches.length, begun),
-					);
+				: this.#execute(label, words, recorded, reads, this.profiler?.submission(label, begun));
 			this.#spare.push(words);
 			return result;
 		});

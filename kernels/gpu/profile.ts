@@ -17,7 +17,6 @@ export const clockOf = (device: GPUDevice): DeviceClock =>
 /** One submission. Times are milliseconds. */
 export interface SubmissionTimes {
 	label: string;
-	dispatches: number;
 	host: {
 		/** Between `pass` and `submit`: describing the work. */
 		record: number;
@@ -30,8 +29,15 @@ export interface SubmissionTimes {
 	};
 	/** Until what is read had come back, the host waiting or at other work. 0 where nothing is read. */
 	wait: number;
-	/** By dispatch, or run of dispatches, in order; empty where the device was not timed. */
-	device: { label: string; milliseconds: number }[];
+	/** In order, a dispatch each, or a run of dispatches of one label where those are timed together. */
+	runs: Run[];
+}
+
+export interface Run {
+	label: string;
+	dispatches: number;
+	/** Null where the device was not timed. */
+	milliseconds: number | null;
 }
 
 interface Commands {
@@ -55,8 +61,8 @@ export class Profiler {
 	}
 
 	/** By `Gpu`, when a recorded submission is about to be encoded. `begun`: when its recording began. */
-	submission(label: string, dispatches: number, begun: number): Submission {
-		const submission = new Submission(this.#device, this.clock, label, dispatches, begun, (at) => {
+	submission(label: string, begun: number): Submission {
+		const submission = new Submission(this.#device, this.clock, label, begun, (at) => {
 			const since = Math.max(this.#finished, at.submitted);
 			this.#finished = at.done;
 			return Math.max(0, at.done - since);
@@ -78,8 +84,8 @@ export class Submission {
 	#clock: DeviceClock;
 	#times: SubmissionTimes;
 	#mark = performance.now();
-	#labels: string[] = [];
-	/** The milliseconds of each label, once they are known. */
+	#runs: Run[] = [];
+	/** The milliseconds of each run, once they are known. */
 	#measured: Promise<number>[] = [];
 	#queries: GPUQuerySet[] = [];
 	#resolved: GPUBuffer | undefined;
@@ -89,7 +95,6 @@ export class Submission {
 		device: GPUDevice,
 		clock: DeviceClock,
 		label: string,
-		dispatches: number,
 		begun: number,
 		between: (at: { submitted: number; done: number }) => number,
 	) {
@@ -97,21 +102,24 @@ export class Submission {
 		this.#clock = clock;
 		this.#between = between;
 		const host = { record: this.#mark - begun, encode: 0, submit: 0, copy: 0 };
-		this.#times = { label, dispatches, host, wait: 0, device: [] };
+		this.#times = { label, host, wait: 0, runs: this.#runs };
 	}
 
 	/** Where the next dispatch is to be encoded. */
 	next(commands: Commands, label: string): Commands {
+		const last = this.#runs.at(-1);
+		if (this.#clock === "submissions" && last?.label === label) {
+			last.dispatches++;
+			return commands;
+		}
+		const index = this.#runs.push({ label, dispatches: 1, milliseconds: null }) - 1;
 		if (this.#clock === "none") return commands;
-		const last = this.#labels.at(-1);
-		if (this.#clock === "submissions" && last === label) return commands;
-		const index = this.#labels.push(label) - 1;
 		commands.pass.end();
 		if (this.#clock === "timestamps") {
 			const pass = commands.encoder.beginComputePass({ label, timestampWrites: this.#queriesOf(index) });
 			return { encoder: commands.encoder, pass };
 		}
-		if (last !== undefined) this.#submitAlone(commands.encoder);
+		if (last) this.#submitAlone(commands.encoder);
 		const encoder = this.#device.createCommandEncoder({ label });
 		return { encoder, pass: encoder.beginComputePass({ label }) };
 	}
@@ -119,11 +127,11 @@ export class Submission {
 	/** All dispatches are encoded: has the clock's values copied out behind them. */
 	encoded(encoder: GPUCommandEncoder): void {
 		if (this.#queries.length > 0) {
-			const size = this.#labels.length * 16;
+			const size = this.#runs.length * 16;
 			const usage = GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC;
 			const queries = this.#device.createBuffer({ label: "profile queries", size, usage });
 			this.#queries.forEach((set, i) => {
-				const count = Math.min(MOST_QUERIES, this.#labels.length * 2 - i * MOST_QUERIES);
+				const count = Math.min(MOST_QUERIES, this.#runs.length * 2 - i * MOST_QUERIES);
 				encoder.resolveQuerySet(set, 0, count, queries, i * MOST_QUERIES * 8);
 			});
 			this.#resolved = this.#device.createBuffer({
@@ -139,7 +147,7 @@ export class Submission {
 	/** All of it is handed over. */
 	submitted(): void {
 		this.#times.host.submit = this.#lap();
-		if (this.#clock === "submissions" && this.#labels.length > 0) this.#measured.push(this.#wall());
+		if (this.#clock === "submissions" && this.#runs.length > 0) this.#measured.push(this.#wall());
 		if (this.#resolved) this.#measured = this.#readQueries(this.#resolved);
 	}
 
@@ -154,8 +162,8 @@ export class Submission {
 	}
 
 	async times(): Promise<SubmissionTimes> {
-		const milliseconds = await Promise.all(this.#measured);
-		this.#times.device = milliseconds.map((milliseconds, i) => ({ label: this.#labels[i], milliseconds }));
+		const measured = await Promise.all(this.#measured);
+		for (const [i, milliseconds] of measured.entries()) this.#runs[i].milliseconds = milliseconds;
 		return this.#times;
 	}
 
@@ -196,6 +204,6 @@ export class Submission {
 			return nanoseconds;
 		});
 		// A clock may be set back between two passes; no dispatch takes less than nothing.
-		return this.#labels.map((_, i) => read.then((times) => Math.max(0, Number(times[2 * i + 1] - times[2 * i]) / 1e6)));
+		return this.#runs.map((_, i) => read.then((times) => Math.max(0, Number(times[2 * i + 1] - times[2 * i]) / 1e6)));
 	}
 }

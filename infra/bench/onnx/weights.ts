@@ -17,18 +17,24 @@ export class HostWeights {
 	}
 
 	get(name: string): Float32Array {
-		const tensor = this.#tensors.get(name);
-		if (!tensor) throw new RangeError(`The model has no tensor ${name}.`);
-		return tensor.data;
+		return this.#of(name).data;
 	}
 
 	/** A linear layer's [n, k] as the [k, n] that ONNX's MatMul takes. */
 	matrix(name: string): { shape: [k: number, n: number]; data: Float32Array } {
-		const data = this.get(name);
-		const [n, k] = this.#tensors.get(name)?.shape as [number, number];
+		const {
+			data,
+			shape: [n, k],
+		} = this.#of(name);
 		const out = new Float32Array(data.length);
 		for (let row = 0; row < n; row++)
 			for (let column = 0; column < k; column++) out[column * n + row] = data[row * k + column];
 		return { shape: [k, n], data: out };
+	}
+
+	#of(name: string) {
+		const tensor = this.#tensors.get(name);
+		if (!tensor) throw new RangeError(`The model has no tensor ${name}.`);
+		return tensor;
 	}
 }

@@ -71,7 +71,7 @@ test("a peer that cannot start is a note with its message, and is not asked agai
 	let asked = 0;
 	const broken: Peer<null> = {
 		name: "broken",
-		async *open() {
+		open() {
 			asked++;
 			throw new Error("no adapter\nstack");
 		},
