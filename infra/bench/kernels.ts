@@ -21,8 +21,8 @@ const { values } = parseArgs({
 });
 const gpu = await Gpu.open();
 gpu.tuning = readTuning(gpu.facts);
-const { manifest, info } = await openModelFolder(findModel(values.model));
-const shapes = kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]);
+const { manifest } = await openModelFolder(findModel(values.model));
+const shapes = kernelShapes(manifest);
 console.log(`${values.model} on ${gpu.facts.name} (${gpu.facts.driver}); GFLOPS, best of ${values.rounds}`);
 
 const report = [];

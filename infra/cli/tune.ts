@@ -20,7 +20,7 @@ export async function tuneCommand(args: string[]): Promise<number> {
 		},
 	});
 	const dtype = oneOf("dtype", values.dtype, DTYPES);
-	const { manifest, info } = await openFolder(values.model);
+	const { manifest } = await openFolder(values.model);
 	const gpu = await Gpu.open();
 	console.log(`${values.model} on ${gpu.facts.name}`);
 	const bar = new SingleBar({
@@ -28,8 +28,7 @@ export async function tuneCommand(args: string[]): Promise<number> {
 		stream: process.stderr,
 		hideCursor: true,
 	});
-	const measured = await loadTuning(gpu, kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]), {
-		dtype: dtype === "f16" ? dtype : undefined,
+	const measured = await loadTuning(gpu, kernelShapes(manifest, dtype), {
 		measure: values.again ? "all" : "missing",
 		progress: (done, total) => (bar.isActive ? bar.update(done) : total && bar.start(total, done)),
 	});

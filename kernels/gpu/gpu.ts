@@ -2,6 +2,8 @@
  * The one place that calls WebGPU: counted buffers, compiled pipelines, one compute pass a submission, reading back.
  * Operators (the other files here) describe themselves as WGSL plus bindings and are recorded by a `Pass`.
  */
+
+import type { Program } from "./kernel.ts";
 import { type AdapterFacts, DeviceError, OutOfMemoryError, openDevice } from "./native/device.ts";
 import { ARENA_BYTES, type Dispatch, Pass, type Recorded } from "./pass.ts";
 import type { Tuning } from "./variants.ts";
@@ -41,14 +43,15 @@ export class Gpu {
 	/** Settles when the device is gone, with the reason. */
 	readonly lost: Promise<string>;
 	#lost: string | undefined;
-	#pipelines = new Map<string, GPUComputePipeline>();
+	#pipelines = new Map<Program, GPUComputePipeline>();
 	#failure: Error | undefined;
 	/** The first tensor that there was no memory for: the cause of whatever fails after it. */
 	#short: OutOfMemoryError | undefined;
 	/** The first refused source: the cause of whatever fails after it. */
 	#refused: KernelError | undefined;
 	#checks: Promise<void>[] = [];
-	#groups = new Map<string, GPUBindGroup>();
+	/** By a hash of what they are of. */
+	#groups = new Map<number, KeptGroup>();
 	#ids = new WeakMap<GPUBuffer | GPUComputePipeline, number>();
 	#made = 0;
 	/** Tables and parameters of the submission that runs. */
@@ -197,9 +200,10 @@ export class Gpu {
 	): Promise<ArrayBuffer[]> | undefined {
 		const encoder = this.device.createCommandEncoder({ label });
 		const pass = encoder.beginComputePass({ label });
-		for (const { label, code, bindings, groups } of dispatches) {
-			const pipeline = this.#pipeline(label, code);
-			pass.setPipeline(pipeline);
+		let set: GPUComputePipeline | undefined;
+		for (const { label, program, bindings, groups } of dispatches) {
+			const pipeline = this.#pipeline(label, program);
+			if (pipeline !== set) pass.setPipeline((set = pipeline));
 			pass.setBindGroup(0, this.#group(label, pipeline, bindings));
 			pass.dispatchWorkgroups(...groups);
 		}
@@ -231,37 +235,36 @@ export class Gpu {
 		} finally {
 			this.#dry = undefined;
 		}
-		const sources = new Map(
-			dry.filter(({ code }) => !this.#pipelines.has(code)).map(({ code, label }) => [code, label]),
-		);
-		const compiled = [...sources].map(async ([code, label]) => {
+		const programs = new Map(dry.map(({ program, label }) => [program, label]));
+		const compiled = [...programs].map(async ([program, label]) => {
+			if (this.#pipelines.has(program)) return;
 			// What is wrong with a module comes again with its pipeline.
 			this.device.pushErrorScope("validation");
-			const module = this.device.createShaderModule({ label, code });
+			const module = this.device.createShaderModule({ label: program.name, code: program.code });
 			this.device.popErrorScope();
 			const pipeline = await this.device
-				.createComputePipelineAsync(describe(label, module))
+				.createComputePipelineAsync(describe(program.name, module))
 				.catch(async (error: Error) => {
-					throw this.#lost ? this.#gone() : await refusal(label, code, module, error.message);
+					throw this.#lost ? this.#gone() : await refusal(label, program, module, error.message);
 				});
-			this.#pipelines.set(code, pipeline);
+			this.#pipelines.set(program, pipeline);
 		});
 		await Promise.all(compiled);
 	}
 
-	/** Compiles a source once; a refusal surfaces at the next `read`. */
-	#pipeline(label: string, code: string): GPUComputePipeline {
-		const known = this.#pipelines.get(code);
+	/** Compiles a program once; a refusal surfaces at the next `read`. */
+	#pipeline(label: string, program: Program): GPUComputePipeline {
+		const known = this.#pipelines.get(program);
 		if (known) return known;
 		this.device.pushErrorScope("validation");
-		const module = this.device.createShaderModule({ label, code });
-		const pipeline = this.device.createComputePipeline(describe(label, module));
+		const module = this.device.createShaderModule({ label: program.name, code: program.code });
+		const pipeline = this.device.createComputePipeline(describe(program.name, module));
 		this.#checks.push(
 			this.device.popErrorScope().then(async (error) => {
-				if (error) this.#refused ??= await refusal(label, code, module, error.message);
+				if (error) this.#refused ??= await refusal(label, program, module, error.message);
 			}),
 		);
-		this.#pipelines.set(code, pipeline);
+		this.#pipelines.set(program, pipeline);
 		return pipeline;
 	}
 
@@ -269,16 +272,20 @@ export class Gpu {
 	 * One bind group for the same pipeline over the same parts of the same buffers: rounds of one shape repeat them all.
 	 */
 	#group(label: string, pipeline: GPUComputePipeline, tensors: readonly Tensor[]): GPUBindGroup {
-		const key = `${this.#id(pipeline)}${tensors.map(({ buffer, offset, bytes }) => `,${this.#id(buffer)}:${offset}:${bytes}`).join("")}`;
-		const known = this.#groups.get(key);
-		if (known) return known;
+		let hash = this.#id(pipeline);
+		for (const { buffer, offset, bytes } of tensors)
+			hash = Math.imul(Math.imul(Math.imul(hash, 31) + this.#id(buffer), 31) + offset, 31) + bytes;
+		hash |= 0;
+		const first = this.#groups.get(hash);
+		for (let kept = first; kept; kept = kept.next)
+			if (kept.pipeline === pipeline && sameParts(kept.tensors, tensors)) return kept.group;
 		if (this.#groups.size >= MAX_GROUPS) this.#groups.clear();
 		const entries = tensors.map(({ buffer, offset, bytes }, binding) => ({
 			binding,
 			resource: { buffer, offset, size: bytes },
 		}));
 		const group = this.device.createBindGroup({ label, layout: pipeline.getBindGroupLayout(0), entries });
-		this.#groups.set(key, group);
+		this.#groups.set(hash, { pipeline, tensors, group, next: first });
 		return group;
 	}
 
@@ -345,7 +352,23 @@ const describe = (label: string, module: GPUShaderModule): GPUComputePipelineDes
 	compute: { module, entryPoint: "main" },
 });
 
-async function refusal(label: string, code: string, module: GPUShaderModule, message: string): Promise<KernelError> {
+/** A bind group with what it is of; the next one of the same hash. */
+interface KeptGroup {
+	pipeline: GPUComputePipeline;
+	tensors: readonly Tensor[];
+	group: GPUBindGroup;
+	next: KeptGroup | undefined;
+}
+
+const sameParts = (a: readonly Tensor[], b: readonly Tensor[]): boolean =>
+	a.every(({ buffer, offset, bytes }, i) => buffer === b[i].buffer && offset === b[i].offset && bytes === b[i].bytes);
+
+async function refusal(
+	label: string,
+	{ code }: Program,
+	module: GPUShaderModule,
+	message: string,
+): Promise<KernelError> {
 	const messages = (await module.getCompilationInfo()).messages.map((m) => `${m.lineNum}:${m.linePos} ${m.message}`);
 	const source = code.split("\n").map((line, i) => `${i + 1}\t${line}`);
 	return new KernelError(`${label}: ${[message, ...messages].join("\n")}\n${source.join("\n")}`);

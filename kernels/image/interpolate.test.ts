@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Gpu } from "../gpu/gpu.ts";
 import { Bench, maxError, words } from "../testing.ts";
-import type { ImageShape } from "./conv.ts";
+import type { ImageShape } from "./images.ts";
 import { type Resize, resize } from "./interpolate.ts";
 
 let gpu: Gpu;

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Gpu } from "../gpu/gpu.ts";
-import type { ImageShape } from "../image/conv.ts";
+import type { ImageShape } from "../image/images.ts";
 import { Bench, maxError, words } from "../testing.ts";
 import { groupNormScratch, groupNormSilu } from "./group-norm.ts";
 

@@ -58,9 +58,8 @@ export async function openModel(
 		throw explained(error);
 	});
 	const tokenizer = folder.tokenizer === null ? null : promptTokenizer(folder.tokenizer, info.maxPromptTokens);
-	const shapes = kernelShapes(manifest.config, manifest.schedules[info.defaultSchedule]);
-	const half = dtype === "f16" ? dtype : undefined;
-	await loadTuning(gpu, shapes, { dtype: half });
+	const shapes = kernelShapes(manifest, dtype);
+	await loadTuning(gpu, shapes);
 	const instructions =
 		"instructions" in manifest.config && tokenizer ? tokenizer.ids(manifest.config.instructions) : [];
 	let family: NextScaleModel;
@@ -104,7 +103,7 @@ export async function openModel(
 			.update(
 				JSON.stringify([
 					ENGINE_VERSION,
-					tuningId(gpu.tuning, shapes, half),
+					tuningId(gpu, shapes),
 					dtype,
 					cacheDtype,
 					digest,

@@ -5,9 +5,9 @@
 
 import type { Tensor } from "../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../kernels/gpu/pass.ts";
-import type { ImageShape } from "../../kernels/image/conv.ts";
+import type { ImageShape } from "../../kernels/image/images.ts";
 import type { Resize } from "../../kernels/image/interpolate.ts";
-import type { SampleRow } from "../../kernels/sample/bits.ts";
+import type { SampleRow } from "../../kernels/sample/row.ts";
 import type { RowTable } from "../../kernels/tokens/rows.ts";
 import type { Part } from "../engine/round/batch.ts";
 import type { KeyValueStore } from "../engine/round/key-value-store.ts";

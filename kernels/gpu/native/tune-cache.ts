@@ -4,7 +4,8 @@ import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "no
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
-import { KERNELS_VERSION, type Shapes, tune } from "../../tune.ts";
+import type { Shapes } from "../../index.ts";
+import { KERNELS_VERSION, tune } from "../../tune.ts";
 import type { Gpu } from "../gpu.ts";
 import type { Tuning } from "../variants.ts";
 import type { AdapterFacts } from "./device.ts";
@@ -65,8 +66,6 @@ export function writeTuning(facts: AdapterFacts, tuning: Tuning, folder = cacheF
 }
 
 export interface LoadTuning {
-	/** The weights'. */
-	dtype?: "f16";
 	/** What is measured: on a real adapter what the cache lacks (the default), the same on a CPU too, or all. */
 	measure?: "missing, unless software" | "missing" | "all";
 	progress?: (done: number, total: number) => void;
@@ -81,12 +80,12 @@ export interface LoadTuning {
 export async function loadTuning(
 	gpu: Gpu,
 	shapes: Shapes,
-	{ dtype, measure = "missing, unless software", progress, folder = cacheFolder() }: LoadTuning = {},
+	{ measure = "missing, unless software", progress, folder = cacheFolder() }: LoadTuning = {},
 ): Promise<Tuning> {
 	const cached = readTuning(gpu.facts, folder);
 	gpu.tuning = cached;
 	if (gpu.facts.software && measure === "missing, unless software") return {};
-	const measured = await tune(gpu, shapes, { dtype, known: measure === "all" ? {} : cached, progress });
+	const measured = await tune(gpu, shapes, { known: measure === "all" ? {} : cached, progress });
 	if (Object.keys(measured).length === 0) return {};
 	gpu.tuning = { ...cached, ...measured };
 	writeTuning(gpu.facts, gpu.tuning, folder);

@@ -109,13 +109,13 @@ export function blockRows(
 		pass,
 		rowsIn(parts, (part, row) => {
 			const { start, used } = part.job.keys[row][block];
-			const kept = part.span?.reduction.rope === "kept" ? 1 + part.pick + part.rows.indexOf(row) * part.length : 0;
+			const selected = part.span?.reduction.rope === "kept" ? 1 + part.pick + part.rows.indexOf(row) * part.length : 0;
 			return {
 				rope: rope(part),
 				key: start,
 				keys: used,
 				append: stores(part.job, row, part.scale) ? start + used : NOWHERE,
-				kept,
+				selected,
 			};
 		}),
 	);

@@ -1,5 +1,5 @@
 import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
-import type { ImageShape } from "../../../kernels/image/conv.ts";
+import type { ImageShape } from "../../../kernels/image/images.ts";
 import type { Quantiser } from "../../families/family.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import type { Part } from "./batch.ts";

@@ -1,9 +1,9 @@
 import type { Tensor } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
-import { temper } from "../../../kernels/sample/temperature.ts";
+import { seekTemperature } from "../../../kernels/sample/temperature.ts";
 import { gatherRows } from "../../../kernels/tokens/gather.ts";
 import { rowTable } from "../../../kernels/tokens/rows.ts";
-import { spreadKept } from "../../../kernels/tokens/selected.ts";
+import { spreadSelected } from "../../../kernels/tokens/selected.ts";
 import type { Graph } from "../../families/family.ts";
 import { codeWords } from "../codes.ts";
 import { cellTokens, type Part, rowsIn } from "./batch.ts";
@@ -40,13 +40,12 @@ export function sampleCodes(pass: Pass, graph: Graph, work: Workspace, all: read
 			topP,
 			seed: job.seed,
 			scale,
-			branch: 0,
-			...(typeof tau === "number" ? { tau } : { tau: tau.between[0], temper: tau }),
+			...(typeof tau === "number" ? { tau } : { tau: tau.between[0], temperature: tau }),
 		};
 	});
-	const taus = rows.some((row) => "temper" in row) ? work.taus : undefined;
+	const taus = rows.some((row) => "temperature" in row) ? work.taus : undefined;
 	if (taus)
-		temper(pass, {
+		seekTemperature(pass, {
 			logits: work.logits,
 			taus,
 			choices: codes.choices,
@@ -66,7 +65,7 @@ export function sampleCodes(pass: Pass, graph: Graph, work: Workspace, all: read
 	}
 	const short = keptRows(graph, parts, ({ sampledAt }) => sampledAt, outOf);
 	if (short.length > 0)
-		spreadKept(pass, {
+		spreadSelected(pass, {
 			x: work.codes,
 			positions: work.positions,
 			words: codeWords(codes.bits),

@@ -12,7 +12,7 @@ import {
 	type ReduceRow,
 	squaredNorms,
 } from "../../../kernels/tokens/project.ts";
-import { gatherKept, scatterRows } from "../../../kernels/tokens/selected.ts";
+import { gatherSelected, scatterRows } from "../../../kernels/tokens/selected.ts";
 import type { Graph } from "../../families/family.ts";
 import type { Gathering, Projection, Reduction, RunStep } from "../../protocol/plan.ts";
 import { cellTokens, type Part, tokensIn } from "./batch.ts";
@@ -288,7 +288,7 @@ function gather(
 		view: asNumbers,
 		shape: [part.rows.length, count],
 	});
-	gatherKept(pass, {
+	gatherSelected(pass, {
 		x: work.x[0],
 		positions: work.positions,
 		y: work.x[1],

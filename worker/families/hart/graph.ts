@@ -253,7 +253,7 @@ export class HartGraph implements Graph {
 			qkv: work.qkv,
 			cache: kv,
 			halves: this.#rotary,
-			kept,
+			selected: kept,
 			scaleMul,
 			heads,
 			headDim,

@@ -48,7 +48,7 @@ function selfAttention(pass: Pass, blocks: Blocks, context: BlockContext): void 
 		cache: kv,
 		cosSin: rotary.table,
 		positions: rotary.positions,
-		kept,
+		selected: kept,
 		scaleMul,
 		heads,
 		headDim,

@@ -1,7 +1,8 @@
 import type { Tensor } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import { resize } from "../../../kernels/image/interpolate.ts";
-import { codeValues, type SampleRow, sampleBits } from "../../../kernels/sample/bits.ts";
+import { codeValues, sampleBits } from "../../../kernels/sample/bits.ts";
+import type { SampleRow } from "../../../kernels/sample/row.ts";
 import type { LatentPart, Quantiser } from "../family.ts";
 
 /**

@@ -7,7 +7,7 @@ import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
 import { DeviceError } from "../../../kernels/gpu/native/device.ts";
 import { convWeight } from "../../../kernels/image/conv.ts";
 import { type Matrix, transposeWeight } from "../../../kernels/matmul/matmul.ts";
-import { type Whole, wholeWords } from "../../../kernels/matmul/quantised.ts";
+import { type Quantised, quantisedWords } from "../../../kernels/matmul/quantised.ts";
 import type { ModelFolder } from "../../../model-shards/format/folder.ts";
 import { halves, layoutOf } from "../../../model-shards/format/layout.ts";
 import type { Quantization, TensorEntry } from "../../../model-shards/format/manifest.ts";
@@ -18,9 +18,9 @@ export const DTYPES = ["f32", "f16"] as const;
 export type Dtype = (typeof DTYPES)[number];
 
 /** A matrix of whole numbers, and its scales once they came. */
-interface Quantised {
+interface QuantisedEntry {
 	name: string;
-	bits: Whole["bits"];
+	bits: Quantised["bits"];
 	group: number;
 	n: number;
 	k: number;
@@ -33,7 +33,7 @@ export class Weights {
 	#biases = new Map<string, Float32Array>();
 	#dtype: Dtype;
 	/** By the name of the scales. */
-	#quantised = new Map<string, Quantised>();
+	#quantised = new Map<string, QuantisedEntry>();
 	/** By the matrix's name, a tensor for each of its parts. */
 	#scales = new Map<string, Tensor[]>();
 
@@ -61,12 +61,12 @@ export class Weights {
 			),
 		);
 		for (const { name, quantization } of tensors)
-			if (quantization) weights.#quantised.set(quantization.scales, quantised.get(name) as Quantised);
+			if (quantization) weights.#quantised.set(quantization.scales, quantised.get(name) as QuantisedEntry);
 		let done = 0;
 		try {
 			for await (const { name, dtype, shape, bytes } of folder.tensors()) {
 				const whole = quantised.get(name);
-				if (whole) weights.#putWhole(whole, bytes);
+				if (whole) weights.#putQuantised(whole, bytes);
 				else weights.#put(name, shape, toF32(dtype, bytes.slice()));
 				progress?.((done += bytes.byteLength), total);
 			}
@@ -140,10 +140,10 @@ export class Weights {
 		}
 	}
 
-	#putWhole({ name, bits, n, k }: Quantised, packed: Uint8Array): void {
+	#putQuantised({ name, bits, n, k }: QuantisedEntry, packed: Uint8Array): void {
 		const row = (k * bits) / 8;
 		const parts = columnParts(this.#gpu, n, row).map(([from, to]) => {
-			const words = wholeWords(packed.subarray(from * row, to * row), bits, to - from, k);
+			const words = quantisedWords(packed.subarray(from * row, to * row), bits, to - from, k);
 			return {
 				...this.#own(this.#gpu.upload(name, [words.length], words)),
 				shape: [k, Math.ceil((to - from) / 4) * 4],
@@ -156,7 +156,7 @@ export class Weights {
 		for (const { name, bits, group } of this.#quantised.values()) {
 			const scales = this.#scales.get(name) as Tensor[];
 			let part: Matrix | undefined = this.#tensors.get(name);
-			for (let i = 0; part; i++, part = part.next) part.whole = { bits, group, scales: scales[i] };
+			for (let i = 0; part; i++, part = part.next) part.quantised = { bits, group, scales: scales[i] };
 		}
 		this.#quantised.clear();
 		this.#scales.clear();
@@ -198,7 +198,7 @@ export class Weights {
 	}
 }
 
-function quantisedOf({ name, dtype, shape: [n, k] }: TensorEntry, { group }: Quantization): Quantised {
+function quantisedOf({ name, dtype, shape: [n, k] }: TensorEntry, { group }: Quantization): QuantisedEntry {
 	return { name, bits: dtype === "I8" ? 8 : 4, group, n, k };
 }
 

@@ -228,7 +228,7 @@ export class StarGraph implements Graph {
 			cache: kv,
 			cosSin: this.#rotary.table,
 			positions: this.#rotary.positions,
-			kept,
+			selected: kept,
 			scaleMul: scaleOf("attn"),
 			heads,
 			headDim,
