@@ -218,7 +218,6 @@ describe("choosing", () => {
 		const [trial] = trials(SHAPES);
 		const refusedKernel = kernel({
 			name: "refused",
-			params: {},
 			bindings: { y: write("f32") },
 			code: () => "not WGSL",
 		});
@@ -226,7 +225,7 @@ describe("choosing", () => {
 			...trial,
 			record: (...[pass, inputs, y, variant]: Parameters<typeof trial.record>) =>
 				variant === "tile 2x8"
-					? pass.run(refusedKernel, { label: "refused", params: {}, bindings: { y }, groups: [1] })
+					? pass.run(refusedKernel, { label: "refused", bindings: { y }, groups: [1] })
 					: trial.record(pass, inputs, y, variant),
 		};
 		expect((await measure(gpu, refused, 1, ["tile 1x4", "tile 2x8"])).map(({ variant }) => variant)).toEqual([

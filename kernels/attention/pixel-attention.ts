@@ -25,7 +25,6 @@ const scoring = kernel({
 
 const normalising = kernel({
 	name: "pixel attention softmax",
-	params: {},
 	bindings: { images: read(SQUARE), scores: write("f32") },
 	code: () => `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -89,7 +88,6 @@ export function pixelAttention(
 	});
 	pass.run(normalising, {
 		label: `${label}.softmax`,
-		params: {},
 		bindings: { images, scores },
 		groups: [groups(largest), 1, squares.length],
 	});

@@ -43,17 +43,15 @@ export class Gpu {
 	/** Settles when the device is gone, with the reason. */
 	readonly lost: Promise<string>;
 	#lost: string | undefined;
-	#pipelines = new Map<Program, GPUComputePipeline>();
+	#programs = new Map<Program, Compiled>();
 	#failure: Error | undefined;
 	/** The first tensor that there was no memory for: the cause of whatever fails after it. */
 	#short: OutOfMemoryError | undefined;
 	/** The first refused source: the cause of whatever fails after it. */
 	#refused: KernelError | undefined;
 	#checks: Promise<void>[] = [];
-	/** By a hash of what they are of. */
-	#groups = new Map<number, KeptGroup>();
-	#ids = new WeakMap<GPUBuffer | GPUComputePipeline, number>();
-	#made = 0;
+	/** Bind groups kept, of all programs. */
+	#groups = 0;
 	/** Tables and parameters of the submission that runs. */
 	#arena: Tensor;
 	/** While `compile` records: what would have been run. */
@@ -202,10 +200,10 @@ export class Gpu {
 		const pass = encoder.beginComputePass({ label });
 		let set: GPUComputePipeline | undefined;
 		for (const { label, program, bindings, groups } of dispatches) {
-			const pipeline = this.#pipeline(label, program);
-			if (pipeline !== set) pass.setPipeline((set = pipeline));
-			pass.setBindGroup(0, this.#group(label, pipeline, bindings));
-			pass.dispatchWorkgroups(...groups);
+			const compiled = this.#compiled(label, program);
+			if (compiled.pipeline !== set) pass.setPipeline((set = compiled.pipeline));
+			pass.setBindGroup(0, this.#group(label, compiled, bindings));
+			pass.dispatchWorkgroups(groups[0], groups[1], groups[2]);
 		}
 		pass.end();
 		const staging = reads && this.#copyBack(encoder, reads);
@@ -237,7 +235,7 @@ export class Gpu {
 		}
 		const programs = new Map(dry.map(({ program, label }) => [program, label]));
 		const compiled = [...programs].map(async ([program, label]) => {
-			if (this.#pipelines.has(program)) return;
+			if (this.#programs.has(program)) return;
 			// What is wrong with a module comes again with its pipeline.
 			this.device.pushErrorScope("validation");
 			const module = this.device.createShaderModule({ label: program.name, code: program.code });
@@ -247,14 +245,14 @@ export class Gpu {
 				.catch(async (error: Error) => {
 					throw this.#lost ? this.#gone() : await refusal(label, program, module, error.message);
 				});
-			this.#pipelines.set(program, pipeline);
+			this.#programs.set(program, { pipeline, groups: new Map() });
 		});
 		await Promise.all(compiled);
 	}
 
 	/** Compiles a program once; a refusal surfaces at the next `read`. */
-	#pipeline(label: string, program: Program): GPUComputePipeline {
-		const known = this.#pipelines.get(program);
+	#compiled(label: string, program: Program): Compiled {
+		const known = this.#programs.get(program);
 		if (known) return known;
 		this.device.pushErrorScope("validation");
 		const module = this.device.createShaderModule({ label: program.name, code: program.code });
@@ -264,28 +262,32 @@ export class Gpu {
 				if (error) this.#refused ??= await refusal(label, program, module, error.message);
 			}),
 		);
-		this.#pipelines.set(program, pipeline);
-		return pipeline;
+		const compiled: Compiled = { pipeline, groups: new Map() };
+		this.#programs.set(program, compiled);
+		return compiled;
 	}
 
 	/**
-	 * One bind group for the same pipeline over the same parts of the same buffers: rounds of one shape repeat them all.
+	 * One bind group for the same program over the same parts of the same buffers: rounds of one shape repeat them all.
 	 */
-	#group(label: string, pipeline: GPUComputePipeline, tensors: readonly Tensor[]): GPUBindGroup {
-		let hash = this.#id(pipeline);
-		for (const { buffer, offset, bytes } of tensors)
-			hash = Math.imul(Math.imul(Math.imul(hash, 31) + this.#id(buffer), 31) + offset, 31) + bytes;
-		hash |= 0;
-		const first = this.#groups.get(hash);
-		for (let kept = first; kept; kept = kept.next)
-			if (kept.pipeline === pipeline && sameParts(kept.tensors, tensors)) return kept.group;
-		if (this.#groups.size >= MAX_GROUPS) this.#groups.clear();
+	#group(label: string, { pipeline, groups }: Compiled, tensors: readonly Tensor[]): GPUBindGroup {
+		// Where the parts lie tells nearly all of them apart: the parameters of every dispatch lie elsewhere.
+		let place = 0;
+		for (const { offset, bytes } of tensors) place = Math.imul(Math.imul(place, 31) + offset, 31) + bytes;
+		place |= 0;
+		const first = groups.get(place);
+		for (let kept = first; kept; kept = kept.next) if (sameParts(kept.tensors, tensors)) return kept.group;
+		if (this.#groups >= MAX_GROUPS) {
+			for (const program of this.#programs.values()) program.groups.clear();
+			this.#groups = 0;
+		}
 		const entries = tensors.map(({ buffer, offset, bytes }, binding) => ({
 			binding,
 			resource: { buffer, offset, size: bytes },
 		}));
 		const group = this.device.createBindGroup({ label, layout: pipeline.getBindGroupLayout(0), entries });
-		this.#groups.set(hash, { pipeline, tensors, group, next: first });
+		groups.set(place, { tensors, group, next: groups.get(place) });
+		this.#groups++;
 		return group;
 	}
 
@@ -334,13 +336,6 @@ export class Gpu {
 		return this.#short ?? new DeviceError(`The GPU device was lost (${this.#lost}). Open it again.`);
 	}
 
-	/** A number of its own for every object, never given twice. */
-	#id(object: GPUBuffer | GPUComputePipeline): number {
-		let id = this.#ids.get(object);
-		if (id === undefined) this.#ids.set(object, (id = this.#made++));
-		return id;
-	}
-
 	destroy(): void {
 		this.device.destroy();
 	}
@@ -352,16 +347,27 @@ const describe = (label: string, module: GPUShaderModule): GPUComputePipelineDes
 	compute: { module, entryPoint: "main" },
 });
 
-/** A bind group with what it is of; the next one of the same hash. */
-interface KeptGroup {
+/** A program's pipeline, and its bind groups by where the parts lie that they are of. */
+interface Compiled {
 	pipeline: GPUComputePipeline;
+	groups: Map<number, KeptGroup>;
+}
+/** `next`: another one whose parts lie at the same places of other buffers. */
+interface KeptGroup {
 	tensors: readonly Tensor[];
 	group: GPUBindGroup;
 	next: KeptGroup | undefined;
 }
 
-const sameParts = (a: readonly Tensor[], b: readonly Tensor[]): boolean =>
-	a.every(({ buffer, offset, bytes }, i) => buffer === b[i].buffer && offset === b[i].offset && bytes === b[i].bytes);
+/** Whether tensors are the same parts of the same buffers, one by one. */
+function sameParts(a: readonly Tensor[], b: readonly Tensor[]): boolean {
+	for (let i = 0; i < a.length; i++) {
+		const [one, other] = [a[i], b[i]];
+		if (one !== other && (one.buffer !== other.buffer || one.offset !== other.offset || one.bytes !== other.bytes))
+			return false;
+	}
+	return true;
+}
 
 async function refusal(
 	label: string,

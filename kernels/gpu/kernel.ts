@@ -76,8 +76,8 @@ export interface Program {
 export interface Declaration<P extends Fields, B extends Bindings, O extends object> {
 	/** Of the operator, for people: labels of pipelines, profiles. */
 	name: string;
-	/** Uniform, named `p` in WGSL. */
-	params: P;
+	/** Uniform, named `p` in WGSL; left out where there are none. */
+	params?: P;
 	bindings: B;
 	/** WGSL extensions beside f16, which tensors of f16 bring. */
 	enable?(options: Required<O>): readonly string[];
@@ -85,14 +85,14 @@ export interface Declaration<P extends Fields, B extends Bindings, O extends obj
 	code(options: Required<O>, given: Given<B>): string;
 }
 
-/** How a kernel is run: `options` where it has any. */
+/** How a kernel is run: with `params` and `options` where it has any. */
 export type Call<P extends Fields, B extends Bindings, O extends object> = {
 	label: string;
-	params: Values<P>;
 	bindings: Bound<B>;
 	/** Workgroups in x, y, z. Nothing runs where one is 0. */
 	groups: readonly [number, number?, number?];
-} & (keyof O extends never ? { options?: undefined } : { options: Required<O> });
+} & (keyof P extends never ? { params?: undefined } : { params: Values<P> }) &
+	(keyof O extends never ? { options?: undefined } : { options: Required<O> });
 
 /** Programs by one option after the other, then by the kinds of tensors. */
 class Branch {
@@ -108,7 +108,8 @@ class Branch {
 
 export class Kernel<P extends Fields = Fields, B extends Bindings = Bindings, O extends object = object> {
 	readonly name: string;
-	readonly params: Struct<P>;
+	/** Of the uniform, where there is one. */
+	readonly params: Struct<P> | undefined;
 	#declaration: Declaration<P, B, O>;
 	#bindings: readonly (readonly [name: string, binding: Binding])[];
 	/** As the first call names them: TypeScript lets no call leave one out. */
@@ -117,7 +118,7 @@ export class Kernel<P extends Fields = Fields, B extends Bindings = Bindings, O 
 
 	constructor(declaration: Declaration<P, B, O>) {
 		this.name = declaration.name;
-		this.params = new Struct("Params", declaration.params);
+		this.params = declaration.params && new Struct("Params", declaration.params);
 		this.#declaration = declaration;
 		this.#bindings = Object.entries(declaration.bindings);
 	}
@@ -156,7 +157,7 @@ export class Kernel<P extends Fields = Fields, B extends Bindings = Bindings, O 
 			const type = typeof element !== "string" ? element.name : element !== "vec4" ? element : VEC4[dtype];
 			return `var<storage, ${access}> ${name}: array<${type}>;`;
 		});
-		const uniform = this.params.words > 0 ? [this.params] : [];
+		const uniform = this.params ? [this.params] : [];
 		return [
 			...new Set([...extensions, ...(enable?.(options) ?? [])]).values().map((extension) => `enable ${extension};`),
 			...[...structs, ...uniform].map(({ wgsl }) => wgsl),
@@ -171,7 +172,11 @@ export class Kernel<P extends Fields = Fields, B extends Bindings = Bindings, O 
 const VEC4 = { f32: "vec4f", f16: "vec4h" };
 
 /** Declares a kernel. */
-export const kernel = <P extends Fields, B extends Bindings, O extends object = object>(
+export const kernel = <
+	P extends Fields = Record<never, never>,
+	B extends Bindings = Record<never, never>,
+	O extends object = object,
+>(
 	declaration: Declaration<P, B, O>,
 ): Kernel<P, B, O> => new Kernel(declaration);
 

@@ -72,7 +72,7 @@ export class Pass {
 		const { label, options, params, bindings: tensors, groups } = call;
 		const [x, y = 1, z = 1] = groups;
 		if (x * y * z === 0) return;
-		const bindings = kernel.params.words > 0 ? [this.#uniform(kernel.params, params)] : [];
+		const bindings = kernel.params && params ? [this.#uniform(kernel.params, params)] : [];
 		const program = kernel.program(label, options, tensors, bindings);
 		this.#dispatches.push({ label, program, bindings, groups: [x, y, z] });
 	}
@@ -108,6 +108,6 @@ export class Pass {
 		this.#used += Math.ceil(bytes / ALIGN) * ALIGN;
 		if (this.#used > ARENA_BYTES)
 			throw new RangeError(`${this.label}: a submission has more tables than its arena holds; split it.`);
-		return { buffer: this.#arena.buffer, offset, bytes, shape: [words] };
+		return { buffer: this.#arena.buffer, offset, bytes, shape: [words], dtype: undefined };
 	}
 }

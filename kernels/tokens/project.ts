@@ -25,7 +25,6 @@ export const most = (rows: readonly ReduceRow[], size: (row: ReduceRow) => numbe
 
 const drawing = kernel({
 	name: "draw projection",
-	params: {},
 	bindings: { matrices: write("f32"), rows: read(REDUCE_ROW) },
 	code: () => `${PHILOX}
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -42,7 +41,6 @@ export function drawProjection(pass: Pass, op: { matrices: Tensor; rows: readonl
 	const { matrices, rows, label } = op;
 	pass.run(drawing, {
 		label,
-		params: {},
 		bindings: { matrices, rows: pass.rows(REDUCE_ROW, rows) },
 		groups: [groups(most(rows, ({ tokens, count }) => tokens * count)), rows.length],
 	});
@@ -110,7 +108,6 @@ export function squaredNorms(
 
 const racing = kernel({
 	name: "race for positions",
-	params: {},
 	bindings: { norms: read("f32"), keys: write("f32"), rows: read(REDUCE_ROW) },
 	code: () => `${PHILOX}
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -135,7 +132,6 @@ export function drawPositions(
 	const table = pass.rows(REDUCE_ROW, rows);
 	pass.run(racing, {
 		label: `${label}.race`,
-		params: {},
 		bindings: { norms, keys, rows: table },
 		groups: [groups(most(rows, ({ tokens }) => tokens)), rows.length],
 	});
@@ -144,7 +140,6 @@ export function drawPositions(
 
 const ranking = kernel({
 	name: "rank positions",
-	params: {},
 	bindings: { keys: read("f32"), positions: write("u32"), rows: read(REDUCE_ROW) },
 	code: () => `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -171,7 +166,6 @@ function rankPositions(
 	const { keys, positions, rows, table, label } = op;
 	pass.run(ranking, {
 		label: `${label}.rank`,
-		params: {},
 		bindings: { keys, positions, rows: table },
 		groups: [groups(most(rows, ({ tokens }) => tokens)), rows.length],
 	});
