@@ -2,7 +2,8 @@
 import type { AdapterFacts } from "./gpu/facts.ts";
 import type { Gpu } from "./gpu/gpu.ts";
 import type { Tuning } from "./gpu/variants.ts";
-import { KERNELS_VERSION, type Shapes, tune } from "./tune.ts";
+import type { Shapes } from "./index.ts";
+import { KERNELS_VERSION, tune } from "./tune.ts";
 
 const named = ({ name, driver, runtime }: AdapterFacts) => [name, driver, runtime].join(" / ");
 
@@ -11,8 +12,6 @@ export const keptTuning = ({ facts, tuningStore }: Gpu): Tuning =>
 	tuningStore?.read(named(facts), KERNELS_VERSION) ?? {};
 
 export interface LoadTuning {
-	/** The weights'. */
-	dtype?: "f16";
 	/**
 	 * What is measured: on a real adapter what was not kept (the default; nothing where the platform cannot keep it), the
 	 * same on a CPU too, or all.
@@ -29,12 +28,12 @@ export interface LoadTuning {
 export async function loadTuning(
 	gpu: Gpu,
 	shapes: Shapes,
-	{ dtype, measure = "missing, unless software", progress }: LoadTuning = {},
+	{ measure = "missing, unless software", progress }: LoadTuning = {},
 ): Promise<Tuning> {
 	const kept = keptTuning(gpu);
 	gpu.tuning = kept;
 	if (measure === "missing, unless software" && (gpu.facts.software || !gpu.tuningStore)) return {};
-	const measured = await tune(gpu, shapes, { dtype, known: measure === "all" ? {} : kept, progress });
+	const measured = await tune(gpu, shapes, { known: measure === "all" ? {} : kept, progress });
 	if (Object.keys(measured).length === 0) return {};
 	gpu.tuning = { ...kept, ...measured };
 	gpu.tuningStore?.write(named(gpu.facts), KERNELS_VERSION, gpu.tuning);

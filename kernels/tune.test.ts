@@ -1,12 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Gpu } from "./gpu/gpu.ts";
+import { kernel, write } from "./gpu/kernel.ts";
 import { openGpu } from "./gpu/native/open.ts";
-import { available, bucket, pick } from "./gpu/variants.ts";
+import { available, bucket, choose, orderOf } from "./gpu/variants.ts";
 import { conv3x3, convVariants } from "./image/conv.ts";
-import { matmul, matmulKey, matmulOrderKey, pickMatmul } from "./matmul/matmul.ts";
+import type { Shapes } from "./index.ts";
+import { matmul, matmulTunable } from "./matmul/matmul.ts";
 import { matmulVariants } from "./matmul/variants.ts";
 import { Bench, randomFloats, words } from "./testing.ts";
-import { fastest, fastestOrder, measure, near, type Shapes, trials, tune, tuningId } from "./tune.ts";
+import { fastest, fastestOrder, measure, near, trials, tune, tuningId } from "./tune.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
@@ -24,8 +26,13 @@ const SHAPES: Shapes = {
 		{ height: 4, width: 6, inChannels: 4, outChannels: 8, upsample: true },
 	],
 	attention: [
-		{ rows: 2, tokens: 5, keys: 7, heads: 2, headDim: 16 },
-		{ rows: 1, tokens: 3, keys: 9, heads: 1, headDim: 12 },
+		{ rows: 2, tokens: 5, keys: 7, heads: 2, headDim: 16, own: true },
+		{ rows: 2, tokens: 5, keys: 5, heads: 1, headDim: 16, own: true },
+		{ rows: 1, tokens: 3, keys: 9, heads: 1, headDim: 12, own: false },
+	],
+	sequenceAttention: [
+		{ tokens: 9, heads: 4, kvHeads: 2, headDim: 8, causal: true },
+		{ tokens: 70, heads: 1, kvHeads: 1, headDim: 4, causal: false },
 	],
 };
 
@@ -112,7 +119,7 @@ describe("choosing", () => {
 		expect(fastest([of("a", 1, false), of("c", 2)], "a")).toBe("c");
 	});
 
-	test("an order of sums, over all row counts of a weight: only one that is right in each and gives a row the same bits in all", () => {
+	test("an order of sums, over all row counts of a weight: right in each, with the same bits of a row in all", () => {
 		const of = (order: string, milliseconds: number, { right = true, row = 1 } = {}) => ({
 			variant: `${order} ${milliseconds}`,
 			order,
@@ -147,39 +154,71 @@ describe("choosing", () => {
 		expect(fastestOrder([[of("plain", 5), of("matrix", 2)], [of("plain", 9)]])).toBe("plain");
 	});
 
-	test("another order is right when it is near, and is part of the numerics id", () => {
+	test("another order is right when it is near", () => {
 		const bits = (...values: number[]) => new Uint32Array(Float32Array.from(values).buffer);
 		expect(near(bits(1.0009, -2), bits(1, -2))).toBe(true);
 		expect(near(bits(1.003, -2), bits(1, -2))).toBe(false);
 		expect(near(bits(NaN, -2), bits(1, -2))).toBe(false);
-		const order = matmulOrderKey(32, 36);
-		expect(tuningId({ [order]: "plain" }, SHAPES, "f16")).toBe(tuningId());
-		expect(tuningId({ [order]: "matrix" }, SHAPES, "f16")).not.toBe(tuningId());
-		expect(tuningId({ [order]: "matrix" }, SHAPES)).toBe(tuningId());
-		expect(tuningId({ [matmulOrderKey(1, 2)]: "matrix" }, SHAPES, "f16")).toBe(tuningId());
+	});
+
+	/** An adapter with subgroup matrices, or without, and what was measured there. */
+	const having = (tuning: Record<string, string>, matrix = true) =>
+		({
+			facts: { ...gpu.facts, ...(matrix && { matrix: { m: 16, n: 16, k: 16, lanes: 32, subgroups: 4 } }) },
+			device: { features: { has: () => true } },
+			tuning,
+		}) as unknown as Gpu;
+	const half = (m: number, k = 32, n = 36) => ({ m, k, n, half: true });
+	const HALVES: Shapes = { ...SHAPES, matmul: SHAPES.matmul?.map((shape) => ({ ...shape, half: true })) };
+	const ORDER = "order matmul f16 32x36";
+
+	test("an order that this adapter runs is part of the numerics id; others, and those of other shapes, are not", () => {
+		const plain = tuningId(having({}), HALVES);
+		expect(matmulTunable.orderKey?.(half(1))).toBe(ORDER);
+		expect(tuningId(having({ [ORDER]: "plain" }), HALVES)).toBe(plain);
+		expect(tuningId(having({ [ORDER]: "matrix" }), HALVES)).toBe(`${plain}\n${ORDER} matrix`);
+		expect(tuningId(having({ [ORDER]: "matrix" }), SHAPES)).toBe(plain);
+		expect(tuningId(having({ [ORDER]: "matrix" }, false), HALVES)).toBe(plain);
+		expect(tuningId(having({ "order matmul f16 1x2": "matrix" }), HALVES)).toBe(plain);
 	});
 
 	test("an f16 matmul of an order runs a variant of that order for every row count", () => {
-		const having = {
-			facts: { ...gpu.facts, matrix: { m: 16, n: 16, k: 16, lanes: 32, subgroups: 4 } },
-			device: { features: { has: () => true } },
-			tuning: { [matmulOrderKey(32, 36)]: "matrix", [matmulKey(500, 32, 36, true)]: "matrix 64x128" },
-		} as unknown as Gpu;
-		expect([1, 40, 500].map((m) => pickMatmul(having, m, 32, 36, true).name)).toEqual([
+		const measured = having({ [ORDER]: "matrix", [matmulTunable.key(half(500))]: "matrix 64x128" });
+		expect([1, 40, 500].map((m) => choose(measured, matmulTunable, half(m)).name)).toEqual([
 			"matrix 16x64",
 			"matrix 64x64",
 			"matrix 64x128",
 		]);
-		expect(pickMatmul(having, 500, 32, 36).order).toBeUndefined();
-		expect(pickMatmul(having, 500, 32, 40, true).order).toBeUndefined();
+		expect(choose(measured, matmulTunable, { m: 500, k: 32, n: 36 }).order).toBeUndefined();
+		expect(choose(measured, matmulTunable, half(500, 32, 40)).order).toBeUndefined();
+	});
+
+	test("an order that cannot run here, whoever left it, changes no program and no id", () => {
+		const tuning = { [ORDER]: "matrix", [matmulTunable.key(half(500))]: "matrix 64x128" };
+		const without = having(tuning, false);
+		expect(orderOf(without, matmulTunable, half(500))).toBe("plain");
+		expect(choose(without, matmulTunable, half(500)).order).toBeUndefined();
+		const unknown = having({ [ORDER]: "of tomorrow" });
+		expect(choose(unknown, matmulTunable, half(500)).order).toBeUndefined();
+		expect(tuningId(unknown, HALVES)).toBe(tuningId(having({}), HALVES));
+		// A variant of an order that the weight does not have is none of its choices.
+		const stale = having({ [matmulTunable.key(half(500))]: "matrix 64x128" });
+		expect(choose(stale, matmulTunable, half(500)).order).toBeUndefined();
 	});
 
 	test("a variant that the driver refuses is left out", async () => {
 		const [trial] = trials(SHAPES);
+		const refusedKernel = kernel({
+			name: "refused",
+			bindings: { y: write("f32") },
+			code: () => "not WGSL",
+		});
 		const refused = {
 			...trial,
 			record: (...[pass, inputs, y, variant]: Parameters<typeof trial.record>) =>
-				variant === "tile 2x8" ? pass.run("refused", "not WGSL", [], [y], [1]) : trial.record(pass, inputs, y, variant),
+				variant === "tile 2x8"
+					? pass.run(refusedKernel, { label: "refused", bindings: { y }, groups: [1] })
+					: trial.record(pass, inputs, y, variant),
 		};
 		expect((await measure(gpu, refused, 1, ["tile 1x4", "tile 2x8"])).map(({ variant }) => variant)).toEqual([
 			"tile 1x4",
@@ -201,7 +240,7 @@ describe("choosing", () => {
 		]);
 	});
 
-	test("a tuned variant runs where it is available, else the fallback; an unknown fallback is an error", () => {
+	test("a tuned variant runs where it is available, else the operator's own; an unknown one is an error", () => {
 		const variants = [
 			{ name: "a" },
 			{ name: "b" },
@@ -212,20 +251,25 @@ describe("choosing", () => {
 			device: gpu.device,
 			tuning: { one: "b", two: "c", three: "gone" },
 		} as unknown as Gpu;
-		expect(["one", "two", "three", "four"].map((key) => pick(tuned, key, variants, "a").name)).toEqual([
+		const of = (untuned: string) => ({
+			key: (shape: string) => shape,
+			variants,
+			untuned: () => untuned,
+			trial: () => expect.fail("nothing is measured"),
+		});
+		expect(["one", "two", "three", "four"].map((key) => choose(tuned, of("a"), key).name)).toEqual([
 			"b",
 			"a",
 			"a",
 			"a",
 		]);
-		expect(() => pick(tuned, "four", variants, "z")).toThrow(/no variant z/);
+		expect(() => choose(tuned, of("z"), "four")).toThrow(/no variant z/);
 	});
 
 	test("one entry a shape class", async () => {
-		const tuning = await tune(gpu, { ...SHAPES, conv: [], attention: [] });
+		const tuning = await tune(gpu, { matmul: SHAPES.matmul });
 		expect(Object.keys(tuning)).toEqual(["matmul 32x36 m8"]);
 		expect(matmulVariants.map(({ name }) => name)).toContain(tuning["matmul 32x36 m8"]);
 		expect([1, 2, 3, 4, 5, 512, 513, 9999].map(bucket)).toEqual([1, 2, 4, 4, 8, 512, 1024, 1024]);
-		expect(tuningId()).toMatch(/^kernels \d+$/);
 	});
 });

@@ -3,142 +3,60 @@
  * counts only when its bits are those of the plainest one of its order of sums on this very adapter; the order is
  * chosen by the weight's shape. So no choice within it, and no row count, changes a result.
  */
-import { attention, attentionKey, attentionVariants, pickAttention } from "./attention/attention.ts";
 import { KernelError } from "./gpu/errors.ts";
 import type { Gpu, Tensor } from "./gpu/gpu.ts";
 import type { Pass } from "./gpu/pass.ts";
 import { Scope } from "./gpu/scope.ts";
-import { available, range, type Tuning, type Variant } from "./gpu/variants.ts";
-import { conv3x3, convKey, convVariants, pickConv } from "./image/conv.ts";
-import { matmul, matmulChoices, matmulKey, matmulOrderKey, pickMatmul } from "./matmul/matmul.ts";
-import { rowTable } from "./tokens/rows.ts";
+import { choose, orderOf, PLAIN, type Tunable, type Tuning, usable, type Variant } from "./gpu/variants.ts";
+import { type Shapes, tunables } from "./index.ts";
 
 /** Raised whenever an operator changes the order of its sums, or anything else that its bits depend on. */
 export const KERNELS_VERSION = 2;
 
-export interface Shapes {
-	matmul: { m: number; k: number; n: number }[];
-	/** 3x3 over one image. */
-	conv: { height: number; width: number; inChannels: number; outChannels: number; upsample?: boolean }[];
-	/** `rows` rows of `tokens` queries over `keys` keys each. */
-	attention: { rows: number; tokens: number; keys: number; heads: number; headDim: number }[];
-}
-
-/** One operator at one shape. `record` runs the variant, or the default one. */
+/** One operator at one shape. `record` runs the variant of that name, or the default one. */
 export interface Trial {
 	key: string;
 	/** Where variants are of several orders of sums: what one order is chosen for, by all of its trials. */
-	orderKey?: string;
+	orderKey: string | undefined;
 	name: string;
 	flops: number;
+	/** Those that may run. */
 	variants(gpu: Gpu): readonly Variant[];
-	/** What runs when none is named. */
+	/** What runs when none is named, and the order of its sums. */
 	chosen(gpu: Gpu): Variant;
-	inputs: { size: number; dtype?: "f16" }[];
+	order(gpu: Gpu): string;
+	inputs: readonly { size: number; dtype?: "f16" }[];
 	outputs: number;
 	/** Outputs of the first row, which must not depend on how many there are. */
 	row: number;
-	record(pass: Pass, inputs: Tensor[], y: Tensor, variant?: string): void;
+	record(pass: Pass, inputs: readonly Tensor[], y: Tensor, variant?: string): void;
 }
 
-const byName = <T extends Variant>(variants: readonly T[], name?: string) =>
-	variants.find((variant) => variant.name === name);
-
-/** `dtype` is the weights'. */
-export function trials({ matmul: products, conv, attention: attentions }: Shapes, dtype?: "f16"): Trial[] {
-	const half = dtype === "f16";
-	return [
-		...products.map(
-			({ m, k, n }): Trial => ({
-				key: matmulKey(m, k, n, half),
-				orderKey: half ? matmulOrderKey(k, n) : undefined,
-				name: `matmul ${half ? "f16 " : ""}${m}x${k}x${n}`,
-				flops: 2 * m * k * n,
-				variants: (gpu) => matmulChoices(gpu, half),
-				chosen: (gpu) => pickMatmul(gpu, m, k, n, half),
-				inputs: [{ size: m * k }, { size: k * n, dtype }],
-				outputs: m * n,
-				row: n,
-				record: (pass, [x, weight], y, variant) =>
-					matmul(pass, {
-						x,
-						weight,
-						y,
-						m,
-						k,
-						n,
-						label: "tune matmul",
-						variant: byName(matmulChoices(pass.gpu, half), variant),
-					}),
-			}),
-		),
-		...conv.map(({ height, width, inChannels, outChannels, upsample }): Trial => {
-			const images = [{ pixel: 0, height, width }];
-			const pixels = height * width;
-			return {
-				key: convKey(images, inChannels, outChannels),
-				name: `conv ${inChannels}>${outChannels} ${height}x${width}${upsample ? " x2" : ""}`,
-				flops: 18 * pixels * inChannels * outChannels,
-				variants: () => convVariants,
-				chosen: (gpu) => pickConv(gpu, images, inChannels, outChannels),
-				inputs: [(pixels * inChannels) / (upsample ? 4 : 1), 9 * inChannels * outChannels, outChannels].map((size) => ({
-					size,
-				})),
-				outputs: pixels * outChannels,
-				row: outChannels,
-				record: (pass, [x, weight, bias], y, variant) =>
-					conv3x3(pass, {
-						x,
-						weight,
-						bias,
-						y,
-						images,
-						inChannels,
-						outChannels,
-						upsample,
-						label: "tune conv",
-						variant: byName(convVariants, variant),
-					}),
-			};
-		}),
-		...attentions.map(({ rows, tokens, keys, heads, headDim }): Trial => {
-			const width = heads * headDim;
-			const list = range(rows).map((row) => ({
-				token: row * tokens,
-				tokens,
-				cond: 0,
-				rope: 0,
-				key: row * keys,
-				keys,
-				append: 0,
-			}));
-			return {
-				key: attentionKey(list, heads, headDim),
-				name: `attention ${rows}x${tokens}x${keys} ${heads}x${headDim}`,
-				flops: 4 * rows * tokens * keys * width,
-				variants: () => attentionVariants.filter(({ quad }) => !quad || headDim % 16 === 0),
-				chosen: (gpu) => pickAttention(gpu, list, heads, headDim),
-				inputs: [rows * tokens * width, rows * keys * 2 * width].map((size) => ({ size })),
-				outputs: rows * tokens * width,
-				row: width,
-				record: (pass, [q, kv], y, variant) =>
-					attention(pass, {
-						q,
-						qStride: width,
-						kv: { tensor: kv, stride: 2 * width, key: 0, value: width },
-						y,
-						heads,
-						headDim,
-						scale: headDim ** -0.5,
-						rows: rowTable(pass, list),
-						label: "tune attention",
-						variant: byName(attentionVariants, variant),
-					}),
-			};
-		}),
-	];
+function trialOf<S, V extends Variant>(tunable: Tunable<S, V>, shape: S): Trial {
+	const { record, ...run } = tunable.trial(shape);
+	return {
+		...run,
+		key: tunable.key(shape),
+		orderKey: tunable.orderKey?.(shape),
+		variants: (gpu) => usable(gpu, tunable, shape),
+		chosen: (gpu) => choose(gpu, tunable, shape),
+		order: (gpu) => orderOf(gpu, tunable, shape),
+		record: (pass, inputs, y, variant) =>
+			record(
+				pass,
+				inputs,
+				y,
+				tunable.variants.find(({ name }) => name === variant),
+			),
+	};
 }
 
+/** A trial for every shape. */
+export function trials(shapes: Shapes): Trial[] {
+	const of = <Name extends keyof Shapes>(name: Name) =>
+		(shapes[name] ?? []).map((shape) => trialOf(tunables[name], shape));
+	return (Object.keys(tunables) as (keyof Shapes)[]).flatMap(of);
+}
 export interface Measurement {
 	variant: string;
 	order: string;
@@ -150,8 +68,6 @@ export interface Measurement {
 	row: Uint32Array;
 }
 
-/** The order of the plain variants. */
-const PLAIN = "plain";
 /** Sums of f16 factors in another order: one unit of f16 in the last place of the largest result. */
 const F16_BOUND = 2 ** -10;
 
@@ -181,9 +97,7 @@ export async function measure(gpu: Gpu, trial: Trial, rounds = 2, only?: readonl
 	};
 	const results: Measurement[] = [];
 	const plainest = new Map<string, Uint32Array<ArrayBuffer>>();
-	for (const { name, order = PLAIN } of trial
-		.variants(gpu)
-		.filter((variant) => available(gpu, variant) && (only?.includes(variant.name) ?? true))) {
+	for (const { name, order = PLAIN } of trial.variants(gpu).filter((variant) => only?.includes(variant.name) ?? true)) {
 		if (!(await compiles(gpu, () => submit(name, 1)))) continue;
 		gpu.write(y, 0, new Uint32Array(trial.outputs).fill(0x7fc00000));
 		const milliseconds = await time(name, 1);
@@ -222,8 +136,6 @@ export function near(actual: Uint32Array<ArrayBuffer>, expected: Uint32Array<Arr
 }
 
 export interface TuneOptions {
-	/** The weights'. */
-	dtype?: "f16";
 	/** What is known: choices that are kept. */
 	known?: Tuning;
 	progress?: (done: number, total: number) => void;
@@ -233,13 +145,9 @@ export interface TuneOptions {
  * The fastest right variant of each shape class not `known`; the first shape of a class speaks for it. Of several
  * orders of sums, the one that is faster over all row counts of its weight.
  */
-export async function tune(
-	gpu: Gpu,
-	shapes: Shapes,
-	{ dtype, known = {}, progress }: TuneOptions = {},
-): Promise<Tuning> {
+export async function tune(gpu: Gpu, shapes: Shapes, { known = {}, progress }: TuneOptions = {}): Promise<Tuning> {
 	const classes = new Map(
-		trials(shapes, dtype)
+		trials(shapes)
 			.reverse()
 			.map((trial) => [trial.key, trial]),
 	);
@@ -279,7 +187,7 @@ export function fastestOrder(trials: readonly Measurement[][]): string {
 					undefined,
 				),
 		);
-		const steady = best.every((each) => each && each.row.every((word, i) => word === best[0]?.row[i]));
+		const steady = best.every((each) => each?.row.every((word, i) => word === best[0]?.row[i]));
 		return steady ? best.reduce((sum, each) => sum + (each?.milliseconds ?? Infinity), 0) : Infinity;
 	};
 	return orders.reduce((best, next) => (total(next) < total(best) ? next : best), PLAIN);
@@ -304,18 +212,15 @@ export function fastest(measurements: readonly Measurement[], usual?: string): s
 
 /**
  * Part of the numerics id: what the kernels' bits depend on beside adapter and driver. All variants of one order of
- * sums give the same bits (`measure` sees to it), so it is the version, and the orders of the shapes' weights; it stays
- * when the adapter is measured again and the orders stay. A text: who makes the id of it and more hashes it all at once.
+ * sums give the same bits (`measure` sees to it), so it is the version, and the orders that the shapes' sums have here:
+ * it stays when the adapter is measured again and the orders stay.
  */
-export function tuningId(tuning: Tuning = {}, shapes?: Shapes, dtype?: "f16"): string {
-	const orders = new Set(
-		shapes
-			? trials(shapes, dtype).flatMap(({ orderKey }) =>
-					orderKey && (tuning[orderKey] ?? PLAIN) !== PLAIN ? [`${orderKey} ${tuning[orderKey]}`] : [],
-				)
-			: [],
-	);
-	return [`kernels ${KERNELS_VERSION}`, ...[...orders].sort()].join("\n");
+export function tuningId(gpu: Gpu, shapes: Shapes): string {
+	const orders = trials(shapes).flatMap((trial) => {
+		const order = trial.order(gpu);
+		return order === PLAIN ? [] : [`${trial.orderKey} ${order}`];
+	});
+	return [`kernels ${KERNELS_VERSION}`, ...[...new Set(orders)].sort()].join("\n");
 }
 
 /** Uniform in (-1, 1), the same for the same seed; repeats after a prime number of words. */

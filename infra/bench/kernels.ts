@@ -21,8 +21,7 @@ const { values } = parseArgs({
 });
 const gpu = await openGpu();
 gpu.tuning = keptTuning(gpu);
-const { facts, info } = await openModelFolder(findModel(values.model));
-const shapes = kernelShapes(facts, info.schedules[info.defaultSchedule]);
+const shapes = kernelShapes(await openModelFolder(findModel(values.model)));
 console.log(`${values.model} on ${gpu.facts.name} (${gpu.facts.driver}); GFLOPS, best of ${values.rounds}`);
 
 const report = [];

@@ -4,8 +4,8 @@
  */
 import { Gpu, type Tensor } from "../../kernels/gpu/gpu.ts";
 import { NULL_FACTS, openNullDevice } from "../../kernels/gpu/native/null-backend.ts";
-import type { ModelFolder } from "../../model-shards/format/folder.ts";
 import type { TensorEntry } from "../../model-shards/format/manifest.ts";
+import type { ModelFolder } from "../../worker/families/folder.ts";
 
 /** The null backend has 512 MiB in all: a tensor gets its shape and no more bytes than this. What is read is smaller. */
 const MOST_BYTES = 12 << 20;
@@ -48,18 +48,13 @@ class NullGpu extends Gpu {
 	}
 
 	override tensor(label: string, shape: readonly number[], usage = 0, dtype?: "f16"): Tensor {
-		return this.#hollow(label, shape, MOST_BYTES, usage, dtype);
+		// Keys and values are a tensor a block, and many.
+		const most = label.startsWith("keys and values") ? MOST_DATA : MOST_BYTES;
+		return this.#hollow(label, shape, most, usage, dtype);
 	}
 
 	override upload(label: string, shape: readonly number[], data: Parameters<Gpu["upload"]>[2]): Tensor {
 		return this.#hollow(label, shape, MOST_DATA, 0, data instanceof Float16Array ? "f16" : undefined);
-	}
-
-	/** Keys and values: a tensor a block, and they too are many. */
-	override grown(tensor: Tensor, shape: readonly number[]): Tensor {
-		const larger = this.#hollow(tensor.buffer.label, shape, MOST_DATA, 0, tensor.dtype);
-		this.free(tensor);
-		return larger;
 	}
 
 	override write(tensor: Tensor, at: number, words: Parameters<Gpu["write"]>[2]): void {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
-import { findModel, openModelFolder } from "../../model-shards/format/folder.ts";
+import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { type ProfileReport, profile, profileHost } from "./profile.ts";
 import { INFINITY_2B, randomInfinity } from "./random-model.ts";
 import { profileText } from "./tables.ts";

@@ -5,10 +5,9 @@
 import type { AdapterFacts } from "../../kernels/gpu/facts.ts";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { clockOf, type DeviceClock, Profiler, type Run, type SubmissionTimes } from "../../kernels/gpu/profile.ts";
-import type { ModelFolder } from "../../model-shards/format/folder.ts";
-import { infinityConfigOf } from "../../model-shards/format/manifest.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
+import type { ModelFolder } from "../../worker/families/folder.ts";
 import { policies } from "../../worker/policies/index.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
 import { median } from "./measure.ts";
@@ -126,13 +125,13 @@ interface Made {
 
 const TEXT_TOKENS = 24;
 
-function maker(gpu: Gpu, { tokenizer, manifest }: ModelFolder, model: LoadedModel) {
+function maker(gpu: Gpu, { tokenizer, facts }: ModelFolder, model: LoadedModel) {
 	const subject =
 		model.info.classes !== undefined
 			? { label: 0 }
 			: tokenizer !== null
 				? { prompt: "a photo of a red apple" }
-				: { draws: new Map([["text.feats", randomFloats(TEXT_TOKENS * infinityConfigOf(manifest).textChannels, 2)]]) };
+				: { draws: new Map([["text.feats", randomFloats(TEXT_TOKENS * (facts.text?.channels ?? 0), 2)]]) };
 	return async (plan: StagePlan, clock: DeviceClock): Promise<Made> => {
 		const profiler = new Profiler(gpu.device, clock);
 		gpu.profiler = profiler;

@@ -20,12 +20,11 @@ export const define: Define = (command, terminal) =>
 		.addOption(jsonOption())
 		.action(async ({ model, dtype, again }) => {
 			const cache = await outputFolder("The cache", cacheFolder());
-			const { facts, info } = await openFolder(model, terminal);
+			const folder = await openFolder(model, terminal);
 			const gpu = await openGpu();
 			terminal.print(`${model} on ${gpu.facts.name}`);
 			using bar = terminal.progress("{bar} {value}/{total} shapes, {eta_formatted} left");
-			const measured = await loadTuning(gpu, kernelShapes(facts, info.schedules[info.defaultSchedule]), {
-				dtype: dtype === "f16" ? dtype : undefined,
+			const measured = await loadTuning(gpu, kernelShapes(folder, dtype), {
 				measure: again ? "all" : "missing",
 				progress: bar.report,
 			});
@@ -36,5 +35,5 @@ export const define: Define = (command, terminal) =>
 					? `${lines.join("\n")}\nKept for this adapter and driver.`
 					: "Measured before. --again measures anew.",
 			);
-			terminal.result({ model: info.id, adapter: gpu.facts.name, dtype, cache, measured });
+			terminal.result({ model: folder.info.id, adapter: gpu.facts.name, dtype, cache, measured });
 		});

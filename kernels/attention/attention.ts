@@ -1,7 +1,9 @@
 import type { Tensor } from "../gpu/gpu.ts";
+import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
-import { bucket, memo, pick, range, type Target, type Variant } from "../gpu/variants.ts";
-import { ROW, type Row, type RowTable } from "../tokens/rows.ts";
+import { bucket, choose, range, type Tunable, type Variant } from "../gpu/variants.ts";
+import { ROW, type RowTable, rowTable } from "../tokens/rows.ts";
+import { CACHED, LANES, OWN, quadCode, tokenCode } from "./programs.ts";
 
 export interface Attention {
 	/** [tokens, heads * headDim], `qStride` floats a token. */
@@ -45,39 +47,33 @@ export const attentionVariants: readonly AttentionVariant[] = [
 	quad(4),
 ];
 
-/** Invocations of a workgroup that share nothing. */
-const LANES = 32;
-
-export const attentionKey = (rows: readonly Row[], heads: number, headDim: number) =>
-	`attention ${heads}x${headDim} t${bucket(longest(rows))}`;
-const longest = (rows: readonly Row[]) => Math.max(...rows.map(({ tokens }) => tokens));
-
-/**
- * Untuned: quads where four lanes are the whole machine, as in matmul, many tokens an invocation on other CPUs. Two
- * variants, since a large one compiles for as long as a scale runs: it is left to where there are many keys as well as
- * tokens. `own` as in `Attention`.
- */
-export function pickAttention(
-	gpu: Target,
-	rows: readonly Row[],
-	heads: number,
-	headDim: number,
-	own = false,
-): AttentionVariant {
-	const quads = gpu.facts.lanes === 4 && gpu.device.features.has("subgroups");
-	const large = longest(rows) > 8 && Math.max(...rows.map(({ keys, tokens }) => keys + (own ? tokens : 0))) > 32;
-	const fallback = quads
-		? large
-			? "quad 4"
-			: "quad 1"
-		: !gpu.facts.software
-			? "token 1"
-			: large
-				? "token 8"
-				: "token 2";
-	const variant = pick(gpu, attentionKey(rows, heads, headDim), attentionVariants, fallback);
-	return variant.quad && headDim % 16 ? attentionVariants[0] : variant;
+interface Options {
+	variant: AttentionVariant;
+	heads: number;
+	headDim: number;
+	own: boolean;
 }
+
+const attending = kernel({
+	name: "attention",
+	params: {
+		qStride4: "u32",
+		scale: "f32",
+		stride4: "u32",
+		key4: "u32",
+		value4: "u32",
+		ownKey4: "u32",
+		ownValue4: "u32",
+	},
+	bindings: { q: read("vec4f"), kv: read("vec4"), y: write("vec4f"), rows: read(ROW) },
+	enable: ({ variant }: Options) => (variant.quad ? ["subgroups"] : []),
+	code: ({ variant, heads, headDim, own }: Options, { kv }) => `
+const width4 = ${(heads * headDim) / 4}u;
+const LEAST = -3.4e38;
+fn loadKv(at: u32) -> vec4f { return ${kv === "f16" ? "vec4f(kv[at])" : "kv[at]"}; }
+fn loadOwn(at: u32) -> vec4f { return q[at]; }
+${(variant.quad ? quadCode : tokenCode)(variant.tokens, headDim / 4, own ? [CACHED, OWN] : [CACHED])}`,
+});
 
 /**
  * softmax(scale * Q K^T) V by head over each row's own keys (its range of `kv`, then with `own` its tokens), with a
@@ -85,192 +81,89 @@ export function pickAttention(
  * time, counted from the first of either kind, whatever the variant.
  */
 export function attention(pass: Pass, op: Attention): void {
-	const { headDim, heads, rows, kv, own, qStride } = op;
-	if (headDim % 4) throw new RangeError(`${op.label}: head dimension ${headDim} must be a multiple of 4`);
-	const variant = op.variant ?? pickAttention(pass.gpu, rows.rows, heads, headDim, own !== undefined);
-	const code = attentionCode(variant, heads, headDim, kv.tensor.dtype === "f16", own !== undefined);
-	const params = [
-		rows.tokens,
-		qStride / 4,
-		{ f32: op.scale },
-		kv.stride / 4,
-		kv.key / 4,
-		kv.value / 4,
-		(own?.key ?? 0) / 4,
-		(own?.value ?? 0) / 4,
-	];
-	const across = Math.ceil(longest(rows.rows) / variant.tokens / (variant.quad ? 4 : LANES));
-	pass.run(op.label, code, params, [op.q, kv.tensor, op.y, rows.table], [across, heads, rows.rows.length]);
+	const { q, qStride, kv, own, y, heads, headDim, scale, rows: table, label } = op;
+	if (headDim % 4) throw new RangeError(`${label}: head dimension ${headDim} must be a multiple of 4`);
+	const { rows } = table;
+	const tokens = Math.max(...rows.map((row) => row.tokens));
+	const keys = Math.max(...rows.map((row) => row.keys + (own ? row.tokens : 0)));
+	const shape = { rows: rows.length, tokens, keys, heads, headDim, own: own !== undefined };
+	const variant = op.variant ?? choose(pass.gpu, attentionTunable, shape);
+	pass.run(attending, {
+		label,
+		options: { variant, heads, headDim, own: shape.own },
+		params: {
+			qStride4: qStride / 4,
+			scale,
+			stride4: kv.stride / 4,
+			key4: kv.key / 4,
+			value4: kv.value / 4,
+			ownKey4: own ? own.key / 4 : 0,
+			ownValue4: own ? own.value / 4 : 0,
+		},
+		bindings: { q, kv: kv.tensor, y, rows: table.table },
+		groups: [Math.ceil(tokens / variant.tokens / (variant.quad ? 4 : LANES)), heads, rows.length],
+	});
 }
 
-const attentionCode = memo(
-	(variant: AttentionVariant, heads: number, headDim: number, half: boolean, own: boolean): string => {
-		const sources = own ? [CACHED, OWN] : [CACHED];
-		return `${half ? "enable f16;\n" : ""}${variant.quad ? "enable subgroups;\n" : ""}
-${ROW}
-struct Params { tokens: u32, qStride4: u32, scale: f32, stride4: u32, key4: u32, value4: u32, ownKey4: u32, ownValue4: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> q: array<vec4f>;
-@group(0) @binding(2) var<storage, read> kv: array<${half ? "vec4h" : "vec4f"}>;
-@group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
-@group(0) @binding(4) var<storage, read> rows: array<Row>;
-const width4 = ${(heads * headDim) / 4}u;
-const LEAST = -3.4e38;
-fn loadKv(at: u32) -> vec4f { return ${half ? "vec4f(kv[at])" : "kv[at]"}; }
-fn loadOwn(at: u32) -> vec4f { return q[at]; }
-${variant.quad ? quadCode(variant.tokens, headDim / 4, sources) : tokenCode(variant.tokens, headDim / 4, sources)}`;
+/** `rows` rows of `tokens` queries over `keys` keys each, their own tokens among them with `own`. */
+export interface AttentionShape {
+	rows: number;
+	tokens: number;
+	keys: number;
+	heads: number;
+	headDim: number;
+	own: boolean;
+}
+
+export const attentionTunable: Tunable<AttentionShape, AttentionVariant> = {
+	key: ({ tokens, heads, headDim, own }) =>
+		`${own ? "self" : "cross"} attention ${heads}x${headDim} t${bucket(tokens)}`,
+	variants: attentionVariants,
+	fits: (_, { quad }, { headDim }) => !quad || headDim % 16 === 0,
+	/**
+	 * Quads where four lanes are the whole machine, as in matmul, many tokens an invocation on other CPUs. Two variants,
+	 * since a large one compiles for as long as a scale runs: it is left to where there are many keys as well as tokens.
+	 */
+	untuned({ facts, device }, { tokens, keys, headDim }) {
+		const large = tokens > 8 && keys > 32;
+		if (facts.lanes === 4 && device.features.has("subgroups"))
+			return headDim % 16 ? "token 1" : large ? "quad 4" : "quad 1";
+		if (!facts.software) return "token 1";
+		return large ? "token 8" : "token 2";
 	},
-);
-
-/**
- * Keys that a row sees: WGSL of how many, the first, floats / 4 between two, and where in one its key and value begin.
- */
-const CACHED = {
-	keys: "row.keys",
-	first: "row.key",
-	stride: "p.stride4",
-	key: "p.key4",
-	value: "p.value4",
-	load: "loadKv",
+	trial({ rows, tokens, keys, heads, headDim, own }) {
+		const width = heads * headDim;
+		const cached = keys - (own ? tokens : 0);
+		const qStride = own ? 3 * width : width;
+		const list = range(rows).map((row) => ({
+			token: row * tokens,
+			tokens,
+			cond: 0,
+			rope: 0,
+			key: row * cached,
+			keys: cached,
+			append: 0,
+		}));
+		return {
+			name: `${own ? "self" : "cross"} attention ${rows}x${tokens}x${keys} ${heads}x${headDim}`,
+			flops: 4 * rows * tokens * keys * width,
+			inputs: [{ size: rows * tokens * qStride }, { size: Math.max(1, rows * cached) * 2 * width }],
+			outputs: rows * tokens * width,
+			row: width,
+			record: (pass, [q, kv], y, variant) =>
+				attention(pass, {
+					q,
+					qStride,
+					kv: { tensor: kv, stride: 2 * width, key: 0, value: width },
+					own: own ? { key: width, value: 2 * width } : undefined,
+					y,
+					heads,
+					headDim,
+					scale: headDim ** -0.5,
+					rows: rowTable(pass, list),
+					label: "tune attention",
+					variant,
+				}),
+		};
+	},
 };
-const OWN: Source = {
-	keys: "row.tokens",
-	first: "row.token",
-	stride: "p.qStride4",
-	key: "p.ownKey4",
-	value: "p.ownValue4",
-	load: "loadOwn",
-};
-type Source = typeof CACHED;
-
-/**
- * The running softmax of token i: its four `score`s become weights, `shrink` is what the sums so far are multiplied by.
- */
-const softmax = (i: number) => `
-		let top${i} = max(top_${i}, max(max(score${i}.x, score${i}.y), max(score${i}.z, score${i}.w)));
-		let shrink${i} = exp(top_${i} - top${i});
-		let weight${i} = exp(score${i} - top${i});
-		top_${i} = top${i};
-		total${i} = fma(total${i}, shrink${i}, dot(weight${i}, vec4f(1)));`;
-
-/** One invocation is a head of `tokens` tokens of a row, which share the keys and values it loads. */
-function tokenCode(tokens: number, d4: number, sources: readonly Source[]): string {
-	const d = range(d4);
-	const t = range(tokens);
-	return `
-@compute @workgroup_size(${LANES}) fn main(@builtin(global_invocation_id) id: vec3u) {
-	let row = rows[id.z];
-	let head = id.y * ${d4}u;
-	let first = id.x * ${tokens}u;
-	if (first >= row.tokens) { return; }
-	${t.map((i) => `let t${i} = row.token + min(first + ${i}u, row.tokens - 1u);`).join(" ")}
-	${t.flatMap((i) => d.map((c) => `let q${i}_${c} = q[t${i} * p.qStride4 + head + ${c}u] * p.scale;`)).join(" ")}
-	${t.flatMap((i) => d.map((c) => `var o${i}_${c} = vec4f(0);`)).join(" ")}
-	${t.map((i) => `var top_${i} = LEAST; var total${i} = 0.0;`).join(" ")}
-	${sources
-		.map(
-			(s) => `
-	for (var key = 0u; key < ${s.keys}; key += 4u) {
-		let valid = vec4u(key) + vec4u(0, 1, 2, 3) < vec4u(${s.keys});
-		${t.map((i) => `var dots${i} = vec4f(0);`).join(" ")}
-		for (var j = 0u; j < 4u; j++) {
-			let at = (${s.first} + min(key + j, ${s.keys} - 1u)) * ${s.stride} + ${s.key} + head;
-			let one = vec4u(j) == vec4u(0, 1, 2, 3);
-			${t.map((i) => `var sum${i} = vec4f(0);`).join(" ")}
-			${d.map((c) => `{ let k = ${s.load}(at + ${c}u); ${t.map((i) => `sum${i} = fma(q${i}_${c}, k, sum${i});`).join(" ")} }`).join("\n\t\t\t")}
-			${t.map((i) => `dots${i} = select(dots${i}, vec4f(dot(sum${i}, vec4f(1))), one);`).join(" ")}
-		}
-		${t
-			.map(
-				(i) => `let score${i} = select(vec4f(LEAST), dots${i}, valid);
-		${softmax(i)}
-		${d.map((c) => `o${i}_${c} *= shrink${i};`).join(" ")}`,
-			)
-			.join("\n\t\t")}
-		for (var j = 0u; j < 4u; j++) {
-			let at = (${s.first} + min(key + j, ${s.keys} - 1u)) * ${s.stride} + ${s.value} + head;
-			${t.map((i) => `let w${i} = vec4f(weight${i}[j]);`).join(" ")}
-			${d.map((c) => `{ let v = ${s.load}(at + ${c}u); ${t.map((i) => `o${i}_${c} = fma(w${i}, v, o${i}_${c});`).join(" ")} }`).join("\n\t\t\t")}
-		}
-	}`,
-		)
-		.join("")}
-	${t.map((i) => `if (first + ${i}u < row.tokens) { ${d.map((c) => `y[t${i} * width4 + head + ${c}u] = o${i}_${c} / total${i};`).join(" ")} }`).join("\n\t")}
-}`;
-}
-
-/**
- * Four lanes share a head of 4 * `tokens` tokens of a row. For the scores each lane has its own tokens and one of the
- * four keys, and the keys go round by quad swaps; for the sum each lane has its own quarter of the channels, and the
- * weights go round.
- */
-function quadCode(tokens: number, d4: number, sources: readonly Source[]): string {
-	const d = range(d4);
-	const own = range(d4 / 4);
-	const t = range(tokens);
-	const swap = ["", "quadSwapX", "quadSwapY", "quadSwapDiagonal"];
-	const swapped = (name: string) =>
-		`let ${name}_0 = ${name}; ${range(3)
-			.map((s) => `let ${name}_${s + 1} = ${swap[s + 1]}(${name});`)
-			.join(" ")}`;
-	return `
-@compute @workgroup_size(4) fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invocation: u32) {
-	let lane = invocation & 3u;
-	let odd = (lane & 1u) != 0u;
-	let high = (lane & 2u) != 0u;
-	let row = rows[id.z];
-	let head = id.y * ${d4}u;
-	if (id.x * ${4 * tokens}u >= row.tokens) { return; }
-	let first = id.x * ${4 * tokens}u + lane;
-	${t.map((i) => `let t${i} = row.token + min(first + ${4 * i}u, row.tokens - 1u);`).join(" ")}
-	${t.flatMap((i) => d.map((c) => `let q${i}_${c} = q[t${i} * p.qStride4 + head + ${c}u] * p.scale;`)).join(" ")}
-	${t.flatMap((i) => range(4).flatMap((s) => own.map((c) => `var o${i}_${s}_${c} = vec4f(0);`))).join(" ")}
-	${t.map((i) => `var top_${i} = LEAST; var total${i} = 0.0;`).join(" ")}
-	${sources
-		.map(
-			(s) => `
-	for (var key = 0u; key < ${s.keys}; key += 4u) {
-		let kAt = (${s.first} + min(key + lane, ${s.keys} - 1u)) * ${s.stride} + ${s.key} + head;
-		${t.flatMap((i) => range(4).map((r) => `var dots${i}_${r} = vec4f(0);`)).join(" ")}
-		${d.map((c) => `{ let k = ${s.load}(kAt + ${c}u); ${swapped("k")} ${t.flatMap((i) => range(4).map((r) => `dots${i}_${r} = fma(q${i}_${c}, k_${r}, dots${i}_${r});`)).join(" ")} }`).join("\n\t\t")}
-		// The score at r belongs to key lane ^ r: back into the order of the keys.
-		let valid = vec4u(key) + vec4u(0, 1, 2, 3) < vec4u(${s.keys});
-		${t
-			.map(
-				(i) => `
-		let r${i} = vec4f(${range(4)
-			.map((r) => `dot(dots${i}_${r}, vec4f(1))`)
-			.join(", ")});
-		let e${i} = select(r${i}, r${i}.yxwz, odd);
-		let score${i} = select(vec4f(LEAST), select(e${i}, e${i}.zwxy, high), valid);
-		${softmax(i)}
-		${swapped(`shrink${i}`)} ${swapped(`weight${i}`)}
-		${range(4)
-			.flatMap((r) => own.map((c) => `o${i}_${r}_${c} *= shrink${i}_${r};`))
-			.join(" ")}`,
-			)
-			.join("")}
-		${range(4)
-			.map(
-				(j) => `{
-			let vAt = (${s.first} + min(key + ${j}u, ${s.keys} - 1u)) * ${s.stride} + ${s.value} + head + lane * ${d4 / 4}u;
-			${own.map((c) => `let v${c} = ${s.load}(vAt + ${c}u);`).join(" ")}
-			${t.flatMap((i) => range(4).flatMap((r) => own.map((c) => `o${i}_${r}_${c} = fma(vec4f(weight${i}_${r}[${j}]), v${c}, o${i}_${r}_${c});`))).join(" ")} }`,
-			)
-			.join("")}
-	}`,
-		)
-		.join("")}
-	${t
-		.map(
-			(i) => `${swapped(`total${i}`)}
-	${range(4)
-		.map(
-			(s) =>
-				`{ let t = id.x * ${4 * tokens}u + ${4 * i}u + (lane ^ ${s}u); if (t < row.tokens) { let at = (row.token + t) * width4 + head + lane * ${d4 / 4}u; ${own.map((c) => `y[at + ${c}u] = o${i}_${s}_${c} / total${i}_${s};`).join(" ")} } }`,
-		)
-		.join(" ")}`,
-		)
-		.join("\n\t")}
-}`;
-}

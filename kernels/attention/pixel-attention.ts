@@ -1,7 +1,64 @@
 import type { Tensor } from "../gpu/gpu.ts";
+import { kernel, read, struct, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
-import type { ImageShape } from "../image/conv.ts";
-import { groups } from "../tokens/rows.ts";
+import { groups } from "../gpu/workgroups.ts";
+import type { ImageShape } from "../image/images.ts";
+
+/** Pixels of an image, and where its square of scores begins. */
+const SQUARE = struct("Square", { pixel: "u32", pixels: "u32", scores: "u32" });
+
+const scoring = kernel({
+	name: "pixel attention scores",
+	params: { channels4: "u32", scale: "f32" },
+	bindings: { images: read(SQUARE), qkv: read("vec4f"), scores: write("f32") },
+	code: () => `
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	let image = images[id.z];
+	if (id.x >= image.pixels || id.y >= image.pixels) { return; }
+	let q = (image.pixel + id.y) * 3u * p.channels4;
+	let k = (image.pixel + id.x) * 3u * p.channels4 + p.channels4;
+	var sum = vec4f(0);
+	for (var c = 0u; c < p.channels4; c++) { sum = fma(qkv[q + c], qkv[k + c], sum); }
+	scores[image.scores + id.y * image.pixels + id.x] = dot(sum, vec4f(1)) * p.scale;
+}`,
+});
+
+const normalising = kernel({
+	name: "pixel attention softmax",
+	bindings: { images: read(SQUARE), scores: write("f32") },
+	code: () => `
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	let image = images[id.z];
+	if (id.x >= image.pixels) { return; }
+	let first = image.scores + id.x * image.pixels;
+	var top = scores[first];
+	for (var i = 1u; i < image.pixels; i++) { top = max(top, scores[first + i]); }
+	var total = 0.0;
+	for (var i = 0u; i < image.pixels; i++) {
+		let weight = exp(scores[first + i] - top);
+		scores[first + i] = weight;
+		total += weight;
+	}
+	for (var i = 0u; i < image.pixels; i++) { scores[first + i] /= total; }
+}`,
+});
+
+const mixing = kernel({
+	name: "pixel attention mix",
+	params: { channels4: "u32" },
+	bindings: { images: read(SQUARE), qkv: read("vec4f"), scores: read("f32"), y: write("vec4f") },
+	code: () => `
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	let image = images[id.z];
+	if (id.x >= p.channels4 || id.y >= image.pixels) { return; }
+	var sum = vec4f(0);
+	for (var i = 0u; i < image.pixels; i++) {
+		let v = qkv[(image.pixel + i) * 3u * p.channels4 + 2u * p.channels4 + id.x];
+		sum = fma(vec4f(scores[image.scores + id.y * image.pixels + i]), v, sum);
+	}
+	y[(image.pixel + id.y) * p.channels4 + id.x] = sum;
+}`,
+});
 
 /**
  * One head of attention over the pixels of each image, softmax(q k^T / sqrt(channels)) v, for heads too wide for
@@ -14,63 +71,30 @@ export function pixelAttention(
 	pass: Pass,
 	op: { qkv: Tensor; y: Tensor; scores: Tensor; images: readonly ImageShape[]; channels: number; label: string },
 ): void {
-	const { channels, images, label } = op;
+	const { qkv, y, scores, channels, label } = op;
+	const channels4 = channels / 4;
 	let square = 0;
-	const sizes = images.map(({ height, width }) => height * width);
-	const table = pass.table(
-		images.flatMap(({ pixel }, i) => [pixel, sizes[i], (square += sizes[i] ** 2) - sizes[i] ** 2, 0]),
-	);
-	const largest = Math.max(...sizes);
-	const head = `
-struct Square { pixel: u32, pixels: u32, scores: u32, pad: u32 }
-struct Params { channels4: u32, scale: f32 }
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> images: array<Square>;`;
-	const params = [channels / 4, { f32: channels ** -0.5 }, 0, 0];
-	const scores = `${head}
-@group(0) @binding(2) var<storage, read> qkv: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> scores: array<f32>;
-@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	let image = images[id.z];
-	if (id.x >= image.pixels || id.y >= image.pixels) { return; }
-	let q = (image.pixel + id.y) * 3u * p.channels4;
-	let k = (image.pixel + id.x) * 3u * p.channels4 + p.channels4;
-	var sum = vec4f(0);
-	for (var c = 0u; c < p.channels4; c++) { sum = fma(qkv[q + c], qkv[k + c], sum); }
-	scores[image.scores + id.y * image.pixels + id.x] = dot(sum, vec4f(1)) * p.scale;
-}`;
-	const softmax = `${head}
-@group(0) @binding(2) var<storage, read_write> scores: array<f32>;
-@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	let image = images[id.z];
-	if (id.x >= image.pixels || p.channels4 == 0u) { return; }
-	let first = image.scores + id.x * image.pixels;
-	var top = scores[first];
-	for (var i = 1u; i < image.pixels; i++) { top = max(top, scores[first + i]); }
-	var total = 0.0;
-	for (var i = 0u; i < image.pixels; i++) { let weight = exp(scores[first + i] - top); scores[first + i] = weight; total += weight; }
-	for (var i = 0u; i < image.pixels; i++) { scores[first + i] /= total; }
-}`;
-	const mix = `${head}
-@group(0) @binding(2) var<storage, read> qkv: array<vec4f>;
-@group(0) @binding(3) var<storage, read> scores: array<f32>;
-@group(0) @binding(4) var<storage, read_write> y: array<vec4f>;
-@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	let image = images[id.z];
-	if (id.x >= p.channels4 || id.y >= image.pixels) { return; }
-	var sum = vec4f(0);
-	for (var i = 0u; i < image.pixels; i++) {
-		sum = fma(vec4f(scores[image.scores + id.y * image.pixels + i]), qkv[(image.pixel + i) * 3u * p.channels4 + 2u * p.channels4 + id.x], sum);
-	}
-	y[(image.pixel + id.y) * p.channels4 + id.x] = sum;
-}`;
-	pass.run(`${label}.scores`, scores, params, [table, op.qkv, op.scores], [groups(largest), largest, images.length]);
-	pass.run(`${label}.softmax`, softmax, params, [table, op.scores], [groups(largest), 1, images.length]);
-	pass.run(
-		`${label}.mix`,
-		mix,
-		params,
-		[table, op.qkv, op.scores, op.y],
-		[groups(channels / 4), largest, images.length],
-	);
+	const squares = op.images.map(({ pixel, height, width }) => {
+		const pixels = height * width;
+		return { pixel, pixels, scores: (square += pixels ** 2) - pixels ** 2 };
+	});
+	const images = pass.rows(SQUARE, squares);
+	const largest = Math.max(...squares.map(({ pixels }) => pixels));
+	pass.run(scoring, {
+		label: `${label}.scores`,
+		params: { channels4, scale: channels ** -0.5 },
+		bindings: { images, qkv, scores },
+		groups: [groups(largest), largest, squares.length],
+	});
+	pass.run(normalising, {
+		label: `${label}.softmax`,
+		bindings: { images, scores },
+		groups: [groups(largest), 1, squares.length],
+	});
+	pass.run(mixing, {
+		label: `${label}.mix`,
+		params: { channels4 },
+		bindings: { images, qkv, scores, y },
+		groups: [groups(channels4), largest, squares.length],
+	});
 }

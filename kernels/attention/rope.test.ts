@@ -94,14 +94,14 @@ test.each([
 	},
 );
 
-test("rotateAndCache by halves: pairs half a head apart, each output by its own angle, entries by condition, kept positions", async () => {
+test("rotateAndCache by halves: pairs half a head apart, each output by its own angle, entries by condition, selected positions", async () => {
 	using bench = new Bench(gpu);
 	const [heads, headDim, width, half, entries] = [2, 8, 16, 4, 5];
 	const qkv = bench.random(TOKENS, 3 * width).data;
 	const angles = bench.random(2 * entries, headDim);
 	const places = bench.put(Uint32Array.from({ length: 2 * (POSITIONS + 8) }, (_, i) => (i * 7 + (i % 3)) % entries));
-	const rows = ROWS.map((row, i) => ({ ...row, cond: i % 2, kept: i === 3 ? 1 : 0 }));
-	const kept = bench.put(Uint32Array.of(4, 0, 60, 2, 2));
+	const rows = ROWS.map((row, i) => ({ ...row, cond: i % 2, selected: i === 3 ? 1 : 0 }));
+	const selected = bench.put(Uint32Array.of(4, 0, 60, 2, 2));
 	const run = async (some: Row[], from: number) => {
 		const tokens = some.reduce((sum, { tokens }) => sum + tokens, 0);
 		const x = bench.put(qkv.slice(from * 3 * width, (from + tokens) * 3 * width), [tokens, 3 * width]).tensor;
@@ -113,7 +113,7 @@ test("rotateAndCache by halves: pairs half a head apart, each output by its own 
 					qkv: x,
 					cache,
 					halves,
-					kept: kept.tensor,
+					selected: selected.tensor,
 					heads,
 					headDim,
 					rows: rowTable(pass, some),
@@ -127,7 +127,7 @@ test("rotateAndCache by halves: pairs half a head apart, each output by its own 
 	const expected = Float64Array.from(qkv);
 	for (const row of rows) {
 		for (let i = 0; i < row.tokens; i++) {
-			const position = row.rope + (row.kept ? kept.data[i] : i);
+			const position = row.rope + (row.selected ? selected.data[i] : i);
 			const angle = (which: number, m: number) =>
 				angles.data[(row.cond * entries + places.data[2 * position + which]) * headDim + m];
 			for (let head = 0; head < 2 * heads; head++) {
@@ -196,18 +196,18 @@ test("rotateAndCache without a table rotates nothing, without a scale normalises
 	}
 });
 
-test("kept tokens turn by the positions they keep, the others one after the other", async () => {
+test("selected tokens turn by the positions they keep, the others one after the other", async () => {
 	using bench = new Bench(gpu);
 	const [heads, headDim, width] = [1, 8, 8];
 	const rows: Row[] = [
 		{ token: 0, tokens: 3, cond: 0, rope: 2, key: 0, keys: 0, append: 0 },
-		{ token: 3, tokens: 4, cond: 0, rope: 5, key: 0, keys: 0, append: 3, kept: 1 + 6 },
+		{ token: 3, tokens: 4, cond: 0, rope: 5, key: 0, keys: 0, append: 3, selected: 1 + 6 },
 	];
-	const kept = bench.put(Uint32Array.of(9, 9, 9, 9, 9, 9, 7, 0, 3, 2)).tensor;
+	const selected = bench.put(Uint32Array.of(9, 9, 9, 9, 9, 9, 7, 0, 3, 2)).tensor;
 	const cosSin = bench.random(2, 20, headDim / 2).tensor;
 	const scaleMul = bench.put(Float32Array.of(1)).tensor;
 	const qkv = bench.random(7, 3 * width).data;
-	const run = async (rows: Row[], kept?: typeof cosSin) => {
+	const run = async (rows: Row[], selected?: typeof cosSin) => {
 		const x = bench.put(qkv.slice(), [7, 3 * width]).tensor;
 		return (
 			await bench.run(
@@ -217,7 +217,7 @@ test("kept tokens turn by the positions they keep, the others one after the othe
 						cache: bench.empty(7, 2 * width),
 						cosSin,
 						positions: 20,
-						kept,
+						selected,
 						scaleMul,
 						heads,
 						headDim,
@@ -238,7 +238,7 @@ test("kept tokens turn by the positions they keep, the others one after the othe
 		append: token,
 	});
 	const expected = await run([2, 3, 4, 5 + 7, 5, 5 + 3, 5 + 2].map((rope, token) => single(token, rope)));
-	expect(words(await run(rows, kept))).toEqual(words(expected));
+	expect(words(await run(rows, selected))).toEqual(words(expected));
 });
 
 test("starRopeTable: columns turn the first half of the pairs, rows the second, each side over the reach", () => {

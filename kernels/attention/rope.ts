@@ -1,6 +1,8 @@
 import type { Tensor } from "../gpu/gpu.ts";
+import { kernel, optional, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
-import { groups, NOWHERE, ROW, type RowTable } from "../tokens/rows.ts";
+import { groups } from "../gpu/workgroups.ts";
+import { NOWHERE, ROW, type RowTable } from "../tokens/rows.ts";
 
 export interface RotateAndCache {
 	/** [tokens, 3 * width]; q and k are changed in place. */
@@ -13,9 +15,10 @@ export interface RotateAndCache {
 	/** In place of `cosSin`: angles that differ by condition. */
 	halves?: HalvesRotation;
 	/**
-	 * u32: positions within the scale of the tokens of rows with `kept`; other rows' tokens stand one after the other.
+	 * u32: positions within the scale of the tokens of rows with `selected`; other rows' tokens stand one after the
+	 * other.
 	 */
-	kept?: Tensor;
+	selected?: Tensor;
 	/** [heads]; without it nothing is normalised. */
 	scaleMul?: Tensor;
 	heads: number;
@@ -37,30 +40,21 @@ export interface HalvesRotation {
 	places: Tensor;
 }
 
-/**
- * Attention's side of a fused projection: q and k are L2-normalised by head, q times exp(min(scaleMul, ln 100)), both
- * rotated (channels 2m, 2m+1 by the m-th angle of the token's position, or as `halves` says), k and v copied to the
- * row's cache, where it has one.
- */
-export function rotateAndCache(pass: Pass, op: RotateAndCache): void {
-	const { heads, headDim, rows, cosSin, positions = 0, halves, kept, scaleMul } = op;
-	let binding = 3;
-	const bind = (tensor: Tensor | undefined, name: string, type: string) =>
-		tensor ? `@group(0) @binding(${binding++}) var<storage, read> ${name}: array<${type}>;` : "";
-	const vec = op.cache.dtype === "f16" ? "vec4h" : "vec4f";
-	const code = `${vec === "vec4h" ? "enable f16;" : ""}
-${ROW}
-struct Params { tokens: u32, positions: u32, entries: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> qkv: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> cache: array<${vec}>;
-${bind(rows.tokenRow, "tokenRow", "u32")}
-${bind(rows.table, "rows", "Row")}
-${bind(cosSin, "cosSin", "vec2f")}
-${bind(halves?.angles, "angles", "vec4f")}
-${bind(halves?.places, "places", "vec2u")}
-${bind(kept, "kept", "u32")}
-${bind(scaleMul, "scaleMul", "f32")}
+const rotating = kernel({
+	name: "rotate and cache",
+	params: { tokens: "u32", positions: "u32", entries: "u32" },
+	bindings: {
+		qkv: write("vec4f"),
+		cache: write("vec4"),
+		tokenRow: read("u32"),
+		rows: read(ROW),
+		cosSin: optional(read("vec2f")),
+		angles: optional(read("vec4f")),
+		places: optional(read("vec2u")),
+		selected: optional(read("u32")),
+		scaleMul: optional(read("f32")),
+	},
+	code: ({ heads, headDim }: { heads: number; headDim: number }, { cache, cosSin, angles, selected, scaleMul }) => `
 const width4 = ${(heads * headDim) / 4}u;
 const d4 = ${headDim / 4}u;
 fn rotate(v: vec4f, c: vec2f, s: vec2f) -> vec4f {
@@ -74,35 +68,24 @@ fn rotate(v: vec4f, c: vec2f, s: vec2f) -> vec4f {
 	let q = t * 3u * width4 + id.y * d4;
 	let k = q + width4;
 	let v = k + width4;
-	${
-		scaleMul
-			? `var qq = vec4f(0);
+	${scaleMul ? NORMALISED : "let qScale = 1.0; let kScale = 1.0;"}
+	var position = local;
+	${selected ? "if (row.selected > 0u) { position = selected[row.selected - 1u + local]; }" : ""}
+	let keyAt = (row.append + local) * 2u * width4 + id.y * d4;
+	${angles ? HALVES : pairs(cosSin !== undefined)}
+	if (row.append == ${NOWHERE}u) { return; }
+	for (var i = 0u; i < d4; i++) {
+		cache[keyAt + i] = ${cache === "f16" ? "vec4h" : "vec4f"}(qkv[k + i]);
+		cache[keyAt + width4 + i] = ${cache === "f16" ? "vec4h" : "vec4f"}(qkv[v + i]);
+	}
+}`,
+});
+
+const NORMALISED = `var qq = vec4f(0);
 	var kk = vec4f(0);
 	for (var i = 0u; i < d4; i++) { qq += qkv[q + i] * qkv[q + i]; kk += qkv[k + i] * qkv[k + i]; }
 	let qScale = exp(min(scaleMul[id.y], 4.605170185988092)) / max(sqrt(dot(qq, vec4f(1))), 1e-12);
-	let kScale = 1.0 / max(sqrt(dot(kk, vec4f(1))), 1e-12);`
-			: "let qScale = 1.0; let kScale = 1.0;"
-	}
-	${kept ? "var position = local; if (row.kept > 0u) { position = kept[row.kept - 1u + local]; }" : "let position = local;"}
-	let keyAt = (row.append + local) * 2u * width4 + id.y * d4;
-	${halves ? HALVES : pairs(cosSin !== undefined)}
-	if (row.append == ${NOWHERE}u) { return; }
-	for (var i = 0u; i < d4; i++) {
-		cache[keyAt + i] = ${vec}(qkv[k + i]);
-		cache[keyAt + width4 + i] = ${vec}(qkv[v + i]);
-	}
-}`;
-	const read = [rows.tokenRow, rows.table, cosSin, halves?.angles, halves?.places, kept, scaleMul].filter(
-		(tensor) => tensor !== undefined,
-	);
-	pass.run(
-		op.label,
-		code,
-		[rows.tokens, positions, halves?.entries ?? 0, 0],
-		[op.qkv, op.cache, ...read],
-		[groups(rows.tokens), heads],
-	);
-}
+	let kScale = 1.0 / max(sqrt(dot(kk, vec4f(1))), 1e-12);`;
 
 const pairs = (rotated: boolean) => `
 	let angle = (row.rope + position) * d4;
@@ -127,6 +110,32 @@ const HALVES = `
 		qkv[k + i] = ka * angles[first.x] - kb * angles[first.y];
 		qkv[k + half + i] = kb * angles[second.x] + ka * angles[second.y];
 	}`;
+
+/**
+ * Attention's side of a fused projection: q and k are L2-normalised by head, q times exp(min(scaleMul, ln 100)), both
+ * rotated (channels 2m, 2m+1 by the m-th angle of the token's position, or as `halves` says), k and v copied to the
+ * row's cache, where it has one.
+ */
+export function rotateAndCache(pass: Pass, op: RotateAndCache): void {
+	const { qkv, cache, cosSin, positions = 0, halves, selected, scaleMul, heads, headDim, rows, label } = op;
+	pass.run(rotating, {
+		label,
+		options: { heads, headDim },
+		params: { tokens: rows.tokens, positions, entries: halves?.entries ?? 0 },
+		bindings: {
+			qkv,
+			cache,
+			tokenRow: rows.tokenRow,
+			rows: rows.table,
+			cosSin,
+			angles: halves?.angles,
+			places: halves?.places,
+			selected,
+			scaleMul,
+		},
+		groups: [groups(rows.tokens), heads],
+	});
+}
 
 /**
  * cos then sin, [2, positions, headDim / 2], of Infinity's normalised 2D rotary embedding (`rope2d_normalized_by_hw =

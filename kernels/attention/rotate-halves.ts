@@ -1,6 +1,27 @@
 import type { Tensor } from "../gpu/gpu.ts";
+import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
-import { groups } from "../tokens/rows.ts";
+import { groups } from "../gpu/workgroups.ts";
+
+const rotating = kernel({
+	name: "rotate halves",
+	params: { tokens: "u32", heads: "u32", positions: "u32" },
+	bindings: { x: write("vec4f"), angles: read("vec4f") },
+	code: ({ half4 }: { half4: number }) => `
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	let t = id.x;
+	if (t >= p.tokens) { return; }
+	let at = (t * p.heads + id.y) * ${2 * half4}u;
+	for (var i = 0u; i < ${half4}u; i++) {
+		let c = angles[t * ${half4}u + i];
+		let s = angles[(p.positions + t) * ${half4}u + i];
+		let a = x[at + i];
+		let b = x[at + ${half4}u + i];
+		x[at + i] = a * c - b * s;
+		x[at + ${half4}u + i] = b * c + a * s;
+	}
+}`,
+});
 
 /**
  * Rotary positions of language models (arXiv 2104.09864, as in LLaMA): channel m of a head turns with channel m +
@@ -11,27 +32,15 @@ export function rotateHalves(
 	pass: Pass,
 	op: { x: Tensor; tokens: number; heads: number; headDim: number; angles: Tensor; label: string },
 ): void {
-	const { tokens, heads, headDim, angles } = op;
-	if (headDim % 8) throw new RangeError(`${op.label}: head dimension ${headDim} must be a multiple of 8`);
-	const half4 = headDim / 8;
-	const code = `
-@group(0) @binding(0) var<uniform> p: vec4u;
-@group(0) @binding(1) var<storage, read_write> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read> angles: array<vec4f>;
-@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	let t = id.x;
-	if (t >= p.x) { return; }
-	let at = (t * p.y + id.y) * ${2 * half4}u;
-	for (var i = 0u; i < ${half4}u; i++) {
-		let c = angles[t * ${half4}u + i];
-		let s = angles[(p.z + t) * ${half4}u + i];
-		let a = x[at + i];
-		let b = x[at + ${half4}u + i];
-		x[at + i] = a * c - b * s;
-		x[at + ${half4}u + i] = b * c + a * s;
-	}
-}`;
-	pass.run(op.label, code, [tokens, heads, angles.shape[1], 0], [op.x, angles], [groups(tokens), heads]);
+	const { x, tokens, heads, headDim, angles, label } = op;
+	if (headDim % 8) throw new RangeError(`${label}: head dimension ${headDim} must be a multiple of 8`);
+	pass.run(rotating, {
+		label,
+		options: { half4: headDim / 8 },
+		params: { tokens, heads, positions: angles.shape[1] },
+		bindings: { x, angles },
+		groups: [groups(tokens), heads],
+	});
 }
 
 /** [2, positions, headDim / 2]: cos and sin of position * theta^(-2m / headDim). */

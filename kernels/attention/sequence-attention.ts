@@ -1,7 +1,8 @@
 import type { Tensor } from "../gpu/gpu.ts";
+import { kernel, optional, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
-import { memo, range } from "../gpu/variants.ts";
-import { groups } from "../tokens/rows.ts";
+import { bucket, choose, range, type Tunable, type Variant } from "../gpu/variants.ts";
+import { groups } from "../gpu/workgroups.ts";
 
 /** Heads of a projection: `stride` floats a token, the first head from float `at` on. */
 export interface Heads {
@@ -34,74 +35,72 @@ export interface SequenceAttention {
 	/** Added to the scores: row `index[key - query + tokens - 1]` (u32) of a table [rows, heads]. */
 	bias?: { table: Tensor; index: Tensor };
 	label: string;
+	/** For tuning and tests; by default the one chosen for this adapter and shape. */
+	variant?: SequenceVariant;
 }
 
-/**
- * softmax(scale * Q K^T + bias) V by head within one sequence. The sums run in `attention`'s order: with neither mask
- * nor bias it gives the same bits.
- */
-export function sequenceAttention(pass: Pass, op: SequenceAttention): void {
-	const { q, k, v, heads, kvHeads, headDim, tokens, seen, causal, bias } = op;
-	if (headDim % 4) throw new RangeError(`${op.label}: head dimension ${headDim} must be a multiple of 4`);
-	if (heads % kvHeads) throw new RangeError(`${op.label}: ${heads} heads do not share ${kvHeads} heads of keys evenly`);
-	const params = [
-		tokens,
-		seen?.length ?? tokens,
-		...[q, k, v].flatMap(({ stride, at }) => [stride / 4, at / 4]),
-		{ f32: op.scale },
-		0,
-		0,
-		0,
-	];
-	const bindings = [
-		q.tensor,
-		k.tensor,
-		v.tensor,
-		op.y,
-		...(bias ? [bias.table, bias.index] : []),
-		...(seen ? [pass.table(seenTable(seen, tokens))] : []),
-	];
-	pass.run(
-		op.label,
-		sequenceCode(heads, kvHeads, headDim / 4, causal, bias !== undefined, seen !== undefined),
-		params,
-		bindings,
-		[groups(tokens), heads],
-	);
+/** Invocations of a workgroup, which share nothing. */
+export interface SequenceVariant extends Variant {
+	lanes: number;
+}
+/** The plainest first: what the tuner checks the others against. */
+const sequenceVariants: readonly SequenceVariant[] = [64, 32, 16, 8].map((lanes) => ({
+	name: `lanes ${lanes}`,
+	lanes,
+}));
+
+interface Options {
+	lanes: number;
+	heads: number;
+	kvHeads: number;
+	headDim: number;
+	causal: boolean;
 }
 
-/** How many of the seen tokens stand at or before each token; then which they are. */
-function seenTable(seen: readonly number[], tokens: number): number[] {
-	let count = 0;
-	return [...Array.from({ length: tokens }, (_, t) => (count += Number(seen[count] === t))), ...seen];
-}
+const PARAMS = {
+	tokens: "u32",
+	keys: "u32",
+	qStride4: "u32",
+	qAt4: "u32",
+	kStride4: "u32",
+	kAt4: "u32",
+	vStride4: "u32",
+	vAt4: "u32",
+	scale: "f32",
+} as const;
 
 /** One invocation is one (token, head); keys come four at a time under a running maximum and sum, as in `attention`. */
-const sequenceCode = memo(
-	(heads: number, kvHeads: number, d4: number, causal: boolean, bias: boolean, masked: boolean): string => {
+const attending = kernel({
+	name: "sequence attention",
+	params: PARAMS,
+	bindings: {
+		q: read("vec4f"),
+		k: read("vec4f"),
+		v: read("vec4f"),
+		y: write("vec4f"),
+		bias: optional(read("f32")),
+		biasRow: optional(read("u32")),
+		seen: optional(read("u32")),
+	},
+	code: ({ lanes, heads, kvHeads, headDim, causal }: Options, { bias, seen }) => {
+		const d4 = headDim / 4;
 		const d = range(d4);
 		const four = range(4);
-		const keys = masked ? "seen[t]" : "t + 1u";
 		const place = (j: number) => `min(key + ${j}u, keys - 1u)`;
+		const key = (j: number) =>
+			[
+				`let key${j} = ${seen ? `seen[p.tokens + ${place(j)}]` : place(j)};`,
+				`let k${j} = key${j} * p.kStride4 + p.kAt4 + head;`,
+				`let v${j} = key${j} * p.vStride4 + p.vAt4 + head;`,
+				`var dots${j} = vec4f(0);`,
+			].join(" ");
+		const biases = four.map((j) => `bias[biasRow[key${j} + p.tokens - 1u - t] * ${heads}u + id.y]`).join(", ");
 		return `
-struct Params { tokens: u32, keys: u32, qStride4: u32, qAt4: u32, kStride4: u32, kAt4: u32, vStride4: u32, vAt4: u32, scale: f32 }
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> q: array<vec4f>;
-@group(0) @binding(2) var<storage, read> k: array<vec4f>;
-@group(0) @binding(3) var<storage, read> v: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> y: array<vec4f>;
-${
-	bias
-		? `@group(0) @binding(5) var<storage, read> bias: array<f32>;
-@group(0) @binding(6) var<storage, read> biasRow: array<u32>;`
-		: ""
-}
-${masked ? `@group(0) @binding(${bias ? 7 : 5}) var<storage, read> seen: array<u32>;` : ""}
 const LEAST = -3.4e38;
-@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+@compute @workgroup_size(${lanes}) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let t = id.x;
 	if (t >= p.tokens) { return; }
-	let keys = ${causal ? keys : "p.keys"};
+	let keys = ${!causal ? "p.keys" : seen ? "seen[t]" : "t + 1u"};
 	let qAt = t * p.qStride4 + p.qAt4 + id.y * ${d4}u;
 	let head = id.y / ${heads / kvHeads}u * ${d4}u;
 	${d.map((i) => `let q${i} = q[qAt + ${i}u] * p.scale;`).join(" ")}
@@ -109,10 +108,10 @@ const LEAST = -3.4e38;
 	var top = LEAST;
 	var total = 0.0;
 	for (var key = 0u; key < keys; key += 4u) {
-		${four.map((j) => `let key${j} = ${masked ? `seen[p.tokens + ${place(j)}]` : place(j)}; let k${j} = key${j} * p.kStride4 + p.kAt4 + head; let v${j} = key${j} * p.vStride4 + p.vAt4 + head; var dots${j} = vec4f(0);`).join("\n\t\t")}
+		${four.map(key).join("\n\t\t")}
 		${four.flatMap((j) => d.map((i) => `dots${j} = fma(q${i}, k[k${j} + ${i}u], dots${j});`)).join(" ")}
 		var score = vec4f(${four.map((j) => `dot(dots${j}, vec4f(1))`).join(", ")});
-		${bias ? `score += vec4f(${four.map((j) => `bias[biasRow[key${j} + p.tokens - 1u - t] * ${heads}u + id.y]`).join(", ")});` : ""}
+		${bias ? `score += vec4f(${biases});` : ""}
 		score = select(vec4f(LEAST), score, vec4u(key) + vec4u(0, 1, 2, 3) < vec4u(keys));
 		let most = max(top, max(max(score.x, score.y), max(score.z, score.w)));
 		let shrink = exp(top - most);
@@ -122,9 +121,92 @@ const LEAST = -3.4e38;
 		${d.map((i) => `o${i} *= shrink;`).join(" ")}
 		${four.flatMap((j) => d.map((i) => `o${i} = fma(vec4f(weight[${j}]), v[v${j} + ${i}u], o${i});`)).join(" ")}
 	}
-	${masked ? "total = select(total, 1.0, keys == 0u);" : ""}
+	${seen ? "total = select(total, 1.0, keys == 0u);" : ""}
 	let at = (t * ${heads}u + id.y) * ${d4}u;
 	${d.map((i) => `y[at + ${i}u] = o${i} / total;`).join(" ")}
 }`;
 	},
-);
+});
+
+/**
+ * softmax(scale * Q K^T + bias) V by head within one sequence. The sums run in `attention`'s order: with neither mask
+ * nor bias it gives the same bits.
+ */
+export function sequenceAttention(pass: Pass, op: SequenceAttention): void {
+	const { q, k, v, y, heads, kvHeads, headDim, tokens, seen, scale, causal, bias, label } = op;
+	if (headDim % 4) throw new RangeError(`${label}: head dimension ${headDim} must be a multiple of 4`);
+	if (heads % kvHeads) throw new RangeError(`${label}: ${heads} heads do not share ${kvHeads} heads of keys evenly`);
+	const shape = { tokens, heads, kvHeads, headDim, causal };
+	const { lanes } = op.variant ?? choose(pass.gpu, sequenceTunable, shape);
+	pass.run(attending, {
+		label,
+		options: { lanes, heads, kvHeads, headDim, causal },
+		params: {
+			tokens,
+			keys: seen?.length ?? tokens,
+			qStride4: q.stride / 4,
+			qAt4: q.at / 4,
+			kStride4: k.stride / 4,
+			kAt4: k.at / 4,
+			vStride4: v.stride / 4,
+			vAt4: v.at / 4,
+			scale,
+		},
+		bindings: {
+			q: q.tensor,
+			k: k.tensor,
+			v: v.tensor,
+			y,
+			bias: bias?.table,
+			biasRow: bias?.index,
+			seen: seen && pass.table(seenTable(seen, tokens)),
+		},
+		groups: [groups(tokens, lanes), heads],
+	});
+}
+
+/** How many of the seen tokens stand at or before each token; then which they are. */
+function seenTable(seen: readonly number[], tokens: number): number[] {
+	let count = 0;
+	return [...Array.from({ length: tokens }, (_, t) => (count += Number(seen[count] === t))), ...seen];
+}
+
+export interface SequenceShape {
+	tokens: number;
+	heads: number;
+	kvHeads: number;
+	headDim: number;
+	causal: boolean;
+}
+
+export const sequenceTunable: Tunable<SequenceShape, SequenceVariant> = {
+	key: ({ tokens, heads, kvHeads, headDim, causal }) =>
+		`${causal ? "causal " : ""}sequence attention ${heads}:${kvHeads}x${headDim} t${bucket(tokens)}`,
+	variants: sequenceVariants,
+	untuned: () => "lanes 64",
+	trial({ tokens, heads, kvHeads, headDim, causal }) {
+		const [width, kvWidth] = [heads * headDim, kvHeads * headDim];
+		return {
+			name: `${causal ? "causal " : ""}sequence attention ${tokens} ${heads}:${kvHeads}x${headDim}`,
+			flops: (causal ? 2 : 4) * tokens ** 2 * width,
+			inputs: [width, kvWidth, kvWidth].map((each) => ({ size: tokens * each })),
+			outputs: tokens * width,
+			row: width,
+			record: (pass, [q, k, v], y, variant) =>
+				sequenceAttention(pass, {
+					q: { tensor: q, stride: width, at: 0 },
+					k: { tensor: k, stride: kvWidth, at: 0 },
+					v: { tensor: v, stride: kvWidth, at: 0 },
+					y,
+					tokens,
+					heads,
+					kvHeads,
+					headDim,
+					scale: headDim ** -0.5,
+					causal,
+					label: "tune sequence attention",
+					variant,
+				}),
+		};
+	},
+};

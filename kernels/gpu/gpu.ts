@@ -5,11 +5,12 @@
  */
 import { DeviceError, KernelError, OutOfMemoryError } from "./errors.ts";
 import type { AdapterFacts } from "./facts.ts";
+import type { Program } from "./kernel.ts";
 import { ARENA_BYTES, type Dispatch, Pass, type Recorded } from "./pass.ts";
 import type { Profiler, Submission } from "./profile.ts";
 import { type Tensor, tensorBytes } from "./tensor.ts";
 import type { TuningStore } from "./tuning-store.ts";
-import type { Target, Tuning } from "./variants.ts";
+import type { Tuning } from "./variants.ts";
 
 export type { Tensor } from "./tensor.ts";
 
@@ -19,7 +20,7 @@ const MAX_GROUPS = 8192;
 /** What is wrong with work, or undefined where nothing is. */
 type Verdict = Error | undefined;
 
-export class Gpu implements Target {
+export class Gpu {
 	readonly device: GPUDevice;
 	readonly facts: AdapterFacts;
 	/** The most that one binding holds, and so one tensor. */
@@ -35,9 +36,9 @@ export class Gpu implements Target {
 	/** Settles when the device is gone, with the reason. */
 	readonly lost: Promise<string>;
 	#lost: string | undefined;
-	#pipelines = new Map<string, GPUComputePipeline>();
-	/** Pipelines that are refused, or not yet known to be good. */
-	#doubts = new Map<GPUComputePipeline, KernelError | Promise<KernelError | undefined>>();
+	#programs = new Map<Program, Compiled>();
+	/** Programs that are refused, or not yet known to be good. */
+	#doubts = new Map<Program, KernelError | Promise<KernelError | undefined>>();
 	/** Of what was submitted and not read: they belong to the next read. */
 	#unread: Promise<Verdict>[] = [];
 	/** The first complaint about work outside any submission; the next read's too. */
@@ -46,9 +47,8 @@ export class Gpu implements Target {
 	#allocations = new Set<Promise<void>>();
 	/** The first tensor that there was no memory for: the cause of whatever fails after it. */
 	#short: OutOfMemoryError | undefined;
-	#groups = new Map<string, GPUBindGroup>();
-	#ids = new WeakMap<GPUBuffer | GPUComputePipeline, number>();
-	#made = 0;
+	/** Bind groups kept, of all programs. */
+	#groups = 0;
 	/** Tables and parameters of the submission that runs. */
 	#arena: Tensor;
 	/** While `compile` records: what would have been run. */
@@ -150,16 +150,6 @@ export class Gpu implements Target {
 		this.device.queue.writeBuffer(tensor.buffer, at * 4, words);
 	}
 
-	/** A larger tensor that begins with this one's data; this one is freed. */
-	grown(tensor: Tensor, shape: readonly number[]): Tensor {
-		const larger = this.tensor(tensor.buffer.label, shape, 0, tensor.dtype);
-		const encoder = this.device.createCommandEncoder({ label: `grow ${tensor.buffer.label}` });
-		encoder.copyBufferToBuffer(tensor.buffer, 0, larger.buffer, 0, Math.min(tensor.bytes, larger.bytes));
-		this.device.queue.submit([encoder.finish()]);
-		this.free(tensor);
-		return larger;
-	}
-
 	free(...tensors: Tensor[]): void {
 		for (const { buffer } of tensors) {
 			this.bytes -= buffer.size;
@@ -192,19 +182,24 @@ export class Gpu implements Target {
 		reads: readonly Tensor[] | undefined,
 		profile: Submission | undefined,
 	): Promise<ArrayBuffer[]> | undefined {
-		const pipelines = dispatches.map(({ label, code }) => this.#pipeline(label, code));
-		const verdicts = this.#doubtsOf(pipelines);
+		for (const { label, program } of dispatches) if (!this.#programs.has(program)) this.#compile(label, program);
+		const verdicts = this.#doubtsOf(dispatches);
 		const refused = verdicts.find((verdict) => verdict instanceof KernelError);
 		if (refused) return this.#refuse(refused, reads);
 		this.device.pushErrorScope("validation");
 		this.device.queue.writeBuffer(this.#arena.buffer, 0, words, 0, used / 4);
 		let encoder = this.device.createCommandEncoder({ label });
 		let pass = encoder.beginComputePass({ label });
-		for (const [i, { label, bindings, groups }] of dispatches.entries()) {
-			if (profile) ({ encoder, pass } = profile.next({ encoder, pass }, label));
-			pass.setPipeline(pipelines[i]);
-			pass.setBindGroup(0, this.#group(label, pipelines[i], bindings));
-			pass.dispatchWorkgroups(...groups);
+		let set: GPUComputePipeline | undefined;
+		for (const { label, program, bindings, groups } of dispatches) {
+			if (profile) {
+				({ encoder, pass } = profile.next({ encoder, pass }, label));
+				set = undefined;
+			}
+			const compiled = this.#programs.get(program) as Compiled;
+			if (compiled.pipeline !== set) pass.setPipeline((set = compiled.pipeline));
+			pass.setBindGroup(0, this.#group(label, compiled, bindings));
+			pass.dispatchWorkgroups(groups[0], groups[1], groups[2]);
 		}
 		pass.end();
 		const staging = reads && this.#copyBack(encoder, reads);
@@ -215,10 +210,10 @@ export class Gpu implements Target {
 		return staging && this.#map(staging, reads, this.#unread.splice(0), profile);
 	}
 
-	/** Those of these pipelines, each once. */
-	#doubtsOf(pipelines: readonly GPUComputePipeline[]): (KernelError | Promise<KernelError | undefined>)[] {
+	/** Those of these dispatches' programs, each once. */
+	#doubtsOf(dispatches: readonly Dispatch[]): (KernelError | Promise<KernelError | undefined>)[] {
 		if (this.#doubts.size === 0) return [];
-		return [...new Set(pipelines)].flatMap((pipeline) => this.#doubts.get(pipeline) ?? []);
+		return [...new Set(dispatches.map(({ program }) => program))].flatMap((program) => this.#doubts.get(program) ?? []);
 	}
 
 	/** Nothing of a submission with a refused pipeline would run: it is not made at all. */
@@ -248,62 +243,62 @@ export class Gpu implements Target {
 		} finally {
 			this.#dry = undefined;
 		}
-		for (const { code } of dry) {
-			const [refused] = this.#doubtsOf([this.#pipelines.get(code)].filter((known) => known !== undefined));
-			if (refused instanceof KernelError) throw refused;
-		}
-		const sources = new Map(
-			dry.filter(({ code }) => !this.#pipelines.has(code)).map(({ code, label }) => [code, label]),
-		);
-		const compiled = [...sources].map(async ([code, label]) => {
+		for (const doubt of this.#doubtsOf(dry)) if (doubt instanceof KernelError) throw doubt;
+		const programs = new Map(dry.map(({ program, label }) => [program, label]));
+		const compiled = [...programs].map(async ([program, label]) => {
+			if (this.#programs.has(program)) return;
 			// What is wrong with a module comes again with its pipeline.
 			this.device.pushErrorScope("validation");
-			const module = this.device.createShaderModule({ label, code });
+			const module = this.device.createShaderModule({ label: program.name, code: program.code });
 			this.device.popErrorScope();
 			const pipeline = await this.device
-				.createComputePipelineAsync(describe(label, module))
+				.createComputePipelineAsync(describe(program.name, module))
 				.catch(async (error: Error) => {
-					throw this.#lost ? this.#gone() : await refusal(label, code, module, error.message);
+					throw this.#lost ? this.#gone() : await refusal(label, program, module, error.message);
 				});
-			this.#pipelines.set(code, pipeline);
+			this.#programs.set(program, { pipeline, groups: new Map() });
 		});
 		await Promise.all(compiled);
 	}
 
-	/** Compiles a source once; until it is known to be good it is a doubt, and when it is refused it stays one. */
-	#pipeline(label: string, code: string): GPUComputePipeline {
-		const known = this.#pipelines.get(code);
-		if (known) return known;
+	/** Compiles a program; until it is known to be good it is a doubt, and when it is refused it stays one. */
+	#compile(label: string, program: Program): void {
 		for (const kind of REFUSALS) this.device.pushErrorScope(kind);
-		const module = this.device.createShaderModule({ label, code });
-		const pipeline = this.device.createComputePipeline(describe(label, module));
+		const module = this.device.createShaderModule({ label: program.name, code: program.code });
+		const pipeline = this.device.createComputePipeline(describe(program.name, module));
 		const errors = Promise.all(REFUSALS.map(() => verdictOf(this.device.popErrorScope(), wrong)));
 		const verdict = errors.then(async (errors) => {
 			const error = errors.find((error) => error !== undefined);
-			const refused = error && (await refusal(label, code, module, error.message));
-			if (refused) this.#doubts.set(pipeline, refused);
-			else this.#doubts.delete(pipeline);
+			const refused = error && (await refusal(label, program, module, error.message));
+			if (refused) this.#doubts.set(program, refused);
+			else this.#doubts.delete(program);
 			return refused;
 		});
-		this.#doubts.set(pipeline, verdict);
-		this.#pipelines.set(code, pipeline);
-		return pipeline;
+		this.#doubts.set(program, verdict);
+		this.#programs.set(program, { pipeline, groups: new Map() });
 	}
 
 	/**
-	 * One bind group for the same pipeline over the same parts of the same buffers: rounds of one shape repeat them all.
+	 * One bind group for the same program over the same parts of the same buffers: rounds of one shape repeat them all.
 	 */
-	#group(label: string, pipeline: GPUComputePipeline, tensors: readonly Tensor[]): GPUBindGroup {
-		const key = `${this.#id(pipeline)}${tensors.map(({ buffer, offset, bytes }) => `,${this.#id(buffer)}:${offset}:${bytes}`).join("")}`;
-		const known = this.#groups.get(key);
-		if (known) return known;
-		if (this.#groups.size >= MAX_GROUPS) this.#groups.clear();
+	#group(label: string, { pipeline, groups }: Compiled, tensors: readonly Tensor[]): GPUBindGroup {
+		// Where the parts lie tells nearly all of them apart: the parameters of every dispatch lie elsewhere.
+		let place = 0;
+		for (const { offset, bytes } of tensors) place = Math.imul(Math.imul(place, 31) + offset, 31) + bytes;
+		place |= 0;
+		const first = groups.get(place);
+		for (let kept = first; kept; kept = kept.next) if (sameParts(kept.tensors, tensors)) return kept.group;
+		if (this.#groups >= MAX_GROUPS) {
+			for (const program of this.#programs.values()) program.groups.clear();
+			this.#groups = 0;
+		}
 		const entries = tensors.map(({ buffer, offset, bytes }, binding) => ({
 			binding,
 			resource: { buffer, offset, size: bytes },
 		}));
 		const group = this.device.createBindGroup({ label, layout: pipeline.getBindGroupLayout(0), entries });
-		this.#groups.set(key, group);
+		groups.set(place, { tensors, group, next: groups.get(place) });
+		this.#groups++;
 		return group;
 	}
 
@@ -368,13 +363,6 @@ export class Gpu implements Target {
 		return this.#short ?? new DeviceError(`The GPU device was lost (${this.#lost}). Open it again.`);
 	}
 
-	/** A number of its own for every object, never given twice. */
-	#id(object: GPUBuffer | GPUComputePipeline): number {
-		let id = this.#ids.get(object);
-		if (id === undefined) this.#ids.set(object, (id = this.#made++));
-		return id;
-	}
-
 	destroy(): void {
 		this.device.destroy();
 	}
@@ -409,7 +397,34 @@ const describe = (label: string, module: GPUShaderModule): GPUComputePipelineDes
 	compute: { module, entryPoint: "main" },
 });
 
-async function refusal(label: string, code: string, module: GPUShaderModule, message: string): Promise<KernelError> {
+/** A program's pipeline, and its bind groups by where the parts lie that they are of. */
+interface Compiled {
+	pipeline: GPUComputePipeline;
+	groups: Map<number, KeptGroup>;
+}
+/** `next`: another one whose parts lie at the same places of other buffers. */
+interface KeptGroup {
+	tensors: readonly Tensor[];
+	group: GPUBindGroup;
+	next: KeptGroup | undefined;
+}
+
+/** Whether tensors are the same parts of the same buffers, one by one. */
+function sameParts(a: readonly Tensor[], b: readonly Tensor[]): boolean {
+	for (let i = 0; i < a.length; i++) {
+		const [one, other] = [a[i], b[i]];
+		if (one !== other && (one.buffer !== other.buffer || one.offset !== other.offset || one.bytes !== other.bytes))
+			return false;
+	}
+	return true;
+}
+
+async function refusal(
+	label: string,
+	{ code }: Program,
+	module: GPUShaderModule,
+	message: string,
+): Promise<KernelError> {
 	// A lost device has no more to say of it.
 	const { messages: said } = await module.getCompilationInfo().catch(() => ({ messages: [] }));
 	const messages = said.map((m) => `${m.lineNum}:${m.linePos} ${m.message}`);

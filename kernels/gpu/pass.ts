@@ -1,18 +1,16 @@
-import type { Tensor } from "./tensor.ts";
-import type { Target } from "./variants.ts";
-
-/** A word of the uniform parameters; bare numbers are u32. */
-export type Word = { f32: number } | number;
+import type { Gpu, Tensor } from "./gpu.ts";
+import type { Bindings, Call, Fields, Kernel, Program, Struct, Values } from "./kernel.ts";
 
 /** One program over its bindings: plain data, until the pass is submitted. */
 export interface Dispatch {
+	/** What runs here, for people. */
 	label: string;
-	/** WGSL with an entry point `main`. */
-	code: string;
-	/** Binding 0, the uniform parameters, and those after it. */
+	/** What its pipeline is made of: the same object wherever it is the same. */
+	program: Program;
+	/** In the order of their numbers, the uniform parameters first where there are any. */
 	bindings: readonly Tensor[];
 	/** Workgroups in x, y, z. */
-	groups: [number, number, number];
+	groups: readonly [number, number, number];
 }
 export interface Recorded {
 	dispatches: readonly Dispatch[];
@@ -28,7 +26,7 @@ const ALIGN = 256;
  * submission.
  */
 export class Pass {
-	readonly gpu: Target;
+	readonly gpu: Gpu;
 	readonly label: string;
 	#arena: Tensor;
 	#words: Uint32Array<ArrayBuffer>;
@@ -40,7 +38,7 @@ export class Pass {
 
 	/** By `Gpu.pass`. `words` is what the arena will hold. */
 	constructor(
-		gpu: Target,
+		gpu: Gpu,
 		label: string,
 		arena: Tensor,
 		words: Uint32Array<ArrayBuffer>,
@@ -61,26 +59,22 @@ export class Pass {
 		return table;
 	}
 
-	/**
-	 * Records one dispatch: `params` become the uniform at binding 0, `bindings` follow from 1. Nothing is recorded when
-	 * a number of workgroups is 0.
-	 */
-	run(
-		label: string,
-		code: string,
-		params: readonly Word[],
-		bindings: readonly Tensor[],
-		[x, y = 1, z = 1]: readonly [number, number?, number?],
-	): void {
+	/** Puts a table of structs on the device for this submission. */
+	rows<F extends Fields>(struct: Struct<F>, rows: readonly Values<F>[]): Tensor {
+		const table = this.#reserve(rows.length * struct.words);
+		const at = table.offset / 4;
+		rows.forEach((row, i) => struct.pack(row, this.#words, this.#floats, at + i * struct.words));
+		return table;
+	}
+
+	/** Records one dispatch. Throws RangeError where a tensor is missing or of a kind that the kernel does not read. */
+	run<P extends Fields, B extends Bindings, O extends object>(kernel: Kernel<P, B, O>, call: Call<P, B, O>): void {
+		const { label, options, params, bindings: tensors, groups } = call;
+		const [x, y = 1, z = 1] = groups;
 		if (x * y * z === 0) return;
-		const uniform = this.#reserve(Math.ceil(params.length / 4) * 4);
-		const at = uniform.offset / 4;
-		this.#words.fill(0, at + params.length, at + uniform.bytes / 4);
-		params.forEach((word, i) => {
-			if (typeof word === "number") this.#words[at + i] = word;
-			else this.#floats[at + i] = word.f32;
-		});
-		this.#dispatches.push({ label, code, bindings: [uniform, ...bindings], groups: [x, y, z] });
+		const bindings = kernel.params && params ? [this.#uniform(kernel.params, params)] : [];
+		const program = kernel.program(label, options, tensors, bindings);
+		this.#dispatches.push({ label, program, bindings, groups: [x, y, z] });
 	}
 
 	/** Runs `free` when this pass has been submitted: for tensors that only it uses. */
@@ -100,12 +94,20 @@ export class Pass {
 		return read;
 	}
 
+	#uniform<P extends Fields>(struct: Struct<P>, params: Values<P>): Tensor {
+		const uniform = this.#reserve(Math.ceil(struct.words / 4) * 4);
+		const at = uniform.offset / 4;
+		this.#words.fill(0, at + struct.words, at + uniform.bytes / 4);
+		struct.pack(params, this.#words, this.#floats, at);
+		return uniform;
+	}
+
 	#reserve(words: number): Tensor {
 		const bytes = Math.max(16, words * 4);
 		const offset = this.#used;
 		this.#used += Math.ceil(bytes / ALIGN) * ALIGN;
 		if (this.#used > ARENA_BYTES)
 			throw new RangeError(`${this.label}: a submission has more tables than its arena holds; split it.`);
-		return { buffer: this.#arena.buffer, offset, bytes, shape: [words] };
+		return { buffer: this.#arena.buffer, offset, bytes, shape: [words], dtype: undefined };
 	}
 }

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Gpu } from "./gpu.ts";
+import { kernel, write } from "./kernel.ts";
 import { openGpu } from "./native/open.ts";
 import { type DeviceClock, Profiler } from "./profile.ts";
 
@@ -13,19 +14,19 @@ afterEach(() => {
 });
 afterAll(() => gpu.destroy());
 
-/** Adds one to each of the first p.x words, p.y times over. */
-const COUNT = `
-@group(0) @binding(0) var<uniform> p: vec4u;
-@group(0) @binding(1) var<storage, read_write> y: array<u32>;
-@compute @workgroup_size(1) fn main(@builtin(global_invocation_id) id: vec3u) {
-	for (var i = 0u; i < p.y; i++) { y[id.x] += 1u; }
-}`;
+/** Adds one to the first word, so many times over. */
+const COUNT = kernel({
+	name: "count",
+	params: { turns: "u32" },
+	bindings: { y: write("u32") },
+	code: () => "@compute @workgroup_size(1) fn main() { for (var i = 0u; i < p.turns; i++) { y[0] += 1u; } }",
+});
 
 /** Submits dispatches of these labels, each with so many turns, and reads what they counted. */
 async function count(turns: readonly (readonly [label: string, turns: number])[]): Promise<number> {
 	const y = gpu.tensor("y", [4]);
 	const pass = gpu.pass("counting");
-	for (const [label, each] of turns) pass.run(label, COUNT, [1, each], [y], [1]);
+	for (const [label, each] of turns) pass.run(COUNT, { label, params: { turns: each }, bindings: { y }, groups: [1] });
 	const [data] = await pass.submit([y]);
 	gpu.free(y);
 	return new Uint32Array(data)[0];

@@ -2,38 +2,84 @@
  * Variants: several programs for one operator; all of one order of sums give the same bits. Which one runs is data, by
  * operator and shape.
  */
-import type { AdapterFacts } from "./facts.ts";
+import type { Gpu, Tensor } from "./gpu.ts";
+import type { Pass } from "./pass.ts";
 
 export interface Variant {
 	name: string;
-	/**
-	 * Another order of sums than that of most. Which order runs may depend on the weight's shape only: `orderKey` of a
-	 * trial says which.
-	 */
+	/** Another order of sums than that of most. Which order runs may depend on the weight's shape only. */
 	order?: string;
 	needs?: readonly GPUFeatureName[];
 }
 
-/** Variant name by operator and shape class (`matmulKey` and its like): plain data, measured by `tune`. */
+/** The order of the variants that name none. */
+export const PLAIN = "plain";
+
+/** Variant name by operator and shape class (`Tunable.key`): plain data, measured by `tune`. */
 export type Tuning = Readonly<Record<string, string>>;
 
-/** What programs are chosen and written for: an open device, and what was measured on it. */
-export interface Target {
-	readonly device: { readonly features: Pick<ReadonlySet<string>, "has"> };
-	readonly facts: AdapterFacts;
-	readonly tuning: Tuning;
+/** All that there is to know of an operator's variants. `S`: a shape it runs at. */
+export interface Tunable<S, V extends Variant = Variant> {
+	/** Shape class: what a choice is kept by. */
+	key(shape: S): string;
+	/** Where there are several orders of sums: what one is chosen by, for all shapes of that key. */
+	orderKey?(shape: S): string | undefined;
+	/** The plainest first: what the tuner checks the others against. */
+	variants: readonly V[];
+	/** Whether it may run, beside the features that it needs. */
+	fits?(gpu: Gpu, variant: V, shape: S): boolean;
+	/** Name of what runs where nothing was measured, among those of an order. */
+	untuned(gpu: Gpu, shape: S, order: string): string;
+	/** How it is measured. */
+	trial(shape: S): TrialRun<V>;
 }
 
-export const available = (gpu: Target, { needs = [] }: Variant) =>
-	needs.every((feature) => gpu.device.features.has(feature));
+/** An operator at one shape on inputs of its own. */
+export interface TrialRun<V extends Variant = Variant> {
+	/** For people. */
+	name: string;
+	flops: number;
+	inputs: readonly { size: number; dtype?: "f16" }[];
+	outputs: number;
+	/** Outputs of the first row, which must not depend on how many there are. */
+	row: number;
+	record(pass: Pass, inputs: readonly Tensor[], y: Tensor, variant?: V): void;
+}
 
-/** The measured choice for a shape class, else the operator's own for an unmeasured adapter. */
-export function pick<T extends Variant>(gpu: Target, key: string, variants: readonly T[], fallback: string): T {
-	const tuned = variants.find(({ name }) => name === gpu.tuning[key]);
-	if (tuned && available(gpu, tuned)) return tuned;
-	const variant = variants.find(({ name }) => name === fallback);
+/** Whether this device has what a variant needs. */
+export const available = (gpu: Gpu, { needs }: Variant): boolean =>
+	needs === undefined || needs.every((feature) => gpu.device.features.has(feature));
+
+/** Those that may run here at a shape, the plainest first. */
+export const usable = <S, V extends Variant>(gpu: Gpu, { variants, fits }: Tunable<S, V>, shape: S): V[] =>
+	variants.filter((variant) => available(gpu, variant) && (fits?.(gpu, variant, shape) ?? true));
+
+/** The order of sums at a shape: the measured one where this adapter can run it, else the plain one. */
+export function orderOf<S, V extends Variant>(gpu: Gpu, tunable: Tunable<S, V>, shape: S): string {
+	const key = tunable.orderKey?.(shape);
+	const order = key === undefined ? undefined : gpu.tuning[key];
+	return order !== undefined && usable(gpu, tunable, shape).some((variant) => variant.order === order) ? order : PLAIN;
+}
+
+/** The measured choice at a shape, where it can run here in the order that the shape has, else the operator's own. */
+export function choose<S, V extends Variant>(gpu: Gpu, tunable: Tunable<S, V>, shape: S): V {
+	const { variants, fits } = tunable;
+	const order = orderOf(gpu, tunable, shape);
+	const tuned = gpu.tuning[tunable.key(shape)];
+	if (tuned !== undefined) {
+		const variant = variants.find(({ name }) => name === tuned);
+		if (
+			variant &&
+			(variant.order ?? PLAIN) === order &&
+			available(gpu, variant) &&
+			(fits?.(gpu, variant, shape) ?? true)
+		)
+			return variant;
+	}
+	const untuned = tunable.untuned(gpu, shape, order);
+	const variant = variants.find(({ name }) => name === untuned);
 	if (!variant)
-		throw new RangeError(`There is no variant ${fallback}; there are ${variants.map(({ name }) => name).join(", ")}.`);
+		throw new RangeError(`There is no variant ${untuned}; there are ${variants.map(({ name }) => name).join(", ")}.`);
 	return variant;
 }
 
@@ -41,14 +87,3 @@ export function pick<T extends Variant>(gpu: Target, key: string, variants: read
 export const bucket = (count: number) => Math.min(1024, 2 ** Math.ceil(Math.log2(Math.max(1, count))));
 
 export const range = (count: number) => Array.from({ length: count }, (_, i) => i);
-
-/** Program texts are long and asked for at every dispatch: `make` runs once for arguments of the same JSON. */
-export function memo<A extends readonly unknown[], R>(make: (...args: A) => R): (...args: A) => R {
-	const made = new Map<string, R>();
-	return (...args) => {
-		const key = JSON.stringify(args);
-		let result = made.get(key);
-		if (result === undefined) made.set(key, (result = make(...args)));
-		return result;
-	};
-}

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Gpu } from "../gpu/gpu.ts";
 import { openGpu } from "../gpu/native/open.ts";
 import { Bench, maxError, randomFloats, words } from "../testing.ts";
-import { conv3x3, convWeight, type ImageShape } from "./conv.ts";
+import { conv3x3, convWeight } from "./conv.ts";
+import type { ImageShape } from "./images.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {

@@ -1,18 +1,9 @@
 import type { Tensor } from "../gpu/gpu.ts";
+import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
-import { bucket, memo, pick, range, type Target, type Variant } from "../gpu/variants.ts";
-
-/** A ragged batch of channels-last images: image i has [height * width, channels] at pixel `pixel` of its tensor. */
-export interface ImageShape {
-	pixel: number;
-	height: number;
-	width: number;
-}
-export const IMAGE = `struct Image { pixel: u32, height: u32, width: u32, pad: u32 }`;
-export const imageTable = (pass: Pass, images: readonly ImageShape[]) =>
-	pass.table(images.flatMap(({ pixel, height, width }) => [pixel, height, width, 0]));
-export const largest = (images: readonly ImageShape[]) =>
-	Math.max(...images.map(({ height, width }) => height * width));
+import { swapped } from "../gpu/quad.ts";
+import { bucket, choose, range, type Tunable, type Variant } from "../gpu/variants.ts";
+import { IMAGE, type ImageShape, largest } from "./images.ts";
 
 export interface Conv {
 	x: Tensor;
@@ -30,42 +21,6 @@ export interface Conv {
 	label: string;
 	/** For tuning and tests; by default the one chosen for this adapter and shape. */
 	variant?: ConvVariant;
-}
-
-/**
- * 3x3 convolution, stride 1, zero padding 1; `add` adds to y. Channels are multiples of 4 (pad with zero weights).
- * A sum starts from the bias and runs over kernel rows, channels by four, kernel columns, channels, whatever the
- * variant.
- *
- * A 1x1 convolution is `matmul` over the pixels.
- */
-export function conv3x3(pass: Pass, op: Conv): void {
-	const { inChannels, outChannels, images, weight } = op;
-	if (inChannels % 4 || outChannels % 4)
-		throw new RangeError(`${op.label}: ${inChannels} and ${outChannels} channels must be multiples of 4`);
-	const variant = op.variant ?? pickConv(pass.gpu, images, inChannels, outChannels);
-	const half = weight.dtype === "f16";
-	const { width, quad } = variant;
-	const columns = Math.min(variant.columns, quad ? variant.columns : outChannels % 8 ? 4 : 8) / (quad ? 16 : 4);
-	const across = Math.ceil(outChannels / 4 / columns);
-	const block: [number, number] = quad
-		? [4, 4]
-		: across >= 8
-			? [8, 8]
-			: across >= 4
-				? [4, 16]
-				: across >= 2
-					? [2, 32]
-					: [1, 64];
-	const runs = Math.max(...images.map((image) => image.height * Math.ceil(image.width / width)));
-	const code = convCode({ width, columns, block, quad, half, upsample: op.upsample ?? false, add: op.add ?? false });
-	pass.run(
-		op.label,
-		code,
-		[inChannels / 4, outChannels / 4, 0, 0],
-		[op.x, op.y, weight, op.bias, imageTable(pass, images)],
-		[Math.ceil(across / block[0]), Math.ceil(runs / block[1]), images.length],
-	);
 }
 
 /**
@@ -104,60 +59,121 @@ export const convVariants: readonly ConvVariant[] = [
 	quad(4, 32),
 ];
 
-export const convKey = (images: readonly ImageShape[], input: number, output: number) =>
-	`conv ${input}x${output} p${bucket(largest(images))}`;
-
-/**
- * Untuned: as matmul, quads where four lanes are the whole machine; long runs on other CPUs, and with too few channels
- * for four lanes to share.
- */
-export function pickConv(gpu: Target, images: readonly ImageShape[], input: number, output: number): ConvVariant {
-	const quads = gpu.facts.lanes === 4 && gpu.device.features.has("subgroups");
-	return pick(
-		gpu,
-		convKey(images, input, output),
-		convVariants,
-		quads && output >= 16 ? "quad 8x16" : gpu.facts.software ? "tile 16x4" : "tile 4x8",
-	);
-}
-
-interface Form {
-	width: number;
-	/** vec4s of output channels of an invocation. */
-	columns: number;
-	/** Tiles of a workgroup, by columns and runs: no invocation idles where channels are few. */
-	block: [number, number];
+interface Options extends Tile {
 	quad: boolean;
-	half: boolean;
+	/** Pixels of a run. */
+	width: number;
 	upsample: boolean;
 	add: boolean;
 }
 
-const convCode = memo(({ width, columns, block, quad, half, upsample, add }: Form): string => {
+/** What a workgroup has of the output. */
+interface Tile {
+	/** vec4s of output channels of an invocation. */
+	columns: number;
+	/** Invocations by columns and runs: none idles where channels are few. */
+	blockX: number;
+	blockY: number;
+}
+
+const convolving = kernel({
+	name: "conv 3x3",
+	params: { in4: "u32", out4: "u32" },
+	bindings: { x: read("vec4f"), y: write("vec4f"), w: read("vec4"), bias: read("vec4f"), images: read(IMAGE) },
+	enable: ({ quad }: Options) => (quad ? ["subgroups"] : []),
+	code: (options: Options, { w }) => convCode(options, w === "f16"),
+});
+
+/**
+ * 3x3 convolution, stride 1, zero padding 1; `add` adds to y. Channels are multiples of 4 (pad with zero weights).
+ * A sum starts from the bias and runs over kernel rows, channels by four, kernel columns, channels, whatever the
+ * variant.
+ *
+ * A 1x1 convolution is `matmul` over the pixels.
+ */
+export function conv3x3(pass: Pass, op: Conv): void {
+	const { x, y, weight, bias, images, inChannels, outChannels, upsample = false, add = false, label } = op;
+	if (inChannels % 4 || outChannels % 4)
+		throw new RangeError(`${label}: ${inChannels} and ${outChannels} channels must be multiples of 4`);
+	const variant = op.variant ?? choose(pass.gpu, convTunable, { ...largest(images), inChannels, outChannels });
+	const { quad, width } = variant;
+	const { columns, blockX, blockY, across } = tileOf(variant, outChannels);
+	const runs = Math.max(...images.map((image) => image.height * Math.ceil(image.width / width)));
+	pass.run(convolving, {
+		label,
+		options: { quad, width, columns, blockX, blockY, upsample, add },
+		params: { in4: inChannels / 4, out4: outChannels / 4 },
+		bindings: { x, y, w: weight, bias, images: pass.rows(IMAGE, images) },
+		groups: [Math.ceil(across / blockX), Math.ceil(runs / blockY), images.length],
+	});
+}
+
+/** `across`: tiles that cover the output channels. */
+function tileOf(variant: ConvVariant, outChannels: number): Tile & { across: number } {
+	const { quad } = variant;
+	const columns = Math.min(variant.columns, quad ? variant.columns : outChannels % 8 ? 4 : 8) / (quad ? 16 : 4);
+	const across = Math.ceil(outChannels / 4 / columns);
+	if (quad) return { columns, across, blockX: 4, blockY: 4 };
+	const blockX = [8, 4, 2].find((size) => across >= size) ?? 1;
+	return { columns, across, blockX, blockY: 64 / blockX };
+}
+
+/** One image: its output's sides; the input's are half as long with `upsample`. */
+export interface ConvShape {
+	height: number;
+	width: number;
+	inChannels: number;
+	outChannels: number;
+	upsample?: boolean;
+}
+
+export const convTunable: Tunable<ConvShape, ConvVariant> = {
+	key: ({ height, width, inChannels, outChannels }) => `conv ${inChannels}x${outChannels} p${bucket(height * width)}`,
+	variants: convVariants,
+	/**
+	 * As matmul, quads where four lanes are the whole machine; long runs on other CPUs, and with too few channels for
+	 * four lanes to share.
+	 */
+	untuned({ facts, device }, { outChannels }) {
+		const quads = facts.lanes === 4 && device.features.has("subgroups");
+		return quads && outChannels >= 16 ? "quad 8x16" : facts.software ? "tile 16x4" : "tile 4x8";
+	},
+	trial({ height, width, inChannels, outChannels, upsample }) {
+		const pixels = height * width;
+		const images = [{ pixel: 0, height, width }];
+		return {
+			name: `conv ${inChannels}>${outChannels} ${height}x${width}${upsample ? " x2" : ""}`,
+			flops: 18 * pixels * inChannels * outChannels,
+			inputs: [
+				{ size: (pixels * inChannels) / (upsample ? 4 : 1) },
+				{ size: 9 * inChannels * outChannels },
+				{ size: outChannels },
+			],
+			outputs: pixels * outChannels,
+			row: outChannels,
+			record: (pass, [x, weight, bias], y, variant) =>
+				conv3x3(pass, { x, weight, bias, y, images, inChannels, outChannels, upsample, label: "tune conv", variant }),
+		};
+	},
+};
+
+function convCode({ quad, width, columns, blockX, blockY, upsample, add }: Options, half: boolean): string {
 	const px = range(width);
 	const c = range(columns);
 	const rotations = range(quad ? 4 : 1);
-	const swaps = ["", "quadSwapX", "quadSwapY", "quadSwapDiagonal"];
 	const sums = px.flatMap((i) => c.flatMap((j) => rotations.map((s) => ({ i, j, s, name: `s${i}_${j}_${s}` }))));
-	return `${half ? "enable f16;\n" : ""}${quad ? "enable subgroups;\n" : ""}
-${IMAGE}
-struct Params { in4: u32, out4: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
-@group(0) @binding(3) var<storage, read> w: array<${half ? "vec4h" : "vec4f"}>;
-@group(0) @binding(4) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(5) var<storage, read> images: array<Image>;
+	return `
 fn loadX(at: u32) -> vec4f { return ${half ? "vec4f(vec4h(x[at]))" : "x[at]"}; }
 fn loadW(at: u32) -> vec4f { return ${half ? "vec4f(w[at])" : "w[at]"}; }
 ${
 	quad
-		? `@compute @workgroup_size(4) fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invocation: u32) {
+		? `@compute @workgroup_size(4)
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invocation: u32) {
 	let lane = invocation & 3u;
 	let run = id.y * 4u + lane;
 	let first = id.x * ${4 * columns}u;
 	${c.map((j) => `let c${j} = min(first + ${4 * j}u + lane, p.out4 - 1u);`).join(" ")}`
-		: `@compute @workgroup_size(${block.join(", ")}) fn main(@builtin(global_invocation_id) id: vec3u) {
+		: `@compute @workgroup_size(${blockX}, ${blockY}) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let run = id.y;
 	let first = id.x * ${columns}u;
 	${c.map((j) => `let c${j} = min(first + ${j}u, p.out4 - 1u);`).join(" ")}`
@@ -172,24 +188,17 @@ ${
 	let source = ${upsample ? "image.pixel / 4u" : "image.pixel"};
 	${
 		quad
-			? c
-					.map(
-						(j) =>
-							`let i${j}_0 = bias[c${j}]; let i${j}_1 = quadSwapX(i${j}_0); let i${j}_2 = quadSwapY(i${j}_0); let i${j}_3 = quadSwapDiagonal(i${j}_0);`,
-					)
-					.join("\n\t")
+			? c.map((j) => `let i${j}_0 = bias[c${j}]; ${swapped(`i${j}`)}`).join("\n\t")
 			: `if (!inside || first >= p.out4) { return; }
 	${c.map((j) => `let i${j}_0 = bias[c${j}];`).join(" ")}`
 	}
 	${sums.map(({ j, s, name }) => `var ${name} = i${j}_${s};`).join(" ")}
 	for (var ky = 0; ky < 3; ky++) {
 		let sy = row + ky - 1;
-		let line = source + u32(${upsample ? "(clamp(sy, 0, height - 1) / 2) * (width / 2)" : "clamp(sy, 0, height - 1) * width"});
+		let near = clamp(sy, 0, height - 1);
+		let line = source + u32(${upsample ? "(near / 2) * (width / 2)" : "near * width"});
 		${range(width + 2)
-			.map(
-				(i) =>
-					`let sx${i} = left + ${i - 1}; let on${i} = select(0.0, 1.0, (sy >= 0) & (sy < height) & (sx${i} >= 0) & (sx${i} < width)); let at${i} = (line + u32(clamp(sx${i}, 0, width - 1)${upsample ? " / 2" : ""})) * p.in4;`,
-			)
+			.map((i) => column(i, upsample))
 			.join("\n\t\t")}
 		for (var k = 0u; k < p.in4; k++) {
 			${range(width + 2)
@@ -200,15 +209,7 @@ ${
 					range(4).map(
 						(q) => `{
 			let wAt = ((u32(ky) * 3u + ${kx}u) * p.in4 * 4u + k * 4u + ${q}u) * p.out4;
-			${c
-				.map(
-					(j) =>
-						`let w${j}_0 = loadW(wAt + c${j}); ${rotations
-							.slice(1)
-							.map((s) => `let w${j}_${s} = ${swaps[s]}(w${j}_0);`)
-							.join(" ")}`,
-				)
-				.join(" ")}
+			${c.map((j) => `let w${j}_0 = loadW(wAt + c${j}); ${quad ? swapped(`w${j}`) : ""}`).join(" ")}
 			${sums.map(({ i, j, s, name }) => `${name} = fma(vec4f(a${i + kx}[${q}]), w${j}_${s}, ${name});`).join(" ")} }`,
 					),
 				)
@@ -221,10 +222,20 @@ ${
 	for (var i = 0u; i < ${sums.length}u; i++) {
 		let pixel = i / ${rotations.length * columns}u;
 		let column = ${quad ? `(i / 4u) % ${columns}u * 4u + (lane ^ (i & 3u))` : `i % ${columns}u`};
-		if (inside && left + i32(pixel) < width && first + column < p.out4) { y[out + pixel * p.out4 + column] ${add ? "+=" : "="} sums[i]; }
+		if (inside && left + i32(pixel) < width && first + column < p.out4) {
+			y[out + pixel * p.out4 + column] ${add ? "+=" : "="} sums[i];
+		}
 	}
 }`;
-});
+}
+
+/** WGSL of the i-th column of inputs that a run of outputs reads: where it is, and 0 where that is padding. */
+const column = (i: number, upsample: boolean): string =>
+	[
+		`let sx${i} = left + ${i - 1};`,
+		`let on${i} = select(0.0, 1.0, (sy >= 0) & (sy < height) & (sx${i} >= 0) & (sx${i} < width));`,
+		`let at${i} = (line + u32(clamp(sx${i}, 0, width - 1)${upsample ? " / 2" : ""})) * p.in4;`,
+	].join(" ");
 
 /** Official [out, in, 3, 3] to [3, 3, in padded, out padded], zeros in the padding. */
 export function convWeight(weight: Float32Array, out: number, input: number): Float32Array<ArrayBuffer> {

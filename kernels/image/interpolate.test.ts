@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Gpu } from "../gpu/gpu.ts";
 import { openGpu } from "../gpu/native/open.ts";
 import { Bench, maxError, words } from "../testing.ts";
-import type { ImageShape } from "./conv.ts";
+import type { ImageShape } from "./images.ts";
 import { type Resize, resize } from "./interpolate.ts";
 
 let gpu: Gpu;

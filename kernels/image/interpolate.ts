@@ -1,7 +1,8 @@
 import type { Tensor } from "../gpu/gpu.ts";
+import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
-import { groups } from "../tokens/rows.ts";
-import { IMAGE, type ImageShape, imageTable, largest } from "./conv.ts";
+import { groups } from "../gpu/workgroups.ts";
+import { IMAGE, type ImageShape, largest, pixelsOf } from "./images.ts";
 
 /**
  * How PyTorch resizes: `bilinear` and `bicubic` (a = -0.75) with align_corners = false, no antialiasing and borders
@@ -21,7 +22,8 @@ fn sample(c: u32, s: Image, y: u32, x: u32, d: Image) -> vec4f {
 	let x1 = min(x0 + 1u, s.width - 1u);
 	let ty = fy - f32(y0);
 	let tx = fx - f32(x0);
-	return (1.0 - ty) * ((1.0 - tx) * texel(c, s, y0, x0) + tx * texel(c, s, y0, x1)) + ty * ((1.0 - tx) * texel(c, s, y1, x0) + tx * texel(c, s, y1, x1));
+	return (1.0 - ty) * ((1.0 - tx) * texel(c, s, y0, x0) + tx * texel(c, s, y0, x1))
+		+ ty * ((1.0 - tx) * texel(c, s, y1, x0) + tx * texel(c, s, y1, x1));
 }`,
 	bicubic: `
 fn cubic(t: f32) -> vec4f {
@@ -63,6 +65,23 @@ fn sample(c: u32, s: Image, y: u32, x: u32, d: Image) -> vec4f {
 }`,
 };
 
+const resizing = kernel({
+	name: "resize",
+	params: { channels4: "u32" },
+	bindings: { x: read("vec4f"), y: write("vec4f"), sources: read(IMAGE), targets: read(IMAGE) },
+	code: ({ how, add }: { how: Resize; add: boolean }) => `
+fn texel(c: u32, s: Image, y: u32, i: u32) -> vec4f { return x[(s.pixel + y * s.width + i) * p.channels4 + c]; }
+${SAMPLE[how]}
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	let d = targets[id.z];
+	let cell = id.x / p.channels4;
+	if (cell >= d.height * d.width) { return; }
+	let c = id.x % p.channels4;
+	let to = (d.pixel + cell) * p.channels4 + c;
+	y[to] ${add ? "+=" : "="} sample(c, sources[id.z], cell / d.width, cell % d.width, d);
+}`,
+});
+
 /** Resizes channels-last images; `from[i]` in x becomes `to[i]` in y. `add` adds to y. Channels are a multiple of 4. */
 export function resize(
 	pass: Pass,
@@ -77,29 +96,12 @@ export function resize(
 		label: string;
 	},
 ): void {
-	const code = `
-${IMAGE}
-struct Params { channels4: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
-@group(0) @binding(3) var<storage, read> sources: array<Image>;
-@group(0) @binding(4) var<storage, read> targets: array<Image>;
-fn texel(c: u32, s: Image, y: u32, i: u32) -> vec4f { return x[(s.pixel + y * s.width + i) * p.channels4 + c]; }
-${SAMPLE[op.how]}
-@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	let d = targets[id.z];
-	let cell = id.x / p.channels4;
-	if (cell >= d.height * d.width) { return; }
-	let c = id.x % p.channels4;
-	y[(d.pixel + cell) * p.channels4 + c] ${op.add ? "+=" : "="} sample(c, sources[id.z], cell / d.width, cell % d.width, d);
-}`;
-	const { channels, from, to } = op;
-	pass.run(
-		op.label,
-		code,
-		[channels / 4, 0, 0, 0],
-		[op.x, op.y, imageTable(pass, from), imageTable(pass, to)],
-		[groups((largest(to) * channels) / 4), 1, to.length],
-	);
+	const { x, y, how, from, to, channels, add = false, label } = op;
+	pass.run(resizing, {
+		label,
+		options: { how, add },
+		params: { channels4: channels / 4 },
+		bindings: { x, y, sources: pass.rows(IMAGE, from), targets: pass.rows(IMAGE, to) },
+		groups: [groups((pixelsOf(largest(to)) * channels) / 4), 1, to.length],
+	});
 }

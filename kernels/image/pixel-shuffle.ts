@@ -1,7 +1,8 @@
 import type { Tensor } from "../gpu/gpu.ts";
+import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
-import { groups } from "../tokens/rows.ts";
-import { IMAGE, type ImageShape, imageTable, largest } from "./conv.ts";
+import { groups } from "../gpu/workgroups.ts";
+import { IMAGE, type ImageShape, largest, pixelsOf } from "./images.ts";
 
 interface Shuffle {
 	x: Tensor;
@@ -16,21 +17,15 @@ interface Shuffle {
 	label: string;
 }
 
-const HEAD = `
-${IMAGE}
-struct Params { side: u32, channels: u32, stride: u32 }
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
-@group(0) @binding(3) var<storage, read> images: array<Image>;`;
+const NAMES = {
+	params: { side: "u32", channels: "u32", stride: "u32" },
+	bindings: { x: read("f32"), y: write("f32"), images: read(IMAGE) },
+} as const;
 
-/**
- * PyTorch's pixel_shuffle, channels last: tokens [height * width, channels * side^2] become pixels [side * height *
- * side * width, stride]; feature (c * side + dy) * side + dx of token (i, j) is channel c of pixel (side * i + dy, side
- * * j + dx).
- */
-export function pixelShuffle(pass: Pass, { x, y, images, side, channels, stride, label }: Shuffle): void {
-	const code = `${HEAD}
+const shuffling = kernel({
+	name: "pixel shuffle",
+	...NAMES,
+	code: () => `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let image = images[id.z];
 	let pixel = id.x / p.stride;
@@ -41,35 +36,48 @@ export function pixelShuffle(pass: Pass, { x, y, images, side, channels, stride,
 	let token = image.pixel + place.x / p.side * image.width + place.y / p.side;
 	let feature = (channel * p.side + place.x % p.side) * p.side + place.y % p.side;
 	let shown = channel < p.channels;
-	y[image.pixel * p.side * p.side * p.stride + id.x] = select(0.0, x[token * p.channels * p.side * p.side + select(0u, feature, shown)], shown);
-}`;
-	pass.run(
-		label,
-		code,
-		[side, channels, stride, 0],
-		[x, y, imageTable(pass, images)],
-		[groups(largest(images) * side * side * stride), 1, images.length],
-	);
-}
+	let value = x[token * p.channels * p.side * p.side + select(0u, feature, shown)];
+	y[image.pixel * p.side * p.side * p.stride + id.x] = select(0.0, value, shown);
+}`,
+});
 
-/** The inverse: pixels to tokens, without what lies beyond the channels. */
-export function pixelUnshuffle(pass: Pass, { x, y, images, side, channels, stride, label }: Shuffle): void {
-	const code = `${HEAD}
+const unshuffling = kernel({
+	name: "pixel unshuffle",
+	...NAMES,
+	code: () => `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let image = images[id.z];
 	let features = p.channels * p.side * p.side;
 	let token = id.x / features;
 	let feature = id.x % features;
 	if (token >= image.height * image.width) { return; }
-	let place = vec2u(token / image.width, token % image.width) * p.side + vec2u(feature / p.side % p.side, feature % p.side);
+	let within = vec2u(feature / p.side % p.side, feature % p.side);
+	let place = vec2u(token / image.width, token % image.width) * p.side + within;
 	let pixel = image.pixel * p.side * p.side + place.x * image.width * p.side + place.y;
 	y[image.pixel * features + id.x] = x[pixel * p.stride + feature / (p.side * p.side)];
-}`;
-	pass.run(
+}`,
+});
+
+/**
+ * PyTorch's pixel_shuffle, channels last: tokens [height * width, channels * side^2] become pixels [side * height *
+ * side * width, stride]; feature (c * side + dy) * side + dx of token (i, j) is channel c of pixel (side * i + dy, side
+ * * j + dx).
+ */
+export function pixelShuffle(pass: Pass, { x, y, images, side, channels, stride, label }: Shuffle): void {
+	pass.run(shuffling, {
 		label,
-		code,
-		[side, channels, stride, 0],
-		[x, y, imageTable(pass, images)],
-		[groups(largest(images) * channels * side * side), 1, images.length],
-	);
+		params: { side, channels, stride },
+		bindings: { x, y, images: pass.rows(IMAGE, images) },
+		groups: [groups(pixelsOf(largest(images)) * side * side * stride), 1, images.length],
+	});
+}
+
+/** The inverse: pixels to tokens, without what lies beyond the channels. */
+export function pixelUnshuffle(pass: Pass, { x, y, images, side, channels, stride, label }: Shuffle): void {
+	pass.run(unshuffling, {
+		label,
+		params: { side, channels, stride },
+		bindings: { x, y, images: pass.rows(IMAGE, images) },
+		groups: [groups(pixelsOf(largest(images)) * channels * side * side), 1, images.length],
+	});
 }

@@ -64,7 +64,7 @@ async function compare({ m, k, n, bias, gelu, add, gate }: Case): Promise<number
 			label: "matmul",
 		});
 	}, y.tensor);
-	const conds = gate && gate.tokens.flatMap((count, i) => Array<number>(count).fill(gate.conds[i]));
+	const conds = gate?.tokens.flatMap((count, i) => Array<number>(count).fill(gate.conds[i]));
 	const expected = Array.from({ length: m * n }, (_, i) => {
 		const [r, c] = [Math.floor(i / n), i % n];
 		let sum = 0;

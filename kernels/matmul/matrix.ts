@@ -4,7 +4,7 @@
  */
 import type { MatrixShape } from "../gpu/facts.ts";
 import { range } from "../gpu/variants.ts";
-import type { Form, MatmulVariant } from "./variants.ts";
+import type { Form, MatmulVariant } from "./form.ts";
 
 /** What a matrix variant's program is written for; a config of the adapter whose sides divide SIDE and K. */
 const SIDE = 16;
@@ -26,7 +26,8 @@ export const matrixVariants: readonly MatmulVariant[] = [
 	matrix(64, 128),
 ];
 
-export const fits = ({ m, n, k }: MatrixShape) => SIDE % m === 0 && SIDE % n === 0 && SLAB % k === 0;
+/** Whether the programs are written for such matrices. */
+export const matrixFits = ({ m, n, k }: MatrixShape) => SIDE % m === 0 && SIDE % n === 0 && SLAB % k === 0;
 
 /** The operations on matrices, as functions of places in workgroup memory. */
 export const matrixOps = ({ m, n, k }: MatrixShape, columns: number) => `
@@ -44,7 +45,7 @@ fn put(at: u32, sum: Sum) { subgroupMatrixStore<row_major>(&out, at, sum, ${n}u)
  * how they sum within is the adapter's.
  */
 export const matrices: Form = {
-	enable: "enable f16;\nenable subgroups;\nenable chromium_experimental_subgroup_matrix;\n",
+	enable: ["f16", "subgroups", "chromium_experimental_subgroup_matrix"],
 	groups: ({ rows, columns }, m, n4) => [Math.ceil(n4 / (columns / 4)), Math.ceil(m / rows)],
 	code({ rows, columns }, _, shape) {
 		if (!shape) throw new RangeError("This adapter has no subgroup matrices.");
@@ -57,13 +58,20 @@ export const matrices: Form = {
 		const columns4 = columns / 4;
 		const each = r.flatMap((i) => c.map((j) => ({ i, j, sum: `s${i}_${j}` })));
 		const stage = (array: string) =>
-			`let at = t * 4u; ${array}[at] = value.x; ${array}[at + 1u] = value.y; ${array}[at + 2u] = value.z; ${array}[at + 3u] = value.w;`;
+			range(4)
+				.map((i) => `${array}[t * 4u + ${i}u] = value[${i}];`)
+				.join(" ");
 		return `
 var<workgroup> xs: array<f16, ${rows * SLAB}>;
 var<workgroup> ws: array<f16, ${SLAB * columns}>;
 var<workgroup> out: array<f32, ${subgroups * m * n}>;
 ${matrixOps(shape, columns)}
-@compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) index: u32, @builtin(subgroup_id) subgroup: u32) {
+@compute @workgroup_size(${threads})
+fn main(
+	@builtin(workgroup_id) group: vec3u,
+	@builtin(local_invocation_index) index: u32,
+	@builtin(subgroup_id) subgroup: u32
+) {
 	let row = group.y * ${rows}u;
 	let column = group.x * ${columns4}u;
 	let top = subgroup / ${across}u * ${r.length * m}u;
@@ -72,12 +80,14 @@ ${matrixOps(shape, columns)}
 	for (var k = 0u; k < p.k4; k += ${SLAB / 4}u) {
 		for (var t = index; t < ${(rows * SLAB) / 4}u; t += ${threads}u) {
 			let at4 = k + t % ${SLAB / 4}u;
-			let value = select(vec4h(0), vec4h(loadX(min(row + t / ${SLAB / 4}u, p.m - 1u) * p.k4 + min(at4, p.k4 - 1u))), at4 < p.k4);
+			let x4 = loadX(min(row + t / ${SLAB / 4}u, p.m - 1u) * p.k4 + min(at4, p.k4 - 1u));
+			let value = select(vec4h(0), vec4h(x4), at4 < p.k4);
 			${stage("xs")}
 		}
 		for (var t = index; t < ${SLAB * columns4}u; t += ${threads}u) {
 			let at4 = k * 4u + t / ${columns4}u;
-			let value = select(vec4h(0), vec4h(loadW(min(at4, p.k4 * 4u - 1u), min(column + t % ${columns4}u, p.n4 - 1u), vec4f(1))), at4 < p.k4 * 4u);
+			let w4 = loadW(min(at4, p.k4 * 4u - 1u), min(column + t % ${columns4}u, p.n4 - 1u), vec4f(1));
+			let value = select(vec4h(0), vec4h(w4), at4 < p.k4 * 4u);
 			${stage("ws")}
 		}
 		workgroupBarrier();
@@ -110,7 +120,9 @@ fn finish(index: u32, row: u32, column: u32) {
 		let part = t / ${(m * n) / 4}u;
 		let within = t % ${(m * n) / 4}u;
 		let sum = vec4f(out[t * 4u], out[t * 4u + 1u], out[t * 4u + 2u], out[t * 4u + 3u]);
-		store(row + part / ${across}u * ${r.length * m}u + within / ${n / 4}u, column + part % ${across}u * ${(c.length * n) / 4}u + within % ${n / 4}u, sum);
+		let down = part / ${across}u * ${r.length * m}u + within / ${n / 4}u;
+		let along = part % ${across}u * ${(c.length * n) / 4}u + within % ${n / 4}u;
+		store(row + down, column + along, sum);
 	}
 }`;
 	},

@@ -5,7 +5,7 @@ import { available } from "../gpu/variants.ts";
 import { Bench, maxError, randomFloats, words } from "../testing.ts";
 import { rowTable } from "../tokens/rows.ts";
 import { type Matmul, type Matrix, matmul, transposeWeight } from "./matmul.ts";
-import { type Whole, wholeWords } from "./quantised.ts";
+import { type Quantised, quantisedWords } from "./quantised.ts";
 import { matmulVariants } from "./variants.ts";
 
 let gpu: Gpu;
@@ -19,7 +19,7 @@ afterAll(() => gpu.destroy());
  * stand for.
  */
 function official(
-	bits: Whole["bits"],
+	bits: Quantised["bits"],
 	n: number,
 	k: number,
 	group: number,
@@ -44,7 +44,7 @@ function official(
 /** On the device, in as many parts as there are counts of columns. */
 function put(
 	bench: Bench,
-	bits: Whole["bits"],
+	bits: Quantised["bits"],
 	n: number,
 	k: number,
 	group: number,
@@ -55,7 +55,7 @@ function put(
 	let end = n;
 	for (const count of columns.toReversed()) {
 		const from = end - count;
-		const made = wholeWords(packed.subarray((from * k * bits) / 8, (end * k * bits) / 8), bits, count, k);
+		const made = quantisedWords(packed.subarray((from * k * bits) / 8, (end * k * bits) / 8), bits, count, k);
 		const widened = transposeWeight(
 			Float32Array.from(scales.subarray((from * k) / group, (end * k) / group)),
 			count,
@@ -64,7 +64,7 @@ function put(
 		weight = {
 			...bench.put(made).tensor,
 			shape: [k, count],
-			whole: { bits, group, scales: bench.put(widened).tensor },
+			quantised: { bits, group, scales: bench.put(widened).tensor },
 			next: weight,
 		};
 		end = from;

@@ -8,7 +8,7 @@ import type { Tensor } from "../gpu/gpu.ts";
  * How the words of a matrix [k, n] are read: four columns of a row a word (8 bits), or of two rows (4 bits), the first
  * in the lowest bits.
  */
-export interface Whole {
+export interface Quantised {
 	bits: 8 | 4;
 	/** Rows that share a scale: a multiple of 4. */
 	group: number;
@@ -17,15 +17,13 @@ export interface Whole {
 }
 
 /** WGSL in place of the loads of a float matrix: `scaleW` of four rows, then `loadW` of one of them. Needs `p.n4`. */
-export const wholeLoads = (bits: Whole["bits"], group: number, scalesBinding: number): string => `
-@group(0) @binding(2) var<storage, read> w: array<u32>;
-@group(0) @binding(${scalesBinding}) var<storage, read> scales: array<vec4f>;
+export const quantisedLoads = (bits: Quantised["bits"], group: number): string => `
 fn scaleW(k4: u32, column: u32) -> vec4f { return scales[k4 / ${group / 4}u * p.n4 + column]; }
 fn loadW(row: u32, column: u32, scale: vec4f) -> vec4f {
 	${
 		bits === 8
-			? "let word = vec4u(w[row * p.n4 + column]) << vec4u(24, 16, 8, 0);"
-			: "let word = vec4u(w[(row >> 1) * p.n4 + column] >> ((row & 1) * 16)) << vec4u(28, 24, 20, 16);"
+			? "let word = vec4u(words[row * p.n4 + column]) << vec4u(24, 16, 8, 0);"
+			: "let word = vec4u(words[(row >> 1) * p.n4 + column] >> ((row & 1) * 16)) << vec4u(28, 24, 20, 16);"
 	}
 	return vec4f(bitcast<vec4i>(word) >> vec4u(${32 - bits})) * scale;
 }`;
@@ -34,7 +32,12 @@ fn loadW(row: u32, column: u32, scale: vec4f) -> vec4f {
  * An official matrix [n, k] of packed wholes (int8, or two int4 a byte, the first in the low half) as the words above,
  * columns padded to a multiple of 4 with zeros. k is even.
  */
-export function wholeWords(packed: Uint8Array, bits: Whole["bits"], n: number, k: number): Uint32Array<ArrayBuffer> {
+export function quantisedWords(
+	packed: Uint8Array,
+	bits: Quantised["bits"],
+	n: number,
+	k: number,
+): Uint32Array<ArrayBuffer> {
 	const padded = Math.ceil(n / 4) * 4;
 	const bytes = new Uint8Array((k * padded * bits) / 8);
 	for (let column = 0; column < n; column++) {

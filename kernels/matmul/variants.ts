@@ -1,19 +1,7 @@
-/** How a matmul is cut up: each form is a program text around the same loads, sums and stores. */
-import type { MatrixShape } from "../gpu/facts.ts";
-import { range, type Variant } from "../gpu/variants.ts";
-import { matrices } from "./matrix.ts";
-
-export interface MatmulVariant extends Variant {
-	form: "tile" | "quad" | "shared" | "matrix";
-	/**
-	 * Outputs of one tile: rows and columns of an invocation (tile), of four lanes (quad) or of a workgroup (shared,
-	 * matrix).
-	 */
-	rows: number;
-	columns: number;
-	/** vec4s of k a loop turn takes, where k has such a multiple. */
-	unroll: number;
-}
+/** The programs of a matmul on ordinary arithmetic. */
+import { swapped } from "../gpu/quad.ts";
+import { range } from "../gpu/variants.ts";
+import type { Form, MatmulVariant } from "./form.ts";
 
 const quad = (rows: number, columns: number, unroll: number): MatmulVariant => ({
 	name: `quad ${rows}x${columns}`,
@@ -38,7 +26,7 @@ const shared = (rows: number, columns: number): MatmulVariant => ({
 	unroll: 4,
 });
 
-/** The plainest first: what the tuner checks the others against. */
+/** The plainest first. */
 export const matmulVariants: readonly MatmulVariant[] = [
 	...[1, 2, 4, 8, 16].flatMap((rows) => [tile(rows, 4), tile(rows, 8)]),
 	tile(4, 16),
@@ -54,18 +42,8 @@ export const matmulVariants: readonly MatmulVariant[] = [
 	shared(64, 64),
 ];
 
-export interface Form {
-	enable?: string;
-	/** Workgroups for m rows and n4 vec4s of columns. */
-	groups(variant: MatmulVariant, m: number, n4: number): [number, number];
-	/** `turns` vec4s of k a loop turn; `matrix` where the adapter has such. */
-	code(variant: MatmulVariant, turns: number, matrix?: MatrixShape): string;
-}
-/** vec4s of k a loop turn takes where there are k4 of them. */
-export const turnsOf = ({ unroll }: MatmulVariant, k4: number): number => (k4 % unroll ? 1 : unroll);
-
 /** Register tiles: an invocation computes rows x columns outputs from its own loads. */
-const tiled: Form = {
+export const tiled: Form = {
 	groups: ({ rows, columns }, m, n4) => [Math.ceil(n4 / (columns / 4) / 8), Math.ceil(m / rows / 8)],
 	code({ rows, columns }) {
 		const r = range(rows);
@@ -99,22 +77,24 @@ const tiled: Form = {
  * quad swaps, so that lane l sums its rows with the columns of lanes l, l^1, l^2, l^3. Every loaded word is used by
  * four lanes.
  */
-const quads: Form = {
-	enable: "enable subgroups;\n",
+export const quads: Form = {
+	enable: ["subgroups"],
 	groups: ({ rows, columns }, m, n4) => [Math.ceil(n4 / (columns / 4)), Math.ceil(m / rows)],
-	code({ rows, columns }, turns) {
+	code({ rows, columns }, steps) {
 		const r = range(rows / 4);
 		const c = range(columns / 16);
+		const sums = r.flatMap((i) => c.flatMap((j) => range(4).map((s) => ({ i, j, s, sum: `s${i}_${j}_${s}` }))));
 		return `
-@compute @workgroup_size(4) fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invocation: u32) {
+@compute @workgroup_size(4)
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invocation: u32) {
 	let lane = invocation & 3u;
 	let row = id.y * ${rows}u + lane;
 	let column = id.x * ${4 * c.length}u;
 	${r.map((i) => `let x${i} = min(row + ${4 * i}u, p.m - 1u) * p.k4;`).join("\n\t")}
 	${c.map((j) => `let w${j} = min(column + ${4 * j}u + lane, p.n4 - 1u);`).join(" ")}
-	${r.flatMap((i) => c.flatMap((j) => range(4).map((s) => `var s${i}_${j}_${s} = vec4f(0);`))).join(" ")}
-	for (var k = 0u; k < p.k4; k += ${turns}u) {
-		${range(turns)
+	${sums.map(({ sum }) => `var ${sum} = vec4f(0);`).join(" ")}
+	for (var k = 0u; k < p.k4; k += ${steps}u) {
+		${range(steps)
 			.map(
 				(u) => `{
 			${r.map((i) => `let a${i} = loadX(x${i} + k + ${u}u);`).join(" ")}
@@ -122,8 +102,8 @@ const quads: Form = {
 			${range(4)
 				.map(
 					(q) => `{
-				${c.map((j) => `let b${j}_0 = loadW(k * 4u + ${4 * u + q}u, w${j}, g${j}); let b${j}_1 = quadSwapX(b${j}_0); let b${j}_2 = quadSwapY(b${j}_0); let b${j}_3 = quadSwapDiagonal(b${j}_0);`).join("\n\t\t\t\t")}
-				${r.flatMap((i) => c.flatMap((j) => range(4).map((s) => `s${i}_${j}_${s} = fma(vec4f(a${i}[${q}]), b${j}_${s}, s${i}_${j}_${s});`))).join(" ")}
+				${c.map((j) => `let b${j}_0 = loadW(k * 4u + ${4 * u + q}u, w${j}, g${j}); ${swapped(`b${j}`)}`).join("\n\t\t\t\t")}
+				${sums.map(({ i, j, s, sum }) => `${sum} = fma(vec4f(a${i}[${q}]), b${j}_${s}, ${sum});`).join(" ")}
 			}`,
 				)
 				.join("")}
@@ -132,14 +112,16 @@ const quads: Form = {
 			.join("")}
 	}
 	// A loop, so that the store is compiled once.
-	var sums = array<vec4f, ${r.length * c.length * 4}>(${r.flatMap((i) => c.flatMap((j) => range(4).map((s) => `s${i}_${j}_${s}`))).join(", ")});
-	for (var i = 0u; i < ${r.length * c.length * 4}u; i++) { store(row + i / ${4 * c.length}u * 4u, column + (i / 4u) % ${c.length}u * 4u + (lane ^ (i & 3u)), sums[i]); }
+	var sums = array<vec4f, ${sums.length}>(${sums.map(({ sum }) => sum).join(", ")});
+	for (var i = 0u; i < ${sums.length}u; i++) {
+		store(row + i / ${4 * c.length}u * 4u, column + (i / 4u) % ${c.length}u * 4u + (lane ^ (i & 3u)), sums[i]);
+	}
 }`;
 	},
 };
 
 /** Workgroup memory: 8 x 8 invocations stage a slab of x and of W for a tile of rows x columns, then sum from there. */
-const sharedMemory: Form = {
+export const sharedMemory: Form = {
 	groups: ({ rows, columns }, m, n4) => [Math.ceil(n4 / (columns / 4)), Math.ceil(m / rows)],
 	code({ rows, columns }, slab) {
 		const r = range(rows / 8);
@@ -148,12 +130,19 @@ const sharedMemory: Form = {
 		return `
 var<workgroup> xs: array<vec4f, ${rows * slab}>;
 var<workgroup> ws: array<vec4f, ${columns4 * slab * 4}>;
-@compute @workgroup_size(8, 8) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u, @builtin(local_invocation_index) index: u32) {
+@compute @workgroup_size(8, 8)
+fn main(
+	@builtin(workgroup_id) group: vec3u,
+	@builtin(local_invocation_id) id: vec3u,
+	@builtin(local_invocation_index) index: u32
+) {
 	let row = group.y * ${rows}u;
 	let column = group.x * ${columns4}u;
 	${r.flatMap((i) => c.map((j) => `var s${i}_${j} = vec4f(0);`)).join(" ")}
 	for (var k = 0u; k < p.k4; k += ${slab}u) {
-		for (var t = index; t < ${rows * slab}u; t += 64u) { xs[t] = loadX(min(row + t / ${slab}u, p.m - 1u) * p.k4 + k + t % ${slab}u); }
+		for (var t = index; t < ${rows * slab}u; t += 64u) {
+			xs[t] = loadX(min(row + t / ${slab}u, p.m - 1u) * p.k4 + k + t % ${slab}u);
+		}
 		for (var t = index; t < ${columns4 * slab * 4}u; t += 64u) {
 			let at = min(column + t % ${columns4}u, p.n4 - 1u);
 			ws[t] = loadW(k * 4u + t / ${columns4}u, at, scaleW(k + t / ${4 * columns4}u, at));
@@ -175,5 +164,3 @@ var<workgroup> ws: array<vec4f, ${columns4 * slab * 4}>;
 }`;
 	},
 };
-
-export const matmulForms = { tile: tiled, quad: quads, shared: sharedMemory, matrix: matrices };

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Gpu } from "../gpu/gpu.ts";
 import { openGpu } from "../gpu/native/open.ts";
-import type { ImageShape } from "../image/conv.ts";
+import type { ImageShape } from "../image/images.ts";
 import { Bench, maxError, words } from "../testing.ts";
 import { groupNormScratch, groupNormSilu } from "./group-norm.ts";
 

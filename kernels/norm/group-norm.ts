@@ -1,44 +1,18 @@
 import type { Tensor } from "../gpu/gpu.ts";
+import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
-import { IMAGE, type ImageShape, imageTable, largest } from "../image/conv.ts";
-import { groups as workgroups } from "../tokens/rows.ts";
+import { groups as workgroups } from "../gpu/workgroups.ts";
+import { IMAGE, type ImageShape, largest, pixelsOf } from "../image/images.ts";
 
 const SLICES = 64;
 /** Pixels of an invocation that applies the norm. */
 const RUN = 16;
 
-/**
- * GroupNorm over channels-last images, then SiLU unless `plain`: y = silu((x - mean) * rstd * weight + bias),
- * statistics by (image, group). `scratch` holds at least `groupNormScratch(...)` floats. Statistics run in a fixed
- * number of slices, each in two passes, and are joined by Chan's formula, so that large pictures lose no precision.
- */
-export function groupNormSilu(
-	pass: Pass,
-	op: {
-		x: Tensor;
-		y: Tensor;
-		weight: Tensor;
-		bias: Tensor;
-		scratch: Tensor;
-		images: readonly ImageShape[];
-		channels: number;
-		groups: number;
-		eps: number;
-		plain?: boolean;
-		label: string;
-	},
-): void {
-	const { images, channels, groups, label } = op;
-	const table = imageTable(pass, images);
-	const params = [channels, groups, images.length, { f32: op.eps }];
-	const head = `
-${IMAGE}
-struct Params { channels: u32, groups: u32, images: u32, eps: f32 }
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> images: array<Image>;`;
-	const slices = `${head}
-@group(0) @binding(2) var<storage, read> x: array<f32>;
-@group(0) @binding(3) var<storage, read_write> parts: array<vec4f>;
+const slicing = kernel({
+	name: "group norm slices",
+	params: { channels: "u32", groups: "u32", images: "u32" },
+	bindings: { images: read(IMAGE), x: read("f32"), parts: write("vec4f") },
+	code: () => `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	if (id.x >= p.images * p.groups * ${SLICES}u) { return; }
 	let slice = id.x % ${SLICES}u;
@@ -62,11 +36,16 @@ struct Params { channels: u32, groups: u32, images: u32, eps: f32 }
 		for (var c = 0u; c < size; c++) { let d = x[at + c] - mean; square += d * d; }
 	}
 	parts[id.x] = vec4f(count, mean, square, 0);
-}`;
-	const join = `${head}
-@group(0) @binding(2) var<storage, read_write> parts: array<vec4f>;
+}`,
+});
+
+const joining = kernel({
+	name: "group norm join",
+	params: { groups: "u32", images: "u32", eps: "f32" },
+	bindings: { parts: write("vec4f") },
+	code: () => `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	if (id.x >= p.images * p.groups || images[0].height == 0u) { return; }
+	if (id.x >= p.images * p.groups) { return; }
 	var all = vec3f(0);
 	for (var i = 0u; i < ${SLICES}u; i++) {
 		let part = parts[id.x * ${SLICES}u + i].xyz;
@@ -76,13 +55,21 @@ struct Params { channels: u32, groups: u32, images: u32, eps: f32 }
 		all = vec3f(count, all.y + delta * part.x / count, all.z + part.z + delta * delta * all.x * part.x / count);
 	}
 	parts[id.x * ${SLICES}u] = vec4f(all.y, inverseSqrt(all.z / all.x + p.eps), 0, 0);
-}`;
-	const apply = `${head}
-@group(0) @binding(2) var<storage, read> x: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
-@group(0) @binding(4) var<storage, read> parts: array<vec4f>;
-@group(0) @binding(5) var<storage, read> weight: array<vec4f>;
-@group(0) @binding(6) var<storage, read> bias: array<vec4f>;
+}`,
+});
+
+const applying = kernel({
+	name: "group norm",
+	params: { channels: "u32", groups: "u32" },
+	bindings: {
+		images: read(IMAGE),
+		x: read("vec4f"),
+		y: write("vec4f"),
+		parts: read("vec4f"),
+		weight: read("vec4f"),
+		bias: read("vec4f"),
+	},
+	code: ({ plain }: { plain: boolean }) => `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	// One invocation is four channels of a run of pixels: their statistics and weights are loaded once.
 	let image = images[id.z];
@@ -104,18 +91,54 @@ struct Params { channels: u32, groups: u32, images: u32, eps: f32 }
 	for (var pixel = first; pixel < min(first + ${RUN}u, pixels); pixel++) {
 		let at = (image.pixel + pixel) * channels4 + i;
 		let n = (x[at] - mean) * rstd * w + b;
-		y[at] = ${op.plain ? "n" : "n / (1.0 + exp(-n))"};
+		y[at] = ${plain ? "n" : "n / (1.0 + exp(-n))"};
 	}
-}`;
-	pass.run(`${label}.slices`, slices, params, [table, op.x, op.scratch], [workgroups(images.length * groups * SLICES)]);
-	pass.run(`${label}.join`, join, params, [table, op.scratch], [workgroups(images.length * groups)]);
-	pass.run(
-		`${label}.apply`,
-		apply,
-		params,
-		[table, op.x, op.y, op.scratch, op.weight, op.bias],
-		[workgroups(Math.ceil(largest(images) / RUN) * (channels / 4)), 1, images.length],
-	);
+}`,
+});
+
+/**
+ * GroupNorm over channels-last images, then SiLU unless `plain`: y = silu((x - mean) * rstd * weight + bias),
+ * statistics by (image, group). `scratch` holds at least `groupNormScratch(...)` floats. Statistics run in a fixed
+ * number of slices, each in two passes, and are joined by Chan's formula, so that large pictures lose no precision.
+ */
+export function groupNormSilu(
+	pass: Pass,
+	op: {
+		x: Tensor;
+		y: Tensor;
+		weight: Tensor;
+		bias: Tensor;
+		scratch: Tensor;
+		images: readonly ImageShape[];
+		channels: number;
+		groups: number;
+		eps: number;
+		plain?: boolean;
+		label: string;
+	},
+): void {
+	const { x, y, weight, bias, scratch: parts, images, channels, groups, eps, plain = false, label } = op;
+	const table = pass.rows(IMAGE, images);
+	const count = images.length;
+	pass.run(slicing, {
+		label: `${label}.slices`,
+		params: { channels, groups, images: count },
+		bindings: { images: table, x, parts },
+		groups: [workgroups(count * groups * SLICES)],
+	});
+	pass.run(joining, {
+		label: `${label}.join`,
+		params: { groups, images: count, eps },
+		bindings: { parts },
+		groups: [workgroups(count * groups)],
+	});
+	pass.run(applying, {
+		label: `${label}.apply`,
+		options: { plain },
+		params: { channels, groups },
+		bindings: { images: table, x, y, parts, weight, bias },
+		groups: [workgroups(Math.ceil(pixelsOf(largest(images)) / RUN) * (channels / 4)), 1, count],
+	});
 }
 
 /** Floats of scratch for a batch. */

@@ -1,6 +1,23 @@
 import type { Tensor } from "../gpu/gpu.ts";
+import { kernel, optional, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
-import { groups } from "../tokens/rows.ts";
+import { groups } from "../gpu/workgroups.ts";
+
+const normalising = kernel({
+	name: "head norm",
+	params: { tokens: "u32", stride4: "u32", headDim4: "u32" },
+	bindings: { x: write("vec4f"), scaleMul: optional(read("f32")) },
+	code: (_, { scaleMul }) => `
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	if (id.x >= p.tokens) { return; }
+	let at = id.x * p.stride4 + id.y * p.headDim4;
+	var square = vec4f(0);
+	for (var i = 0u; i < p.headDim4; i++) { square += x[at + i] * x[at + i]; }
+	let length = max(sqrt(dot(square, vec4f(1))), 1e-12);
+	let scale = ${scaleMul ? "exp(min(scaleMul[id.y], 4.605170185988092))" : "1.0"} / length;
+	for (var i = 0u; i < p.headDim4; i++) { x[at + i] *= scale; }
+}`,
+});
 
 /**
  * L2-normalises the first heads * headDim floats of every token of x [tokens, stride], in place and by head; with
@@ -10,21 +27,11 @@ export function normaliseHeads(
 	pass: Pass,
 	op: { x: Tensor; stride: number; tokens: number; heads: number; headDim: number; scaleMul?: Tensor; label: string },
 ): void {
-	const { x, stride, tokens, heads, headDim, scaleMul } = op;
-	const code = `
-@group(0) @binding(0) var<uniform> p: vec4u;
-@group(0) @binding(1) var<storage, read_write> x: array<vec4f>;
-${scaleMul ? "@group(0) @binding(2) var<storage, read> scaleMul: array<f32>;" : ""}
-@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	if (id.x >= p.x) { return; }
-	let at = id.x * p.y + id.y * p.z;
-	var square = vec4f(0);
-	for (var i = 0u; i < p.z; i++) { square += x[at + i] * x[at + i]; }
-	let scale = ${scaleMul ? "exp(min(scaleMul[id.y], 4.605170185988092))" : "1.0"} / max(sqrt(dot(square, vec4f(1))), 1e-12);
-	for (var i = 0u; i < p.z; i++) { x[at + i] *= scale; }
-}`;
-	pass.run(op.label, code, [tokens, stride / 4, headDim / 4, 0], scaleMul ? [x, scaleMul] : [x], [
-		groups(tokens),
-		heads,
-	]);
+	const { x, stride, tokens, heads, headDim, scaleMul, label } = op;
+	pass.run(normalising, {
+		label,
+		params: { tokens, stride4: stride / 4, headDim4: headDim / 4 },
+		bindings: { x, scaleMul },
+		groups: [groups(tokens), heads],
+	});
 }

@@ -1,6 +1,8 @@
 import type { Tensor } from "../gpu/gpu.ts";
+import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
-import { groups } from "../tokens/rows.ts";
+import { groups } from "../gpu/workgroups.ts";
+import { type Lanes, laneGroups, lanesOf, main, total } from "./lanes.ts";
 
 export interface LayerNorm {
 	/** [tokens, width] */
@@ -13,30 +15,15 @@ export interface LayerNorm {
 	weight: Tensor;
 	bias: Tensor;
 	label: string;
-	/**
-	 * Invocations that share a token: 64 on a GPU, where there are more of them than tokens, 1 where a few lanes are all
-	 * there is. The order of the sum follows from it, so it hangs on the adapter alone.
-	 */
-	lanes?: 1 | 64;
+	/** For tests; by default those of the adapter. */
+	lanes?: Lanes;
 }
 
-/** y = (x - mean) / sqrt(variance + eps) * weight + bias, over the channels of every token. */
-export function layerNorm(
-	pass: Pass,
-	{ x, y, tokens, width, eps, weight, bias, label, lanes = pass.gpu.facts.software ? 1 : 64 }: LayerNorm,
-): void {
-	const code = `
-struct Params { tokens: u32, width4: u32, eps: f32 }
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
-@group(0) @binding(3) var<storage, read> weight: array<vec4f>;
-@group(0) @binding(4) var<storage, read> bias: array<vec4f>;
-${total(lanes)}
-@compute @workgroup_size(64) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) index: u32) {
-	let t = ${lanes === 1 ? "group.x * 64u + index" : "group.x"};
-	let lane = ${lanes === 1 ? "0u" : "index"};
-	if (t >= p.tokens) { return; }
+const centring = kernel({
+	name: "layer norm",
+	params: { tokens: "u32", width4: "u32", eps: "f32" },
+	bindings: { x: read("vec4f"), y: write("vec4f"), weight: read("vec4f"), bias: read("vec4f") },
+	code: ({ lanes }: { lanes: Lanes }) => `${total(lanes)}${main(lanes)}
 	let at = t * p.width4;
 	var sum = vec4f(0);
 	for (var i = lane; i < p.width4; i += ${lanes}u) { sum += x[at + i]; }
@@ -48,37 +35,26 @@ ${total(lanes)}
 		let n = (x[at + i] - mean) * r;
 		y[at + i] = n * weight[i] + bias[i];
 	}
-}`;
-	pass.run(label, code, [tokens, width / 4, { f32: eps }, 0], [x, y, weight, bias], [groups(tokens * lanes)]);
+}`,
+});
+
+/** y = (x - mean) / sqrt(variance + eps) * weight + bias, over the channels of every token. */
+export function layerNorm(pass: Pass, op: LayerNorm): void {
+	const { x, y, tokens, width, eps, weight, bias, label, lanes = lanesOf(pass.gpu) } = op;
+	pass.run(centring, {
+		label,
+		options: { lanes },
+		params: { tokens, width4: width / 4, eps },
+		bindings: { x, y, weight, bias },
+		groups: [laneGroups(tokens, lanes)],
+	});
 }
 
-/** WGSL `total(part, lane)`: the sum over the lanes that share a token, in the order of a tree. */
-export const total = (lanes: 1 | 64): string =>
-	lanes === 1 ? "fn total(part: vec4f, lane: u32) -> f32 { return dot(part, vec4f(1)); }" : TREE;
-
-const TREE = `
-var<workgroup> parts: array<f32, 64>;
-fn total(part: vec4f, lane: u32) -> f32 {
-	parts[lane] = dot(part, vec4f(1));
-	workgroupBarrier();
-	for (var step = 32u; step > 0u; step >>= 1u) {
-		if (lane < step) { parts[lane] += parts[lane + step]; }
-		workgroupBarrier();
-	}
-	return workgroupUniformLoad(&parts[0]);
-}`;
-
-/** y = x * rsqrt(mean(x^2) + eps) * weight, over [tokens, width]. */
-export function rmsNorm(
-	pass: Pass,
-	op: { x: Tensor; y: Tensor; weight: Tensor; tokens: number; width: number; eps: number; label: string },
-): void {
-	const code = `
-struct Params { tokens: u32, width4: u32, eps: f32 }
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
-@group(0) @binding(3) var<storage, read> weight: array<vec4f>;
+const scaling = kernel({
+	name: "rms norm",
+	params: { tokens: "u32", width4: "u32", eps: "f32" },
+	bindings: { x: read("vec4f"), y: write("vec4f"), weight: read("vec4f") },
+	code: () => `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	if (id.x >= p.tokens) { return; }
 	let at = id.x * p.width4;
@@ -86,6 +62,19 @@ struct Params { tokens: u32, width4: u32, eps: f32 }
 	for (var i = 0u; i < p.width4; i++) { square += x[at + i] * x[at + i]; }
 	let r = inverseSqrt(dot(square, vec4f(1)) / f32(p.width4 * 4u) + p.eps);
 	for (var i = 0u; i < p.width4; i++) { y[at + i] = x[at + i] * r * weight[i]; }
-}`;
-	pass.run(op.label, code, [op.tokens, op.width / 4, { f32: op.eps }, 0], [op.x, op.y, op.weight], [groups(op.tokens)]);
+}`,
+});
+
+/** y = x * rsqrt(mean(x^2) + eps) * weight, over [tokens, width] (arXiv 1910.07467). */
+export function rmsNorm(
+	pass: Pass,
+	op: { x: Tensor; y: Tensor; weight: Tensor; tokens: number; width: number; eps: number; label: string },
+): void {
+	const { x, y, weight, tokens, width, eps, label } = op;
+	pass.run(scaling, {
+		label,
+		params: { tokens, width4: width / 4, eps },
+		bindings: { x, y, weight },
+		groups: [groups(tokens)],
+	});
 }

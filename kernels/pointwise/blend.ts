@@ -1,7 +1,21 @@
 import type { Tensor } from "../gpu/gpu.ts";
+import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
-import { IMAGE, type ImageShape, imageTable, largest } from "../image/conv.ts";
-import { groups } from "../tokens/rows.ts";
+import { groups } from "../gpu/workgroups.ts";
+import { IMAGE, type ImageShape, largest, pixelsOf } from "../image/images.ts";
+
+const blending = kernel({
+	name: "blend",
+	params: { channels4: "u32", share: "f32" },
+	bindings: { a: read("vec4f"), b: read("vec4f"), y: write("vec4f"), images: read(IMAGE) },
+	code: ({ add }: { add: boolean }) => `
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	let image = images[id.z];
+	if (id.x >= image.height * image.width * p.channels4) { return; }
+	let at = image.pixel * p.channels4 + id.x;
+	y[at] ${add ? "+=" : "="} (1.0 - p.share) * a[at] + p.share * b[at];
+}`,
+});
 
 /**
  * y = (1 - share) * a + share * b over channels-last images that lie at the same pixels of all three; `add` adds to y.
@@ -19,26 +33,12 @@ export function blend(
 		label: string;
 	},
 ): void {
-	const code = `
-${IMAGE}
-struct Params { channels4: u32, share: f32 }
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> a: array<vec4f>;
-@group(0) @binding(2) var<storage, read> b: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
-@group(0) @binding(4) var<storage, read> images: array<Image>;
-@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	let image = images[id.z];
-	if (id.x >= image.height * image.width * p.channels4) { return; }
-	let at = image.pixel * p.channels4 + id.x;
-	y[at] ${op.add ? "+=" : "="} (1.0 - p.share) * a[at] + p.share * b[at];
-}`;
-	const { channels, images, share } = op;
-	pass.run(
-		op.label,
-		code,
-		[channels / 4, { f32: share }, 0, 0],
-		[op.a, op.b, op.y, imageTable(pass, images)],
-		[groups((largest(images) * channels) / 4), 1, images.length],
-	);
+	const { a, b, share, y, images, channels, add = false, label } = op;
+	pass.run(blending, {
+		label,
+		options: { add },
+		params: { channels4: channels / 4, share },
+		bindings: { a, b, y, images: pass.rows(IMAGE, images) },
+		groups: [groups((pixelsOf(largest(images)) * channels) / 4), 1, images.length],
+	});
 }

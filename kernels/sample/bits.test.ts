@@ -2,8 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Gpu } from "../gpu/gpu.ts";
 import { openGpu } from "../gpu/native/open.ts";
 import { Bench, maxError, randomFloats, words } from "../testing.ts";
-import { codeValues, type SampleRow, sampleBits } from "./bits.ts";
+import { codeValues, sampleBits } from "./bits.ts";
 import { PURPOSE, philox } from "./random.ts";
+import type { SampleRow } from "./row.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
@@ -18,7 +19,6 @@ const PLAIN: Omit<SampleRow, "cond" | "uncond" | "tokens" | "out"> = {
 	topP: 0,
 	seed: 7,
 	scale: 3,
-	branch: 0,
 };
 
 async function sample(
@@ -59,7 +59,7 @@ function reference(logits: Float32Array, bits: number, row: SampleRow, token: nu
 		sure = Math.abs(most - row.topP) > 1e-5 && Math.abs(one - 0.5) > 1e-5;
 		if (most >= row.topP) one = one >= 0.5 ? 1 : 0;
 	}
-	const draw = ((philox([token, b, row.scale, PURPOSE.bits], [row.seed, row.branch])[0] >>> 9) + 0.5) / 2 ** 23;
+	const draw = ((philox([token, b, row.scale, PURPOSE.bits], [row.seed, 0])[0] >>> 9) + 0.5) / 2 ** 23;
 	return { pair, bit: draw < one ? 1 : 0, sure: sure && Math.abs(draw - one) > 1e-5 };
 }
 
@@ -91,7 +91,7 @@ describe("sampleBits", () => {
 				[
 					{ ...PLAIN, cond: 0, uncond: 3, tokens: 3, out: 5, guidance: 3, tau: 0.5 },
 					{ ...PLAIN, cond: 6, uncond: 6, tokens: 5, out: 0, guidance: 3, seed: 8 },
-					{ ...PLAIN, cond: 12, uncond: 11, tokens: 1, out: 8, guidance: 0.5, tau: 2, scale: 0, branch: 4 },
+					{ ...PLAIN, cond: 12, uncond: 11, tokens: 1, out: 8, guidance: 0.5, tau: 2, scale: 0 },
 				],
 				13,
 			);
@@ -158,10 +158,10 @@ describe("sampleBits", () => {
 		}
 	});
 
-	test("another seed, scale or branch draws others", async () => {
+	test("another seed or scale draws others", async () => {
 		const [bits, tokens] = [32, 8];
 		const row = { ...PLAIN, cond: 0, uncond: 0, tokens };
-		const changes: Partial<SampleRow>[] = [{}, { seed: 8 }, { scale: 4 }, { branch: 1 }];
+		const changes: Partial<SampleRow>[] = [{}, { seed: 8 }, { scale: 4 }];
 		const { codes } = await sample(
 			new Float32Array(tokens * bits * 2),
 			bits,

@@ -2,9 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Gpu } from "../gpu/gpu.ts";
 import { openGpu } from "../gpu/native/open.ts";
 import { Bench, maxError, randomFloats, words } from "../testing.ts";
-import type { SampleRow } from "./bits.ts";
 import { sampleCategories } from "./categories.ts";
 import { PURPOSE, philox } from "./random.ts";
+import type { SampleRow } from "./row.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
@@ -19,7 +19,6 @@ const PLAIN: Omit<SampleRow, "cond" | "uncond" | "tokens" | "out"> = {
 	topP: 0,
 	seed: 7,
 	scale: 3,
-	branch: 0,
 };
 
 async function sample(logits: Float32Array<ArrayBuffer>, vocabulary: number, rows: SampleRow[]) {
@@ -62,8 +61,7 @@ function reference(logits: Float32Array, vocabulary: number, row: SampleRow, tok
 	}
 	kept.sort((a, b) => a - b);
 	const total = kept.reduce((sum, v) => sum + weight(v), 0);
-	const draw =
-		(((philox([token, 0, row.scale, PURPOSE.codes], [row.seed, row.branch])[0] >>> 9) + 0.5) / 2 ** 23) * total;
+	const draw = (((philox([token, 0, row.scale, PURPOSE.codes], [row.seed, 0])[0] >>> 9) + 0.5) / 2 ** 23) * total;
 	let before = 0;
 	let code = -1;
 	for (const v of kept) {
@@ -100,7 +98,7 @@ describe("sampleCategories", () => {
 				[
 					{ ...PLAIN, cond: 0, uncond: 3, tokens: 3, out: 5, guidance: 3, tau: 0.5 },
 					{ ...PLAIN, cond: 6, uncond: 6, tokens: 5, out: 0, guidance: 3, seed: 8 },
-					{ ...PLAIN, cond: 12, uncond: 11, tokens: 1, out: 8, guidance: 0.5, tau: 2, scale: 0, branch: 4 },
+					{ ...PLAIN, cond: 12, uncond: 11, tokens: 1, out: 8, guidance: 0.5, tau: 2, scale: 0 },
 				],
 				13,
 			);
@@ -170,15 +168,15 @@ describe("sampleCategories", () => {
 		expect(words(batch.mixed.slice(0, tokens * vocabulary))).toEqual(words(alone.mixed));
 	});
 
-	test("another seed, scale or branch draws others", async () => {
+	test("another seed or scale draws others", async () => {
 		const [vocabulary, tokens] = [64, 8];
 		const row = { ...PLAIN, cond: 0, uncond: 0, tokens };
-		const changes: Partial<SampleRow>[] = [{}, { seed: 8 }, { scale: 4 }, { branch: 1 }];
+		const changes: Partial<SampleRow>[] = [{}, { seed: 8 }, { scale: 4 }];
 		const { codes } = await sample(
 			new Float32Array(tokens * vocabulary),
 			vocabulary,
 			changes.map((change, i) => ({ ...row, ...change, out: i * tokens })),
 		);
-		expect(new Set(changes.map((_, i) => codes.slice(i * tokens, (i + 1) * tokens).join())).size).toBe(4);
+		expect(new Set(changes.map((_, i) => codes.slice(i * tokens, (i + 1) * tokens).join())).size).toBe(changes.length);
 	});
 });

@@ -1,41 +1,22 @@
 import type { Tensor } from "../gpu/gpu.ts";
+import { kernel, optional, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
-import { SAMPLE_ROW, type SampleRow, sampleTable } from "./bits.ts";
 import { PHILOX, PURPOSE } from "./random.ts";
+import { SAMPLE_ROW, type SampleRow } from "./row.ts";
 
 const LANES = 64;
 
-/**
- * Guidance, then one code of a vocabulary a token, by VAR's rule (arXiv 2404.02905): mixed = w * cond / tau + (1 - w) *
- * uncond / tau; top-k keeps every value that is not below the k-th largest; top-p then drops values from the least
- * likely on while the mass of what is dropped stays within 1 - topP, never the likeliest. Values that tie with the last
- * one kept are kept too. The draw is the inverse of the cumulated mass, in the order of the vocabulary. topK 1 is the
- * argmax.
- *
- * `taus`, f32 [rows], goes before the rows' own. logits: [tokens, vocabulary] -> mixed: [out tokens, vocabulary],
- * codes: u32 [out tokens]. A workgroup is a token.
- */
-export function sampleCategories(
-	pass: Pass,
-	op: {
-		logits: Tensor;
-		mixed: Tensor;
-		codes: Tensor;
-		taus?: Tensor;
-		vocabulary: number;
-		rows: readonly SampleRow[];
-		label: string;
+const sampling = kernel({
+	name: "sample categories",
+	params: { vocabulary: "u32" },
+	bindings: {
+		logits: read("f32"),
+		mixed: write("f32"),
+		codes: write("u32"),
+		rows: read(SAMPLE_ROW),
+		taus: optional(read("f32")),
 	},
-): void {
-	const code = `
-${SAMPLE_ROW}
-${PHILOX}
-@group(0) @binding(0) var<uniform> p: vec4u;
-@group(0) @binding(1) var<storage, read> logits: array<f32>;
-@group(0) @binding(2) var<storage, read_write> mixed: array<f32>;
-@group(0) @binding(3) var<storage, read_write> codes: array<u32>;
-@group(0) @binding(4) var<storage, read> rows: array<SampleRow>;
-${op.taus ? "@group(0) @binding(5) var<storage, read> taus: array<f32>;" : ""}
+	code: (_, { taus }) => `${PHILOX}
 var<workgroup> parts: array<f32, ${LANES}>;
 var<workgroup> joined: f32;
 
@@ -66,22 +47,23 @@ fn maxOf(lane: u32, part: f32) -> f32 {
 	return workgroupUniformLoad(&joined);
 }
 
-@compute @workgroup_size(${LANES}) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+@compute @workgroup_size(${LANES})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
 	let row = rows[group.y];
 	let token = group.x;
 	if (token >= row.tokens) { return; }
-	let tau = ${op.taus ? "taus[group.y]" : "row.tau"};
-	let each = (p.x + ${LANES - 1}u) / ${LANES}u;
-	let out = (row.out + token) * p.x;
-	let first = out + min(lane * each, p.x);
-	let last = out + min(lane * each + each, p.x);
+	let tau = ${taus ? "taus[group.y]" : "row.tau"};
+	let each = (p.vocabulary + ${LANES - 1}u) / ${LANES}u;
+	let out = (row.out + token) * p.vocabulary;
+	let first = out + min(lane * each, p.vocabulary);
+	let last = out + min(lane * each + each, p.vocabulary);
 
 	var most = -3.4e38;
 	for (var i = first; i < last; i++) {
-		let u = logits[(row.uncond + token) * p.x + i - out] / tau;
+		let u = logits[(row.uncond + token) * p.vocabulary + i - out] / tau;
 		var value = u;
 		if (row.cond != row.uncond) {
-			let c = logits[(row.cond + token) * p.x + i - out] / tau;
+			let c = logits[(row.cond + token) * p.vocabulary + i - out] / tau;
 			value = row.guidance * c + (1.0 - row.guidance) * u;
 		}
 		mixed[i] = value;
@@ -91,7 +73,7 @@ fn maxOf(lane: u32, part: f32) -> f32 {
 
 	// The greatest key that at least topK values reach is the k-th largest value's.
 	var least = 0u;
-	if (row.topK > 0u && row.topK < p.x) {
+	if (row.topK > 0u && row.topK < p.vocabulary) {
 		for (var bit = 0x80000000u; bit > 0u; bit >>= 1u) {
 			var count = 0.0;
 			for (var i = first; i < last; i++) { count += select(0.0, 1.0, keyOf(mixed[i]) >= (least | bit)); }
@@ -123,7 +105,7 @@ fn maxOf(lane: u32, part: f32) -> f32 {
 	parts[lane] = mass;
 	workgroupBarrier();
 	if (lane == 0u) {
-		let draw = uniform4(philox(vec4u(token, 0u, row.scale, ${PURPOSE.codes}u), vec2u(row.seed, row.branch))).x * total;
+		let draw = uniform4(philox(vec4u(token, 0u, row.scale, ${PURPOSE.codes}u), vec2u(row.seed, 0u))).x * total;
 		var before = 0.0;
 		var part = 0u;
 		for (var l = 0u; l < ${LANES}u; l++) {
@@ -133,7 +115,7 @@ fn maxOf(lane: u32, part: f32) -> f32 {
 			before += parts[l];
 		}
 		var chosen = 0u;
-		for (var i = out + part * each; i < out + min(part * each + each, p.x); i++) {
+		for (var i = out + part * each; i < out + min(part * each + each, p.vocabulary); i++) {
 			if (keyOf(mixed[i]) < least) { continue; }
 			chosen = i - out;
 			before += exp(mixed[i] - top);
@@ -141,13 +123,36 @@ fn maxOf(lane: u32, part: f32) -> f32 {
 		}
 		codes[row.out + token] = chosen;
 	}
-}`;
-	const tokens = Math.max(...op.rows.map((row) => row.tokens));
-	pass.run(
-		op.label,
-		code,
-		[op.vocabulary, 0, 0, 0],
-		[op.logits, op.mixed, op.codes, sampleTable(pass, op.rows), ...(op.taus ? [op.taus] : [])],
-		[tokens, op.rows.length],
-	);
+}`,
+});
+
+/**
+ * Guidance, then one code of a vocabulary a token, by VAR's rule (arXiv 2404.02905): mixed = w * cond / tau + (1 - w) *
+ * uncond / tau; top-k keeps every value that is not below the k-th largest; top-p then drops values from the least
+ * likely on while the mass of what is dropped stays within 1 - topP, never the likeliest. Values that tie with the last
+ * one kept are kept too. The draw is the inverse of the cumulated mass, in the order of the vocabulary. topK 1 is the
+ * argmax.
+ *
+ * `taus`, f32 [rows], goes before the rows' own. logits: [tokens, vocabulary] -> mixed: [out tokens, vocabulary],
+ * codes: u32 [out tokens]. A workgroup is a token.
+ */
+export function sampleCategories(
+	pass: Pass,
+	op: {
+		logits: Tensor;
+		mixed: Tensor;
+		codes: Tensor;
+		taus?: Tensor;
+		vocabulary: number;
+		rows: readonly SampleRow[];
+		label: string;
+	},
+): void {
+	const { logits, mixed, codes, taus, vocabulary, rows, label } = op;
+	pass.run(sampling, {
+		label,
+		params: { vocabulary },
+		bindings: { logits, mixed, codes, rows: pass.rows(SAMPLE_ROW, rows), taus },
+		groups: [Math.max(...rows.map(({ tokens }) => tokens)), rows.length],
+	});
 }

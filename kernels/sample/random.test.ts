@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Gpu } from "../gpu/gpu.ts";
+import { kernel, read, write } from "../gpu/kernel.ts";
 import { openGpu } from "../gpu/native/open.ts";
 import { Bench, words } from "../testing.ts";
 import { PHILOX, philox } from "./random.ts";
@@ -41,15 +42,23 @@ describe("philox", () => {
 			cases.push([...philox([i, 1, 2, 3], [4, 5]), ...philox([i, 9, 9, 9], [4, 5]).slice(0, 2), 0, 0]);
 		using bench = new Bench(gpu);
 		const y = bench.empty(cases.length, 4);
-		const code = `${PHILOX}
-@group(0) @binding(0) var<uniform> p: vec4u;
-@group(0) @binding(1) var<storage, read> x: array<vec4u>;
-@group(0) @binding(2) var<storage, read_write> y: array<vec4u>;
+		const drawing = kernel({
+			name: "philox",
+			params: { count: "u32" },
+			bindings: { x: read("vec4u"), y: write("vec4u") },
+			code: () => `${PHILOX}
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	if (id.x < p.x) { y[id.x] = philox(x[id.x * 2u], x[id.x * 2u + 1u].xy); }
-}`;
+	if (id.x < p.count) { y[id.x] = philox(x[id.x * 2u], x[id.x * 2u + 1u].xy); }
+}`,
+		});
 		const [out] = await bench.run(
-			(pass) => pass.run("philox", code, [cases.length], [pass.table(cases.flat()), y], [Math.ceil(cases.length / 64)]),
+			(pass) =>
+				pass.run(drawing, {
+					label: "philox",
+					params: { count: cases.length },
+					bindings: { x: pass.table(cases.flat()), y },
+					groups: [Math.ceil(cases.length / 64)],
+				}),
 			y,
 		);
 		expect([...words(out)]).toEqual(cases.flatMap((c) => philox(c.slice(0, 4), c.slice(4, 6))));
@@ -60,14 +69,20 @@ describe("philox", () => {
 		const bits = [0, 1, 0xff, 0x100, 0x1ff, 0x200, 0x7fffffff, 0x80000000, 0x80000100, 0xfffffe00, 0xffffff00, ones];
 		using bench = new Bench(gpu);
 		const y = bench.empty(bits.length);
-		const code = `${PHILOX}
-@group(0) @binding(0) var<uniform> p: vec4u;
-@group(0) @binding(1) var<storage, read> x: array<u32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+		const drawing = kernel({
+			name: "uniform",
+			params: { count: "u32" },
+			bindings: { x: read("u32"), y: write("f32") },
+			code: () => `${PHILOX}
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	if (id.x < p.x) { y[id.x] = uniform4(vec4u(x[id.x])).x; }
-}`;
-		const [out] = await bench.run((pass) => pass.run("uniform", code, [bits.length], [pass.table(bits), y], [1]), y);
+	if (id.x < p.count) { y[id.x] = uniform4(vec4u(x[id.x])).x; }
+}`,
+		});
+		const params = { count: bits.length };
+		const [out] = await bench.run(
+			(pass) => pass.run(drawing, { label: "uniform", params, bindings: { x: pass.table(bits), y }, groups: [1] }),
+			y,
+		);
 		for (const [i, u] of out.entries()) {
 			expect(u).toBeGreaterThan(0);
 			expect(u).toBeLessThan(1);

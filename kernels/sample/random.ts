@@ -1,5 +1,5 @@
 /**
- * Named counter-based random numbers: Philox4x32-10 (Salmon et al., SC 2011). A number depends on (seed, branch,
+ * Named counter-based random numbers: Philox4x32-10 (Salmon et al., SC 2011). A number depends on (seed, stream,
  * purpose, scale, index, lane) only, never on its place in a batch, so a picture is the same alone, batched, or resumed
  * elsewhere.
  */
@@ -15,7 +15,10 @@ fn philox(counter: vec4u, key: vec2u) -> vec4u {
 	var c = counter;
 	var k = key;
 	for (var round = 0; round < 10; round++) {
-		c = vec4u(mulhi(0xCD9E8D57u, c.z) ^ c.y ^ k.x, 0xCD9E8D57u * c.z, mulhi(0xD2511F53u, c.x) ^ c.w ^ k.y, 0xD2511F53u * c.x);
+		c = vec4u(
+			mulhi(0xCD9E8D57u, c.z) ^ c.y ^ k.x, 0xCD9E8D57u * c.z,
+			mulhi(0xD2511F53u, c.x) ^ c.w ^ k.y, 0xD2511F53u * c.x
+		);
 		k += vec2u(0x9E3779B9u, 0xBB67AE85u);
 	}
 	return c;

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Gpu } from "../gpu/gpu.ts";
 import { openGpu } from "../gpu/native/open.ts";
 import { Bench } from "../testing.ts";
-import type { SampleRow } from "./bits.ts";
-import { type Temper, temper } from "./temperature.ts";
+import type { SampleRow } from "./row.ts";
+import { seekTemperature, type Temperature } from "./temperature.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
@@ -11,7 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => gpu.destroy());
 
-const row = (more: Partial<SampleRow & { temper: Temper }>) => ({
+const row = (more: Partial<SampleRow & { temperature: Temperature }>) => ({
 	cond: 0,
 	uncond: 0,
 	tokens: 1,
@@ -22,7 +22,6 @@ const row = (more: Partial<SampleRow & { temper: Temper }>) => ({
 	topP: 0,
 	seed: 0,
 	scale: 0,
-	branch: 0,
 	...more,
 });
 
@@ -37,16 +36,16 @@ test.each([
 	gpu.device.queue.writeBuffer(tensor.buffer, 0, data);
 	const [lower, target] = values === 2 ? [0.6, 0.62] : [0.3, 0.5];
 	const rows = [
-		row({ cond: 0, uncond: 9, tokens: 9, guidance: 3, temper: { confidence: 0.8, between: [0.5, 200] } }),
-		row({ cond: 18, uncond: 18, tokens: 5, temper: { confidence: target, between: [0.5, 200] } }),
+		row({ cond: 0, uncond: 9, tokens: 9, guidance: 3, temperature: { confidence: 0.8, between: [0.5, 200] } }),
+		row({ cond: 18, uncond: 18, tokens: 5, temperature: { confidence: target, between: [0.5, 200] } }),
 		// Already less sure than asked, asked for more than the bounds give, and fixed.
-		row({ cond: 18, uncond: 18, tokens: 5, temper: { confidence: 0.9999, between: [150, 200] } }),
-		row({ cond: 18, uncond: 18, tokens: 5, temper: { confidence: lower, between: [0.5, 0.6] } }),
+		row({ cond: 18, uncond: 18, tokens: 5, temperature: { confidence: 0.9999, between: [150, 200] } }),
+		row({ cond: 18, uncond: 18, tokens: 5, temperature: { confidence: lower, between: [0.5, 0.6] } }),
 		row({ cond: 23, uncond: 23, tokens: 7 }),
 	];
 	const taus = bench.empty(rows.length);
 	const [out] = await bench.run(
-		(pass) => temper(pass, { logits: tensor, taus, choices, values, rows, label: "temper" }),
+		(pass) => seekTemperature(pass, { logits: tensor, taus, choices, values, rows, label: "temperature" }),
 		taus,
 	);
 
@@ -71,7 +70,15 @@ test.each([
 
 	const alone = bench.empty(1);
 	const [same] = await bench.run(
-		(pass) => temper(pass, { logits: tensor, taus: alone, choices, values, rows: [rows[1]], label: "temper alone" }),
+		(pass) =>
+			seekTemperature(pass, {
+				logits: tensor,
+				taus: alone,
+				choices,
+				values,
+				rows: [rows[1]],
+				label: "temperature alone",
+			}),
 		alone,
 	);
 	expect(same[0]).toBe(out[1]);

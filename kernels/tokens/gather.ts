@@ -1,6 +1,27 @@
 import type { Tensor } from "../gpu/gpu.ts";
+import { kernel, optional, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
-import { FLAT, flatGroups } from "./rows.ts";
+import { FLAT, flatGroups } from "../gpu/workgroups.ts";
+
+const gathering = kernel({
+	name: "gather rows",
+	params: { count: "u32", width4: "u32", to: "u32" },
+	bindings: {
+		x: read("vec4f"),
+		index: read("u32"),
+		y: write("vec4f"),
+		extra: optional(read("vec4f")),
+		extraIndex: optional(read("u32")),
+	},
+	code: (_, { extra }) => `
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	let i = ${FLAT};
+	if (i >= p.count * p.width4) { return; }
+	let row = i / p.width4;
+	let c = i % p.width4;
+	y[p.to * p.width4 + i] = x[index[row] * p.width4 + c]${extra ? " + extra[extraIndex[row] * p.width4 + c]" : ""};
+}`,
+});
 
 /**
  * y[to + i] = x[index[i]] (+ extra[extraIndex[i]]), rows of `width` floats: embeddings, broadcasts of a row, level
@@ -19,28 +40,36 @@ export function gatherRows(
 		label: string;
 	},
 ): void {
-	const { extra } = op;
-	const code = `
-@group(0) @binding(0) var<uniform> p: vec4u;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read> index: array<u32>;
-@group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
-${
-	extra
-		? `@group(0) @binding(4) var<storage, read> extra: array<vec4f>;
-@group(0) @binding(5) var<storage, read> extraIndex: array<u32>;`
-		: ""
+	const { x, index, y, to = 0, count, width, extra, label } = op;
+	pass.run(gathering, {
+		label,
+		params: { count, width4: width / 4, to },
+		bindings: { x, index, y, extra: extra?.table, extraIndex: extra?.index },
+		groups: flatGroups((count * width) / 4),
+	});
 }
+
+const copying = kernel({
+	name: "copy",
+	params: { count4: "u32", from4: "u32", to4: "u32" },
+	bindings: { x: read("vec4u"), y: write("vec4u") },
+	code: () => `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let i = ${FLAT};
-	if (i >= p.x * p.y) { return; }
-	let row = i / p.y;
-	let c = i % p.y;
-	y[p.z * p.y + i] = x[index[row] * p.y + c]${extra ? " + extra[extraIndex[row] * p.y + c]" : ""};
-}`;
-	const bindings = [op.x, op.index, op.y, ...(extra ? [extra.table, extra.index] : [])];
-	pass.run(op.label, code, [op.count, op.width / 4, op.to ?? 0, 0], bindings, flatGroups((op.count * op.width) / 4));
-}
+	if (i < p.count4) { y[p.to4 + i] = x[p.from4 + i]; }
+}`,
+});
+
+const converting = kernel({
+	name: "convert",
+	params: { count4: "u32", from4: "u32", to4: "u32" },
+	bindings: { x: read("vec4"), y: write("vec4") },
+	code: (_, { y }) => `
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+	let i = ${FLAT};
+	if (i < p.count4) { y[p.to4 + i] = ${y === "f16" ? "vec4h" : "vec4f"}(x[p.from4 + i]); }
+}`,
+});
 
 /**
  * Copies `count` elements, from element `from` of x to element `to` of y; all three are multiples of 4 (`count` is
@@ -50,37 +79,43 @@ export function copy(
 	pass: Pass,
 	op: { x: Tensor; from?: number; y: Tensor; to?: number; count: number; label: string },
 ): void {
-	const half = op.x.dtype === "f16" || op.y.dtype === "f16";
-	const type = (tensor: Tensor) => (!half ? "vec4u" : tensor.dtype === "f16" ? "vec4h" : "vec4f");
-	const code = `${half ? "enable f16;" : ""}
-@group(0) @binding(0) var<uniform> p: vec4u;
-@group(0) @binding(1) var<storage, read> x: array<${type(op.x)}>;
-@group(0) @binding(2) var<storage, read_write> y: array<${type(op.y)}>;
+	const { x, from = 0, y, to = 0, count, label } = op;
+	const count4 = Math.ceil(count / 4);
+	pass.run(x.dtype || y.dtype ? converting : copying, {
+		label,
+		params: { count4, from4: from / 4, to4: to / 4 },
+		bindings: { x, y },
+		groups: flatGroups(count4),
+	});
+}
+
+const copyingWords = kernel({
+	name: "copy words",
+	params: { count: "u32", to: "u32" },
+	bindings: { x: read("u32"), y: write("u32") },
+	code: () => `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let i = ${FLAT};
-	if (i < p.x) { y[p.z + i] = ${type(op.y)}(x[p.y + i]); }
-}`;
-	pass.run(
-		op.label,
-		code,
-		[Math.ceil(op.count / 4), (op.from ?? 0) / 4, (op.to ?? 0) / 4, 0],
-		[op.x, op.y],
-		flatGroups(Math.ceil(op.count / 4)),
-	);
-}
+	if (i < p.count) { y[p.to + i] = x[i]; }
+}`,
+});
 
 /** Copies `count` 32-bit words to word `to` of y. */
 export function copyWords(pass: Pass, op: { x: Tensor; y: Tensor; to: number; count: number; label: string }): void {
-	const code = `
-@group(0) @binding(0) var<uniform> p: vec4u;
-@group(0) @binding(1) var<storage, read> x: array<u32>;
-@group(0) @binding(2) var<storage, read_write> y: array<u32>;
+	const { x, y, to, count, label } = op;
+	pass.run(copyingWords, { label, params: { count, to }, bindings: { x, y }, groups: flatGroups(count) });
+}
+
+const subtracting = kernel({
+	name: "subtract from",
+	params: { count4: "u32", from4: "u32", to4: "u32" },
+	bindings: { x: read("vec4f"), y: write("vec4f") },
+	code: () => `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let i = ${FLAT};
-	if (i < p.x) { y[p.y + i] = x[i]; }
-}`;
-	pass.run(op.label, code, [op.count, op.to, 0, 0], [op.x, op.y], flatGroups(op.count));
-}
+	if (i < p.count4) { y[p.to4 + i] = x[p.from4 + i] - y[p.to4 + i]; }
+}`,
+});
 
 /**
  * y = x - y over `count` floats (a multiple of 4), from `from` of x and `to` of y on: what was added since y was copied
@@ -90,29 +125,38 @@ export function subtractFrom(
 	pass: Pass,
 	op: { x: Tensor; from: number; y: Tensor; to: number; count: number; label: string },
 ): void {
-	const code = `
-@group(0) @binding(0) var<uniform> p: vec4u;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
+	const { x, from, y, to, count, label } = op;
+	pass.run(subtracting, {
+		label,
+		params: { count4: count / 4, from4: from / 4, to4: to / 4 },
+		bindings: { x, y },
+		groups: flatGroups(count / 4),
+	});
+}
+
+const packing = kernel({
+	name: "pack rgb",
+	params: { pixels: "u32", channels4: "u32" },
+	bindings: { x: read("vec4f"), y: write("u32") },
+	code: () => `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let i = ${FLAT};
-	if (i < p.x) { y[p.z + i] = x[p.y + i] - y[p.z + i]; }
-}`;
-	pass.run(op.label, code, [op.count / 4, op.from / 4, op.to / 4, 0], [op.x, op.y], flatGroups(op.count / 4));
-}
+	if (i < p.pixels) {
+		y[i] = pack4x8unorm(vec4f(clamp(x[i * p.channels4].rgb, vec3f(-1), vec3f(1)) * 0.5 + 0.5, 1.0));
+	}
+}`,
+});
 
 /** Channels-last floats in [-1, 1] to packed 8-bit RGBA: x [pixels, channels] -> y u32 [pixels], opaque. */
 export function packRgb(
 	pass: Pass,
 	op: { x: Tensor; y: Tensor; pixels: number; channels: number; label: string },
 ): void {
-	const code = `
-@group(0) @binding(0) var<uniform> p: vec4u;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> y: array<u32>;
-@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	let i = ${FLAT};
-	if (i < p.x) { y[i] = pack4x8unorm(vec4f(clamp(x[i * p.y].rgb, vec3f(-1), vec3f(1)) * 0.5 + 0.5, 1.0)); }
-}`;
-	pass.run(op.label, code, [op.pixels, op.channels / 4, 0, 0], [op.x, op.y], flatGroups(op.pixels));
+	const { x, y, pixels, channels, label } = op;
+	pass.run(packing, {
+		label,
+		params: { pixels, channels4: channels / 4 },
+		bindings: { x, y },
+		groups: flatGroups(pixels),
+	});
 }

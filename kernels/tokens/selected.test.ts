@@ -3,7 +3,7 @@ import type { Gpu } from "../gpu/gpu.ts";
 import { openGpu } from "../gpu/native/open.ts";
 import { Bench, words } from "../testing.ts";
 import type { ReduceRow } from "./project.ts";
-import { clearOthers, gatherKept, scatterRows, spreadKept } from "./selected.ts";
+import { clearOthers, gatherSelected, scatterRows, spreadSelected } from "./selected.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
@@ -25,13 +25,13 @@ const [TOKENS, OUT] = [91, 21];
 /** Different ones within a row. */
 const POSITIONS = new Uint32Array(OUT + 3);
 for (const { tokens, draw, count } of ROWS) for (let k = 0; k < count; k++) POSITIONS[draw + k] = (k * 3 + 1) % tokens;
-/** Token of every kept one, and where it is kept. */
+/** Token of every selected one, and where it goes. */
 const KEPT = ROWS.flatMap(({ token, out, count, draw }) =>
 	Array.from({ length: count }, (_, k) => ({ token: token + POSITIONS[draw + k], out: out + k })),
 );
 
 test.each([4, 24])(
-	"gatherKept and scatterRows, width %i: kept tokens from and to their positions, the others untouched",
+	"gatherSelected and scatterRows, width %i: selected tokens from and to their positions, the others untouched",
 	async (width) => {
 		using bench = new Bench(gpu);
 		const positions = bench.put(POSITIONS).tensor;
@@ -41,7 +41,7 @@ test.each([4, 24])(
 		);
 		const outputs = await bench.run(
 			(pass) => {
-				gatherKept(pass, { x: full.tensor, positions, y: gathered, width, rows: ROWS, label: "gather" });
+				gatherSelected(pass, { x: full.tensor, positions, y: gathered, width, rows: ROWS, label: "gather" });
 				scatterRows(pass, { x: short.tensor, positions, y: scattered, width, rows: ROWS, label: "scatter" });
 			},
 			gathered,
@@ -57,7 +57,7 @@ test.each([4, 24])(
 );
 
 test.each([1, 3])(
-	"spreadKept and clearOthers, %i words a token: zeros but where tokens are kept, and nothing outside of the rows",
+	"spreadSelected and clearOthers, %i words a token: zeros but where tokens are selected, and nothing outside of the rows",
 	async (size) => {
 		using bench = new Bench(gpu);
 		const positions = bench.put(POSITIONS).tensor;
@@ -67,7 +67,7 @@ test.each([1, 3])(
 		const rows = ROWS.map((row) => ({ ...row, out: TOKENS + row.out }));
 		const outputs = await bench.run(
 			(pass) => {
-				spreadKept(pass, { x: x.tensor, positions, words: size, rows, label: "spread" });
+				spreadSelected(pass, { x: x.tensor, positions, words: size, rows, label: "spread" });
 				clearOthers(pass, { x: cleared, positions, words: size, rows, label: "clear" });
 			},
 			x.tensor,

@@ -1,8 +1,9 @@
-/** The tokens that a reduction keeps, to and from their places. */
+/** The tokens that a reduction selects, to and from their places. */
 import type { Tensor } from "../gpu/gpu.ts";
+import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
-import { most, REDUCE_ROW, type ReduceRow, reduceTable } from "./project.ts";
-import { groups } from "./rows.ts";
+import { groups } from "../gpu/workgroups.ts";
+import { most, REDUCE_ROW, type ReduceRow } from "./project.ts";
 
 interface Move {
 	/** Rows of `width` floats. */
@@ -15,41 +16,42 @@ interface Move {
 	label: string;
 }
 
-/** y[out + k] = x[token + positions[draw + k]] by row: kept tokens one after the other. */
-export function gatherKept(pass: Pass, op: Move): void {
-	move(pass, op, "y[(row.out + k) * p.x + c] = x[(row.token + positions[row.draw + k]) * p.x + c];");
-}
+const STATEMENTS = {
+	gather: "y[(row.out + k) * p.width4 + c] = x[(row.token + positions[row.draw + k]) * p.width4 + c];",
+	scatter: "y[(row.token + positions[row.draw + k]) * p.width4 + c] = x[(row.out + k) * p.width4 + c];",
+};
 
-/** y[token + positions[draw + k]] = x[out + k] by row: kept tokens back to where they stand for. */
-export function scatterRows(pass: Pass, op: Move): void {
-	move(pass, op, "y[(row.token + positions[row.draw + k]) * p.x + c] = x[(row.out + k) * p.x + c];");
-}
-
-function move(pass: Pass, op: Move, statement: string): void {
-	const code = `
-${REDUCE_ROW}
-@group(0) @binding(0) var<uniform> p: vec4u;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read> positions: array<u32>;
-@group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
-@group(0) @binding(4) var<storage, read> rows: array<ReduceRow>;
+const moving = kernel({
+	name: "move selected",
+	params: { width4: "u32" },
+	bindings: { x: read("vec4f"), positions: read("u32"), y: write("vec4f"), rows: read(REDUCE_ROW) },
+	code: ({ how }: { how: keyof typeof STATEMENTS }) => `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let row = rows[id.y];
-	if (id.x >= row.count * p.x) { return; }
-	let k = id.x / p.x;
-	let c = id.x % p.x;
-	${statement}
-}`;
-	pass.run(
-		op.label,
-		code,
-		[op.width / 4, 0, 0, 0],
-		[op.x, op.positions, op.y, reduceTable(pass, op.rows)],
-		[groups(most(op.rows, (r) => (r.count * op.width) / 4)), op.rows.length],
-	);
+	if (id.x >= row.count * p.width4) { return; }
+	let k = id.x / p.width4;
+	let c = id.x % p.width4;
+	${STATEMENTS[how]}
+}`,
+});
+
+/** y[out + k] = x[token + positions[draw + k]] by row: selected tokens one after the other. */
+export const gatherSelected = (pass: Pass, op: Move): void => move(pass, op, "gather");
+
+/** y[token + positions[draw + k]] = x[out + k] by row: selected tokens back to where they stand for. */
+export const scatterRows = (pass: Pass, op: Move): void => move(pass, op, "scatter");
+
+function move(pass: Pass, { x, y, positions, width, rows, label }: Move, how: keyof typeof STATEMENTS): void {
+	pass.run(moving, {
+		label,
+		options: { how },
+		params: { width4: width / 4 },
+		bindings: { x, positions, y, rows: pass.rows(REDUCE_ROW, rows) },
+		groups: [groups(most(rows, ({ count }) => (count * width) / 4)), rows.length],
+	});
 }
 
-interface Keep {
+interface Words {
 	/** [.., words] of u32 or f32. */
 	x: Tensor;
 	positions: Tensor;
@@ -58,47 +60,44 @@ interface Keep {
 	label: string;
 }
 
-/**
- * What was made for kept tokens alone, at the full length, zeros between: x [.., words] from token `out` on -> from
- * token `token` on, of one tensor of u32; a row's two ranges do not meet.
- */
-export function spreadKept(pass: Pass, op: Keep): void {
-	keptOrNot(
-		pass,
-		op,
-		"for (var w = 0u; w < p.x; w++) { x[(row.token + id.x) * p.x + w] = select(0u, x[(row.out + min(k, row.count - 1u)) * p.x + w], k < row.count); }",
-	);
-}
+const CHANGES = {
+	spread: `for (var w = 0u; w < p.words; w++) {
+		let selected = x[(row.out + min(k, row.count - 1u)) * p.words + w];
+		x[(row.token + id.x) * p.words + w] = select(0u, selected, k < row.count);
+	}`,
+	clear: "if (k == row.count) { for (var w = 0u; w < p.words; w++) { x[(row.token + id.x) * p.words + w] = 0u; } }",
+};
 
-/** x = 0 for all tokens but the kept ones, [tokens, words] of u32 or f32. */
-export function clearOthers(pass: Pass, op: Keep): void {
-	keptOrNot(
-		pass,
-		op,
-		"if (k == row.count) { for (var w = 0u; w < p.x; w++) { x[(row.token + id.x) * p.x + w] = 0u; } }",
-	);
-}
-
-/** `k`: the place of a token among the kept ones, `count` for the others. */
-function keptOrNot(pass: Pass, op: Keep, statement: string): void {
-	const code = `
-${REDUCE_ROW}
-@group(0) @binding(0) var<uniform> p: vec4u;
-@group(0) @binding(1) var<storage, read_write> x: array<u32>;
-@group(0) @binding(2) var<storage, read> positions: array<u32>;
-@group(0) @binding(3) var<storage, read> rows: array<ReduceRow>;
+const changing = kernel({
+	name: "change by selection",
+	params: { words: "u32" },
+	bindings: { x: write("u32"), positions: read("u32"), rows: read(REDUCE_ROW) },
+	// k: the place of a token among the selected ones, `count` for the others.
+	code: ({ how }: { how: keyof typeof CHANGES }) => `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let row = rows[id.y];
 	if (id.x >= row.tokens) { return; }
 	var k = 0u;
 	while (k < row.count && positions[row.draw + k] != id.x) { k++; }
-	${statement}
-}`;
-	pass.run(
-		op.label,
-		code,
-		[op.words, 0, 0, 0],
-		[op.x, op.positions, reduceTable(pass, op.rows)],
-		[groups(most(op.rows, (r) => r.tokens)), op.rows.length],
-	);
+	${CHANGES[how]}
+}`,
+});
+
+/**
+ * What was made for selected tokens alone, at the full length, zeros between: x [.., words] from token `out` on -> from
+ * token `token` on, of one tensor of u32; a row's two ranges do not meet.
+ */
+export const spreadSelected = (pass: Pass, op: Words): void => change(pass, op, "spread");
+
+/** x = 0 for all tokens but the selected ones, [tokens, words] of u32 or f32. */
+export const clearOthers = (pass: Pass, op: Words): void => change(pass, op, "clear");
+
+function change(pass: Pass, { x, positions, words, rows, label }: Words, how: keyof typeof CHANGES): void {
+	pass.run(changing, {
+		label,
+		options: { how },
+		params: { words },
+		bindings: { x, positions, rows: pass.rows(REDUCE_ROW, rows) },
+		groups: [groups(most(rows, ({ tokens }) => tokens)), rows.length],
+	});
 }

@@ -249,7 +249,7 @@ describe("pictures of prompts", () => {
 				until: 0,
 				tap,
 			}));
-			return { taken, encoded: run.mock.calls.filter(([label]) => label.startsWith("text attention")).length };
+			return { taken, encoded: run.mock.calls.filter(([, { label }]) => label.startsWith("text attention")).length };
 		} finally {
 			run.mockRestore();
 		}

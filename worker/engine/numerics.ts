@@ -1,6 +1,7 @@
 /** What names the bits of a result: two that carry one numerics id are equal, down to the last bit. */
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { type Shapes, tuningId } from "../../kernels/tune.ts";
+import type { Shapes } from "../../kernels/index.ts";
+import { tuningId } from "../../kernels/tune.ts";
 import type { Dtype } from "../families/shared/weights.ts";
 
 /** Raised whenever a kernel or the graph changes what it computes, down to the last bit. */
@@ -19,17 +20,8 @@ interface NumericsSetting {
 
 /** 32 hex digits: of engine version, kernel variants in use, types, model, adapter and driver. */
 export async function numericsId(gpu: Gpu, { digest, shapes, dtype, cacheDtype }: NumericsSetting): Promise<string> {
-	const half = dtype === "f16" ? dtype : undefined;
 	const { name, driver } = gpu.facts;
-	const text = JSON.stringify([
-		ENGINE_VERSION,
-		tuningId(gpu.tuning, shapes, half),
-		dtype,
-		cacheDtype,
-		digest,
-		name,
-		driver,
-	]);
+	const text = JSON.stringify([ENGINE_VERSION, tuningId(gpu, shapes), dtype, cacheDtype, digest, name, driver]);
 	const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
 	return Array.from(hash.subarray(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

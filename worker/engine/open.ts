@@ -46,8 +46,8 @@ export async function openModel(
 			throw new OutOfMemoryError(`There is not enough memory on ${gpu.facts.name}.`);
 		const weights = made.adopt(await Weights.load(gpu, folder, progress, dtype), (weights) => weights.destroy());
 		const tokenizer = folder.tokenizer === null ? null : promptTokenizer(folder.tokenizer, info.maxPromptTokens);
-		const shapes = kernelShapes(facts, schedules[info.defaultSchedule]);
-		await loadTuning(gpu, shapes, { dtype: dtype === "f16" ? dtype : undefined });
+		const shapes = kernelShapes(folder, dtype);
+		await loadTuning(gpu, shapes);
 		const instructions = facts.text?.instructions && tokenizer ? tokenizer.ids(facts.text.instructions) : [];
 		const graph = folder.family.graph({ gpu, config, facts, schedules, weights, slots, instructions });
 		const model = made.use(new NextScaleModel(gpu, graph, schedules, weights, slots, cacheDtype));

@@ -1,50 +1,111 @@
-import type { Shapes } from "../../kernels/tune.ts";
+import type { Shapes } from "../../kernels/index.ts";
+import { halves } from "../../model-shards/format/layout.ts";
+import type { TensorShape } from "../../model-shards/format/tensor-shapes.ts";
 import type { Facts } from "../families/family.ts";
-import type { Schedule } from "../protocol/model-info.ts";
+import type { Model } from "../families/model.ts";
+import { ROWS } from "../families/shared/guidance.ts";
+import type { Schedules } from "../families/shared/schedules.ts";
+import type { Dtype } from "../families/shared/weights.ts";
+import { anatomyOf } from "../families/text/anatomy.ts";
+
+type Mutable<T> = { -readonly [K in keyof T]-?: NonNullable<T[K]> extends readonly (infer E)[] ? E[] : never };
+
+/** Tokens of usual prompts; the longest that the model takes comes beside them. */
+const TEXT_TOKENS = [64, 32, 16, 8];
 
 /**
- * The shapes of the heavy operators in one picture of `rows` guidance rows: what kernels are tuned and measured at.
- * Largest first.
+ * The shapes of the heavy operators in pictures of every schedule with both guidance rows: what kernels are tuned and
+ * measured at. Largest first, since the first of a shape class speaks for it. Every matrix of the transformer is there
+ * at the rows of every scale, of texts and of a single vector; most of them are of one class. `dtype`: of the weights.
  */
-export function kernelShapes({ shape, codes, decoder, refinerWidth }: Facts, { grids }: Schedule, rows = 2): Shapes {
-	const { width, heads, ffn } = shape;
-	const shapes: Shapes = { matmul: [], conv: [], attention: [] };
-	let keys = grids.reduce((sum, [height, w]) => sum + height * w, 0);
-	for (const [height, w] of [...grids].reverse()) {
-		const tokens = height * w;
-		const m = rows * tokens;
-		shapes.matmul.push(
-			{ m, k: width, n: 3 * width },
-			{ m, k: width, n: width },
-			{ m, k: width, n: ffn },
-			{ m, k: ffn, n: width },
-			{ m, k: width, n: codes.logits },
-		);
-		shapes.attention.push({ rows, tokens, keys, heads, headDim: width / heads });
-		keys -= tokens;
+export function kernelShapes(model: Model, dtype: Dtype = "f32"): Shapes {
+	const { facts, costs, wanted, manifest } = model;
+	const { width, heads } = facts.shape;
+	const headDim = width / heads;
+	const scales = scalesOf(facts, manifest.schedules);
+	const texts = facts.text ? textCounts(facts.text.maxTokens) : [];
+	const shapes: Mutable<Shapes> = { matmul: [], conv: [], attention: [], sequenceAttention: [] };
+
+	const rows = [...scales.map(({ tokens }) => tokens), ...texts, 1].map((tokens) => ROWS * tokens);
+	shapes.matmul.push(...products(model, "transformer.", rows, dtype));
+	for (const { tokens, keys } of scales) {
+		shapes.attention.push({ rows: ROWS, tokens, keys, heads, headDim, own: true });
+		if (costs.crossAttention) shapes.attention.push({ rows: ROWS, tokens, keys: texts[0], heads, headDim, own: false });
 	}
-	const [height, w] = grids[grids.length - 1].map((side) => side * codes.patch);
-	if (refinerWidth !== undefined) {
-		const [m, k] = [rows * height * w, refinerWidth];
-		shapes.matmul.unshift({ m, k, n: 3 * k }, { m, k, n: k });
+	const encoder = facts.text?.encoder;
+	if (encoder) {
+		const counts = textCounts(encoder.maxTokens);
+		const { headDim, kvHeads, causal } = anatomyOf(encoder);
+		shapes.matmul.push(...products(model, "text_encoder.", counts, dtype));
+		for (const tokens of counts)
+			shapes.sequenceAttention.push({ tokens, heads: encoder.heads, kvHeads, headDim, causal });
 	}
-	const { baseChannels, multipliers } = decoder.config;
-	const channels = multipliers.map((multiplier) => multiplier * baseChannels);
-	channels.forEach((outChannels, level) => {
-		const scale = 2 ** (channels.length - 1 - level);
-		const image = { height: height * scale, width: w * scale };
-		shapes.conv.push({ ...image, inChannels: outChannels, outChannels });
-		if (level + 1 < channels.length)
-			shapes.conv.push(
-				{ ...image, inChannels: channels[level + 1], outChannels },
-				{ ...image, inChannels: channels[level + 1], outChannels: channels[level + 1], upsample: true },
-			);
-	});
-	shapes.conv.push({
-		height: height * 2 ** (channels.length - 1),
-		width: w * 2 ** (channels.length - 1),
-		inChannels: channels[0],
-		outChannels: 4,
-	});
+	const pixels = largestGrids(manifest.schedules).map(([height, side]) => height * side * facts.codes.patch ** 2);
+	shapes.matmul.push(...products({ ...model, wanted: wanted.filter(pointwise) }, "vae.decoder.mid.", pixels, dtype));
+	for (const grid of largestGrids(manifest.schedules)) shapes.conv.push(...convolutions(facts, grid));
 	return shapes;
+}
+
+const pointwise = ({ layout, shape }: TensorShape) => layout === "matrix" && shape.length === 4;
+
+/** x [m, k] times every matrix of a part of the model, each shape once. */
+function products({ wanted, manifest }: Model, part: string, rows: readonly number[], dtype: Dtype) {
+	const stored = new Map(manifest.tensors.map((tensor) => [tensor.name, tensor]));
+	const matrices = wanted.flatMap((tensor) => {
+		const { name, layout, shape } = tensor;
+		if (layout !== "matrix" || !name.startsWith(part)) return [];
+		const half = dtype === "f16" && !stored.get(name)?.quantization && halves(tensor);
+		return [{ k: shape[1], n: Math.ceil(shape[0] / 4) * 4, half }];
+	});
+	const distinct = [...new Map(matrices.map((matrix) => [JSON.stringify(matrix), matrix])).values()];
+	// An embedding of few channels, as that of latents, is padded by its operator: k is whole fours wherever matmul runs.
+	const runs = distinct.filter(({ k }) => k % 4 === 0);
+	return rows.flatMap((m) => runs.map((matrix) => ({ m, ...matrix })));
+}
+
+/** Of the picture decoder on a latent of a schedule's last grid. */
+function* convolutions({ codes, decoder }: Facts, [height, width]: readonly [number, number]) {
+	const { config, attentive } = decoder;
+	const widths = config.multipliers.map((multiplier) => multiplier * config.baseChannels);
+	const last = widths.length - 1;
+	const at = (level: number) => {
+		const scale = codes.patch * 2 ** (last - level);
+		return { height: height * scale, width: width * scale };
+	};
+	yield { ...at(0), inChannels: widths[0], outChannels: 4 };
+	for (const [level, outChannels] of widths.entries()) {
+		yield { ...at(level), inChannels: outChannels, outChannels };
+		if (level === last) break;
+		const inChannels = widths[level + 1];
+		yield { ...at(level), inChannels, outChannels };
+		yield { ...at(level), inChannels, outChannels: inChannels, upsample: true };
+	}
+	yield { ...at(last), inChannels: codes.channels, outChannels: widths[last] };
+	if (attentive) yield { ...at(last), inChannels: codes.channels, outChannels: codes.channels };
+}
+
+/** Usual token counts of a text up to the longest, which comes first. */
+const textCounts = (longest: number): number[] => [
+	...new Set([longest, ...TEXT_TOKENS.filter((tokens) => tokens <= longest)]),
+];
+
+/** Tokens of every scale of every schedule, each with the most keys that it sees; most tokens first. */
+function scalesOf({ startTokens }: Facts, schedules: Schedules): { tokens: number; keys: number }[] {
+	const most = new Map<number, number>();
+	for (const { grids } of Object.values(schedules)) {
+		let keys = 0;
+		for (const [scale, [height, width]] of grids.entries()) {
+			const tokens = scale === 0 ? startTokens : height * width;
+			keys += tokens;
+			most.set(tokens, Math.max(keys, most.get(tokens) ?? 0));
+		}
+	}
+	return [...most].map(([tokens, keys]) => ({ tokens, keys })).sort((a, b) => b.tokens - a.tokens);
+}
+
+/** The last grids of all schedules, each size once; the largest first. */
+function largestGrids(schedules: Schedules): (readonly [height: number, width: number])[] {
+	const grids = Object.values(schedules).map(({ grids }) => grids[grids.length - 1]);
+	const sizes = new Map(grids.map((grid) => [grid[0] * grid[1], grid]));
+	return [...sizes.values()].sort(([a, b], [c, d]) => c * d - a * b);
 }

@@ -8,9 +8,9 @@
 import type { z } from "zod";
 import type { Gpu, Tensor } from "../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../kernels/gpu/pass.ts";
-import type { ImageShape } from "../../kernels/image/conv.ts";
+import type { ImageShape } from "../../kernels/image/images.ts";
 import type { Resize } from "../../kernels/image/interpolate.ts";
-import type { SampleRow } from "../../kernels/sample/bits.ts";
+import type { SampleRow } from "../../kernels/sample/row.ts";
 import type { RowTable } from "../../kernels/tokens/rows.ts";
 import type { Manifest } from "../../model-shards/format/manifest.ts";
 import type { TensorShape } from "../../model-shards/format/tensor-shapes.ts";
@@ -269,8 +269,8 @@ export interface BlockContext {
 	self: RowTable;
 	cross: RowTable;
 	blank?: RowTable;
-	/** u32: positions of kept tokens, for rows that have them. */
-	kept: Tensor | undefined;
+	/** u32: positions of selected tokens, for rows that have them. */
+	selected: Tensor | undefined;
 	parts: readonly BlockPart[];
 }
 

@@ -4,6 +4,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
+import { kernel, write } from "../../kernels/gpu/kernel.ts";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { openModel } from "../engine/open.ts";
@@ -59,7 +60,13 @@ const run = async () => {
 test("a refused kernel fails the job for good, with what was refused and where, and the worker makes the next one", async () => {
 	const pass = gpu.pass("test");
 	const y = gpu.tensor("y", [4]);
-	pass.run("a kernel of tomorrow", "enable what_no_driver_knows;", [], [y], [1]);
+	const tomorrow = kernel({
+		name: "tomorrow",
+		bindings: { y: write("f32") },
+		enable: () => ["what_no_driver_knows"],
+		code: () => "",
+	});
+	pass.run(tomorrow, { label: "a kernel of tomorrow", bindings: { y }, groups: [1] });
 	pass.submit();
 	const { outcome } = await run();
 	expect(outcome).toEqual({ outcome: "done", reason: expect.stringContaining("a kernel of tomorrow") });

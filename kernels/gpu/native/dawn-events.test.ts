@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Gpu } from "../gpu.ts";
+import { kernel, write } from "../kernel.ts";
 import { slowDawnPolls } from "./dawn-events.ts";
 import { openGpu } from "./open.ts";
 
@@ -10,20 +11,23 @@ beforeAll(async () => {
 afterAll(() => gpu.destroy());
 
 /** One invocation that goes on for about a nanosecond a turn. */
-const SPIN = `
-@group(0) @binding(0) var<uniform> p: vec4u;
-@group(0) @binding(1) var<storage, read_write> y: array<u32>;
+const SPIN = kernel({
+	name: "spin",
+	params: { turns: "u32" },
+	bindings: { y: write("u32") },
+	code: () => `
 @compute @workgroup_size(1) fn main() {
 	var x = 1u;
-	for (var i = 0u; i < p.x; i++) { x = x * 1664525u + 1013904223u; }
+	for (var i = 0u; i < p.turns; i++) { x = x * 1664525u + 1013904223u; }
 	y[0] = x;
-}`;
+}`,
+});
 
 /** Waits for the device to spin; the milliseconds that passed, and those that this thread was busy. */
 async function waitFor(turns: number): Promise<{ wall: number; busy: number }> {
 	const y = gpu.tensor("y", [4]);
 	const pass = gpu.pass("spin");
-	pass.run("spin", SPIN, [turns], [y], [1]);
+	pass.run(SPIN, { label: "spin", params: { turns }, bindings: { y }, groups: [1] });
 	const [begun, before] = [performance.now(), process.threadCpuUsage()];
 	await pass.submit([y]);
 	const { user, system } = process.threadCpuUsage(before);

@@ -46,7 +46,7 @@ function blockContext({ pass, graph, work, store }: RoundContext, layout: Layout
 		x,
 		work: work.block,
 		kv: store.tensor(index),
-		kept: places.some(({ span }) => span?.reduction.rope === "kept") ? work.positions : undefined,
+		selected: places.some(({ span }) => span?.reduction.rope === "kept") ? work.positions : undefined,
 		...blockRows({ pass, graph }, places, index),
 		parts: places.map(({ part, at, length }) => ({
 			taps: part.picture.taps,
@@ -77,7 +77,7 @@ function blockRows(
 				key: start,
 				keys: used,
 				append: storesKeys(part.picture, row, part.scale) ? start + used : NOWHERE,
-				kept: span?.reduction.rope === "kept" ? 1 + part.first + part.rows.indexOf(row) * length : 0,
+				selected: span?.reduction.rope === "kept" ? 1 + part.first + part.rows.indexOf(row) * length : 0,
 			};
 		}),
 	);

@@ -1,6 +1,6 @@
 import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
-import type { ImageShape } from "../../../kernels/image/conv.ts";
+import type { ImageShape } from "../../../kernels/image/images.ts";
 import type { Quantiser } from "../../families/family.ts";
 import { latentCells } from "../../families/shared/schedules.ts";
 import type { Schedule } from "../../protocol/model-info.ts";

@@ -1,6 +1,6 @@
 import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
-import type { ImageShape } from "../../../kernels/image/conv.ts";
+import type { ImageShape } from "../../../kernels/image/images.ts";
 import { resize } from "../../../kernels/image/interpolate.ts";
 import type { Graph } from "../../families/family.ts";
 import { ConvDecoder, MAX_PICTURES } from "../../families/shared/conv-decoder.ts";

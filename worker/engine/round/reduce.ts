@@ -9,7 +9,7 @@ import {
 	project,
 	type ReduceRow,
 } from "../../../kernels/tokens/project.ts";
-import { gatherKept, scatterRows } from "../../../kernels/tokens/selected.ts";
+import { gatherSelected, scatterRows } from "../../../kernels/tokens/selected.ts";
 import type { Graph } from "../../families/family.ts";
 import type { Gathering, Projection } from "../../protocol/plan.ts";
 import { byScore, detailByToken } from "./detail.ts";
@@ -103,7 +103,7 @@ function gatherTokens(
 		view: asNumbers,
 		shape: [part.rows.length, count],
 	});
-	gatherKept(pass, { x, positions, y: other, width, rows, label: `block ${block} ${name} gather` });
+	gatherSelected(pass, { x, positions, y: other, width, rows, label: `block ${block} ${name} gather` });
 }
 
 /** The full length again, from token `to` of the next layout on: filled as the span says, its outputs over that. */

@@ -1,7 +1,7 @@
-import { temper } from "../../../kernels/sample/temperature.ts";
+import { seekTemperature } from "../../../kernels/sample/temperature.ts";
 import { gatherRows } from "../../../kernels/tokens/gather.ts";
 import { rowTable } from "../../../kernels/tokens/rows.ts";
-import { spreadKept } from "../../../kernels/tokens/selected.ts";
+import { spreadSelected } from "../../../kernels/tokens/selected.ts";
 import { codeWords } from "../codes.ts";
 import { COND, UNCOND } from "./kv-plan.ts";
 import { cellTokens, type Layout, type Place, rowsIn } from "./layout.ts";
@@ -34,13 +34,12 @@ export function sampleCodes(context: RoundContext, layout: Layout): void {
 			topP,
 			seed: part.picture.seed,
 			scale: part.scale,
-			branch: 0,
-			...(typeof tau === "number" ? { tau } : { tau: tau.between[0], temper: tau }),
+			...(typeof tau === "number" ? { tau } : { tau: tau.between[0], temperature: tau }),
 		};
 	});
-	const taus = rows.some((row) => "temper" in row) ? work.taus : undefined;
+	const taus = rows.some((row) => "temperature" in row) ? work.taus : undefined;
 	if (taus)
-		temper(pass, {
+		seekTemperature(pass, {
 			logits: work.logits,
 			taus,
 			choices: codes.choices,
@@ -68,7 +67,7 @@ export function sampleCodes(context: RoundContext, layout: Layout): void {
 		),
 	);
 	if (selected.length > 0)
-		spreadKept(pass, {
+		spreadSelected(pass, {
 			x: work.codes,
 			positions: work.positions,
 			words: codeWords(codes.bits),

@@ -40,7 +40,7 @@ export function blockOps(
 	pass: Pass,
 	{ gpu, weights, shape: { width, heads } }: { gpu: Gpu; weights: Weights; shape: GraphShape },
 	official: string,
-	{ index, x, work, kv, self, kept, parts }: BlockContext,
+	{ index, x, work, kv, self, selected, parts }: BlockContext,
 ) {
 	const { tokens } = self;
 	const headDim = width / heads;
@@ -85,7 +85,7 @@ export function blockOps(
 		) {
 			const { qkv, attended } = work;
 			const common = { heads, headDim, rows: self };
-			rotateAndCache(pass, { qkv, cache: kv, ...rotation, kept, scaleMul, ...common, label: label("rope") });
+			rotateAndCache(pass, { qkv, cache: kv, ...rotation, selected, scaleMul, ...common, label: label("rope") });
 			const own = { key: width, value: 2 * width };
 			attention(pass, {
 				q: qkv,

@@ -8,7 +8,7 @@ import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
 import { convWeight } from "../../../kernels/image/conv.ts";
 import { type Matrix, transposeWeight } from "../../../kernels/matmul/matmul.ts";
-import { type Whole, wholeWords } from "../../../kernels/matmul/quantised.ts";
+import { type Quantised, quantisedWords } from "../../../kernels/matmul/quantised.ts";
 import { ModelFormatError } from "../../../model-shards/format/errors.ts";
 import type { Folder } from "../../../model-shards/format/folder.ts";
 import { halves } from "../../../model-shards/format/layout.ts";
@@ -82,9 +82,9 @@ export class Weights {
 }
 
 /** A matrix of whole numbers. */
-interface Quantised {
+interface QuantisedEntry {
 	name: string;
-	bits: Whole["bits"];
+	bits: Quantised["bits"];
 	group: number;
 	n: number;
 	k: number;
@@ -97,8 +97,8 @@ class Loading {
 	#dtype: Dtype;
 	#wanted: ReadonlyMap<string, TensorShape>;
 	/** By the matrix's name, and by that of its scales. */
-	#quantised = new Map<string, Quantised>();
-	#scaled = new Map<string, Quantised>();
+	#quantised = new Map<string, QuantisedEntry>();
+	#scaled = new Map<string, QuantisedEntry>();
 	/** By the matrix's name, a tensor for each of its parts. */
 	#scales = new Map<string, Tensor[]>();
 	#parts = new Map<string, Float32Array>();
@@ -120,7 +120,7 @@ class Loading {
 
 	put(name: string, dtype: string, shape: readonly number[], bytes: Uint8Array<ArrayBuffer>): void {
 		const quantised = this.#quantised.get(name);
-		if (quantised) return this.#putWhole(quantised, bytes);
+		if (quantised) return this.#putQuantised(quantised, bytes);
 		const data = toF32(dtype, bytes.slice());
 		const scaled = this.#scaled.get(name);
 		if (scaled) return this.#putScales(name, scaled, data);
@@ -137,7 +137,7 @@ class Loading {
 		for (const { name, bits, group } of this.#quantised.values()) {
 			const scales = this.#scales.get(name) as Tensor[];
 			let part = this.#made.get(name);
-			for (let i = 0; part; i++, part = part.next) part.whole = { bits, group, scales: scales[i] };
+			for (let i = 0; part; i++, part = part.next) part.quantised = { bits, group, scales: scales[i] };
 		}
 		this.#joinParts();
 		return this.#made;
@@ -161,17 +161,17 @@ class Loading {
 		}
 	}
 
-	#putWhole({ name, bits, n, k }: Quantised, packed: Uint8Array): void {
+	#putQuantised({ name, bits, n, k }: QuantisedEntry, packed: Uint8Array): void {
 		const row = (k * bits) / 8;
 		const parts = columnParts(this.#gpu, n, row).map(([from, to]) => {
-			const words = wholeWords(packed.subarray(from * row, to * row), bits, to - from, k);
+			const words = quantisedWords(packed.subarray(from * row, to * row), bits, to - from, k);
 			const uploaded = this.#scope.upload(name, [words.length], words);
 			return { ...uploaded, shape: [k, Math.ceil((to - from) / 4) * 4] };
 		});
 		this.#made.set(name, inParts(parts));
 	}
 
-	#putScales(name: string, { name: matrix, bits, group, n, k }: Quantised, data: Float32Array<ArrayBuffer>): void {
+	#putScales(name: string, { name: matrix, bits, group, n, k }: QuantisedEntry, data: Float32Array<ArrayBuffer>): void {
 		const groups = k / group;
 		this.#scales.set(
 			matrix,

@@ -1,0 +1,13 @@
+/** Workgroups of 64 threads, which most kernels run in. */
+
+/** How many of `size` threads cover `threads`. */
+export const groups = (threads: number, size = 64) => Math.ceil(threads / size);
+
+const MOST = 32768;
+/** Those that cover any number of threads, in x and y (a dimension holds 65535 at most). */
+export const flatGroups = (threads: number): [number, number] => [
+	Math.min(groups(threads), MOST),
+	Math.ceil(groups(threads) / MOST),
+];
+/** WGSL of such a thread's index. */
+export const FLAT = `(id.y * ${MOST * 64}u + id.x)`;
