@@ -32,8 +32,9 @@ export interface PictureTimes extends HostTimes {
 	wall_ms: number;
 	/** Of the whole process, the median: collecting garbage and a software adapter's own threads included. */
 	cpu_ms: number;
-	/** Of the wall clock: the host waiting for what it reads, and everything else it does. */
+	/** Reads waited for; those of submissions in flight together are counted each. */
 	wait_ms: number;
+	/** Of the wall clock, what is neither a wait nor one of the parts. */
 	rest_ms: number;
 }
 export interface Operator {
