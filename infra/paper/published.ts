@@ -47,13 +47,17 @@ const skipvar = (fidelityFrom: number, skipFrom: number, claim?: Setting["claim"
 	policy: "skipvar",
 	bounds: { fidelityFrom, skipFrom, detail: [0.1, 0.2] },
 	claim,
-	about: `decided after scale ${fidelityFrom - 1}, as its code does on Infinity-2B (fakerone-li/SkipVAR); pictures with little detail skip from scale ${skipFrom} on`,
+	about:
+		`decided after scale ${fidelityFrom - 1}, as its code does on Infinity-2B (fakerone-li/SkipVAR); ` +
+		`pictures with little detail skip from scale ${skipFrom} on`,
 });
 const ours = (from: number): Setting => ({
 	policy: "stagevar-auto",
 	bounds: { guidanceTo: from, look: { after: from - 1, from, hold: 0.9 } },
 	shares: [1, 0.5, 0.25],
-	about: `bounds as StageVAR's, nothing measured here: without guidance from scale ${from} on, on the share of tokens shown`,
+	about:
+		`bounds as StageVAR's, nothing measured here: without guidance from scale ${from} on, on the share ` +
+		"of tokens shown",
 });
 const sparsevar = (from: number, scales: number, claim?: Setting["claim"]): Setting => ({
 	policy: "sparsevar",
@@ -82,7 +86,8 @@ const infinity = (claim: Setting["claim"], more: Record<string, Setting["claim"]
 	{
 		policy: "fastvar",
 		about:
-			"the released setting (csguoh/FastVAR): 40 % of the tokens dropped at width 32, half at 40, in blocks 3 to 27 of 32; 48 and 64 skipped",
+			"the released setting (csguoh/FastVAR): 40 % of the tokens dropped at width 32, half at 40, in blocks " +
+			"3 to 27 of 32; 48 and 64 skipped",
 		bounds: { fidelityFrom: 9, skipFrom: 11 },
 		claim: more.fastvar,
 	},

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Gpu } from "../../kernels/gpu/gpu.ts";
 import { SMALL_HEAD } from "../../model-shards/testing.ts";
-import type { Described } from "./family.ts";
+import type { Described } from "./checkpoints.ts";
 import { Weights } from "./shared/weights.ts";
 import { randomModel } from "./testing.ts";
 import type { ClipTextConfig, Qwen2Config, WordTransformerConfig } from "./text/config.ts";

@@ -1,7 +1,8 @@
 /** What tests of published shapes share: models of random weights, and the operators of a block in f64. */
 import { randomFloats } from "../../kernels/testing.ts";
 import type { Manifest } from "../../model-shards/format/manifest.ts";
-import type { Described, Families } from "./family.ts";
+import type { Described } from "./checkpoints.ts";
+import type { Families } from "./family.ts";
 import type { ModelFolder } from "./folder.ts";
 import { modelInfo, modelOf } from "./model.ts";
 import { NO_DIGEST } from "./planned.ts";
