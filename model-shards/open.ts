@@ -27,7 +27,8 @@ export function findModel(nameOrPath: string): string {
 	const path = isAbsolute(nameOrPath) ? nameOrPath : resolve(nameOrPath);
 	if (nameOrPath !== "" && existsSync(join(path, MANIFEST_FILE))) return path;
 	throw new ModelFormatError(
-		`There is no model "${nameOrPath}". Bundled models: ${bundled.join(", ") || "none"}. A path must lead to a folder with a ${MANIFEST_FILE}.`,
+		`There is no model "${nameOrPath}". Bundled models: ${bundled.join(", ") || "none"}. A path must lead to ` +
+			`a folder with a ${MANIFEST_FILE}.`,
 	);
 }
 

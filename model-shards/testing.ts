@@ -1,6 +1,6 @@
 /** Small made-up checkpoints for the tests beside this file. */
 import { writeFile } from "node:fs/promises";
-import type { Described } from "../worker/families/family.ts";
+import type { Described } from "../worker/families/checkpoints.ts";
 import type { InfinityConfig } from "../worker/families/infinity/config.ts";
 import { infinityTensors } from "../worker/families/infinity/tensors.ts";
 

@@ -9,6 +9,7 @@ import type { ModelFolder } from "../../worker/families/folder.ts";
 import type { InfinityConfig } from "../../worker/families/infinity/config.ts";
 import { infinityTensors } from "../../worker/families/infinity/tensors.ts";
 import { modelInfo, modelOf } from "../../worker/families/model.ts";
+import { NO_DIGEST } from "../../worker/families/planned.ts";
 
 const SIDES = [1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64];
 const SCHEDULE = "1:1";
@@ -86,15 +87,12 @@ export function randomInfinity({ width, heads, ffn }: Dimensions, depth: number)
 	return {
 		...model,
 		dir: "",
-		digest: UNWRITTEN,
-		info: { ...modelInfo(model, UNWRITTEN), calibration },
+		digest: NO_DIGEST,
+		info: { ...modelInfo(model, NO_DIGEST), calibration },
 		tokenizer: null,
 		tensors: () => randomTensors(manifest),
 	};
 }
-
-/** What has no files has no digest of them. */
-const UNWRITTEN = `sha256:${"0".repeat(64)}`;
 
 /** Norms that change nothing, matrices that keep the size of what they multiply, small vectors. */
 async function* randomTensors({ tensors }: Manifest): AsyncGenerator<ModelTensor, void, void> {

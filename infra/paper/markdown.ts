@@ -30,7 +30,9 @@ export function paperText(models: readonly { big: BigModel; rows: readonly Paper
 			return [
 				`## ${title}`,
 				"",
-				`${schedule.grids.length} scales to ${schedule.grids.at(-1)?.join(" x ")} tokens, ${schedule.image.width} x ${schedule.image.height} pixels; ${depth} blocks of width ${width}; ${textTokens} tokens of text.`,
+				`${schedule.grids.length} scales to ${schedule.grids.at(-1)?.join(" x ")} tokens, ` +
+					`${schedule.image.width} x ${schedule.image.height} pixels; ${depth} blocks of width ${width}; ` +
+					`${textTokens} tokens of text.`,
 				"",
 				...table(
 					[

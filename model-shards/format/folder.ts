@@ -1,6 +1,6 @@
 /**
- * Opening a model folder wherever it lies: the manifest first, then the shards one by one, each verified before a tensor
- * of it is seen. What the model is, its family says (worker/families/folder.ts).
+ * Opening a model folder wherever it lies: the manifest first, then the shards one by one, each verified before a
+ * tensor of it is seen. What the model is, its family says (worker/families/folder.ts).
  */
 import { parseJson } from "./json.ts";
 import {

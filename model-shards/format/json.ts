@@ -11,7 +11,7 @@ export function parseJson(text: string | Uint8Array, where: string, advice = "")
 	}
 }
 
-/** The value as the schema has it. `problem` begins the ModelFormatError that is thrown where it is not of that form. */
+/** The value as the schema has it. `problem` begins the ModelFormatError for one that is not of that form. */
 export function formed<T extends z.ZodType>(schema: T, value: unknown, problem: string): z.infer<T> {
 	const parsed = schema.safeParse(value);
 	if (!parsed.success) throw new ModelFormatError(`${problem}:\n${z.prettifyError(parsed.error)}`);

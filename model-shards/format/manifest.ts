@@ -118,7 +118,8 @@ function tensorProblems({ tensors, shards, tokenizer }: Manifest): string[] {
 		if (shard >= shards.length) problems.push(`tensor ${name}: there is no shard ${shard}, only ${shards.length}`);
 		else if (offset > shards[shard].bytes - bytes) {
 			problems.push(
-				`tensor ${name}: bytes ${offset} to ${offset + bytes} leave shard ${shards[shard].file} of ${shards[shard].bytes} bytes`,
+				`tensor ${name}: bytes ${offset} to ${offset + bytes} leave shard ${shards[shard].file} of ` +
+					`${shards[shard].bytes} bytes`,
 			);
 		} else placed[shard].push(tensor);
 	}

@@ -61,7 +61,7 @@ export function quantize(
 		for (let i = g * group; i < end; i++) {
 			const size = Math.abs(values[i]);
 			// NaN stays once it is there.
-			if (size > peak || size !== size) peak = size;
+			if (size > peak || Number.isNaN(size)) peak = size;
 		}
 		scales[g] = peak / largest;
 		const scale = scales[g];

@@ -8,7 +8,7 @@ import type { TensorShape } from "./tensor-shapes.ts";
 export const GROUPS = [32, 64] as const;
 export type Group = (typeof GROUPS)[number];
 
-/** The type a tensor gets in the shards. `from`: that of its checkpoint, which is kept where no precision is asked for. */
+/** The type a tensor gets in the shards. `from`: that of its checkpoint, kept where no precision is asked for. */
 export function storedAs(
 	{ name, shape, matmul }: TensorShape,
 	from: string,

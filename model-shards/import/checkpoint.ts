@@ -28,7 +28,8 @@ export async function openCheckpoint(path: string): Promise<OpenTensorSource> {
 	if (head.startsWith("PK\x03\x04") || head.charCodeAt(0) === 0x80) return await openPth(path);
 	if (head.startsWith("version https://git-lfs"))
 		throw new ModelFormatError(
-			`${path} is a Git LFS pointer, not the file it stands for. Run "git lfs pull" where it came from, or download the file itself.`,
+			`${path} is a Git LFS pointer, not the file it stands for. Run "git lfs pull" where it came from, or ` +
+				"download the file itself.",
 		);
 	if (head.startsWith("<"))
 		throw new ModelFormatError(`${path} is a web page, not a checkpoint. Download the file itself.`);

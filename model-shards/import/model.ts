@@ -1,5 +1,6 @@
 /** From a checkpoint, with its official tensor names, to a model folder: the same for every family. */
-import type { Described, Families } from "../../worker/families/family.ts";
+import type { Described } from "../../worker/families/checkpoints.ts";
+import type { Families } from "../../worker/families/family.ts";
 import { familyOf } from "../../worker/families/model.ts";
 import { TEXT_PREFIX } from "../../worker/families/text/tensors.ts";
 import type { Manifest } from "../format/manifest.ts";

@@ -1,6 +1,7 @@
 /** Imports a published checkpoint whose family and size are named. */
 
-import type { Described, Family } from "../../worker/families/family.ts";
+import type { Described } from "../../worker/families/checkpoints.ts";
+import type { Family } from "../../worker/families/family.ts";
 import { either, keyBiases } from "../../worker/families/shared/tensors.ts";
 import { type TextEncoderConfig, textEncoderProblems } from "../../worker/families/text/config.ts";
 import { UNUSED_TEXT } from "../../worker/families/text/tensors.ts";
@@ -101,6 +102,7 @@ function partOf(sources: readonly TensorSource[], names: readonly string[], pref
 		({ label, tensors }) => `${label} holds ${clip([...tensors.keys()].slice(0, 4).join(", ")) || "no tensors"}`,
 	);
 	throw new ModelFormatError(
-		`No ${prefix.replace(/\.$/, "")} is in the checkpoints given (such as ${names[0]}): ${seen.join("; ")}. Name its file too.`,
+		`No ${prefix.replace(/\.$/, "")} is in the checkpoints given (such as ${names[0]}): ${seen.join("; ")}. ` +
+			"Name its file too.",
 	);
 }

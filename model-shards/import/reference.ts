@@ -1,7 +1,8 @@
 /** Imports a reference set (format 1) so that the production path can be checked against it. */
 import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
-import type { Families, Family, ReferenceKind } from "../../worker/families/family.ts";
+import type { ReferenceKind } from "../../worker/families/checkpoints.ts";
+import type { Families, Family } from "../../worker/families/family.ts";
 import { families as all } from "../../worker/families/index.ts";
 import { type Aspect, aspectOf, aspectOfGrid } from "../../worker/families/shared/aspect.ts";
 import { pixelsPerCell } from "../../worker/families/shared/vae.ts";
@@ -99,7 +100,7 @@ export const withImages = (all: ReferenceGrids["grids"], patch: number): Record<
 		}),
 	);
 
-/** Throws ModelFormatError for what is no such set, of a family that is not among these, or does not fit its weights. */
+/** Throws ModelFormatError for what is no such set, is of none of these families, or does not fit its weights. */
 export async function importReferenceSet(
 	manifestPath: string,
 	out: string,

@@ -57,7 +57,10 @@ it.each([
 		{
 			out: nowhere,
 			dtype: "f16",
-			progress: (done) => ((read = done), (peak = Math.max(peak, process.memoryUsage().arrayBuffers - before))),
+			progress(done) {
+				read = done;
+				peak = Math.max(peak, process.memoryUsage().arrayBuffers - before);
+			},
 		},
 	);
 	expect(manifest.tensors.map(({ name, shape }) => ({ name, shape }))).toEqual(

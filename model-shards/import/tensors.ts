@@ -2,7 +2,8 @@
  * The half of an import that is the same for every family: find the tensors, compare them with the configuration,
  * stream them into shards.
  */
-import type { Described, Family } from "../../worker/families/family.ts";
+import type { Described } from "../../worker/families/checkpoints.ts";
+import type { Family } from "../../worker/families/family.ts";
 import { checkedShape } from "../../worker/families/model.ts";
 import { listed, ModelFormatError } from "../format/errors.ts";
 import { formed } from "../format/json.ts";

@@ -10,7 +10,8 @@ if (!release || !out) {
 }
 const manifest = await importModelDirectory(release, out, {
 	licence:
-		"MIT. Trained from scratch on drawn scenes; 63 of its 80 sprites are Microsoft Fluent Emoji (MIT). See MODEL_CARD.md and LICENSE.",
+		"MIT. Trained from scratch on drawn scenes; 63 of its 80 sprites are Microsoft Fluent Emoji (MIT). See " +
+		"MODEL_CARD.md and LICENSE.",
 	shardBytes: 8 * 2 ** 20,
 });
 await writeFile(join(out, "MODEL_CARD.md"), await readFile(join(release, "MODEL_CARD.md")));

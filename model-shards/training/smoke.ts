@@ -24,7 +24,8 @@ function run(command: string, args: string[]): void {
 
 if (spawnSync(python, ["-c", "import numpy, torch"], { stdio: "ignore" }).status !== 0) {
 	console.error(
-		`${python} has no PyTorch. Install it (Debian: apt-get install python3-torch python3-numpy libopenblas0-pthread; elsewhere: pip install torch numpy), or name an interpreter that has it in PYTHON.`,
+		`${python} has no PyTorch. Install it (Debian: apt-get install python3-torch python3-numpy ` +
+			"libopenblas0-pthread; elsewhere: pip install torch numpy), or name an interpreter that has it in PYTHON.",
 	);
 	process.exit(1);
 }

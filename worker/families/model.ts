@@ -5,7 +5,8 @@ import { formed } from "../../model-shards/format/json.ts";
 import { MANIFEST_FILE, type Manifest } from "../../model-shards/format/manifest.ts";
 import type { TensorShape } from "../../model-shards/format/tensor-shapes.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
-import type { Costs, Described, Facts, Families, Family } from "./family.ts";
+import type { Described } from "./checkpoints.ts";
+import type { Costs, Facts, Families, Family } from "./family.ts";
 import { families as all } from "./index.ts";
 import { pixelsPerCell, vaeProblems } from "./shared/vae.ts";
 import { textEncoderProblems } from "./text/config.ts";
@@ -47,7 +48,8 @@ export function modelOf(
 ): Model {
 	if (!Object.hasOwn(families, manifest.family))
 		throw new ModelFormatError(
-			`${where} is of the family ${manifest.family}, which this version does not know. Known are ${Object.keys(families).join(", ")}.`,
+			`${where} is of the family ${manifest.family}, which this version does not know. Known are ` +
+				`${Object.keys(families).join(", ")}.`,
 		);
 	const shape = checkedShape(families[manifest.family], manifest, where);
 	return { ...shape, manifest };
@@ -78,7 +80,8 @@ function commonProblems({ shape: { width, heads }, text, decoder, codes }: Facts
 		const [height, width] = grids[grids.length - 1].map((side) => side * patch);
 		if (image.height !== height || image.width !== width)
 			problems.push(
-				`schedule ${name}: last grid ${grids[grids.length - 1].join("x")} decodes to ${height}x${width} pixels, not ${image.height}x${image.width}`,
+				`schedule ${name}: last grid ${grids[grids.length - 1].join("x")} decodes to ${height}x${width} ` +
+					`pixels, not ${image.height}x${image.width}`,
 			);
 	}
 	return problems;

@@ -6,6 +6,9 @@ import type { Families } from "./family.ts";
 import { families as all } from "./index.ts";
 import { checkedShape, familyOf, type Model } from "./model.ts";
 
+/** Of a model without files. */
+export const NO_DIGEST: string = `sha256:${"0".repeat(64)}`;
+
 /** Throws ModelFormatError for a family or size that was not published. */
 export function plannedModel(
 	family: string,

@@ -1,9 +1,11 @@
 /** What tests of published shapes share: models of random weights, and the operators of a block in f64. */
 import { randomFloats } from "../../kernels/testing.ts";
 import type { Manifest } from "../../model-shards/format/manifest.ts";
-import type { Described, Families } from "./family.ts";
+import type { Described } from "./checkpoints.ts";
+import type { Families } from "./family.ts";
 import type { ModelFolder } from "./folder.ts";
 import { modelInfo, modelOf } from "./model.ts";
+import { NO_DIGEST } from "./planned.ts";
 
 /**
  * Random weights: embeddings of unit size, matrices that keep the size of what they multiply, everything else small.
@@ -48,12 +50,11 @@ export function randomModel(
 		return { name, dtype: "F32" as const, shape, ...place };
 	});
 	const model = modelOf({ ...bare, tensors }, { families });
-	const digest = `sha256:${"0".repeat(64)}`;
 	const folder: ModelFolder = {
 		...model,
 		dir: "",
-		digest,
-		info: modelInfo(model, digest),
+		digest: NO_DIGEST,
+		info: modelInfo(model, NO_DIGEST),
 		tokenizer: null,
 		async *tensors() {
 			for (const { name, dtype, shape } of tensors)

@@ -120,7 +120,8 @@ async function partFile(path: string, size: number): Promise<Destination & { clo
 
 function unwritable(error: Error): never {
 	throw new ModelFormatError(
-		`The cache cannot be written: ${error.message}. Set FIRSTLIGHT_CACHE to a folder with room, or FIRSTLIGHT_CACHE_GB=0 to do without.`,
+		`The cache cannot be written: ${error.message}. Set FIRSTLIGHT_CACHE to a folder with room, or ` +
+			"FIRSTLIGHT_CACHE_GB=0 to do without.",
 		{ cause: error },
 	);
 }

@@ -80,7 +80,8 @@ export function httpSource(
 				furthest = Math.max(furthest, held());
 				if (failed >= attempts)
 					throw new ModelFormatError(
-						`${bare(url)} cannot be downloaded: ${reason(error)}, ${attempts} times in a row. Check the server and try again; what came is kept.`,
+						`${bare(url)} cannot be downloaded: ${reason(error)}, ${attempts} times in a row. Check the ` +
+							"server and try again; what came is kept.",
 						{ cause: error },
 					);
 				await sleep(Math.min(MAX_PAUSE_MS, Math.max(asked, pauseMs * 2 ** failed * (0.5 + Math.random() / 2))), signal);
@@ -176,7 +177,8 @@ export function httpSource(
 				await restart(null);
 				if (wrong === MAX_WRONG) {
 					throw new ModelFormatError(
-						`${bare(url)} is damaged: its SHA-256 is ${got}, the manifest says ${entry.sha256}. The server holds other files than its manifest lists; upload the model again.`,
+						`${bare(url)} is damaged: its SHA-256 is ${got}, the manifest says ${entry.sha256}. The server ` +
+							"holds other files than its manifest lists; upload the model again.",
 					);
 				}
 			}

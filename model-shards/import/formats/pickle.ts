@@ -87,7 +87,7 @@ export function unpickle(
 		if (mark === undefined) throw new PickleError("it closes a group that was not opened");
 		return stack.splice(mark);
 	};
-	const top = <T>(kind: new (...args: any[]) => T, what: string): T => {
+	const top = <T>(kind: new (...args: never[]) => T, what: string): T => {
 		const value = stack.length > (marks.at(-1) ?? 0) ? stack.at(-1) : undefined;
 		if (!(value instanceof kind)) throw new PickleError(`it adds items to what is no ${what}`);
 		return value;
@@ -280,7 +280,8 @@ export function unpickle(
 			}
 			default:
 				throw new PickleError(
-					`it has the opcode 0x${opcode.toString(16).padStart(2, "0")} at byte ${at - 1}, which is not needed for tensors and not allowed`,
+					`it has the opcode 0x${opcode.toString(16).padStart(2, "0")} at byte ${at - 1}, which is not ` +
+						"needed for tensors and not allowed",
 				);
 		}
 	}

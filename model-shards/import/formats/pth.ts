@@ -85,14 +85,16 @@ class View {
 		this.strides = sizes(strides);
 		if (this.shape.length !== this.strides.length || this.shape.length > MAX_DIMENSIONS) {
 			throw new PickleError(
-				`a tensor has ${this.shape.length} sides and ${this.strides.length} strides; at most ${MAX_DIMENSIONS} of each are read`,
+				`a tensor has ${this.shape.length} sides and ${this.strides.length} strides; at most ` +
+					`${MAX_DIMENSIONS} of each are read`,
 			);
 		}
 		this.elements = this.shape.reduce((product, side) => size(product * side), 1);
 		const held = Math.floor((storage.elements * ELEMENT_BYTES[storage.dtype]) / ELEMENT_BYTES[this.dtype]);
 		if (this.elements > 0 && this.offset + this.span > held)
 			throw new PickleError(
-				`a tensor [${this.shape}] with strides [${this.strides}] at ${this.offset} leaves its storage of ${held} elements`,
+				`a tensor [${this.shape}] with strides [${this.strides}] at ${this.offset} leaves its storage of ` +
+					`${held} elements`,
 			);
 	}
 
@@ -184,7 +186,8 @@ export async function openPth(path: string, { separator = "." }: PthOptions = {}
 		await handle.close();
 		if (error instanceof PickleError)
 			throw new ModelFormatError(
-				`${path} is not a checkpoint this importer reads: ${clip(error.message)}. If you trust where it came from, load it in PyTorch and save its state_dict alone.`,
+				`${path} is not a checkpoint this importer reads: ${clip(error.message)}. If you trust where it came ` +
+					"from, load it in PyTorch and save its state_dict alone.",
 			);
 		throw error;
 	}
@@ -196,7 +199,9 @@ async function refuseOthers(handle: FileHandle, size: number, path: string): Pro
 	await readExactly(handle, head, 0, path);
 	if (head[0] !== 0x80) return;
 	throw new ModelFormatError(
-		`${path} is in the format from before PyTorch 1.6, which cannot be read without executing it. If you trust where it came from, convert it in PyTorch: torch.save(torch.load("old.pth", map_location="cpu"), "new.pth").`,
+		`${path} is in the format from before PyTorch 1.6, which cannot be read without executing it. If you ` +
+			`trust where it came from, convert it in PyTorch: torch.save(torch.load("old.pth", map_location="cpu"), ` +
+			`"new.pth").`,
 	);
 }
 
@@ -325,7 +330,8 @@ function gatherable(view: View, name: string, path: string): number {
 	const bytes = view.span * ELEMENT_BYTES[view.dtype];
 	if (bytes <= MAX_GATHERED_BYTES) return bytes;
 	throw new ModelFormatError(
-		`${path}: tensor ${name} is a view over ${bytes} bytes that is not contiguous; up to ${MAX_GATHERED_BYTES} are gathered. Save it with .contiguous().`,
+		`${path}: tensor ${name} is a view over ${bytes} bytes that is not contiguous; up to ` +
+			`${MAX_GATHERED_BYTES} are gathered. Save it with .contiguous().`,
 	);
 }
 

@@ -30,7 +30,10 @@ export function iconSvg(set: IconSet, name: string): string {
 	const icon = set.icons[name] ?? set.icons[set.aliases[name]?.parent];
 	if (!icon) throw new Error(`The icon set has no ${name}; art.ts names an icon that this version lacks.`);
 	const { left, top, width = set.width, height = set.height, body } = icon;
-	return `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="${left} ${top} ${width} ${height}">${body}</svg>`;
+	return (
+		`<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" ` +
+		`viewBox="${left} ${top} ${width} ${height}">${body}</svg>`
+	);
 }
 
 /** RGBA bytes with straight alpha, `side` by `side`. */
@@ -60,6 +63,7 @@ if (import.meta.main) {
 	await writeFile(`${out}.json`, `${JSON.stringify({ side, names }, null, "\t")}\n`);
 	await writeFile(`${out}.rgba.gz`, gzipSync(Buffer.concat(sprites), { level: 9 }));
 	console.log(
-		`${names.length} sprites of ${side} x ${side} pixels, ${Object.keys(DRAWINGS).length} of them own drawings, to ${out}`,
+		`${names.length} sprites of ${side} x ${side} pixels, ${Object.keys(DRAWINGS).length} of them own ` +
+			`drawings, to ${out}`,
 	);
 }

@@ -153,7 +153,10 @@ export function memoryAdvice(model: Model, setting: MemorySetting): string {
 		([name, bytes]) => `${name} ${gibibytes(bytes)}`,
 	);
 	const instead = less.length > 0 ? `It would take, with ${less.join("; ")}.` : "Use another GPU.";
-	return `${model.manifest.name} with ${setting.slots ?? 1} slot(s) takes about ${gibibytes(total)}: ${parts.join(", ")}. ${instead}`;
+	return (
+		`${model.manifest.name} with ${setting.slots ?? 1} slot(s) takes about ${gibibytes(total)}: ` +
+		`${parts.join(", ")}. ${instead}`
+	);
 }
 
 const gibibytes = (bytes: number): string =>

@@ -5,7 +5,7 @@
 
 import type { z } from "zod";
 import type { Sampling, Schedule } from "../../protocol/model-info.ts";
-import type { Published } from "../family.ts";
+import type { Published } from "../checkpoints.ts";
 import { publishedSize, square, TOKENIZER } from "../shared/published.ts";
 import type { HartConfig } from "./config.ts";
 

@@ -62,8 +62,8 @@ export function hartRotary(
 }
 
 /**
- * The two entries of every position, text first; of entries behind the text, their coordinates without it; and the first
- * position of each schedule's second scale.
+ * The two entries of every position, text first; of entries behind the text, their coordinates without it; and the
+ * first position of each schedule's second scale.
  */
 function placesOf(schedules: Schedules, textTokens: number) {
 	const coordinates: number[] = [];

@@ -121,7 +121,8 @@ export function checkText({ textMaxTokens, textChannels }: HartConfig, { ids, dr
 	const [features, mask] = [draws.get("text.feats")?.length, draws.get("text.mask")?.length];
 	if (features !== undefined && (features !== textMaxTokens * textChannels || mask !== textMaxTokens))
 		throw new RangeError(
-			`The text features are ${features} floats with a mask of ${mask ?? 0} tokens; this model takes ${textMaxTokens} tokens, padded, of ${textChannels}.`,
+			`The text features are ${features} floats with a mask of ${mask ?? 0} tokens; this model takes ` +
+				`${textMaxTokens} tokens, padded, of ${textChannels}.`,
 		);
 	if (ids.length > textMaxTokens)
 		throw new RangeError(`The text has ${ids.length} tokens; this model takes ${textMaxTokens}.`);

@@ -1,7 +1,7 @@
 /** The official configuration fields of an Infinity checkpoint, read into this project's names. */
 import { z } from "zod";
 import { ModelFormatError } from "../../../model-shards/format/errors.ts";
-import type { ReferenceKind } from "../family.ts";
+import type { ReferenceKind } from "../checkpoints.ts";
 import { multipliersOf, readFields, requireSupported, type Variants } from "../shared/official.ts";
 import { Count } from "../shared/schema.ts";
 import type { VaeConfig } from "../shared/vae.ts";

@@ -5,7 +5,7 @@
 
 import type { z } from "zod";
 import type { Sampling, Schedule } from "../../protocol/model-info.ts";
-import type { Published } from "../family.ts";
+import type { Published } from "../checkpoints.ts";
 import { ASPECTS } from "../shared/aspect.ts";
 import { publishedSize } from "../shared/published.ts";
 import type { VaeConfig } from "../shared/vae.ts";

@@ -1,4 +1,4 @@
-/** The convolutional tokenizer of pictures, as data: its configuration, tensors and costs. Its decoder is all we run. */
+/** The convolutional tokenizer of pictures, as data: configuration, tensors and costs. Its decoder is all we run. */
 import { z } from "zod";
 import { conv, norm, type TensorShape } from "../../../model-shards/format/tensor-shapes.ts";
 import { Count } from "./schema.ts";

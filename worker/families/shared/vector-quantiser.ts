@@ -10,8 +10,8 @@ import type { Weights } from "./weights.ts";
 
 /**
  * VAR's multi-scale vector quantisation (arXiv 2404.02905): a token is one code of a vocabulary. Its map is enlarged
- * bicubically to the latent's size, passed through phi(h) = h/2 + conv3x3(h)/2, and added. `latentCells`: of all latents
- * together. Without `convolveLast` the codes of the last scale are added as they are.
+ * bicubically to the latent's size, passed through phi(h) = h/2 + conv3x3(h)/2, and added. `latentCells`: of all
+ * latents together. Without `convolveLast` the codes of the last scale are added as they are.
  */
 export function vectorQuantiser(
 	scope: Scope,

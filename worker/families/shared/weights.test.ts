@@ -76,7 +76,7 @@ describe.each([
 	["int8", 64],
 	["int4", 32],
 ] as const)("%s in groups of %i", (dtype, group) => {
-	it("gives codes and pictures of the same numbers as floats, alone and together, in a fraction of the memory", async () => {
+	it("gives codes and pictures of the same numbers as floats, alone and together", async () => {
 		const out = join(dir, dtype);
 		await importFolder(tiny, { out, dtype, group });
 		const folder = await openModelFolder(out);
@@ -122,7 +122,7 @@ it("takes the bytes that were foretold, in every precision", async () => {
 	}
 });
 
-it("where a binding is small, slots that share one are fewer, and a picture that has no room says what would", async () => {
+it("where a binding is small, slots are fewer, and a picture that has no room says what would", async () => {
 	const limited = new Gpu(gpu.device, gpu.facts, 9 * 2 ** 20);
 	const model = await openModel(limited, tiny, { slots: 1000 });
 	expect(model.slots).toBeGreaterThan(100);
@@ -145,7 +145,7 @@ it("where a binding is small, slots that share one are fewer, and a picture that
 	model.destroy();
 	whole.destroy();
 	await expect(openModel(new Gpu(gpu.device, gpu.facts, 300_000), tiny)).rejects.toThrow(
-		/needs a buffer of \d+ bytes; this adapter binds at most 300000\..* tiny with 1 slot\(s\) takes about .*It would take, with/,
+		/buffer of \d+ bytes; this adapter binds at most 300000\..* tiny with 1 slot\(s\) takes about .*It would take, with/,
 	);
 });
 

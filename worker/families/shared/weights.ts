@@ -3,8 +3,8 @@
  * whole numbers as they are. The family's list of tensors says what each becomes.
  */
 
-import { DeviceError } from "../../../kernels/gpu/errors.ts";
 import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import { DeviceError } from "../../../kernels/gpu/native/device.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
 import { convWeight } from "../../../kernels/image/conv.ts";
 import { type Matrix, transposeWeight } from "../../../kernels/matmul/matmul.ts";
@@ -120,15 +120,16 @@ class Loading {
 
 	put(name: string, dtype: string, shape: readonly number[], bytes: Uint8Array<ArrayBuffer>): void {
 		const quantised = this.#quantised.get(name);
-		if (quantised) return this.#putQuantised(quantised, bytes);
-		const data = toF32(dtype, bytes.slice());
 		const scaled = this.#scaled.get(name);
-		if (scaled) return this.#putScales(name, scaled, data);
+		if (quantised) this.#putQuantised(quantised, bytes);
+		else if (scaled) this.#putScales(name, scaled, toF32(dtype, bytes.slice()));
+		else this.#putFloats(name, shape, toF32(dtype, bytes.slice()));
+	}
+
+	#putFloats(name: string, shape: readonly number[], data: Float32Array<ArrayBuffer>): void {
 		const wanted = this.#wanted.get(name);
 		if (!wanted)
-			throw new ModelFormatError(
-				`Tensor ${name} is not part of a model of this configuration. Import the model again.`,
-			);
+			throw new ModelFormatError(`Tensor ${name} is not of a model of this configuration. Import the model again.`);
 		if (wanted.joins) this.#parts.set(name, data);
 		else this.#made.set(name, this.#laidOut(wanted, shape, data));
 	}

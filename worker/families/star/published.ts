@@ -7,9 +7,9 @@
 import type { z } from "zod";
 import { linear, matrix, plain, precise, type TensorShape, table } from "../../../model-shards/format/tensor-shapes.ts";
 import type { Sampling } from "../../protocol/model-info.ts";
-import type { Described, Published } from "../family.ts";
+import type { Described, Published } from "../checkpoints.ts";
 import { publishedSize, SIDES, square, TOKENIZER } from "../shared/published.ts";
-import { headScales, qkvBiases } from "../shared/tensors.ts";
+import { either, headScales, qkvBiases } from "../shared/tensors.ts";
 import type { StarConfig } from "./config.ts";
 
 interface Size {
@@ -34,8 +34,10 @@ const SIZES: Readonly<Record<string, Size>> = {
 const SAMPLING: z.infer<typeof Sampling> = { guidance: [1, 5], tau: 1, topK: 600, topP: 0.8 };
 
 const SAMPLER_BLOCKS = 3;
-const SAMPLER =
-	/^transformer\.(pos_start_last$|(lvl_embed_2|word_embed_head|encoder_proj2|head_proj|head_logits2|feat_extract_blocks)\.)/;
+const SAMPLER = either(
+	/^transformer\.(pos_start_last$|(lvl_embed_2|word_embed_head|encoder_proj2)\.)/,
+	/^transformer\.(head_proj|head_logits2|feat_extract_blocks)\./,
+);
 
 /** Throws ModelFormatError for a size that was not published. */
 export function publishedStar(size: string): Described<StarConfig> {

@@ -137,7 +137,8 @@ export function textEncoderFromReference(json: unknown, where: string, tokenizer
 	const kind = data && Object.hasOwn(KINDS, data.model_type) ? KINDS[data.model_type] : undefined;
 	if (!kind)
 		throw new ModelFormatError(
-			`${where} is of no text encoder this version computes: its model_type is ${data?.model_type ?? "missing"}, known are ${Object.keys(KINDS).join(", ")}.`,
+			`${where} is of no text encoder this version computes: its model_type is ` +
+				`${data?.model_type ?? "missing"}, known are ${Object.keys(KINDS).join(", ")}.`,
 		);
 	const config = formed(kind, json, `${where} describes a text encoder that this version does not compute`);
 	if (config.kind !== "qwen2") return config;

@@ -7,6 +7,7 @@ import {
 	type TensorShape,
 	table as tableOf,
 } from "../../../model-shards/format/tensor-shapes.ts";
+import { either } from "../shared/tensors.ts";
 import type { TextEncoderConfig } from "./config.ts";
 
 export const TEXT_PREFIX = "text_encoder.";
@@ -15,8 +16,10 @@ export const TEXT_PREFIX = "text_encoder.";
  * What published files hold beside the encoder: decoders, heads, the picture side of CLIP and Qwen2-VL, copies of the
  * embedding, buffers.
  */
-export const UNUSED_TEXT =
-	/^text_encoder\.(decoder|lm_head|encoder\.embed_tokens|text_projection|visual|vision_model|visual_projection|logit_scale)(\.|$)|^text_encoder\..*(position_ids|inv_freq)$/;
+export const UNUSED_TEXT = either(
+	/^text_encoder\.(decoder|lm_head|encoder\.embed_tokens|text_projection|visual(_projection)?|vision_model)(\.|$)/,
+	/^text_encoder\.(logit_scale(\.|$)|.*(position_ids|inv_freq)$)/,
+);
 
 /** In the order they are used. */
 export function textTensors(config: TextEncoderConfig): TensorShape[] {

@@ -36,8 +36,8 @@ export function varGraph(input: GraphInput<VarConfig>): Graph {
 }
 
 /**
- * [tokens, width]: learned positions with their levels. Every schedule has the tokens of the model's positions, scale by
- * scale.
+ * [tokens, width]: learned positions with their levels. Every schedule has the tokens of the model's positions, scale
+ * by scale.
  */
 export function positionTable(
 	scope: Scope,

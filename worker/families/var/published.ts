@@ -3,7 +3,7 @@
 import type { z } from "zod";
 import { plain } from "../../../model-shards/format/tensor-shapes.ts";
 import type { Sampling } from "../../protocol/model-info.ts";
-import type { Published } from "../family.ts";
+import type { Published } from "../checkpoints.ts";
 import { publishedSize, SIDES, square, TOKENIZER } from "../shared/published.ts";
 import type { VarConfig } from "./config.ts";
 
