@@ -3,9 +3,10 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
-import { Taps } from "../families/shared/taps.ts";
+import { Taps } from "../../worker/families/shared/taps.ts";
 import { Weights } from "../families/shared/weights.ts";
 import { policies } from "../policies/index.ts";
+import { walk } from "./generate.ts";
 import { openModel } from "./open.ts";
 import { NextScaleModel } from "./round/next-scale.ts";
 import type { PictureOptions } from "./round/picture.ts";
@@ -20,6 +21,31 @@ afterAll(() => gpu.destroy());
 
 const tiny = () => openModelFolder(findModel("tiny"));
 const never = new AbortController().signal;
+
+/** The tiny model without what `openModel` puts around it. */
+async function openTiny(slots: number) {
+	const folder = await tiny();
+	const { schedules } = folder.manifest;
+	const weights = await Weights.load(gpu, folder);
+	const graph = folder.family.graph({ ...folder, gpu, schedules, weights, slots, instructions: [] });
+	const model = new NextScaleModel(gpu, graph, schedules, weights, slots, "f32");
+	return {
+		model,
+		rounds: new Rounds(model),
+		schedule: schedules[folder.info.defaultSchedule],
+		options: (schedule?: string): PictureOptions => ({
+			plan: { ...policies.exact.plan(folder.info, {}), ...(schedule && { schedule }) },
+			seed: 1,
+			ids: [3, 4, 2],
+			draws: new Map(),
+			taps: new Taps(gpu, undefined),
+		}),
+		[Symbol.dispose]() {
+			model[Symbol.dispose]();
+			weights.destroy();
+		},
+	};
+}
 
 test("a caller who goes while all slots are taken is let go at once, and opens nothing", async () => {
 	const model: LoadedModel = await openModel(gpu, await tiny());
@@ -46,21 +72,24 @@ test("a caller who goes while all slots are taken is let go at once, and opens n
 	model.destroy();
 });
 
+test("pictures that begin together run together, scale by scale", async () => {
+	using tiny = await openTiny(2);
+	const { model, rounds, options } = tiny;
+	const sizes: number[] = [];
+	const round = model.round.bind(model);
+	model.round = (requests) => {
+		sizes.push(requests.length);
+		return round(requests);
+	};
+	const { grids } = tiny.schedule;
+	const made = [1, 2].map((seed) => walk(rounds, { ...options(), seed, grids, previews: "none" }));
+	await Promise.all(made.map((results) => Array.fromAsync(results)));
+	expect(sizes).toEqual([2, 2, 2, 2]);
+});
+
 test("a wrong request is refused alone, and a picture that cannot be opened gives its slot back", async () => {
-	const folder = await tiny();
-	const { manifest, info } = folder;
-	const weights = await Weights.load(gpu, folder);
-	const { schedules } = manifest;
-	const graph = folder.family.graph({ ...folder, gpu, schedules, weights, slots: 1, instructions: [] });
-	using model = new NextScaleModel(gpu, graph, schedules, weights, 1, "f32");
-	const rounds = new Rounds(model);
-	const options = (schedule?: string): PictureOptions => ({
-		plan: { ...policies.exact.plan(info, {}), ...(schedule && { schedule }) },
-		seed: 1,
-		ids: [3, 4, 2],
-		draws: new Map(),
-		taps: new Taps(gpu, undefined),
-	});
+	using tiny = await openTiny(1);
+	const { rounds, options } = tiny;
 	await expect(rounds.open(options("9:1"), never)).rejects.toThrow(TypeError);
 	const picture = await rounds.open(options(), never);
 	const run = (scale: number) => rounds.run({ picture, scale, sample: true, pictures: [] }, never);
@@ -70,5 +99,4 @@ test("a wrong request is refused alone, and a picture that cannot be opened give
 	// The loop goes on.
 	expect((await run(1)).codes).toBeInstanceOf(Uint8Array);
 	rounds.close(picture);
-	weights.destroy();
 });

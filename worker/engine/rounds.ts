@@ -1,8 +1,8 @@
-import { nextTask } from "./next-task.ts";
 import type { NextScaleModel } from "./round/next-scale.ts";
 import type { ScaleRequest } from "./round/parts.ts";
 import type { Picture, PictureOptions } from "./round/picture.ts";
 import { Slots } from "./slots.ts";
+import { TaskChannel } from "./task-channel.ts";
 import type { RgbImage } from "./types.ts";
 
 interface ScaleOutcome {
@@ -70,10 +70,9 @@ export class Rounds {
 	async #loop(): Promise<void> {
 		this.#running = true;
 		try {
+			using tasks = new TaskChannel();
 			while (this.#waiting.length > 0) {
-				// Pictures that finished a scale together ask for their next one together.
-				await nextTask();
-				await this.model.opened;
+				await this.#gather(tasks);
 				const batch = this.#next();
 				if (batch.length > 0) await this.#round(batch);
 			}
@@ -81,6 +80,15 @@ export class Rounds {
 			for (const { reject } of this.#waiting.splice(0)) reject(error);
 		} finally {
 			this.#running = false;
+		}
+	}
+
+	/** Pictures that finished a scale together, or were opened together, ask for their next one together. */
+	async #gather(tasks: TaskChannel): Promise<void> {
+		for (let opened: unknown; opened !== this.model.opened; ) {
+			opened = this.model.opened;
+			await opened;
+			await tasks.next();
 		}
 	}
 

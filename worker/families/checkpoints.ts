@@ -2,7 +2,7 @@
 import type { z } from "zod";
 import type { Manifest } from "../../model-shards/format/manifest.ts";
 import type { TensorShape } from "../../model-shards/format/tensor-shapes.ts";
-import type { KeptRope } from "../protocol/plan.ts";
+import type { KeptRope } from "../protocol/reductions/kind.ts";
 
 /** How the official code's files describe its models. */
 export interface Official<Config> {

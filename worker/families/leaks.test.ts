@@ -1,6 +1,7 @@
 /** A graph that there is no memory for: whatever it had allocated by then is given back. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Gpu } from "../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { SMALL_HEAD } from "../../model-shards/testing.ts";
 import type { Described } from "./checkpoints.ts";
 import { Weights } from "./shared/weights.ts";
@@ -18,7 +19,7 @@ class Short extends Gpu {
 
 let gpu: Gpu;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 });
 afterAll(() => gpu.destroy());
 

@@ -3,8 +3,8 @@
  * whole numbers as they are. The family's list of tensors says what each becomes.
  */
 
+import { DeviceError } from "../../../kernels/gpu/errors.ts";
 import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
-import { DeviceError } from "../../../kernels/gpu/native/device.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
 import { convWeight } from "../../../kernels/image/conv.ts";
 import { type Matrix, transposeWeight } from "../../../kernels/matmul/matmul.ts";
