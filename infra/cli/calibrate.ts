@@ -65,6 +65,7 @@ export const define: Define = (command, terminal) =>
 			const gpu = await Gpu.open();
 			terminal.say(`Adapter: ${gpu.facts.name}`);
 			const model = await openModel(gpu, folder);
+			await model.compile([plan]);
 			const { pictures, calibration } = await measure(model, plan, chosen, judge, terminal);
 			await judge?.close();
 			model.destroy();

@@ -105,12 +105,19 @@ function beside(path: string): Temporary {
 
 async function writableFolder(option: string, path: string, folder: string): Promise<void> {
 	try {
-		await mkdir(folder, { recursive: true });
+		await makeFolder(folder);
 		using probe = beside(join(folder, "firstlight"));
 		await writeFile(probe.path, "written to see whether it can be");
 	} catch (error) {
 		denied(option, path, error as NodeJS.ErrnoException);
 	}
+}
+
+/** As `mkdir -p`. Node's own never comes back from a folder like /proc/x, whose parent is there and refuses. */
+async function makeFolder(path: string): Promise<void> {
+	if ((await stat(path).catch(() => null))?.isDirectory()) return;
+	if (dirname(path) !== path) await makeFolder(dirname(path));
+	await mkdir(path);
 }
 
 function denied(option: string, path: string, { code, message }: NodeJS.ErrnoException): never {
