@@ -61,6 +61,7 @@ export async function benchPictures(
 	const loaded = performance.now();
 	const schedule = folder.manifest.schedules[folder.info.defaultSchedule];
 	const plans = names.map((name) => policies[name].plan(model.info, {}));
+	await model.compile(plans);
 	for await (const _ of model.generate({ plan: plans[0], prompt: PROMPT, seed: 0, previews: "all", signal }));
 	const warm = performance.now();
 

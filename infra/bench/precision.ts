@@ -79,6 +79,7 @@ export async function benchPrecision(
 /** After one picture of each for compiling. */
 async function timesOf(models: readonly LoadedModel[], rounds: number, signal?: AbortSignal): Promise<number[][]> {
 	const times = models.map((): number[] => []);
+	for (const model of models) await model.compile([exact.plan(model.info, {})]);
 	for (let round = -1; round < rounds; round++) {
 		for (const [i, model] of models.entries()) {
 			for await (const result of model.generate({

@@ -36,6 +36,7 @@ export async function benchTogether(
 ): Promise<TogetherRow[]> {
 	const most = Math.max(...sizes);
 	const model = await openModel(gpu, await openModelFolder(findModel(modelName)), { slots: most });
+	await model.compile(policyNames.map((name) => policies[name].plan(model.info, {})));
 	const rows: TogetherRow[] = [];
 	for (const policy of policyNames) {
 		// Compiles what they need.

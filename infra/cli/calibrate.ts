@@ -62,6 +62,7 @@ export const define: Define = (command, terminal) =>
 			const gpu = await openGpu();
 			terminal.say(`Adapter: ${gpu.facts.name}`);
 			const model = await openModel(gpu, folder);
+			await model.compile([plan]);
 			const { seen, calibration } = await measure({
 				model,
 				exact: plan,

@@ -4,7 +4,7 @@ import { CommanderError } from "@commander-js/extra-typings";
 import { checkEnvironment } from "./environment.ts";
 import { failureOf } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
-import { commandNames, program, VERSION_ASKED } from "./program.ts";
+import { COMMANDS, program, VERSION_ASKED } from "./program.ts";
 import { Terminal } from "./terminal.ts";
 
 const [first, ...rest] = process.argv.slice(2);
@@ -29,7 +29,7 @@ async function end(error: unknown): Promise<never> {
 		console.log((await import("./version.ts")).versionText());
 		process.exit(0);
 	}
-	const command = args.find((arg) => commandNames.includes(arg));
+	const command = args.find((arg) => Object.hasOwn(COMMANDS, arg));
 	const { text, exitCode } = failureOf(error, command ? `firstlight ${command}` : "firstlight");
 	if (text) process.stderr.write(`${text}\n`);
 	process.exit(exitCode);

@@ -156,6 +156,7 @@ async function measure(wishes: Wishes, sheet: OutputFile | undefined, terminal: 
 	terminal.say(`Adapter: ${gpu.facts.name}`);
 	const together = wishes.together ?? (gpu.facts.software ? 1 : 4);
 	const model = await openModel(gpu, folder, { slots: plans.size * together });
+	await model.compile([...plans.values()]);
 	const [exact] = plans.values();
 	const records = Records.open(wishes.out, {
 		kind: "evaluation",

@@ -59,6 +59,8 @@ export const define: Define = (command, terminal) =>
 			const gpu = await openGpu();
 			terminal.say(`Adapter: ${gpu.facts.name}`);
 			const model = await openModel(gpu, folder);
+			// Beforehand, so that nothing keeps an interrupt waiting.
+			await model.compile([plan]);
 			const metadata = {
 				...(label === undefined ? { prompt } : { class: label }),
 				seed,

@@ -24,13 +24,16 @@ export class OutputFile {
 
 	/** `option` names it in messages, as `--out`. Throws UsageError where the file could not be written. */
 	static async at(option: string, path: string): Promise<OutputFile> {
-		const found = await stat(path).catch(() => null);
+		const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
+			if (["ENOENT", "ENOTDIR"].includes(error.code ?? "")) return null;
+			return denied(option, path, error);
+		});
 		if (found?.isDirectory()) throw refusal(option, path, "is a folder", "Give a file's name in it.");
 		if (found && !found.isFile()) return new OutputFile(path, path, true);
 		// Through a link, so that the link stays.
 		const target = found ? await realpath(path) : resolve(path);
 		if (found) await access(target, constants.W_OK).catch((error) => denied(option, path, error));
-		await writableFolder(option, path, dirname(target));
+		await tryWriting(option, path, target);
 		return new OutputFile(path, target, false);
 	}
 
@@ -54,7 +57,7 @@ export const outputFile = async (option: string, path: string | undefined): Prom
 export async function outputFolder(option: string, path: string): Promise<string> {
 	const found = await stat(path).catch(() => null);
 	if (found && !found.isDirectory()) throw refusal(option, path, "is a file", "Give a folder's name.");
-	await writableFolder(option, path, resolve(path));
+	await tryWriting(option, path, join(resolve(path), "files"));
 	return path;
 }
 
@@ -103,14 +106,22 @@ function beside(path: string): Temporary {
 	return new Temporary(join(dirname(path), `.${basename(path, ending)}.${process.pid}.part${ending}`));
 }
 
-async function writableFolder(option: string, path: string, folder: string): Promise<void> {
+/** Makes the folder of `target`, and in it for a moment the file that will become it. */
+async function tryWriting(option: string, path: string, target: string): Promise<void> {
 	try {
-		await mkdir(folder, { recursive: true });
-		using probe = beside(join(folder, "firstlight"));
+		await makeFolder(dirname(target));
+		using probe = beside(target);
 		await writeFile(probe.path, "written to see whether it can be");
 	} catch (error) {
 		denied(option, path, error as NodeJS.ErrnoException);
 	}
+}
+
+/** As `mkdir -p`. Node's own never comes back from a folder like /proc/x, whose parent is there and refuses. */
+async function makeFolder(path: string): Promise<void> {
+	if ((await stat(path).catch(() => null))?.isDirectory()) return;
+	if (dirname(path) !== path) await makeFolder(dirname(path));
+	await mkdir(path);
 }
 
 function denied(option: string, path: string, { code, message }: NodeJS.ErrnoException): never {

@@ -4,33 +4,87 @@ import type { Terminal } from "./terminal.ts";
 /** Gives a command its options and what it does. Its file is read only when the command is called. */
 export type Define = (command: Command, terminal: Terminal) => unknown;
 
-/** Every command by its name, with its line of the help. A new one is a file of its own and a line here. */
-const GROUPS: Record<string, Record<string, [about: string, load: () => Promise<{ define: Define }>]>> = {
-	"Pictures:": {
-		generate: ["make a picture, without the edge", () => import("./generate.ts")],
-		plan: ["print a policy's plan as JSON, to read or to change", () => import("./plan.ts")],
+interface Entry {
+	/** Its heading in the help. */
+	group: string;
+	/** Its line there. */
+	about: string;
+	load(): Promise<{ define: Define }>;
+}
+
+const [PICTURES, MODELS, MEASUREMENTS] = ["Pictures:", "Models:", "Measurements:"];
+
+/** Every command by its name. A new one is a file of its own and an entry here. */
+export const COMMANDS: Readonly<Record<string, Entry>> = {
+	generate: {
+		group: PICTURES,
+		about: "make a picture, without the edge",
+		load: () => import("./generate.ts"),
 	},
-	"Models:": {
-		models: ["list the models that come with Firstlight", () => import("./models.ts")],
-		inspect: ["what a model is made of and what it needs on a device", () => import("./inspect.ts")],
-		import: ["make a model folder of checkpoints, of a release, or of another model", () => import("./import.ts")],
-		verify: ["check the engine against folders of the reference format", () => import("./verify.ts")],
-		publish: ["put a model folder into R2, from where the edge delivers it", () => import("./publish.ts")],
+	plan: {
+		group: PICTURES,
+		about: "print a policy's plan as JSON, to read or to change",
+		load: () => import("./plan.ts"),
 	},
-	"Measurements:": {
-		eval: ["policies side by side by the GenEval protocol", () => import("./eval.ts")],
-		calibrate: ["measure what policies plan by: a model's policies.json", () => import("./calibrate.ts")],
-		paper: ["what policies cost on the big models, from plans alone", () => import("./paper.ts")],
-		tune: ["measure the kernels' variants on this adapter, and keep the choices", () => import("./tune.ts")],
-		bench: ["times: of policies, peers, batches, precisions, published shapes", () => import("./bench.ts")],
-		soak: ["many pictures in one process: memory must stay flat", () => import("./soak.ts")],
+	models: {
+		group: MODELS,
+		about: "list the models that come with Firstlight",
+		load: () => import("./models.ts"),
+	},
+	inspect: {
+		group: MODELS,
+		about: "what a model is made of and what it needs on a device",
+		load: () => import("./inspect.ts"),
+	},
+	import: {
+		group: MODELS,
+		about: "make a model folder of checkpoints, of a release, or of another model",
+		load: () => import("./import.ts"),
+	},
+	verify: {
+		group: MODELS,
+		about: "check the engine against folders of the reference format",
+		load: () => import("./verify.ts"),
+	},
+	publish: {
+		group: MODELS,
+		about: "put a model folder into R2, from where the edge delivers it",
+		load: () => import("./publish.ts"),
+	},
+	eval: {
+		group: MEASUREMENTS,
+		about: "policies side by side by the GenEval protocol",
+		load: () => import("./eval.ts"),
+	},
+	calibrate: {
+		group: MEASUREMENTS,
+		about: "measure what policies plan by: a model's policies.json",
+		load: () => import("./calibrate.ts"),
+	},
+	paper: {
+		group: MEASUREMENTS,
+		about: "what policies cost on the big models, from plans alone",
+		load: () => import("./paper.ts"),
+	},
+	tune: {
+		group: MEASUREMENTS,
+		about: "measure the kernels' variants on this adapter, and keep the choices",
+		load: () => import("./tune.ts"),
+	},
+	bench: {
+		group: MEASUREMENTS,
+		about: "times: of policies, peers, batches, precisions, published shapes",
+		load: () => import("./bench.ts"),
+	},
+	soak: {
+		group: MEASUREMENTS,
+		about: "many pictures in one process: memory must stay flat",
+		load: () => import("./soak.ts"),
 	},
 };
 
 /** The code of what is thrown where the version is asked for, as commander's own. */
 export const VERSION_ASKED = "commander.version";
-
-export const commandNames = Object.values(GROUPS).flatMap(Object.keys);
 
 /** The whole command line. What is wrong with it is thrown: a CommanderError or a UsageError. */
 export function program(terminal: Terminal): Command {
@@ -44,17 +98,13 @@ export function program(terminal: Terminal): Command {
 		.configureHelp({ showGlobalOptions: true, subcommandTerm: (command) => command.name() })
 		.configureOutput({ outputError: () => {} })
 		.exitOverride();
-	for (const [group, commands] of Object.entries(GROUPS)) {
-		root.commandsGroup(group);
-		for (const [name, [about]] of Object.entries(commands)) root.command(name).description(about);
-	}
+	for (const [name, { group, about }] of Object.entries(COMMANDS))
+		root.command(name).description(about).helpGroup(group);
 	root.on("option:version", () => {
 		throw new CommanderError(0, VERSION_ASKED, "");
 	});
-	const all = Object.assign({}, ...Object.values(GROUPS)) as (typeof GROUPS)[string];
 	root.hook("preSubcommand", async (_, command) => {
-		const [, load] = all[command.name()];
-		(await load()).define(command as Command, terminal);
+		(await COMMANDS[command.name()].load()).define(command as Command, terminal);
 	});
 	root.hook("preAction", (_, command) => {
 		const { json } = command.opts() as { json?: unknown };

@@ -68,7 +68,7 @@ export const define: Define = (command, terminal) =>
 			terminal.print(
 				`Published ${name}. Behind the edge's address:\n  ${routes[0]}\n  ${routes[1]}   always this version`,
 			);
-			terminal.result({ name, digest, bucket, remote, files: objects.length, routes });
+			terminal.result({ name, digest, bucket, remote: remote === true, files: objects.length, routes });
 		});
 
 function bucketName(text: string): string {

@@ -1,5 +1,6 @@
 import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
+import { policies } from "../../worker/policies/index.ts";
 import { soak } from "../soak/soak.ts";
 import { openFolder } from "./open-folder.ts";
 import { count, DEFAULT_MODEL, jsonOption, modelName } from "./options.ts";
@@ -15,6 +16,7 @@ export const define: Define = (command, terminal) =>
 			const folder = await openFolder(name, terminal);
 			const gpu = await openGpu();
 			const model = await openModel(gpu, folder);
+			await model.compile(Object.values(policies).map((policy) => policy.plan(model.info, {})));
 			using bar = terminal.progress("{bar} {value}/{total} pictures, {eta_formatted} left");
 			bar.start(pictures);
 			const report = await soak(gpu, model, pictures, (done) => bar.update(done));

@@ -1,0 +1,82 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, it } from "vitest";
+import { openModelFolder } from "../../model-shards/open.ts";
+import { firstlight, Running } from "./testing.ts";
+
+const dir = await mkdtemp(join(tmpdir(), "interrupt-"));
+afterAll(() => rm(dir, { recursive: true }));
+
+/** Ctrl-C ends whatever runs within so many milliseconds. */
+const SOON = 2000;
+const [HIDE, SHOW] = ["\x1b[?25l", "\x1b[?25h"];
+
+it("Ctrl-C in mid-picture ends generate, gives the cursor back and leaves no picture", { retry: 2 }, async () => {
+	const out = join(dir, "pictures", "cut.png");
+	using running = Running.onTerminal("generate", "a photo of a red apple", "--seed", "7", "--out", out);
+	await running.until((text) => text.includes("scale 1/7"));
+	const { code, milliseconds } = await running.interrupt();
+	expect(code).toBe(130);
+	expect(milliseconds).toBeLessThan(SOON);
+	expect(running.text).toContain("Interrupted.");
+	expect(running.text.lastIndexOf(HIDE)).toBeGreaterThan(-1);
+	expect(running.text.lastIndexOf(SHOW)).toBeGreaterThan(running.text.lastIndexOf(HIDE));
+	expect(await readdir(join(dir, "pictures"))).toEqual([]);
+});
+
+it("an import that is told to end (SIGTERM) leaves what was in its place, and nothing of its own", {
+	retry: 2,
+}, async () => {
+	const out = join(dir, "model");
+	const made = await firstlight(["import", "tiny", "--out", out]);
+	expect(made).toMatchObject({ code: 0 });
+	const [before, { digest }] = [await readdir(out), await openModelFolder(out)];
+	using running = Running.byPipes("import", "emoji-128", "--dtype", "int8", "--out", out);
+	await running.until(() => existsSync(out) && readdirSync(out).some((file) => file.endsWith(".part")));
+	const { code, milliseconds } = await running.interrupt("SIGTERM");
+	expect(code).toBe(143);
+	expect(milliseconds).toBeLessThan(SOON);
+	expect(await readdir(out)).toEqual(before);
+	expect((await openModelFolder(out)).digest).toBe(digest);
+});
+
+it("an interrupted evaluation says where it stays and goes on from there", { retry: 2 }, async () => {
+	const out = join(dir, "eval.jsonl");
+	await rm(out, { force: true });
+	const args = ["--model", "tiny", "--policies", "exact", "--timings", "0", "--diversity", "0", "--out", out];
+	using running = Running.byPipes("eval", ...args, "--prompts", "all");
+	const pictures = (text: string) => text.split("\n").filter((line) => line.includes('"picture"')).length;
+	await running.until(() => existsSync(out) && pictures(readFileSync(out, "utf8")) >= 4);
+	const { code, milliseconds } = await running.interrupt("SIGINT");
+	expect(code).toBe(130);
+	expect(milliseconds).toBeLessThan(SOON);
+	expect(running.text).toContain(`What was measured is in ${out}`);
+	const held = pictures(await readFile(out, "utf8"));
+	const { code: again, stdout } = await firstlight(["eval", "--from", out, "--json"]);
+	expect(again).toBe(0);
+	expect(JSON.parse(stdout).policies[0].quality.pictures).toBe(held);
+});
+
+it("Ctrl-C in mid-measurement ends calibrate and leaves no file", { retry: 2 }, async () => {
+	const out = join(dir, "calibration");
+	using running = Running.onTerminal("calibrate", "--model", "tiny", "--count", "500", "--out", out);
+	await running.until((text) => text.includes("2/500"));
+	const { code, milliseconds } = await running.interrupt();
+	expect(code).toBe(130);
+	expect(milliseconds).toBeLessThan(SOON);
+	expect(running.text.lastIndexOf(SHOW)).toBeGreaterThan(running.text.lastIndexOf(HIDE));
+	expect(await readdir(out)).toEqual([]);
+});
+
+it("Ctrl-C between pictures ends bench, and leaves no report", { retry: 2 }, async () => {
+	const json = join(dir, "bench", "bench.json");
+	const args = ["--model", "tiny", "--policies", "exact", "--pictures", "5000", "--json", json];
+	using running = Running.onTerminal("bench", ...args);
+	await running.until((text) => text.includes("2/5000"));
+	const { code, milliseconds } = await running.interrupt();
+	expect(code).toBe(130);
+	expect(milliseconds).toBeLessThan(SOON);
+	expect(await readdir(join(dir, "bench"))).toEqual([]);
+});

@@ -1,0 +1,74 @@
+/** With --json every command that reports writes one JSON document to stdout, and nothing else. */
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, it } from "vitest";
+import { COMMANDS } from "./program.ts";
+import { firstlight } from "./testing.ts";
+
+const dir = await mkdtemp(join(tmpdir(), "json-"));
+afterAll(() => rm(dir, { recursive: true }));
+const tiny = ["--model", "tiny"];
+const picture = join(dir, "pictures", "cat.webp");
+const evaluation = join(dir, "eval.jsonl");
+const reference = join(import.meta.dirname, "..", "..", "test", "reference", "infinity-tiny");
+
+const few = ["--prompts", "2", "--timings", "0", "--diversity", "0", "--policies", "exact"];
+const CASES: Record<string, [args: string[], result: unknown]> = {
+	generate: [
+		["a cat", ...tiny, "--seed", "7", "--out", picture, "--scales-dir", join(dir, "scales")],
+		{ out: picture, prompt: "a cat", seed: 7, width: 64, height: 64, scales: [{ scale: 0 }, {}, {}, {}] },
+	],
+	plan: [tiny, { policy: "exact", schedule: "1:1" }],
+	models: [[], [{ name: "emoji-128" }, { name: "tiny", family: "infinity", draws: "text" }]],
+	inspect: [["tiny"], { name: "tiny", total: { of: "all" }, precisions: { int8: {} } }],
+	import: [["tiny", "--dtype", "int8", "--out", join(dir, "int8")], { name: "tiny-int8", shards: 1 }],
+	verify: [[reference], { misses: 0, runs: [{ folder: reference, name: "sq", misses: 0 }, { name: "r2" }] }],
+	publish: [["tiny"], { name: "tiny", bucket: "firstlight-models", remote: false }],
+	eval: [[...tiny, ...few, "--out", evaluation], { model: "tiny", policies: [{ policy: "exact" }] }],
+	calibrate: [
+		[...tiny, "--count", "1", "--out", join(dir, "calibration")],
+		{ model: "tiny", schedule: "1:1", out: join(dir, "calibration", "policies.json"), calibration: {} },
+	],
+	paper: [[], [{ model: "Infinity-2B" }, { model: "Infinity-8B" }, { model: "STAR" }, { model: "HART" }]],
+	tune: [tiny, { model: "tiny", cache: join(dir, "cache"), measured: {} }],
+	bench: [[...tiny, "--pictures", "1", "--policies", "exact"], { pictures: { model: "tiny", pictures: 1 } }],
+	soak: [["tiny", "20"], { model: "tiny", pictures: 20 }],
+};
+
+it.each(Object.keys(COMMANDS))("%s", async (name) => {
+	const [args, result] = CASES[name];
+	const env = { FIRSTLIGHT_CACHE: join(dir, "cache"), STATE_DIR: join(dir, "state") };
+	const { code, stdout, stderr } = await firstlight([name, ...args, "--json", "--quiet"], env);
+	expect(stderr).toBe("");
+	expect(code).toBe(0);
+	expect(JSON.parse(stdout)).toMatchObject(result as object);
+});
+
+it("what the commands wrote is whole", async () => {
+	expect((await readFile(picture)).subarray(8, 12).toString()).toBe("WEBP");
+	expect(
+		(await readFile(evaluation, "utf8"))
+			.trim()
+			.split("\n")
+			.map((line) => JSON.parse(line).kind),
+	).toEqual(["evaluation", "policy", "picture", "picture"]);
+});
+
+it("the version is the package's, the engine's and the kernels'", async () => {
+	expect((await firstlight(["--version"])).stdout).toMatch(/^\d+\.\d+\.\d+ \(engine \d+, kernels \d+\)\n$/);
+});
+
+it("a wrong command line ends with 2 and says nothing on stdout", async () => {
+	expect(await firstlight(["generate", "x", "--sede", "7"])).toEqual({
+		code: 2,
+		stdout: "",
+		stderr: "Unknown option '--sede'.\nDid you mean --seed?\n",
+	});
+});
+
+it("without a command, the commands are listed", async () => {
+	const { code, stdout } = await firstlight([]);
+	expect(code).toBe(0);
+	for (const name of Object.keys(COMMANDS)) expect(stdout).toContain(`\n  ${name} `);
+});

@@ -1,0 +1,175 @@
+/** What the command line refuses, and how: one message, one hint, before any work. In this process. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Command } from "@commander-js/extra-typings";
+import { afterAll, describe, expect, it } from "vitest";
+import { PlanError } from "../../worker/policies/index.ts";
+import { checkEnvironment } from "./environment.ts";
+import { failureOf } from "./failure.ts";
+import { COMMANDS, program } from "./program.ts";
+import { Terminal } from "./terminal.ts";
+import { didYouMean } from "./usage.ts";
+
+const dir = await mkdtemp(join(tmpdir(), "usage-"));
+const file = join(dir, "file");
+await writeFile(file, "");
+afterAll(() => rm(dir, { recursive: true }));
+const terminal = new Terminal(new AbortController().signal);
+
+/** How a command line fails. */
+async function failure(...args: string[]) {
+	try {
+		await program(terminal).parseAsync(args, { from: "user" });
+	} catch (error) {
+		return failureOf(error, `firstlight ${args[0]}`);
+	}
+	throw new Error(`${args.join(" ")} did not fail.`);
+}
+
+describe("the help of every command", () => {
+	it.each(Object.keys(COMMANDS))("%s says what each option is, and its default", async (name) => {
+		const command = new Command(name);
+		(await COMMANDS[name].load()).define(command, terminal);
+		const help = command.helpInformation().replace(/\s+/g, " ");
+		for (const { flags, description, defaultValue, defaultValueDescription } of command.options) {
+			expect(description).not.toBe("");
+			expect(help).toContain(flags);
+			if (defaultValue !== undefined)
+				expect(help).toContain(`default: ${defaultValueDescription ?? JSON.stringify(defaultValue)}`);
+		}
+	});
+
+	it("lists every command", () => {
+		const help = program(terminal).helpInformation();
+		for (const [name, { about }] of Object.entries(COMMANDS)) {
+			expect(help).toMatch(new RegExp(`\n  ${name} +`));
+			expect(about.length).toBeLessThanOrEqual(70);
+		}
+	});
+});
+
+describe("a usage error is one message and one hint", () => {
+	const help = (command: string) => `firstlight ${command} --help says what it takes.`;
+	it.each<[args: string[], message: RegExp, hint: string]>([
+		[["genrate", "x"], /^Unknown command 'genrate'\.$/, "Did you mean generate?"],
+		[["generate", "x", "--sede", "7"], /^Unknown option '--sede'\.$/, "Did you mean --seed?"],
+		[["generate", "x", "--model", "tinny"], /^There is no model "tinny"\./, "Did you mean tiny?"],
+		[["plan", "--policy", "stagvar"], /^There is no policy stagvar\. There are: exact,/, "Did you mean stagevar?"],
+		[["eval", "--policies", "exact,fastvra"], /^There is no policy fastvra\./, "Did you mean fastvar?"],
+		[["inspect", "--family", "infinty", "--size", "2b"], /^--family must be one of/, "Did you mean infinity?"],
+		[["inspect", "--family", "infinity", "--size", "3b"], /^--size must be one of 125m, 2b/, "Did you mean 2b?"],
+		[["verify", "x", "--dtype", "fp16"], /^--dtype must be one of f32, f16, not fp16\.$/, "Did you mean f16?"],
+		[["generate"], /^generate takes one prompt, in quotes, or --class NUMBER\.$/, help("generate")],
+		[["generate", "x", "--class", "1"], /^generate takes one prompt/, help("generate")],
+		[["generate", " "], /^The prompt is empty\.$/, "Say in a few words what to draw."],
+		[["generate", "x".repeat(2001)], /^The prompt has 2001 characters/, "Say it shorter."],
+		[["generate", "a", "cat"], /^Too many arguments for 'generate'/, "Put an argument with spaces into quotes."],
+		[
+			["generate", "x", "--seed", "-1"],
+			/^--seed must be a whole number from 0 to 4294967295, not -1\.$/,
+			help("generate"),
+		],
+		[["generate", "x", "--seed", "NaN"], /^--seed must be .*, not NaN\.$/, help("generate")],
+		[["generate", "x", "--quality", "101"], /^--quality must be a whole number from 1 to 100/, help("generate")],
+		[["generate", "x", "--out"], /^Option '--out <file>' argument missing\.$/, help("generate")],
+		[["generate", "x", "--out", "--seed", "7"], /^--out needs a value; it got --seed\.$/, help("generate")],
+		[["generate", "x", "--out", "x.gif"], /^--out must end in \.png/, help("generate")],
+		[["generate", "x", "--schedule", ""], /^--schedule needs a value; it got an empty one\.$/, help("generate")],
+		[["verify"], /^Missing required argument 'folders'\.$/, help("verify")],
+		[["import", "tiny"], /^Required option '--out <folder>' not specified\.$/, help("import")],
+		[["import", "x.pth", "--out", "x", "--family", "var"], /^--family var needs --size: d16,/, help("import")],
+		[["eval", "--prompts", "many"], /^--prompts must be a whole number/, help("eval")],
+		[["eval", "--prompts", "554"], /^--prompts 554 is more than the 553 prompts that there are\.$/, help("eval")],
+		[["eval", "--from", "x", "--out", "y"], /^--from reads what was measured/, help("eval")],
+		[["calibrate", "--judge", "--prompts", "x"], /^--judge knows what GenEval's prompts ask/, help("calibrate")],
+		[["calibrate", "--model", "http://localhost/x"], /give --out DIR/, help("calibrate")],
+		[["bench", "--max-seconds", "0"], /^--max-seconds must be a number above 0, not 0\.$/, help("bench")],
+		[["bench", "--together", "1,x"], /^--together must be a whole number/, help("bench")],
+		[["bench", "--scales", "4..1"], /^--scales 4\.\.1: give the first and the last/, help("bench")],
+		[["bench", "--rows", "("], /^--rows \( is no regular expression/, help("bench")],
+		[["bench", "--svg", "x.svg", "--together", "2"], /^--svg draws times by scale/, help("bench")],
+		[["soak", "tiny", "3"], /^--pictures must be a whole number from 20/, help("soak")],
+		[
+			["publish", "tiny", "--bucket", "X"],
+			/^--bucket X is no bucket's name\.$/,
+			"Small letters, digits and dashes, 3 to 63 of them.",
+		],
+	])("%j", async (args, message, hint) => {
+		const { text, exitCode } = await failure(...args);
+		expect(exitCode).toBe(2);
+		const [first, second, ...more] = text.split("\n");
+		expect(first).toMatch(message);
+		expect(second).toBe(hint);
+		expect(more).toEqual([]);
+	});
+
+	it.each([
+		[{ FIRSTLIGHT_CACHE_GB: "lots" }, /^FIRSTLIGHT_CACHE_GB must be a number of gigabytes, not lots\.$/],
+		[{ EDGE_URL: "localhost" }, /^EDGE_URL must be an http or https address, not localhost\.$/],
+	])("in the environment: %j", (env, message) => {
+		expect(() => checkEnvironment(env)).toThrow(message);
+	});
+
+	it("nothing is suggested where nothing is near", () => {
+		expect(didYouMean("xyzzy", Object.keys(COMMANDS))).toBeUndefined();
+		expect(didYouMean("EXACT", ["exact"])).toBe("Did you mean exact?");
+	});
+});
+
+describe("what cannot be written is refused before any work", () => {
+	// Nobody listens there: a command that got as far as the model would say so.
+	const model = ["--model", "http://127.0.0.1:9/model"];
+	const through = join(file, "deep");
+	it.each<[string, string[]]>([
+		["generate --out", ["generate", "x", ...model, "--out", join(through, "x.png")]],
+		["generate --scales-dir", ["generate", "x", ...model, "--out", join(dir, "x.png"), "--scales-dir", through]],
+		["eval --out", ["eval", ...model, "--out", through]],
+		["eval --report", ["eval", ...model, "--report", through]],
+		["eval --plot", ["eval", ...model, "--plot", through]],
+		["eval --sheet", ["eval", ...model, "--sheet", join(through, "x.png")]],
+		["calibrate --out", ["calibrate", ...model, "--out", through]],
+		["import --out", ["import", "nothing.pth", "--family", "var", "--size", "d16", "--out", through]],
+		["bench --json", ["bench", "--json", through]],
+		["bench --svg", ["bench", "--svg", through]],
+	])("%s through a file", async (name, args) => {
+		const { text, exitCode } = await failure(...args);
+		expect(exitCode).toBe(2);
+		expect(text).toMatch(/ cannot be written: it leads through a file that is no folder\.\nChoose another place\.$/);
+		expect(text).toContain(name.split(" ")[1]);
+	});
+
+	it.each<[string, string[], RegExp]>([
+		[
+			"a folder for a file",
+			["eval", ...model, "--report", dir],
+			/^--report .* is a folder\.\nGive a file's name in it\.$/,
+		],
+		["a file for a folder", ["calibrate", ...model, "--out", file], /^--out .* is a file\.\nGive a folder's name\.$/],
+		[
+			"a system's folder",
+			["eval", ...model, "--out", "/proc/none/x"],
+			/^--out .* cannot be written: its folder cannot/,
+		],
+		["another endless name", ["eval", ...model, "--plot", join(dir, "x".repeat(300))], /the name is too long/],
+	])("%s", async (_, args, message) => {
+		expect((await failure(...args)).text).toMatch(message);
+	});
+});
+
+describe("a failure is told without a stack or a class", () => {
+	it("what is expected says itself", () => {
+		expect(failureOf(new PlanError("No such plan."), "")).toEqual({ text: "No such plan.", exitCode: 1 });
+	});
+
+	it("a system call's failure is said in words", async () => {
+		const args = ["generate", "x", "--model", "tiny", "--out", join(dir, "x.png"), "--plan", join(dir, "none.json")];
+		expect(await failure(...args)).toEqual({ text: `There is no ${join(dir, "none.json")}.`, exitCode: 1 });
+	});
+
+	it("a fault of ours says how to see where it is", () => {
+		const { text, exitCode } = failureOf(new TypeError("x is undefined"), "");
+		expect(exitCode).toBe(70);
+		expect(text).toBe("x is undefined\nThis is a fault of Firstlight's. FIRSTLIGHT_DEBUG=1 shows where it happened.");
+	});
+});
