@@ -152,7 +152,7 @@ export class Gpu {
 		data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Float16Array<ArrayBuffer>,
 	): Tensor {
 		const tensor = this.tensor(label, shape, 0, data instanceof Float16Array ? "f16" : undefined);
-		this.device.queue.writeBuffer(tensor.buffer, 0, data);
+		this.device.queue.writeBuffer(tensor.buffer, 0, data instanceof Float16Array ? halfWords(data) : data);
 		return tensor;
 	}
 
@@ -339,6 +339,15 @@ export class Gpu {
 	destroy(): void {
 		this.device.destroy();
 	}
+}
+
+/** In whole words, and as integers: Dawn's Node binding divides by the size of an element, 0 for a type it is not told of. */
+function halfWords(data: Float16Array<ArrayBuffer>): Uint16Array<ArrayBuffer> {
+	const words = new Uint16Array(data.buffer, data.byteOffset, data.length);
+	if (words.length % 2 === 0) return words;
+	const padded = new Uint16Array(words.length + 1);
+	padded.set(words);
+	return padded;
 }
 
 const describe = (label: string, module: GPUShaderModule): GPUComputePipelineDescriptor => ({

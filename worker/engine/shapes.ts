@@ -74,7 +74,9 @@ export function kernelShapes(manifest: Manifest, dtype: Dtype = "f32"): Shapes {
 		const encoder = config.textEncoder;
 		const { headDim, kvHeads, causal, layer } = anatomyOf(encoder);
 		const { qkv, out, up, gate, down } = layer(0);
-		for (const tokens of textCounts(encoder.maxTokens, config.textMaxTokens)) {
+		// CLIP reads the empty text too, for the unconditional row: two markers.
+		const fixed = encoder.kind === "clip-text" ? 2 : config.textMaxTokens;
+		for (const tokens of textCounts(encoder.maxTokens, fixed)) {
 			for (const name of [...qkv, out, ...(gate ? [gate] : []), up, down]) multiply(TEXT_PREFIX + name, tokens);
 			shapes.sequenceAttention.push({ tokens, heads: encoder.heads, kvHeads, headDim, causal });
 		}
@@ -115,9 +117,9 @@ export function kernelShapes(manifest: Manifest, dtype: Dtype = "f32"): Shapes {
 	return shapes;
 }
 
-/** Usual token counts of a text up to the longest, which is among them, and others that every text of a model has. */
-const textCounts = (longest: number, ...fixed: number[]): number[] =>
-	[...new Set([longest, ...fixed, ...TEXT_TOKENS])].filter((tokens) => tokens <= longest).sort((a, b) => b - a);
+/** Usual token counts of a text up to the longest, which is among them, and one that a model always has. */
+const textCounts = (longest: number, fixed = longest): number[] =>
+	[...new Set([longest, fixed, ...TEXT_TOKENS])].filter((tokens) => tokens <= longest).sort((a, b) => b - a);
 
 /** Tokens of every scale of every schedule, each with the most keys that it sees. */
 function scalesOf({ config, schedules }: Manifest): { tokens: number; keys: number }[] {

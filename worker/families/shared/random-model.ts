@@ -32,13 +32,13 @@ export function randomModel(
 		}
 		weights.set(name, data);
 	}
-	const tensors = [...weights].map(([name, data]) => ({
+	const tensors = shapes.map(({ name, shape }) => ({
 		name,
 		dtype: "F32" as const,
-		shape: [data.length],
+		shape,
 		shard: 0,
 		offset: 0,
-		bytes: data.byteLength,
+		bytes: (weights.get(name) as Float32Array).byteLength,
 	}));
 	const manifest = {
 		format: "firstlight-model",
