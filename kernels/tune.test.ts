@@ -127,7 +127,7 @@ describe("choosing", () => {
 		expect(fastest([of("a", 1, false), of("c", 2)], "a")).toBe("c");
 	});
 
-	test("an order of sums, over all row counts of a weight: only one that is right in each and gives a row the same bits in all", () => {
+	test("an order of sums, over all row counts of a weight: right in each, with the same bits of a row in all", () => {
 		const of = (order: string, milliseconds: number, { right = true, row = 1 } = {}) => ({
 			variant: `${order} ${milliseconds}`,
 			order,
@@ -248,7 +248,7 @@ describe("choosing", () => {
 		]);
 	});
 
-	test("a tuned variant runs where it is available, else the operator's own; an unknown one of those is an error", () => {
+	test("a tuned variant runs where it is available, else the operator's own; an unknown one is an error", () => {
 		const variants = [
 			{ name: "a" },
 			{ name: "b" },
