@@ -14,7 +14,7 @@ import { type Shapes, tunables } from "./index.ts";
 export const KERNELS_VERSION = 2;
 
 /** One operator at one shape. `record` runs the variant of that name, or the default one. */
-export interface Trial {
+interface Trial {
 	key: string;
 	/** Where variants are of several orders of sums: what one order is chosen for, by all of its trials. */
 	orderKey: string | undefined;
@@ -57,7 +57,7 @@ export function trials(shapes: Shapes): Trial[] {
 		(shapes[name] ?? []).map((shape) => trialOf(tunables[name], shape));
 	return (Object.keys(tunables) as (keyof Shapes)[]).flatMap(of);
 }
-export interface Measurement {
+interface Measurement {
 	variant: string;
 	order: string;
 	/** Wall-clock of one run, the least of some rounds. */
@@ -135,7 +135,7 @@ export function near(actual: Uint32Array<ArrayBuffer>, expected: Uint32Array<Arr
 	return a.every((value, i) => Math.abs(value - b[i]) <= F16_BOUND * most);
 }
 
-export interface TuneOptions {
+interface TuneOptions {
 	/** What is known: choices that are kept. */
 	known?: Tuning;
 	progress?: (done: number, total: number) => void;

@@ -25,7 +25,7 @@ export interface Attention {
 }
 
 /** `tokens` of an invocation; quads share the keys and values they load among four lanes. */
-export interface AttentionVariant extends Variant {
+interface AttentionVariant extends Variant {
 	quad: boolean;
 	tokens: number;
 }

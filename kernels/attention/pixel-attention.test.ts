@@ -23,7 +23,7 @@ test.each([
 	{ channels: 32, sharp: 30 },
 	{ channels: 640, sharp: 1 },
 ])(
-	"attention over the pixels of ragged images, $channels channels, scores up to $sharp; every image alone gives the bits of the batch",
+	"pixels of ragged images, $channels channels, scores up to $sharp; each alone gives the bits of the batch",
 	async ({ channels, sharp }) => {
 		using bench = new Bench(gpu);
 		const qkv = bench.random(PIXELS, 3 * channels).data.map((v, i) => (i % (3 * channels) < channels ? v * sharp : v));

@@ -23,7 +23,7 @@ test.each([
 	[1, 8],
 	[3, 12],
 ])(
-	"rotateAndCache, %i heads of %i: queries and keys rotated, keys and values stored where they are to be, nothing else touched",
+	"%i heads of %i: queries and keys rotated, keys and values stored in their places, nothing else touched",
 	async (heads, headDim) => {
 		using bench = new Bench(gpu);
 		const width = heads * headDim;
@@ -94,7 +94,7 @@ test.each([
 	},
 );
 
-test("rotateAndCache by halves: pairs half a head apart, each output by its own angle, entries by condition, selected positions", async () => {
+test("by halves: pairs half a head apart, outputs by their angles, entries by condition, selected positions", async () => {
 	using bench = new Bench(gpu);
 	const [heads, headDim, width, half, entries] = [2, 8, 16, 4, 5];
 	const qkv = bench.random(TOKENS, 3 * width).data;

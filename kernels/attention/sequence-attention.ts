@@ -40,7 +40,7 @@ export interface SequenceAttention {
 }
 
 /** Invocations of a workgroup, which share nothing. */
-export interface SequenceVariant extends Variant {
+interface SequenceVariant extends Variant {
 	lanes: number;
 }
 /** The plainest first: what the tuner checks the others against. */

@@ -5,7 +5,7 @@
  */
 import type { Tensor } from "./gpu.ts";
 
-export type Scalar = "u32" | "f32";
+type Scalar = "u32" | "f32";
 /** Scalars in their order; those with a question mark may be left out, and then are 0. */
 export type Fields = Readonly<Record<string, Scalar | `${Scalar}?`>>;
 /** Numbers for all fields. */
@@ -42,10 +42,10 @@ export class Struct<F extends Fields = Fields> {
 }
 
 /** What one element of a tensor is in WGSL: a type, a struct, or `vec4`, which is vec4f or, of an f16 tensor, vec4h. */
-export type Element = "vec4" | "vec4f" | "vec4u" | "vec2f" | "vec2u" | "f32" | "u32" | Struct;
+type Element = "vec4" | "vec4f" | "vec4u" | "vec2f" | "vec2u" | "f32" | "u32" | Struct;
 
 /** A tensor that a kernel reads, or reads and writes. */
-export interface Binding<Optional extends boolean = boolean> {
+interface Binding<Optional extends boolean = boolean> {
 	readonly access: "read" | "read_write";
 	readonly element: Element;
 	readonly optional: Optional;
@@ -73,7 +73,7 @@ export interface Program {
 	readonly code: string;
 }
 
-export interface Declaration<P extends Fields, B extends Bindings, O extends object> {
+interface Declaration<P extends Fields, B extends Bindings, O extends object> {
 	/** Of the operator, for people: labels of pipelines, profiles. */
 	name: string;
 	/** Uniform, named `p` in WGSL; left out where there are none. */

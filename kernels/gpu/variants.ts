@@ -35,7 +35,7 @@ export interface Tunable<S, V extends Variant = Variant> {
 }
 
 /** An operator at one shape on inputs of its own. */
-export interface TrialRun<V extends Variant = Variant> {
+interface TrialRun<V extends Variant = Variant> {
 	/** For people. */
 	name: string;
 	flops: number;

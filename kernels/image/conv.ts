@@ -27,7 +27,7 @@ export interface Conv {
  * Runs of `width` pixels of an image row by `columns` channels: of an invocation, or (quad) four runs of four lanes
  * that share them.
  */
-export interface ConvVariant extends Variant {
+interface ConvVariant extends Variant {
 	quad: boolean;
 	width: number;
 	columns: number;

@@ -4,7 +4,7 @@ import type { Pass } from "../gpu/pass.ts";
 import { groups } from "../gpu/workgroups.ts";
 import { type Lanes, laneGroups, lanesOf, main, total } from "./lanes.ts";
 
-export interface LayerNorm {
+interface LayerNorm {
 	/** [tokens, width] */
 	x: Tensor;
 	y: Tensor;

@@ -27,7 +27,7 @@ test.each([
 	{ centred: true, affine: "none", of: "rows", lanes: 1 },
 	{ centred: true, affine: "none", of: "rows", lanes: 64 },
 ] as const)(
-	"centred $centred, affine $affine, modulated by $of, $lanes lanes: against f64, and a row alone gives the bits of the batch",
+	"centred $centred, affine $affine, modulated by $of, $lanes lanes: against f64; a row alone gives the same bits",
 	async ({ centred, affine, of, lanes }) => {
 		using bench = new Bench(gpu);
 		const x = bench.random(TOKENS, WIDTH);

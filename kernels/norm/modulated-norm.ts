@@ -4,7 +4,7 @@ import type { Pass } from "../gpu/pass.ts";
 import { ROW, type RowTable } from "../tokens/rows.ts";
 import { type Lanes, laneGroups, lanesOf, main, total } from "./lanes.ts";
 
-export interface ModulatedNorm {
+interface ModulatedNorm {
 	/** [tokens, width] */
 	x: Tensor;
 	y: Tensor;

@@ -57,7 +57,7 @@ test.each([4, 24])(
 );
 
 test.each([1, 3])(
-	"spreadSelected and clearOthers, %i words a token: zeros but where tokens are selected, and nothing outside of the rows",
+	"spreadSelected and clearOthers, %i words a token: zeros but where tokens are selected, nothing outside of the rows",
 	async (size) => {
 		using bench = new Bench(gpu);
 		const positions = bench.put(POSITIONS).tensor;

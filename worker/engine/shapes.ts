@@ -1,6 +1,5 @@
 import type { Shapes } from "../../kernels/index.ts";
 import { halves } from "../../model-shards/format/layout.ts";
-import type { TensorShape } from "../../model-shards/format/tensor-shapes.ts";
 import type { Facts } from "../families/family.ts";
 import type { Model } from "../families/model.ts";
 import { ROWS } from "../families/shared/guidance.ts";
@@ -10,43 +9,49 @@ import { anatomyOf } from "../families/text/anatomy.ts";
 
 type Mutable<T> = { -readonly [K in keyof T]-?: NonNullable<T[K]> extends readonly (infer E)[] ? E[] : never };
 
-/** Tokens of usual prompts; the longest that the model takes comes beside them. */
-const TEXT_TOKENS = [64, 32, 16, 8];
-
 /**
  * The shapes of the heavy operators in pictures of every schedule with both guidance rows: what kernels are tuned and
- * measured at. Largest first, since the first of a shape class speaks for it. Every matrix of the transformer is there
- * at the rows of every scale, of texts and of a single vector; most of them are of one class. `dtype`: of the weights.
+ * measured at. The first of a shape class speaks for it. Every matrix is there at every class of rows up to the most
+ * that its part of the model can have: which of them multiplies what is the graph's to know. `dtype`: of the weights.
  */
 export function kernelShapes(model: Model, dtype: Dtype = "f32"): Shapes {
-	const { facts, costs, wanted, manifest } = model;
+	const { facts, costs, manifest } = model;
 	const { width, heads } = facts.shape;
 	const headDim = width / heads;
 	const scales = scalesOf(facts, manifest.schedules);
-	const texts = facts.text ? textCounts(facts.text.maxTokens) : [];
+	const text = facts.text?.maxTokens ?? 0;
 	const shapes: Mutable<Shapes> = { matmul: [], conv: [], attention: [], sequenceAttention: [] };
 
-	const rows = [...scales.map(({ tokens }) => tokens), ...texts, 1].map((tokens) => ROWS * tokens);
+	const rows = [...scales.map(({ tokens }) => ROWS * tokens), ROWS * text];
 	shapes.matmul.push(...products(model, "transformer.", rows, dtype));
 	for (const { tokens, keys } of scales) {
 		shapes.attention.push({ rows: ROWS, tokens, keys, heads, headDim, own: true });
-		if (costs.crossAttention) shapes.attention.push({ rows: ROWS, tokens, keys: texts[0], heads, headDim, own: false });
+		if (costs.crossAttention) shapes.attention.push({ rows: ROWS, tokens, keys: text, heads, headDim, own: false });
 	}
-	const encoder = facts.text?.encoder;
+	const { encoder, poolHeads } = facts.text ?? {};
+	if (poolHeads)
+		shapes.attention.push({
+			rows: ROWS,
+			tokens: 1,
+			keys: text,
+			heads: poolHeads,
+			headDim: width / poolHeads,
+			own: false,
+		});
 	if (encoder) {
-		const counts = textCounts(encoder.maxTokens);
 		const { headDim, kvHeads, causal } = anatomyOf(encoder);
-		shapes.matmul.push(...products(model, "text_encoder.", counts, dtype));
-		for (const tokens of counts)
+		shapes.matmul.push(...products(model, "text_encoder.", [encoder.maxTokens], dtype));
+		for (const tokens of classes([encoder.maxTokens]))
 			shapes.sequenceAttention.push({ tokens, heads: encoder.heads, kvHeads, headDim, causal });
 	}
-	const pixels = largestGrids(manifest.schedules).map(([height, side]) => height * side * facts.codes.patch ** 2);
-	shapes.matmul.push(...products({ ...model, wanted: wanted.filter(pointwise) }, "vae.decoder.mid.", pixels, dtype));
+	const cells = largestGrids(manifest.schedules).map(([height, side]) => height * side * facts.codes.patch ** 2);
+	// Pointwise convolutions run at every level's size, the largest of which stand for no class of their own.
+	const levels = 4 ** (facts.decoder.config.multipliers.length - 1);
+	const pixels = Math.min(LARGEST_CLASS, levels * cells[0]);
+	shapes.matmul.push(...products(model, "vae.", [...cells, pixels], dtype));
 	for (const grid of largestGrids(manifest.schedules)) shapes.conv.push(...convolutions(facts, grid));
 	return shapes;
 }
-
-const pointwise = ({ layout, shape }: TensorShape) => layout === "matrix" && shape.length === 4;
 
 /** x [m, k] times every matrix of a part of the model, each shape once. */
 function products({ wanted, manifest }: Model, part: string, rows: readonly number[], dtype: Dtype) {
@@ -58,9 +63,7 @@ function products({ wanted, manifest }: Model, part: string, rows: readonly numb
 		return [{ k: shape[1], n: Math.ceil(shape[0] / 4) * 4, half }];
 	});
 	const distinct = [...new Map(matrices.map((matrix) => [JSON.stringify(matrix), matrix])).values()];
-	// An embedding of few channels, as that of latents, is padded by its operator: k is whole fours wherever matmul runs.
-	const runs = distinct.filter(({ k }) => k % 4 === 0);
-	return rows.flatMap((m) => runs.map((matrix) => ({ m, ...matrix })));
+	return classes(rows).flatMap((m) => distinct.map((matrix) => ({ m, ...matrix })));
 }
 
 /** Of the picture decoder on a latent of a schedule's last grid. */
@@ -84,10 +87,15 @@ function* convolutions({ codes, decoder }: Facts, [height, width]: readonly [num
 	if (attentive) yield { ...at(last), inChannels: codes.channels, outChannels: codes.channels };
 }
 
-/** Usual token counts of a text up to the longest, which comes first. */
-const textCounts = (longest: number): number[] => [
-	...new Set([longest, ...TEXT_TOKENS.filter((tokens) => tokens <= longest)]),
-];
+/** Row counts from here on are of one class (`bucket`). */
+const LARGEST_CLASS = 1024;
+
+/** Counts, most first, and one of every class below the largest. */
+function classes(counts: readonly number[]): number[] {
+	const most = Math.max(...counts);
+	const powers = Array.from({ length: Math.ceil(Math.log2(most)) }, (_, power) => 2 ** power);
+	return [...new Set([...counts, ...powers])].filter((count) => count > 0).sort((a, b) => b - a);
+}
 
 /** Tokens of every scale of every schedule, each with the most keys that it sees; most tokens first. */
 function scalesOf({ startTokens }: Facts, schedules: Schedules): { tokens: number; keys: number }[] {

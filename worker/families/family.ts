@@ -73,6 +73,8 @@ export interface TextFacts {
 	encoder: TextEncoderConfig | null;
 	/** Text that the encoder reads before every prompt; empty: none. */
 	instructions: string;
+	/** Heads of the attention that pools the text; absent: it is not pooled so. */
+	poolHeads?: number;
 }
 
 export interface GraphShape {

@@ -59,7 +59,7 @@ export function infinityProblems(config: InfinityConfig, schedules: Schedules): 
 }
 
 export function infinityFacts(config: InfinityConfig): Facts {
-	const { depth, width, heads, ffn, chunkBlocks, textChannels, textMaxTokens, textEncoder } = config;
+	const { depth, width, heads, ffn, chunkBlocks, textChannels, textMaxTokens, textEncoder, poolHeads } = config;
 	return {
 		shape: { depth, width, heads, ffn },
 		codes: bsqShape(config.bits, config.patchify),
@@ -76,7 +76,7 @@ export function infinityFacts(config: InfinityConfig): Facts {
 		},
 		startTokens: 1,
 		chunkBlocks,
-		text: { channels: textChannels, maxTokens: textMaxTokens, encoder: textEncoder, instructions: "" },
+		text: { channels: textChannels, maxTokens: textMaxTokens, encoder: textEncoder, instructions: "", poolHeads },
 		guidesByText: true,
 	};
 }
