@@ -6,6 +6,7 @@ import type { Taps } from "../../families/shared/taps.ts";
 import { commonSteps } from "../../policies/common-steps.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import { outcomesOf, type StagePlan, type Step } from "../../protocol/plan.ts";
+import { kindOf } from "../../protocol/reductions/index.ts";
 import type { Draws } from "../types.ts";
 import type { Detail } from "./detail.ts";
 import type { KeyCounts, KeyValueStore } from "./key-value-store.ts";
@@ -135,9 +136,10 @@ function largestRound(outcomes: readonly StagePlan[], tokens: readonly number[])
 		const rows = rowsOf(step).length;
 		most.rows = Math.max(most.rows, rows * tokens[scale]);
 		most.cells = Math.max(most.cells, scale === 0 ? ROWS * tokens[scale] : tokens[scale]);
-		for (const { count, write } of step.reduce) {
-			if (write === "kept") most.gathers = true;
-			else most.matrix = Math.max(most.matrix, rows * tokens[scale] * count);
+		for (const reduction of step.reduce) {
+			const need = kindOf(reduction).need(reduction, rows * tokens[scale]);
+			most.matrix = Math.max(most.matrix, need.matrix);
+			most.gathers ||= need.gathers;
 		}
 		most.spans ||= step.reduce.length > 0;
 	}
