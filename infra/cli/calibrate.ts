@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
-import { heldPolicies, POLICIES_FILE, policiesText } from "../../model-shards/format/policies.ts";
+import { POLICIES_FILE, policiesText } from "../../model-shards/format/policies.ts";
+import { heldPolicies } from "../../model-shards/held-policies.ts";
 import { isUrl } from "../../model-shards/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import type { RgbImage } from "../../worker/engine/types.ts";

@@ -1,5 +1,6 @@
 import { writeFile } from "node:fs/promises";
-import { heldPolicies, policiesText } from "../../model-shards/format/policies.ts";
+import { policiesText } from "../../model-shards/format/policies.ts";
+import { heldPolicies } from "../../model-shards/held-policies.ts";
 import type { Trade } from "../../worker/protocol/model-info.ts";
 import { currentPolicyName } from "../../worker/protocol/policy-names.ts";
 import { RecordsError } from "./records.ts";

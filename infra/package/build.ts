@@ -8,7 +8,7 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/pr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { Extractor, ExtractorConfig } from "@microsoft/api-extractor";
+import { Extractor, ExtractorConfig, ExtractorLogLevel } from "@microsoft/api-extractor";
 import { build as bundle } from "esbuild";
 
 const here = import.meta.dirname;
@@ -84,7 +84,7 @@ async function writeTypes(out: string, acceptReport: boolean): Promise<boolean> 
 }
 
 function extractorConfig(folder: string, entry: string, rollup: string): ExtractorConfig {
-	const quiet = { logLevel: "none" } as const;
+	const quiet = { logLevel: ExtractorLogLevel.None };
 	return ExtractorConfig.prepare({
 		configObject: {
 			projectFolder: folder,
@@ -108,7 +108,7 @@ function extractorConfig(folder: string, entry: string, rollup: string): Extract
 			dtsRollup: { enabled: true, untrimmedFilePath: rollup },
 			tsdocMetadata: { enabled: false },
 			messages: {
-				compilerMessageReporting: { default: { logLevel: "error" } },
+				compilerMessageReporting: { default: { logLevel: ExtractorLogLevel.Error } },
 				extractorMessageReporting: {
 					default: quiet,
 					"ae-forgotten-export": { ...quiet, addToApiReportFile: false },

@@ -2,14 +2,13 @@
  * `policies.json` beside a manifest: what was measured of the model, for policies to plan by. Not part of the model's
  * identity.
  */
-import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { POLICIES_FILE } from "../../worker/protocol/model-files.ts";
 import { Calibration, type ModelInfo, Stages, Trade } from "../../worker/protocol/model-info.ts";
 import { Digest } from "../../worker/protocol/plan.ts";
 import { currentPolicyName } from "../../worker/protocol/policy-names.ts";
 import { listed, MissingFileError, ModelFormatError } from "./errors.ts";
-import { isAbsent } from "./source/files.ts";
+import { parseJson } from "./json.ts";
 import type { ModelSource } from "./source/source.ts";
 
 export { POLICIES_FILE };
@@ -96,16 +95,6 @@ function policiesProblems({ model, calibration }: PoliciesFile, { digest, schedu
 	});
 }
 
-/** What a file holds, to be added to. One that is of another model or unsound is begun anew. */
-export async function heldPolicies(path: string, model: string): Promise<PoliciesFile> {
-	const text = await readFile(path).catch((error: unknown) => {
-		if (isAbsent(error)) return null;
-		throw error;
-	});
-	const held = text === null ? null : PoliciesFile.safeParse(parseJson(text, path));
-	return held?.success && held.data.model === model ? held.data : emptyPolicies(model);
-}
-
 /** The file of a model of which nothing was measured. */
 export const emptyPolicies = (model: Digest): PoliciesFile => ({
 	format: "firstlight-policies",
@@ -117,11 +106,3 @@ export const emptyPolicies = (model: Digest): PoliciesFile => ({
 
 /** The file as text: one line a number, so that a diff shows what changed. */
 export const policiesText = (file: PoliciesFile): string => `${JSON.stringify(file, null, "\t")}\n`;
-
-function parseJson(bytes: Uint8Array, path: string): unknown {
-	try {
-		return JSON.parse(new TextDecoder().decode(bytes));
-	} catch (error) {
-		throw new ModelFormatError(`${path} is not JSON: ${(error as Error).message}`);
-	}
-}

@@ -1,23 +1,15 @@
 /** The engine's contract: what goes into a generation and what comes out. */
 
-import type { TapNames } from "../families/family.ts";
+import type { Draws, TapNames } from "../families/family.ts";
 import type { Tap, TappedTensor } from "../families/shared/taps.ts";
 import type { Previews } from "../protocol/job.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { Stage, StagePlan } from "../protocol/plan.ts";
 import type { Branch } from "./branches.ts";
+import type { RgbImage } from "./round/rgb-image.ts";
 
-/** Three bytes per pixel, rows top to bottom. */
-export interface RgbImage {
-	width: number;
-	height: number;
-	data: Uint8Array<ArrayBuffer>;
-}
-
-export type { Tap, TappedTensor };
-
-/** Random draws and text features to use in place of the generator's, by reference name. */
-export type Draws = ReadonlyMap<string, Float32Array | Int32Array>;
+export type { RgbImage } from "./round/rgb-image.ts";
+export type { Draws, Tap, TappedTensor };
 
 export interface GenerateOptions {
 	model: LoadedModel;

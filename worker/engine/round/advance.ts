@@ -1,7 +1,7 @@
 import { pixelShuffle } from "../../../kernels/image/pixel-shuffle.ts";
 import { clearOthers } from "../../../kernels/tokens/selected.ts";
 import { channelsFirst } from "../../families/shared/taps.ts";
-import { codeWords, unpackCodes } from "../codes.ts";
+import { codeWords, unpackCodes } from "../../protocol/codes.ts";
 import { patchShuffle } from "./latents.ts";
 import type { Layout } from "./layout.ts";
 import { cellsIn } from "./parts.ts";

@@ -1,4 +1,4 @@
-import type { RgbImage } from "../types.ts";
+import type { RgbImage } from "./rgb-image.ts";
 
 /**
  * How much there is to see at every pixel of a picture: differences to the pixel above and the one to the left, all

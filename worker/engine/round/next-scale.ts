@@ -4,7 +4,6 @@ import type { Taps } from "../../families/shared/taps.ts";
 import type { Dtype, Weights } from "../../families/shared/weights.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import { type StagePlan, settle } from "../../protocol/plan.ts";
-import type { RgbImage } from "../types.ts";
 import { detailOf } from "./detail.ts";
 import { KeyValueStore } from "./key-value-store.ts";
 import { rowsOf } from "./kv-plan.ts";
@@ -22,6 +21,7 @@ import {
 	settlePicture,
 } from "./picture.ts";
 import { PictureDecoder } from "./picture-decoder.ts";
+import type { RgbImage } from "./rgb-image.ts";
 import { hasRoom, noRoom, type Planned } from "./room.ts";
 import { type Round, type RoundModel, runRound } from "./round.ts";
 import { restoreSnapshot, type Snapshot, takeSnapshot } from "./snapshot.ts";

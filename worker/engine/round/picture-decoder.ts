@@ -6,7 +6,7 @@ import type { Graph } from "../../families/family.ts";
 import { ConvDecoder, MAX_PICTURES } from "../../families/shared/conv-decoder.ts";
 import { channelsFirst, type Taps } from "../../families/shared/taps.ts";
 import type { Weights } from "../../families/shared/weights.ts";
-import type { RgbImage } from "../types.ts";
+import type { RgbImage } from "./rgb-image.ts";
 import type { Planned } from "./room.ts";
 
 /** A latent to look at: where it lies, and the grid of cells it is decoded at. */
@@ -145,6 +145,10 @@ function unitRgb(data: Float32Array): Float32Array {
 
 function dropAlpha(rgba: Uint8Array): Uint8Array<ArrayBuffer> {
 	const rgb = new Uint8Array((rgba.length / 4) * 3);
-	for (let p = 0; p < rgba.length / 4; p++) rgb.set(rgba.subarray(p * 4, p * 4 + 3), p * 3);
+	for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) {
+		rgb[to] = rgba[from];
+		rgb[to + 1] = rgba[from + 1];
+		rgb[to + 2] = rgba[from + 2];
+	}
 	return rgb;
 }

@@ -1,13 +1,12 @@
 /** One picture: what it needs of the device, and its state there from open to close. */
 import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
-import type { Graph } from "../../families/family.ts";
+import type { Draws, Graph } from "../../families/family.ts";
 import type { Taps } from "../../families/shared/taps.ts";
 import { commonSteps } from "../../policies/common-steps.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import { outcomesOf, type StagePlan, type Step } from "../../protocol/plan.ts";
 import { kindOf } from "../../protocol/reductions/index.ts";
-import type { Draws } from "../types.ts";
 import type { Detail } from "./detail.ts";
 import type { KeyCounts, KeyValueStore } from "./key-value-store.ts";
 import { COND, lastScaleOf, ROWS, rowsOf, storedKeys, UNCOND } from "./kv-plan.ts";

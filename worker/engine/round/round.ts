@@ -7,8 +7,7 @@ import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import type { Graph } from "../../families/family.ts";
 import type { Weights } from "../../families/shared/weights.ts";
-import { codeWords, packCodes } from "../codes.ts";
-import type { RgbImage } from "../types.ts";
+import { codeWords, packCodes } from "../../protocol/codes.ts";
 import { advance } from "./advance.ts";
 import { runBlocks } from "./blocks.ts";
 import { embed } from "./embed.ts";
@@ -18,6 +17,7 @@ import { cellsIn, type Part, partsOf, type ScaleRequest } from "./parts.ts";
 import { releaseKeys } from "./picture.ts";
 import type { PictureDecoder } from "./picture-decoder.ts";
 import { refine } from "./refine.ts";
+import type { RgbImage } from "./rgb-image.ts";
 import { sampleCodes } from "./sampling.ts";
 import type { Workspace } from "./workspace.ts";
 

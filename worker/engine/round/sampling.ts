@@ -2,7 +2,7 @@ import { seekTemperature } from "../../../kernels/sample/temperature.ts";
 import { gatherRows } from "../../../kernels/tokens/gather.ts";
 import { rowTable } from "../../../kernels/tokens/rows.ts";
 import { spreadSelected } from "../../../kernels/tokens/selected.ts";
-import { codeWords } from "../codes.ts";
+import { codeWords } from "../../protocol/codes.ts";
 import { COND, UNCOND } from "./kv-plan.ts";
 import { cellTokens, type Layout, type Place, rowsIn } from "./layout.ts";
 import { cellsIn } from "./parts.ts";

@@ -1,7 +1,7 @@
 import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
 import type { GraphShape, Quantiser } from "../../families/family.ts";
-import { codeWords } from "../codes.ts";
+import { codeWords } from "../../protocol/codes.ts";
 import type { Planned } from "./room.ts";
 
 /** The largest round to come. */
