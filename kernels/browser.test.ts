@@ -8,10 +8,10 @@ import { join, normalize } from "node:path";
 import chromium from "@sparticuz/chromium";
 import { type Browser, chromium as browserType } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { openGpu } from "../native/open.ts";
-import { block } from "./testing.ts";
+import { openGpu } from "./gpu/native/open.ts";
+import { block } from "./testing-block.ts";
 
-const root = join(import.meta.dirname, "..", "..", "..");
+const root = join(import.meta.dirname, "..");
 let server: Server;
 let url: string;
 let browser: Browser | undefined;
@@ -50,7 +50,7 @@ test("opens the browser's adapter and gives the bits that Node does", async () =
 		["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"],
 		`open.openGpu().then(async (gpu) => {
 			await import("/kernels/choices.ts");
-			const { block } = await import("/kernels/gpu/browser/testing.ts");
+			const { block } = await import("/kernels/testing-block.ts");
 			const start = gpu.bytes;
 			const words = await block(gpu);
 			return { facts: gpu.facts, kept: gpu.tuningStore !== undefined, bytes: gpu.bytes - start, words };

@@ -1,9 +1,9 @@
-import { attention } from "../../attention/attention.ts";
-import { matmul } from "../../matmul/matmul.ts";
-import { layerNorm } from "../../norm/layer-norm.ts";
-import { Bench, words } from "../../testing.ts";
-import { rowTable } from "../../tokens/rows.ts";
-import type { Gpu } from "../gpu.ts";
+import { attention } from "./attention/attention.ts";
+import type { Gpu } from "./gpu/gpu.ts";
+import { matmul } from "./matmul/matmul.ts";
+import { layerNorm } from "./norm/layer-norm.ts";
+import { Bench, words } from "./testing.ts";
+import { rowTable } from "./tokens/rows.ts";
 
 /**
  * What the tests run on two platforms: norm, projection to queries, keys and values, attention, all of one row of 9
