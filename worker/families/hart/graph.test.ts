@@ -6,7 +6,16 @@ import { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { maxError, randomFloats } from "../../../kernels/testing.ts";
 import { openModel } from "../../engine/open.ts";
 import { policies } from "../../policies/index.ts";
-import { attend, linear, normaliseHeads, randomModel, silu, sum, tokensOf, type Vector } from "../testing.ts";
+import {
+	attend,
+	linear,
+	normaliseHeads,
+	randomModel,
+	silu,
+	sum,
+	tokensOf,
+	type Vector,
+} from "../testing/random-model.ts";
 import type { HartConfig } from "./config.ts";
 import { publishedHart } from "./published.ts";
 
