@@ -14,7 +14,7 @@ import { fifthTensors } from "./tensors.ts";
 /** Fields of its checkpoints. */
 const Fields = z.looseObject({ layers: Count, channels: Count, heads: Count, classes: Count, sides: z.array(Count) });
 
-export function fifthConfig(fields: unknown, vae: unknown): FifthConfig {
+function fifthConfig(fields: unknown, vae: unknown): FifthConfig {
 	const { layers, channels, heads, classes, sides } = readFields(Fields, fields, "transformer configuration");
 	return {
 		depth: layers,
