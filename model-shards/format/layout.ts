@@ -6,7 +6,7 @@ import type { Layout, TensorShape } from "./tensor-shapes.ts";
 export type Stored = Pick<TensorEntry, "name" | "shape" | "dtype" | "quantization">;
 
 /** Elements as they lie there: what kernels read by four is padded to fours. */
-export function residentElements(layout: Layout, shape: readonly number[]): number {
+function residentElements(layout: Layout, shape: readonly number[]): number {
 	const four = (count: number) => Math.ceil(count / 4) * 4;
 	switch (layout) {
 		case "convolution":

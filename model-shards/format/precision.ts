@@ -11,7 +11,7 @@ export type Precision = (typeof PRECISIONS)[number];
 export const FLOATS: ReadonlySet<string> = new Set(["F64", "F32", "F16", "BF16"]);
 
 /** Largest whole number of each type. */
-export const LARGEST = { I8: 127, I4: 7 } as const;
+const LARGEST = { I8: 127, I4: 7 } as const;
 export type Whole = keyof typeof LARGEST;
 
 /** Bytes of a floating type as f32; F64 is rounded, the others are exact. `bytes` begins its own buffer. */

@@ -6,6 +6,7 @@ import { readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { ModelFormatError } from "../format/errors.ts";
+import { formed, parseJson } from "../format/json.ts";
 import { PlainFile } from "../format/manifest.ts";
 import { openFile, readExactly } from "../format/source/files.ts";
 import { jsonProblem } from "./formats/json.ts";
@@ -88,14 +89,6 @@ async function readIndex(path: string): Promise<Record<string, string>> {
 	const text = new TextDecoder().decode(bytes);
 	const problem = jsonProblem(text, { maxDepth: 8, maxKeys: 2 * MAX_TENSORS });
 	if (problem) throw new ModelFormatError(`${path} ${problem}. Download it again.`);
-	let json: unknown;
-	try {
-		json = JSON.parse(text);
-	} catch (error) {
-		throw new ModelFormatError(`${path} is not JSON: ${(error as Error).message}. Download it again.`);
-	}
-	const parsed = Index.safeParse(json);
-	if (!parsed.success)
-		throw new ModelFormatError(`${path} is not the index of a checkpoint:\n${z.prettifyError(parsed.error)}`);
-	return parsed.data.weight_map;
+	const json = parseJson(text, path, "Download it again.");
+	return formed(Index, json, `${path} is not the index of a checkpoint`).weight_map;
 }

@@ -17,7 +17,7 @@ import { openTextEncoder, type PublishedTextEncoder } from "./text-encoder.ts";
 const PARTS = ["transformer.", "vae."] as const;
 
 /** Those of the tensors that begin with the prefix, without it. */
-export const namedUnder = <T extends { name: string }>(tensors: readonly T[], prefix: string): T[] =>
+const namedUnder = <T extends { name: string }>(tensors: readonly T[], prefix: string): T[] =>
 	tensors.flatMap((tensor) =>
 		tensor.name.startsWith(prefix) ? [{ ...tensor, name: tensor.name.slice(prefix.length) }] : [],
 	);

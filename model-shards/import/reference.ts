@@ -27,7 +27,7 @@ const Settings = {
 	top_p: z.number().optional(),
 };
 
-export const ReferenceSet = z.looseObject({
+const ReferenceSet = z.looseObject({
 	format: z.literal(1),
 	kind: z.string(),
 	config: z.looseObject({}),

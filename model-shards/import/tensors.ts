@@ -17,7 +17,7 @@ import { ShardWriter } from "./shard-writer.ts";
 import type { Sink } from "./sink.ts";
 import { tokenizerJson } from "./tokenizers/tokenizer-json.ts";
 
-export const DEFAULT_SHARD_BYTES = 64 * 2 ** 20;
+const DEFAULT_SHARD_BYTES = 64 * 2 ** 20;
 /** Elements converted at a time: a multiple of every group. */
 const PIECE_ELEMENTS = 2 ** 21;
 

@@ -5,7 +5,7 @@ import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { SMALL_HEAD } from "../../model-shards/testing.ts";
 import type { Described } from "./checkpoints.ts";
 import { Weights } from "./shared/weights.ts";
-import { randomModel } from "./testing.ts";
+import { randomModel } from "./testing/random-model.ts";
 import type { ClipTextConfig, Qwen2Config, WordTransformerConfig } from "./text/config.ts";
 
 /** Has memory for `left` tensors more. */

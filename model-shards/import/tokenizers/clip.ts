@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { ModelFormatError } from "../../format/errors.ts";
+import { formed, parseJson } from "../../format/json.ts";
 
 const START = "<|startoftext|>";
 const END = "<|endoftext|>";
@@ -73,13 +74,7 @@ export function clipTokenizer(merges: string, vocabulary: string, where: string)
 }
 
 function parseVocabulary(text: string, where: string): Record<string, number> {
-	let json: unknown;
-	try {
-		json = JSON.parse(text);
-	} catch (error) {
-		throw new ModelFormatError(`vocab.json beside ${where} is not JSON: ${(error as Error).message}`);
-	}
-	const parsed = z.record(z.string(), z.int().min(0)).safeParse(json);
-	if (!parsed.success) throw new ModelFormatError(`vocab.json beside ${where} does not give every token a number.`);
-	return parsed.data;
+	const name = `vocab.json beside ${where}`;
+	return formed(Vocabulary, parseJson(text, name), `${name} does not give every token a number`);
 }
+const Vocabulary = z.record(z.string(), z.int().min(0));

@@ -5,6 +5,7 @@
 import protobuf from "protobufjs/light.js";
 import { z } from "zod";
 import { ModelFormatError } from "../../format/errors.ts";
+import { formed } from "../../format/json.ts";
 
 const field = (type: string, id: number, more: object = {}) => ({ type, id, ...more });
 const root = protobuf.Root.fromJSON({
@@ -125,10 +126,5 @@ function parse(bytes: Uint8Array, where: string): z.infer<typeof Model> {
 	} catch (error) {
 		throw new ModelFormatError(`${where} is not a SentencePiece model: ${(error as Error).message}`);
 	}
-	const parsed = Model.safeParse(message);
-	if (!parsed.success)
-		throw new ModelFormatError(
-			`${where} is not a SentencePiece model that this version reads:\n${z.prettifyError(parsed.error)}`,
-		);
-	return parsed.data;
+	return formed(Model, message, `${where} is not a SentencePiece model that this version reads`);
 }

@@ -7,7 +7,16 @@ import { openGpu } from "../../../kernels/gpu/native/open.ts";
 import { maxError, randomFloats } from "../../../kernels/testing.ts";
 import { openModel } from "../../engine/open.ts";
 import { policies } from "../../policies/index.ts";
-import { attend, linear, normaliseHeads, randomModel, silu, sum, tokensOf, type Vector } from "../testing.ts";
+import {
+	attend,
+	linear,
+	normaliseHeads,
+	randomModel,
+	silu,
+	sum,
+	tokensOf,
+	type Vector,
+} from "../testing/random-model.ts";
 import type { HartConfig } from "./config.ts";
 import { publishedHart } from "./published.ts";
 

@@ -50,5 +50,4 @@ export function hartConfigFromReference(config: unknown, vaeConfig: unknown): Ha
 }
 
 /** Two thirds of the usual width, since there are three matrices in place of two, up to a multiple of 256. */
-export const swigluWidth = (width: number, ratio: number): number =>
-	Math.floor(((width * ratio * 2) / 3 + 255) / 256) * 256;
+const swigluWidth = (width: number, ratio: number): number => Math.floor(((width * ratio * 2) / 3 + 255) / 256) * 256;

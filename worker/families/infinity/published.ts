@@ -34,7 +34,7 @@ interface Size {
 	sampling: z.infer<typeof Sampling>;
 }
 
-export const PUBLISHED: Readonly<Record<string, Size>> = {
+const PUBLISHED: Readonly<Record<string, Size>> = {
 	"125m": {
 		file: "infinity_125M_256x256.pth",
 		depth: 12,

@@ -23,8 +23,8 @@ export interface BlockPart {
 
 /** Vectors of a block's modulation, [conds, 6 * width], for its first and its second half. */
 export const GAMMA = [0, 1] as const;
-export const SCALE = [2, 3] as const;
-export const SHIFT = [4, 5] as const;
+const SCALE = [2, 3] as const;
+const SHIFT = [4, 5] as const;
 
 export interface Modulated {
 	/** Which half of the block. */

@@ -5,7 +5,16 @@ import { openGpu } from "../../../kernels/gpu/native/open.ts";
 import { maxError, randomFloats } from "../../../kernels/testing.ts";
 import { openModel } from "../../engine/open.ts";
 import { policies } from "../../policies/index.ts";
-import { attend, gelu, linear, normaliseHeads, randomModel, sum, tokensOf, type Vector } from "../testing.ts";
+import {
+	attend,
+	gelu,
+	linear,
+	normaliseHeads,
+	randomModel,
+	sum,
+	tokensOf,
+	type Vector,
+} from "../testing/random-model.ts";
 import type { StarConfig } from "./config.ts";
 import { publishedStar } from "./published.ts";
 

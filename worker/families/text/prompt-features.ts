@@ -31,7 +31,7 @@ interface Kept {
 }
 
 /** Rows of features that are kept. */
-export const promptRows = ({ width, maxTokens }: TextEncoder["config"], bytes = DEFAULT_BYTES): number =>
+const promptRows = ({ width, maxTokens }: TextEncoder["config"], bytes = DEFAULT_BYTES): number =>
 	Math.max(LEAST_PROMPTS * maxTokens, Math.min(MOST_PROMPTS * maxTokens, Math.floor(bytes / (4 * width))));
 
 /**

@@ -5,7 +5,17 @@ import { openGpu } from "../../../kernels/gpu/native/open.ts";
 import { maxError } from "../../../kernels/testing.ts";
 import { openModel } from "../../engine/open.ts";
 import { policies } from "../../policies/index.ts";
-import { attend, gelu, linear, normaliseHeads, randomModel, silu, sum, tokensOf, type Vector } from "../testing.ts";
+import {
+	attend,
+	gelu,
+	linear,
+	normaliseHeads,
+	randomModel,
+	silu,
+	sum,
+	tokensOf,
+	type Vector,
+} from "../testing/random-model.ts";
 import type { VarConfig } from "./config.ts";
 import { publishedVar } from "./published.ts";
 

@@ -1,11 +1,13 @@
 /** What tests of published shapes share: models of random weights, and the operators of a block in f64. */
-import { randomFloats } from "../../kernels/testing.ts";
-import type { Manifest } from "../../model-shards/format/manifest.ts";
-import type { Described } from "./checkpoints.ts";
-import type { Families } from "./family.ts";
-import type { ModelFolder } from "./folder.ts";
-import { modelInfo, modelOf } from "./model.ts";
-import { NO_DIGEST } from "./planned.ts";
+import { randomFloats } from "../../../kernels/testing.ts";
+import type { Manifest } from "../../../model-shards/format/manifest.ts";
+import type { Described } from "../checkpoints.ts";
+import type { Families } from "../family.ts";
+import type { ModelFolder } from "../folder.ts";
+import { modelInfo, modelOf } from "../model.ts";
+import { NO_DIGEST } from "../planned.ts";
+
+export type WeightOf = (name: string) => Float32Array<ArrayBuffer>;
 
 /**
  * Random weights: embeddings of unit size, matrices that keep the size of what they multiply, everything else small.
@@ -15,7 +17,7 @@ export function randomModel(
 	head: Described,
 	seed: number,
 	families?: Families,
-): { folder: ModelFolder; weight(name: string): Float32Array<ArrayBuffer> } {
+): { folder: ModelFolder; tensors: ReadonlyMap<string, Float32Array<ArrayBuffer>>; weight: WeightOf } {
 	const bare: Manifest = {
 		...head,
 		config: { ...head.config },
@@ -61,7 +63,7 @@ export function randomModel(
 				yield { name, dtype, shape, bytes: new Uint8Array(of(name).buffer) };
 		},
 	};
-	return { folder, weight: (name) => of(`transformer.${name}`) };
+	return { folder, tensors: weights, weight: (name) => of(`transformer.${name}`) };
 }
 
 export type Vector = Float64Array;

@@ -4,14 +4,22 @@ import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { silu } from "../../../kernels/pointwise/activation.ts";
 import { gatherRows } from "../../../kernels/tokens/gather.ts";
 import type { GraphInput, PictureView } from "../family.ts";
-import { bothRows, type ConditionTables } from "../shared/ada-ln.ts";
-import { ROWS } from "../shared/guidance.ts";
-import type { VarConfig } from "./config.ts";
+import { bothRows, type ConditionTables } from "./ada-ln.ts";
+import { ROWS } from "./guidance.ts";
+
+export interface ClassConfig {
+	depth: number;
+	width: number;
+	/** One more embedding stands for none of them. */
+	classes: number;
+	/** AdaLN: a map of the class for every block, or one for all with an offset by block. */
+	adaln: "block" | "shared";
+}
 
 /** What the class gives every scale: its embedding as the start, and AdaLN's vectors for every block and the head. */
 export function classConditioning(
 	scope: Scope,
-	{ config, weights }: GraphInput<VarConfig>,
+	{ config, weights }: GraphInput<ClassConfig>,
 	tables: ConditionTables,
 ): (pass: Pass, picture: PictureView) => void {
 	const { width, depth, classes, adaln } = config;
