@@ -8,7 +8,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { difference } from "../../../infra/verify/against.ts";
 import { verifySet } from "../../../infra/verify/verify.ts";
-import { Gpu } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
+import { openGpu } from "../../../kernels/gpu/native/open.ts";
 import { importPublished } from "../../../model-shards/import/published.ts";
 import { openModelFolder } from "../../../model-shards/open.ts";
 import { type RawTensor, writeSafetensors } from "../../../model-shards/testing.ts";
@@ -29,7 +30,7 @@ let gpu: Gpu;
 let dir: string;
 let weight: WeightOf;
 beforeAll(async () => {
-	gpu = await Gpu.open();
+	gpu = await openGpu();
 	dir = await mkdtemp(join(tmpdir(), "fifth-"));
 	const { tensors } = randomModel(SMALL, 11, more.families);
 	weight = (name) => tensors.get(name) as Float32Array<ArrayBuffer>;
