@@ -1,107 +1,133 @@
 /**
- * `npm run bench:import -- [--family infinity] [--size 2b] [--dtype f16] [--text google/flan-t5-xl] [--dry]`: makes a
- * checkpoint of random numbers with the official names and shapes of a published model (Infinity 2b in BF16: 4 GB),
- * imports it and prints peak memory and speed; everything is removed afterwards. `--dry` writes neither: the numbers
- * stream into hashes, which takes any size. With `--text` a published text encoder comes with it; its numbers are not
- * written before.
+ * Makes a checkpoint of random numbers with the official names and shapes of a published model (Infinity 2b in BF16:
+ * 4 GB), imports it and says what that took; everything is removed afterwards.
  */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { parseArgs, promisify } from "node:util";
-import { SingleBar } from "cli-progress";
-import { manifestText } from "../../model-shards/format/manifest.ts";
-import { PRECISIONS } from "../../model-shards/format/precision.ts";
+import { promisify } from "node:util";
+import { type Manifest, manifestText } from "../../model-shards/format/manifest.ts";
+import type { Precision } from "../../model-shards/format/precision.ts";
+import type { TensorSource } from "../../model-shards/import/formats/tensor-source.ts";
 import { importPublished, publishedTensors } from "../../model-shards/import/published.ts";
 import { nowhere } from "../../model-shards/import/sink.ts";
 import { syntheticSource, writePth } from "../../model-shards/import/synthetic.ts";
 import { textEncoderIn } from "../../model-shards/import/text-encoder.ts";
+import type { Family } from "../../worker/families/family.ts";
 import { families } from "../../worker/families/index.ts";
 import { PUBLISHED_TEXT, type TextEncoderConfig } from "../../worker/families/text/config.ts";
 import { TEXT_PREFIX, textTensors } from "../../worker/families/text/tensors.ts";
-import { oneOf } from "../cli/usage.ts";
+import { temporaryFolder } from "../temporary.ts";
+import type { Watch } from "./measure.ts";
 
-const { values } = parseArgs({
-	options: {
-		make: { type: "string" },
-		family: { type: "string", default: "infinity" },
-		size: { type: "string", default: "2b" },
-		dtype: { type: "string", default: "f16" },
-		text: { type: "string" },
-		dry: { type: "boolean", default: false },
-	},
+/** Names of the text encoders that can come with a model. */
+export const TEXT_ENCODERS: readonly string[] = Object.keys(PUBLISHED_TEXT);
+
+export interface ImportWishes {
+	family: string;
+	size: string;
+	dtype: Precision;
+	/** One of TEXT_ENCODERS; its numbers are not written before. */
+	text?: string;
+	/** Writes neither checkpoint nor model: the numbers stream into hashes, which takes any size. */
+	dry: boolean;
+}
+
+export interface ImportReport {
+	name: string;
+	tensors: number;
+	shards: number;
+	/** Of the checkpoint, and of the model. */
+	bytes_read: number;
+	bytes_written: number;
+	seconds: number;
+	/** Bytes of resident memory: before the import, and the most during it. */
+	resident_before: number;
+	resident_peak: number;
+	/** SHA-256 of the manifest. */
+	manifest: string;
+}
+
+/** The two files of random numbers in a process's memory. */
+function sourcesOf(family: Family, size: string): Record<"weights" | "vae", TensorSource> {
+	const { name } = family.published.describe(size).head;
+	const [weights, vae] = publishedTensors(family, size);
+	return {
+		weights: syntheticSource(`${name}.pth`, weights, "BF16"),
+		vae: syntheticSource("vae.pth", vae, "F32"),
+	};
+}
+
+/** Writes the checkpoint into a folder. */
+export async function writeCheckpoint(dir: string, family: string, size: string): Promise<void> {
+	for (const [name, source] of Object.entries(sourcesOf(families[family], size)))
+		await writePth(join(dir, `${name}.pth`), source);
+}
+
+/** `make`: a command line that calls `writeCheckpoint`, in a process of its own, so that its memory does not count. */
+export async function benchImport(
+	{ family: familyName, size, dtype, text, dry }: ImportWishes,
+	make: (dir: string) => readonly string[],
+	{ signal, progress }: Watch,
+): Promise<ImportReport> {
+	const family = families[familyName];
+	const published: Record<string, TextEncoderConfig> = PUBLISHED_TEXT;
+	using dir = await temporaryFolder("firstlight-bench-");
+	if (!dry) {
+		const [command, ...args] = make(dir.path);
+		await promisify(execFile)(command, args, { signal });
+	}
+	const before = process.resourceUsage().maxRSS;
+	const begun = performance.now();
+	let bytes = 0;
+	const manifest = await importPublished(
+		family,
+		size,
+		dry ? Object.values(sourcesOf(family, size)) : ["weights", "vae"].map((name) => join(dir.path, `${name}.pth`)),
+		{
+			licence: "random numbers",
+			textEncoder: text === undefined ? undefined : textEncoderIn(textSource(published[text]), published[text]),
+			out: dry ? nowhere : join(dir.path, "model"),
+			dtype,
+			progress: (done, total) => {
+				bytes = done;
+				progress?.(done, total);
+			},
+		},
+	);
+	return {
+		...sizesOf(manifest),
+		bytes_read: bytes,
+		seconds: (performance.now() - begun) / 1000,
+		resident_before: 1024 * before,
+		resident_peak: 1024 * process.resourceUsage().maxRSS,
+	};
+}
+
+const sizesOf = (manifest: Manifest) => ({
+	name: manifest.name,
+	tensors: manifest.tensors.length,
+	shards: manifest.shards.length,
+	bytes_written: manifest.shards.reduce((sum, shard) => sum + shard.bytes, 0),
+	manifest: createHash("sha256").update(manifestText(manifest)).digest("hex"),
 });
-const family = families[oneOf("family", values.family, Object.keys(families))];
-const dtype = oneOf("dtype", values.dtype, PRECISIONS);
-const { name } = family.published.describe(values.size).head;
-const [weights, vae] = publishedTensors(family, values.size);
-const sources = {
-	weights: syntheticSource(`${name}.pth`, weights, "BF16"),
-	vae: syntheticSource("vae.pth", vae, "F32"),
-};
-const published: Record<string, TextEncoderConfig> = PUBLISHED_TEXT;
-const encoder = values.text === undefined ? undefined : published[oneOf("text", values.text, Object.keys(published))];
-const textSource = (config: TextEncoderConfig) =>
+
+const textSource = (config: TextEncoderConfig): TensorSource =>
 	syntheticSource(
 		"text encoder",
 		textTensors(config).map(({ name, shape }) => ({ name: name.slice(TEXT_PREFIX.length), shape })),
 		"BF16",
 	);
-const textEncoder = encoder && textEncoderIn(textSource(encoder), encoder);
-if (values.make) {
-	await writePth(join(values.make, "weights.pth"), sources.weights);
-	await writePth(join(values.make, "vae.pth"), sources.vae);
-	process.exit(0);
-}
-const dir = await mkdtemp(join(tmpdir(), "firstlight-bench-"));
-process.once("SIGINT", () => void rm(dir, { recursive: true }).then(() => process.exit(130)));
-try {
-	const files = { weights: join(dir, "weights.pth"), vae: join(dir, "vae.pth") };
-	if (!values.dry) {
-		console.error(`Writing ${values.size} to ${dir}`);
-		// In a process of its own, so that its memory does not count.
-		await promisify(execFile)(process.execPath, [
-			fileURLToPath(import.meta.url),
-			"--make",
-			dir,
-			"--family",
-			values.family,
-			"--size",
-			values.size,
-		]);
-	}
-	const before = process.resourceUsage().maxRSS / 1024;
-	const bar = new SingleBar({ format: "{bar} {percentage} %, {eta_formatted} left", stream: process.stderr });
-	let bytes = 0;
-	const begun = performance.now();
-	const manifest = await importPublished(family, values.size, Object.values(values.dry ? sources : files), {
-		licence: "random numbers",
-		textEncoder,
-		out: values.dry ? nowhere : join(dir, "model"),
-		dtype,
-		progress(done, total) {
-			if (bytes === 0) bar.start(total, done);
-			else bar.update(done);
-			bytes = done;
-		},
-	});
-	const seconds = (performance.now() - begun) / 1000;
-	bar.stop();
-	const written = manifest.shards.reduce((sum, shard) => sum + shard.bytes, 0);
-	console.log(
-		`${name}${values.text ? ` with ${values.text}` : ""}${values.dry ? ", dry" : ""}: ${manifest.tensors.length} tensors, ${gb(bytes)} read, ${gb(written)} written as ${dtype} in ${manifest.shards.length} shards`,
-	);
-	console.log(
-		`${seconds.toFixed(1)} s, ${(bytes / 1e6 / seconds).toFixed(0)} MB/s; peak resident memory ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MiB (${before.toFixed(0)} before the import)`,
-	);
-	console.log(`manifest sha256:${createHash("sha256").update(manifestText(manifest)).digest("hex")}`);
-} finally {
-	await rm(dir, { recursive: true, force: true });
-}
 
-function gb(bytes: number): string {
-	return `${(bytes / 1e9).toFixed(2)} GB`;
+export function importText(report: ImportReport, { text, dry, dtype }: ImportWishes): string {
+	const gb = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
+	const mebibytes = (bytes: number) => (bytes / 2 ** 20).toFixed(0);
+	const { name, tensors, shards, bytes_read, bytes_written, seconds, resident_before, resident_peak } = report;
+	const what = `${name}${text ? ` with ${text}` : ""}${dry ? ", dry" : ""}`;
+	return [
+		`${what}: ${tensors} tensors, ${gb(bytes_read)} read, ${gb(bytes_written)} written as ${dtype} in ${shards} shards`,
+		`${seconds.toFixed(1)} s, ${(bytes_read / 1e6 / seconds).toFixed(0)} MB/s; ` +
+			`peak resident memory ${mebibytes(resident_peak)} MiB (${mebibytes(resident_before)} before the import)`,
+		`manifest sha256:${report.manifest}`,
+	].join("\n");
 }

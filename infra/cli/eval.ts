@@ -36,7 +36,7 @@ const SHEET_ROWS = 12;
 /** Prompts of the whole list. */
 const ALL = Infinity;
 
-/** Policies side by side: quality by the judge, diversity, times and memory. What was measured before Ctrl-C is kept. */
+/** Policies side by side: quality by the judge, diversity, times and memory. What is measured stays, Ctrl-C or not. */
 export const define: Define = (command, terminal) =>
 	command
 		.addOption(modelOption())
@@ -228,7 +228,7 @@ async function sheetRows({ model, plans, signal }: Evaluation, prompts: readonly
 	return rows;
 }
 
-/** By name, the baseline first. Throws PlanError where a policy cannot plan for the model or a plan cannot run on it. */
+/** By name, the baseline first. Throws PlanError where a policy cannot plan, or a plan cannot run on the model. */
 async function plansOf(
 	{ info }: ModelFolder,
 	{ policies, plan: own }: Pick<Wishes, "policies" | "plan">,

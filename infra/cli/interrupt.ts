@@ -1,7 +1,7 @@
 /**
  * Ctrl-C: the first one aborts the signal that every long command carries, and a moment later the process ends,
- * whatever it is at; the second one ends it at once. What must be put right then (the terminal, half files) hangs on the
- * process's `exit`.
+ * whatever it is at; the second one ends it at once. What must be put right then (the terminal, half files) hangs on
+ * the process's `exit`.
  */
 import { constants } from "node:os";
 

@@ -33,6 +33,7 @@ const CASES: Record<string, [args: string[], result: unknown]> = {
 	paper: [[], [{ model: "Infinity-2B" }, { model: "Infinity-8B" }, { model: "STAR" }, { model: "HART" }]],
 	tune: [tiny, { model: "tiny", cache: join(dir, "cache"), measured: {} }],
 	bench: [[...tiny, "--pictures", "1", "--policies", "exact"], { pictures: { model: "tiny", pictures: 1 } }],
+	"bench-import": [["--size", "125m", "--dry"], { name: "infinity-125m", bytes_written: expect.any(Number) }],
 	soak: [["tiny", "20"], { model: "tiny", pictures: 20 }],
 };
 

@@ -85,8 +85,8 @@ export class StagedFolder implements Disposable {
 	}
 
 	/**
-	 * Moves the files, `last` after all others: whoever finds it finds the rest. It is taken away first. In one go, so that
-	 * no interrupt comes between.
+	 * Moves the files, `last` after all others: whoever finds it finds the rest. It is taken away first. In one go, so
+	 * that no interrupt comes between.
 	 */
 	commit(last: string): void {
 		const files = readdirSync(this.path).filter((file) => file !== last);

@@ -76,6 +76,11 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
 		about: "times: of policies, peers, batches, precisions, published shapes",
 		load: () => import("./bench.ts"),
 	},
+	"bench-import": {
+		group: MEASUREMENTS,
+		about: "what importing a published size takes, on random numbers",
+		load: () => import("./bench-import.ts"),
+	},
 	soak: {
 		group: MEASUREMENTS,
 		about: "many pictures in one process: memory must stay flat",

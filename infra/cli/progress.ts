@@ -3,7 +3,7 @@ import { SingleBar } from "cli-progress";
 /** Where stderr is no terminal, a line as often as this. */
 const LINE_MS = 30_000;
 
-/** The bar that is drawn now: its line is cleared before another text is written, the cursor is given back at the end. */
+/** The bar that is drawn now: its line makes room for other text, and at the end it gives the cursor back. */
 let drawn: SingleBar | undefined;
 let watching = false;
 

@@ -32,7 +32,9 @@ describe("the help of every command", () => {
 		const command = new Command(name);
 		(await COMMANDS[name].load()).define(command, terminal);
 		const help = command.helpInformation().replace(/\s+/g, " ");
-		for (const { flags, description, defaultValue, defaultValueDescription } of command.options) {
+		for (const { flags, description, defaultValue, defaultValueDescription } of command
+			.createHelp()
+			.visibleOptions(command)) {
 			expect(description).not.toBe("");
 			expect(help).toContain(flags);
 			if (defaultValue !== undefined)

@@ -10,7 +10,7 @@ import { trials, tuningId } from "../../kernels/tune.ts";
 import { halves } from "../../model-shards/format/layout.ts";
 import type { Described } from "../families/checkpoints.ts";
 import type { InfinityConfig } from "../families/infinity/config.ts";
-import { randomModel } from "../families/testing.ts";
+import { randomModel } from "../families/testing/random-model.ts";
 import type { TextEncoderConfig } from "../families/text/config.ts";
 import { policies } from "../policies/index.ts";
 import { openModel } from "./open.ts";

@@ -1,7 +1,7 @@
 /** What tests of the engine share: a model of random weights with pictures of very different sizes. */
 import type { ModelFolder } from "../families/folder.ts";
 import type { InfinityConfig } from "../families/infinity/config.ts";
-import { randomModel } from "../families/testing.ts";
+import { randomModel } from "../families/testing/random-model.ts";
 
 /**
  * An Infinity of two blocks whose schedule `large` ends on a grid of `side` x `side` and whose default one, `small`, on
