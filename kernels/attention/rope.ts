@@ -4,7 +4,7 @@ import type { Pass } from "../gpu/pass.ts";
 import { groups } from "../gpu/workgroups.ts";
 import { NOWHERE, ROW, type RowTable } from "../tokens/rows.ts";
 
-interface RotateAndCache {
+export interface RotateAndCache {
 	/** [tokens, 3 * width]; q and k are changed in place. */
 	qkv: Tensor;
 	/** [keys, 2 * width], f32 or f16. */
