@@ -94,7 +94,7 @@ test.each([
 	},
 );
 
-test("by halves: pairs half a head apart, outputs by their angles, entries by condition, selected positions", async () => {
+test("by halves: pairs half a head apart, outputs by angles of their own, entries by condition", async () => {
 	using bench = new Bench(gpu);
 	const [heads, headDim, width, half, entries] = [2, 8, 16, 4, 5];
 	const qkv = bench.random(TOKENS, 3 * width).data;
