@@ -54,7 +54,7 @@ export async function buildPackage(out = OUT, acceptReport = false): Promise<Bui
 
 /** One file of types for all entries, whose faces are the same, and the report of them. */
 async function writeTypes(out: string, acceptReport: boolean): Promise<boolean> {
-	const types = await mkdtemp(join(root, "node_modules", ".firstlight-types-"));
+	const types = await mkdtemp(join(root, "dist", "types-"));
 	try {
 		await run(process.execPath, [
 			join(root, "node_modules", "typescript", "bin", "tsc"),
@@ -70,7 +70,8 @@ async function writeTypes(out: string, acceptReport: boolean): Promise<boolean> 
 			await writeFile(join(types, file), text.replace(/((?:from|import\() ?"\.[^"]*)\.ts"/g, '$1.js"'));
 		}
 		await writeFile(join(types, "package.json"), JSON.stringify({ name: "firstlight", type: "module" }));
-		const entry = join(types, "worker", "engine", "index.d.ts");
+		// All entries have the same names; those of the browser have the fewest options.
+		const entry = join(types, "worker", "engine", "browser.d.ts");
 		const { apiReportChanged } = Extractor.invoke(extractorConfig(types, entry, join(out, "firstlight.d.ts")), {
 			localBuild: acceptReport,
 			messageCallback: (message) => {

@@ -1,6 +1,6 @@
 /** The library's public face, as its user has it. */
 import { expect, test } from "vitest";
-import * as engine from "./index.ts";
+import * as engine from "./browser.ts";
 import { generate, openGpu, openModel, openModelAt, policies } from "./node.ts";
 
 test("opens a model and makes a picture", async () => {
@@ -29,9 +29,9 @@ test("is a dozen names", () => {
 		"PlanError",
 		"PromptError",
 		"generate",
-		"httpSource",
+		"openGpu",
 		"openModel",
-		"openModelSource",
+		"openModelAt",
 		"policies",
 	]);
 });

@@ -1,10 +1,10 @@
 /**
- * The engine as a library, for any platform with WebGPU. What a platform adds, a device and folders on disk, is beside
- * it: `node.ts`, `deno.ts`.
+ * The engine as a library, for any platform with WebGPU. What a platform adds, its device and where it finds models,
+ * is beside it: `node.ts`, `deno.ts`, `browser.ts`.
  *
  * ```ts
  * const gpu = await openGpu();                                             // of the platform
- * const folder = await openModelSource(httpSource("https://host/models/emoji-128"));
+ * const folder = await openModelAt("https://host/models/emoji-128");       // likewise
  * const model = await openModel(gpu, folder, { slots: 4 });
  * const plan = policies.exact.plan(model.info, { schedule: "1:1" });
  * for await (const result of generate({ model, plan, prompt: "a red apple", seed: 7, previews: "all" })) {
@@ -16,8 +16,7 @@
  */
 export { DeviceError, KernelError, OutOfMemoryError } from "../../kernels/gpu/errors.ts";
 export { ModelFormatError } from "../../model-shards/format/errors.ts";
-export { httpSource } from "../../model-shards/format/source/http.ts";
-export { type ModelFolder, openModelSource } from "../families/folder.ts";
+export type { ModelFolder } from "../families/folder.ts";
 export { PromptError } from "../families/text/tokenizer.ts";
 export { PlanError, type PlanRequest, type Policy, policies } from "../policies/index.ts";
 export type { ModelInfo } from "../protocol/model-info.ts";

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { DeviceError } from "../errors.ts";
 import type { Platform } from "../facts.ts";
 import { Gpu } from "../gpu.ts";
 import { type OpenDevice, requestDevice } from "../request.ts";
@@ -24,7 +25,8 @@ const DAWN = [
 ];
 
 const ADVICE =
-	"Not even the bundled SwiftShader is there: run `npm ci` again; on other systems than Linux x64 a GPU driver with Vulkan, Metal or D3D12 is needed.";
+	"A GPU driver with Vulkan, Metal or D3D12 is needed; on Linux x64 the npm packages @sparticuz/chromium and tar-fs do " +
+	"instead, with SwiftShader (in a checkout: run `npm ci` again).";
 
 /**
  * Opens the best adapter; measured choices are kept on disk. `bindingBytes`: a limit below the adapter's, to try what a
@@ -62,7 +64,9 @@ let webGpu: GPU | undefined;
 async function openWebGpu(): Promise<GPU> {
 	if (webGpu) return webGpu;
 	if (deno) return (webGpu = navigator.gpu);
-	const { create, globals } = await import("webgpu");
+	const { create, globals } = await import("webgpu").catch((error: Error) => {
+		throw new DeviceError(`Node has no WebGPU of its own (${error.message}). Install Dawn's: npm install webgpu`);
+	});
 	Object.assign(globalThis, globals);
 	return (webGpu = create(DAWN));
 }

@@ -9,7 +9,6 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 import { createBrotliDecompress } from "node:zlib";
-import { extract } from "tar-fs";
 import { DeviceError } from "../errors.ts";
 import { deno } from "./deno.ts";
 
@@ -19,7 +18,9 @@ import { deno } from "./deno.ts";
  */
 export async function offerSwiftShader(): Promise<void> {
 	if (process.platform !== "linux" || process.arch !== "x64") return;
-	const folder = await unpackSwiftShader();
+	const archive = archiveOfChromium();
+	if (!archive) return;
+	const folder = await unpackSwiftShader(archive);
 	process.env.VK_ADD_DRIVER_FILES ??= join(folder, "vk_swiftshader_icd.json");
 	// Dawn and wgpu later ask for this name and get what is loaded already, whatever LD_LIBRARY_PATH says.
 	if (!loadLibrary("libvulkan.so.1")) loadLibrary(join(folder, "libvulkan.so.1"));
@@ -44,20 +45,25 @@ function loadLibrary(path: string): boolean {
 	}
 }
 
+/** Undefined where the package is not installed: the engine as a library does without it. */
+function archiveOfChromium(): string | undefined {
+	try {
+		const entry = fileURLToPath(import.meta.resolve("@sparticuz/chromium"));
+		return join(dirname(entry), "..", "bin", "swiftshader.tar.br");
+	} catch {
+		return undefined;
+	}
+}
+
 /** Unpacks SwiftShader once a machine, into the folder of temporary files; returns the folder. */
-async function unpackSwiftShader(): Promise<string> {
-	const archive = join(
-		dirname(fileURLToPath(import.meta.resolve("@sparticuz/chromium"))),
-		"..",
-		"bin",
-		"swiftshader.tar.br",
-	);
+async function unpackSwiftShader(archive: string): Promise<string> {
 	const folder = join(tmpdir(), `firstlight-swiftshader-${versionBeside(archive)}-${process.getuid?.() ?? 0}`);
 	const done = join(folder, "unpacked");
 	if (existsSync(done)) return folder;
 	// Into a folder of our own first, so that two processes starting together never see half a library.
 	const own = `${folder}.${process.pid}`;
 	mkdirSync(own, { recursive: true, mode: 0o700 });
+	const { extract } = await import("tar-fs");
 	await pipeline(Readable.from([readFileSync(archive)]), createBrotliDecompress(), extract(own));
 	writeFileSync(join(own, "unpacked"), "");
 	try {
