@@ -54,6 +54,7 @@ export async function buildPackage(out = OUT, acceptReport = false): Promise<Bui
 
 /** One file of types for all entries, whose faces are the same, and the report of them. */
 async function writeTypes(out: string, acceptReport: boolean): Promise<boolean> {
+	await mkdir(join(root, "dist"), { recursive: true });
 	const types = await mkdtemp(join(root, "dist", "types-"));
 	try {
 		await run(process.execPath, [
