@@ -1,9 +1,9 @@
 import { openGpu } from "../../kernels/gpu/native/open.ts";
-import { findModel } from "../../model-shards/open.ts";
+import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { policies } from "../../worker/policies/index.ts";
 import { picturesChart, shapeChart } from "../bench/charts.ts";
 import { SHAPES } from "../bench/shape.ts";
-import { peersText, picturesText, precisionText, shapeText, togetherText } from "../bench/tables.ts";
+import { peersText, picturesText, precisionText, profileText, shapeText, togetherText } from "../bench/tables.ts";
 import { type Chart, timeByScale } from "../bench/time-by-scale.ts";
 import { choice, count, counts, given, modelOption, patternOption, policiesOption, positive } from "./options.ts";
 import { OutputFile, outputFile } from "./output.ts";
@@ -14,7 +14,7 @@ const MANY = 100_000;
 
 /**
  * Times of the model's policies (the default), of peers on the same adapter, of several pictures in one batch, of int8
- * and int4 copies of the model, of a published shape. Tables on stdout; `--json` has the same in full, `--svg` draws
+ * and int4 copies of the model, of a published shape; or where the time of one picture goes (`--profile`). Tables on stdout; `--json` has the same in full, `--svg` draws
  * the times by scale.
  */
 export const define: Define = (command, terminal) =>
@@ -41,12 +41,28 @@ export const define: Define = (command, terminal) =>
 		.option("--peers", "operators and the transformer against other runtimes on this adapter")
 		.addOption(patternOption("rows", "of the comparison with peers, by name"))
 		.addOption(patternOption("runtimes", "to compare with, by name"))
+		.option("--profile", "where the time of a picture of the model, or of the whole shape, goes: by operator and scale")
+		.option("--host", "of the profile: the host's part alone, on a device that runs nothing")
 		.option("--max-seconds <number>", "for --shape and --peers each", positive("max-seconds"), 100)
 		.option("--json [file]", "print the results as one JSON document, or write them to the file")
 		.option("--svg <file>", "draw the times by scale", given("svg"))
 		.action(async (options) => {
 			const { model, pictures, together, precision, peers, maxSeconds } = options;
 			const names = options.policies.map(({ name }) => name);
+			if (options.host && !options.profile)
+				throw new UsageError("--host says whose profile: give --profile beside it.");
+			if (options.profile) {
+				const file = typeof options.json === "string" ? await outputFile("--json", options.json) : undefined;
+				const { profile, profileHost } = await import("../bench/profile.ts");
+				const shape = SHAPES.find(({ name }) => name === options.shape);
+				const folder = shape ? shape.folder(shape.depth) : await openModelFolder(findModel(model));
+				const asked = { policies: names, pictures: pictures ?? 3 };
+				const report = options.host ? await profileHost(folder, asked) : await profile(await openGpu(), folder, asked);
+				terminal.print(`${report.adapter.name} (${report.adapter.driver})\n\n${profileText(report)}`);
+				await file?.write(JSON.stringify({ profile: report }, null, "\t"));
+				terminal.result({ profile: report });
+				return;
+			}
 			const alone = !peers && !options.shape && !together && !precision;
 			const picturesToo = alone || (pictures !== undefined && !precision);
 			const charts = Number(picturesToo) + Number(options.shape !== undefined);
