@@ -25,7 +25,7 @@ const DTYPE_BITS = { F32: 32, F16: 16, I32: 32, I8: 8, I4: 4 } as const;
 export type Dtype = keyof typeof DTYPE_BITS;
 
 /** How the whole numbers of an I8 or I4 matrix [n, k] become values; the layout is in precision.ts. */
-const Quantization = z.strictObject({
+export const Quantization = z.strictObject({
 	/** Neighbours along k that share a scale. */
 	group: z.literal([32, 64]),
 	/** The F16 tensor [n, k / group] of scales. */
@@ -33,7 +33,7 @@ const Quantization = z.strictObject({
 });
 export type Quantization = z.infer<typeof Quantization>;
 
-const TensorEntry = z.strictObject({
+export const TensorEntry = z.strictObject({
 	name: z.string().min(1).max(256),
 	dtype: z.enum(["F32", "F16", "I32", "I8", "I4"]),
 	shape: z.array(z.int().min(1)).max(8),
