@@ -3,7 +3,7 @@
  * as data.
  */
 import { type Model, modelInfo } from "../../worker/families/model.ts";
-import { plannedModel } from "../../worker/families/planned.ts";
+import { NO_DIGEST, plannedModel } from "../../worker/families/planned.ts";
 import type { ModelInfo } from "../../worker/protocol/model-info.ts";
 
 export interface BigModel {
@@ -158,10 +158,6 @@ export const BIG_MODELS: readonly BigModel[] = [
 	bigModel("HART", plannedModel("hart", "0.7b"), fourteen(HART_RANKS)),
 ];
 
-/** What has no files has no digest of them. */
-const UNWRITTEN = `sha256:${"0".repeat(64)}`;
-
 function bigModel(title: string, model: Model, settings: readonly Setting[]): BigModel {
-	const digest = UNWRITTEN;
-	return { title, model, info: modelInfo(model, digest), textTokens: TEXT_TOKENS, settings };
+	return { title, model, info: modelInfo(model, NO_DIGEST), textTokens: TEXT_TOKENS, settings };
 }
