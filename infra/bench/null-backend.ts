@@ -7,7 +7,9 @@ import { NULL_FACTS, openNullDevice } from "../../kernels/gpu/native/null-backen
 import type { TensorEntry } from "../../model-shards/format/manifest.ts";
 import type { ModelFolder } from "../../worker/families/folder.ts";
 
-/** The null backend has 512 MiB in all: a tensor gets its shape and no more bytes than this. What is read is smaller. */
+/**
+ * The null backend has 512 MiB in all: a tensor gets its shape and no more bytes than this. What is read is smaller.
+ */
 const MOST_BYTES = 12 << 20;
 /** Data is given to weights alone, and they are many. */
 const MOST_DATA = 64 << 10;

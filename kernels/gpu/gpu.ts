@@ -75,13 +75,15 @@ export class Gpu {
 	tensor(label: string, shape: readonly number[], usage = 0, dtype?: "f16"): Tensor {
 		if (dtype === "f16" && !this.device.features.has("shader-f16")) {
 			throw new DeviceError(
-				`${label} is to be f16, but this adapter (${this.facts.name}) has no shader-f16. Use f32, or another GPU or driver.`,
+				`${label} is to be f16, but this adapter (${this.facts.name}) has no shader-f16. ` +
+					"Use f32, or another GPU or driver.",
 			);
 		}
 		const bytes = tensorBytes(shape, dtype);
 		if (bytes > this.bindingBytes) {
 			throw new OutOfMemoryError(
-				`${label} needs a buffer of ${bytes} bytes; this adapter binds at most ${this.bindingBytes}. Use a smaller model or picture, or another GPU.`,
+				`${label} needs a buffer of ${bytes} bytes; this adapter binds at most ${this.bindingBytes}. ` +
+					"Use a smaller model or picture, or another GPU.",
 			);
 		}
 		return this.#allocate(label, bytes, shape, usage, dtype);
@@ -316,7 +318,8 @@ export class Gpu {
 			size: Math.max(16, total),
 			usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
 		});
-		const short = `There is no device memory to read ${total} bytes beside the ${this.bytes} in use (${this.facts.name}).`;
+		const held = `${this.bytes} in use (${this.facts.name})`;
+		const short = `There is no device memory to read ${total} bytes beside the ${held}.`;
 		this.#unread.push(verdictOf(this.device.popErrorScope(), () => new OutOfMemoryError(short)));
 		this.bytes += staging.size;
 		let at = 0;
@@ -368,7 +371,10 @@ export class Gpu {
 	}
 }
 
-/** In whole words, and as integers: Dawn's Node binding divides by the size of an element, 0 for a type it is not told of. */
+/**
+ * In whole words, and as integers: Dawn's Node binding divides by the size of an element, 0 for a type it is not told
+ * of.
+ */
 function halfWords(data: Float16Array<ArrayBuffer>): Uint16Array<ArrayBuffer> {
 	const words = new Uint16Array(data.buffer, data.byteOffset, data.length);
 	if (words.length % 2 === 0) return words;

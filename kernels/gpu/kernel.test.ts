@@ -155,7 +155,7 @@ describe("on the device", () => {
 		gpu.free(y);
 	});
 
-	test("the same options run the same pipeline, others another; a bind group is made for other parts only", async () => {
+	test("the same options run the same pipeline, others another; a bind group is made for other parts", async () => {
 		const [a, b] = [gpu.tensor("a", [4]), gpu.tensor("b", [4])];
 		const storing = kernel({
 			name: "store",

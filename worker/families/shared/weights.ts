@@ -206,7 +206,8 @@ function columnParts(gpu: Gpu, n: number, bytes: number): [from: number, to: num
 	const most = Math.floor(gpu.bindingBytes / bytes / 4) * 4;
 	if (most === 0)
 		throw new DeviceError(
-			`Four columns of a matrix take ${4 * bytes} bytes; this adapter binds at most ${gpu.bindingBytes}. Use another GPU.`,
+			`Four columns of a matrix take ${4 * bytes} bytes; this adapter binds at most ${gpu.bindingBytes}. ` +
+				"Use another GPU.",
 		);
 	return Array.from({ length: Math.ceil(n / most) }, (_, i) => [i * most, Math.min(n, (i + 1) * most)]);
 }
