@@ -3,7 +3,7 @@ import { type Hostile, Random } from "./random.ts";
 
 const HUGE = 16 * 2 ** 20;
 type Entry = { dtype: unknown; shape: unknown; data_offsets: unknown };
-type Header = Record<string, any>;
+type Header = Record<string, unknown>;
 
 /** `count` files, made from the sound files of `seeds` by name. */
 export function* hostileSafetensors(seeds: Record<string, Uint8Array>, count: number): Generator<Hostile> {
