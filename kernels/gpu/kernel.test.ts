@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, expectTypeOf, test, vi } from "vitest";
-import type { Gpu, Tensor } from "./gpu.ts";
+import type { Gpu } from "./gpu.ts";
 import { type Bound, type Call, kernel, optional, read, struct, type Values, write } from "./kernel.ts";
 import { openGpu } from "./native/open.ts";
+import type { Tensor } from "./tensor.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {

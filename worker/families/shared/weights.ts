@@ -4,8 +4,9 @@
  */
 
 import { DeviceError } from "../../../kernels/gpu/errors.ts";
-import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { convWeight } from "../../../kernels/image/conv.ts";
 import { type Matrix, transposeWeight } from "../../../kernels/matmul/matmul.ts";
 import { type Quantised, quantisedWords } from "../../../kernels/matmul/quantised.ts";
