@@ -21,8 +21,8 @@ export interface LoadTuning {
 }
 
 /**
- * Sets `gpu.tuning` to what was kept, after measuring the shapes it lacks, and returns what was measured. By default not
- * on a CPU, where it would take minutes of the first start: there `firstlight tune` does it, and until then the
+ * Sets `gpu.tuning` to what was kept, after measuring the shapes it lacks, and returns what was measured. By default
+ * not on a CPU, where it would take minutes of the first start: there `firstlight tune` does it, and until then the
  * operators' own choices run.
  */
 export async function loadTuning(

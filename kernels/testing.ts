@@ -1,7 +1,8 @@
 /** What the kernel tests share: named random data, and running operators with what they wrote read back. */
-import type { Gpu, Tensor } from "./gpu/gpu.ts";
+import type { Gpu } from "./gpu/gpu.ts";
 import type { Pass } from "./gpu/pass.ts";
 import { Scope } from "./gpu/scope.ts";
+import type { Tensor } from "./gpu/tensor.ts";
 import { philox } from "./sample/random.ts";
 
 /** `count` floats, uniform in (-1, 1): the same for the same seed. */

@@ -4,9 +4,10 @@
  * chosen by the weight's shape. So no choice within it, and no row count, changes a result.
  */
 import { KernelError } from "./gpu/errors.ts";
-import type { Gpu, Tensor } from "./gpu/gpu.ts";
+import type { Gpu } from "./gpu/gpu.ts";
 import type { Pass } from "./gpu/pass.ts";
 import { Scope } from "./gpu/scope.ts";
+import type { Tensor } from "./gpu/tensor.ts";
 import { choose, orderOf, PLAIN, type Tunable, type Tuning, usable, type Variant } from "./gpu/variants.ts";
 import { type Shapes, tunables } from "./index.ts";
 

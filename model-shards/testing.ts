@@ -10,11 +10,14 @@ export interface RawTensor {
 	bytes: Uint8Array;
 }
 
+/** What a safetensors header says of each name, which is nothing sure where a test has been at it. */
+export type Header = Record<string, Record<string, unknown>>;
+
 export function safetensorsBytes(
 	tensors: Record<string, RawTensor>,
-	edit: (header: Record<string, any>) => void = () => {},
+	edit: (header: Header) => void = () => {},
 ): Uint8Array {
-	const header: Record<string, any> = { __metadata__: { format: "pt" } };
+	const header: Header = { __metadata__: { format: "pt" } };
 	let offset = 0;
 	for (const [name, { dtype, shape, bytes }] of Object.entries(tensors)) {
 		header[name] = { dtype, shape, data_offsets: [offset, (offset += bytes.byteLength)] };

@@ -36,9 +36,10 @@ for (const trial of trials(shapes)) {
 		}),
 	);
 	report.push({ shape: trial.name, chosen, variants });
-	console.log(
-		`${trial.name}: ${variants.map(({ variant, gflops, right }) => `${variant === chosen ? "*" : ""}${variant}${right ? "" : "!"} ${gflops}`).join(" · ")}`,
+	const said = variants.map(
+		({ variant, gflops, right }) => `${variant === chosen ? "*" : ""}${variant}${right ? "" : "!"} ${gflops}`,
 	);
+	console.log(`${trial.name}: ${said.join(" · ")}`);
 }
 if (values.json)
 	writeFileSync(values.json, JSON.stringify({ model: values.model, adapter: gpu.facts, report }, null, "\t"));

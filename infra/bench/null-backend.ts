@@ -2,12 +2,15 @@
  * A device that runs nothing: Dawn's null backend checks and encodes as ever, so that what the host does by itself can
  * be measured at the size of models that no machine at hand could hold.
  */
-import { Gpu, type Tensor } from "../../kernels/gpu/gpu.ts";
+import { Gpu } from "../../kernels/gpu/gpu.ts";
 import { NULL_FACTS, openNullDevice } from "../../kernels/gpu/native/null-backend.ts";
+import type { Tensor } from "../../kernels/gpu/tensor.ts";
 import type { TensorEntry } from "../../model-shards/format/manifest.ts";
 import type { ModelFolder } from "../../worker/families/folder.ts";
 
-/** The null backend has 512 MiB in all: a tensor gets its shape and no more bytes than this. What is read is smaller. */
+/**
+ * The null backend has 512 MiB in all: a tensor gets its shape and no more bytes than this. What is read is smaller.
+ */
 const MOST_BYTES = 12 << 20;
 /** Data is given to weights alone, and they are many. */
 const MOST_DATA = 64 << 10;

@@ -10,17 +10,20 @@ export interface Frame {
 	dark?: string;
 }
 
+const HEADINGS = ".title { font-size: 17px; font-weight: 600; } .name { font-size: 13px; font-weight: 600; }";
+
 /** Title and subtitle begin at `left`; both are escaped, `parts` are taken as they are. */
 export function svg(
 	{ title, subtitle, width, height, style = "", dark = "" }: Frame,
 	left: number,
 	parts: readonly string[],
 ): string {
-	return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">
+	const size = `viewBox="0 0 ${width} ${height}" width="${width}" height="${height}"`;
+	return `<svg xmlns="http://www.w3.org/2000/svg" ${size} role="img">
 <title>${escapeXml(title)}</title>
 <style>
 svg { font: 12px ui-sans-serif, system-ui, sans-serif; }
-.ground { fill: #faf7f4; } text { fill: #221c19; } .quiet { fill: #665b54; } .title { font-size: 17px; font-weight: 600; } .name { font-size: 13px; font-weight: 600; }
+.ground { fill: #faf7f4; } text { fill: #221c19; } .quiet { fill: #665b54; } ${HEADINGS}
 .grid { stroke: #d9d0c8; } .end { text-anchor: end; } .middle { text-anchor: middle; }
 ${style}
 @media (prefers-color-scheme: dark) {

@@ -44,15 +44,21 @@ export function picturesText(report: PicturesReport): string {
 			preview: time(s.preview_ms),
 			GFLOPS: digits(s.preview_gflops),
 		}));
-		return `\n${policy}: ${time(total_ms)} a picture with every preview, first preview after ${time(first_preview_ms)} (${share} %)\n${table(rows)}\n`;
+		const first = `first preview after ${time(first_preview_ms)} (${share} %)`;
+		return `\n${policy}: ${time(total_ms)} a picture with every preview, ${first}\n${table(rows)}\n`;
 	});
+	const loaded = `${Math.round(loaded_ms)} ms from process start to weights on the device`;
+	const share = Math.round((100 * report.picture_gflops) / matmul_gflops);
+	const whole = `the ${report.policies[0].policy} picture with every preview`;
+	const faster = report.policies.map(({ policy, total_ms }) => `${policy} ${(exact / total_ms).toFixed(2)}x`);
 	return [
 		`${report.model}: ${report.pictures} pictures a policy, medians`,
-		`cold start: ${Math.round(loaded_ms)} ms from process start to weights on the device, ${Math.round(warm_ms)} ms to the first picture done`,
+		`cold start: ${loaded}, ${Math.round(warm_ms)} ms to the first picture done`,
 		`memory: ${mib(device_bytes)} on the device between pictures, ${mib(resident_bytes)} resident`,
-		`matmul 512x768x768: ${matmul_gflops.toFixed(2)} GFLOPS; the ${report.policies[0].policy} picture with every preview: ${report.picture_gflops.toFixed(2)} GFLOPS (${Math.round((100 * report.picture_gflops) / matmul_gflops)} %)`,
+		`matmul 512x768x768: ${matmul_gflops.toFixed(2)} GFLOPS; ` +
+			`${whole}: ${report.picture_gflops.toFixed(2)} GFLOPS (${share} %)`,
 		...policies,
-		`${report.policies.map(({ policy, total_ms }) => `${policy} ${(exact / total_ms).toFixed(2)}x`).join(", ")} against exact, whole picture`,
+		`${faster.join(", ")} against exact, whole picture`,
 	].join("\n");
 }
 
@@ -119,7 +125,8 @@ export function peersText(rows: readonly Row[]): string {
 	);
 	return [
 		table(body),
-		"\nGFLOPS are Firstlight's; the last columns say how many times longer a peer takes on WebGPU, and the largest error of one that was timed.",
+		"\nGFLOPS are Firstlight's; the last columns say how many times longer a peer takes on WebGPU, " +
+			"and the largest error of one that was timed.",
 		notes && `\nLeft out:\n${notes}`,
 		ways && `\nWays that counted:\n${ways}`,
 	]
@@ -182,7 +189,8 @@ export function profileText({ model, clock, pictures, policies }: ProfileReport)
 		const host = hostCells(picture);
 		const total = Object.entries(host).map(([name, milliseconds]) => `${name} ${milliseconds}`);
 		return [
-			`\n${policy}: ${dispatches} dispatches in ${submissions} submissions; ${time(wall_ms)} a picture, ${time(cpu_ms)} of CPU`,
+			`\n${policy}: ${dispatches} dispatches in ${submissions} submissions; ` +
+				`${time(wall_ms)} a picture, ${time(cpu_ms)} of CPU`,
 			`host: ${total.join(", ")}, waiting ${time(wait_ms)}, all else ${time(rest_ms)}`,
 			table(rows),
 			"",

@@ -17,12 +17,13 @@ export interface Chart {
 }
 
 const STAGES: readonly Stage[] = ["semantic", "structure", "fidelity"];
-// Okabe and Ito's palette, lighter on dark ground.
+/** Rules that fill and outline the bars of each stage: Okabe and Ito's palette, lighter on dark ground. */
+const colours = (fills: Record<Stage, string>) =>
+	STAGES.map((stage) => `.${stage} { fill: ${fills[stage]}; stroke: ${fills[stage]}; }`).join(" ");
 const STYLE = `.value { font-size: 10px; }
-.semantic { fill: #d55e00; stroke: #d55e00; } .structure { fill: #0072b2; stroke: #0072b2; } .fidelity { fill: #009e73; stroke: #009e73; }
+${colours({ semantic: "#d55e00", structure: "#0072b2", fidelity: "#009e73" })}
 .estimated { fill-opacity: 0.15; stroke-dasharray: 3 2; }`;
-const DARK =
-	".semantic { fill: #e69f00; stroke: #e69f00; } .structure { fill: #56b4e9; stroke: #56b4e9; } .fidelity { fill: #2bbd93; stroke: #2bbd93; }";
+const DARK = colours({ semantic: "#e69f00", structure: "#56b4e9", fidelity: "#2bbd93" });
 
 const LEFT = 64;
 const TOP = 112;
@@ -52,8 +53,11 @@ export function timeByScale({ title, subtitle, groups }: Chart): string {
 		for (const bar of group.bars) {
 			const top = y(bar.milliseconds);
 			const hint = `${group.name}, ${bar.label}: ${time(bar.milliseconds)}${bar.estimated ? ", estimated" : ""}`;
+			const place = `x="${round(x + step * 0.15)}" y="${top}"`;
+			const size = `width="${round(step * 0.7)}" height="${round(TOP + HEIGHT - top)}"`;
 			parts.push(
-				`<rect class="${bar.stage}${bar.estimated ? " estimated" : ""}" x="${round(x + step * 0.15)}" y="${top}" width="${round(step * 0.7)}" height="${round(TOP + HEIGHT - top)}"><title>${escapeXml(hint)}</title></rect>`,
+				`<rect class="${bar.stage}${bar.estimated ? " estimated" : ""}" ${place} ${size}>` +
+					`<title>${escapeXml(hint)}</title></rect>`,
 				step >= LABEL_WIDTH || bar.milliseconds === longest
 					? text(x + step / 2, top - 5, time(bar.milliseconds), "value quiet middle")
 					: "",
@@ -69,7 +73,8 @@ export function timeByScale({ title, subtitle, groups }: Chart): string {
 	}
 	const legend = STAGES.map(
 		(stage, i) =>
-			`<rect class="${stage}" x="${LEFT + i * 100}" y="66" width="11" height="11"/>${text(LEFT + 17 + i * 100, 76, stage, "quiet")}`,
+			`<rect class="${stage}" x="${LEFT + i * 100}" y="66" width="11" height="11"/>` +
+			text(LEFT + 17 + i * 100, 76, stage, "quiet"),
 	);
 	const height = TOP + HEIGHT + 72;
 	return svg({ title, subtitle, width, height, style: STYLE, dark: DARK }, LEFT, [...legend, ...parts]);

@@ -118,7 +118,8 @@ async function importer(from: readonly string[], wishes: Wishes): Promise<Import
 	}
 	if (from.length !== 1 || size || name || tokenizer || textEncoder)
 		throw new UsageError(
-			"Without --family, import takes one released model directory and no --size, --name, --text-encoder or --tokenizer.",
+			"Without --family, import takes one released model directory and " +
+				"no --size, --name, --text-encoder or --tokenizer.",
 		);
 	return { original: null, write: (out, how) => importModelDirectory(from[0], out, { licence, ...how }) };
 }
@@ -167,7 +168,8 @@ function comparisonText(compared: ModelDifference | null): string {
 			({ scale, logits, bits }) =>
 				`scale ${scale}: logits differ by ${percent(logits)}, ${percent(bits)} of the bits are the same`,
 		),
-		`pictures: ${decibels(samePsnr)} with the codes of the original, ${decibels(seedPsnr)} with its own of the same seed`,
+		`pictures: ${decibels(samePsnr)} with the codes of the original, ` +
+			`${decibels(seedPsnr)} with its own of the same seed`,
 	].join("\n");
 }
 

@@ -20,7 +20,7 @@ it("is the mean over places and layers of the squared difference of directions",
 	expect(distance([layer(0, 0, 0, 2)], [a])).toBe(0.5);
 });
 
-it("is none between equal pictures, and grows with the difference, of layers that the judge's network shows", async () => {
+it("is none between equal pictures, grows with the difference, of layers that the judge's network shows", async () => {
 	const picture = (shift: number) => ({
 		width: 128,
 		height: 128,

@@ -59,7 +59,7 @@ const evaluationOf = (records: Records, names: readonly string[], more: Partial<
 	...more,
 });
 
-it("an evaluation that is stopped, gone on with and given one more policy has the numbers of one in a piece", async () => {
+it("an evaluation stopped, gone on with and given one more policy has the numbers of one in a piece", async () => {
 	const path = join(dir, "parts.jsonl");
 	const abort = new AbortController();
 	const stopped = evaluateQuality(

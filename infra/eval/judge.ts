@@ -52,7 +52,8 @@ export class Judge {
 	static async open(dir: string = import.meta.dirname): Promise<Judge> {
 		const ort = await import("onnxruntime-node").catch((error: Error) => {
 			throw new Error(
-				`The judge runs on onnxruntime-node, which cannot be loaded (${error.message}). Install the development dependencies too: npm ci.`,
+				`The judge runs on onnxruntime-node, which cannot be loaded (${error.message}). ` +
+					"Install the development dependencies too: npm ci.",
 				{ cause: error },
 			);
 		});

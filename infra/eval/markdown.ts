@@ -12,7 +12,8 @@ export function markdownOf(head: Head, summaries: readonly Summary[]): string {
 	const [baseline] = summaries;
 	const pictures = judged[0]?.quality;
 	return [
-		`Model ${head.model} (${head.digest.slice(0, 19)}), schedule ${head.schedule}; ${head.adapter}; numerics ${head.numerics}.`,
+		`Model ${head.model} (${head.digest.slice(0, 19)}), schedule ${head.schedule}; ` +
+			`${head.adapter}; numerics ${head.numerics}.`,
 		...(pictures ? [aboutScores(head, pictures, baseline.policy)] : []),
 		"",
 		...table(
@@ -48,7 +49,8 @@ export function markdownOf(head: Head, summaries: readonly Summary[]): string {
 			}),
 		),
 		"",
-		`Cost of one picture from its plan, and times faster than ${baseline.policy}: medians of pairs, one right after the other, without previews.`,
+		`Cost of one picture from its plan, and times faster than ${baseline.policy}: ` +
+			"medians of pairs, one right after the other, without previews.",
 		"",
 		...table(
 			[
@@ -84,8 +86,10 @@ export function markdownOf(head: Head, summaries: readonly Summary[]): string {
 
 function aboutScores({ judge }: Head, { prompts, pictures }: Quality, baseline: string): string {
 	return [
-		`Scores by GenEval's protocol, read by the judge ${judge.slice(0, 12)}: ${prompts} prompts, ${pictures} pictures a policy unless the row says otherwise.`,
-		`Δ: overall less ${baseline}'s on the same prompts and seeds, with the 95 % interval of a paired bootstrap (10 000 resamples of prompts within their categories).`,
+		`Scores by GenEval's protocol, read by the judge ${judge.slice(0, 12)}: ` +
+			`${prompts} prompts, ${pictures} pictures a policy unless the row says otherwise.`,
+		`Δ: overall less ${baseline}'s on the same prompts and seeds, ` +
+			"with the 95 % interval of a paired bootstrap (10 000 resamples of prompts within their categories).",
 		`PSNR (of the mean squared error) and SSIM are to the ${baseline} picture of the same seed.`,
 	].join(" ");
 }

@@ -64,7 +64,8 @@ async function evaluatePrompt(
 	);
 	if (known && known.codes !== pictures[0].codes) {
 		throw new Error(
-			`"${prompt.prompt}", picture ${n}: ${baseline} gives codes ${pictures[0].codes}, the file has ${known.codes}. Results of different arithmetic do not belong in one file: give another --out.`,
+			`"${prompt.prompt}", picture ${n}: ${baseline} gives codes ${pictures[0].codes}, the file has ${known.codes}. ` +
+				"Results of different arithmetic do not belong in one file: give another --out.",
 		);
 	}
 	const found = await judge.detect(pictures.map(({ image }) => image));

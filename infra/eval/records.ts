@@ -104,9 +104,11 @@ export class Records {
 		if (!held) records.append(head);
 		else {
 			const different = (Object.keys(head) as (keyof Head)[]).filter((key) => head[key] !== held[key]);
+			const changes = different.map((key) => `${held[key]}, now ${head[key]}`).join("; ");
 			if (different.length > 0)
 				throw new RecordsError(
-					`${path} was measured with another ${different.join(", ")} (${different.map((key) => `${held[key]}, now ${head[key]}`).join("; ")}). Give another --out, or measure as it was.`,
+					`${path} was measured with another ${different.join(", ")} (${changes}). ` +
+						"Give another --out, or measure as it was.",
 				);
 		}
 		return records;
@@ -129,7 +131,8 @@ export class Records {
 		if (!held) this.append(line);
 		else if (JSON.stringify(held.plan) !== JSON.stringify(StagePlan.parse(line.plan))) {
 			throw new RecordsError(
-				`${this.#path} holds results of another plan for ${line.policy}. Give another --out, or that plan another name (--plan NAME=FILE.json).`,
+				`${this.#path} holds results of another plan for ${line.policy}. ` +
+					"Give another --out, or that plan another name (--plan NAME=FILE.json).",
 			);
 		}
 	}
@@ -186,9 +189,8 @@ function readLines(path: string): Line[] {
 			try {
 				return Line.parse(JSON.parse(line));
 			} catch (error) {
-				throw new RecordsError(
-					`${path}, line ${i + 1} is not of an evaluation: ${error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message}. Give another --out.`,
-				);
+				const why = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
+				throw new RecordsError(`${path}, line ${i + 1} is not of an evaluation: ${why}. Give another --out.`);
 			}
 		});
 }

@@ -1,6 +1,6 @@
-import type { Tensor } from "../gpu/gpu.ts";
 import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
+import type { Tensor } from "../gpu/tensor.ts";
 import { bucket, choose, range, type Tunable, type Variant } from "../gpu/variants.ts";
 import { ROW, type RowTable, rowTable } from "../tokens/rows.ts";
 import { CACHED, LANES, OWN, quadCode, tokenCode } from "./programs.ts";

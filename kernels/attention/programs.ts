@@ -50,6 +50,8 @@ const softmax = (i: number) => `
 export function tokenCode(tokens: number, d4: number, sources: readonly Source[]): string {
 	const d = range(d4);
 	const t = range(tokens);
+	const dot = (c: number) => each(t, (i) => `sum${i} = fma(q${i}_${c}, k, sum${i});`);
+	const add = (c: number) => each(t, (i) => `o${i}_${c} = fma(w${i}, v, o${i}_${c});`);
 	const loop = (s: Source) => `
 	for (var key = 0u; key < ${s.keys}; key += 4u) {
 		let valid = vec4u(key) + vec4u(0, 1, 2, 3) < vec4u(${s.keys});
@@ -58,7 +60,7 @@ export function tokenCode(tokens: number, d4: number, sources: readonly Source[]
 			let at = (${s.first} + min(key + j, ${s.keys} - 1u)) * ${s.stride} + ${s.key} + head;
 			let one = vec4u(j) == vec4u(0, 1, 2, 3);
 			${each(t, (i) => `var sum${i} = vec4f(0);`)}
-			${each(d, (c) => `{ let k = ${s.load}(at + ${c}u); ${each(t, (i) => `sum${i} = fma(q${i}_${c}, k, sum${i});`)} }`)}
+			${each(d, (c) => `{ let k = ${s.load}(at + ${c}u); ${dot(c)} }`)}
 			${each(t, (i) => `dots${i} = select(dots${i}, vec4f(dot(sum${i}, vec4f(1))), one);`)}
 		}
 		${each(
@@ -70,7 +72,7 @@ export function tokenCode(tokens: number, d4: number, sources: readonly Source[]
 		for (var j = 0u; j < 4u; j++) {
 			let at = (${s.first} + min(key + j, ${s.keys} - 1u)) * ${s.stride} + ${s.value} + head;
 			${each(t, (i) => `let w${i} = vec4f(weight${i}[j]);`)}
-			${each(d, (c) => `{ let v = ${s.load}(at + ${c}u); ${each(t, (i) => `o${i}_${c} = fma(w${i}, v, o${i}_${c});`)} }`)}
+			${each(d, (c) => `{ let v = ${s.load}(at + ${c}u); ${add(c)} }`)}
 		}
 	}`;
 	const store = (i: number) => `if (first + ${i}u < row.tokens) {

@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { copy } from "../tokens/gather.ts";
 import { DeviceError, KernelError } from "./errors.ts";
-import type { Gpu, Tensor } from "./gpu.ts";
+import type { Gpu } from "./gpu.ts";
 import { kernel, write } from "./kernel.ts";
 import { openGpu } from "./native/open.ts";
 import type { Pass } from "./pass.ts";
+import type { Tensor } from "./tensor.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {

@@ -1,24 +1,17 @@
 /**
- * The one place that calls WebGPU: counted buffers, compiled pipelines, one compute pass a submission, reading back.
+ * The one place that calls WebGPU, with programs.ts: counted buffers, one compute pass a submission, reading back.
  * Operators (the other folders of kernels/) describe themselves as WGSL plus bindings and are recorded by a `Pass`.
  * Which device it is, and where it came from, is the platform's: native/ and browser/ open one.
  */
 import { DeviceError, KernelError, OutOfMemoryError } from "./errors.ts";
 import type { AdapterFacts } from "./facts.ts";
-import type { Program } from "./kernel.ts";
 import { ARENA_BYTES, type Dispatch, Pass, type Recorded } from "./pass.ts";
 import type { Profiler, Submission } from "./profile.ts";
+import { Programs } from "./programs.ts";
 import { type Tensor, tensorBytes } from "./tensor.ts";
 import type { TuningStore } from "./tuning-store.ts";
 import type { Tuning } from "./variants.ts";
-
-export type { Tensor } from "./tensor.ts";
-
-/** Bind groups kept; a busy worker goes over its few shapes of rounds again and again. */
-const MAX_GROUPS = 8192;
-
-/** What is wrong with work, or undefined where nothing is. */
-type Verdict = Error | undefined;
+import { type Verdict, verdictOf, wrong } from "./verdicts.ts";
 
 export class Gpu {
 	readonly device: GPUDevice;
@@ -36,9 +29,7 @@ export class Gpu {
 	/** Settles when the device is gone, with the reason. */
 	readonly lost: Promise<string>;
 	#lost: string | undefined;
-	#programs = new Map<Program, Compiled>();
-	/** Programs that are refused, or not yet known to be good. */
-	#doubts = new Map<Program, KernelError | Promise<KernelError | undefined>>();
+	#programs: Programs;
 	/** Of what was submitted and not read: they belong to the next read. */
 	#unread: Promise<Verdict>[] = [];
 	/** The first complaint about work outside any submission; the next read's too. */
@@ -47,8 +38,6 @@ export class Gpu {
 	#allocations = new Set<Promise<void>>();
 	/** The first tensor that there was no memory for: the cause of whatever fails after it. */
 	#short: OutOfMemoryError | undefined;
-	/** Bind groups kept, of all programs. */
-	#groups = 0;
 	/** Tables and parameters of the submission that runs. */
 	#arena: Tensor;
 	/** While `compile` records: what would have been run. */
@@ -62,6 +51,7 @@ export class Gpu {
 		this.facts = facts;
 		this.bindingBytes = bindingBytes;
 		this.lost = device.lost.then((info) => (this.#lost = `${info.reason}: ${info.message}`));
+		this.#programs = new Programs(device, () => (this.#lost ? this.#gone() : undefined));
 		device.addEventListener("uncapturederror", (event) => {
 			this.#stray ??= new KernelError((event as GPUUncapturedErrorEvent).error.message);
 		});
@@ -75,13 +65,15 @@ export class Gpu {
 	tensor(label: string, shape: readonly number[], usage = 0, dtype?: "f16"): Tensor {
 		if (dtype === "f16" && !this.device.features.has("shader-f16")) {
 			throw new DeviceError(
-				`${label} is to be f16, but this adapter (${this.facts.name}) has no shader-f16. Use f32, or another GPU or driver.`,
+				`${label} is to be f16, but this adapter (${this.facts.name}) has no shader-f16. ` +
+					"Use f32, or another GPU or driver.",
 			);
 		}
 		const bytes = tensorBytes(shape, dtype);
 		if (bytes > this.bindingBytes) {
 			throw new OutOfMemoryError(
-				`${label} needs a buffer of ${bytes} bytes; this adapter binds at most ${this.bindingBytes}. Use a smaller model or picture, or another GPU.`,
+				`${label} needs a buffer of ${bytes} bytes; this adapter binds at most ${this.bindingBytes}. ` +
+					"Use a smaller model or picture, or another GPU.",
 			);
 		}
 		return this.#allocate(label, bytes, shape, usage, dtype);
@@ -182,8 +174,7 @@ export class Gpu {
 		reads: readonly Tensor[] | undefined,
 		profile: Submission | undefined,
 	): Promise<ArrayBuffer[]> | undefined {
-		for (const { label, program } of dispatches) if (!this.#programs.has(program)) this.#compile(label, program);
-		const verdicts = this.#doubtsOf(dispatches);
+		const verdicts = this.#programs.prepare(dispatches);
 		const refused = verdicts.find((verdict) => verdict instanceof KernelError);
 		if (refused) return this.#refuse(refused, reads);
 		this.device.pushErrorScope("validation");
@@ -196,9 +187,9 @@ export class Gpu {
 				({ encoder, pass } = profile.next({ encoder, pass }, label));
 				set = undefined;
 			}
-			const compiled = this.#programs.get(program) as Compiled;
+			const compiled = this.#programs.get(program);
 			if (compiled.pipeline !== set) pass.setPipeline((set = compiled.pipeline));
-			pass.setBindGroup(0, this.#group(label, compiled, bindings));
+			pass.setBindGroup(0, this.#programs.group(label, compiled, bindings));
 			pass.dispatchWorkgroups(groups[0], groups[1], groups[2]);
 		}
 		pass.end();
@@ -208,12 +199,6 @@ export class Gpu {
 		profile?.submitted();
 		this.#unread.push(...verdicts.map(async (verdict) => verdict), verdictOf(this.device.popErrorScope(), wrong));
 		return staging && this.#map(staging, reads, this.#unread.splice(0), profile);
-	}
-
-	/** Those of these dispatches' programs, each once. */
-	#doubtsOf(dispatches: readonly Dispatch[]): (KernelError | Promise<KernelError | undefined>)[] {
-		if (this.#doubts.size === 0) return [];
-		return [...new Set(dispatches.map(({ program }) => program))].flatMap((program) => this.#doubts.get(program) ?? []);
 	}
 
 	/** Nothing of a submission with a refused pipeline would run: it is not made at all. */
@@ -243,63 +228,7 @@ export class Gpu {
 		} finally {
 			this.#dry = undefined;
 		}
-		for (const doubt of this.#doubtsOf(dry)) if (doubt instanceof KernelError) throw doubt;
-		const programs = new Map(dry.map(({ program, label }) => [program, label]));
-		const compiled = [...programs].map(async ([program, label]) => {
-			if (this.#programs.has(program)) return;
-			// What is wrong with a module comes again with its pipeline.
-			this.device.pushErrorScope("validation");
-			const module = this.device.createShaderModule({ label: program.name, code: program.code });
-			this.device.popErrorScope();
-			const pipeline = await this.device
-				.createComputePipelineAsync(describe(program.name, module))
-				.catch(async (error: Error) => {
-					throw this.#lost ? this.#gone() : await refusal(label, program, module, error.message);
-				});
-			this.#programs.set(program, { pipeline, groups: new Map() });
-		});
-		await Promise.all(compiled);
-	}
-
-	/** Compiles a program; until it is known to be good it is a doubt, and when it is refused it stays one. */
-	#compile(label: string, program: Program): void {
-		for (const kind of REFUSALS) this.device.pushErrorScope(kind);
-		const module = this.device.createShaderModule({ label: program.name, code: program.code });
-		const pipeline = this.device.createComputePipeline(describe(program.name, module));
-		const errors = Promise.all(REFUSALS.map(() => verdictOf(this.device.popErrorScope(), wrong)));
-		const verdict = errors.then(async (errors) => {
-			const error = errors.find((error) => error !== undefined);
-			const refused = error && (await refusal(label, program, module, error.message));
-			if (refused) this.#doubts.set(program, refused);
-			else this.#doubts.delete(program);
-			return refused;
-		});
-		this.#doubts.set(program, verdict);
-		this.#programs.set(program, { pipeline, groups: new Map() });
-	}
-
-	/**
-	 * One bind group for the same program over the same parts of the same buffers: rounds of one shape repeat them all.
-	 */
-	#group(label: string, { pipeline, groups }: Compiled, tensors: readonly Tensor[]): GPUBindGroup {
-		// Where the parts lie tells nearly all of them apart: the parameters of every dispatch lie elsewhere.
-		let place = 0;
-		for (const { offset, bytes } of tensors) place = Math.imul(Math.imul(place, 31) + offset, 31) + bytes;
-		place |= 0;
-		const first = groups.get(place);
-		for (let kept = first; kept; kept = kept.next) if (sameParts(kept.tensors, tensors)) return kept.group;
-		if (this.#groups >= MAX_GROUPS) {
-			for (const program of this.#programs.values()) program.groups.clear();
-			this.#groups = 0;
-		}
-		const entries = tensors.map(({ buffer, offset, bytes }, binding) => ({
-			binding,
-			resource: { buffer, offset, size: bytes },
-		}));
-		const group = this.device.createBindGroup({ label, layout: pipeline.getBindGroupLayout(0), entries });
-		groups.set(place, { tensors, group, next: groups.get(place) });
-		this.#groups++;
-		return group;
+		await this.#programs.compile(dry);
 	}
 
 	/** Copies tensors back after all submitted work. Throws KernelError or DeviceError when that work failed. */
@@ -316,7 +245,8 @@ export class Gpu {
 			size: Math.max(16, total),
 			usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
 		});
-		const short = `There is no device memory to read ${total} bytes beside the ${this.bytes} in use (${this.facts.name}).`;
+		const held = `${this.bytes} in use (${this.facts.name})`;
+		const short = `There is no device memory to read ${total} bytes beside the ${held}.`;
 		this.#unread.push(verdictOf(this.device.popErrorScope(), () => new OutOfMemoryError(short)));
 		this.bytes += staging.size;
 		let at = 0;
@@ -368,7 +298,10 @@ export class Gpu {
 	}
 }
 
-/** In whole words, and as integers: Dawn's Node binding divides by the size of an element, 0 for a type it is not told of. */
+/**
+ * In whole words, and as integers: Dawn's Node binding divides by the size of an element, 0 for a type it is not told
+ * of.
+ */
 function halfWords(data: Float16Array<ArrayBuffer>): Uint16Array<ArrayBuffer> {
 	const words = new Uint16Array(data.buffer, data.byteOffset, data.length);
 	if (words.length % 2 === 0) return words;
@@ -379,55 +312,3 @@ function halfWords(data: Float16Array<ArrayBuffer>): Uint16Array<ArrayBuffer> {
 
 /** The most that one binding holds. */
 const bindingLimit = ({ limits }: GPUDevice) => Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
-
-/** How a device says that it does not take a pipeline: its rules, or its driver. */
-const REFUSALS = ["internal", "validation"] as const;
-
-/** What an error scope caught; a lost device, which says so elsewhere, has caught nothing. */
-const verdictOf = <E extends Error>(caught: Promise<GPUError | null>, as: (message: string) => E) =>
-	caught.then(
-		(error) => (error ? as(error.message) : undefined),
-		() => undefined,
-	);
-const wrong = (message: string) => new KernelError(message);
-
-const describe = (label: string, module: GPUShaderModule): GPUComputePipelineDescriptor => ({
-	label,
-	layout: "auto",
-	compute: { module, entryPoint: "main" },
-});
-
-/** A program's pipeline, and its bind groups by where the parts lie that they are of. */
-interface Compiled {
-	pipeline: GPUComputePipeline;
-	groups: Map<number, KeptGroup>;
-}
-/** `next`: another one whose parts lie at the same places of other buffers. */
-interface KeptGroup {
-	tensors: readonly Tensor[];
-	group: GPUBindGroup;
-	next: KeptGroup | undefined;
-}
-
-/** Whether tensors are the same parts of the same buffers, one by one. */
-function sameParts(a: readonly Tensor[], b: readonly Tensor[]): boolean {
-	for (let i = 0; i < a.length; i++) {
-		const [one, other] = [a[i], b[i]];
-		if (one !== other && (one.buffer !== other.buffer || one.offset !== other.offset || one.bytes !== other.bytes))
-			return false;
-	}
-	return true;
-}
-
-async function refusal(
-	label: string,
-	{ code }: Program,
-	module: GPUShaderModule,
-	message: string,
-): Promise<KernelError> {
-	// A lost device has no more to say of it.
-	const { messages: said } = await module.getCompilationInfo().catch(() => ({ messages: [] }));
-	const messages = said.map((m) => `${m.lineNum}:${m.linePos} ${m.message}`);
-	const source = code.split("\n").map((line, i) => `${i + 1}\t${line}`);
-	return new KernelError(`${label}: ${[message, ...messages].join("\n")}\n${source.join("\n")}`);
-}

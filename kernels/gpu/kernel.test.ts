@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, expectTypeOf, test, vi } from "vitest";
-import type { Gpu, Tensor } from "./gpu.ts";
+import type { Gpu } from "./gpu.ts";
 import { type Bound, type Call, kernel, optional, read, struct, type Values, write } from "./kernel.ts";
 import { openGpu } from "./native/open.ts";
+import type { Tensor } from "./tensor.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
@@ -155,7 +156,7 @@ describe("on the device", () => {
 		gpu.free(y);
 	});
 
-	test("the same options run the same pipeline, others another; a bind group is made for other parts only", async () => {
+	test("the same options run the same pipeline, others another; a bind group is made for other parts", async () => {
 		const [a, b] = [gpu.tensor("a", [4]), gpu.tensor("b", [4])];
 		const storing = kernel({
 			name: "store",

@@ -3,7 +3,7 @@
  * where it is run, and the compiler checks them there. Structs, binding numbers and enables are written from the same
  * lists; the text is made once for the same options and kinds of tensors.
  */
-import type { Tensor } from "./gpu.ts";
+import type { Tensor } from "./tensor.ts";
 
 type Scalar = "u32" | "f32";
 /** Scalars in their order; those with a question mark may be left out, and then are 0. */

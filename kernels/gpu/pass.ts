@@ -1,5 +1,6 @@
-import type { Gpu, Tensor } from "./gpu.ts";
+import type { Gpu } from "./gpu.ts";
 import type { Bindings, Call, Fields, Kernel, Program, Struct, Values } from "./kernel.ts";
+import type { Tensor } from "./tensor.ts";
 
 /** One program over its bindings: plain data, until the pass is submitted. */
 export interface Dispatch {

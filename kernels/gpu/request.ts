@@ -16,8 +16,8 @@ const WANTED = [
 ] as const;
 
 /**
- * The best adapter that `webgpu` has, with all of its limits. Throws DeviceError where there is none; `advice` says what
- * to do then.
+ * The best adapter that `webgpu` has, with all of its limits. Throws DeviceError where there is none; `advice` says
+ * what to do then.
  */
 export async function requestDevice(webgpu: GPU, platform: Platform, advice: string): Promise<OpenDevice> {
 	const adapter = await webgpu.requestAdapter({ powerPreference: "high-performance" });

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Gpu, Tensor } from "./gpu.ts";
+import type { Gpu } from "./gpu.ts";
 import { openGpu } from "./native/open.ts";
 import { Scope } from "./scope.ts";
+import type { Tensor } from "./tensor.ts";
 
 let gpu: Gpu;
 let start: number;

@@ -2,8 +2,9 @@
  * Variants: several programs for one operator; all of one order of sums give the same bits. Which one runs is data, by
  * operator and shape.
  */
-import type { Gpu, Tensor } from "./gpu.ts";
+import type { Gpu } from "./gpu.ts";
 import type { Pass } from "./pass.ts";
+import type { Tensor } from "./tensor.ts";
 
 export interface Variant {
 	name: string;

@@ -1,7 +1,7 @@
-import type { Tensor } from "../gpu/gpu.ts";
 import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import { swapped } from "../gpu/quad.ts";
+import type { Tensor } from "../gpu/tensor.ts";
 import { bucket, choose, range, type Tunable, type Variant } from "../gpu/variants.ts";
 import { IMAGE, type ImageShape, largest } from "./images.ts";
 

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Gpu, Tensor } from "../gpu/gpu.ts";
+import type { Gpu } from "../gpu/gpu.ts";
 import { openGpu } from "../gpu/native/open.ts";
+import type { Tensor } from "../gpu/tensor.ts";
 import { Bench, maxError, randomFloats, words } from "../testing.ts";
 import { type Row, rowTable } from "../tokens/rows.ts";
 import { matmul, transposeWeight } from "./matmul.ts";

@@ -1,7 +1,7 @@
 import type { MatrixShape } from "../gpu/facts.ts";
-import type { Tensor } from "../gpu/gpu.ts";
 import { kernel, optional, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
+import type { Tensor } from "../gpu/tensor.ts";
 import { bucket, choose, type Tunable } from "../gpu/variants.ts";
 import { GELU } from "../pointwise/activation.ts";
 import { ROW, type RowTable } from "../tokens/rows.ts";

@@ -2,7 +2,7 @@
  * Matrices of whole numbers, widened inside `matmul`: value = whole * scale of its group along k, exact in f32 (7 bits
  * by 11), so that a product has the bits of the same product with the values as f32.
  */
-import type { Tensor } from "../gpu/gpu.ts";
+import type { Tensor } from "../gpu/tensor.ts";
 
 /**
  * How the words of a matrix [k, n] are read: four columns of a row a word (8 bits), or of two rows (4 bits), the first

@@ -84,6 +84,8 @@ export const quads: Form = {
 		const r = range(rows / 4);
 		const c = range(columns / 16);
 		const sums = r.flatMap((i) => c.flatMap((j) => range(4).map((s) => ({ i, j, s, sum: `s${i}_${j}_${s}` }))));
+		const loadColumns = (j: number, w: number) =>
+			`let b${j}_0 = loadW(k * 4u + ${w}u, w${j}, g${j}); ${swapped(`b${j}`)}`;
 		return `
 @compute @workgroup_size(4)
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invocation: u32) {
@@ -102,7 +104,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invoc
 			${range(4)
 				.map(
 					(q) => `{
-				${c.map((j) => `let b${j}_0 = loadW(k * 4u + ${4 * u + q}u, w${j}, g${j}); ${swapped(`b${j}`)}`).join("\n\t\t\t\t")}
+				${c.map((j) => loadColumns(j, 4 * u + q)).join("\n\t\t\t\t")}
 				${sums.map(({ i, j, s, sum }) => `${sum} = fma(vec4f(a${i}[${q}]), b${j}_${s}, ${sum});`).join(" ")}
 			}`,
 				)
@@ -127,6 +129,7 @@ export const sharedMemory: Form = {
 		const r = range(rows / 8);
 		const c = range(columns / 32);
 		const columns4 = columns / 4;
+		const store = (i: number, j: number) => `store(row + id.y + ${8 * i}u, column + id.x + ${8 * j}u, s${i}_${j});`;
 		return `
 var<workgroup> xs: array<vec4f, ${rows * slab}>;
 var<workgroup> ws: array<vec4f, ${columns4 * slab * 4}>;
@@ -160,7 +163,7 @@ fn main(
 		}
 		workgroupBarrier();
 	}
-	${r.flatMap((i) => c.map((j) => `store(row + id.y + ${8 * i}u, column + id.x + ${8 * j}u, s${i}_${j});`)).join("\n\t")}
+	${r.flatMap((i) => c.map((j) => store(i, j))).join("\n\t")}
 }`;
 	},
 };

@@ -28,7 +28,8 @@ test.each([
 	{ channels: 64, groups: 32, offset: 0 },
 	{ channels: 8, groups: 2, offset: 300 },
 ])(
-	"groupNormSilu, $groups groups of $channels channels, mean near $offset; each image alone gives the bits of the batch",
+	"groupNormSilu, $groups groups of $channels channels, mean near $offset; " +
+		"each image alone gives the bits of the batch",
 	async ({ channels, groups, offset }) => {
 		using bench = new Bench(gpu);
 		const x = bench.random(PIXELS, channels).data.map((v) => v + offset);

@@ -1,6 +1,6 @@
-import type { Tensor } from "../gpu/gpu.ts";
 import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
+import type { Tensor } from "../gpu/tensor.ts";
 import { groups } from "../gpu/workgroups.ts";
 import { type Lanes, laneGroups, lanesOf, main, total } from "./lanes.ts";
 

@@ -1,6 +1,6 @@
-import type { Tensor } from "../gpu/gpu.ts";
 import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
+import type { Tensor } from "../gpu/tensor.ts";
 import { FLAT, flatGroups } from "../gpu/workgroups.ts";
 
 const activating = kernel({

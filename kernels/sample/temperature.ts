@@ -1,6 +1,6 @@
-import type { Tensor } from "../gpu/gpu.ts";
 import { kernel, read, struct, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
+import type { Tensor } from "../gpu/tensor.ts";
 import { SAMPLE_ROW, type SampleRow } from "./row.ts";
 
 const LANES = 64;

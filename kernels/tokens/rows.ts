@@ -2,9 +2,10 @@
  * Ragged rows: a batch is a flat list of tokens, cut into rows (one sequence of one job, conditional or not). Every row
  * has its own length, cache and text range; operators find a token's row through `tokenRow`.
  */
-import type { Tensor } from "../gpu/gpu.ts";
+
 import { struct, type Values } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
+import type { Tensor } from "../gpu/tensor.ts";
 
 /** `rows[tokenRow[t]]` is the row of token t. */
 export const ROW = struct("Row", {

@@ -1,7 +1,8 @@
 /** The tokens that a reduction selects, to and from their places. */
-import type { Tensor } from "../gpu/gpu.ts";
+
 import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
+import type { Tensor } from "../gpu/tensor.ts";
 import { groups } from "../gpu/workgroups.ts";
 import { most, REDUCE_ROW, type ReduceRow } from "./project.ts";
 

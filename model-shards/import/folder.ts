@@ -27,7 +27,8 @@ export async function importFolder(
 	const quantised = manifest.tensors.find(({ quantization }) => quantization);
 	if (quantised)
 		throw new ModelFormatError(
-			`Tensor ${quantised.name} of ${dir} is ${quantised.dtype}. Import from the model in f32 or f16 that it was made of.`,
+			`Tensor ${quantised.name} of ${dir} is ${quantised.dtype}. ` +
+				"Import from the model in f32 or f16 that it was made of.",
 		);
 	const source = shardSource(dir, manifest);
 	const { schedules, defaultSchedule, sampling, tokenizer } = manifest;

@@ -1,8 +1,8 @@
 /**
- * Makes models/tiny: `npx node model-shards/training/make-tiny.ts REFERENCE_DIR OUT`. Transformer and tokenizer of the reference
- * set `infinity-tiny` (random weights) and a small seeded text encoder over emoji-128's words, on short schedules so
- * that a picture takes a fraction of a second on a CPU. Its pictures are noise; engine, kernels and formats are the
- * real ones. The same input gives the same bytes.
+ * Makes models/tiny: `npx node model-shards/training/make-tiny.ts REFERENCE_DIR OUT`. Transformer and tokenizer of the
+ * reference set `infinity-tiny` (random weights) and a small seeded text encoder over emoji-128's words, on short
+ * schedules so that a picture takes a fraction of a second on a CPU. Its pictures are noise; engine, kernels and
+ * formats are the real ones. The same input gives the same bytes.
  */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -1,7 +1,7 @@
 /**
- * Makes training data of a folder with a captions.csv (columns file,caption): `npx node model-shards/training/pictures.ts
- * FOLDER OUT [SIDE]`. Writes OUT.json (side, captions) and OUT.rgb.gz (pictures one after the other); see
- * docs/training.md.
+ * Makes training data of a folder with a captions.csv (columns file,caption): `npx node
+ * model-shards/training/pictures.ts FOLDER OUT [SIDE]`. Writes OUT.json (side, captions) and OUT.rgb.gz (pictures one
+ * after the other); see docs/training.md.
  */
 import { readFile, stat, writeFile } from "node:fs/promises";
 import { join, relative, resolve, sep } from "node:path";

@@ -110,7 +110,7 @@ it("a worker loads it through the edge, goes on where the line broke, and makes 
 	line.close();
 }, 300_000);
 
-it("a second start asks for the manifest and the measurements alone, and the digest's address serves as well", async () => {
+it("a second start asks for manifest and measurements alone, and the digest's address serves as well", async () => {
 	const line = await breakingLine(0, 0);
 	const worker = await untilAdmitted({ EDGE_URL: line.url, MODELS: `${line.url}/v1/models/${local.digest}/files` });
 	expect(line.asked.filter((text) => text.includes("/files/"))).toEqual(

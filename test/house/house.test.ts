@@ -2,7 +2,10 @@
 import { expect, it } from "vitest";
 import { circles, importsOf, reached, read, sources } from "./imports.ts";
 
-/** Rooms from the ground up, the more special ones by their longer path. A file imports from its own floor and those below. */
+/**
+ * Rooms from the ground up, the more special ones by their longer path. A file imports from its own floor and those
+ * below.
+ */
 const STAIRS: readonly (readonly string[])[] = [
 	["worker/protocol"],
 	["kernels/gpu"],
@@ -52,8 +55,8 @@ it("nothing that a browser loads asks for Node", () => {
 	expect(loaded.filter((module) => !sources.includes(module)).sort()).toEqual(["@huggingface/tokenizers", "zod"]);
 });
 
-/** Recorded texts, which are as long as they are. */
-const DATA = ["test/tokenizers/prompts.ts"];
+/** Recorded texts and drawings, which are as long as they are. */
+const DATA = ["test/tokenizers/prompts.ts", "model-shards/training/sprites/art.ts"];
 
 it("a line is at most 120 columns", () => {
 	const columns = (line: string) => line.replaceAll("\t", "  ").length;

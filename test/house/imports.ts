@@ -41,7 +41,9 @@ export function importsOf(file: string): Import[] {
 	return [...statements, ...dynamic];
 }
 
-/** Groups of files that reach each other by run-time imports (Tarjan's strongly connected components), larger than one. */
+/**
+ * Groups of files that reach each other by run-time imports (Tarjan's strongly connected components), larger than one.
+ */
 export function circles(files: readonly string[], imports: readonly Import[]): string[][] {
 	const next = Map.groupBy(
 		imports.filter(({ typeOnly }) => !typeOnly),

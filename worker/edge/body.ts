@@ -5,10 +5,11 @@ import { ApiError } from "./errors.ts";
 export async function readJson(request: Request, limit: number): Promise<unknown> {
 	const type = request.headers.get("content-type")?.split(";")[0].trim().toLowerCase();
 	if (type !== "application/json") {
+		const other = type ? `"${type.slice(0, 64)}"` : "none";
 		throw new ApiError(
 			415,
 			"unsupported_media_type",
-			`The body must be JSON with "Content-Type: application/json"; this request has ${type ? `"${type.slice(0, 64)}"` : "none"}.`,
+			`The body must be JSON with "Content-Type: application/json"; this request has ${other}.`,
 		);
 	}
 	const text = await readText(request, limit);

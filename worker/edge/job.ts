@@ -41,7 +41,8 @@ export class Job extends DurableObject<Env> implements JobObject {
 	async create(job: NewJob): Promise<void> {
 		if (this.#job) throw new Error("this job exists already");
 		this.ctx.storage.sql.exec(
-			"CREATE TABLE log (n INTEGER PRIMARY KEY, type TEXT NOT NULL, scale INTEGER UNIQUE, codes TEXT, json TEXT NOT NULL)",
+			"CREATE TABLE log (n INTEGER PRIMARY KEY, type TEXT NOT NULL, scale INTEGER UNIQUE, " +
+				"codes TEXT, json TEXT NOT NULL)",
 		);
 		this.#save({ ...job, attempt: 0, deadline: Date.now() + this.#settings.JOB_DEADLINE_SECONDS * 1000, ended: null });
 		this.#append({ type: "plan", job: this.#id, ...job.event });
@@ -186,7 +187,9 @@ export class Job extends DurableObject<Env> implements JobObject {
 			return this.#endAndCancel({
 				type: "error",
 				code: "deadline",
-				message: `The picture was not finished within ${this.#settings.JOB_DEADLINE_SECONDS} seconds. Try again, or with a faster policy.`,
+				message:
+					`The picture was not finished within ${this.#settings.JOB_DEADLINE_SECONDS} seconds. ` +
+					"Try again, or with a faster policy.",
 			});
 		} else if (this.#abandoned()) {
 			return this.#abandon();

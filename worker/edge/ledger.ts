@@ -31,9 +31,11 @@ export class Ledger {
 	constructor(storage: DurableObjectState["storage"]) {
 		this.#storage = storage;
 		storage.sql.exec(`
-			CREATE TABLE IF NOT EXISTS queue (job TEXT PRIMARY KEY, seq INTEGER NOT NULL, digest TEXT NOT NULL, numerics TEXT, last TEXT, orphaned INTEGER);
-			CREATE TABLE IF NOT EXISTS lease (job TEXT PRIMARY KEY, seq INTEGER NOT NULL, digest TEXT NOT NULL, numerics TEXT NOT NULL,
-				session TEXT NOT NULL, worker TEXT NOT NULL, attempt INTEGER NOT NULL, granted INTEGER NOT NULL);
+			CREATE TABLE IF NOT EXISTS queue (job TEXT PRIMARY KEY, seq INTEGER NOT NULL, digest TEXT NOT NULL,
+				numerics TEXT, last TEXT, orphaned INTEGER);
+			CREATE TABLE IF NOT EXISTS lease (job TEXT PRIMARY KEY, seq INTEGER NOT NULL, digest TEXT NOT NULL,
+				numerics TEXT NOT NULL, session TEXT NOT NULL, worker TEXT NOT NULL, attempt INTEGER NOT NULL,
+				granted INTEGER NOT NULL);
 		`);
 	}
 
@@ -73,7 +75,8 @@ export class Ledger {
 		this.#storage.transactionSync(() => {
 			this.unqueue(job);
 			this.#sql(
-				"INSERT OR REPLACE INTO lease (job, seq, digest, numerics, session, worker, attempt, granted) VALUES (?, ?, ?, ?, ?, ?, 0, ?)",
+				"INSERT OR REPLACE INTO lease (job, seq, digest, numerics, session, worker, attempt, granted) " +
+					"VALUES (?, ?, ?, ?, ?, ?, 0, ?)",
 				job,
 				seq,
 				digest,

@@ -238,7 +238,8 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		} catch (error) {
 			console.error(JSON.stringify({ event: "no lease", job, message: String(error) }));
 			const held = this.#ledger.lease(job);
-			if (held?.session === session && held.attempt === 0) this.#ledger.requeue([held]); // tried again at the next alarm
+			// Tried again at the next alarm.
+			if (held?.session === session && held.attempt === 0) this.#ledger.requeue([held]);
 			return;
 		}
 		const held = this.#ledger.lease(job);

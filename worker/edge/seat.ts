@@ -33,7 +33,11 @@ export function readMessage(data: string | ArrayBuffer): WorkerMessage | string 
 	// Before the schema: a worker of another version may say hello in another shape.
 	const { type, version } = (json ?? {}) as { type?: unknown; version?: unknown };
 	if (type === "hello" && version !== PROTOCOL_VERSION) {
-		return `this edge speaks protocol version ${PROTOCOL_VERSION}, the worker ${JSON.stringify(version)?.slice(0, 20)}; run the same release on both sides`;
+		const theirs = JSON.stringify(version)?.slice(0, 20);
+		return (
+			`this edge speaks protocol version ${PROTOCOL_VERSION}, the worker ${theirs}; ` +
+			"run the same release on both sides"
+		);
 	}
 	const result = WorkerMessage.safeParse(json);
 	if (result.success) return result.data;

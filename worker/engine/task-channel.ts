@@ -1,6 +1,6 @@
 /**
- * Waits until whatever can go on now has gone on: for a task of its own, after the promises of this one. By a message to
- * itself, which every runtime has and none delays as it does a timer. It keeps the process until it is disposed of.
+ * Waits until whatever can go on now has gone on: for a task of its own, after the promises of this one. By a message
+ * to itself, which every runtime has and none delays as it does a timer. It keeps the process until it is disposed of.
  */
 export class TaskChannel implements Disposable {
 	#channel = new MessageChannel();

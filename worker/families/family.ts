@@ -6,8 +6,9 @@
  * A graph sees pictures, keys and activations as read-only views; the engine's own are of these forms.
  */
 import type { z } from "zod";
-import type { Gpu, Tensor } from "../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../kernels/gpu/pass.ts";
+import type { Tensor } from "../../kernels/gpu/tensor.ts";
 import type { ImageShape } from "../../kernels/image/images.ts";
 import type { Resize } from "../../kernels/image/interpolate.ts";
 import type { SampleRow } from "../../kernels/sample/row.ts";

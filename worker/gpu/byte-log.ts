@@ -18,8 +18,7 @@ export function byteLog(
 		if (done < total && time - said < PAUSE_MS) return;
 		said = time;
 		const [mega, seconds] = [done / 1e6, (time - begun) / 1000];
-		log(
-			`${what}: ${Math.floor((100 * done) / total)} % of ${(total / 1e6).toFixed(1)} MB${seconds >= 1 ? `, ${(mega / seconds).toFixed(1)} MB/s` : ""}`,
-		);
+		const speed = seconds >= 1 ? `, ${(mega / seconds).toFixed(1)} MB/s` : "";
+		log(`${what}: ${Math.floor((100 * done) / total)} % of ${(total / 1e6).toFixed(1)} MB${speed}`);
 	};
 }

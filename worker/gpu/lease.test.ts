@@ -57,7 +57,7 @@ const run = async () => {
 	return { outcome, types: events.map(({ type }) => type) };
 };
 
-test("a refused kernel fails the job for good, with what was refused and where, and the worker makes the next one", async () => {
+test("a refused kernel fails the job for good, saying what and where, and the worker makes the next one", async () => {
 	const pass = gpu.pass("test");
 	const y = gpu.tensor("y", [4]);
 	const tomorrow = kernel({

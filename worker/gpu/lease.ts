@@ -100,14 +100,18 @@ export async function runLease(
 	}
 }
 
-/** What fails again however often it is tried, as the reader is told it: the request's own fault, or a refused kernel. */
+/**
+ * What fails again however often it is tried, as the reader is told it: the request's own fault, or a refused kernel.
+ */
 function permanent(error: unknown, model: string, adapter: string): { code: string; message: string } | undefined {
 	if (error instanceof PromptError) return { code: "invalid_prompt", message: error.message };
 	if (error instanceof PlanError) return { code: "invalid_plan", message: error.message };
 	if (!(error instanceof KernelError)) return;
 	// The rest is the source; it is in the worker's log.
 	const [first] = error.message.split("\n", 1);
-	const message = `${model} cannot run on ${adapter}, which refuses one of its kernels (${first.slice(0, 500)}). Use another model, or ask for a worker with another GPU or driver.`;
+	const message =
+		`${model} cannot run on ${adapter}, which refuses one of its kernels (${first.slice(0, 500)}). ` +
+		"Use another model, or ask for a worker with another GPU or driver.";
 	return { code: "kernel_refused", message };
 }
 

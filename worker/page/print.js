@@ -99,7 +99,8 @@ export class Print {
 		URL.revokeObjectURL(download.href);
 		download.href = URL.createObjectURL(blob);
 		const subject = ask.prompt ?? `class-${ask.class}`;
-		download.download = `${subject.replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 60)}-${final.seed}.${final.mime.split("/")[1]}`;
+		const stem = subject.replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 60);
+		download.download = `${stem}-${final.seed}.${final.mime.split("/")[1]}`;
 		download.hidden = false;
 		const facts = {
 			seed: final.seed,

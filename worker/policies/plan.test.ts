@@ -209,7 +209,7 @@ describe("policies", () => {
 		expect(steps.slice(0, 5)).toEqual(policies.stagevar.plan(info, {}).steps.slice(0, 5));
 	});
 
-	it("fastvar drops the shares that the official code drops, in the blocks it prunes, and skips the last scales", () => {
+	it("fastvar drops the shares the official code drops, in the blocks it prunes, and skips the last scales", () => {
 		const deep: ModelInfo = {
 			...info,
 			blocks: 32,

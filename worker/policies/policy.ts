@@ -22,8 +22,8 @@ export interface Policy {
 	/** Where it was published. */
 	paper?: string;
 	/**
-	 * What it needs measured beside the bounds of the stages; `{}` is those alone. Absent: it plans any schedule, measured
-	 * or not.
+	 * What it needs measured beside the bounds of the stages; `{}` is those alone. Absent: it plans any schedule,
+	 * measured or not.
 	 */
 	needs?: Measurements;
 	/** Pure: the same model and request give the same plan. Throws PlanError. */

@@ -109,7 +109,8 @@ function rowProblems(steps: readonly Step[]): string[] {
 		if (step.kind !== "run") continue;
 		if (rows !== "both" && step.rows !== rows)
 			problems.push(
-				`step ${scale} has rows "${step.rows}" after "${rows}"; rows only narrow, so "${rows}" is allowed from there on`,
+				`step ${scale} has rows "${step.rows}" after "${rows}"; ` +
+					`rows only narrow, so "${rows}" is allowed from there on`,
 			);
 		else rows = step.rows;
 	}

@@ -173,8 +173,9 @@ export class Comparison {
 			return `${runtime}: left out, the time limit is reached (--max-seconds)`;
 		const rate = this.#rates.get(`${runtime} ${kind}`);
 		const seconds = rate ? flops / rate : 0;
-		if (seconds > this.#limits.run)
-			return `${runtime}: left out, a run would take about ${seconds.toPrecision(2)} s at the ${(Number(rate) / 1e9).toPrecision(2)} GFLOPS it showed`;
+		const gflops = Number(rate) / 1e9;
+		const shown = `${seconds.toPrecision(2)} s at the ${gflops.toPrecision(2)} GFLOPS it showed`;
+		if (seconds > this.#limits.run) return `${runtime}: left out, a run would take about ${shown}`;
 	}
 
 	/** The best rate of a kind: small workloads, which show less, must not rule out larger ones. */

@@ -4,7 +4,7 @@ export interface Contender {
 	 * Runs it once and waits until it is done; little is read back. Returns the milliseconds that count where those are
 	 * not all of it.
 	 */
-	run(): Promise<number | void>;
+	run(): Promise<number | undefined>;
 	/**
 	 * Runs it and reads the result: row-major [m, n], [rows, tokens, width] or [height, width, output]; a transformer's
 	 * logits scale by scale.

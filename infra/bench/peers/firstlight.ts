@@ -1,6 +1,7 @@
 import { attention } from "../../../kernels/attention/attention.ts";
-import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { conv3x3, convWeight } from "../../../kernels/image/conv.ts";
 import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { rowTable } from "../../../kernels/tokens/rows.ts";

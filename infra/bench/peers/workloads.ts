@@ -1,8 +1,10 @@
 /** What is compared: single operators at the shapes of two models, with the data they run on. */
 
-export type Workload = {
-	name: string;
-} /** `links` matmuls one after the other, k -> n -> k ..., each with a weight of its own: what a submission does in a transformer. */ & (
+/**
+ * `links` matmuls one after the other, k -> n -> k ..., each with a weight of its own: what a submission does in a
+ * transformer.
+ */
+export type Workload = { name: string } & (
 	| { op: "matmul"; m: number; k: number; n: number; links: number }
 	| { op: "attention"; rows: number; tokens: number; keys: number; heads: number; headDim: number }
 	| { op: "conv3x3"; height: number; width: number; input: number; output: number }

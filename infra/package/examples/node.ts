@@ -1,5 +1,6 @@
 /**
- * A picture in Node, scale by scale: `node node.ts MODEL [PROMPT] [OUT.ppm]`, where MODEL is a model's folder or its URL.
+ * A picture in Node, scale by scale: `node node.ts MODEL [PROMPT] [OUT.ppm]`, where MODEL is a model's folder or its
+ * URL.
  */
 import { writeFile } from "node:fs/promises";
 import { generate, openGpu, openModel, openModelAt, policies } from "firstlight";

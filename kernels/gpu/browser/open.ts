@@ -4,7 +4,8 @@ import { Gpu } from "../gpu.ts";
 import { requestDevice } from "../request.ts";
 
 const ADVICE =
-	"Update the browser or the graphics driver, or turn on hardware acceleration in the browser's settings; https://webgpureport.org says what the browser has.";
+	"Update the browser or the graphics driver, or turn on hardware acceleration in the browser's settings; " +
+	"https://webgpureport.org says what the browser has.";
 
 /**
  * Opens the browser's adapter. Nothing is measured or kept between pages: the operators' own choices run. Throws

@@ -9,7 +9,7 @@ test("the cache lies where the environment says; an empty variable is an unset o
 	expect(cacheFolder({})).toMatch(/\.cache\/firstlight$/);
 });
 
-test("its limit is 20 GB unless another is named; 0 is one, and what is no number is refused by the variable's name", () => {
+test("its limit is 20 GB unless another is named, 0 too; what is no number is refused by the variable's name", () => {
 	expect([undefined, "", "0", "0.5", "1e3"].map((gigabytes) => cacheLimit({ FIRSTLIGHT_CACHE_GB: gigabytes }))).toEqual(
 		[20e9, 20e9, 0, 5e8, 1e12],
 	);

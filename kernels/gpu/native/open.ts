@@ -25,8 +25,8 @@ const DAWN = [
 ];
 
 const ADVICE =
-	"A GPU driver with Vulkan, Metal or D3D12 is needed; on Linux x64 the npm packages @sparticuz/chromium and tar-fs do " +
-	"instead, with SwiftShader (in a checkout: run `npm ci` again).";
+	"A GPU driver with Vulkan, Metal or D3D12 is needed; on Linux x64 the npm packages @sparticuz/chromium and tar-fs " +
+	"do instead, with SwiftShader (in a checkout: run `npm ci` again).";
 
 /**
  * Opens the best adapter; measured choices are kept on disk. `bindingBytes`: a limit below the adapter's, to try what a

@@ -1,6 +1,6 @@
 /**
- * SwiftShader out of the npm package `@sparticuz/chromium`, so that a machine with neither GPU nor system packages still
- * runs every kernel.
+ * SwiftShader out of the npm package `@sparticuz/chromium`, so that a machine with neither GPU nor system packages
+ * still runs every kernel.
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { constants, tmpdir } from "node:os";

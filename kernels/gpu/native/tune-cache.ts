@@ -40,7 +40,8 @@ export function diskTuning(folder = cacheFolder()): TuningStore {
 				renameSync(own, path);
 			} catch (error) {
 				console.warn(
-					`The measured kernel choices could not be kept in ${folder} (${error}). Name a writable folder in FIRSTLIGHT_CACHE.`,
+					`The measured kernel choices could not be kept in ${folder} (${error}). ` +
+						"Name a writable folder in FIRSTLIGHT_CACHE.",
 				);
 			}
 		},

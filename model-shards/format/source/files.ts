@@ -61,7 +61,8 @@ export async function readVerified(dir: string, entry: FileEntry): Promise<Uint8
 	const sha256 = createHash("sha256").update(bytes).digest("hex");
 	if (sha256 !== entry.sha256) {
 		throw new ModelFormatError(
-			`${path} is damaged: its SHA-256 is ${sha256}, the manifest says ${entry.sha256}. Copy or import the model again.`,
+			`${path} is damaged: its SHA-256 is ${sha256}, the manifest says ${entry.sha256}. ` +
+				"Copy or import the model again.",
 		);
 	}
 	return bytes;

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { ModelFormatError } from "../../format/errors.ts";
-import { safetensorsBytes } from "../../testing.ts";
+import { type Header, safetensorsBytes } from "../../testing.ts";
 import { openSafetensors } from "./safetensors.ts";
 
 const dir = await mkdtemp(join(tmpdir(), "safetensors-"));
@@ -17,7 +17,7 @@ async function write(bytes: Uint8Array): Promise<string> {
 	await writeFile(path, bytes);
 	return path;
 }
-const edited = (edit: (header: Record<string, any>) => void) => safetensorsBytes(two, edit);
+const edited = (edit: (header: Header) => void) => safetensorsBytes(two, edit);
 function withLength(length: bigint): Uint8Array {
 	const bytes = safetensorsBytes(two);
 	new DataView(bytes.buffer).setBigUint64(0, length, true);

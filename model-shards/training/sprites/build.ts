@@ -1,8 +1,8 @@
 /**
- * Draws the sprites: `npm ci --prefix model-shards/training/sprites && node model-shards/training/sprites/build.ts [SIDE]
- * [OUT]`, where SIDE is 128 and OUT model-shards/training/sprites/sprites. Writes OUT.json (side, names) and OUT.rgba.gz
- * (straight alpha, one sprite after the other). The bundled sprites are 128 pixels wide; a model of larger pictures
- * wants larger ones.
+ * Draws the sprites: `npm ci --prefix model-shards/training/sprites && node model-shards/training/sprites/build.ts
+ * [SIDE] [OUT]`, where SIDE is 128 and OUT model-shards/training/sprites/sprites. Writes OUT.json (side, names) and
+ * OUT.rgba.gz (straight alpha, one sprite after the other). The bundled sprites are 128 pixels wide; a model of larger
+ * pictures wants larger ones.
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";

@@ -1,5 +1,6 @@
-import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { copy } from "../../../kernels/tokens/gather.ts";
 import { Ranges } from "../../families/shared/ranges.ts";
 import type { Dtype } from "../../families/shared/weights.ts";

@@ -1,5 +1,5 @@
 /** Where the tokens of a round lie: a value, and another one whenever a part gets other tokens than before. */
-import type { Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import type { Row } from "../../../kernels/tokens/rows.ts";
 import { condOf } from "./kv-plan.ts";
 import type { Part } from "./parts.ts";

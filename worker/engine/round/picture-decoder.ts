@@ -1,5 +1,6 @@
-import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import type { ImageShape } from "../../../kernels/image/images.ts";
 import { resize } from "../../../kernels/image/interpolate.ts";
 import type { Graph } from "../../families/family.ts";

@@ -1,6 +1,7 @@
 /** One picture: what it needs of the device, and its state there from open to close. */
-import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import type { Draws, Graph } from "../../families/family.ts";
 import type { Taps } from "../../families/shared/taps.ts";
 import { commonSteps } from "../../policies/common-steps.ts";

@@ -1,5 +1,5 @@
 /** What a reduced span does to one part: few tokens in place of all, and all of them again. */
-import type { Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { resize } from "../../../kernels/image/interpolate.ts";
 import { copy, copyWords } from "../../../kernels/tokens/gather.ts";
 import {

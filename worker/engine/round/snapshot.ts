@@ -3,9 +3,10 @@
  * begin alike, go on from there.
  */
 
-import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { copy } from "../../../kernels/tokens/gather.ts";
 import type { KeyValueStore } from "./key-value-store.ts";
 import type { Latents } from "./latents.ts";

@@ -1,5 +1,5 @@
 /** Reduced spans: stretches of sublayers on few tokens, which is what the reductions of a step come down to. */
-import type { Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import type { Reduction, RunStep, StagePlan } from "../../protocol/plan.ts";
 
 /** A stretch of sublayers, counted from the first block's first on, that runs on few tokens. */

@@ -1,5 +1,6 @@
-import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import type { GraphShape, Quantiser } from "../../families/family.ts";
 import { codeWords } from "../../protocol/codes.ts";
 import type { Planned } from "./room.ts";

@@ -1,6 +1,7 @@
 import type { HalvesRotation } from "../../../kernels/attention/rope.ts";
-import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { activate } from "../../../kernels/pointwise/activation.ts";
 import type { BlockContext, GraphShape, Sublayer } from "../family.ts";
 import { blockOps, GAMMA } from "../shared/block-ops.ts";

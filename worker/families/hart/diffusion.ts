@@ -1,6 +1,7 @@
-import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import type { Scope } from "../../../kernels/gpu/scope.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { modulatedNorm } from "../../../kernels/norm/modulated-norm.ts";
 import { silu } from "../../../kernels/pointwise/activation.ts";

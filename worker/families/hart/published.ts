@@ -10,16 +10,22 @@ import { publishedSize, square, TOKENIZER } from "../shared/published.ts";
 import type { HartConfig } from "./config.ts";
 
 /** What the official code has the text model read before every prompt, word for word. */
-const INSTRUCTIONS = `Given a user prompt, generate an "Enhanced prompt" that provides detailed visual descriptions suitable for image generation.
-
-Examples:
-- User Prompt: A cat sleeping -> A small, fluffy white cat curled up in a round shape, sleeping peacefully on a warm sunny windowsill, surrounded by pots of blooming red flowers.
-- User Prompt: A busy city street -> A bustling city street scene at dusk, featuring glowing street lamps, a diverse crowd of people in colorful clothing, and a double-decker bus passing by towering glass skyscrapers.
-
-Please generate only the enhanced description for the prompt below and DO NOT include any additional sentences. Start your response with "Enhanced Prompt:".
-
-User Prompt:
-`;
+const INSTRUCTIONS = [
+	'Given a user prompt, generate an "Enhanced prompt" that provides detailed visual descriptions suitable for image ' +
+		"generation.",
+	"",
+	"Examples:",
+	"- User Prompt: A cat sleeping -> A small, fluffy white cat curled up in a round shape, sleeping peacefully on a " +
+		"warm sunny windowsill, surrounded by pots of blooming red flowers.",
+	"- User Prompt: A busy city street -> A bustling city street scene at dusk, featuring glowing street lamps, a " +
+		"diverse crowd of people in colorful clothing, and a double-decker bus passing by towering glass skyscrapers.",
+	"",
+	"Please generate only the enhanced description for the prompt below and DO NOT include any additional sentences. " +
+		'Start your response with "Enhanced Prompt:".',
+	"",
+	"User Prompt:",
+	"",
+].join("\n");
 
 /** 732 million parameters, as the paper counts them, 37 million of them in the residual diffusion. */
 const CONFIG: HartConfig = {

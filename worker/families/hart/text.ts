@@ -1,6 +1,6 @@
-import type { Tensor } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import type { Scope } from "../../../kernels/gpu/scope.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { poolRows } from "../../../kernels/image/pool.ts";
 import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { rmsNorm } from "../../../kernels/norm/layer-norm.ts";

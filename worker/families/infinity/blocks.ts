@@ -1,5 +1,6 @@
-import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { layerNorm } from "../../../kernels/norm/layer-norm.ts";
 import { blend } from "../../../kernels/pointwise/blend.ts";
 import type { BlockContext, GraphShape, Sublayer } from "../family.ts";

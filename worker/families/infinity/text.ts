@@ -1,7 +1,7 @@
 import { attention } from "../../../kernels/attention/attention.ts";
-import type { Tensor } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import type { Scope } from "../../../kernels/gpu/scope.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { rmsNorm } from "../../../kernels/norm/layer-norm.ts";
 import { silu } from "../../../kernels/pointwise/activation.ts";

@@ -1,7 +1,8 @@
 /** What a picture's conditioning gives every scale, in tables that go by slot and guidance row. */
-import type { Tensor } from "../../../kernels/gpu/gpu.ts";
+
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import type { Scope } from "../../../kernels/gpu/scope.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { modulatedNorm } from "../../../kernels/norm/modulated-norm.ts";
 import type { Facts, Graph } from "../family.ts";

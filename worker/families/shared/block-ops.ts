@@ -1,7 +1,8 @@
 import { attention } from "../../../kernels/attention/attention.ts";
 import { type RotateAndCache, rotateAndCache } from "../../../kernels/attention/rope.ts";
-import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { modulatedNorm } from "../../../kernels/norm/modulated-norm.ts";
 import type { RowTable } from "../../../kernels/tokens/rows.ts";

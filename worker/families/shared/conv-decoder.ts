@@ -1,7 +1,8 @@
 import { pixelAttention } from "../../../kernels/attention/pixel-attention.ts";
-import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { conv3x3 } from "../../../kernels/image/conv.ts";
 import type { ImageShape } from "../../../kernels/image/images.ts";
 import { matmul } from "../../../kernels/matmul/matmul.ts";

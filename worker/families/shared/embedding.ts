@@ -1,5 +1,5 @@
-import type { Tensor } from "../../../kernels/gpu/gpu.ts";
 import type { Scope } from "../../../kernels/gpu/scope.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { gatherRows } from "../../../kernels/tokens/gather.ts";
 import type { Graph, GraphInput } from "../family.ts";
 import { firstToken } from "./schedules.ts";

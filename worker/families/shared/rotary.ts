@@ -1,5 +1,5 @@
-import type { Tensor } from "../../../kernels/gpu/gpu.ts";
 import type { Scope } from "../../../kernels/gpu/scope.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import type { PictureView } from "../family.ts";
 import { firstToken, type Schedules } from "./schedules.ts";

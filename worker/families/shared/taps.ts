@@ -1,6 +1,7 @@
 /** Intermediate tensors for those who ask for them by name. */
-import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { copy } from "../../../kernels/tokens/gather.ts";
 
 /** An intermediate tensor by its reference name (`s4.blk0.out`), row-major. */

@@ -4,8 +4,9 @@
  */
 
 import { DeviceError } from "../../../kernels/gpu/errors.ts";
-import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { convWeight } from "../../../kernels/image/conv.ts";
 import { type Matrix, transposeWeight } from "../../../kernels/matmul/matmul.ts";
 import { type Quantised, quantisedWords } from "../../../kernels/matmul/quantised.ts";
@@ -206,7 +207,8 @@ function columnParts(gpu: Gpu, n: number, bytes: number): [from: number, to: num
 	const most = Math.floor(gpu.bindingBytes / bytes / 4) * 4;
 	if (most === 0)
 		throw new DeviceError(
-			`Four columns of a matrix take ${4 * bytes} bytes; this adapter binds at most ${gpu.bindingBytes}. Use another GPU.`,
+			`Four columns of a matrix take ${4 * bytes} bytes; this adapter binds at most ${gpu.bindingBytes}. ` +
+				"Use another GPU.",
 		);
 	return Array.from({ length: Math.ceil(n / most) }, (_, i) => [i * most, Math.min(n, (i + 1) * most)]);
 }

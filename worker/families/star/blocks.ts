@@ -1,6 +1,7 @@
-import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import type { Scope } from "../../../kernels/gpu/scope.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { normaliseHeads } from "../../../kernels/norm/head-norm.ts";
 import { layerNorm } from "../../../kernels/norm/layer-norm.ts";
 import { gatherRows } from "../../../kernels/tokens/gather.ts";

@@ -1,6 +1,6 @@
-import type { Tensor } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import type { Scope } from "../../../kernels/gpu/scope.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { normaliseHeads } from "../../../kernels/norm/head-norm.ts";
 import { copy, gatherRows } from "../../../kernels/tokens/gather.ts";

@@ -1,6 +1,7 @@
-import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import type { Scope } from "../../../kernels/gpu/scope.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { Ranges } from "../shared/ranges.ts";
 import type { Weights } from "../shared/weights.ts";
 import type { TextEncoderConfig } from "./config.ts";

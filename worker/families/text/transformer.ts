@@ -1,8 +1,8 @@
 import { ropeTable, rotateHalves } from "../../../kernels/attention/rotate-halves.ts";
 import { type Heads, sequenceAttention } from "../../../kernels/attention/sequence-attention.ts";
-import type { Tensor } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import type { Scope } from "../../../kernels/gpu/scope.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { layerNorm, rmsNorm } from "../../../kernels/norm/layer-norm.ts";
 import { activate } from "../../../kernels/pointwise/activation.ts";

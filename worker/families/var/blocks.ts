@@ -1,5 +1,6 @@
-import type { Gpu, Tensor } from "../../../kernels/gpu/gpu.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import type { BlockContext, GraphShape, Sublayer } from "../family.ts";
 import { blockOps, GAMMA } from "../shared/block-ops.ts";
 import type { Weights } from "../shared/weights.ts";

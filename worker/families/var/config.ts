@@ -41,7 +41,8 @@ export function varProblems({ scales, tokens }: VarConfig, schedules: Schedules)
 		const sum = own.reduce((a, b) => a + b, 0);
 		if (own.length !== scales || sum !== tokens)
 			return [
-				`schedule ${name} has ${own.length} scales of ${sum} tokens; the model's positions are for ${scales} of ${tokens}`,
+				`schedule ${name} has ${own.length} scales of ${sum} tokens; ` +
+					`the model's positions are for ${scales} of ${tokens}`,
 			];
 		return own.join() === tokensOf(first).join()
 			? []

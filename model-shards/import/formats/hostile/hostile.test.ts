@@ -69,7 +69,7 @@ const sound = new Map(
 );
 const pick = (names: string[]) => Object.fromEntries(names.map((name) => [name, seeds[name]]));
 
-it("a hundred hostile safetensors files are refused by name or read as what they were, in a second and 256 MiB", async () => {
+it("a hundred hostile safetensors files are refused by name or read as they were, in 1 s and 256 MiB", async () => {
 	const hostile = [...hostileSafetensors(pick(SAFETENSORS), 100)];
 	expect(hostile).toHaveLength(100);
 	await expectContained(hostile, "safetensors", sound);
