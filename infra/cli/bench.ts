@@ -14,8 +14,8 @@ const MANY = 100_000;
 
 /**
  * Times of the model's policies (the default), of peers on the same adapter, of several pictures in one batch, of int8
- * and int4 copies of the model, of a published shape; or where the time of one picture goes (`--profile`). Tables on stdout; `--json` has the same in full, `--svg` draws
- * the times by scale.
+ * and int4 copies of the model, of a published shape; or where the time of one picture goes (`--profile`). Tables on
+ * stdout; `--json` has the same in full, `--svg` draws the times by scale.
  */
 export const define: Define = (command, terminal) =>
 	command
