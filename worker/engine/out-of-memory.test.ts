@@ -20,7 +20,7 @@ async function starved(megabytes: number, body: string): Promise<string[]> {
 	const code = `
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { Gpu } from ${here("kernels/gpu/gpu.ts")};
+import { openGpu } from ${here("kernels/gpu/native/open.ts")};
 const gpu = await openGpu();
 const leave = (megabytes) => {
 	const used = Number(/VmSize:\\s+(\\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1]) * 1024;
@@ -62,12 +62,12 @@ test.runIf(limits)("a model that does not fit is not begun, and the error says w
 	const [said] = await starved(
 		700,
 		`
-import { plannedManifest } from ${here("model-shards/import/planned.ts")};
-import { modelInfo } from ${here("model-shards/format/manifest.ts")};
+import { plannedModel } from ${here("worker/families/planned.ts")};
+import { modelInfo } from ${here("worker/families/model.ts")};
 import { openModel } from ${here("worker/engine/open.ts")};
-const manifest = plannedManifest("infinity", "2b");
+const model = plannedModel("infinity", "2b");
 const tensors = () => { throw new Error("begun"); };
-const folder = { dir: "", manifest, digest: "", info: modelInfo(manifest, ""), tokenizer: null, tensors };
+const folder = { ...model, dir: "", digest: "", info: modelInfo(model, ""), tokenizer: null, tensors };
 LEAVE;
 say(await openModel(gpu, folder, { slots: 4 }).then(() => "none", (error) => error.name + ": " + error.message));`,
 	);
