@@ -25,8 +25,8 @@ export interface SoakOptions {
 const THINGS = 4;
 
 /**
- * Makes many pictures in a row, policies and seeds in turn, previews on; the first by each policy of the longest prompt,
- * so that nothing has to grow after them. Throws RangeError for fewer than two pictures a policy.
+ * Makes many pictures in a row, policies and seeds in turn, previews on; the first by each policy of the longest
+ * prompt, so that nothing has to grow after them. Throws RangeError for fewer than two pictures a policy.
  */
 export async function soak(
 	gpu: Gpu,
