@@ -10,7 +10,7 @@ import type { LoadedModel } from "../../worker/engine/types.ts";
 import type { ModelFolder } from "../../worker/families/folder.ts";
 import { policies } from "../../worker/policies/index.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
-import { median } from "./measure.ts";
+import { median, type Watch } from "./measure.ts";
 import { emptyFolder, openNullGpu } from "./null-backend.ts";
 import { randomFloats } from "./random-model.ts";
 
@@ -72,7 +72,7 @@ export interface ProfileReport {
 	policies: PolicyProfile[];
 }
 
-export interface ProfileOptions {
+export interface ProfileOptions extends Pick<Watch, "signal"> {
 	/** By name. */
 	policies: readonly string[];
 	pictures: number;
@@ -87,10 +87,10 @@ export interface ProfileOptions {
 export async function profile(
 	gpu: Gpu,
 	folder: ModelFolder,
-	{ policies: names, pictures, clock = clockOf(gpu.device) }: ProfileOptions,
+	{ policies: names, pictures, clock = clockOf(gpu.device), signal }: ProfileOptions,
 ): Promise<ProfileReport> {
 	const model = await openModel(gpu, folder);
-	const make = maker(gpu, folder, model);
+	const make = maker(gpu, folder, model, signal);
 	const reports: PolicyProfile[] = [];
 	try {
 		for (const name of names) {
@@ -126,7 +126,7 @@ interface Made {
 
 const TEXT_TOKENS = 24;
 
-function maker(gpu: Gpu, { tokenizer, facts }: ModelFolder, model: LoadedModel) {
+function maker(gpu: Gpu, { tokenizer, facts }: ModelFolder, model: LoadedModel, signal?: AbortSignal) {
 	const subject =
 		model.info.classes !== undefined
 			? { label: 0 }
@@ -138,7 +138,7 @@ function maker(gpu: Gpu, { tokenizer, facts }: ModelFolder, model: LoadedModel) 
 		gpu.profiler = profiler;
 		const before = process.cpuUsage();
 		const begun = performance.now();
-		for await (const _ of model.generate({ plan, ...subject, seed: 1, previews: "none" }));
+		for await (const _ of model.generate({ plan, ...subject, seed: 1, previews: "none", signal }));
 		const wall = performance.now() - begun;
 		const { user, system } = process.cpuUsage(before);
 		return { wall, cpu: (user + system) / 1000, submissions: await profiler.take() };

@@ -1,10 +1,11 @@
 import { openGpu } from "../../kernels/gpu/native/open.ts";
-import { findModel, openModelFolder } from "../../model-shards/open.ts";
+import { findModel } from "../../model-shards/open.ts";
 import { policies } from "../../worker/policies/index.ts";
 import { picturesChart, shapeChart } from "../bench/charts.ts";
 import { SHAPES } from "../bench/shape.ts";
 import { peersText, picturesText, precisionText, profileText, shapeText, togetherText } from "../bench/tables.ts";
 import { type Chart, timeByScale } from "../bench/time-by-scale.ts";
+import { openFolder } from "./open-folder.ts";
 import { choice, count, counts, given, modelOption, patternOption, policiesOption, positive } from "./options.ts";
 import { OutputFile, outputFile } from "./output.ts";
 import type { Define } from "./program.ts";
@@ -51,12 +52,14 @@ export const define: Define = (command, terminal) =>
 			const names = options.policies.map(({ name }) => name);
 			if (options.host && !options.profile)
 				throw new UsageError("--host says whose profile: give --profile beside it.");
+			if (options.profile && (peers || together || precision || options.svg !== undefined))
+				throw new UsageError("--profile measures alone: leave --peers, --together, --precision and --svg out.");
 			if (options.profile) {
 				const file = typeof options.json === "string" ? await outputFile("--json", options.json) : undefined;
 				const { profile, profileHost } = await import("../bench/profile.ts");
 				const shape = SHAPES.find(({ name }) => name === options.shape);
-				const folder = shape ? shape.folder(shape.depth) : await openModelFolder(findModel(model));
-				const asked = { policies: names, pictures: pictures ?? 3 };
+				const folder = shape ? shape.folder(shape.depth) : await openFolder(model, terminal);
+				const asked = { policies: names, pictures: pictures ?? 3, signal: terminal.signal };
 				const report = options.host ? await profileHost(folder, asked) : await profile(await openGpu(), folder, asked);
 				terminal.print(`${report.adapter.name} (${report.adapter.driver})\n\n${profileText(report)}`);
 				await file?.write(JSON.stringify({ profile: report }, null, "\t"));

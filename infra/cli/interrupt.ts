@@ -16,7 +16,8 @@ export function interruptSignal(): AbortSignal {
 		process.on(name, () => {
 			process.exitCode = 128 + constants.signals[name];
 			if (abort.signal.aborted) process.exit();
-			process.on("exit", () => process.stderr.write("Interrupted.\n"));
+			const what = name === "SIGINT" ? "Interrupted." : `Ended by ${name}.`;
+			process.on("exit", () => process.stderr.write(`${what}\n`));
 			setTimeout(() => process.exit(), GRACE_MS);
 			abort.abort();
 		});

@@ -2,7 +2,12 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { diskTuning } from "../../kernels/gpu/native/tune-cache.ts";
+import { KERNELS_VERSION, trials } from "../../kernels/tune.ts";
+import { findModel, openModelFolder } from "../../model-shards/open.ts";
+import { kernelShapes } from "../../worker/engine/shapes.ts";
 import { COMMANDS } from "./program.ts";
 import { firstlight } from "./testing.ts";
 
@@ -34,8 +39,20 @@ const CASES: Record<string, [args: string[], result: unknown]> = {
 	tune: [tiny, { model: "tiny", cache: join(dir, "cache"), measured: {} }],
 	bench: [[...tiny, "--pictures", "1", "--policies", "exact"], { pictures: { model: "tiny", pictures: 1 } }],
 	"bench-import": [["--size", "125m", "--dry"], { name: "infinity-125m", bytes_written: expect.any(Number) }],
-	soak: [["tiny", "20"], { model: "tiny", pictures: 20 }],
+	soak: [["tiny", "4", "--policies", "exact,stagevar"], { model: "tiny", pictures: 4 }],
 };
+
+/** All that tune would measure of tiny, but its last shape, as if it had been measured: that takes long. */
+beforeAll(async () => {
+	const gpu = await openGpu();
+	const shapes = kernelShapes(await openModelFolder(findModel("tiny")));
+	const known = Object.fromEntries(trials(shapes).map((trial) => [trial.key, trial.chosen(gpu).name]));
+	delete known[trials(shapes).at(-1)?.key ?? ""];
+	const disk = diskTuning(join(dir, "cache"));
+	const { driver, name, runtime } = gpu.facts;
+	disk.write([name, driver, runtime].join(" / "), KERNELS_VERSION, known);
+	gpu.destroy();
+});
 
 it.each(Object.keys(COMMANDS))("%s", async (name) => {
 	const [args, result] = CASES[name];
@@ -44,6 +61,16 @@ it.each(Object.keys(COMMANDS))("%s", async (name) => {
 	expect(stderr).toBe("");
 	expect(code).toBe(0);
 	expect(JSON.parse(stdout)).toMatchObject(result as object);
+});
+
+it("a profile of the host alone is a document too, and a file where one is named", async () => {
+	const file = join(dir, "profile.json");
+	const args = ["bench", ...tiny, "--profile", "--host", "--pictures", "1", "--policies", "exact", "--quiet"];
+	const { stdout } = await firstlight([...args, "--json"]);
+	const { profile } = JSON.parse(stdout);
+	expect(profile).toMatchObject({ model: "tiny", clock: "none", policies: [{ policy: "exact" }] });
+	expect(await firstlight([...args, "--json", file])).toMatchObject({ code: 0, stderr: "" });
+	expect(JSON.parse(await readFile(file, "utf8")).profile.adapter).toEqual(profile.adapter);
 });
 
 it("what the commands wrote is whole", async () => {

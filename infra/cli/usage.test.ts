@@ -91,7 +91,9 @@ describe("a usage error is one message and one hint", () => {
 		[["bench", "--scales", "4..1"], /^--scales 4\.\.1: give the first and the last/, help("bench")],
 		[["bench", "--rows", "("], /^--rows \( is no regular expression/, help("bench")],
 		[["bench", "--svg", "x.svg", "--together", "2"], /^--svg draws times by scale/, help("bench")],
-		[["soak", "tiny", "3"], /^--pictures must be a whole number from 20/, help("soak")],
+		[["bench", "--host"], /^--host says whose profile/, help("bench")],
+		[["bench", "--profile", "--peers"], /^--profile measures alone/, help("bench")],
+		[["soak", "tiny", "3"], /^3 pictures are too few: at least two by every policy/, help("soak")],
 		[
 			["publish", "tiny", "--bucket", "X"],
 			/^--bucket X is no bucket's name\.$/,
