@@ -28,6 +28,10 @@ function renamed(words: Readonly<Record<string, string>>): LoadedModel {
 	const away = (name: string) => name.replace(/^(s\d+\.)(.*)$/, (_, scale, word) => scale + (words[word] ?? word));
 	return {
 		...model,
+		compile: (plans) => model.compile(plans),
+		branches: (options) => model.branches(options),
+		decode: (latent, grid, tap) => model.decode(latent, grid, tap),
+		destroy: () => model.destroy(),
 		generate: ({ tap, ...options }) =>
 			model.generate({
 				...options,
