@@ -23,7 +23,8 @@ test("a model does not differ from itself, and less from its int8 copy than from
 			seedPsnr: Infinity,
 		});
 		// A name that the model does not know is said, not compared as nothing.
-		const misnamed = { ...model, names: { ...model.names, mixed: "elsewhere" } };
+		const generate = model.generate.bind(model);
+		const misnamed = { ...model, generate, names: { ...model.names, mixed: "elsewhere" } };
 		await expect(difference(misnamed, model, plan, { prompt: "a photo of a cat" }, 3)).rejects.toThrow(
 			/^tiny computed no tensor s0\.elsewhere to compare\.$/,
 		);
