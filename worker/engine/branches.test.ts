@@ -74,9 +74,14 @@ it("makes every plan's picture bit for bit, wherever it leaves the first, and le
 	];
 	const expected: Branch[] = [];
 	for (const plan of plans) expected.push(await alone(plan));
-	await model.branches({ plans, ...subject });
-	const before = gpu.bytes;
-	const made = await model.branches({ plans, ...subject });
+	let before: number;
+	let made: readonly Branch[];
+	let tries = 0;
+	// Which branches meet in a round hangs on time, and with it how large the stores that stay once were: a leak grows on.
+	do {
+		before = gpu.bytes;
+		made = await model.branches({ plans, ...subject });
+	} while (gpu.bytes !== before && ++tries < 6);
 	for (const [i, { policy }] of plans.entries()) expect({ policy, ...made[i] }).toEqual({ policy, ...expected[i] });
 	expect(gpu.bytes).toBe(before);
 });
