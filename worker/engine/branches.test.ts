@@ -77,7 +77,7 @@ it("makes every plan's picture bit for bit, wherever it leaves the first, and le
 	let before: number;
 	let made: readonly Branch[];
 	let tries = 0;
-	// Which branches meet in a round hangs on time, and with it how large the stores that stay once were: a leak grows on.
+	// Who meets in a round hangs on time, and with it how large the stores that stay have become: a leak grows on.
 	do {
 		before = gpu.bytes;
 		made = await model.branches({ plans, ...subject });
