@@ -7,12 +7,12 @@ import { type Env, settingsOf } from "./settings.ts";
 const READ_MILLISECONDS = 15_000;
 const RETRIES = 3;
 
-export function jobGone(): ApiError {
+export function jobGone(param = "lastEventId"): ApiError {
 	return new ApiError(
 		404,
 		"job_not_found",
 		"There is no such job. Logs are deleted some time after the end; ask for the picture again.",
-		{ param: "lastEventId" },
+		{ param },
 	);
 }
 

@@ -9,6 +9,7 @@ import { health, model, models, policyList } from "./routes/catalog.ts";
 import { modelFile } from "./routes/files.ts";
 import { generations } from "./routes/generations.ts";
 import { connect, deliver } from "./routes/internal.ts";
+import { cancelJob } from "./routes/jobs.ts";
 import { preview } from "./routes/preview.ts";
 import type { App } from "./settings.ts";
 
@@ -39,15 +40,16 @@ app.use(
 	"/v1/*",
 	cors({
 		origin: "*",
-		allowMethods: ["GET", "HEAD", "POST", "OPTIONS"],
+		allowMethods: ["GET", "HEAD", "POST", "DELETE", "OPTIONS"],
 		exposeHeaders: ["x-request-id", "retry-after", "x-should-retry"],
 		maxAge: 86_400,
 	}),
 );
 
-const routes: [method: "GET" | "POST", path: string, handler: Handler<App>][] = [
+const routes: [method: "GET" | "POST" | "DELETE", path: string, handler: Handler<App>][] = [
 	["GET", "/v1/images/preview", preview],
 	["POST", "/v1/images/generations", generations],
+	["DELETE", "/v1/jobs/:job", cancelJob],
 	["GET", "/v1/models", models],
 	["GET", "/v1/models/:model", model],
 	["GET", "/v1/models/:model/files/:file", modelFile],
@@ -58,7 +60,7 @@ const routes: [method: "GET" | "POST", path: string, handler: Handler<App>][] = 
 ];
 for (const [method, path, handler] of routes) {
 	app.on(method, path, handler);
-	const allow = method === "GET" ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
+	const allow = method === "GET" ? "GET, HEAD, OPTIONS" : `${method}, OPTIONS`;
 	app.all(path, (c) => {
 		if (c.req.method === "OPTIONS") return new Response(null, { status: 204, headers: { allow } });
 		throw new ApiError(405, "method_not_allowed", `${path} takes ${allow}, not ${c.req.method}.`, {

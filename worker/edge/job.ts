@@ -3,7 +3,7 @@
  * their own pace; workers append to it over HTTP. A job that nobody reads is stopped.
  */
 import { DurableObject } from "cloudflare:workers";
-import type { ErrorEvent, JobEvent, RevisionEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
+import type { ErrorEvent, JobEvent, JobRequest, RevisionEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
 import type { DeliveryAnswer, Lease } from "../protocol/messages.ts";
 import { StagePlan, settle } from "../protocol/plan.ts";
 import { type JobObject, type LogPage, type LogRow, type NewJob, poolNamed } from "./objects.ts";
@@ -38,7 +38,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 	}
 
 	/** Starts the log with the `plan` event. The caller queues the job in its pool. */
-	async create(job: NewJob): Promise<void> {
+	async create({ scales = [], ...job }: NewJob): Promise<void> {
 		if (this.#job) throw new Error("this job exists already");
 		this.ctx.storage.sql.exec(
 			"CREATE TABLE log (n INTEGER PRIMARY KEY, type TEXT NOT NULL, scale INTEGER UNIQUE, " +
@@ -46,6 +46,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 		);
 		this.#save({ ...job, attempt: 0, deadline: Date.now() + this.#settings.JOB_DEADLINE_SECONDS * 1000, ended: null });
 		this.#append({ type: "plan", job: this.#id, ...job.event });
+		for (const scale of scales) this.#append(scale);
 		this.#present = Date.now();
 		await this.#setAlarm();
 	}
@@ -168,6 +169,24 @@ export class Job extends DurableObject<Env> implements JobObject {
 		return { go: "on" };
 	}
 
+	/** Its request and its first scales, for another picture to go on from; null when the job is unknown. */
+	async trunk(scales: number): Promise<{ request: JobRequest; scales: ScaleEvent[] } | null> {
+		if (!this.#job) return null;
+		const rows = this.ctx.storage.sql
+			.exec<{ json: string; codes: string }>(
+				"SELECT json, codes FROM log WHERE scale IS NOT NULL AND scale < ? ORDER BY scale",
+				scales,
+			)
+			.toArray();
+		return { request: this.#job.request, scales: rows.map(({ json, codes }) => ({ ...JSON.parse(json), codes })) };
+	}
+
+	/** Nobody wants the picture any more: ended, and stopped where it runs. */
+	async stop(): Promise<void> {
+		if (this.#job && this.#job.ended === null)
+			await this.#endAndCancel({ type: "error", code: "cancelled", message: "The picture was cancelled." });
+	}
+
 	/** Ends the job with an error, unless it has ended. */
 	async fail(code: string, message: string): Promise<void> {
 		if (this.#job && this.#job.ended === null) await this.#end({ type: "error", code, message });
@@ -270,9 +289,9 @@ export class Job extends DurableObject<Env> implements JobObject {
 	}
 
 	/** The first scale of the plan that runs and is not logged; -1 when all are. */
-	#nextScale({ request: { plan } }: JobRecord): number {
+	#nextScale({ request: { plan, until = Infinity } }: JobRecord): number {
 		const logged = this.#logged();
-		return plan.steps.findIndex((step, scale) => step.kind === "run" && scale > logged);
+		return plan.steps.findIndex((step, scale) => step.kind === "run" && scale > logged && scale <= until);
 	}
 
 	/** The last scale in the log; -1 when there is none. */
@@ -315,10 +334,10 @@ export class Job extends DurableObject<Env> implements JobObject {
 
 /** What is wrong with a scale that passed its schema; null when nothing is. */
 function scaleProblem(
-	{ request: { plan }, event: { grids }, bitsPerToken }: JobRecord,
+	{ request: { plan, until = Infinity }, event: { grids }, bitsPerToken }: JobRecord,
 	{ index, grid, codes }: ScaleEvent,
 ): string | null {
-	if (plan.steps[index]?.kind !== "run") return `scale ${index} does not run in this plan`;
+	if (plan.steps[index]?.kind !== "run" || index > until) return `scale ${index} does not run in this plan`;
 	const [height, width] = grids[index];
 	if (grid[0] !== height || grid[1] !== width)
 		return `scale ${index} has the grid ${height}x${width}, not ${grid[0]}x${grid[1]}`;

@@ -1,5 +1,5 @@
 /** The two kinds of Durable Objects as others see them: what each can be asked, and what goes in and out. */
-import type { JobEvent, JobRequest, PlanEvent, WorkerEvent } from "../protocol/job.ts";
+import type { JobEvent, JobRequest, PlanEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
 import type { Adapter, DeliveryAnswer, Lease } from "../protocol/messages.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 
@@ -27,6 +27,8 @@ export interface NewJob {
 	/** Name of the pool it will be queued in. */
 	pool: string;
 	bitsPerToken: number;
+	/** First scales that are there already, of another picture. */
+	scales?: readonly ScaleEvent[];
 	event: Omit<PlanEvent, "type" | "job">;
 }
 
@@ -49,6 +51,10 @@ export interface JobObject {
 	ended(): boolean;
 	/** Takes an event of the attempt that holds the job. */
 	deliver(attempt: number, event: WorkerEvent): Promise<DeliveryAnswer | { refused: string }>;
+	/** Its request and its first scales, for another picture to go on from; null when the job is unknown. */
+	trunk(scales: number): Promise<{ request: JobRequest; scales: ScaleEvent[] } | null>;
+	/** Nobody wants the picture any more: ended, and stopped where it runs. */
+	stop(): Promise<void>;
 	/** Ends the job with an error, unless it has ended. */
 	fail(code: string, message: string): Promise<void>;
 }

@@ -9,6 +9,7 @@ import { ApiError, invalid, unavailable } from "./errors.ts";
 import type { Subject } from "./input.ts";
 import { type PoolStatus, poolNamed, poolNameOf } from "./objects.ts";
 import type { Env } from "./settings.ts";
+import type { Branch } from "./trunk.ts";
 
 export interface JobInput {
 	model: ModelInfo;
@@ -17,6 +18,10 @@ export interface JobInput {
 	seed: number;
 	previews: Previews;
 	format: ImageFormat;
+	/** The last scale to run; all of the plan's when absent. */
+	until?: number;
+	/** What the picture goes on from. */
+	branch?: Branch;
 }
 
 const noWorkers = () =>
@@ -90,13 +95,17 @@ export function usable(model: ModelInfo, policy: string, schedule?: string): boo
 }
 
 /** Creates the job and queues it. Its id is the address of its log. */
-export async function startJob(env: Env, { model, plan, subject, seed, previews, format }: JobInput): Promise<string> {
+export async function startJob(
+	env: Env,
+	{ model, plan, subject, seed, previews, format, until, branch }: JobInput,
+): Promise<string> {
 	const { grids, image } = model.schedules[plan.schedule];
 	const pool = poolNameOf(model.id);
 	const id = env.JOB.newUniqueId();
 	const job = env.JOB.get(id);
 	await job.create({
-		request: { model: model.id, ...subject, seed, plan, previews, format },
+		request: { model: model.id, ...subject, seed, plan, previews, format, until, trunk: branch?.trunk },
+		scales: branch?.scales,
 		pool,
 		bitsPerToken: model.bitsPerToken,
 		event: { model: model.id, policy: plan.policy, seed, width: image.width, height: image.height, plan, grids },

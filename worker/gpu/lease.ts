@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { DeviceError, KernelError } from "../../kernels/gpu/errors.ts";
-import type { LoadedModel } from "../engine/types.ts";
+import type { LoadedModel, RgbImage } from "../engine/types.ts";
 import { PromptError } from "../families/text/tokenizer.ts";
 import { PlanError } from "../policies/index.ts";
 import type { WorkerEvent } from "../protocol/job.ts";
@@ -28,7 +28,7 @@ export async function runLease(
 	signal: AbortSignal,
 ): Promise<Outcome> {
 	const { request } = lease;
-	const { prompt, label, seed, plan, previews, format } = request;
+	const { prompt, label, seed, plan, previews, format, until, trunk } = request;
 	const begun = performance.now();
 	const metadata = {
 		...(label === undefined ? { prompt } : { class: label }),
@@ -37,12 +37,31 @@ export async function runLease(
 		model: model.info.id,
 		digest: model.info.digest,
 		numerics: model.numerics,
+		...(trunk && { trunk }),
 	};
 	const mime = `image/${format.type}` as const;
 	const deliver = (event: WorkerEvent) => post(lease, edge, event, signal);
 	try {
-		const forcedCodes = lease.codes.map((codes) => Uint8Array.from(Buffer.from(codes, "base64")));
-		for await (const result of model.generate({ plan, prompt, label, seed, previews, forcedCodes, signal })) {
+		// The scale that a sketch ends with is sampled again if need be: its picture is the one that is asked for.
+		const forcedCodes = lease.codes.slice(0, until).map((codes) => Uint8Array.from(Buffer.from(codes, "base64")));
+		const options = { plan, prompt, label, seed, previews, forcedCodes, until, signal };
+		const finish = async (image: RgbImage) => {
+			const picture = await encodeImage(image, format, metadata);
+			await deliver({
+				type: "final",
+				seed,
+				mime,
+				adapter,
+				width: image.width,
+				height: image.height,
+				milliseconds: performance.now() - begun,
+				base64: picture.toString("base64"),
+				sha256: createHash("sha256").update(picture).digest("hex"),
+				digest: model.info.digest,
+				numerics: model.numerics,
+			});
+		};
+		for await (const result of model.generate(options)) {
 			if (result.kind === "scale") {
 				const { index, grid, stage, step, steps, codes, preview, milliseconds } = result;
 				const picture = preview && (await encodeImage(preview, format, metadata));
@@ -59,6 +78,7 @@ export async function runLease(
 					base64: picture?.toString("base64") ?? null,
 				});
 				if (go === "stop") return { outcome: "done", reason: "told to stop" };
+				if (index === until && preview && step < steps) await finish(preview);
 			} else if (result.kind === "revision") {
 				const { go } = await deliver({
 					type: "revision",
@@ -67,22 +87,7 @@ export async function runLease(
 					plan: result.plan,
 				});
 				if (go === "stop") return { outcome: "done", reason: "told to stop" };
-			} else {
-				const picture = await encodeImage(result.image, format, metadata);
-				await deliver({
-					type: "final",
-					seed,
-					mime,
-					adapter,
-					width: result.image.width,
-					height: result.image.height,
-					milliseconds: performance.now() - begun,
-					base64: picture.toString("base64"),
-					sha256: createHash("sha256").update(picture).digest("hex"),
-					digest: model.info.digest,
-					numerics: model.numerics,
-				});
-			}
+			} else await finish(result.image);
 		}
 		return { outcome: "done", reason: "" };
 	} catch (error) {

@@ -2,6 +2,7 @@
 import type { Context } from "hono";
 import { z } from "zod";
 import { MAX_CLASSES, MAX_PLAN_QUERY_CHARS, MAX_SEED } from "../../protocol/limits.ts";
+import { MAX_SCALES } from "../../protocol/plan.ts";
 import { asApiError, invalid, invalidInput } from "../errors.ts";
 import { follow, jobGone, jobId } from "../follow.ts";
 import { Name, Prompt, requireOneWay, requireSubject, subjectOf } from "../input.ts";
@@ -9,6 +10,7 @@ import { randomSeed } from "../seeds.ts";
 import type { App } from "../settings.ts";
 import { COMMENT, SSE_HEADERS, sseEvent, sseResponse } from "../sse.ts";
 import { chooseModel, givenPlan, makePlan, startJob } from "../start.ts";
+import { branchOf } from "../trunk.ts";
 
 const whole = (most: number) =>
 	z
@@ -42,6 +44,12 @@ const Query = z.strictObject({
 	model: Name.optional(),
 	schedule: Name.optional(),
 	format: z.enum(["png", "webp", "jpeg"], "must be png, webp or jpeg").default("png"),
+	until: whole(MAX_SCALES - 1).optional(),
+	from: z
+		.string()
+		.regex(/^[0-9a-f]{64}$/, "must be the id of a job")
+		.optional(),
+	scales: whole(MAX_SCALES).optional(),
 });
 
 /** Quality of lossy previews and pictures where none was asked for. */
@@ -63,13 +71,19 @@ export async function preview(c: Context<App>): Promise<Response> {
 		);
 	const parsed = Query.safeParse(query, { reportInput: true });
 	if (!parsed.success) throw invalidInput(parsed.error);
-	const { seed = randomSeed(), policy = "exact", schedule, format } = parsed.data;
+	const { seed = randomSeed(), policy = "exact", schedule, format, until, from: other, scales } = parsed.data;
+	if ((other === undefined) !== (scales === undefined))
+		throw invalid("scales", "from and scales go together: a job, and how many of its first scales to take over.");
+	if (scales === 0) throw invalid("scales", "scales: must be at least 1");
 	requireSubject(parsed.data);
 	requireOneWay(parsed.data);
 	const model = await chooseModel(c.env, parsed.data.model);
 	const subject = subjectOf(model, parsed.data);
 	const plan =
 		parsed.data.plan === undefined ? makePlan(model, policy, schedule) : givenPlan(model, parsed.data.plan, schedule);
+	const branch = other && scales ? await branchOf(c.env, { from: other, scales }, plan, seed) : undefined;
+	if (until !== undefined && until < (scales ?? 1) - 1)
+		throw invalid("until", "until: ends before the scales that are taken over.");
 	const job = await startJob(c.env, {
 		model,
 		plan,
@@ -77,6 +91,8 @@ export async function preview(c: Context<App>): Promise<Response> {
 		seed,
 		previews: "all",
 		format: { type: format, quality: QUALITY },
+		until,
+		branch,
 	});
 	return events(c, job, -1);
 }
@@ -85,14 +101,16 @@ export async function preview(c: Context<App>): Promise<Response> {
  * An EventSource that lost its connection repeats its GET with the last id it saw: it gets its own job's next events.
  */
 async function resume(c: Context<App>, lastEventId: string): Promise<Response> {
-	const match = /^([0-9a-f]{64})\.(\d{1,9})$/.exec(lastEventId);
+	const match = /^([0-9a-f]{64})(?:\.(\d{1,9}))?$/.exec(lastEventId);
 	if (!match) throw invalid("lastEventId", "Last-Event-ID must be the id of an event of this route: <job>.<number>.");
+	/** A job alone is read from its beginning. */
+	const after = Number(match[2] ?? -1);
 	const id = jobId(c.env, match[1]);
-	const page = id && (await c.env.JOB.get(id).read(Number(match[2]), 0));
+	const page = id && (await c.env.JOB.get(id).read(after, 0));
 	if (!page) throw jobGone();
 	// 204 is how an EventSource is told to stop coming back.
 	if (page.ended && page.rows.length === 0) return new Response(null, { status: 204 });
-	return events(c, match[1], Number(match[2]));
+	return events(c, match[1], after);
 }
 
 function events(c: Context<App>, job: string, after: number): Response {
