@@ -14,7 +14,7 @@ export async function buildPage(out = SITE): Promise<void> {
 	for (const name of ["main.js", "engine.js"]) await rm(join(out, name), { force: true });
 	await build({
 		absWorkingDir: root,
-		entryPoints: { main: "worker/page/main.ts" },
+		entryPoints: { main: "worker/page/main.ts", engine: "worker/page/engine.ts" },
 		outdir: out,
 		bundle: true,
 		minify: true,

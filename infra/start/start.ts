@@ -1,6 +1,6 @@
 /**
  * `npm start`: the edge (real workerd through wrangler) and its GPU workers on this machine, until Ctrl-C.
- * PORT (8787), GPU_WORKERS (1), MODELS (emoji-128,tiny), STATE_DIR (.firstlight).
+ * PORT (8787), GPU_WORKERS (1), MODELS (emoji-128), PUBLIC_MODELS (), STATE_DIR (.firstlight).
  */
 import { randomBytes } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -17,19 +17,20 @@ const parsed = z
 	.object({
 		PORT: z.coerce.number().int().min(1).max(65535).default(8787),
 		GPU_WORKERS: z.coerce.number().int().min(0).max(16).default(1),
-		MODELS: z.string().default("emoji-128,tiny"),
+		MODELS: z.string().default("emoji-128"),
+		PUBLIC_MODELS: z.string().default(""),
 		STATE_DIR: z.string().min(1).default(stateDir()),
 	})
 	.safeParse(process.env);
 if (!parsed.success) fail(parsed.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("; "));
-const { PORT, GPU_WORKERS, MODELS, STATE_DIR: state } = parsed.data as NonNullable<typeof parsed.data>;
+const { PORT, GPU_WORKERS, MODELS, PUBLIC_MODELS, STATE_DIR: state } = parsed.data as NonNullable<typeof parsed.data>;
 const url = `http://localhost:${PORT}`;
 if (!(await isFree(PORT))) fail(`Port ${PORT} is in use. Stop what uses it, or choose another: PORT=8788 npm start`);
 
 const secret = randomBytes(24).toString("hex");
 mkdirSync(state, { recursive: true });
 const secretFile = join(state, "edge.env");
-writeFileSync(secretFile, `WORKER_SECRET=${secret}\n`, { mode: 0o600 });
+writeFileSync(secretFile, `WORKER_SECRET=${secret}\nPUBLIC_MODELS=${PUBLIC_MODELS}\n`, { mode: 0o600 });
 
 const children = new Children();
 process.on("SIGINT", () => stop(0));

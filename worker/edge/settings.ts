@@ -41,6 +41,12 @@ const Settings = z.object({
 	COMMENT_SECONDS: seconds(0.1, 60, 0.5),
 	/** Jobs that may wait for a worker. */
 	QUEUE_LIMIT: z.coerce.number().int().min(1).max(10_000).default(64),
+	/** Published models whose files anyone may have, so that browsers can run them: names with commas between. */
+	PUBLIC_MODELS: z
+		.string()
+		.max(4096)
+		.default("")
+		.transform((names) => names.split(",").filter(Boolean)),
 	/** Leases of one job, the first included. */
 	MAX_ATTEMPTS: z.coerce.number().int().min(1).max(100).default(3),
 });

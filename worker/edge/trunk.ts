@@ -29,7 +29,10 @@ export async function branchOf(
 		throw invalid("from", "from: is a picture of another model or schedule; ask for the same ones.");
 	const last = plan.decide?.after ?? plan.steps.findLastIndex(({ kind }) => kind === "run");
 	if (scales > last + 1)
-		throw invalid("scales", `scales: this plan takes over at most ${last + 1}: later ones hang on what it does itself.`);
+		throw invalid(
+			"scales",
+			`scales: this plan takes over at most ${last + 1}: later ones hang on what it does itself.`,
+		);
 	if (found.scales.length < scales)
 		throw invalid("scales", `scales: that picture has ${found.scales.length} so far; ask for no more.`);
 	const steps = plan.steps.filter(({ kind }) => kind === "run").length;

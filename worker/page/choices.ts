@@ -1,5 +1,5 @@
 /** The choice of a policy in people's words, each with what was measured of it, and what to compare it with. */
-import { $, el } from "./dom.ts";
+import { $, el, setText } from "./dom.ts";
 import type { Model } from "./edge.ts";
 import { measuredOn, type Offer, offersOf, type PolicyEntry, tradeInBrief } from "./offers.ts";
 
@@ -50,7 +50,7 @@ export class Choices {
 			new Option("nothing", ""),
 			...this.#offers.map(({ policy, word }) => new Option(word ? `${word} (${policy})` : policy, policy)),
 		);
-		$("choice-note").dataset.measured = measuredOn(model, adapters);
+		setText($("choice-note"), measuredOn(model, adapters));
 		this.#select();
 	}
 
@@ -66,8 +66,7 @@ export class Choices {
 		this.#compare.value = this.#wantedCompare;
 		if (this.#compare.selectedIndex === -1) this.#compare.value = "";
 		const offer = this.#offers.find((offer) => offer.policy === policy);
-		const title = offer ? `${offer.policy}: ${sentence(offer.title)} ` : "";
-		$("choice-note").textContent = `${title}${$("choice-note").dataset.measured ?? ""}`;
+		setText($("choice-title"), offer ? sentence(offer.title) : "");
 	}
 }
 
@@ -83,7 +82,14 @@ function segment({ policy, word, trade, title }: Offer): HTMLElement {
 function row({ policy, trade, title, beatenBy }: Offer): HTMLElement {
 	const figures = trade ? tradeInBrief(trade) : "not measured";
 	const beaten = beatenBy ? ` ${beatenBy} is at least as good and as fast.` : "";
-	return el("label", {}, radio(policy), policy, el("span", {}, figures), el("small", {}, `${sentence(title)}${beaten}`));
+	return el(
+		"label",
+		{},
+		radio(policy),
+		policy,
+		el("span", {}, figures),
+		el("small", {}, `${sentence(title)}${beaten}`),
+	);
 }
 
 function sentence(text: string): string {

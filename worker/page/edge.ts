@@ -22,6 +22,8 @@ export interface Ask {
 export type Model = ModelInfo & {
 	/** Every word it knows, where that is a closed list. */
 	vocabulary?: string[];
+	/** Where its files can be had by anyone, relative to the page. */
+	files?: string;
 };
 
 /** Workers and queue as they are now. */

@@ -74,7 +74,9 @@ export class Filmstrip {
 		const drawn = JSON.stringify([grid, stage, state, shown, tabbed, url, frame?.milliseconds]);
 		const before = this.#list.children[index] as HTMLElement | undefined;
 		if (before && this.#drawn.get(before) === drawn) return;
-		const time = frame ? briefly(frame.milliseconds) : { skipped: "left out", now: "now", waiting: "", done: "" }[state];
+		const time = frame
+			? briefly(frame.milliseconds)
+			: { skipped: "left out", now: "now", waiting: "", done: "" }[state];
 		const cell = el("span", { class: "cell", "--columns": grid[1], "--rows": grid[0] });
 		if (url) cell.append(el("img", { src: url, alt: "", draggable: "false" }));
 		const parts = [cell, el("b", {}, sizeName(grid)), el("span", { class: "time" }, time || "\u00a0")];

@@ -1,6 +1,7 @@
 /** The question: what to draw, with which seed, in which shape and how many. */
-import type { Ask, Model } from "./edge.ts";
+
 import { $, el } from "./dom.ts";
+import type { Ask, Model } from "./edge.ts";
 import { randomSeed, seedOf } from "./units.ts";
 import { unknownIn, wordsOf } from "./vocabulary.ts";
 
@@ -144,23 +145,26 @@ export class Form {
 		if (seedWrong) this.#seed.setAttribute("aria-invalid", "true");
 		const text = problem ?? (seedWrong ? `A seed is a whole number from 0 to ${LARGEST_SEED}.` : undefined);
 		line.dataset.kind = text ? "problem" : "note";
-		if (text) return line.replaceChildren(text);
-		if (!this.#model) return line.replaceChildren();
+		line.replaceChildren(...(text ? [text] : this.#about()));
+	}
+
+	#about(): (string | HTMLElement)[] {
+		if (!this.#model) return [];
 		const { id, vocabulary, classes, maxPromptTokens } = this.#model;
 		const unknown = this.#unknown();
 		if (unknown.length > 0) {
 			const shown = unknown.slice(0, 4).flatMap((word, i) => [...(i > 0 ? [", "] : []), el("em", {}, word)]);
 			const more = unknown.length > 4 ? ` and ${unknown.length - 4} more` : "";
 			const ignored = unknown.length > 1 ? "They are ignored." : "It is ignored.";
-			return line.replaceChildren(`${id} does not know `, ...shown, `${more}. ${ignored}`);
+			return [`${id} does not know `, ...shown, `${more}. ${ignored}`];
 		}
-		line.replaceChildren(
+		return [
 			classes !== undefined
 				? `${id} draws classes, 0 to ${classes - 1}.`
 				: vocabulary
 					? `${id} knows ${vocabulary.length} words, and takes ${maxPromptTokens - 1} at a time.`
 					: `${id} draws what you describe.`,
-		);
+		];
 	}
 
 	#scheduleAsked(): string | undefined {

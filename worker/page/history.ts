@@ -7,7 +7,19 @@ import { isExact } from "./work.ts";
 /** A finished run, as it is stored. */
 export type Kept = Pick<
 	Run,
-	"ask" | "trunk" | "job" | "model" | "plan" | "grids" | "width" | "height" | "frames" | "facts" | "picture" | "unknown"
+	| "ask"
+	| "trunk"
+	| "together"
+	| "job"
+	| "model"
+	| "plan"
+	| "grids"
+	| "width"
+	| "height"
+	| "frames"
+	| "facts"
+	| "picture"
+	| "unknown"
 > & { id: number; when: number; took: number };
 
 interface Shelf extends DBSchema {
@@ -40,8 +52,8 @@ export class History {
 	/** Keeps a finished picture; sketches are not kept. */
 	async add(run: Run): Promise<Kept | undefined> {
 		if (run.state !== "done" || run.ask.until !== undefined) return undefined;
-		const { ask, trunk, job, model, plan, grids, width, height, frames, facts, picture, unknown } = run;
-		const of = { ask, trunk, job, model, plan, grids, width, height, frames, facts, picture, unknown };
+		const { ask, trunk, together, job, model, plan, grids, width, height, frames, facts, picture, unknown } = run;
+		const of = { ask, trunk, together, job, model, plan, grids, width, height, frames, facts, picture, unknown };
 		const record = { ...of, when: Date.now(), took: run.took ?? 0 };
 		const db = await this.#open();
 		let id = -Date.now();
@@ -69,11 +81,12 @@ export class History {
 	/** Milliseconds by scale of exact, the median of what was seen here of this model, schedule and adapter. */
 	exactTimes({ model, schedule }: StagePlan, adapter: string | undefined): number[] | undefined {
 		const runs = this.kept.filter(
-			({ plan, facts, trunk }) =>
+			({ plan, facts, trunk, together }) =>
 				plan?.model === model &&
 				plan.schedule === schedule &&
 				plan.steps.every(isExact) &&
 				!trunk &&
+				!together &&
 				(adapter === undefined || facts?.adapter === adapter),
 		);
 		const latest = runs.slice(0, 5).filter(({ frames, plan }) => frames.length === plan?.steps.length);

@@ -65,10 +65,7 @@ export function offersOf(model: ModelInfo, schedule: string, policies: readonly 
 
 function beats(a: Trade | undefined, b: Trade): boolean {
 	return (
-		a !== undefined &&
-		a.score >= b.score &&
-		a.speedup >= b.speedup &&
-		(a.score > b.score || a.speedup > b.speedup)
+		a !== undefined && a.score >= b.score && a.speedup >= b.speedup && (a.score > b.score || a.speedup > b.speedup)
 	);
 }
 
@@ -82,8 +79,12 @@ export function measuredOn(model: ModelInfo, adapters: readonly string[]): strin
 	const trade = Object.values(model.trades ?? {})[0];
 	if (!trade) return `No policy was measured on ${model.id}: score and speed are not known.`;
 	const prompts = trade.prompts ? ` over ${trade.prompts} prompts` : "";
-	const figures = `Score of ${model.id} by the GenEval protocol and speed of a whole picture, measured${prompts}`;
+	const figures = `Score (GenEval) and speed, measured${prompts}`;
 	if (!trade.adapter) return `${figures}.`;
-	if (adapters.length === 0 || adapters.includes(trade.adapter)) return `${figures} on ${trade.adapter}.`;
-	return `${figures} on ${trade.adapter}; pictures are made on ${adapters.join(", ")} now, where speeds differ.`;
+	const here = `${figures} on ${brief(trade.adapter)}`;
+	if (adapters.length === 0 || adapters.includes(trade.adapter)) return `${here}.`;
+	return `${here}; speeds differ on ${adapters.map(brief).join(", ")}, at work now.`;
 }
+
+/** The adapter's name without its driver. */
+const brief = (adapter: string): string => adapter.replace(/ (\(|driver ).*$/, "");

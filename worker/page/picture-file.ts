@@ -54,8 +54,7 @@ export function exifOf(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> 
 	const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 	if (isPng(bytes)) {
 		for (let at = 8; at + 12 <= bytes.length; at += 12 + view.getUint32(at))
-			if (latin1(bytes.subarray(at + 4, at + 8)) === "eXIf")
-				return bytes.subarray(at + 8, at + 8 + view.getUint32(at));
+			if (latin1(bytes.subarray(at + 4, at + 8)) === "eXIf") return bytes.subarray(at + 8, at + 8 + view.getUint32(at));
 	} else if (isWebp(bytes)) {
 		for (const { name, body } of webpChunks(bytes)) if (name === "EXIF") return withoutMark(body);
 	} else if (isJpeg(bytes)) {
@@ -67,6 +66,25 @@ export function exifOf(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> 
 		}
 	}
 	return undefined;
+}
+
+/** An EXIF block that says how a picture was made, as the workers write it: JSON as ImageDescription, in ASCII. */
+export function exifOfSettings(settings: object): Uint8Array<ArrayBuffer> {
+	const json = JSON.stringify(settings).replace(
+		/[^\x20-\x7e]/g,
+		(char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
+	);
+	const text = ascii(`${json}\0`);
+	// A TIFF header, one directory of one entry, and where the entry's text lies.
+	const head = new DataView(new ArrayBuffer(26));
+	head.setUint32(0, 0x4d4d_002a);
+	head.setUint32(4, 8);
+	head.setUint16(8, 1);
+	head.setUint16(10, 0x010e);
+	head.setUint16(12, 2);
+	head.setUint32(14, text.length);
+	head.setUint32(18, 26);
+	return joined([new Uint8Array(head.buffer), text]);
 }
 
 /** The same file with this EXIF block, in place of none. */
@@ -119,7 +137,8 @@ export function animated(
 }
 
 const isPng = (bytes: Uint8Array) => latin1(bytes.subarray(1, 4)) === "PNG";
-const isWebp = (bytes: Uint8Array) => latin1(bytes.subarray(0, 4)) === "RIFF" && latin1(bytes.subarray(8, 12)) === "WEBP";
+const isWebp = (bytes: Uint8Array) =>
+	latin1(bytes.subarray(0, 4)) === "RIFF" && latin1(bytes.subarray(8, 12)) === "WEBP";
 const isJpeg = (bytes: Uint8Array) => bytes[0] === 0xff && bytes[1] === 0xd8;
 
 function webpChunks(bytes: Uint8Array<ArrayBuffer>): { name: string; body: Uint8Array<ArrayBuffer> }[] {

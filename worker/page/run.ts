@@ -20,6 +20,8 @@ export interface Run {
 	ask: Ask;
 	/** Seed of the picture that gave the first scales, where it is another one's. */
 	trunk?: { seed: string; scales: number };
+	/** Made beside others, so that its times are not its own. */
+	together?: boolean;
 	state: RunState;
 	job?: string;
 	model?: string;

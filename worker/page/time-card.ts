@@ -50,7 +50,8 @@ export class TimeCard {
 		// A plan that leaves nothing out has nothing to be compared with; a sketch is no picture yet.
 		const whole = run.ask.until === undefined;
 		if (!whole || (!exact && plan.steps.every(isExact))) return undefined;
-		const other = exact?.state === "done" ? barOf(exact, blocks).parts.map(({ milliseconds }) => milliseconds) : undefined;
+		const other =
+			exact?.state === "done" ? barOf(exact, blocks).parts.map(({ milliseconds }) => milliseconds) : undefined;
 		const seen = other ?? this.#reference(plan, run.facts?.adapter);
 		const times = seen ?? predictExact(plan, run.grids, blocks, measured(run));
 		if (!times) return undefined;

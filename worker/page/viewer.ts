@@ -116,7 +116,9 @@ export class Viewer {
 		const shown = this.frame ?? (run?.state === "done" ? run.frames.at(-1)?.index : undefined);
 		this.#film.draw(run, grids, shown);
 		this.#time.draw(run, this.#model?.blocks, run && this.#exact(run));
-		$("blank").hidden = (run?.frames.length ?? 0) > 0 || run?.picture !== undefined;
+		const first = this.runs.at(0);
+		$("blank").hidden = (first?.frames.length ?? 0) > 0 || first?.picture !== undefined;
+		$("blank-b").hidden = (this.runs[1]?.frames.length ?? 0) > 0;
 		$("caption").textContent = run ? captionOf(this.runs, 0) : "";
 		$("caption-b").textContent = this.runs.length === 2 ? captionOf(this.runs, 1) : "";
 		const done = run?.state === "done" && this.runs.every(({ state }) => state === "done");

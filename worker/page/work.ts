@@ -41,7 +41,7 @@ export function isExact(step: Step): boolean {
 export function predict(works: readonly number[], measured: ReadonlyMap<number, number>): number[] | undefined {
 	const points = [...measured].map(([index, milliseconds]) => [works[index], milliseconds] as const);
 	if (points.length === 0) return undefined;
-	const line = fit(points);
+	const line = through(points);
 	return works.map((units, index) => measured.get(index) ?? (units === 0 ? 0 : line(units)));
 }
 
@@ -56,7 +56,7 @@ export function predictExact(
 	measured: ReadonlyMap<number, number>,
 ): number[] | undefined {
 	if (measured.size < 2) return undefined;
-	const line = fit([...measured].map(([index, ms]) => [work(steps[index], grids[index], blocks), ms] as const));
+	const line = through([...measured].map(([index, ms]) => [work(steps[index], grids[index], blocks), ms] as const));
 	return steps.map((step, index) => {
 		const [height, width] = grids[index];
 		const known = measured.get(index);
@@ -65,7 +65,7 @@ export function predictExact(
 }
 
 /** Least squares through [work, milliseconds], never below nothing and never falling. */
-function fit(points: readonly (readonly [number, number])[]): (units: number) => number {
+function through(points: readonly (readonly [number, number])[]): (units: number) => number {
 	const n = points.length;
 	const meanX = points.reduce((sum, [x]) => sum + x, 0) / n;
 	const meanY = points.reduce((sum, [, y]) => sum + y, 0) / n;

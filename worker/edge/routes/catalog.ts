@@ -3,14 +3,15 @@ import type { Context } from "hono";
 import { policies } from "../../policies/index.ts";
 import type { ModelInfo } from "../../protocol/model-info.ts";
 import { ApiError } from "../errors.ts";
-import type { App } from "../settings.ts";
+import { type App, settingsOf } from "../settings.ts";
 import { poolStatus, usable } from "../start.ts";
 
 type C = Context<App>;
 
 export async function models(c: C): Promise<Response> {
 	const status = await poolStatus(c.env);
-	return c.json({ object: "list", data: status.models.map(describe) });
+	const { PUBLIC_MODELS } = settingsOf(c.env);
+	return c.json({ object: "list", data: status.models.map((model) => describe(model, PUBLIC_MODELS)) });
 }
 
 export async function model(c: C): Promise<Response> {
@@ -24,11 +25,11 @@ export async function model(c: C): Promise<Response> {
 			`The model "${id?.slice(0, 64)}" is not offered. GET /v1/models lists what is.`,
 			{ param: "model" },
 		);
-	return c.json(describe(found));
+	return c.json(describe(found, settingsOf(c.env).PUBLIC_MODELS));
 }
 
 /** OpenAI's model object, and everything we know of the model. */
-function describe({ info, since }: { info: ModelInfo; since: number }) {
+function describe({ info, since }: { info: ModelInfo; since: number }, open: readonly string[]) {
 	const sizes = Object.values(info.schedules).map(({ image }) => `${image.width}x${image.height}`);
 	return {
 		object: "model",
@@ -36,6 +37,8 @@ function describe({ info, since }: { info: ModelInfo; since: number }) {
 		owned_by: "firstlight",
 		...info,
 		sizes: [...new Set(sizes)],
+		// Relative to where the page lies.
+		...(open.includes(info.id) && { files: `v1/models/${info.id}/files` }),
 	};
 }
 
