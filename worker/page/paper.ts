@@ -23,7 +23,6 @@ export class Paper {
 	/** Resolves once it is on the screen, or the paper was cleared. `scale`: its index, or `final`. */
 	show(blob: Blob, scale: string, fade = true): Promise<void> {
 		const epoch = this.#epoch;
-		const came = performance.now();
 		const url = URL.createObjectURL(blob);
 		const next = new Image();
 		next.src = url;
@@ -38,7 +37,6 @@ export class Paper {
 					this.image.src = url;
 					this.image.hidden = false;
 					this.image.dataset.scale = scale;
-					performance.measure("preview shown", { start: came, end: performance.now() });
 				},
 				() => URL.revokeObjectURL(url),
 			);
