@@ -11,14 +11,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
-import chromium from "@sparticuz/chromium";
-import { chromium as browserType } from "playwright-core";
 import sharp from "sharp";
 import { findModel, openModelAt } from "../../model-shards/open.ts";
 import { policies } from "../../worker/policies/index.ts";
 import type { JobEvent } from "../../worker/protocol/job.ts";
 import type { ModelInfo } from "../../worker/protocol/model-info.ts";
 import { buildPage, SITE } from "./build.ts";
+import { launch } from "./chromium.ts";
 
 const EVENTS = 30;
 const SIDE = 256;
@@ -61,10 +60,7 @@ export async function pageCost(site = SITE): Promise<PageCost> {
 		);
 	}).listen(0);
 	await once(server, "listening");
-	const browser = await browserType.launch({
-		executablePath: await chromium.executablePath(),
-		args: [...chromium.args, "--no-sandbox"],
-	});
+	const browser = await launch();
 	try {
 		const page = await browser.newPage({ viewport: { width: 1366, height: 768 } });
 		await page.addInitScript(watchPreviews);

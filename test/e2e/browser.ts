@@ -1,20 +1,6 @@
-/** The Chromium that comes with the project, and what tests of the page ask of it. */
-import chromium from "@sparticuz/chromium";
+/** What tests of the page ask of it. */
 import axe from "axe-core";
-import { type Browser, chromium as browserType, type Page } from "playwright-core";
-
-/** `gpu`: with WebGPU on SwiftShader. */
-export async function launch({ gpu = false } = {}): Promise<Browser> {
-	return await browserType.launch({
-		executablePath: await chromium.executablePath(),
-		args: [
-			...chromium.args,
-			"--no-sandbox",
-			...(gpu ? ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"] : []),
-		],
-		headless: true,
-	});
-}
+import type { Page } from "playwright-core";
 
 /** What axe-core finds wrong with the page as it is now, by rule and place. */
 export async function findings(page: Page): Promise<string[]> {

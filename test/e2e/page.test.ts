@@ -8,10 +8,11 @@ import { promisify } from "node:util";
 import type { Browser, Page } from "playwright-core";
 import sharp from "sharp";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
+import { launch } from "../../infra/page/chromium.ts";
 import { importReferenceSet } from "../../model-shards/import/reference.ts";
 import { readMetadata } from "../../worker/gpu/encode.ts";
 import type { FinalEvent, PlanEvent, RevisionEvent } from "../../worker/protocol/job.ts";
-import { findings, launch, overflows } from "./browser.ts";
+import { findings, overflows } from "./browser.ts";
 import { sse } from "./firstlight.ts";
 import { Parts } from "./parts.ts";
 
