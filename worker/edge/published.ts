@@ -24,10 +24,18 @@ export interface PublishedFile {
 	bytes?: number;
 }
 
+interface PublishedModel {
+	/** By name. */
+	files: ReadonlyMap<string, PublishedFile>;
+	tokenizer: PublishedFile | undefined;
+}
+
 const MAX_NAME_BYTES = 4096;
+/** T5's and CLIP's have less; larger ones would not leave an isolate its memory. */
+const MAX_TOKENIZER_BYTES = 4 * 2 ** 20;
 const MAX_KEPT = 16;
-/** Files by name of the manifests read last. What a digest names never changes. */
-const kept = new Map<Digest, ReadonlyMap<string, PublishedFile>>();
+/** Of the manifests read last. What a digest names never changes. */
+const kept = new Map<Digest, PublishedModel>();
 
 /** The digest a model's name stands for, or the digest itself. */
 export async function digestOf(bucket: R2Bucket, model: string): Promise<Digest> {
@@ -47,13 +55,23 @@ export async function digestOf(bucket: R2Bucket, model: string): Promise<Digest>
 
 /** A file that the model's manifest lists, the manifest, or what was measured of the model. */
 export async function fileOf(bucket: R2Bucket, digest: Digest, file: string): Promise<PublishedFile> {
-	const files = kept.get(digest) ?? (await filesOf(bucket, digest));
+	const { files } = await modelOf(bucket, digest);
 	const found = files.get(file);
 	if (!found) throw fileNotFound(file);
 	return found;
 }
 
-async function filesOf(bucket: R2Bucket, digest: Digest): Promise<ReadonlyMap<string, PublishedFile>> {
+/** The parsed tokenizer of a model; undefined where the model is not published here, has none, or has a large one. */
+export async function tokenizerOf(bucket: R2Bucket, digest: Digest): Promise<unknown> {
+	if ((await bucket.head(fileKey(manifestHash(digest)))) === null) return undefined;
+	const { tokenizer } = await modelOf(bucket, digest);
+	if (tokenizer?.bytes === undefined || tokenizer.bytes > MAX_TOKENIZER_BYTES) return undefined;
+	return parsed((await smallText(bucket, tokenizer.key, MAX_TOKENIZER_BYTES)) ?? "");
+}
+
+async function modelOf(bucket: R2Bucket, digest: Digest): Promise<PublishedModel> {
+	const known = kept.get(digest);
+	if (known) return known;
 	const sha256 = manifestHash(digest);
 	const text = await smallText(bucket, fileKey(sha256), MAX_MANIFEST_BYTES);
 	if (text === null)
@@ -72,11 +90,12 @@ async function filesOf(bucket: R2Bucket, digest: Digest): Promise<ReadonlyMap<st
 			{ key: fileKey(entry.sha256), ...entry },
 		]),
 	);
+	const model = { files, tokenizer: tokenizer ? files.get(tokenizer.file) : undefined };
 	files.set(MANIFEST_FILE, { key: fileKey(sha256), sha256 });
 	files.set(POLICIES_FILE, { key: policiesKey(sha256) });
 	if (kept.size === MAX_KEPT) kept.delete(kept.keys().next().value as Digest);
-	kept.set(digest, files);
-	return files;
+	kept.set(digest, model);
+	return model;
 }
 
 async function smallText(bucket: R2Bucket, key: string, limit: number): Promise<string | null> {

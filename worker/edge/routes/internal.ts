@@ -22,7 +22,9 @@ export async function connect(c: C): Promise<Response> {
 			headers: { upgrade: "websocket", connection: "upgrade" },
 		});
 	}
-	return poolNamed(c.env, poolNameOf()).fetch(c.req.raw);
+	const { webSocket } = await poolNamed(c.env, poolNameOf()).fetch(c.req.raw);
+	// The pool's own answer takes no headers of ours.
+	return new Response(null, { status: 101, webSocket });
 }
 
 export async function deliver(c: C): Promise<Response> {

@@ -1,4 +1,5 @@
 import { Tokenizer } from "@huggingface/tokenizers";
+import { z } from "zod";
 import { precompiled } from "./precompiled.ts";
 
 export interface PromptTokenizer {
@@ -6,6 +7,8 @@ export interface PromptTokenizer {
 	ids(text: string): number[];
 	/** Those of a prompt. Throws PromptError when there are more than the model takes. */
 	encode(prompt: string): number[];
+	/** Words of a prompt that have no token of their own, as written, each once: the model cannot know them. */
+	unknownWords(prompt: string): string[];
 }
 
 /** A prompt the model cannot take; the message is for its author. */
@@ -18,6 +21,7 @@ export function promptTokenizer(json: unknown, maxTokens: number): PromptTokeniz
 	const tokenizer = new Tokenizer(json as ConstructorParameters<typeof Tokenizer>[0], {});
 	if (tokenizer.normalizer) makeExact(tokenizer.normalizer as unknown as Normalizer);
 	const idsOf = (text: string) => tokenizer.encode(text).ids;
+	const unknown = unknownToken(tokenizer, json);
 	return {
 		ids: idsOf,
 		encode(prompt) {
@@ -28,8 +32,42 @@ export function promptTokenizer(json: unknown, maxTokens: number): PromptTokeniz
 				);
 			return ids;
 		},
+		unknownWords(prompt) {
+			if (unknown === undefined) return [];
+			// Markers left out: some tokenizers end a text with what they also take for an unknown piece.
+			const lacks = (word: string) => tokenizer.encode(word, { add_special_tokens: false }).ids.includes(unknown);
+			return [...new Set(wordsOf(prompt))].filter(lacks);
+		},
 	};
 }
+
+/** Every word of a closed vocabulary; undefined where texts are cut into pieces, which make any word. */
+export function vocabularyOf(json: unknown): string[] | undefined {
+	const parsed = WordLevel.safeParse(json);
+	if (!parsed.success) return undefined;
+	const { model, added_tokens } = parsed.data;
+	const marks = new Set(added_tokens.map(({ content }) => content));
+	return Object.keys(model.vocab).filter((word) => !marks.has(word));
+}
+
+const WordLevel = z.object({
+	model: z.object({ type: z.literal("WordLevel"), vocab: z.record(z.string(), z.number()) }),
+	added_tokens: z.array(z.object({ content: z.string() })).default([]),
+});
+const UnknownToken = z.object({
+	model: z.object({ unk_token: z.string().nullish(), unk_id: z.number().nullish() }),
+});
+
+/** The id that stands for whatever the vocabulary lacks. */
+function unknownToken(tokenizer: Tokenizer, json: unknown): number | undefined {
+	const { unk_token, unk_id } = UnknownToken.parse(json).model;
+	return (unk_token == null ? unk_id : tokenizer.token_to_id(unk_token)) ?? undefined;
+}
+
+const segmenter = new Intl.Segmenter("en", { granularity: "word" });
+/** What a person would call a word, a figure or a sign; neither spaces nor punctuation. */
+const wordsOf = (text: string): string[] =>
+	[...segmenter.segment(text)].map(({ segment }) => segment).filter((segment) => /[\p{L}\p{N}\p{S}]/u.test(segment));
 
 /** The library's normalisers, as far as they are seen here. */
 interface Normalizer {
