@@ -106,15 +106,15 @@ describe("POST /v1/images/generations", () => {
 		const trades = {
 			stagevar: { score: 0.21, delta: -0.7, speedup: 1.7 },
 			switti: { score: 0.9, delta: -0.008, speedup: 1.3 },
-			"stagevar-auto": { score: 0.87, delta: -0.04, speedup: 1.6 },
+			sparsevar: { score: 0.87, delta: -0.04, speedup: 1.6 },
 		};
-		const peer = await Peer.join({ models: [{ ...MODEL, guidesByText: true, trades }] });
+		const peer = await Peer.join({ models: [{ ...MODEL, trades }] });
 		for (const [body, policy, quality] of [
 			[{}, "exact", "high"],
 			[{ quality: "hd" }, "exact", "high"],
 			[{ quality: "medium" }, "switti", "medium"],
 			[{ quality: "standard" }, "switti", "medium"],
-			[{ quality: "low" }, "stagevar-auto", "low"],
+			[{ quality: "low" }, "sparsevar", "low"],
 			[{ quality: "low", policy: "switti" }, "switti", "medium"],
 			[{ quality: "low", size: "32x64" }, "exact", "high"],
 		] as const) {
@@ -125,7 +125,7 @@ describe("POST /v1/images/generations", () => {
 			expect(await (await answer).json()).toMatchObject({ policy, quality });
 		}
 		expect(await (await edge(`/v1/models/${MODEL.id}`)).json()).toMatchObject({
-			qualities: { high: "exact", medium: "switti", low: "stagevar-auto" },
+			qualities: { high: "exact", medium: "switti", low: "sparsevar" },
 		});
 	});
 

@@ -2,6 +2,7 @@
  * Published models in the bucket: what lies there under which key, read under limits. docs/models.md has the layout.
  */
 import {
+	type FileEntry,
 	fileKey,
 	MANIFEST_FILE,
 	MAX_MANIFEST_BYTES,
@@ -27,7 +28,7 @@ export interface PublishedFile {
 interface PublishedModel {
 	/** By name. */
 	files: ReadonlyMap<string, PublishedFile>;
-	tokenizer: PublishedFile | undefined;
+	tokenizer: FileEntry | null;
 }
 
 const MAX_NAME_BYTES = 4096;
@@ -61,12 +62,18 @@ export async function fileOf(bucket: R2Bucket, digest: Digest, file: string): Pr
 	return found;
 }
 
-/** The parsed tokenizer of a model; undefined where the model is not published here, has none, or has a large one. */
-export async function tokenizerOf(bucket: R2Bucket, digest: Digest): Promise<unknown> {
-	if ((await bucket.head(fileKey(manifestHash(digest)))) === null) return undefined;
+/**
+ * Where the tokenizer of a model lies; undefined where the model is not published here, has none, or has a large one.
+ */
+export async function tokenizerFileOf(bucket: R2Bucket, digest: Digest): Promise<FileEntry | undefined> {
+	if (!kept.has(digest) && (await bucket.head(fileKey(manifestHash(digest)))) === null) return undefined;
 	const { tokenizer } = await modelOf(bucket, digest);
-	if (tokenizer?.bytes === undefined || tokenizer.bytes > MAX_TOKENIZER_BYTES) return undefined;
-	return parsed((await smallText(bucket, tokenizer.key, MAX_TOKENIZER_BYTES)) ?? "");
+	return tokenizer && tokenizer.bytes <= MAX_TOKENIZER_BYTES ? tokenizer : undefined;
+}
+
+/** What the file holds, parsed; undefined where it is not there or no JSON. */
+export async function tokenizerIn(bucket: R2Bucket, { sha256 }: FileEntry): Promise<unknown> {
+	return parsed((await smallText(bucket, fileKey(sha256), MAX_TOKENIZER_BYTES)) ?? "");
 }
 
 async function modelOf(bucket: R2Bucket, digest: Digest): Promise<PublishedModel> {
@@ -90,7 +97,7 @@ async function modelOf(bucket: R2Bucket, digest: Digest): Promise<PublishedModel
 			{ key: fileKey(entry.sha256), ...entry },
 		]),
 	);
-	const model = { files, tokenizer: tokenizer ? files.get(tokenizer.file) : undefined };
+	const model = { files, tokenizer };
 	files.set(MANIFEST_FILE, { key: fileKey(sha256), sha256 });
 	files.set(POLICIES_FILE, { key: policiesKey(sha256) });
 	if (kept.size === MAX_KEPT) kept.delete(kept.keys().next().value as Digest);

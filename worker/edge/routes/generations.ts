@@ -200,7 +200,7 @@ function timed(c: Context<App>, made: readonly Finished[]): void {
 	const { final, since, scales } = made.reduce((a, b) => (b.since > a.since ? b : a));
 	setMetric(c, "queue", Math.max(0, since - final.milliseconds), "waiting and delivery");
 	setMetric(c, "scales", scales, "transformer and previews");
-	setMetric(c, "rest", Math.max(0, final.milliseconds - scales), "text, decoder and encoding");
+	setMetric(c, "rest", Math.max(0, final.milliseconds - scales), "text and decoder");
 }
 
 async function streamed(c: Context<App>, { input, about, usage, warning }: Order): Promise<Response> {

@@ -24,14 +24,7 @@ export function promptTokenizer(json: unknown, maxTokens: number): PromptTokeniz
 	const unknown = unknownToken(tokenizer, json);
 	return {
 		ids: idsOf,
-		encode(prompt) {
-			const ids = idsOf(prompt);
-			if (ids.length > maxTokens)
-				throw new PromptError(
-					`The prompt has ${ids.length} tokens; this model takes at most ${maxTokens}. Shorten it.`,
-				);
-			return ids;
-		},
+		encode: (prompt) => within(idsOf(prompt), maxTokens),
 		unknownWords(prompt) {
 			if (unknown === undefined) return [];
 			// Markers left out: some tokenizers end a text with what they also take for an unknown piece.
@@ -39,6 +32,12 @@ export function promptTokenizer(json: unknown, maxTokens: number): PromptTokeniz
 			return [...new Set(wordsOf(prompt))].filter(lacks);
 		},
 	};
+}
+
+/** The ids of a prompt. Throws PromptError when there are more than the model takes. */
+export function within(ids: number[], maxTokens: number): number[] {
+	if (ids.length <= maxTokens) return ids;
+	throw new PromptError(`The prompt has ${ids.length} tokens; this model takes at most ${maxTokens}. Shorten it.`);
 }
 
 /** Every word of a closed vocabulary; undefined where texts are cut into pieces, which make any word. */
