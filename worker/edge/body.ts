@@ -1,18 +1,16 @@
 /** Request bodies, read under limits of size and time before anything looks at them. */
 import { ApiError } from "./errors.ts";
 
-/** A body that has not come by then will not come. */
-const BODY_SECONDS = 30;
 /** Content codings that are undone here, by the name that the platform has for them. */
 const CODINGS: Readonly<Record<string, CompressionFormat>> = { gzip: "gzip", "x-gzip": "gzip", deflate: "deflate" };
 
 /**
  * The parsed JSON body. Refuses another content type or coding (415), more than `limit` bytes, packed or not (413), one
- * that does not come (408), text that is not UTF-8 and broken JSON (400).
+ * that has not come within `seconds` (408), text that is not UTF-8 and broken JSON (400).
  */
-export async function readJson(request: Request, limit: number): Promise<unknown> {
+export async function readJson(request: Request, limit: number, seconds: number): Promise<unknown> {
 	requireJson(request.headers.get("content-type") ?? "");
-	const text = await readText(request, limit);
+	const text = await readText(request, limit, seconds);
 	try {
 		return JSON.parse(text);
 	} catch {
@@ -37,8 +35,10 @@ function requireJson(contentType: string): void {
 	);
 }
 
-async function readText(request: Request, limit: number): Promise<string> {
+async function readText(request: Request, limit: number, seconds: number): Promise<string> {
 	const tooLarge = () => new ApiError(413, "request_too_large", `The body is larger than ${limit} bytes. Send less.`);
+	const tooLate = () =>
+		new ApiError(408, "request_timeout", `The body did not come within ${seconds} seconds. Send the request again.`);
 	// The declared length saves reading; the count below holds when it is absent, wrong, or of what is packed.
 	if (Number(request.headers.get("content-length") ?? 0) > limit) throw tooLarge();
 	const reader = unpacked(request)?.getReader();
@@ -47,13 +47,15 @@ async function readText(request: Request, limit: number): Promise<string> {
 	const timer = setTimeout(() => {
 		late = true;
 		reader.cancel().catch(() => {});
-	}, BODY_SECONDS * 1000);
+	}, seconds * 1000);
 	const decoder = new TextDecoder("utf-8", { fatal: true });
 	let text = "";
 	try {
 		for (let size = 0; ; ) {
-			const { done, value } = await reader.read().catch(broken);
-			if (late) throw new ApiError(408, "request_timeout", `The body did not come within ${BODY_SECONDS} seconds.`);
+			const { done, value } = await reader.read().catch(() => {
+				throw late ? tooLate() : broken();
+			});
+			if (late) throw tooLate();
 			if (done) return text + decoder.decode();
 			size += value.byteLength;
 			if (size > limit) throw tooLarge();
@@ -81,8 +83,8 @@ function unpacked(request: Request): ReadableStream<Uint8Array> | null {
 	return request.body.pipeThrough(new DecompressionStream(CODINGS[coding]) as ReadableWritablePair<Uint8Array>);
 }
 
-function broken(): never {
-	throw new ApiError(
+function broken(): ApiError {
+	return new ApiError(
 		400,
 		"invalid_body",
 		"The body broke off, or is not packed as its Content-Encoding says. Send the request again.",

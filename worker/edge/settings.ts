@@ -33,6 +33,8 @@ const Settings = z.object({
 	READER_GRACE_SECONDS: seconds(0.1, 600, 4),
 	/** A job that is not finished by then ends with an error. */
 	JOB_DEADLINE_SECONDS: seconds(0.1, 86_400, 600),
+	/** A request's body that has not come by then will not come. */
+	BODY_SECONDS: seconds(0.1, 600, 30),
 	/** A finished job's log can be read for this long. */
 	JOB_KEEP_SECONDS: seconds(0.1, 86_400, 3600),
 	/** A queued job whose model no worker offers any more ends with an error after this long. */

@@ -79,7 +79,7 @@ function paths(): Json {
 		byPath[path] = {
 			...byPath[path],
 			[method]: {
-				operationId: `${method}${path.replace(/[^a-z]+([a-z]?)/gi, (_, first: string) => first.toUpperCase())}`,
+				operationId: `${method}${path.replace(/[^a-z0-9]+([a-z0-9]?)/gi, (_, first: string) => first.toUpperCase())}`,
 				summary,
 				...(description && { description }),
 				parameters: parametersOf(operation),

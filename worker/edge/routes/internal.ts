@@ -7,7 +7,7 @@ import { ApiError, invalidInput } from "../errors.ts";
 import { jobId } from "../follow.ts";
 import { poolNamed, poolNameOf } from "../objects.ts";
 import { requireSecret, secretOf } from "../secret.ts";
-import type { App } from "../settings.ts";
+import { type App, settingsOf } from "../settings.ts";
 import { bearer, verifyToken } from "../token.ts";
 
 type C = Context<App>;
@@ -40,7 +40,8 @@ export async function deliver(c: C): Promise<Response> {
 			{ type: "authentication_error" },
 		);
 	}
-	const parsed = WorkerEvent.safeParse(await readJson(c.req.raw, MAX_DELIVERY_BYTES), { reportInput: true });
+	const body = await readJson(c.req.raw, MAX_DELIVERY_BYTES, settingsOf(c.env).BODY_SECONDS);
+	const parsed = WorkerEvent.safeParse(body, { reportInput: true });
 	if (!parsed.success) throw invalidInput(parsed.error);
 	const answer = await c.env.JOB.get(id).deliver(attempt, parsed.data);
 	if ("refused" in answer) throw new ApiError(400, "bad_event", `The event does not fit the job: ${answer.refused}.`);
