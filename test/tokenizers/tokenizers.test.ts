@@ -15,6 +15,8 @@ import { promptTokenizer, vocabularyOf } from "../../worker/families/text/tokeni
 import { prompts } from "./prompts.ts";
 
 const PROMPTS = prompts();
+/** Of the bundled models. */
+const WORDS = join(import.meta.dirname, "../../model-shards/models/tiny/tokenizer.json");
 const file = (name: string) => brotliDecompressSync(readFileSync(join(import.meta.dirname, name)));
 let dir: string;
 beforeAll(async () => {
@@ -139,14 +141,16 @@ describe("CLIP's BPE, with its real vocabulary", () => {
 	});
 });
 
+it("whole words give the ids of Hugging Face's tokenizers, unknown ones too", async () => {
+	expect(await differing(readFileSync(WORDS))).toEqual([]);
+});
+
 describe("words without a token", () => {
 	const of = (json: unknown) => promptTokenizer(json, 1000).unknownWords;
 	const parsed = (json: Uint8Array) => JSON.parse(new TextDecoder().decode(json));
 
 	it("of a vocabulary of words are all others, as they are written", () => {
-		const json = JSON.parse(
-			readFileSync(join(import.meta.dirname, "../../model-shards/models/tiny/tokenizer.json"), "utf8"),
-		);
+		const json = parsed(readFileSync(WORDS));
 		const prompt = "A photo of a RED Tractor, a tractor (a stop-sign) and 3 Äpfel: 苹果 🍎!";
 		expect(of(json)(prompt)).toEqual(["Tractor", "tractor", "3", "Äpfel", "苹果", "🍎"]);
 		const words = vocabularyOf(json)!;

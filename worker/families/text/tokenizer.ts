@@ -1,4 +1,4 @@
-import { Tokenizer } from "@huggingface/tokenizers";
+import { SequencePreTokenizer, Tokenizer, WhitespacePreTokenizer } from "@huggingface/tokenizers";
 import { z } from "zod";
 import { precompiled } from "./precompiled.ts";
 
@@ -18,15 +18,19 @@ export class PromptError extends Error {
 
 /** `json`: a parsed tokenizer.json, trusted by its hash in the manifest. */
 export function promptTokenizer(json: unknown, maxTokens: number): PromptTokenizer {
-	const tokenizer = new Tokenizer(json as ConstructorParameters<typeof Tokenizer>[0], {});
+	const { model } = UnknownToken.parse(json);
+	// Of whole words, the library takes its unknown token from its own configuration, and has no id without one.
+	const tokenizer = new Tokenizer(json as object, { unk_token: model.unk_token });
 	if (tokenizer.normalizer) makeExact(tokenizer.normalizer as unknown as Normalizer);
+	splitExactly(tokenizer.pre_tokenizer);
 	const idsOf = (text: string) => tokenizer.encode(text).ids;
-	const unknown = unknownToken(tokenizer, json);
+	/** The id that stands for whatever the vocabulary lacks. */
+	const unknown = model.unk_token == null ? model.unk_id : tokenizer.token_to_id(model.unk_token);
 	return {
 		ids: idsOf,
 		encode: (prompt) => within(idsOf(prompt), maxTokens),
 		unknownWords(prompt) {
-			if (unknown === undefined) return [];
+			if (unknown == null) return [];
 			// Markers left out: some tokenizers end a text with what they also take for an unknown piece.
 			const lacks = (word: string) => tokenizer.encode(word, { add_special_tokens: false }).ids.includes(unknown);
 			return [...new Set(wordsOf(prompt))].filter(lacks);
@@ -57,12 +61,6 @@ const UnknownToken = z.object({
 	model: z.object({ unk_token: z.string().nullish(), unk_id: z.number().nullish() }),
 });
 
-/** The id that stands for whatever the vocabulary lacks. */
-function unknownToken(tokenizer: Tokenizer, json: unknown): number | undefined {
-	const { unk_token, unk_id } = UnknownToken.parse(json).model;
-	return (unk_token == null ? unk_id : tokenizer.token_to_id(unk_token)) ?? undefined;
-}
-
 const segmenter = new Intl.Segmenter("en", { granularity: "word" });
 /** What a person would call a word, a figure or a sign; neither spaces nor punctuation. */
 const wordsOf = (text: string): string[] =>
@@ -85,4 +83,14 @@ function makeExact(normalizer: Normalizer): void {
 	normalizer.normalizers?.forEach(makeExact);
 	if (type === "Lowercase") normalizer.normalize = (text) => Array.from(text, (char) => char.toLowerCase()).join("");
 	if (type === "Precompiled" && precompiled_charsmap) normalizer.normalize = precompiled(precompiled_charsmap);
+}
+
+/** The library knows the letters of ASCII alone as those of a word; the format, everybody's. */
+const LETTER = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_C}";
+const PIECES = new RegExp(`[${LETTER}]+|[^${LETTER}\\p{White_Space}]+`, "gu");
+
+function splitExactly(preTokenizer: unknown): void {
+	if (preTokenizer instanceof SequencePreTokenizer) preTokenizer.tokenizers.forEach(splitExactly);
+	if (preTokenizer instanceof WhitespacePreTokenizer)
+		preTokenizer.pre_tokenize_text = (text) => text.match(PIECES) ?? [];
 }
