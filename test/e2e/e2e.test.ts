@@ -85,7 +85,7 @@ describe("the openai client", () => {
 		]);
 	});
 
-	it("gets ten pictures at once, as old clients ask for them: by address, at another size; and a clear error", async () => {
+	it("gets ten pictures at once as old clients do, by address and at another size, and a clear error", async () => {
 		const { data } = await client().images.generate({
 			model: "dall-e-2",
 			prompt: "a photo of a cat",

@@ -332,17 +332,10 @@ describe("hostile requests", () => {
 				"?lastEventId=x",
 			]);
 			const headers: Record<string, string> = {
-				"content-type": pick([
-					"application/json",
-					"application/json",
-					"application/json",
-					"text/html",
-					"a;;=",
-					"\u00ff",
-				]),
+				"content-type": pick(["application/json", "application/json", "application/json", "text/html", "a;;="]),
 				...(below(4) === 0 && { "content-encoding": pick(["gzip", "br", "deflate", ",", "x"]) }),
-				...(below(4) === 0 && { authorization: pick(["Bearer x", "Basic x", "\u00ff"]) }),
-				...(below(8) === 0 && { "last-event-id": pick(["x", `${"ab".repeat(32)}.1`, "\u00ff"]) }),
+				...(below(4) === 0 && { authorization: pick(["Bearer x", "Basic x"]) }),
+				...(below(8) === 0 && { "last-event-id": pick(["x", `${"ab".repeat(32)}.1`]) }),
 				...(below(8) === 0 && { range: pick(["bytes=0-", "x"]) }),
 			};
 			const text = JSON.stringify(Object.fromEntries([["prompt", "x"], ...some()]));
