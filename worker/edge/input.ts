@@ -12,6 +12,9 @@ export const whole = (from: number, to: number) =>
 		.min(from, `must be at least ${from}`)
 		.max(to, `must be at most ${to}`);
 
+/** How many a model has is its own: `subjectOf` knows. */
+export const Class = z.int("must be a whole number").min(0, "must be at least 0");
+
 /** -1, as other image servers have it, is a random one. */
 export const Seed = z
 	.int(`must be a whole number from 0 to ${MAX_SEED}, or -1 for a random one`)

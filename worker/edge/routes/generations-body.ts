@@ -1,9 +1,9 @@
 /** The body of POST /v1/images/generations: OpenAI's fields and ours, and what of them is done otherwise here. */
 import { z } from "zod";
 import type { Quality } from "../../policies/quality.ts";
-import { MAX_CLASSES, MAX_IMAGES_PER_REQUEST, MAX_PARTIAL_IMAGES } from "../../protocol/limits.ts";
+import { MAX_IMAGES_PER_REQUEST, MAX_PARTIAL_IMAGES } from "../../protocol/limits.ts";
 import { ApiError, invalid, invalidInput } from "../errors.ts";
-import { Name, Prompt, requireOneWay, requireSubject, Seed, whole } from "../input.ts";
+import { Class, Name, Prompt, requireOneWay, requireSubject, Seed, whole } from "../input.ts";
 import type { Settings } from "../settings.ts";
 import type { Warnings } from "../warnings.ts";
 
@@ -52,9 +52,7 @@ export const Body = z.strictObject({
 	background: z.enum(["auto", "opaque", "transparent"], "must be auto, opaque or transparent").default("auto"),
 	stream: z.boolean("must be true or false").default(false),
 	partial_images: whole(0, MAX_PARTIAL_IMAGES).default(0).describe("Previews of the last scales, in a stream."),
-	class: whole(0, MAX_CLASSES - 1)
-		.optional()
-		.describe("Ours: the class to draw in place of a prompt."),
+	class: Class.optional().describe("Ours: the class to draw in place of a prompt."),
 	seed: Seed.optional().describe("Ours: the same seed gives the same picture; -1 or none, a random one."),
 	policy: Name.optional().describe("Ours: in place of a quality."),
 	plan: z.unknown().optional().describe("Ours: a plan, or its steps, in place of a policy."),

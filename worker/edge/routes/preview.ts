@@ -1,10 +1,10 @@
 /** GET /v1/images/preview: a picture scale by scale, made for EventSource. */
 import type { Context } from "hono";
 import { z } from "zod";
-import { MAX_CLASSES, MAX_PLAN_QUERY_CHARS, MAX_SEED } from "../../protocol/limits.ts";
+import { MAX_PLAN_QUERY_CHARS, MAX_SEED } from "../../protocol/limits.ts";
 import { asApiError, invalid, invalidInput } from "../errors.ts";
 import { follow, jobGone, jobId } from "../follow.ts";
-import { Name, Prompt, queryOf, requireOneWay, requireSubject, subjectOf } from "../input.ts";
+import { Class, Name, Prompt, queryOf, requireOneWay, requireSubject, Seed, subjectOf } from "../input.ts";
 import { knownPrompt } from "../prompt.ts";
 import { randomSeed } from "../seeds.ts";
 import { type App, settingsOf } from "../settings.ts";
@@ -12,13 +12,13 @@ import { COMMENT, SSE_HEADERS, sseEvent, sseResponse } from "../sse.ts";
 import { chooseModel, givenPlan, makePlan, startJob } from "../start.ts";
 import { Warnings } from "../warnings.ts";
 
-/** A whole number as text; `least` is 0, or -1 where that stands for a random one. */
-const wholeText = (least: 0 | -1, most: number) =>
+/** A number as text, which `schema` then judges. */
+const numeric = <Out>(schema: z.ZodType<Out, number>, message: string) =>
 	z
 		.string()
-		.regex(least === 0 ? /^\d{1,10}$/ : /^(-1|\d{1,10})$/, `must be a whole number from ${least} to ${most}`)
+		.regex(/^-?\d{1,15}$/, message)
 		.transform(Number)
-		.refine((value) => value <= most, `must be at most ${most}`);
+		.pipe(schema);
 
 /** JSON text, parsed. */
 const PlanText = z
@@ -38,11 +38,10 @@ const PlanText = z
 
 export const Query = z.strictObject({
 	prompt: Prompt.optional().describe("What the picture should show."),
-	class: wholeText(0, MAX_CLASSES - 1)
+	class: numeric(Class, "must be a whole number")
 		.optional()
 		.describe("In place of a prompt, for a model that draws classes."),
-	seed: wholeText(-1, MAX_SEED)
-		.transform((seed) => (seed === -1 ? undefined : seed))
+	seed: numeric(Seed, `must be a whole number from 0 to ${MAX_SEED}, or -1 for a random one`)
 		.optional()
 		.describe("The same seed gives the same picture; -1 or none, a random one."),
 	policy: Name.optional().describe("How late scales are accelerated; exact when left out."),
