@@ -65,6 +65,12 @@ const done = async (at: Page = page) => {
 	await state("done", at);
 	await at.waitForSelector('#picture[data-scale="final"]');
 };
+/** Opens the list of all policies where it is needed. */
+const choose = async (policy: string) => {
+	const choice = `label:has(> input[value="${policy}"])`;
+	if (!(await page.isVisible(choice))) await page.click("#more summary");
+	await page.click(choice);
+};
 const text = (selector: string) => page.$$eval(selector, (elements) => elements.map((element) => element.textContent));
 const status = () => page.textContent("#status");
 const facts = async (at: Page = page): Promise<Record<string, string>> =>
@@ -121,7 +127,7 @@ it("shows every scale, where the time went, and takes a picture along", async ()
 	expect(await findings(page)).toEqual([]);
 	await page.fill("#prompt", THREE_WORDS);
 	await page.fill("#seed", "7");
-	await page.check('input[value="stagevar"]', { force: true });
+	await choose("stagevar");
 	await page.click("#go");
 	await done();
 	expect(await page.title()).toBe(`✓ ${THREE_WORDS}`);
@@ -132,7 +138,6 @@ it("shows every scale, where the time went, and takes a picture along", async ()
 
 	// Bars are as long as the time.
 	const final = await finalOf({ prompt: THREE_WORDS, seed: "7", policy: "stagevar", format: "png" });
-	expect((await facts()).seed).toBe("7");
 	expect((await facts())["SHA-256"]).toBe(final.sha256);
 	const bars = await page.$$eval("#bar li", (items) =>
 		items.map((item) => [
@@ -189,8 +194,7 @@ it("shows every scale, where the time went, and takes a picture along", async ()
 });
 
 it("is remembered, shared, dropped and made again from code", async () => {
-	const { context } = { context: page.context() };
-	await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+	await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
 	await open();
 	await page.fill("#prompt", "a photo of a green umbrella");
 	await page.click("#go");
@@ -215,7 +219,7 @@ it("is remembered, shared, dropped and made again from code", async () => {
 	expect(await page.inputValue("#prompt")).toBe("a photo of a green umbrella");
 	await page.hover("#history li:first-child");
 	await page.click("#history li:first-child .remove");
-	expect(await page.isVisible("#history-card")).toBe(false);
+	await page.waitForSelector("#history-card", { state: "hidden" });
 	await open();
 	expect(await page.$$("#history li")).toEqual([]);
 
@@ -315,7 +319,7 @@ it("two policies make one seed, with a slider, difference and times", async () =
 	await page.click("#more summary");
 	expect(await page.textContent('label:has([value="fastvar"])')).toMatch(/stagevar is at least as good and as fast/);
 	await page.fill("#prompt", "a photo of a red apple");
-	await page.check('input[value="stagevar"]', { force: true });
+	await choose("stagevar");
 	await page.selectOption("#compare", "exact");
 	const queries = asked();
 	await page.click("#go");
@@ -504,7 +508,7 @@ it("nine sketches differ, one is finished from its own codes, and its siblings s
 	expect([tiles.length, new Set(tiles).size]).toEqual([9, 9]);
 	await page.click("#tiles li:nth-child(4) button");
 	expect(await page.textContent("#saving")).toMatch(/^A sketch/);
-	await page.check('input[value="stagevar"]', { force: true });
+	await choose("stagevar");
 	await page.click("#finish");
 	await state("running");
 	await done();
@@ -533,12 +537,6 @@ it("nine sketches differ, one is finished from its own codes, and its siblings s
 });
 
 it("sketches what is typed, the one before cancelled, and says which words are not known", async () => {
-	const { model } = JSON.parse(await readFile("model-shards/models/tiny/tokenizer.json", "utf8"));
-	await page.route("**/v1/models", async (route) => {
-		const answer = await (await route.fetch()).json();
-		for (const one of answer.data) if (one.id === "tiny") one.vocabulary ??= Object.keys(model.vocab);
-		await route.fulfill({ json: answer });
-	});
 	await open();
 	const queries = asked();
 	await page.click("#settings summary");

@@ -3,7 +3,7 @@ import { DeviceError, KernelError } from "../../kernels/gpu/errors.ts";
 import type { LoadedModel, RgbImage } from "../engine/types.ts";
 import { PromptError } from "../families/text/tokenizer.ts";
 import { PlanError } from "../policies/index.ts";
-import type { WorkerEvent } from "../protocol/job.ts";
+import type { ImageFormat, WorkerEvent } from "../protocol/job.ts";
 import { DeliveryAnswer, type Lease } from "../protocol/messages.ts";
 import { encodeImage } from "./encode.ts";
 
@@ -44,16 +44,19 @@ export async function runLease(
 	try {
 		// The scale that a sketch ends with is sampled again if need be: its picture is the one that is asked for.
 		const forcedCodes = lease.codes.slice(0, until).map((codes) => Uint8Array.from(Buffer.from(codes, "base64")));
+		/** Previews keep their own sizes. */
+		const bare = { ...format, size: undefined };
 		const options = { plan, prompt, label, seed, previews, forcedCodes, until, signal };
-		const finish = async (image: RgbImage) => {
+		const finish = async (image: RgbImage, format: ImageFormat) => {
 			const picture = await encodeImage(image, format, metadata);
+			const { width, height } = format.size ?? image;
 			await deliver({
 				type: "final",
 				seed,
 				mime,
 				adapter,
-				width: image.width,
-				height: image.height,
+				width,
+				height,
 				milliseconds: performance.now() - begun,
 				base64: picture.toString("base64"),
 				sha256: createHash("sha256").update(picture).digest("hex"),
@@ -64,7 +67,7 @@ export async function runLease(
 		for await (const result of model.generate(options)) {
 			if (result.kind === "scale") {
 				const { index, grid, stage, step, steps, codes, preview, milliseconds } = result;
-				const picture = preview && (await encodeImage(preview, format, metadata));
+				const picture = preview && (await encodeImage(preview, bare, metadata));
 				const { go } = await deliver({
 					type: "scale",
 					index,
@@ -78,7 +81,7 @@ export async function runLease(
 					base64: picture?.toString("base64") ?? null,
 				});
 				if (go === "stop") return { outcome: "done", reason: "told to stop" };
-				if (index === until && preview && step < steps) await finish(preview);
+				if (index === until && preview && step < steps) await finish(preview, bare);
 			} else if (result.kind === "revision") {
 				const { go } = await deliver({
 					type: "revision",
@@ -87,7 +90,7 @@ export async function runLease(
 					plan: result.plan,
 				});
 				if (go === "stop") return { outcome: "done", reason: "told to stop" };
-			} else await finish(result.image);
+			} else await finish(result.image, format);
 		}
 		return { outcome: "done", reason: "" };
 	} catch (error) {

@@ -79,12 +79,15 @@ export class Filmstrip {
 			: { skipped: "left out", now: "now", waiting: "", done: "" }[state];
 		const cell = el("span", { class: "cell", "--columns": grid[1], "--rows": grid[0] });
 		if (url) cell.append(el("img", { src: url, alt: "", draggable: "false" }));
-		const parts = [cell, el("b", {}, sizeName(grid)), el("span", { class: "time" }, time || "\u00a0")];
-		const name = [sizeName(grid), ...(stage ? [STAGES[stage]] : []), ...(time ? [time] : [])].join(", ");
+		const parts = [
+			cell,
+			el("b", {}, sizeName(grid)),
+			el("span", { class: "unseen" }, stage ? `, ${STAGES[stage]}, ` : " "),
+			el("span", { class: "time" }, time || "\u00a0"),
+		];
 		const button = {
 			type: "button",
 			"data-index": index,
-			"aria-label": name,
 			"aria-current": shown ? "true" : undefined,
 			tabindex: tabbed ? 0 : -1,
 		};

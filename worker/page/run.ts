@@ -1,5 +1,5 @@
 /** A picture as the page knows it: what was asked, every scale so far, and the finished picture. */
-import type { FinalEvent, JobEvent, PlanEvent } from "../protocol/job.ts";
+import type { FinalEvent, JobEvent } from "../protocol/job.ts";
 import type { Stage, StagePlan } from "../protocol/plan.ts";
 import type { Ask } from "./edge.ts";
 
@@ -54,8 +54,8 @@ export function take(run: Run, event: JobEvent): void {
 	const now = performance.now();
 	run.at = now;
 	if (event.type === "plan") {
-		const { job, model, plan, grids, width, height } = event;
-		Object.assign(run, { job, model, plan, grids, width, height, unknown: unknownWords(event) });
+		const { job, model, plan, grids, width, height, unknownWords } = event;
+		Object.assign(run, { job, model, plan, grids, width, height, unknown: unknownWords });
 	} else if (event.type === "revision") {
 		run.plan = event.plan;
 	} else if (event.type === "scale") {
@@ -71,10 +71,6 @@ export function take(run: Run, event: JobEvent): void {
 		run.picture = blobOf(base64, facts.mime);
 		run.took = now - run.begun;
 	}
-}
-
-function unknownWords(event: PlanEvent & { unknownWords?: string[] }): string[] | undefined {
-	return event.unknownWords;
 }
 
 /** Milliseconds of every scale that was computed, by index. */
