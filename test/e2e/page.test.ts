@@ -8,9 +8,14 @@ import { promisify } from "node:util";
 import type { Browser, Page } from "playwright-core";
 import sharp from "sharp";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
+import { pageWeight } from "../../infra/page/bench.ts";
 import { launch } from "../../infra/page/chromium.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { importReferenceSet } from "../../model-shards/import/reference.ts";
+import { findModel, openModelAt } from "../../model-shards/open.ts";
+import { openModel } from "../../worker/engine/open.ts";
 import { readMetadata } from "../../worker/gpu/encode.ts";
+import { policies } from "../../worker/policies/index.ts";
 import type { FinalEvent, PlanEvent, RevisionEvent } from "../../worker/protocol/job.ts";
 import { findings, overflows } from "./browser.ts";
 import { sse } from "./firstlight.ts";
@@ -26,7 +31,10 @@ let problems: string[];
 beforeAll(async () => {
 	dir = await mkdtemp(join(tmpdir(), "firstlight-page-"));
 	await importReferenceSet(join(reference, "var-tiny", "manifest.json"), join(dir, "var-tiny"));
-	[parts, browser] = await Promise.all([Parts.start(`tiny,${join(dir, "var-tiny")}`), launch()]);
+	[parts, browser] = await Promise.all([
+		Parts.start(`tiny,${join(dir, "var-tiny")}`, { PUBLIC_MODELS: "tiny" }),
+		launch(),
+	]);
 });
 afterAll(async () => {
 	await browser?.close();
@@ -603,4 +611,62 @@ it("a job of a sketch is told as a plan, its scales and a picture of that size",
 	expect(await refused({ from: job })).toEqual([400, "scales"]);
 	expect(await refused({ from: "0".repeat(64), scales: "1" })).toEqual([404, "from"]);
 	expect((await fetch(`${parts.url}/v1/jobs/${job}`, { method: "DELETE" })).status).toBe(204);
+});
+
+it("computes in this browser, with the codes of the engine elsewhere", async () => {
+	await promisify(execFile)(process.execPath, ["infra/cli/cli.ts", "publish", "tiny"], {
+		env: { ...process.env, STATE_DIR: parts.state },
+	});
+	expect((await fetch(`${parts.url}/v1/models/var-tiny/files/manifest.json`)).status).toBe(401);
+	const own = await launch({ gpu: true });
+	try {
+		const page = await (await own.newContext()).newPage();
+		const queries = asked(page);
+		await open({ prompt: THREE_WORDS, seed: "7", policy: "stagevar" }, page);
+		expect(
+			await page.evaluate(() => performance.getEntriesByName(new URL("engine.js", location.href).href).length),
+		).toBe(0);
+		await page.click("#settings summary");
+		await page.check("#here");
+		await page.keyboard.press("Escape");
+		await page.click("#go");
+		await done(page);
+		expect(queries).toEqual([]);
+		expect((await facts(page)).adapter).toMatch(/in this browser$/);
+		expect(await page.$$("#film button")).toHaveLength(4);
+		expect(await findings(page)).toEqual([]);
+
+		const codes = await page.evaluate(
+			([files, prompt]) =>
+				new Promise<string[]>((resolve, reject) => {
+					const codes: string[] = [];
+					const engine = new Worker("engine.js", { type: "module" });
+					engine.onmessage = ({ data }) => {
+						if (data.kind === "event" && data.event.type === "scale") codes.push(data.event.codes);
+						if (data.kind === "failed") reject(new Error(data.message));
+						if (data.kind === "end") resolve(codes);
+					};
+					const ask = { prompt, seed: "7", policy: "stagevar", format: "png" };
+					engine.postMessage({ kind: "make", id: 1, files: new URL(files, location.href).href, ask });
+				}),
+			["v1/models/tiny/files", THREE_WORDS],
+		);
+		const gpu = await openGpu();
+		const model = await openModel(gpu, await openModelAt(findModel("tiny")));
+		const plan = policies.stagevar.plan(model.info, {});
+		const results = await Array.fromAsync(model.generate({ plan, prompt: THREE_WORDS, seed: 7, previews: "none" }));
+		expect(codes).toEqual(
+			results.flatMap((result) => (result.kind === "scale" ? Buffer.from(result.codes).toString("base64") : [])),
+		);
+		model.destroy();
+		gpu.destroy();
+	} finally {
+		await own.close();
+	}
+});
+
+it("weighs little: the page under 60 kB, and its engine, which is loaded when it is asked for, under 250 kB", async () => {
+	const { page, engine } = await pageWeight();
+	expect(page).toBeLessThan(60_000);
+	expect(engine).toBeLessThan(250_000);
 });
