@@ -12,8 +12,8 @@ export interface Branch {
 }
 
 /**
- * The first scales of a job, for a picture by this plan and seed. Throws a 404 for a job that is not kept, and a 400 for
- * scales that the plan cannot take over.
+ * The first scales of a job, for a picture by this plan and seed. Throws a 404 for a job that is not kept, and a 400
+ * for scales that the plan cannot take over.
  */
 export async function branchOf(
 	env: Env,

@@ -6,7 +6,8 @@ import type { FromEngine, ToEngine } from "./engine-messages.ts";
 import type { Source } from "./maker.ts";
 
 const NOTE =
-	"The same engine on your own GPU; nothing you type leaves this machine. Sums may run in another order there, so a picture can differ a little from the workers'.";
+	"The same engine on your own GPU; nothing you type leaves this machine. Sums may run in another order there, so " +
+	"a picture can differ a little from the workers'.";
 
 export class Here {
 	#box = $<HTMLInputElement>("here");

@@ -1,4 +1,4 @@
-/** DELETE /v1/jobs/:job: nobody wants the picture any more. Its id, which only who asked for it was told, is the key. */
+/** DELETE /v1/jobs/:job: nobody wants the picture any more. Its id, told to whoever asked for it, is the key. */
 import type { Context } from "hono";
 import { jobGone, jobId } from "../follow.ts";
 import type { App } from "../settings.ts";
