@@ -86,9 +86,13 @@ function watchPreviews(): void {
 		return parse(text, ...rest);
 	};
 	addEventListener("DOMContentLoaded", () => {
-		const image = document.querySelector("#picture") as HTMLElement;
-		new MutationObserver(() => {
-			if (!image.dataset.scale || image.dataset.scale === "final") return;
+		const paper = document.querySelector("#print-a .paper") as HTMLElement;
+		new MutationObserver((changes) => {
+			const scale = changes
+				.flatMap(({ addedNodes }) => [...addedNodes])
+				.find((node): node is HTMLElement => node instanceof HTMLElement && node.dataset.scale !== undefined)
+				?.dataset.scale;
+			if (scale === undefined || scale === "final") return;
 			const from = begun;
 			cost.shown.push(performance.now() - from);
 			requestAnimationFrame(() => {
@@ -96,7 +100,7 @@ function watchPreviews(): void {
 				port1.onmessage = () => cost.painted.push(performance.now() - from);
 				port2.postMessage(null);
 			});
-		}).observe(image, { attributeFilter: ["data-scale"] });
+		}).observe(paper, { childList: true });
 	});
 }
 

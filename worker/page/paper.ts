@@ -1,61 +1,76 @@
-/** The paper: each picture is laid over the one before, which fades away. */
-import { el } from "./dom.ts";
+/** The paper: each picture is laid under the one before, which fades away. */
 
 export class Paper {
-	readonly image: HTMLImageElement;
+	/** The picture that lies there now. */
+	image: HTMLImageElement;
 	/** Pictures are shown in the order they came, however long each takes to decode. */
 	#turn: Promise<void> = Promise.resolve();
 	#epoch = 0;
 
+	/** `image`: the empty one, whose place and name every picture takes. */
 	constructor(image: HTMLImageElement) {
 		this.image = image;
 	}
 
 	clear(subject: string): void {
 		this.#epoch++;
-		this.image.hidden = true;
-		this.#revoke();
-		this.image.removeAttribute("src");
-		delete this.image.dataset.scale;
-		this.image.alt = subject;
+		const empty = this.#like(new Image());
+		empty.hidden = true;
+		empty.alt = subject;
+		for (const leaving of this.image.parentElement?.querySelectorAll(".leaving") ?? []) leaving.remove();
+		this.image.replaceWith(empty);
+		revoke(this.image);
+		this.image = empty;
 	}
 
 	/** Resolves once it is on the screen, or the paper was cleared. `scale`: its index, or `final`. */
 	show(blob: Blob, scale: string, fade = true): Promise<void> {
 		const epoch = this.#epoch;
-		const url = URL.createObjectURL(blob);
 		const next = new Image();
-		next.src = url;
+		next.src = URL.createObjectURL(blob);
 		const decoded = next.decode();
 		this.#turn = this.#turn
 			.then(() => decoded)
 			.then(
 				() => {
-					if (epoch !== this.#epoch) return URL.revokeObjectURL(url);
-					if (fade && this.image.src) this.#leave();
-					else this.#revoke();
-					this.image.src = url;
-					this.image.hidden = false;
-					this.image.dataset.scale = scale;
+					if (epoch !== this.#epoch) return revoke(next);
+					const before = this.image;
+					this.#like(next);
+					next.dataset.scale = scale;
+					// What was decoded is what is shown: the element itself takes the place.
+					before.before(next);
+					this.image = next;
+					if (fade && before.src) leave(before);
+					else {
+						before.remove();
+						revoke(before);
+					}
 				},
-				() => URL.revokeObjectURL(url),
+				() => revoke(next),
 			);
 		return this.#turn;
 	}
 
-	#leave(): void {
-		const before = el("img", { src: this.image.src, alt: "", class: "leaving" });
-		const { src } = before;
-		const gone = () => {
-			before.remove();
-			URL.revokeObjectURL(src);
-		};
-		before.addEventListener("animationend", gone);
-		setTimeout(gone, 1000);
-		this.image.after(before);
+	#like(next: HTMLImageElement): HTMLImageElement {
+		next.id = this.image.id;
+		next.alt = this.image.alt;
+		next.draggable = false;
+		return next;
 	}
+}
 
-	#revoke(): void {
-		if (this.image.src.startsWith("blob:")) URL.revokeObjectURL(this.image.src);
-	}
+function leave(image: HTMLImageElement): void {
+	image.removeAttribute("id");
+	image.alt = "";
+	image.className = "leaving";
+	const gone = () => {
+		image.remove();
+		revoke(image);
+	};
+	image.addEventListener("animationend", gone);
+	setTimeout(gone, 1000);
+}
+
+function revoke(image: HTMLImageElement): void {
+	if (image.src.startsWith("blob:")) URL.revokeObjectURL(image.src);
 }
