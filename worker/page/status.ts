@@ -16,10 +16,13 @@ export function setState(state: "idle" | "running" | "done" | "error"): void {
 }
 
 let waited: Waiting["kind"] | undefined;
+/** What was said depends on it. */
+let asked = false;
 
 /** Why no event comes; null when they come again. `running`: a picture was asked for. */
 export function sayWaiting(state: Waiting | null, running: boolean): void {
-	if (state?.kind === waited) return;
+	if (state?.kind === waited && running === asked) return;
+	asked = running;
 	const before = waited;
 	waited = state?.kind;
 	$("loading").hidden = state?.kind !== "loading";
