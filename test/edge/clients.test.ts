@@ -422,6 +422,17 @@ describe("several pictures", () => {
 		expect([(await health()).queue, peer.inbox]).toEqual([0, []]);
 	});
 
+	it("a wrong request is a 400 where the queue is full, too", async () => {
+		const peer = await Peer.join();
+		const open = () => Reader.open("/v1/images/preview?prompt=x");
+		const readers = [await open()];
+		await peer.next("lease");
+		for (let i = 0; i < 4; i++) readers.push(await open());
+		const wrong = [{ class: 3, prompt: null }, { policy: "nope" }, { plan: [] }, { policy: "stagevar", size: "32x64" }];
+		const answers = await Promise.all([{}, ...wrong].map((fields) => post({ prompt: "x", ...fields })));
+		expect(answers.map(({ status }) => status)).toEqual([503, 400, 400, 400, 400]);
+	});
+
 	it("more than ever fit are a 400 and no 503", async () => {
 		await Peer.join();
 		const response = await post({ prompt: "x", n: 5 });
