@@ -62,6 +62,8 @@ export async function difference(
 		};
 		return { logitsAt, codes: codesOf(results), image: imageOf(results) };
 	};
+	// Beforehand, so that nothing keeps an interrupt waiting.
+	for (const of of [reference, model]) await of.compile([{ ...plan, model: of.info.digest }]);
 	const expected = await run(reference);
 	const same = await run(model, [...expected.codes.values()]);
 	const free = await run(model);
