@@ -1,7 +1,6 @@
 /** A contact sheet: a row a prompt, a column a policy. */
 import sharp, { type OverlayOptions, type Sharp } from "sharp";
 import type { RgbImage } from "../../worker/engine/types.ts";
-import { escapeXml } from "../bench/svg.ts";
 
 const GAP = 6;
 const HEAD = 26;
@@ -43,3 +42,5 @@ export function contactSheet(columns: readonly string[], rows: readonly SheetRow
 		{ input: text, left: 0, top: 0 },
 	]);
 }
+
+const escapeXml = (text: string): string => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
