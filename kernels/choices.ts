@@ -21,8 +21,8 @@ export interface LoadTuning {
 }
 
 /**
- * Sets `gpu.tuning` to what was kept, after measuring the shapes it lacks, and returns what was measured. Each choice is
- * kept as soon as it is made. By default not on a CPU, where it would take minutes of the first start: there
+ * Sets `gpu.tuning` to what was kept, after measuring the shapes it lacks, and returns what was measured. Each choice
+ * is kept as soon as it is made. By default not on a CPU, where it would take minutes of the first start: there
  * `firstlight tune` does it, and until then the operators' own choices run.
  */
 export async function loadTuning(

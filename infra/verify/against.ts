@@ -63,7 +63,7 @@ export async function difference(
 		return { logitsAt, codes: codesOf(results), image: imageOf(results) };
 	};
 	// Beforehand, so that nothing keeps an interrupt waiting.
-	for (const of of [reference, model]) await of.compile([{ ...plan, model: of.info.digest }]);
+	for (const each of [reference, model]) await each.compile([{ ...plan, model: each.info.digest }]);
 	const expected = await run(reference);
 	const same = await run(model, [...expected.codes.values()]);
 	const free = await run(model);

@@ -203,8 +203,14 @@ function isHopeless(error: unknown): boolean {
 	return code ? HOPELESS.test(code) : HOPELESS_WORDS.test(`${error.message} ${message}`);
 }
 const HOPELESS = /^(ENOTFOUND|EPROTO|HPE_|CERT_|ERR_TLS_|ERR_SSL_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|UND_ERR_INVALID)/;
-const HOPELESS_WORDS =
-	/bad port|redirect count|credentials|certificate|Name or service not known|nodename nor servname|invalid HTTP/i;
+const HOPELESS_WORDS = new RegExp(
+	[
+		"bad port|ports? \\d+ (is|are) blocked|redirect count|number of redirects|includes credentials",
+		"does not match the HTTP|invalid HTTP|InvalidContentType|certificate",
+		"Name or service not known|nodename nor servname",
+	].join("|"),
+	"i",
+);
 
 /** Headers that ask for the rest; a weak ETag may not stand in If-Range. */
 function rangeOf({ have, etag }: Destination): Record<string, string> {
@@ -310,7 +316,8 @@ async function sleep(ms: number, signal: AbortSignal | undefined): Promise<void>
 
 function reason(error: unknown): string {
 	const { message, cause } = error as Error;
-	return cause instanceof Error ? `${message} (${cause.message})` : message;
+	// OpenSSL's words end with a line's end.
+	return cause instanceof Error ? `${message} (${cause.message.trim()})` : message;
 }
 
 /** Without a query, which may be a signature. */
