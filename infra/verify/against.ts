@@ -62,8 +62,6 @@ export async function difference(
 		};
 		return { logitsAt, codes: codesOf(results), image: imageOf(results) };
 	};
-	// Beforehand, so that nothing keeps an interrupt waiting.
-	for (const each of [reference, model]) await each.compile([{ ...plan, model: each.info.digest }]);
 	const expected = await run(reference);
 	const same = await run(model, [...expected.codes.values()]);
 	const free = await run(model);
