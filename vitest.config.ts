@@ -5,7 +5,7 @@ const common = { pool: "forks" as const, testTimeout: 120_000, hookTimeout: 120_
 /** Whole processes with deadlines, and a slope of memory: each file alone on the machine. */
 const ALONE = ["test/e2e/**/*.test.ts", "infra/soak/**/*.test.ts"];
 
-/** Begun first, so that none of them is left to run alone at the end; the longest of all on one core, Deno's, in front. */
+/** Begun first, so that none is left to run alone at the end; what takes longest on one core, Deno, in front. */
 const LONG = ["golden/deno", "golden/bits", "golden/reference", "cli/json", "engine/families/", "package/package"];
 
 class LongestFirst extends BaseSequencer {

@@ -24,6 +24,8 @@ beforeAll(async () => {
 });
 afterAll(() => rm(dir, { recursive: true }));
 
+const parsed = (json: Uint8Array) => JSON.parse(new TextDecoder().decode(json));
+
 /** Prompts whose ids differ from the other implementation's of the same tokenizer.json. */
 async function differing(json: Uint8Array, other = new TextDecoder().decode(json)): Promise<string[]> {
 	const ours = promptTokenizer(JSON.parse(new TextDecoder().decode(json)), 1000);
@@ -143,12 +145,13 @@ describe("CLIP's BPE, with its real vocabulary", () => {
 
 it("whole words give the ids of Hugging Face's tokenizers, unknown ones too", async () => {
 	expect(await differing(readFileSync(WORDS))).toEqual([]);
+	const json = parsed(readFileSync(WORDS));
+	const sequence = { ...json, pre_tokenizer: { type: "Sequence", pretokenizers: [json.pre_tokenizer] } };
+	expect(await differing(new TextEncoder().encode(JSON.stringify(sequence)))).toEqual([]);
 });
 
 describe("words without a token", () => {
 	const of = (json: unknown) => promptTokenizer(json, 1000).unknownWords;
-	const parsed = (json: Uint8Array) => JSON.parse(new TextDecoder().decode(json));
-
 	it("of a vocabulary of words are all others, as they are written", () => {
 		const json = parsed(readFileSync(WORDS));
 		const prompt = "A photo of a RED Tractor, a tractor (a stop-sign) and 3 Äpfel: 苹果 🍎!";

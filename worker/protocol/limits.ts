@@ -10,9 +10,9 @@ export const MAX_HEADER_CHARS = 16 * 1024;
 export const MAX_PLAN_QUERY_CHARS = 8 * 1024;
 /** Largest encoded picture an event carries; an event row must stay under a Durable Object's 2 MB. */
 export const MAX_IMAGE_BYTES = 1_200_000;
-export const MAX_WORKER_MESSAGE_BYTES = 1024 * 1024;
+export const MAX_WORKER_MESSAGE_BYTES = 256 * 1024;
 /** A tokenizer of at most so many bytes travels in its model's info; what is larger the edge reads from the bucket. */
-export const MAX_INFO_TOKENIZER_BYTES = 32 * 1024;
+export const MAX_INFO_TOKENIZER_BYTES = 16 * 1024;
 export const MAX_SEED = 0xffff_ffff;
 export const MAX_PARTIAL_IMAGES = 16;
 export const MAX_IMAGES_PER_REQUEST = 10;

@@ -1,4 +1,4 @@
-import { SequencePreTokenizer, Tokenizer, WhitespacePreTokenizer } from "@huggingface/tokenizers";
+import { Tokenizer } from "@huggingface/tokenizers";
 import { z } from "zod";
 import { precompiled } from "./precompiled.ts";
 
@@ -18,11 +18,11 @@ export class PromptError extends Error {
 
 /** `json`: a parsed tokenizer.json, trusted by its hash in the manifest. */
 export function promptTokenizer(json: unknown, maxTokens: number): PromptTokenizer {
-	const { model } = UnknownToken.parse(json);
+	const { model, pre_tokenizer } = Format.parse(json);
 	// Of whole words, the library takes its unknown token from its own configuration, and has no id without one.
 	const tokenizer = new Tokenizer(json as object, { unk_token: model.unk_token });
 	if (tokenizer.normalizer) makeExact(tokenizer.normalizer as unknown as Normalizer);
-	splitExactly(tokenizer.pre_tokenizer);
+	splitExactly(tokenizer.pre_tokenizer as PreTokenizer | null, pre_tokenizer);
 	const idsOf = (text: string) => tokenizer.encode(text).ids;
 	/** The id that stands for whatever the vocabulary lacks. */
 	const unknown = model.unk_token == null ? model.unk_id : tokenizer.token_to_id(model.unk_token);
@@ -57,8 +57,18 @@ const WordLevel = z.object({
 	model: z.object({ type: z.literal("WordLevel"), vocab: z.record(z.string(), z.number()) }),
 	added_tokens: z.array(z.object({ content: z.string() })).default([]),
 });
-const UnknownToken = z.object({
+/** How texts are cut before they become tokens. */
+const Split = z.object({
+	type: z.string(),
+	/** Of a Sequence. */
+	get pretokenizers() {
+		return z.array(Split).optional();
+	},
+});
+type Split = z.infer<typeof Split>;
+const Format = z.object({
 	model: z.object({ unk_token: z.string().nullish(), unk_id: z.number().nullish() }),
+	pre_tokenizer: Split.nullish(),
 });
 
 const segmenter = new Intl.Segmenter("en", { granularity: "word" });
@@ -89,8 +99,13 @@ function makeExact(normalizer: Normalizer): void {
 const LETTER = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_C}";
 const PIECES = new RegExp(`[${LETTER}]+|[^${LETTER}\\p{White_Space}]+`, "gu");
 
-function splitExactly(preTokenizer: unknown): void {
-	if (preTokenizer instanceof SequencePreTokenizer) preTokenizer.tokenizers.forEach(splitExactly);
-	if (preTokenizer instanceof WhitespacePreTokenizer)
-		preTokenizer.pre_tokenize_text = (text) => text.match(PIECES) ?? [];
+interface PreTokenizer {
+	tokenizers?: (PreTokenizer | null)[];
+	pre_tokenize_text(text: string): string[];
+}
+
+function splitExactly(preTokenizer: PreTokenizer | null, format: Split | null | undefined): void {
+	if (!preTokenizer || !format) return;
+	format.pretokenizers?.forEach((part, i) => splitExactly(preTokenizer.tokenizers?.[i] ?? null, part));
+	if (format.type === "Whitespace") preTokenizer.pre_tokenize_text = (text) => text.match(PIECES) ?? [];
 }
