@@ -21,17 +21,19 @@ const EdgeSettings = z.object({
 	STATE_DIR: z.string().min(1),
 });
 
-const settings = EdgeSettings.parse(process.env);
-const edge = new Miniflare(await options(settings));
+let edge: Miniflare | undefined;
 const end = async () => {
-	await edge.dispose();
+	await edge?.dispose();
 	process.exit(0);
 };
 endWithParent(end);
 process.on("SIGTERM", end);
 try {
-	await edge.ready;
-	for (const address of settings.ADDRESSES) await front(address, settings.PORT, () => edge.unsafeGetDirectURL());
+	const settings = EdgeSettings.parse(process.env);
+	const running = new Miniflare(await options(settings));
+	edge = running;
+	await running.ready;
+	for (const address of settings.ADDRESSES) await front(address, settings.PORT, () => running.unsafeGetDirectURL());
 	process.send?.("ready");
 } catch (error) {
 	console.error((error as Error).message);
