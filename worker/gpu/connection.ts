@@ -1,5 +1,6 @@
 import { MAX_WORKER_MESSAGE_BYTES } from "../protocol/limits.ts";
 import { CONNECT_PATH, type Hello, type Lease, PoolMessage, type WorkerMessage } from "../protocol/messages.ts";
+import { edgeUrl } from "./settings.ts";
 
 export interface ConnectionEvents {
 	/** Sent at every connect. */
@@ -27,7 +28,7 @@ export class Connection {
 	#closed = false;
 
 	constructor(edge: string, secret: string, on: ConnectionEvents) {
-		this.#url = new URL(CONNECT_PATH, edge);
+		this.#url = edgeUrl(edge, CONNECT_PATH);
 		this.#url.protocol = this.#url.protocol === "https:" ? "wss:" : "ws:";
 		this.#secret = secret;
 		this.#on = on;

@@ -6,6 +6,7 @@ import { PlanError } from "../policies/index.ts";
 import type { WorkerEvent } from "../protocol/job.ts";
 import { DeliveryAnswer, type Lease } from "../protocol/messages.ts";
 import { encodeImage } from "./encode.ts";
+import { edgeUrl } from "./settings.ts";
 
 /** How a lease ended: `done` needs nothing more, `handed-back` goes on elsewhere. */
 export interface Outcome {
@@ -128,7 +129,7 @@ async function post(lease: Lease, edge: string, event: WorkerEvent, signal: Abor
 	for (let attempt = 1; ; attempt++) {
 		let problem: string;
 		try {
-			const response = await fetch(new URL(lease.deliver, edge), {
+			const response = await fetch(edgeUrl(edge, lease.deliver), {
 				method: "POST",
 				headers: { authorization: `Bearer ${lease.token}`, "content-type": "application/json" },
 				body: JSON.stringify(event),

@@ -1,8 +1,10 @@
-/** The GPU worker's process, on Node or Deno. SIGTERM and SIGINT drain it. */
+/** The GPU worker's process, on Node or Deno. SIGTERM and SIGINT drain it; it does not outlive an `npm start`. */
+import { endWithParent } from "./parent.ts";
 import { readSettings } from "./settings.ts";
 import { GpuWorker } from "./worker.ts";
 
 const log = (line: string) => console.log(`[worker] ${line}`);
+endWithParent(() => process.exit(1));
 try {
 	const worker = await GpuWorker.start(readSettings(process.env), log);
 	process.on("SIGTERM", () => worker.drain());

@@ -83,9 +83,13 @@ export class GpuWorker {
 
 	#take(lease: Lease): void {
 		const abort = new AbortController();
+		const begun = performance.now();
+		const { model, plan } = lease.request;
 		const done = this.#run(lease, abort.signal).then(({ outcome, reason }) => {
 			this.#inHand.delete(lease.job);
-			if (reason) this.#log(`job ${lease.job.slice(0, 8)}: ${outcome}, ${reason}`);
+			const seconds = ((performance.now() - begun) / 1000).toFixed(1);
+			const ended = reason ? `${outcome}, ${reason}` : `picture of ${model} by ${plan.policy} in ${seconds} s`;
+			this.#log(`job ${lease.job.slice(0, 8)}: ${ended}`);
 			this.#connection.send({ type: "release", job: lease.job, attempt: lease.attempt, outcome, reason });
 		});
 		this.#inHand.set(lease.job, { lease, abort, done });
