@@ -11,8 +11,8 @@ import { ModelFormatError } from "../format/errors.ts";
 import { formed } from "../format/json.ts";
 import type { Manifest } from "../format/manifest.ts";
 import { readJson } from "../format/source/files.ts";
-import { openSafetensors } from "./formats/safetensors.ts";
-import { shapesOf } from "./formats/tensor-source.ts";
+import { openCheckpoint } from "./checkpoint.ts";
+import { shapesOf, unwrapped } from "./formats/tensor-source.ts";
 import { importModel } from "./model.ts";
 
 /** `[t, h, w]` per scale. */
@@ -110,11 +110,11 @@ export async function importReferenceSet(
 	const { family, recorded } = kindOf(set.kind, manifestPath, families);
 	const dir = dirname(resolve(manifestPath));
 	const { grids, reach, ofRun } = referenceGrids(set);
-	await using weights = await openSafetensors(join(dir, set.weights_file));
+	await using weights = await openCheckpoint(join(dir, set.weights_file));
 	const config = family.official.config({
 		config: set.config,
 		vae: set.vae_config,
-		shapes: shapesOf(weights),
+		shapes: shapesOf(unwrapped(weights)),
 		reach,
 	});
 	const { codes, decoder } = family.facts(config);

@@ -72,6 +72,7 @@ export function checkedShape<Config extends object>(
 /** What holds for every family. */
 function commonProblems({ shape: { width, heads }, text, decoder, codes }: Facts, head: Described): string[] {
 	const problems = vaeProblems(decoder.config);
+	if (text && text.channels % 4 !== 0) problems.push(`text features of ${text.channels} are not a multiple of 4`);
 	if (text?.encoder) problems.push(...textEncoderProblems(text.encoder, text.channels));
 	if (width % heads !== 0 || (width / heads) % 4 !== 0)
 		problems.push(`width ${width} over ${heads} heads does not give a head size that is a multiple of 4`);
