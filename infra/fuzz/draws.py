@@ -76,7 +76,7 @@ def schedule(patch_nums: list[int]) -> list[list[int]]:
 
 def latent(d: Draw, v: dict, patch_nums: list[int]) -> torch.Tensor:
     side = patch_nums[-1]
-    return d.normal(1, v["Cvae"], d.whole(1, side), d.whole(1, side))
+    return d.normal(1, v["Cvae"], d.whole(2, side), d.whole(1, side))
 
 
 def draw_var(d: Draw) -> tuple[dict, dict, dict]:

@@ -38,7 +38,9 @@ for (const name of stdout.trim().split("\n")) {
 			if (misses.length > 0) failed++;
 			console.log(`${misses.length > 0 ? "MISS" : "ok  "} ${name}: ${comparisons.length} tensors`);
 			for (const { name, error, bound, missing } of misses)
-				console.log(`     ${name} ${missing ?? `is off by ${error.toExponential(2)}, bound ${bound.toExponential(2)}`}`);
+				console.log(
+					`     ${name} ${missing ?? `is off by ${error.toExponential(2)}, bound ${bound.toExponential(2)}`}`,
+				);
 		}
 	} catch (error) {
 		failed++;

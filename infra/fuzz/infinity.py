@@ -72,7 +72,8 @@ def record(c: dict, v: dict, run: dict, w: Weights, vae: Weights) -> Recording:
     per_chunk = depth // c["block_chunks"]
     blocks = []
     for b in range(depth):
-        name = f"block_chunks.{b // per_chunk}.module.{b % per_chunk}"
+        # The official class has no chunks where there is one.
+        name = f"blocks.{b}" if c["block_chunks"] == 1 else f"block_chunks.{b // per_chunk}.module.{b % per_chunk}"
         if c["shared_aln"]:
             vectors = shared + w(f"{name}.ada_gss", 1, 1, 6, width, std=0.4)
         else:
@@ -113,7 +114,8 @@ def record(c: dict, v: dict, run: dict, w: Weights, vae: Weights) -> Recording:
         s, own = f"s{i}", slice(done, done + height * across)
         done += height * across
         for b, (name, (gamma1, gamma2, scale1, scale2, shift1, shift2), scores, gate, cache) in enumerate(blocks):
-            if b == 0 or (b % per_chunk == 0 and not c["add_lvl_embeding_only_first_block"]):
+            begins = c["block_chunks"] == 1 or b % per_chunk == 0
+            if b == 0 or (begins and not c["add_lvl_embeding_only_first_block"]):
                 x = x + levels[i]
             if b == 0:
                 out(f"{s}.block_in", x)

@@ -20,7 +20,8 @@ function residentElements(layout: Layout, shape: readonly number[]): number {
 }
 
 /** Whether f16 will do where that is asked for. */
-export const halves = ({ layout, wide }: TensorShape): boolean => (layout === "matrix" || layout === "convolution") && !wide;
+export const halves = ({ layout, wide }: TensorShape): boolean =>
+	(layout === "matrix" || layout === "convolution") && !wide;
 
 /**
  * Bytes on a device by tensor; `wanted` says what each is. `half`: matrices and convolutions of floats are kept as f16.

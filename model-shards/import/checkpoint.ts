@@ -62,7 +62,11 @@ const OTHERS: readonly { begins: RegExp | readonly string[]; what: string; advic
 		what: "a GGUF or GGML file, whose tensors are renamed and packed for another engine",
 		advice: "Import from the checkpoint that it was made of",
 	},
-	{ begins: ["\x89HDF\r\n"], what: "an HDF5 file, as Keras writes them", advice: "Import from a PyTorch or safetensors file" },
+	{
+		begins: ["\x89HDF\r\n"],
+		what: "an HDF5 file, as Keras writes them",
+		advice: "Import from a PyTorch or safetensors file",
+	},
 	{ begins: ["\x93NUMPY"], what: "a single NumPy array", advice: "Import from a PyTorch or safetensors file" },
 	{
 		begins: ["\x1f\x8b", "\xfd7zXZ", "\x28\xb5\x2f\xfd", "BZh", "7z\xbc\xaf", "Rar!"],

@@ -69,9 +69,7 @@ function modulations(
 	modulation: NonNullable<HartConfig["modulation"]>,
 ): TensorShape[] {
 	if (modulation === "none") return [];
-	return modulation === "table"
-		? [plain(b("scale_shift_table"), 6, width)]
-		: linear(b("ada_lin.1"), width, 6 * width);
+	return modulation === "table" ? [plain(b("scale_shift_table"), 6, width)] : linear(b("ada_lin.1"), width, 6 * width);
 }
 
 /** Of the residual diffusion's network. */

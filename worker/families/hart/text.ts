@@ -92,15 +92,10 @@ function embed(pass: Pass, { config, weights, work, tables }: Text, { slot, taps
 
 /** What modulates the blocks, of the pooled text. */
 function modulateBlocks(pass: Pass, text: Text, picture: PictureView): void {
-	switch (text.config.modulation) {
-		case "none":
-			return;
-		case "map-mean":
-		case "map-max":
-			return mapBlocks(pass, text, picture);
-		default:
-			return tabulateBlocks(pass, text, picture);
-	}
+	const { modulation } = text.config;
+	if (modulation === "none") return;
+	if (maps(text.config)) mapBlocks(pass, text, picture);
+	else tabulateBlocks(pass, text, picture);
 }
 
 /** pooled = the mean of the tokens that are text, of the unconditional row its first token alone. */

@@ -35,8 +35,8 @@ const Transformer = z.looseObject({
 	embed_dim: Count,
 	num_heads: Count,
 	block_chunks: Count.default(1),
-	text_channels: Count,
-	text_maxlen: Count,
+	text_channels: z.int().min(0),
+	text_maxlen: z.int().min(0),
 	apply_spatial_patchify: Flag.default(false),
 	norm_eps: z.number().gt(0).default(1e-6),
 	rms_norm: Flag.default(false),
@@ -63,7 +63,10 @@ const Vae = z.looseObject({
 
 /** An absent flag has the official scripts' value. */
 const REFUSED: Refused = {
-	use_bit_label: { value: 1, why: "the official code cannot sample without: its sampler reads a quantiser it never makes" },
+	use_bit_label: {
+		value: 1,
+		why: "the official code cannot sample without: its sampler reads a quantiser it never makes",
+	},
 	rope2d_each_sa_layer: { value: 1, why: "the official class itself refuses 0" },
 	nm0: { value: false, why: "no published model norms the latent before it is embedded" },
 	video_frames: { value: 1, why: "the engine draws pictures" },
@@ -79,6 +82,10 @@ export function infinityConfigFromReference(
 ): InfinityConfig {
 	const c = readFields(Transformer, config, "transformer configuration");
 	requireComputed(c, REFUSED);
+	if (c.text_channels === 0)
+		throw new ModelFormatError(
+			"text_channels = 0 is not supported: it is a model of classes, whose blocks the official code cannot make.",
+		);
 	if (c.depth % c.block_chunks !== 0)
 		throw new ModelFormatError(`depth ${c.depth} does not divide into block_chunks ${c.block_chunks}.`);
 	if (c.head_depth > 2)

@@ -38,7 +38,13 @@ export class ConvDecoder {
 	readonly rgba: Tensor;
 	#owned: Scope;
 
-	constructor(gpu: Gpu, weights: Weights, source: DecoderSource, latent: Pick<CodeShape, "numbers" | "channels">, cells: number) {
+	constructor(
+		gpu: Gpu,
+		weights: Weights,
+		source: DecoderSource,
+		latent: Pick<CodeShape, "numbers" | "channels">,
+		cells: number,
+	) {
 		using scope = new Scope(gpu);
 		const { work, scores, pixels } = decoderFloats(source, latent.channels, cells);
 		this.#weights = weights;

@@ -24,7 +24,8 @@ export function requireComputed(config: Readonly<Record<string, unknown>>, refus
 	for (const [name, { value, absent = value, why }] of Object.entries(refused)) {
 		const given = config[name] ?? absent;
 		// Some files write 1 for true.
-		const same = typeof value === "number" || typeof value === "boolean" ? Number(given) === Number(value) : given === value;
+		const same =
+			typeof value === "number" || typeof value === "boolean" ? Number(given) === Number(value) : given === value;
 		if (!same)
 			throw new ModelFormatError(
 				`${name} = ${clip(JSON.stringify(given))} is not supported, only ${name} = ${JSON.stringify(value)}: ${why}.`,
@@ -63,7 +64,10 @@ const REFUSED_VAE: Refused = {
 };
 
 /** Of the picture tokenizer that VAR and its descendants share. `scales`: of the transformer. */
-export function codebookFromReference(vaeConfig: unknown, scales: number): { codebook: CodebookConfig; vae: VaeConfig } {
+export function codebookFromReference(
+	vaeConfig: unknown,
+	scales: number,
+): { codebook: CodebookConfig; vae: VaeConfig } {
 	const v = readFields(Vae, vaeConfig, "tokenizer configuration");
 	requireComputed(v, REFUSED_VAE);
 	const [vocabulary, channels] = "V" in v ? [v.V, v.Cvae] : [v.vocab_size, v.z_channels];

@@ -13,7 +13,7 @@ const Transformer = z.looseObject({
 	mlp_ratio: z.number().gt(0).default(4),
 	norm_eps: z.number().gt(0).default(1e-6),
 	in_dim_cross: Count,
-	patch_nums: z.array(Count).min(1),
+	patch_nums: z.array(Count).min(2),
 	attn_l2_norm: Flag.default(true),
 	enable_cross: Flag.default(true),
 	enable_logit_norm: Flag.default(true),

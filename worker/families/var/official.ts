@@ -14,7 +14,7 @@ const Transformer = z.looseObject({
 	norm_eps: z.number().gt(0).default(1e-6),
 	shared_aln: Flag.default(false),
 	attn_l2_norm: Flag.default(false),
-	patch_nums: z.array(Count).min(1),
+	patch_nums: z.array(Count).min(2),
 });
 
 export function varConfigFromReference(config: unknown, vaeConfig: unknown): VarConfig {
