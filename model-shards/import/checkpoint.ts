@@ -30,11 +30,15 @@ export async function openCheckpoint(path: string): Promise<OpenTensorSource> {
 	}
 	if (path.endsWith(".json")) return await openIndex(path);
 	const head = await readHead(path);
+	// First, since the length that such a file begins with can look like anything.
+	if (isSafetensors(head)) return await openSafetensors(path);
 	if (head.startsWith("PK\x03\x04") || head.charCodeAt(0) === 0x80) return await openPth(path);
 	refuseOthers(path, head);
 	return await openSafetensors(path);
 }
 
+/** A length below 4 GB, then a JSON object. */
+const isSafetensors = (head: string): boolean => head.slice(4, 9) === "\0\0\0\0{";
 const HEAD_BYTES = 512;
 const DOWNLOAD = "Download the file itself";
 

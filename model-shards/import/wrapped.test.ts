@@ -137,6 +137,22 @@ describe("cut checkpoints", () => {
 	});
 });
 
+it.each([
+	["an old pickle", 0x0280],
+	["a web page", 0x613c],
+	["gzip", 0x8b1f],
+])("a safetensors file whose length begins like %s is one", async (_, length) => {
+	const tensor = { dtype: "F32", shape: [1], data_offsets: [0, 4] };
+	const text = JSON.stringify({ a: tensor }).padEnd(length, " ");
+	const file = new Uint8Array(8 + length + 4);
+	new DataView(file.buffer).setBigUint64(0, BigInt(length), true);
+	file.set(new TextEncoder().encode(text), 8);
+	const path = join(dir, "looks.safetensors");
+	await writeFile(path, file);
+	await using source = await openCheckpoint(path);
+	expect(source.tensors.get("a")).toMatchObject({ shape: [1] });
+});
+
 const latin = (text: string) => Uint8Array.from(text, (letter) => letter.charCodeAt(0));
 it.each([
 	["a web page", "<!DOCTYPE html><html>", /web page/],

@@ -61,7 +61,9 @@ export function hartProblems(config: HartConfig, schedules: Schedules): string[]
 				`schedule ${name} begins with ${grid}; the first code is read from one token, the last of the text`,
 		);
 	if ((width / heads) % 8 !== 0)
-		problems.push(`head size ${width / heads} (embed_dim / num_heads) is not a multiple of 8, which rotary positions in two directions need`);
+		problems.push(
+			`head size ${width / heads} (embed_dim / num_heads) is not a multiple of 8, which rotary positions in two directions need`,
+		);
 	if (codebook.channels % 4 !== 0)
 		problems.push(`codebook.channels ${codebook.channels} is not a multiple of 4, which the residual diffusion needs`);
 	if (residual.width % 4 !== 0) problems.push(`residual.width ${residual.width} is not a multiple of 4`);
