@@ -12,8 +12,8 @@ import { MissingFileError, ModelFormatError } from "../format/errors.ts";
 import { formed } from "../format/json.ts";
 import type { Manifest } from "../format/manifest.ts";
 import { readJson } from "../format/source/files.ts";
-import { openSafetensors } from "./formats/safetensors.ts";
-import { shapesOf } from "./formats/tensor-source.ts";
+import { openCheckpoint } from "./checkpoint.ts";
+import { shapesOf, unwrapped } from "./formats/tensor-source.ts";
 import { importModel } from "./model.ts";
 
 /** `[t, h, w]` per scale. */
@@ -117,11 +117,11 @@ export async function importReferenceSet(
 					"Give the model that it was recorded with: firstlight verify SET --model MODEL.",
 			);
 	const { grids, reach, ofRun } = referenceGrids(set);
-	await using weights = await openSafetensors(join(dir, set.weights_file));
+	await using weights = await openCheckpoint(join(dir, set.weights_file));
 	const config = family.official.config({
 		config: set.config,
 		vae: set.vae_config,
-		shapes: shapesOf(weights),
+		shapes: shapesOf(unwrapped(weights)),
 		reach,
 	});
 	const { codes, decoder } = family.facts(config);
