@@ -1,5 +1,6 @@
 import { Option } from "@commander-js/extra-typings";
 import { findModel } from "../../model-shards/open.ts";
+import type { Outcome } from "../load/simulate/simulate.ts";
 import { simulationText } from "../load/texts.ts";
 import { count, jsonOption, modelName, policyNamed, positive } from "./options.ts";
 import type { Define } from "./program.ts";
@@ -21,14 +22,16 @@ export const define: Define = (command, terminal) =>
 		.option("--queue <number>", "pictures that may wait (default: the edge's own)", count("queue", 1, 1_000_000))
 		.option("--price <number>", "of a worker an hour", positive("price"), 1)
 		.option("--seed <number>", "the same run again", count("seed", 0, 0xffff_ffff), 1)
+		.option("--runs <number>", "one after the other, each with the next seed", count("runs", 1, 1_000_000), 1)
 		.addOption(jsonOption())
-		.action(async ({ workers, rate, seconds, service, spread, model, policies, chaos, queue, price, seed }) => {
+		.action(async ({ workers, rate, seconds, service, spread, model, policies, chaos, queue, price, seed, runs }) => {
 			const { CALM, STILL, simulate } = await import("../load/simulate/simulate.ts");
 			const scenario = {
 				seed,
 				workers,
 				rate: rate ?? (0.75 * workers * 1000) / service,
 				seconds,
+				warmupSeconds: (3 * service) / 1000,
 				arrival: { process: "poisson" as const },
 				model: findModel(model),
 				policies: policies.split(",").map((name) => policyNamed(name.trim()).name),
@@ -43,8 +46,16 @@ export const define: Define = (command, terminal) =>
 				settings: (queue === undefined ? {} : { QUEUE_LIMIT: String(queue) }) as Record<string, string>,
 				pricePerHour: price,
 			};
-			const outcome = await simulate(scenario, terminal.signal);
-			terminal.print(simulationText(outcome));
-			terminal.result(outcome);
-			if (outcome.broken.length > 0) process.exitCode = 1;
+			const outcomes: Outcome[] = [];
+			for (let i = 0; i < runs; i++) {
+				const outcome = await simulate({ ...scenario, seed: seed + i }, terminal.signal);
+				outcomes.push(outcome);
+				if (runs > 1 && outcome.broken.length === 0) continue;
+				if (runs > 1) terminal.print(`Seed ${seed + i}:`);
+				terminal.print(simulationText(outcome));
+			}
+			const broken = outcomes.filter((outcome) => outcome.broken.length > 0).length;
+			if (runs > 1) terminal.print(`${runs} runs, ${broken} with something lost, repeated or left behind.`);
+			terminal.result(runs > 1 ? outcomes : outcomes[0]);
+			if (broken > 0) process.exitCode = 1;
 		});

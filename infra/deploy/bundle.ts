@@ -35,7 +35,7 @@ export interface Bundled {
 export async function bundle(folder: string, models: readonly string[], nodePath: string): Promise<Bundled> {
 	if (process.platform !== "linux") throw new Error("A bundle can be made on Linux, for Linux.");
 	const app = join(folder, "app");
-	for (const each of ["bin", "app", "models", "tmp"]) await mkdir(join(folder, each), { recursive: true });
+	for (const each of ["bin", "app", "etc", "models", "tmp"]) await mkdir(join(folder, each), { recursive: true });
 	await chmod(join(folder, "tmp"), 0o1777);
 	await build({
 		absWorkingDir: root,
@@ -47,7 +47,9 @@ export async function bundle(folder: string, models: readonly string[], nodePath
 		target: "es2024",
 		external: PACKAGES,
 		// What was CommonJS asks for Node's modules by `require`.
-		banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
+		banner: {
+			js: 'import { createRequire as requireOf } from "node:module"; const require = requireOf(import.meta.url);',
+		},
 		logLevel: "error",
 	});
 	await writeFile(join(app, "package.json"), '{"type":"module"}\n');
@@ -56,6 +58,10 @@ export async function bundle(folder: string, models: readonly string[], nodePath
 	await copyLibraries(folder);
 	for (const model of models) await cp(model, join(folder, "models", basename(model)), { recursive: true });
 	await cp(join(root, "LICENSE"), join(folder, "LICENSE"));
+	// As a root of its own it has somebody to be, with a place for what is kept.
+	const people = [["root", 0] as const, ["nobody", 65534] as const];
+	const lines = people.map(([name, id]) => `${name}:x:${id}:${id}::/tmp:/bin/false\n`);
+	await writeFile(join(folder, "etc", "passwd"), lines.join(""));
 	const names = models.map((model) => `/models/${basename(model)}`);
 	await writeFile(join(folder, "firstlight-worker"), startScript(names), { mode: 0o755 });
 	return { folder, bytes: { all: await sizeOf(folder), models: await sizeOf(join(folder, "models")) } };
@@ -85,10 +91,16 @@ async function copyPackage(name: string, from: string, to: string): Promise<void
 	await mkdir(target, { recursive: true });
 	const taken = TAKEN[name] ?? (await readdir(source)).filter((entry) => entry !== "node_modules");
 	for (const entry of taken)
-		if (existsSync(join(source, entry))) await cp(join(source, entry), join(target, entry), { recursive: true });
+		if (existsSync(join(source, entry)))
+			await cp(join(source, entry), join(target, entry), { recursive: true, filter: runsHere });
 	for (const dependency of Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies }))
 		await copyPackage(dependency, source, to);
 }
+
+/** Not what was built for other platforms, nor what only a compiler reads. */
+const runsHere = (path: string): boolean =>
+	!/\.(d\.ts|map|md)$/.test(path) &&
+	(basename(dirname(path)) !== "prebuilds" || basename(path) === `${process.platform}-${process.arch}`);
 
 /** Where Node would find it; undefined for what is not installed, as the builds for other platforms are. */
 function packageFolder(name: string, from: string): string | undefined {

@@ -4,9 +4,9 @@ import type { Run, Sample } from "./run.ts";
 
 export const FINDINGS = {
 	late_under_load:
-		"the same answer comes much later when more is under way: what is measured one by one is not what many get",
-	unsteady: "times grew through the run: percentiles depend on how long it lasted",
-	picture_differs: "equal requests under one numerics id gave different bytes",
+		"The same answer comes much later when more is under way: what is measured one by one is not what many get.",
+	unsteady: "Times grew through the run: percentiles depend on how long it lasted.",
+	picture_differs: "Equal requests under one numerics id gave different bytes.",
 } as const;
 export interface Finding {
 	class: keyof typeof FINDINGS;

@@ -17,11 +17,12 @@ function draw(chart, place, Plot) {
 	const order = chart.x.values.map((_, i) => i).sort((a, b) => chart.x.values[a] - chart.x.values[b]);
 	const sorted = (/** @type {(number | null)[]} */ values) => order.map((i) => values[i]);
 	let colour = -1;
-	const series = chart.series.map(({ label, drawn }) => {
-		if (drawn !== "dashed" || chart.series.length < 3) colour += 1;
-		const stroke = COLOURS[Math.max(0, colour) % COLOURS.length];
+	const series = chart.series.map(({ label, drawn }, i) => {
+		// The same time told in another way has the same colour.
+		if (i === 0 || !label.startsWith(chart.series[i - 1].label)) colour += 1;
+		const stroke = COLOURS[colour % COLOURS.length];
 		return drawn === "points"
-			? { label, stroke, width: 0, paths: () => null, points: { show: true, size: 4, fill: stroke, width: 0 } }
+			? { label, stroke, width: 1.5, paths: () => null, points: { show: true, size: 4, fill: stroke, width: 0 } }
 			: {
 					label,
 					stroke,
@@ -45,6 +46,7 @@ function draw(chart, place, Plot) {
 				{
 					...axis,
 					label: chart.x.label,
+					...(chart.x.values.every(Number.isInteger) && { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] }),
 					...(ticks && {
 						splits: () => ticks.map((_, i) => i).filter((i) => i <= Math.max(...chart.x.values)),
 						values: (/** @type {unknown} */ _, /** @type {number[]} */ at) => at.map((i) => ticks[i]),

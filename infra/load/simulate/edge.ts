@@ -21,7 +21,21 @@ export interface Edge {
 
 const RUNTIME = "cloudflare:workers";
 
+let hooked = false;
+
 export async function loadEdge(random: Random): Promise<Edge> {
+	if (!hooked) offerRuntime();
+	hooked = true;
+	settleCrypto(random);
+	const load = async (file: string) => await import(new URL(`../../../worker/edge/${file}.ts`, import.meta.url).href);
+	const [{ Pool }, { Job }, { startJob, makePlan }, { follow }] = await Promise.all(
+		["pool", "job", "start", "follow"].map(load),
+	);
+	return { Pool, Job, startJob, makePlan, follow };
+}
+
+/** `cloudflare:workers`, as far as the edge's classes ask for it. */
+function offerRuntime(): void {
 	registerHooks({
 		resolve: (specifier, context, next) =>
 			specifier === RUNTIME ? { url: RUNTIME, shortCircuit: true } : next(specifier, context),
@@ -34,12 +48,6 @@ export async function loadEdge(random: Random): Promise<Edge> {
 					}
 				: next(url, context),
 	});
-	settleCrypto(random);
-	const load = async (file: string) => await import(new URL(`../../../worker/edge/${file}.ts`, import.meta.url).href);
-	const [{ Pool }, { Job }, { startJob, makePlan }, { follow }] = await Promise.all(
-		["pool", "job", "start", "follow"].map(load),
-	);
-	return { Pool, Job, startJob, makePlan, follow };
 }
 
 /** Web Crypto answers when a thread of its own is done, which no seed decides: the same sums, at once. */
@@ -48,6 +56,7 @@ function settleCrypto(random: Random): void {
 	const keys = new WeakMap<object, Buffer>();
 	Object.defineProperties(subtle, {
 		importKey: {
+			configurable: true,
 			value: async (_: string, raw: Uint8Array) => {
 				const key = {};
 				keys.set(key, Buffer.from(raw));
@@ -55,6 +64,7 @@ function settleCrypto(random: Random): void {
 			},
 		},
 		sign: {
+			configurable: true,
 			value: async (_: string, key: object, data: Uint8Array) => {
 				const { buffer, byteOffset, byteLength } = createHmac("sha256", keys.get(key) as Buffer)
 					.update(data)
@@ -65,6 +75,7 @@ function settleCrypto(random: Random): void {
 	});
 	let made = 0;
 	Object.defineProperty(globalThis.crypto, "randomUUID", {
+		configurable: true,
 		value: () =>
 			`${Math.floor(random() * 2 ** 32)
 				.toString(16)

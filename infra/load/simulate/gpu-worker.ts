@@ -48,7 +48,7 @@ export class SimulatedWorker {
 	readonly #host: ObjectHost;
 	readonly #random: Random;
 	#socket: Socket | null = null;
-	#inHand = new Map<string, { attempt: number; stopped: boolean }>();
+	#inHand = new Map<string, { attempt: number; stopped: boolean; since: number }>();
 	#heartbeat: unknown;
 	/** Of the process: what an older one began does not go on. */
 	#life = 0;
@@ -58,6 +58,11 @@ export class SimulatedWorker {
 		this.#clock = clock;
 		this.#host = host;
 		this.#random = random;
+	}
+
+	/** Time spent so far, on what is in hand too. */
+	busyUntil(now: number): number {
+		return [...this.#inHand.values()].reduce((sum, { since }) => sum + now - since, this.busyMs);
 	}
 
 	/** Leaves for good, as after a drain. */
@@ -124,7 +129,7 @@ export class SimulatedWorker {
 
 	async #make(lease: Lease, life: number): Promise<void> {
 		const { trouble, networkMs } = this.#options;
-		const held = { attempt: lease.attempt, stopped: false };
+		const held = { attempt: lease.attempt, stopped: false, since: this.#clock.now };
 		this.#inHand.set(lease.job, held);
 		const begun = this.#clock.now;
 		const fate = this.#fate(trouble);

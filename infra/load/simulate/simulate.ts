@@ -1,7 +1,7 @@
 /**
  * The edge's own pool and job objects under a made-up load, in virtual time: how long pictures wait, how busy GPUs are,
- * what a picture costs, and whether anything is ever lost. The same seed gives the same run. Once a process: clocks and
- * timers of the process become virtual.
+ * what a picture costs, and whether anything is ever lost. The same seed gives the same run. Clocks and
+ * timers of the process are virtual from then on.
  */
 import { openModelFolder } from "../../../model-shards/open.ts";
 import type { Lease } from "../../../worker/protocol/messages.ts";
@@ -19,6 +19,8 @@ export interface Scenario {
 	/** Requests a second, for so many seconds; what then is under way comes to its end. */
 	rate: number;
 	seconds: number;
+	/** Before them, as many seconds of the same that rates, use and cost leave out: an empty house is no fair one. */
+	warmupSeconds: number;
 	arrival: Arrival;
 	/** A model folder: its schedules and policies. */
 	model: string;
@@ -126,7 +128,11 @@ export async function simulate(scenario: Scenario, signal?: AbortSignal): Promis
 		const start = clock.now;
 		const reads: Read[] = [];
 		const draw = random("readers");
-		for (const at of arrivals(steady(scenario.rate, scenario.seconds), scenario.arrival, scenario.seed))
+		for (const at of arrivals(
+			steady(scenario.rate, scenario.warmupSeconds + scenario.seconds),
+			scenario.arrival,
+			scenario.seed,
+		))
 			setTimeout(() => {
 				const plan = edge.makePlan(info, scenario.policies[reads.length % scenario.policies.length], undefined);
 				// Each seed twice, so that equal ones can be compared.
@@ -134,17 +140,22 @@ export async function simulate(scenario: Scenario, signal?: AbortSignal): Promis
 				reads.push(read(edge, host, clock, { model: info, plan, seed, leaves: draw() < scenario.leaving && draw() }));
 			}, at);
 		if (scenario.evictions > 0) evict(host, random("evictions"), scenario);
-		const end = start + scenario.seconds * 1000;
-		let queueMost = 0;
+		const used = () => workers.reduce((sum, worker) => sum + worker.busyUntil(clock.now), 0);
+		const from = start + scenario.warmupSeconds * 1000;
+		const end = from + scenario.seconds * 1000;
+		let [queueMost, usedBefore] = [0, 0];
 		for (let t = start; t < end; t += 1000) {
+			if (t <= from) usedBefore = used();
 			signal?.throwIfAborted();
 			await clock.runTo(Math.min(end, t + 1000));
 			const pool = host.instance("POOL", "default") as { status(): Promise<{ queue: number }> };
 			queueMost = Math.max(queueMost, (await pool.status()).queue);
 		}
-		const paidMs = (clock.now - begun) * scenario.workers;
-		const usedMs = workers.reduce((sum, { busyMs }) => sum + busyMs, 0);
-		const inTime = reads.filter((each) => each.events.some(({ type, at }) => type === "final" && at <= end)).length;
+		const paidMs = (end - from) * scenario.workers;
+		const usedMs = used() - usedBefore;
+		const inTime = reads.filter(({ events }) =>
+			events.some(({ type, at }) => type === "final" && at > from && at <= end),
+		).length;
 		for (let t = end; t < end + GRACE_MS && reads.some(({ ended }) => !ended); t += 10_000)
 			await clock.runTo(t + 10_000);
 		// What was cancelled must be let go of, too.
@@ -159,7 +170,7 @@ export async function simulate(scenario: Scenario, signal?: AbortSignal): Promis
 			broken: [...broken(reads), ...(held > 0 ? [`${held} jobs are still queued or leased`] : [])],
 			throughput: inTime / scenario.seconds,
 			utilization: usedMs / paidMs,
-			waste: workers.reduce((sum, { wastedMs }) => sum + wastedMs, 0) / Math.max(1, usedMs),
+			waste: workers.reduce((sum, { wastedMs }) => sum + wastedMs, 0) / Math.max(1, used()),
 			costPerThousand: ((paidMs / 3_600_000) * scenario.pricePerHour * 1000) / Math.max(1, inTime),
 			queueMost,
 			thrown: [...new Set(host.errors)],
