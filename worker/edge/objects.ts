@@ -73,8 +73,8 @@ export interface PoolStatus {
 
 /** A pool of GPU workers; its `fetch` is the WebSocket of a worker whose secret the route has checked. */
 export interface PoolObject {
-	/** Queues a job for a worker that offers this model digest. */
-	enqueue(job: string, digest: string): Promise<"queued" | "full" | "no-worker">;
+	/** Queues jobs for workers that offer this model digest: all of them, or none. */
+	enqueue(jobs: readonly string[], digest: string): Promise<"queued" | "full" | "no-worker">;
 	/** Nobody waits for this job any more: out of the queue, or stopped where it runs. */
 	cancel(job: string): Promise<void>;
 	status(): Promise<PoolStatus>;

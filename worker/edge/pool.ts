@@ -39,11 +39,11 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		return new Response(null, { status: 101, webSocket: client });
 	}
 
-	/** Queues a job for a worker that offers this model digest. */
-	async enqueue(job: string, digest: string): Promise<"queued" | "full" | "no-worker"> {
+	/** Queues jobs for workers that offer this model digest: all of them, or none. */
+	async enqueue(jobs: readonly string[], digest: string): Promise<"queued" | "full" | "no-worker"> {
 		if (!this.#roster.members().some((member) => !member.seat.draining && offers(member, digest))) return "no-worker";
-		if (!this.#room()) return "full";
-		this.#ledger.enqueue(job, digest);
+		if (!this.#room(jobs.length)) return "full";
+		for (const job of jobs) this.#ledger.enqueue(job, digest);
 		this.#dispatch();
 		await this.#wakeLater();
 		return "queued";
@@ -281,8 +281,8 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 			await this.ctx.storage.setAlarm(Date.now() + this.#settings.HEARTBEAT_SECONDS * 1000);
 	}
 
-	#room(): boolean {
-		return this.#ledger.queue().length < this.#settings.QUEUE_LIMIT;
+	#room(jobs = 1): boolean {
+		return this.#ledger.queue().length + jobs <= this.#settings.QUEUE_LIMIT;
 	}
 
 	#job(job: string) {

@@ -45,7 +45,7 @@ export async function runLease(
 		for await (const result of model.generate({ plan, prompt, label, seed, previews, forcedCodes, signal })) {
 			if (result.kind === "scale") {
 				const { index, grid, stage, step, steps, codes, preview, milliseconds } = result;
-				const picture = preview && (await encodeImage(preview, format, metadata));
+				const picture = preview && (await encodeImage(preview, { ...format, size: undefined }, metadata));
 				const { go } = await deliver({
 					type: "scale",
 					index,
@@ -69,13 +69,14 @@ export async function runLease(
 				if (go === "stop") return { outcome: "done", reason: "told to stop" };
 			} else {
 				const picture = await encodeImage(result.image, format, metadata);
+				const { width, height } = format.size ?? result.image;
 				await deliver({
 					type: "final",
 					seed,
 					mime,
 					adapter,
-					width: result.image.width,
-					height: result.image.height,
+					width,
+					height,
 					milliseconds: performance.now() - begun,
 					base64: picture.toString("base64"),
 					sha256: createHash("sha256").update(picture).digest("hex"),
