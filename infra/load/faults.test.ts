@@ -62,6 +62,7 @@ const TOLD: Record<Deed, FaultClass[]> = {
 	"truncate a picture": ["truncated"],
 	"cut the base64": ["truncated"],
 	"close early": ["incomplete"],
+	"close early, then be away for a moment": ["incomplete"],
 	"lie about the hash": ["hash_mismatch"],
 	"draw another seed": ["seed_mismatch"],
 	"damage a picture": ["picture_damaged"],
@@ -116,6 +117,13 @@ describe("the typed client mends what can be mended, and the fault is told all t
 		// Whatever was lost came at last, once each, and no second picture was begun.
 		expect([...new Set(trace.frames.map(({ id }) => id?.n))].sort()).toEqual([0, 1, 2, 3, 4, 5]);
 		expect(server.begun).toBe(begun + 1);
+	});
+
+	it("a picture under way is come back for, also when the edge is away for a moment", async () => {
+		const made = await asked("close early, then be away for a moment", "client");
+		const [{ judgement }] = made.samples;
+		expect(judgement).toMatchObject({ outcome: "completed", reconnects: 2 });
+		expect(classes(made)).toEqual(["incomplete"]);
 	});
 
 	it("an event that comes twice is yielded once", async () => {

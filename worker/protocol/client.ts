@@ -103,6 +103,7 @@ export async function* follow(ask: Ask, options: ClientOptions): AsyncGenerator<
 	for (let idle = 0; ; idle++) {
 		const before: EventId | null = last;
 		let problem = "the stream ended before the picture was finished";
+		let later = 0;
 		try {
 			for await (const frame of connect(ask, options, last, (milliseconds) => (retryMs = milliseconds))) {
 				if (frame.id) {
@@ -125,15 +126,19 @@ export async function* follow(ask: Ask, options: ClientOptions): AsyncGenerator<
 			}
 		} catch (error) {
 			signal?.throwIfAborted();
-			if (error instanceof RefusedError && error.status < 500) throw error;
-			if (error instanceof LostError || error instanceof RefusedError) throw error;
+			if (error instanceof LostError) throw error;
+			if (error instanceof RefusedError) {
+				// A picture that is being made is worth coming back for; only a new one may be turned away.
+				if (last === null || !(error.status === 429 || error.status >= 500)) throw error;
+				later = error.retryAfter ?? 0;
+			}
 			problem = (error as Error).message;
 		}
 		// Without an id there is nothing to go on from: another request would be another picture.
 		if (last === null) throw new LostError(`The picture cannot be followed: ${problem}.`);
 		if (last !== before) idle = 0;
 		if (idle >= retries) throw new LostError(`The picture was lost after event ${last.n}: ${problem}.`);
-		await pause(retryMs * (0.5 + Math.random() / 2), signal);
+		await pause(Math.max(retryMs * (0.5 + Math.random() / 2), later * 1000), signal);
 	}
 }
 

@@ -27,6 +27,7 @@ export const DEEDS = [
 	"truncate a picture",
 	"cut the base64",
 	"close early",
+	"close early, then be away for a moment",
 	"lie about the hash",
 	"draw another seed",
 	"damage a picture",
@@ -70,6 +71,8 @@ export class FaultyServer implements AsyncDisposable {
 	readonly #server: Server;
 	readonly #options: Required<FaultyOptions>;
 	readonly #logs = new Map<string, Sent[]>();
+	/** Jobs whose next reader is turned away. */
+	readonly #away = new Set<string>();
 	#under = 0;
 	#worker: Promise<unknown> = Promise.resolve();
 	#previews: Buffer[] = [];
@@ -135,6 +138,7 @@ export class FaultyServer implements AsyncDisposable {
 		const job = createHash("sha256").update(`job ${this.begun}`).digest("hex");
 		const log = this.#log(job, seed, deed);
 		this.#logs.set(job, log);
+		if (deed === "close early, then be away for a moment") this.#away.add(job);
 		if (deed === "answer with a page") {
 			response.writeHead(200, { "content-type": "text/html" });
 			response.end("<!doctype html><p>Please log in.</p>");
@@ -149,6 +153,7 @@ export class FaultyServer implements AsyncDisposable {
 	async #resume(response: ServerResponse, id: string): Promise<void> {
 		this.resumed += 1;
 		const [job, n] = id.split(".");
+		if (this.#away.delete(job)) return refuse(response, "refuse without a hint");
 		const rest = this.#logs.get(job)?.slice(Number(n) + 1) ?? [];
 		if (rest.length === 0) return void response.writeHead(204).end();
 		response.writeHead(200, { "content-type": "text/event-stream" });
@@ -306,6 +311,7 @@ function spoiled(log: readonly Sent[], deed: Deed, holdMs: number): Sent[] {
 			sent[2].id = null;
 			break;
 		case "close early":
+		case "close early, then be away for a moment":
 			sent.splice(4);
 			break;
 		case "fail":
