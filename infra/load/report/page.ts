@@ -9,7 +9,23 @@ import { FAULTS } from "../judge.ts";
 import type { Summary } from "../summary.ts";
 import type { Chart } from "./charts.ts";
 
-export async function reportPage(title: string, summary: Summary, charts: readonly Chart[]): Promise<string> {
+export function reportPage(title: string, summary: Summary, charts: readonly Chart[]): Promise<string> {
+	const before = [verdict(summary), figures(summary), faultTable(summary)];
+	const after = [timesTable(summary), about(summary)];
+	return chartPage({ title, subtitle: subtitle(summary), before, charts, after });
+}
+
+export interface Parts {
+	title: string;
+	subtitle: string;
+	/** HTML above and below the charts. */
+	before: readonly string[];
+	charts: readonly Chart[];
+	after: readonly string[];
+}
+
+/** Charts with something around them, in one file. */
+export async function chartPage({ title, subtitle, before, charts, after }: Parts): Promise<string> {
 	const plots = join(dirname(createRequire(import.meta.url).resolve("uplot")), "..", "dist");
 	const [library, libraryStyle, script, style] = await Promise.all([
 		readFile(join(plots, "uPlot.iife.min.js"), "utf8"),
@@ -31,13 +47,10 @@ export async function reportPage(title: string, summary: Summary, charts: readon
 </head>
 <body>
 <h1>${escapeXml(title)}</h1>
-<p class="quiet">${escapeXml(subtitle(summary))}</p>
-${verdict(summary)}
-${figures(summary)}
-${faultTable(summary)}
+<p class="quiet">${escapeXml(subtitle)}</p>
+${before.join("\n")}
 <div class="charts">${cards.join("\n")}</div>
-${timesTable(summary)}
-${about(summary)}
+${after.join("\n")}
 <script type="application/json" id="charts">${JSON.stringify(charts).replaceAll("<", "\\u003c")}</script>
 <script>${library}</script>
 <script>${script.replaceAll("</script", "<\\/script")}</script>
