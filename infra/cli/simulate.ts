@@ -87,7 +87,8 @@ async function swept(scenario: Scenario, over: Sweep, page: OutputFile | undefin
 	const { workers, serviceMs, seed, policies, rate } = scenario;
 	const about =
 		over === "load" ? `${workers} workers` : `${(rate / workers).toFixed(3)} requests a second for each worker`;
-	const subtitle = `${about}, ${serviceMs} ms a picture, ${policies.join(", ")}, seed ${seed}: the edge's own pool and jobs`;
+	const what = `${serviceMs} ms a picture, ${policies.join(", ")}, seed ${seed}`;
+	const subtitle = `${about}, ${what}: the edge's own pool and jobs`;
 	const { chartPage } = await import("../load/report/page.ts");
 	await page?.write(
 		await chartPage({

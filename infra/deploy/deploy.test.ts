@@ -1,4 +1,4 @@
-/** Deployment files, as far as a machine without a cluster can know them: schemas, linters, and dry runs of the real tools. */
+/** Deployment files, as far as a machine without a cluster can know them: schemas, linters, dry runs of real tools. */
 import { execFile, execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";

@@ -1,6 +1,6 @@
 /**
- * When requests are meant to be sent: an arrival process of unit rate, stretched along a rate that may change with time.
- * The plan is made before anything is sent, and no answer changes it.
+ * When requests are meant to be sent: an arrival process of unit rate, stretched along a rate that may change. The
+ * plan is made before anything is sent, and no answer changes it.
  */
 import { randomExponential, randomGamma } from "d3-random";
 import { randomOf } from "./random.ts";

@@ -103,8 +103,9 @@ export function hintsOf(samples: readonly Sample[]): Hints {
 }
 
 /**
- * How long a picture goes on that nobody waits for any more: what the edge worked on or kept waiting beyond what readers
- * were there for, over time, by the number of those who left (Little's law). Null where nobody left, or health is not told.
+ * How long a picture goes on that nobody waits for any more: what the edge worked on or kept waiting beyond what
+ * readers were there for, over time, by the number of those who left (Little's law). Null where nobody left, or health
+ * is not told.
  */
 export function releaseMs({ health, samples }: Pick<Run, "health" | "samples">): number | null {
 	const left = samples.filter(({ trace }) => trace.left && trace.frames.length > 0);

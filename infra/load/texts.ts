@@ -79,25 +79,29 @@ export function compareText(doubts: readonly string[], differences: readonly Dif
 		const [shownA, shownB] = at === "share" ? [percent(a), percent(b)] : [a.toFixed(1), b.toFixed(1)];
 		const unit = at === "share" ? " pts" : " %";
 		const interval = `[${lower.toFixed(1)}, ${upper.toFixed(1)}]`;
-		return `${`${metric.replaceAll("_", " ")} ${at}`.padEnd(20)}${shownA.padStart(10)}${shownB.padStart(10)}${(change.toFixed(1) + unit).padStart(12)}${interval.padStart(20)}  ${verdict}`;
+		const name = `${metric.replaceAll("_", " ")} ${at}`;
+		return `${columns(name, shownA, shownB, change.toFixed(1) + unit, interval)}  ${verdict}`;
 	});
-	const head = `${"".padEnd(20)}${"A".padStart(10)}${"B".padStart(10)}${"change".padStart(12)}${"95 % interval".padStart(20)}`;
+	const head = columns("", "A", "B", "change", "95 % interval");
 	return [...doubts.map((doubt) => `Careful: ${doubt}`), head, ...rows].join("\n");
 }
 
+const columns = (name: string, a: string, b: string, change: string, interval: string): string =>
+	name.padEnd(20) + a.padStart(10) + b.padStart(10) + change.padStart(12) + interval.padStart(20);
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 const cell = (value: number | null, whole: boolean): string =>
 	(value === null ? "-" : whole ? String(value) : value.toFixed(value < 100 ? 1 : 0)).padStart(9);
 
 export function simulationText(outcome: Outcome): string {
 	const { requests, completed, refused, left, errors, waitMs, firstScaleMs, finalMs, broken, thrown } = outcome;
+	const { throughput, queueMost, virtualSeconds, utilization, waste, costPerThousand } = outcome;
 	const row = (name: string, { mean, p50, p95, p99 }: Outcome["waitMs"]) =>
 		name.padEnd(15) + [mean, p50, p95, p99].map((value) => cell(value, false)).join("");
 	const told = Object.entries(errors).map(([code, n]) => `, ${n} told ${code}`);
 	return [
 		`${requests} requests: ${completed} completed, ${refused} refused, ${left} readers left${told.join("")}`,
-		`${outcome.throughput.toFixed(2)} pictures a second, queue up to ${outcome.queueMost}, ${outcome.virtualSeconds.toFixed(0)} virtual seconds`,
-		`GPUs busy ${percent(outcome.utilization)}, of it for nothing ${percent(outcome.waste)}; ${outcome.costPerThousand.toFixed(3)} a thousand pictures`,
+		`${throughput.toFixed(2)} pictures a second, queue up to ${queueMost}, ${virtualSeconds.toFixed(0)} virtual seconds`,
+		`GPUs busy ${percent(utilization)}, of it for nothing ${percent(waste)}; ${costPerThousand.toFixed(3)} a thousand`,
 		"",
 		"ms".padEnd(15) + ["mean", "p50", "p95", "p99"].map((name) => name.padStart(9)).join(""),
 		row("wait", waitMs),

@@ -1,4 +1,4 @@
-/** What happened to one request, written down as it happens; nothing here judges it. Times are milliseconds of the run. */
+/** What happened to one request, written down as it happens, not judged. Times are milliseconds of the run. */
 import { createHash } from "node:crypto";
 import { type EventId, type Frame, readEvent } from "../../worker/protocol/client.ts";
 import type { Asked } from "./mix.ts";

@@ -1,4 +1,6 @@
-/** Dashboard and alerts ask for nothing that the exporter does not give, and the exporter for nothing that the edge does not say. */
+/**
+ * Dashboard and alerts ask for nothing that the exporter does not give, and it for nothing that the edge does not say.
+ */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parser } from "@prometheus-io/lezer-promql";

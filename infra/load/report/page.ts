@@ -33,10 +33,10 @@ export async function chartPage({ title, subtitle, before, charts, after }: Part
 		readFile(join(import.meta.dirname, "page.js"), "utf8"),
 		readFile(join(import.meta.dirname, "page.css"), "utf8"),
 	]);
-	const cards = charts.map(
-		({ title, note }, i) =>
-			`<section><h2>${escapeXml(title)}</h2><p class="quiet">${escapeXml(note)}</p><div id="chart-${i}"></div></section>`,
-	);
+	const cards = charts.map(({ title, note }, i) => {
+		const heading = `<h2>${escapeXml(title)}</h2><p class="quiet">${escapeXml(note)}</p>`;
+		return `<section>${heading}<div id="chart-${i}"></div></section>`;
+	});
 	return `<!doctype html>
 <html lang="en">
 <head>
@@ -62,7 +62,8 @@ ${after.join("\n")}
 function subtitle({ date, target, load, seconds }: Summary): string {
 	const models = target.models.map(({ id }) => id).join(", ");
 	const how = load.kind === "closed" ? `${load.readers} readers in turn (closed)` : `open, ${arrivalsOf(load)}`;
-	return `${date} · ${target.url} · ${models || "models not told"} · ${how} · ${seconds.measured} s after ${seconds.warmup} s of warm-up`;
+	const time = `${seconds.measured} s after ${seconds.warmup} s of warm-up`;
+	return [date, target.url, models || "models not told", how, time].join(" · ");
 }
 
 function arrivalsOf(load: Summary["load"]): string {
@@ -126,11 +127,12 @@ function faultTable({ faults, errors, refusals, retry_after: hints, cancel_to_re
 			: [["cancel to release", shownMs(release), "mean time that the edge went on for a reader who had left"]]),
 	];
 	if (rows.length === 0)
-		return '<section><h2>Faults</h2><p class="good">None: no event lost, repeated or out of order, every picture as its hash says.</p></section>';
-	const body = rows.map(
-		([name, n, what]) =>
-			`<tr><td>${escapeXml(String(name))}</td><td>${escapeXml(String(n))}</td><td class="text quiet">${escapeXml(String(what))}</td></tr>`,
-	);
+		return `<section><h2>Faults</h2><p class="good">None: no event lost, repeated or out of order, every picture as its
+hash says.</p></section>`;
+	const body = rows.map((row) => {
+		const [name, n, what] = row.map((each) => escapeXml(String(each)));
+		return `<tr><td>${name}</td><td>${n}</td><td class="text quiet">${what}</td></tr>`;
+	});
 	return `<section><h2>Faults and refusals</h2><table>${body.join("")}</table></section>`;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Virtual time for code that knows nothing of it: the process's own clock and timers are replaced, so this belongs into a
- * process of its own. Nothing waits: when all that can happen now has happened, time goes to the next timer.
+ * Virtual time for code that knows nothing of it: the process's own clock and timers are replaced, so this belongs into
+ * a process of its own. Nothing waits: when all that can happen now has happened, time goes to the next timer.
  */
 interface Timer {
 	at: number;

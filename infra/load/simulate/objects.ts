@@ -1,6 +1,6 @@
 /**
- * Durable Objects without Cloudflare: storage in SQLite, alarms, hibernating sockets and calls between objects, as their
- * documentation promises them and no better. What lives in them are the edge's own classes.
+ * Durable Objects without Cloudflare: storage in SQLite, alarms, hibernating sockets and calls between objects, as
+ * their documentation promises them and no better. What lives in them are the edge's own classes.
  */
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
 import type { Random } from "../random.ts";
