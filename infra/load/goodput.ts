@@ -2,7 +2,7 @@
 import type { Judgement } from "./judge.ts";
 
 export const TARGETS = ["first-event", "first-preview", "usable", "final", "gap", "wait"] as const;
-/** Bounds in milliseconds from the intended start; `gap` is between two pictures, `wait` time not spent on the worker. */
+/** Bounds in milliseconds from the intended start; `gap`: between two pictures, `wait`: not spent on the worker. */
 export type Goodput = Partial<Record<(typeof TARGETS)[number], number>>;
 
 /** Such as `first-preview:300 final:2000 gap:150`. Throws Error naming what it does not understand. */

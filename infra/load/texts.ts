@@ -100,7 +100,7 @@ export function simulationText(outcome: Outcome): string {
 	const told = Object.entries(errors).map(([code, n]) => `, ${n} told ${code}`);
 	return [
 		`${requests} requests: ${completed} completed, ${refused} refused, ${left} readers left${told.join("")}`,
-		`${throughput.toFixed(2)} pictures a second, queue up to ${queueMost}, ${virtualSeconds.toFixed(0)} virtual seconds`,
+		`${throughput.toFixed(2)} pictures a second, queue up to ${queueMost}, ${virtualSeconds.toFixed(0)} s virtually`,
 		`GPUs busy ${percent(utilization)}, of it for nothing ${percent(waste)}; ${costPerThousand.toFixed(3)} a thousand`,
 		"",
 		"ms".padEnd(15) + ["mean", "p50", "p95", "p99"].map((name) => name.padStart(9)).join(""),

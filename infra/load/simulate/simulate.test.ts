@@ -12,7 +12,7 @@ const simulated = async (...args: string[]): Promise<Outcome | Outcome[]> => {
 	return JSON.parse(stdout);
 };
 
-it("workers die, hang, repeat themselves, alarms are late, objects evicted, readers leave: nothing is lost", async () => {
+it("workers die, hang, repeat themselves, alarms are late, objects evicted, readers leave: nothing lost", async () => {
 	const outcomes = (await simulated("--chaos", "--workers", "4", "--seconds", "60", "--runs", "4")) as Outcome[];
 	for (const { broken, thrown, requests, completed, refused, left, errors } of outcomes) {
 		expect(broken).toEqual([]);
