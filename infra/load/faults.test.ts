@@ -148,6 +148,11 @@ describe("readers that misbehave are not the edge's fault", () => {
 		},
 	);
 
+	it("OpenAI's stream cannot be come back to: who would, stays", async () => {
+		const made = await readers({ kind: "reconnect", afterEvents: 1 }, "openai");
+		expect(made.samples[0].judgement).toMatchObject({ outcome: "completed", faults: [], reconnects: 0 });
+	});
+
 	it.each<Transport>(["client", "raw"])("cancel, by %s", async (transport) => {
 		const made = await readers({ kind: "cancel", afterMs: 20 }, transport, "stall");
 		expect(made.samples[0].judgement).toMatchObject({ outcome: "cancelled", faults: [] });

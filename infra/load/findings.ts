@@ -108,7 +108,7 @@ export function hintsOf(samples: readonly Sample[]): Hints {
  * is not told.
  */
 export function releaseMs({ health, samples }: Pick<Run, "health" | "samples">): number | null {
-	const left = samples.filter(({ trace }) => trace.left && trace.frames.length > 0);
+	const left = samples.filter(({ trace }) => trace.left);
 	if (left.length === 0 || health.length < 2) return null;
 	const present = (at: number) => samples.filter(({ trace }) => isThere(trace.sent, gone(trace), at)).length;
 	let area = 0;

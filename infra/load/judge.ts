@@ -249,14 +249,14 @@ function timeFaults({ frames, connections, asked }: Trace, { silenceMs, lateMs }
 	if (asked.reader.kind !== "slow" && asked.reader.kind !== "vanish")
 		for (const { silence } of connections)
 			if (silence.ms > silenceMs) faults.push({ class: "stalled", detail: `${Math.round(silence.ms)} ms of silence` });
-	if (asked.reader.kind === "slow" || asked.reader.kind === "vanish") return faults;
+	// OpenAI's events do not say what took how long.
+	if (asked.reader.kind === "slow" || asked.reader.kind === "vanish" || asked.transport === "openai") return faults;
 	for (let i = 1; i < frames.length; i++) {
 		const [before, frame] = [frames[i - 1], frames[i]];
 		// The first scale has waited for a worker; after a resumed connection, the reader itself was away.
 		if (!before.scale || before.connection !== frame.connection) continue;
-		const made = frame.scale?.milliseconds ?? 0;
-		const late = frame.at - before.at - (Number.isNaN(made) ? 0 : made);
-		if (late > lateMs && (frame.scale || frame.type === "final") && !Number.isNaN(made))
+		const late = frame.at - before.at - (frame.scale?.milliseconds ?? 0);
+		if (late > lateMs && (frame.scale || frame.type === "final"))
 			faults.push({ class: "late_delivery", detail: `${frame.type} ${Math.round(late)} ms late` });
 	}
 	return faults;

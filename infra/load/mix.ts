@@ -104,7 +104,9 @@ export type ReaderNow =
 export function drawn(mix: Mix, index: number, seed: number, prompts: readonly string[]): Asked {
 	const random = randomOf(seed, `request ${index}`);
 	const question = weighted(random, mix.requests);
-	const reader = readerOf(random, weighted(random, mix.readers));
+	const drawn = readerOf(random, weighted(random, mix.readers));
+	// OpenAI's stream has no ids to come back with.
+	const reader: ReaderNow = question.transport === "openai" && drawn.kind === "reconnect" ? { kind: "steady" } : drawn;
 	const pick = <T>(of: readonly T[] | undefined): T | undefined => of && one(random, of);
 	const label = pick(question.classes);
 	return {
