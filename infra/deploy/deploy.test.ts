@@ -15,7 +15,7 @@ import { PodDisruptionBudget } from "kubernetes-models/policy/v1/PodDisruptionBu
 import { ConfigMap } from "kubernetes-models/v1/ConfigMap";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
-import { WRANGLER_ENV, wrangler } from "../start/wrangler.ts";
+import { WRANGLER_ENV, wrangler } from "../cli/wrangler.ts";
 
 const here = import.meta.dirname;
 const root = join(here, "..", "..");

@@ -2,12 +2,14 @@
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { escapeXml } from "../../bench/svg.ts";
 import type { Distribution } from "../distribution.ts";
 import { FINDINGS } from "../findings.ts";
 import { FAULTS } from "../judge.ts";
 import type { Summary } from "../summary.ts";
 import type { Chart } from "./charts.ts";
+
+const ENTITIES: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
+const escaped = (text: string): string => text.replace(/[&<>"]/g, (char) => ENTITIES[char]);
 
 export function reportPage(title: string, summary: Summary, charts: readonly Chart[]): Promise<string> {
 	const before = [verdict(summary), figures(summary), faultTable(summary)];
@@ -34,7 +36,7 @@ export async function chartPage({ title, subtitle, before, charts, after }: Part
 		readFile(join(import.meta.dirname, "page.css"), "utf8"),
 	]);
 	const cards = charts.map(({ title, note }, i) => {
-		const heading = `<h2>${escapeXml(title)}</h2><p class="quiet">${escapeXml(note)}</p>`;
+		const heading = `<h2>${escaped(title)}</h2><p class="quiet">${escaped(note)}</p>`;
 		return `<section>${heading}<div id="chart-${i}"></div></section>`;
 	});
 	return `<!doctype html>
@@ -42,12 +44,12 @@ export async function chartPage({ title, subtitle, before, charts, after }: Part
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeXml(title)}</title>
+<title>${escaped(title)}</title>
 <style>${libraryStyle}${style}</style>
 </head>
 <body>
-<h1>${escapeXml(title)}</h1>
-<p class="quiet">${escapeXml(subtitle)}</p>
+<h1>${escaped(title)}</h1>
+<p class="quiet">${escaped(subtitle)}</p>
 ${before.join("\n")}
 <div class="charts">${cards.join("\n")}</div>
 ${after.join("\n")}
@@ -78,10 +80,10 @@ function verdict({ valid, reasons, findings }: Summary): string {
 	const lines = [
 		valid
 			? '<p class="good"><b>Valid.</b> The client kept up and there are enough samples.</p>'
-			: `<p class="bad"><b>Not valid.</b> ${reasons.map(escapeXml).join(" ")}</p>`,
+			: `<p class="bad"><b>Not valid.</b> ${reasons.map(escaped).join(" ")}</p>`,
 		...findings.map(
 			({ class: name, detail }) =>
-				`<p><b>${escapeXml(name)}</b>: ${escapeXml(detail)}. <span class="quiet">${escapeXml(
+				`<p><b>${escaped(name)}</b>: ${escaped(detail)}. <span class="quiet">${escaped(
 					FINDINGS[name as keyof typeof FINDINGS] ?? "",
 				)}</span></p>`,
 		),
@@ -103,14 +105,14 @@ function figures({ rates, counts, metrics, goodput }: Summary): string {
 		["turned away", String(counts.refused ?? 0)],
 	];
 	const target = goodput
-		? `<p class="quiet">Good: whole, without a fault, and ${escapeXml(
+		? `<p class="quiet">Good: whole, without a fault, and ${escaped(
 				Object.entries(goodput)
 					.map(([name, ms]) => `${name} within ${ms} ms`)
 					.join(", "),
 			)}; ${((rates.attainment ?? 0) * 100).toFixed(1)} % of those who meant to stay.</p>`
 		: "";
 	return `<div class="figures">${cards
-		.map(([label, value]) => `<div><b>${escapeXml(value)}</b><span class="quiet">${escapeXml(label)}</span></div>`)
+		.map(([label, value]) => `<div><b>${escaped(value)}</b><span class="quiet">${escaped(label)}</span></div>`)
 		.join("")}</div>${target}`;
 }
 
@@ -130,7 +132,7 @@ function faultTable({ faults, errors, refusals, retry_after: hints, cancel_to_re
 		return `<section><h2>Faults</h2><p class="good">None: no event lost, repeated or out of order, every picture as its
 hash says.</p></section>`;
 	const body = rows.map((row) => {
-		const [name, n, what] = row.map((each) => escapeXml(String(each)));
+		const [name, n, what] = row.map((each) => escaped(String(each)));
 		return `<tr><td>${name}</td><td>${n}</td><td class="text quiet">${what}</td></tr>`;
 	});
 	return `<section><h2>Faults and refusals</h2><table>${body.join("")}</table></section>`;
@@ -148,7 +150,7 @@ function timesTable({ metrics }: Summary): string {
 	const rows = names.map((name) => {
 		const distribution = metrics[name];
 		const { count, mean, max } = distribution;
-		return `<tr><td>${escapeXml(name.replaceAll("_", " "))}</td><td>${count}</td><td>${number(mean)}</td>${at
+		return `<tr><td>${escaped(name.replaceAll("_", " "))}</td><td>${count}</td><td>${number(mean)}</td>${at
 			.map((p) => cell(distribution, p))
 			.join("")}<td>${number(max)}</td></tr>`;
 	});
@@ -163,7 +165,7 @@ function about({ client, target, load, counts, policies, preview_bytes: bytes }:
 	return `<section><h2>How it was measured</h2><table>${Object.entries(rows)
 		.map(
 			([name, value]) =>
-				`<tr><td>${name}</td><td class="text quiet">${escapeXml(
+				`<tr><td>${name}</td><td class="text quiet">${escaped(
 					JSON.stringify(value).replaceAll(",", ", ").slice(0, 2000),
 				)}</td></tr>`,
 		)
