@@ -65,7 +65,7 @@ for (let i = 0; i < GPU_WORKERS; i++) {
 		name: `worker ${i}`,
 		command: [process.execPath, join(root, "worker", "gpu", "main.ts")],
 		cwd: root,
-		env: { EDGE_URL: url, WORKER_SECRET: secret, MODELS, WORKER_ID: `local-${i}` },
+		env: { EDGE_URL: url, WORKER_SECRET: secret, MODELS, STATE_DIR: state, WORKER_ID: `local-${i}` },
 		restart: true,
 	});
 }

@@ -43,16 +43,16 @@ const PATIENCE_MS = 30_000;
 
 /**
  * Opens the best adapter that is ready in reasonable time, and has `prepare` make it so: a software adapter whose
- * driver compiles our kernels too slowly gives way to SwiftShader, and `say` is told. Throws what `openGpu` and
- * `prepare` throw.
+ * driver compiles our kernels too slowly gives way to SwiftShader, and `say` is told. `patience`: milliseconds for
+ * compiling, other than usual. Throws what `openGpu` and `prepare` throw.
  */
 export async function openReady<T>(
 	prepare: (gpu: Gpu) => Promise<T>,
 	say: (line: string) => void,
-	patience = PATIENCE_MS,
+	patience?: number,
 ): Promise<T> {
 	const gpu = await openGpu();
-	if (gpu.facts.late && !deno) gpu.patience = patience;
+	gpu.patience = patience ?? (gpu.facts.late && !deno ? PATIENCE_MS : undefined);
 	try {
 		const prepared = await prepare(gpu);
 		gpu.patience = undefined;
@@ -81,12 +81,16 @@ function gpuOf({ device, facts }: OpenDevice, bindingBytes?: number): Gpu {
  */
 export async function openDevice(name?: string): Promise<OpenDevice> {
 	await offerSwiftShader();
-	keepMesaCache();
+	settleMesa();
 	return await requestDevice(await openWebGpu(name), platform(), ADVICE);
 }
 
-/** Mesa's drivers keep what they compiled where we keep things: a start finds it again, whatever home it has. */
-function keepMesaCache(): void {
+/**
+ * Mesa's drivers keep what they compiled where we keep things: a start finds it again, whatever home it has. Its
+ * llvmpipe computes in vectors of four: twice as long ones take twice as long to compile, and compute no faster.
+ */
+function settleMesa(): void {
+	process.env.LP_NATIVE_VECTOR_WIDTH ??= "128";
 	if (process.env.MESA_SHADER_CACHE_DIR) return;
 	const folder = join(cacheFolder(), "mesa");
 	try {
