@@ -181,10 +181,14 @@ export function compileText({ model, policies, operators }: CompileReport): stri
 	return [
 		`${model} by ${policies.join(", ")}: kernels compiled one after the other`,
 		table([
-			...operators.map((each) =>
-				row(each.operator, each.kernels, each.characters, each.cpu_ms, each.longest_ms),
+			...operators.map((each) => row(each.operator, each.kernels, each.characters, each.cpu_ms, each.longest_ms)),
+			row(
+				"all",
+				sum(({ kernels }) => kernels),
+				sum(({ characters }) => characters),
+				sum(({ cpu_ms }) => cpu_ms),
+				null,
 			),
-			row("all", sum(({ kernels }) => kernels), sum(({ characters }) => characters), sum(({ cpu_ms }) => cpu_ms), null),
 		]),
 	].join("\n");
 }

@@ -2,7 +2,15 @@ import { findModel } from "../../model-shards/open.ts";
 import { policies } from "../../worker/policies/index.ts";
 import { picturesChart, shapeChart } from "../bench/charts.ts";
 import { SHAPES } from "../bench/shape.ts";
-import { compileText, peersText, picturesText, precisionText, profileText, shapeText, togetherText } from "../bench/tables.ts";
+import {
+	compileText,
+	peersText,
+	picturesText,
+	precisionText,
+	profileText,
+	shapeText,
+	togetherText,
+} from "../bench/tables.ts";
 import { type Chart, timeByScale } from "../bench/time-by-scale.ts";
 import { openAdapter } from "./open-adapter.ts";
 import { openFolder } from "./open-folder.ts";
@@ -61,7 +69,9 @@ export const define: Define = (command, terminal) =>
 				const shape = SHAPES.find(({ name }) => name === options.shape);
 				const folder = shape ? shape.folder(shape.depth) : await openFolder(model, terminal);
 				const asked = { policies: names, pictures: pictures ?? 3, signal: terminal.signal };
-				const report = options.host ? await profileHost(folder, asked) : await profile(await openAdapter(terminal), folder, asked);
+				const report = options.host
+					? await profileHost(folder, asked)
+					: await profile(await openAdapter(terminal), folder, asked);
 				terminal.print(`${report.adapter.name} (${report.adapter.driver})\n\n${profileText(report)}`);
 				await file?.write(JSON.stringify({ profile: report }, null, "\t"));
 				terminal.result({ profile: report });

@@ -122,13 +122,14 @@ export const attentionTunable: Tunable<AttentionShape, AttentionVariant> = {
 	variants: attentionVariants,
 	fits: (_, { form }, { headDim }) => form !== "quad" || headDim % 16 === 0,
 	/**
-	 * Quads where four lanes are the whole machine, as in matmul, many tokens an invocation on other CPUs, rolled up where
-	 * programs are slow to compile (Mesa's llvmpipe: the square of their branches). Two variants, since a large one compiles for as long as a scale runs: it is left to where there are many keys as well as tokens.
+	 * Quads where four lanes are the whole machine, as in matmul, many tokens an invocation on other CPUs. Where a driver
+	 * takes the square of a program's branches to compile it (Mesa's llvmpipe, whose programs are LLVM's coroutines) the
+	 * one that it is rolled up in. Two variants else, since a large one compiles for as long as a scale runs: it is left to where there are many keys as well as tokens.
 	 */
 	untuned(gpu, { tokens, keys, headDim }) {
 		const large = tokens > 8 && keys > 32;
 		if (inQuads(gpu)) return headDim % 16 ? "token 1" : large ? "quad 4" : "quad 1";
-		if (gpu.facts.late) return large ? "rolled 4" : "rolled 2";
+		if (gpu.facts.late) return "rolled 4";
 		if (!gpu.facts.software) return "token 1";
 		return large ? "token 8" : "token 2";
 	},

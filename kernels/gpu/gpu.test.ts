@@ -160,9 +160,7 @@ describe("compiling ahead", () => {
 	test("WGSL that is refused rejects with the compiler's message and the source; others go on", async () => {
 		const wrong = doubling(DOUBLE.replace("* 2.0", "* missing"));
 		const y = gpu.upload("y", [4], new Float32Array([1, 2, 3, 4]));
-		const compiling = gpu.compile(
-			gpu.rehearse(() => run(gpu.pass("test"), y, 4, [1], "wrong one", wrong)),
-		);
+		const compiling = gpu.compile(gpu.rehearse(() => run(gpu.pass("test"), y, 4, [1], "wrong one", wrong)));
 		await expect(compiling).resolves.toBeUndefined(); // Never submitted, so never asked for.
 		const submitted = gpu.compile(
 			gpu.rehearse(() => {

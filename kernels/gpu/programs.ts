@@ -81,11 +81,9 @@ export class Programs {
 		this.#device.pushErrorScope("validation");
 		const module = this.#device.createShaderModule({ label: program.name, code: program.code });
 		this.#device.popErrorScope();
-		return await this.#device
-			.createComputePipelineAsync(describe(program.name, module))
-			.catch(async (error: Error) => {
-				throw this.#gone() ?? (await refusal(label, program, module, error.message));
-			});
+		return await this.#device.createComputePipelineAsync(describe(program.name, module)).catch(async (error: Error) => {
+			throw this.#gone() ?? (await refusal(label, program, module, error.message));
+		});
 	}
 
 	/** Runs a program over nothing: no workgroups, which only the device gets to know, or it would not be asked to. */

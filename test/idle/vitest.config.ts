@@ -4,5 +4,11 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
 	root: fileURLToPath(new URL("../..", import.meta.url)),
-	test: { name: "idle", pool: "forks", include: ["test/idle/**/*.test.ts"], testTimeout: 120_000, hookTimeout: 120_000 },
+	test: {
+		name: "idle",
+		pool: "forks",
+		include: ["test/idle/**/*.test.ts"],
+		testTimeout: 120_000,
+		hookTimeout: 120_000,
+	},
 });

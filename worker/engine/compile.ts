@@ -10,11 +10,7 @@ import type { Rounds } from "./rounds.ts";
  * Compiles every kernel that a picture by one of these plans needs, with all of its previews and whatever the plan
  * turns out to be, those of the first plan's first scales first. Waits for a slot, makes no picture.
  */
-export async function compilePlans(
-	gpu: Gpu,
-	rounds: Rounds,
-	plans: readonly StagePlan[],
-): Promise<void> {
+export async function compilePlans(gpu: Gpu, rounds: Rounds, plans: readonly StagePlan[]): Promise<void> {
 	const programs = new Map<Program, string>();
 	for (const plan of plans.flatMap(outcomesOf)) {
 		const options = { plan, seed: 0, ids: [0], draws: new Map(), taps: new Taps(gpu, undefined) };

@@ -26,8 +26,7 @@ type Poll = () => void;
 type Method = (this: unknown, ...args: unknown[]) => unknown;
 
 /** Milliseconds to the next poll, so long after somebody began to wait or was answered last. */
-export const pauseAfter = (passed: number): number =>
-	passed < NEAR_MS ? 0 : Math.min(passed * LATE, LONGEST_MS);
+export const pauseAfter = (passed: number): number => (passed < NEAR_MS ? 0 : Math.min(passed * LATE, LONGEST_MS));
 
 /**
  * Spreads out the polls of the binding whose classes these are, and nothing else that asks for `setImmediate`. Once a
