@@ -63,7 +63,7 @@ export async function openReady<T>(
 		const other = gpuOf(await openDevice(SWIFTSHADER).catch(() => openDevice()));
 		say(
 			`${error.message} ${other.facts.name} computes in its place this time; what was compiled is kept, and ` +
-				"`npx firstlight tune` compiles the rest.",
+				"`npx firstlight bench --compile` compiles the rest.",
 		);
 		return await prepare(other);
 	}
