@@ -52,7 +52,9 @@ export async function openReady<T>(
 	patience?: number,
 ): Promise<T> {
 	const gpu = await openGpu();
-	gpu.patience = patience ?? (gpu.facts.late && !deno ? PATIENCE_MS : undefined);
+	// Deno has one choice a process; a driver that somebody named is waited for.
+	const others = !deno && !process.env.VK_DRIVER_FILES && !process.env.VK_ICD_FILENAMES;
+	gpu.patience = patience ?? (gpu.facts.late && others ? PATIENCE_MS : undefined);
 	try {
 		const prepared = await prepare(gpu);
 		gpu.patience = undefined;
