@@ -8,7 +8,7 @@ export default defineConfig({
 		name: "idle",
 		pool: "forks",
 		include: ["test/idle/**/*.test.ts"],
-		testTimeout: 120_000,
+		testTimeout: 300_000,
 		hookTimeout: 120_000,
 	},
 });
