@@ -1,5 +1,5 @@
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { openReady } from "../../kernels/gpu/native/open.ts";
 import { isUrl, openModelAt } from "../../model-shards/open.ts";
 import { openModel } from "../engine/open.ts";
 import type { LoadedModel } from "../engine/types.ts";
@@ -7,7 +7,7 @@ import type { ModelFolder } from "../families/folder.ts";
 import { PlanError, policies } from "../policies/index.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
-import { byteLog } from "./byte-log.ts";
+import { byteLog, countLog } from "./progress-log.ts";
 import { edgeHeaders, type Settings } from "./settings.ts";
 
 /** One open device with the models on it. */
@@ -21,14 +21,17 @@ export interface Device {
 }
 
 /** Opens the adapter, loads the models and compiles their kernels, so that the first job meets a warm worker. */
-export async function openDevice(settings: Settings, log: (line: string) => void): Promise<Device> {
-	const gpu = await openGpu();
+export const openDevice = (settings: Settings, log: (line: string) => void): Promise<Device> =>
+	openReady((gpu) => loadModels(gpu, settings, log), log);
+
+async function loadModels(gpu: Gpu, settings: Settings, log: (line: string) => void): Promise<Device> {
 	log(`adapter: ${gpu.facts.name}`);
 	// A GPU has room for several pictures at once; on a CPU they would only slow each other.
 	const slots = settings.SLOTS ?? (gpu.facts.software ? 1 : 4);
 	const models = new Map<string, LoadedModel>();
 	for (const where of settings.MODELS) {
 		const begun = performance.now();
+		gpu.compiling = countLog("kernels compiled", log);
 		const model = await openModel(gpu, await openFolder(where, settings, log), { slots });
 		await model.compile(plansOf(model.info));
 		// A first small picture: what a driver puts off until a kernel runs is done by now.
