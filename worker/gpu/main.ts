@@ -1,5 +1,6 @@
-/** The GPU worker's process, on Node or Deno. SIGTERM and SIGINT drain it. */
-import { readSettings } from "./settings.ts";
+/** The GPU worker's process, on Node or Deno. SIGTERM and SIGINT drain it; its exit code is one of `exit.ts`. */
+import { ENDED } from "./exit.ts";
+import { ConfigurationError, readSettings } from "./settings.ts";
 import { GpuWorker } from "./worker.ts";
 
 const log = (line: string) => console.log(`[worker] ${line}`);
@@ -11,5 +12,5 @@ try {
 	process.exit(await worker.ended);
 } catch (error) {
 	log((error as Error).message);
-	process.exit(1);
+	process.exit(error instanceof ConfigurationError ? ENDED.misconfigured : ENDED.failed);
 }

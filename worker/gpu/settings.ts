@@ -18,6 +18,8 @@ const Settings = z.object({
 		.refine((list) => list.length > 0, "names no model"),
 	/** Pictures made at once; by default 4 on a GPU, 1 on a software adapter. */
 	SLOTS: z.coerce.number().int().min(1).max(64).optional(),
+	/** A GPU that gives nothing for this long, and for longer than a picture's pace explains, counts as hung. */
+	WATCHDOG_SECONDS: z.coerce.number().min(0.1).max(86_400).default(90),
 	WORKER_ID: z
 		.string()
 		.regex(/^[A-Za-z0-9._-]{1,64}$/)
@@ -29,11 +31,18 @@ const Settings = z.object({
 });
 export type Settings = z.infer<typeof Settings>;
 
-/** Throws naming the variable that is wrong; never its value. */
+/** Something that another start will not mend. */
+export class ConfigurationError extends Error {
+	override name = "ConfigurationError";
+}
+
+/** Throws ConfigurationError naming the variable that is wrong; never its value. */
 export function readSettings(environment: Record<string, string | undefined>): Settings {
 	const parsed = Settings.safeParse(environment);
 	if (parsed.success) return parsed.data;
-	throw new Error(parsed.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("; "));
+	throw new ConfigurationError(
+		parsed.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("; "),
+	);
 }
 
 /** What a request to `where` carries: the secret, where it is the edge that is asked. Nobody else gets to see it. */
