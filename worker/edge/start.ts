@@ -8,7 +8,8 @@ import type { StagePlan } from "../protocol/plan.ts";
 import { ApiError, invalid, unavailable } from "./errors.ts";
 import type { Subject } from "./input.ts";
 import { type PoolStatus, poolNamed, poolNameOf } from "./objects.ts";
-import type { Env } from "./settings.ts";
+import { drawVersion } from "./offer.ts";
+import { type Env, settingsOf } from "./settings.ts";
 
 export interface JobInput {
 	model: ModelInfo;
@@ -34,7 +35,7 @@ export function poolStatus(env: Env): Promise<PoolStatus> {
 
 /** The model named, or the pool's first for none and "auto". */
 export async function chooseModel(env: Env, name: string | undefined): Promise<ModelInfo> {
-	const { models, room } = await poolStatus(env);
+	const { models, room } = await poolNamed(env, poolNameOf()).offer();
 	if (models.length === 0) throw noWorkers();
 	const model = name === undefined || name === "auto" ? models[0] : models.find(({ info }) => info.id === name);
 	if (!model) {
@@ -45,7 +46,7 @@ export async function chooseModel(env: Env, name: string | undefined): Promise<M
 	}
 	// Refused before anything is written; the pool itself has the last word.
 	if (!room) throw queueFull();
-	return model.info;
+	return drawVersion(model.versions, settingsOf(env).MODEL_WEIGHTS, Math.random()).info;
 }
 
 /** The plan of a policy for a model; a request it cannot plan is a 400 in the policy's own words. */
@@ -78,6 +79,18 @@ export function givenPlan(model: ModelInfo, plan: unknown, schedule: string | un
 	}
 }
 
+/** The plan for another version of its model, as it was planned: by its policy, or given; null where there is none. */
+export function plannedAnew(model: ModelInfo, plan: StagePlan): StagePlan | null {
+	try {
+		return findPolicy(plan.policy)
+			? makePlan(model, plan.policy, plan.schedule)
+			: givenPlan(model, { ...plan, model: model.digest }, plan.schedule);
+	} catch (error) {
+		if (error instanceof ApiError) return null;
+		throw error;
+	}
+}
+
 /** Whether the policy can plan the model's default schedule. */
 export function usable(model: ModelInfo, policy: string, schedule?: string): boolean {
 	try {
@@ -101,7 +114,7 @@ export async function startJob(env: Env, { model, plan, subject, seed, previews,
 		bitsPerToken: model.bitsPerToken,
 		event: { model: model.id, policy: plan.policy, seed, width: image.width, height: image.height, plan, grids },
 	});
-	const answer = await poolNamed(env, pool).enqueue(id.toString(), model.digest);
+	const answer = await poolNamed(env, pool).enqueue([id.toString()], model.digest);
 	if (answer !== "queued") {
 		await job.discard();
 		throw answer === "full" ? queueFull() : noWorkers();
