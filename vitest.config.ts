@@ -1,11 +1,26 @@
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 const common = { pool: "forks" as const, testTimeout: 120_000, hookTimeout: 120_000 };
 /** Whole processes with deadlines, and a slope of memory: each file alone on the machine. */
 const ALONE = ["test/e2e/**/*.test.ts", "infra/soak/**/*.test.ts"];
 
+/** Begun first, so that none is left to run alone at the end; what takes longest on one core, Deno, in front. */
+const LONG = ["golden/deno", "golden/bits", "golden/reference", "cli/json", "engine/families/", "package/package"];
+
+class LongestFirst extends BaseSequencer {
+	override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+		const place = ({ moduleId }: TestSpecification) => {
+			const at = LONG.findIndex((name) => moduleId.includes(name));
+			return at < 0 ? LONG.length : at;
+		};
+		return (await super.sort(files)).sort((a, b) => place(a) - place(b));
+	}
+}
+
 export default defineConfig({
 	test: {
+		sequence: { sequencer: LongestFirst },
 		projects: [
 			{
 				test: {

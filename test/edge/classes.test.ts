@@ -59,6 +59,7 @@ it.each<[string, object, string, RegExp]>([
 	],
 	["a class for a model of text", { class: 1 }, "class", /draws text/],
 	["a class beyond the last", { class: 10, model: CLASS_MODEL.id }, "class", /classes 0 to 9/],
+	["a class beyond any", { class: 1e12, model: CLASS_MODEL.id }, "class", /classes 0 to 9/],
 	["a negative class", { class: -1, model: CLASS_MODEL.id }, "class", /./],
 	["half a class", { class: 1.5, model: CLASS_MODEL.id }, "class", /whole number/],
 ])("%s is refused by name", async (_, ask, param, message) => {

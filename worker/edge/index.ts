@@ -4,55 +4,70 @@
  */
 import { type Context, type Handler, Hono } from "hono";
 import { cors } from "hono/cors";
+import { HTTPException } from "hono/http-exception";
+import { requestId } from "hono/request-id";
+import { NONCE, secureHeaders } from "hono/secure-headers";
+import { timeout } from "hono/timeout";
+import { timing } from "hono/timing";
 import { ApiError, asApiError } from "./errors.ts";
+import { nearestPath, tidyPath, withinLimits } from "./request.ts";
 import { health, model, models, policyList } from "./routes/catalog.ts";
 import { modelFile } from "./routes/files.ts";
 import { generations } from "./routes/generations.ts";
 import { connect, deliver } from "./routes/internal.ts";
+import { picture } from "./routes/pictures.ts";
 import { preview } from "./routes/preview.ts";
+import { openApi, reference } from "./routes/reference.ts";
 import type { App } from "./settings.ts";
 
 export { Job } from "./job.ts";
 export { Pool } from "./pool.ts";
 export type { Env } from "./settings.ts";
 
-const app = new Hono<App>();
+const app = new Hono<App>({ getPath: ({ url }) => tidyPath(url) });
 
-app.use(async (c, next) => {
-	c.set("requestId", crypto.randomUUID());
+app.use(requestId({ limitLength: 64 }), async (c, next) => {
 	await next();
-	// A WebSocket's answer has no headers of ours.
-	if (c.res.status === 101) return;
-	c.res = new Response(c.res.body, c.res);
-	for (const [name, value] of Object.entries(SECURITY_HEADERS)) c.res.headers.set(name, value);
 	c.res.headers.set("x-request-id", c.var.requestId);
 });
-
-const SECURITY_HEADERS = {
-	"x-content-type-options": "nosniff",
-	"referrer-policy": "no-referrer",
-	"content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-};
-
-// Open to every origin: the API knows no cookies, so a foreign page can do nothing here that its reader could not.
 app.use(
-	"/v1/*",
-	cors({
-		origin: "*",
-		allowMethods: ["GET", "HEAD", "POST", "OPTIONS"],
-		exposeHeaders: ["x-request-id", "retry-after", "x-should-retry"],
-		maxAge: 86_400,
+	secureHeaders({
+		contentSecurityPolicy: { defaultSrc: ["'none'"], styleSrc: [NONCE], frameAncestors: ["'none'"] },
+		// Pictures are shown on other sites' pages: that is what their addresses are for.
+		crossOriginResourcePolicy: "cross-origin",
+		xFrameOptions: "DENY",
+		// Whether a whole domain speaks HTTPS alone is its operator's to say.
+		strictTransportSecurity: false,
 	}),
 );
+app.use(withinLimits);
 
-const routes: [method: "GET" | "POST", path: string, handler: Handler<App>][] = [
+// Open to every origin: the API knows no cookies, so a foreign page can do nothing here that its reader could not.
+const open = cors({
+	origin: "*",
+	allowMethods: ["GET", "HEAD", "POST", "OPTIONS"],
+	exposeHeaders: ["x-request-id", "retry-after", "x-should-retry", "warning", "server-timing"],
+	maxAge: 86_400,
+});
+const timed = timing({ crossOrigin: true });
+/** For what no picture is waited for. */
+const soon = timeout(10_000, new HTTPException(504, { message: "The edge took too long to answer. Try again." }));
+
+for (const path of ["/v1/*", "/healthz", "/openapi.json"]) app.use(path, open);
+app.use("/v1/images/*", timed);
+for (const path of ["/v1/models", "/v1/models/:model", "/v1/policies", "/healthz"]) app.use(path, soon);
+
+const routes: readonly [method: "GET" | "POST", path: string, handler: Handler<App>][] = [
 	["GET", "/v1/images/preview", preview],
 	["POST", "/v1/images/generations", generations],
+	["GET", "/v1/pictures/:job", picture],
 	["GET", "/v1/models", models],
 	["GET", "/v1/models/:model", model],
 	["GET", "/v1/models/:model/files/:file", modelFile],
 	["GET", "/v1/policies", policyList],
 	["GET", "/healthz", health],
+	["GET", "/openapi.json", openApi],
+	["GET", "/docs", reference],
 	["GET", "/internal/pool/connect", connect],
 	["POST", "/internal/jobs/:job/events", deliver],
 ];
@@ -68,10 +83,15 @@ for (const [method, path, handler] of routes) {
 }
 
 app.notFound((c: Context<App>) => {
+	const path = c.req.path.slice(0, 200);
+	const meant = nearestPath(
+		path,
+		routes.map(([, path]) => path),
+	);
 	return new ApiError(
 		404,
 		"not_found",
-		`There is nothing at ${c.req.path.slice(0, 200)}. docs/api.md lists the routes.`,
+		`There is nothing at ${path}. ${meant ? `Did you mean ${meant}?` : "/docs lists the routes."}`,
 	).toResponse();
 });
 app.onError((error, c) => asApiError(error, c.var.requestId).toResponse());

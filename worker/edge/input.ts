@@ -1,12 +1,33 @@
 /** What both image routes take. */
 import { z } from "zod";
-import { MAX_PROMPT_CHARS } from "../protocol/limits.ts";
+import { MAX_PROMPT_CHARS, MAX_SEED } from "../protocol/limits.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
+import { notUtf8 } from "./body.ts";
 import { ApiError, invalid } from "./errors.ts";
+
+/** A whole number within limits. */
+export const whole = (from: number, to: number) =>
+	z
+		.int(`must be a whole number from ${from} to ${to}`)
+		.min(from, `must be at least ${from}`)
+		.max(to, `must be at most ${to}`);
+
+/** How many a model has is its own: `subjectOf` knows. */
+export const Class = z.int("must be a whole number").min(0, "must be at least 0");
+
+/** -1, as other image servers have it, is a random one. */
+export const Seed = z
+	.int(`must be a whole number from 0 to ${MAX_SEED}, or -1 for a random one`)
+	.min(-1, `must be at least 0, or -1 for a random one`)
+	.max(MAX_SEED, `must be at most ${MAX_SEED}`)
+	.transform((seed) => (seed === -1 ? undefined : seed));
 
 export const Prompt = z
 	.string("must be a string")
-	.max(MAX_PROMPT_CHARS, `is longer than ${MAX_PROMPT_CHARS} characters`)
+	.refine(
+		(prompt) => prompt.length <= MAX_PROMPT_CHARS || [...prompt].length <= MAX_PROMPT_CHARS,
+		`is longer than ${MAX_PROMPT_CHARS} characters`,
+	)
 	.refine((prompt) => prompt.trim() !== "", "is empty; say what the picture should show")
 	// Half a surrogate pair is no text: it becomes U+FFFD here, once, and not differently in every tokenizer.
 	.transform((prompt) => prompt.toWellFormed());
@@ -52,4 +73,32 @@ export function subjectOf(
 		);
 	if (label >= classes) throw invalid("class", `Model ${id} has the classes 0 to ${classes - 1}.`);
 	return { label };
+}
+
+/**
+ * The query's parameters. Refuses one that is given twice, and bytes that are not UTF-8: read leniently they become
+ * U+FFFD, and a picture of that is nobody's wish.
+ */
+export function queryOf(url: string): Record<string, string> {
+	const query = new Map<string, string>();
+	for (const pair of url.split("#", 1)[0].split("?").slice(1).join("?").split("&")) {
+		if (pair === "") continue;
+		const at = pair.indexOf("=");
+		const name = decoded(at === -1 ? pair : pair.slice(0, at), "the query");
+		const shown = name.slice(0, 64);
+		if (query.has(name)) throw invalid(shown, `${shown} is given more than once; give it once.`);
+		query.set(name, at === -1 ? "" : decoded(pair.slice(at + 1), shown));
+	}
+	return Object.fromEntries(query);
+}
+
+function decoded(text: string, param: string): string {
+	try {
+		const plain = text.replaceAll("+", " ").replace(/(?:%[0-9a-f]{2})+/gi, decodeURIComponent);
+		// What stood for bytes that were no text is itself no text.
+		if (!plain.includes("\ufffd")) return plain;
+	} catch {
+		// Bytes that are no UTF-8.
+	}
+	throw notUtf8(param);
 }

@@ -64,6 +64,14 @@ export class JobLog {
 		)[0];
 	}
 
+	/** JSON of the finished picture's event, whole; null where there is none. */
+	final(): string | null {
+		const [event] = this.#exec<Entry & Record<string, SqlValue>>(
+			"SELECT n, type, pieces FROM event WHERE type = 'final'",
+		);
+		return event ? Array.from({ length: event.pieces }, (_, i) => this.piece(event.n, i)).join("") : null;
+	}
+
 	/** One piece of an event's JSON. */
 	piece(n: number, i: number): string {
 		return this.#exec<{ json: string }>("SELECT json FROM piece WHERE n = ? AND i = ?", n, i)[0].json;

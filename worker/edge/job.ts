@@ -103,6 +103,11 @@ export class Job extends DurableObject<Env> implements JobObject {
 		return this.#job ? this.ended() && after + 1 >= this.#log.length() : null;
 	}
 
+	/** JSON of the final event; null where there is none, or the log was deleted. */
+	async final(): Promise<string | null> {
+		return this.#job ? this.#log.final() : null;
+	}
+
 	/** The next attempt, with the codes of the scales logged so far; null when nothing is left to do. */
 	async lease(numerics: string): Promise<Lease | null> {
 		const job = this.#job;
@@ -203,7 +208,8 @@ export class Job extends DurableObject<Env> implements JobObject {
 		const plan = plannedAnew(model, job.request.plan);
 		if (plan === null) return false;
 		const { grids, image } = model.schedules[plan.schedule];
-		const event = { ...job.event, plan, grids, width: image.width, height: image.height };
+		const { width, height } = job.request.format.size ?? image;
+		const event = { ...job.event, plan, grids, width, height };
 		this.#save({ ...job, request: { ...job.request, plan }, event, bitsPerToken: model.bitsPerToken });
 		this.#append({ type: "plan", job: this.#id, ...event });
 		return true;

@@ -28,6 +28,8 @@ export interface JobObject {
 	discard(): Promise<void>;
 	/** Whether everything was seen by whoever saw event `after`; null when the job is unknown, or its log was deleted. */
 	seen(after: number): Promise<boolean | null>;
+	/** JSON of the final event; null where there is none, or the log was deleted. */
+	final(): Promise<string | null>;
 	/**
 	 * The next attempt, by a worker of this numerics id, with the codes of the scales logged so far; null when nothing is
 	 * left to do.

@@ -2,6 +2,7 @@
  * Published models in the bucket: what lies there under which key, read under limits. docs/models.md has the layout.
  */
 import {
+	type FileEntry,
 	fileKey,
 	MANIFEST_FILE,
 	MAX_MANIFEST_BYTES,
@@ -24,10 +25,18 @@ export interface PublishedFile {
 	bytes?: number;
 }
 
+interface PublishedModel {
+	/** By name. */
+	files: ReadonlyMap<string, PublishedFile>;
+	tokenizer: FileEntry | null;
+}
+
 const MAX_NAME_BYTES = 4096;
+/** T5's and CLIP's have less; larger ones would not leave an isolate its memory. */
+const MAX_TOKENIZER_BYTES = 4 * 2 ** 20;
 const MAX_KEPT = 16;
-/** Files by name of the manifests read last. What a digest names never changes. */
-const kept = new Map<Digest, ReadonlyMap<string, PublishedFile>>();
+/** Of the manifests read last. What a digest names never changes. */
+const kept = new Map<Digest, PublishedModel>();
 
 /** The digest a model's name stands for, or the digest itself. */
 export async function digestOf(bucket: R2Bucket, model: string): Promise<Digest> {
@@ -47,13 +56,29 @@ export async function digestOf(bucket: R2Bucket, model: string): Promise<Digest>
 
 /** A file that the model's manifest lists, the manifest, or what was measured of the model. */
 export async function fileOf(bucket: R2Bucket, digest: Digest, file: string): Promise<PublishedFile> {
-	const files = kept.get(digest) ?? (await filesOf(bucket, digest));
+	const { files } = await modelOf(bucket, digest);
 	const found = files.get(file);
 	if (!found) throw fileNotFound(file);
 	return found;
 }
 
-async function filesOf(bucket: R2Bucket, digest: Digest): Promise<ReadonlyMap<string, PublishedFile>> {
+/**
+ * Where the tokenizer of a model lies; undefined where the model is not published here, has none, or has a large one.
+ */
+export async function tokenizerFileOf(bucket: R2Bucket, digest: Digest): Promise<FileEntry | undefined> {
+	if (!kept.has(digest) && (await bucket.head(fileKey(manifestHash(digest)))) === null) return undefined;
+	const { tokenizer } = await modelOf(bucket, digest);
+	return tokenizer && tokenizer.bytes <= MAX_TOKENIZER_BYTES ? tokenizer : undefined;
+}
+
+/** What the file holds, parsed; undefined where it is not there or no JSON. */
+export async function tokenizerIn(bucket: R2Bucket, { sha256 }: FileEntry): Promise<unknown> {
+	return parsed((await smallText(bucket, fileKey(sha256), MAX_TOKENIZER_BYTES)) ?? "");
+}
+
+async function modelOf(bucket: R2Bucket, digest: Digest): Promise<PublishedModel> {
+	const known = kept.get(digest);
+	if (known) return known;
 	const sha256 = manifestHash(digest);
 	const text = await smallText(bucket, fileKey(sha256), MAX_MANIFEST_BYTES);
 	if (text === null)
@@ -72,11 +97,12 @@ async function filesOf(bucket: R2Bucket, digest: Digest): Promise<ReadonlyMap<st
 			{ key: fileKey(entry.sha256), ...entry },
 		]),
 	);
+	const model = { files, tokenizer };
 	files.set(MANIFEST_FILE, { key: fileKey(sha256), sha256 });
 	files.set(POLICIES_FILE, { key: policiesKey(sha256) });
 	if (kept.size === MAX_KEPT) kept.delete(kept.keys().next().value as Digest);
-	kept.set(digest, files);
-	return files;
+	kept.set(digest, model);
+	return model;
 }
 
 async function smallText(bucket: R2Bucket, key: string, limit: number): Promise<string | null> {

@@ -1,4 +1,7 @@
 /** What an operator can set, parsed once. Production needs WORKER_SECRET alone. */
+import type { RequestIdVariables } from "hono/request-id";
+import type { SecureHeadersVariables } from "hono/secure-headers";
+import type { TimingVariables } from "hono/timing";
 import { z } from "zod";
 import { Digest } from "../protocol/plan.ts";
 import type { Objects } from "./objects.ts";
@@ -13,7 +16,7 @@ export interface Env extends Objects {
 /** What a route has in hand. */
 export interface App {
 	Bindings: Env;
-	Variables: { requestId: string };
+	Variables: RequestIdVariables & SecureHeadersVariables & TimingVariables;
 }
 
 const seconds = (least: number, most: number, otherwise: number) =>
@@ -31,6 +34,8 @@ const Settings = z.object({
 	READER_GRACE_SECONDS: seconds(0.1, 600, 4),
 	/** A job that is not finished by then ends with an error. */
 	JOB_DEADLINE_SECONDS: seconds(0.1, 86_400, 600),
+	/** A request's body that has not come by then will not come. */
+	BODY_SECONDS: seconds(0.1, 600, 30),
 	/** A finished job's log can be read for this long. */
 	JOB_KEEP_SECONDS: seconds(0.1, 86_400, 3600),
 	/** A queued job whose model no worker offers any more ends with an error after this long. */
@@ -40,6 +45,19 @@ const Settings = z.object({
 	 * something is written to it, and behind a proxy (as in `wrangler dev`) only at the second write.
 	 */
 	COMMENT_SECONDS: seconds(0.1, 60, 0.5),
+	/**
+	 * Whether what cannot be done as it was asked (a size the model does not make, a model of OpenAI's, a style) is
+	 * refused. Otherwise it is done as nearly as possible, and a `warning` header says so.
+	 */
+	STRICT: z.union([z.boolean(), z.stringbool()]).default(false),
+	/** Further names of models, `name=model` with commas between them. */
+	MODEL_ALIASES: z
+		.string()
+		.regex(/^\s*([^=,\s]+=[^=,\s]+(\s*,\s*|\s*$))*$/, "must be name=model, with commas between them")
+		.default("")
+		.transform((list) => new Map([...list.matchAll(/([^=,\s]+)=([^=,\s]+)/g)].map(([, name, model]) => [name, model]))),
+	/** Where clients reach this edge, for addresses of pictures. Absent: where the request went. */
+	PUBLIC_URL: z.url({ protocol: /^https?$/ }).optional(),
 	/** Jobs that may wait for a worker. */
 	QUEUE_LIMIT: z.coerce.number().int().min(1).max(10_000).default(64),
 	/** A worker whose connection is lost keeps its jobs for this long: it dials again. */

@@ -20,7 +20,11 @@ export function sseEvent(type: string, json: string, id?: string): string {
  * Streams the chunks that `make` yields, asking for the next only when the reader wants more. The signal it is given
  * fires when the reader goes away; not every disconnect is seen, so what hangs on it needs a time limit of its own.
  */
-export function sseResponse(request: Request, make: (signal: AbortSignal) => AsyncGenerator<string>): Response {
+export function sseResponse(
+	request: Request,
+	make: (signal: AbortSignal) => AsyncGenerator<string>,
+	headers: Record<string, string> = {},
+): Response {
 	const reader = new AbortController();
 	const leave = () => reader.abort();
 	if (request.signal.aborted) leave();
@@ -37,5 +41,5 @@ export function sseResponse(request: Request, make: (signal: AbortSignal) => Asy
 		},
 		cancel: leave,
 	});
-	return new Response(body, { headers: SSE_HEADERS });
+	return new Response(body, { headers: { ...SSE_HEADERS, ...headers } });
 }

@@ -1,4 +1,4 @@
-/** From what was asked for to a queued job: choose the model, let the policy plan, create, queue. */
+/** From what was asked for to queued jobs: choose the model, let the policy plan, create, queue. */
 import { customPlan } from "../policies/custom.ts";
 import { findPolicy, PlanError, policies } from "../policies/index.ts";
 import { checkPlan } from "../policies/validate.ts";
@@ -7,9 +7,10 @@ import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { ApiError, invalid, unavailable } from "./errors.ts";
 import type { Subject } from "./input.ts";
-import { type PoolStatus, poolNamed, poolNameOf } from "./objects.ts";
+import { type PoolOffer, type PoolStatus, poolNamed, poolNameOf } from "./objects.ts";
 import { drawVersion } from "./offer.ts";
 import { type Env, settingsOf } from "./settings.ts";
+import type { Warnings } from "./warnings.ts";
 
 export interface JobInput {
 	model: ModelInfo;
@@ -18,7 +19,12 @@ export interface JobInput {
 	seed: number;
 	previews: Previews;
 	format: ImageFormat;
+	/** Words of the prompt that the model does not know, where the edge can tell. */
+	unknownWords?: string[];
 }
+
+/** Models of OpenAI's that clients send by default: here they are the default model. */
+const OPENAI_MODEL = /^(gpt-image|chatgpt-image|dall-e)-/;
 
 const noWorkers = () =>
 	unavailable(
@@ -33,20 +39,35 @@ export function poolStatus(env: Env): Promise<PoolStatus> {
 	return poolNamed(env, poolNameOf()).status();
 }
 
-/** The model named, or the pool's first for none and "auto". */
-export async function chooseModel(env: Env, name: string | undefined): Promise<ModelInfo> {
-	const { models, room } = await poolNamed(env, poolNameOf()).offer();
-	if (models.length === 0) throw noWorkers();
-	const model = name === undefined || name === "auto" ? models[0] : models.find(({ info }) => info.id === name);
-	if (!model) {
-		const offered = models.map(({ info }) => info.id).join(", ");
-		throw new ApiError(404, "model_not_found", `The model "${name}" is not offered. Offered now: ${offered}.`, {
-			param: "model",
-		});
-	}
+/** The model of this name or alias, out of those offered; the first for none, "auto", and a model of OpenAI's. */
+export function findModel({ models }: PoolOffer, env: Env, name = "auto"): PoolOffer["models"][number] | undefined {
+	const named = (wanted: string | undefined) => models.find(({ info }) => info.id === wanted);
+	const { MODEL_ALIASES, STRICT } = settingsOf(env);
+	if (name === "auto") return models[0];
+	return named(name) ?? named(MODEL_ALIASES.get(name)) ?? (OPENAI_MODEL.test(name) && !STRICT ? models[0] : undefined);
+}
+
+export function modelNotFound({ models }: PoolOffer, name: string): ApiError {
+	const offered = models.map(({ info }) => info.id).join(", ") || "none";
+	return new ApiError(
+		404,
+		"model_not_found",
+		`The model "${name.slice(0, 64)}" is not offered. Offered now: ${offered}.`,
+		{ param: "model" },
+	);
+}
+
+/** The model to draw with. Refuses where there is none, and where no room is left in the queue. */
+export async function chooseModel(env: Env, name: string | undefined, warnings: Warnings): Promise<ModelInfo> {
+	const offer = await poolNamed(env, poolNameOf()).offer();
+	if (offer.models.length === 0) throw noWorkers();
+	const found = findModel(offer, env, name);
+	if (!found) throw modelNotFound(offer, name ?? "auto");
+	const { id } = found.info;
+	if (name !== undefined && name !== "auto" && name !== id) warnings.say(`model: ${name} stands for ${id} here`);
 	// Refused before anything is written; the pool itself has the last word.
-	if (!room) throw queueFull();
-	return drawVersion(model.versions, settingsOf(env).MODEL_WEIGHTS, Math.random()).info;
+	if (!offer.room) throw queueFull();
+	return drawVersion(found.versions, settingsOf(env).MODEL_WEIGHTS, Math.random()).info;
 }
 
 /** The plan of a policy for a model; a request it cannot plan is a 400 in the policy's own words. */
@@ -91,33 +112,40 @@ export function plannedAnew(model: ModelInfo, plan: StagePlan): StagePlan | null
 	}
 }
 
-/** Whether the policy can plan the model's default schedule. */
-export function usable(model: ModelInfo, policy: string, schedule?: string): boolean {
-	try {
-		makePlan(model, policy, schedule);
-		return true;
-	} catch (error) {
-		if (error instanceof ApiError) return false;
-		throw error;
-	}
+/** Creates the job and queues it. Its id is the address of its log. */
+export async function startJob(env: Env, input: JobInput): Promise<string> {
+	return (await startJobs(env, input, [input.seed]))[0];
 }
 
-/** Creates the job and queues it. Its id is the address of its log. */
-export async function startJob(env: Env, { model, plan, subject, seed, previews, format }: JobInput): Promise<string> {
+/** A job for every seed, all of them or none: one that cannot be created or queued leaves nothing behind. */
+export async function startJobs(
+	env: Env,
+	{ model, plan, subject, previews, format, unknownWords }: Omit<JobInput, "seed">,
+	seeds: readonly number[],
+): Promise<string[]> {
 	const { grids, image } = model.schedules[plan.schedule];
+	const { width, height } = format.size ?? image;
 	const pool = poolNameOf(model.id);
-	const id = env.JOB.newUniqueId();
-	const job = env.JOB.get(id);
-	await job.create({
-		request: { model: model.id, ...subject, seed, plan, previews, format },
-		pool,
-		bitsPerToken: model.bitsPerToken,
-		event: { model: model.id, policy: plan.policy, seed, width: image.width, height: image.height, plan, grids },
-	});
-	const answer = await poolNamed(env, pool).enqueue([id.toString()], model.digest);
-	if (answer !== "queued") {
-		await job.discard();
-		throw answer === "full" ? queueFull() : noWorkers();
+	const jobs = seeds.map((seed) => ({ seed, id: env.JOB.newUniqueId() }));
+	const created = await Promise.allSettled(
+		jobs.map(({ seed, id }) =>
+			env.JOB.get(id).create({
+				request: { model: model.id, ...subject, seed, plan, previews, format },
+				pool,
+				bitsPerToken: model.bitsPerToken,
+				event: { model: model.id, policy: plan.policy, seed, width, height, plan, grids, unknownWords },
+			}),
+		),
+	);
+	const ids = jobs.map(({ id }) => id.toString());
+	try {
+		const failed = created.find(({ status }) => status === "rejected");
+		if (failed) throw (failed as PromiseRejectedResult).reason;
+		const answer = await poolNamed(env, pool).enqueue(ids, model.digest);
+		if (answer !== "queued") throw answer === "full" ? queueFull() : noWorkers();
+	} catch (error) {
+		await Promise.allSettled(jobs.map(({ id }) => env.JOB.get(id).discard()));
+		throw error;
 	}
-	return id.toString();
+	return ids;
 }

@@ -1,4 +1,4 @@
-/** Bearer tokens of one (job, attempt), and secrets compared in constant time. */
+/** What is signed with a secret, such as bearer tokens of one (job, attempt); and secrets compared in constant time. */
 
 const encoder = new TextEncoder();
 const hmac = { name: "HMAC", hash: "SHA-256" };
@@ -6,20 +6,28 @@ const macLength = 43; // 32 bytes in unpadded base64url
 
 /** `<attempt>.<mac>`, good for deliveries to this job as this attempt. */
 export async function signToken(secret: string, job: string, attempt: number): Promise<string> {
-	const mac = await crypto.subtle.sign(hmac, await importKey(encoder.encode(secret)), message(job, attempt));
-	return `${attempt}.${toBase64url(new Uint8Array(mac))}`;
+	return `${attempt}.${await signText(secret, message(job, attempt))}`;
 }
 
 /** The attempt the token was signed for, or null when it was not signed for this job with this secret. */
 export async function verifyToken(secret: string, job: string, token: string): Promise<number | null> {
 	const match = /^([1-9]\d{0,8})\.([\w-]+)$/.exec(token);
-	if (!match || match[2].length !== macLength) return null;
+	if (!match) return null;
 	const attempt = Number(match[1]);
-	const mac = fromBase64url(match[2]);
+	return (await verifyText(secret, message(job, attempt), match[2])) ? attempt : null;
+}
+
+/** The text's HMAC-SHA-256 in base64url. The text begins with what it is for, so that none passes for another kind. */
+export async function signText(secret: string, text: string): Promise<string> {
+	const mac = await crypto.subtle.sign(hmac, await importKey(encoder.encode(secret)), encoder.encode(text));
+	return toBase64url(new Uint8Array(mac));
+}
+
+/** Whether `mac` is what `signText` gives. */
+export async function verifyText(secret: string, text: string, mac: string): Promise<boolean> {
+	if (mac.length !== macLength || !/^[\w-]+$/.test(mac)) return false;
 	// subtle.verify compares in constant time.
-	return (await crypto.subtle.verify(hmac, await importKey(encoder.encode(secret)), mac, message(job, attempt)))
-		? attempt
-		: null;
+	return crypto.subtle.verify(hmac, await importKey(encoder.encode(secret)), fromBase64url(mac), encoder.encode(text));
 }
 
 /** Whether two secrets are the same, in a time that tells nothing of where they differ. */
@@ -33,9 +41,7 @@ export function bearer(request: Request): string {
 	return /^Bearer ([\x21-\x7e]{1,1024})$/i.exec(request.headers.get("authorization") ?? "")?.[1] ?? "";
 }
 
-function message(job: string, attempt: number): Uint8Array<ArrayBuffer> {
-	return encoder.encode(`firstlight delivery 1\n${job}\n${attempt}`);
-}
+const message = (job: string, attempt: number): string => `firstlight delivery 1\n${job}\n${attempt}`;
 
 function importKey(raw: Uint8Array<ArrayBuffer>): Promise<CryptoKey> {
 	return crypto.subtle.importKey("raw", raw, hmac, false, ["sign", "verify"]);

@@ -52,7 +52,7 @@ function bounds({ chunks }: ModelInfo, scales: number): Calibration {
 	};
 }
 
-// The other families' sets are in families.test.ts.
+// The other families' sets are in families/.
 it.each(["infinity-tiny", "var-tiny"])("%s", async (set) => {
 	await importReferenceSet(join(reference(set), "manifest.json"), join(dir, set));
 	const model = await openModel(gpu, await openModelFolder(join(dir, set)));

@@ -3,6 +3,7 @@ import { type Folder, openFolder } from "../../model-shards/format/folder.ts";
 import { MANIFEST_FILE } from "../../model-shards/format/manifest.ts";
 import { readPolicies } from "../../model-shards/format/policies.ts";
 import type { ModelSource, ReadOptions } from "../../model-shards/format/source/source.ts";
+import { MAX_INFO_TOKENIZER_BYTES } from "../protocol/limits.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { Families } from "./family.ts";
 import { type Model, modelInfo, modelOf } from "./model.ts";
@@ -22,8 +23,14 @@ export async function openModelSource(
 ): Promise<ModelFolder> {
 	const folder = await openFolder(source, options);
 	const model = modelOf(folder.manifest, { families, where: `${source.label}/${MANIFEST_FILE}` });
-	const bare = modelInfo(model, folder.digest);
+	const bare = { ...modelInfo(model, folder.digest), ...carried(folder) };
 	const policies = await readPolicies(source, bare, options.signal);
 	const info = policies ? { ...bare, calibration: policies.calibration, trades: policies.trades } : bare;
 	return { ...folder, ...model, info };
+}
+
+/** The tokenizer, where it is small enough to travel with the model's info. */
+function carried({ manifest, tokenizer }: Folder): Pick<ModelInfo, "tokenizer"> {
+	if (manifest.tokenizer === null || manifest.tokenizer.bytes > MAX_INFO_TOKENIZER_BYTES) return {};
+	return { tokenizer: tokenizer as ModelInfo["tokenizer"] };
 }

@@ -30,6 +30,18 @@ it("keeps the class where there is no prompt", async () => {
 	expect(await readMetadata(await encodeImage(image, { type: "png", quality: 90 }, own))).toEqual(own);
 });
 
+it.each([
+	{ width: 64, height: 40 },
+	{ width: 10, height: 3 },
+])("is resized where it is asked for: %j", async (size) => {
+	const bytes = await encodeImage(image, { type: "png", quality: 90, size }, metadata);
+	expect(await sharp(bytes).metadata()).toMatchObject(size);
+	expect(await readMetadata(bytes)).toEqual(metadata);
+	// From dark to bright, as it was: nothing is cut off or filled in.
+	const { data } = await sharp(bytes).removeAlpha().raw().toBuffer({ resolveWithObject: true });
+	expect([data[0] < 60, data[data.length - 1] > 160]).toEqual([true, true]);
+});
+
 it("png keeps every pixel", async () => {
 	const bytes = await encodeImage(image, { type: "png", quality: 90 }, metadata);
 	expect([...(await sharp(bytes).removeAlpha().raw().toBuffer())]).toEqual([...image.data]);

@@ -16,7 +16,8 @@ export interface PictureMetadata {
 }
 
 /**
- * PNG, WebP or JPEG with the metadata as JSON in EXIF's ImageDescription (ASCII: other characters are JSON escapes).
+ * PNG, WebP or JPEG, resized where the format has a size, with the metadata as JSON in EXIF's ImageDescription (ASCII:
+ * other characters are JSON escapes).
  */
 export async function encodeImage(
 	image: RgbImage,
@@ -27,7 +28,8 @@ export async function encodeImage(
 	const raw = sharp(Buffer.from(data.buffer, data.byteOffset, data.byteLength), {
 		raw: { width, height, channels: 3 },
 	});
-	const described = raw.withExif({
+	const sized = format.size ? raw.resize({ ...format.size, fit: "fill" }) : raw;
+	const described = sized.withExif({
 		IFD0: { Software: "Firstlight", ImageDescription: ascii(JSON.stringify(metadata)) },
 	});
 	const { type, quality } = format;

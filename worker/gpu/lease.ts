@@ -61,7 +61,7 @@ export async function runLease(lease: Lease, bench: Bench, signal: AbortSignal):
 			if (result.kind === "scale") {
 				limits.came(result.index);
 				const { index, grid, stage, step, steps, codes, preview, milliseconds } = result;
-				const picture = preview && (await encodeImage(preview, format, metadata()));
+				const picture = preview && (await encodeImage(preview, { ...format, size: undefined }, metadata()));
 				const { go } = await deliver({
 					type: "scale",
 					index,
@@ -81,13 +81,14 @@ export async function runLease(lease: Lease, bench: Bench, signal: AbortSignal):
 				if (go === "stop") return { outcome: "done", reason: "told to stop" };
 			} else {
 				const picture = await encodeImage(result.image, format, metadata());
+				const { width, height } = format.size ?? result.image;
 				await deliver({
 					type: "final",
 					seed,
 					mime,
 					adapter,
-					width: result.image.width,
-					height: result.image.height,
+					width,
+					height,
 					milliseconds: performance.now() - begun,
 					base64: picture.toString("base64"),
 					sha256: createHash("sha256").update(picture).digest("hex"),

@@ -4,7 +4,7 @@
 import type { ModelInfo, Schedule } from "../protocol/model-info.ts";
 import { type Decision, outcomesOf, type Reduction, type StagePlan, type Step } from "../protocol/plan.ts";
 import { kindOf } from "../protocol/reductions/index.ts";
-import { PlanError } from "./policy.ts";
+import { PlanError, type Policy } from "./policy.ts";
 
 const SHOWN = 20;
 
@@ -12,6 +12,17 @@ const SHOWN = 20;
 export function checkPlan(plan: StagePlan, info: ModelInfo): void {
 	const problems = planProblems(plan, info);
 	if (problems.length > 0) throw notExecutable(info, problems);
+}
+
+/** Whether the policy makes a plan for the schedule (left out: the model's default) that the model can run. */
+export function canPlan(policy: Policy, info: ModelInfo, schedule?: string): boolean {
+	try {
+		checkPlan(policy.plan(info, { schedule }), info);
+		return true;
+	} catch (error) {
+		if (error instanceof PlanError) return false;
+		throw error;
+	}
 }
 
 /** The first of the problems, a line each. */

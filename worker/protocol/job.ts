@@ -1,6 +1,13 @@
 /** A picture being made: what was asked for (JobRequest) and what has happened so far (the event log). */
 import { z } from "zod";
-import { MAX_CLASSES, MAX_CODES_CHARS, MAX_IMAGE_BYTES, MAX_PROMPT_CHARS, MAX_SEED } from "./limits.ts";
+import {
+	MAX_CLASSES,
+	MAX_CODES_CHARS,
+	MAX_IMAGE_BYTES,
+	MAX_PICTURE_SIDE,
+	MAX_PROMPT_CHARS,
+	MAX_SEED,
+} from "./limits.ts";
 import { Digest, Stage, StagePlan } from "./plan.ts";
 
 export const Seed = z.int().min(0).max(MAX_SEED);
@@ -9,10 +16,14 @@ export const Seed = z.int().min(0).max(MAX_SEED);
 export const Previews = z.union([z.literal("all"), z.literal("none"), z.int().min(0).max(64)]);
 export type Previews = z.infer<typeof Previews>;
 
+const Side = z.int().min(1).max(MAX_PICTURE_SIDE);
+
 export const ImageFormat = z.strictObject({
 	type: z.enum(["png", "webp", "jpeg"]),
 	/** Encoder quality of the lossy formats, 1 to 100. */
 	quality: z.int().min(1).max(100),
+	/** The finished picture is resized to this; absent: as the model makes it. Previews keep their own sizes. */
+	size: z.strictObject({ width: Side, height: Side }).optional(),
 });
 export type ImageFormat = z.infer<typeof ImageFormat>;
 
@@ -21,7 +32,11 @@ export const JobRequest = z
 	.object({
 		model: z.string().min(1).max(64),
 		/** One of the two, by what the model draws. */
-		prompt: z.string().min(1).max(MAX_PROMPT_CHARS).optional(),
+		prompt: z
+			.string()
+			.min(1)
+			.max(2 * MAX_PROMPT_CHARS)
+			.optional(),
 		label: z
 			.int()
 			.min(0)
@@ -55,6 +70,8 @@ export const PlanEvent = z.object({
 	plan: StagePlan,
 	/** Token grid of every scale of the plan's schedule. */
 	grids: z.array(z.tuple([z.int(), z.int()])),
+	/** Words of the prompt that the model's vocabulary lacks, as written. Absent where the edge does not know it. */
+	unknownWords: z.array(z.string()).max(MAX_PROMPT_CHARS).optional(),
 });
 export const ScaleEvent = z.object({
 	type: z.literal("scale"),

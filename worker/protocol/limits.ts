@@ -1,16 +1,24 @@
 /** Size limits of everything that comes from outside, in one place. */
+/** Code points: what people count as characters, whatever their script. */
 export const MAX_PROMPT_CHARS = 2000;
 export const MAX_CLASSES = 1_000_000;
 export const MAX_REQUEST_BYTES = 64 * 1024;
+/** Path and query, and all header lines together: more is refused before anything is read. */
+export const MAX_URL_CHARS = 48 * 1024;
+export const MAX_HEADER_CHARS = 16 * 1024;
 /** JSON of a plan in a query: longer URLs are refused on the way. */
 export const MAX_PLAN_QUERY_CHARS = 8 * 1024;
-/** Largest encoded picture an event carries: every pixel of 1024x1024 as it is, and some. */
-export const MAX_IMAGE_BYTES = 4_000_000;
+/** Largest encoded picture an event carries: a PNG of 1024x1024 twice over, or of 2048x2048 as far as it packs. */
+export const MAX_IMAGE_BYTES = 8_000_000;
 /** Base64 of one scale's codes; a Durable Object's row holds 2 MB. */
 export const MAX_CODES_CHARS = 1_500_000;
 /** What a worker says to its pool, and the other way: a lease brings the codes of all scales so far. */
 export const MAX_WORKER_MESSAGE_BYTES = 256 * 1024;
 export const MAX_POOL_MESSAGE_CHARS = 8 * 1024 * 1024;
+/** A tokenizer of at most so many bytes travels in its model's info; what is larger the edge reads from the bucket. */
+export const MAX_INFO_TOKENIZER_BYTES = 16 * 1024;
 export const MAX_SEED = 0xffff_ffff;
 export const MAX_PARTIAL_IMAGES = 16;
-export const MAX_IMAGES_PER_REQUEST = 4;
+export const MAX_IMAGES_PER_REQUEST = 10;
+/** Of a picture that is asked for by its size: made at a size of the model's and resized. */
+export const MAX_PICTURE_SIDE = 2048;

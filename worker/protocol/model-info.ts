@@ -90,6 +90,10 @@ export const ModelInfo = z.strictObject({
 	bitsPerToken: z.int().min(1).max(1024),
 	/** Prompt tokens the text side takes, end marker included; 0 where there is none. */
 	maxPromptTokens: z.int().min(0),
+	/**
+	 * The parsed tokenizer.json, where it is small: with it the edge counts a prompt's tokens and knows its words.
+	 */
+	tokenizer: z.record(z.string(), z.unknown()).optional(),
 	/** Of a model that draws classes, 0 to `classes` - 1, in place of text. */
 	classes: z.int().min(1).max(MAX_CLASSES).optional(),
 	sampling: Sampling,

@@ -1,5 +1,8 @@
 /** What JSON.parse lets pass: names that stand twice in an object (it keeps the last), and nesting without end. */
 
+/** Far longer than any tensor's; a name is unescaped and kept to be compared with the others. */
+const MAX_NAME = 65_536;
+
 /**
  * A look over JSON text before it is parsed: the first problem in words that follow "it", or null. Other errors are
  * left to JSON.parse.
@@ -23,6 +26,7 @@ export function jsonProblem(text: string, { maxDepth, maxKeys }: { maxDepth: num
 				if (end < 0) return null;
 				const names = objects.at(-1);
 				if (names && isKey(text, end)) {
+					if (end - at > MAX_NAME) return `has a name of ${end - at} characters, more than ${MAX_NAME}`;
 					const name = plain(text.slice(at, end));
 					if (names.has(name)) return `has ${name.slice(0, 200)} twice`;
 					if (++keys > maxKeys) return `has more than ${maxKeys} names`;

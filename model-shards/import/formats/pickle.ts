@@ -10,8 +10,12 @@ export class PickleError extends Error {
 
 export class Tuple {
 	readonly items: readonly unknown[];
+	/** Of tuples in tuples. */
+	readonly depth: number;
 	constructor(items: readonly unknown[]) {
 		this.items = items;
+		this.depth =
+			1 + items.reduce<number>((deepest, item) => (item instanceof Tuple ? Math.max(deepest, item.depth) : deepest), 0);
 	}
 }
 
@@ -27,6 +31,8 @@ const MAX_OPERATIONS = 4_000_000;
 const MAX_MEMO = 1_000_000;
 /** What may be allocated: a dictionary counts 8, a list or tuple 1. */
 const MAX_OBJECTS = 1_000_000;
+/** A long chain of tuples takes the garbage collector longer than the reader. */
+const MAX_TUPLE_DEPTH = 100;
 const MAX_STRING_BYTES = 2 ** 20;
 
 /** Runs a pickle of protocol 2 to 5. `persistent` resolves persistent ids. Throws PickleError. */
@@ -96,6 +102,11 @@ export function unpickle(
 		if ((objects += cost) > MAX_OBJECTS) throw new PickleError("it makes more objects than any checkpoint has");
 		return value;
 	};
+	const tuple = (items: readonly unknown[]): Tuple => {
+		const made = allocate(new Tuple(items), 1);
+		if (made.depth > MAX_TUPLE_DEPTH) throw new PickleError(`it nests tuples deeper than ${MAX_TUPLE_DEPTH}`);
+		return made;
+	};
 	const remember = (index: number): void => {
 		if (memo.size >= MAX_MEMO) throw new PickleError(`it remembers more than ${MAX_MEMO} objects`);
 		if (stack.length <= (marks.at(-1) ?? 0)) throw new PickleError("it remembers what is not there");
@@ -149,24 +160,24 @@ export function unpickle(
 				stack.push(allocate([], 1));
 				break; // EMPTY_LIST
 			case 0x29:
-				stack.push(allocate(new Tuple([]), 1));
+				stack.push(tuple([]));
 				break; // EMPTY_TUPLE
 			case 0x74:
-				stack.push(allocate(new Tuple(popMark()), 1));
+				stack.push(tuple(popMark()));
 				break; // TUPLE
 			case 0x85:
-				stack.push(allocate(new Tuple([pop()]), 1));
+				stack.push(tuple([pop()]));
 				break; // TUPLE1
 			case 0x86: {
 				// TUPLE2
 				const [b, a] = [pop(), pop()];
-				stack.push(allocate(new Tuple([a, b]), 1));
+				stack.push(tuple([a, b]));
 				break;
 			}
 			case 0x87: {
 				// TUPLE3
 				const [c, b, a] = [pop(), pop(), pop()];
-				stack.push(allocate(new Tuple([a, b, c]), 1));
+				stack.push(tuple([a, b, c]));
 				break;
 			}
 			case 0x4e:

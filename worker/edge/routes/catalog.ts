@@ -1,10 +1,15 @@
 /** What there is: GET /v1/models, /v1/models/:model, /v1/policies, /healthz. */
 import type { Context } from "hono";
+import { z } from "zod";
+import { vocabularyOf } from "../../families/text/tokenizer.ts";
 import { policies } from "../../policies/index.ts";
-import type { ModelInfo } from "../../protocol/model-info.ts";
-import { ApiError } from "../errors.ts";
+import { policyOfQuality } from "../../policies/quality.ts";
+import { canPlan } from "../../policies/validate.ts";
+import { Adapter } from "../../protocol/messages.ts";
+import { ModelInfo } from "../../protocol/model-info.ts";
 import type { App } from "../settings.ts";
-import { poolStatus, usable } from "../start.ts";
+import { sizesOf } from "../sizes.ts";
+import { findModel, modelNotFound, poolStatus } from "../start.ts";
 
 type C = Context<App>;
 
@@ -14,53 +19,95 @@ export async function models(c: C): Promise<Response> {
 }
 
 export async function model(c: C): Promise<Response> {
-	const id = c.req.param("model");
+	const id = c.req.param("model") ?? "";
 	const status = await poolStatus(c.env);
-	const found = status.models.find(({ info }) => info.id === id);
-	if (!found)
-		throw new ApiError(
-			404,
-			"model_not_found",
-			`The model "${id?.slice(0, 64)}" is not offered. GET /v1/models lists what is.`,
-			{ param: "model" },
-		);
+	const found = findModel(status, c.env, id);
+	if (!found) throw modelNotFound(status, id);
 	return c.json(describe(found));
 }
 
 /** OpenAI's model object, and everything we know of the model. */
-function describe({ info, since }: { info: ModelInfo; since: number }) {
-	const sizes = Object.values(info.schedules).map(({ image }) => `${image.width}x${image.height}`);
+export const ModelDescription = z.strictObject({
+	object: z.literal("model"),
+	created: z.int().describe("When the first worker that offers it came, in seconds since 1970."),
+	owned_by: z.literal("firstlight"),
+	...ModelInfo.omit({ tokenizer: true }).shape,
+	sizes: z.array(z.string()).describe("Made without resizing, as WIDTHxHEIGHT."),
+	qualities: z
+		.record(z.enum(["high", "medium", "low"]), z.string())
+		.describe("The policy that each quality stands for, by what was measured of the model."),
+	vocabulary: z
+		.array(z.string())
+		.optional()
+		.describe("Every word the model knows, in lower case. Absent where it takes any text."),
+});
+type ModelDescription = z.infer<typeof ModelDescription>;
+
+function describe({ info: { tokenizer, ...info }, since }: { info: ModelInfo; since: number }): ModelDescription {
 	return {
 		object: "model",
 		created: Math.floor(since / 1000),
 		owned_by: "firstlight",
 		...info,
-		sizes: [...new Set(sizes)],
+		sizes: sizesOf(info),
+		qualities: {
+			high: policyOfQuality("high", info),
+			medium: policyOfQuality("medium", info),
+			low: policyOfQuality("low", info),
+		},
+		vocabulary: vocabularyOf(tokenizer),
 	};
 }
 
-/** `models` has, for each policy, the schedules it can plan by model. */
+export const PolicyDescription = z.strictObject({
+	name: z.string(),
+	title: z.string(),
+	models: z.record(z.string(), z.array(z.string())).describe("By model, the schedules that it can plan."),
+});
+type PolicyDescription = z.infer<typeof PolicyDescription>;
+
 export async function policyList(c: C): Promise<Response> {
 	const { models } = await poolStatus(c.env);
 	return c.json({
 		object: "list",
-		data: Object.values(policies).map(({ name, title }) => ({
-			name,
-			title,
-			models: Object.fromEntries(
-				models.map(({ info }) => [
-					info.id,
-					Object.keys(info.schedules).filter((schedule) => usable(info, name, schedule)),
-				]),
-			),
-		})),
+		data: Object.values(policies).map(
+			(policy): PolicyDescription => ({
+				name: policy.name,
+				title: policy.title,
+				models: Object.fromEntries(
+					models.map(({ info }) => [
+						info.id,
+						Object.keys(info.schedules).filter((schedule) => canPlan(policy, info, schedule)),
+					]),
+				),
+			}),
+		),
 	});
 }
+
+export const Health = z.strictObject({
+	status: z.enum(["ok", "no-workers"]),
+	workers: z.array(
+		z.strictObject({
+			adapter: z.string(),
+			software: z.boolean().describe("Whether the adapter runs on the CPU."),
+			runtime: Adapter.shape.runtime,
+			driver: z.string(),
+			models: z.array(z.string()),
+			busy: z.int().describe("Pictures in hand."),
+			slots: z.int(),
+			draining: z.boolean(),
+		}),
+	),
+	models: z.array(z.string()),
+	queue: z.int().describe("Pictures that wait for a worker."),
+});
+type Health = z.infer<typeof Health>;
 
 export async function health(c: C): Promise<Response> {
 	const { workers, models, queue } = await poolStatus(c.env);
 	const ok = models.length > 0;
-	return c.json(
+	return c.json<Health, 200 | 503>(
 		{
 			status: ok ? "ok" : "no-workers",
 			workers: workers.map(({ adapter, models, busy, slots, draining }) => ({

@@ -1,241 +1,211 @@
 /** POST /v1/images/generations: OpenAI's shape, answered whole or as a stream of partial images. */
 import type { Context } from "hono";
+import { endTime, setMetric, startTime } from "hono/timing";
 import { z } from "zod";
-import { type FinalEvent, type ImageFormat, type ScaleEvent, Seed } from "../../protocol/job.ts";
-import { MAX_CLASSES, MAX_IMAGES_PER_REQUEST, MAX_PARTIAL_IMAGES, MAX_REQUEST_BYTES } from "../../protocol/limits.ts";
+import { policyOfQuality } from "../../policies/quality.ts";
+import type { FinalEvent, ImageFormat, ScaleEvent } from "../../protocol/job.ts";
+import { MAX_REQUEST_BYTES } from "../../protocol/limits.ts";
 import type { ModelInfo } from "../../protocol/model-info.ts";
 import type { StagePlan } from "../../protocol/plan.ts";
 import { readJson } from "../body.ts";
-import { ApiError, asApiError, invalid, invalidInput, jobError } from "../errors.ts";
+import { ApiError, asApiError, jobError } from "../errors.ts";
 import { follow } from "../follow.ts";
-import { Name, Prompt, requireOneWay, requireSubject, subjectOf } from "../input.ts";
+import { subjectOf } from "../input.ts";
+import { pictureUrl } from "../picture-url.ts";
+import { knownPrompt } from "../prompt.ts";
 import { randomSeed, siblingSeed } from "../seeds.ts";
-import type { App, Env } from "../settings.ts";
+import { type App, type Env, settingsOf } from "../settings.ts";
+import { type Size, type Sized, sized, text } from "../sizes.ts";
 import { COMMENT, sseEvent, sseResponse } from "../sse.ts";
-import { chooseModel, givenPlan, type JobInput, makePlan, startJob, usable } from "../start.ts";
+import { chooseModel, givenPlan, type JobInput, makePlan, startJob, startJobs } from "../start.ts";
+import { Warnings } from "../warnings.ts";
+import { asUrl, type Body, parseBody, qualityOf } from "./generations-body.ts";
 
-const whole = (from: number, to: number) =>
-	z
-		.int(`must be a whole number from ${from} to ${to}`)
-		.min(from, `must be at least ${from}`)
-		.max(to, `must be at most ${to}`);
-const Quality = z.enum(
-	["auto", "standard", "hd", "low", "medium", "high"],
-	"must be auto, low, medium, high, standard or hd",
-);
-
-const Body = z.strictObject({
-	prompt: Prompt.optional(),
-	model: Name.optional(),
-	n: whole(1, MAX_IMAGES_PER_REQUEST).default(1),
-	size: z.string().max(32, "must be auto or WIDTHxHEIGHT").default("auto"),
-	quality: Quality.default("auto"),
-	output_format: z.enum(["png", "webp", "jpeg"], "must be png, webp or jpeg").default("png"),
-	output_compression: whole(0, 100).default(100),
-	response_format: z.enum(["b64_json", "url"], "must be b64_json").default("b64_json"),
-	background: z.enum(["auto", "opaque", "transparent"], "must be auto or opaque").default("auto"),
-	stream: z.boolean("must be true or false").default(false),
-	partial_images: whole(0, MAX_PARTIAL_IMAGES).default(0),
-	// Ours.
-	class: whole(0, MAX_CLASSES - 1).optional(),
-	seed: Seed.optional(),
-	policy: Name.optional(),
-	plan: z.unknown().optional(),
-	// Accepted without effect: there is nothing here that they could change.
-	user: z.string().max(1024).optional(),
-	safety_identifier: z.string().max(1024).optional(),
-	moderation: z.enum(["auto", "low"], "must be auto or low").optional(),
+const Tokens = z.int().min(0);
+const Usage = z.strictObject({
+	input_tokens: Tokens.describe("Of the prompt; an estimate where the edge has no tokenizer of the model."),
+	output_tokens: Tokens.describe("Sampled."),
+	total_tokens: Tokens,
+	input_tokens_details: z.strictObject({ text_tokens: Tokens, image_tokens: Tokens }),
 });
-type Body = z.infer<typeof Body>;
+type Usage = z.infer<typeof Usage>;
 
-const policyOfQuality: Record<z.infer<typeof Quality>, string> = {
-	auto: "exact",
-	high: "exact",
-	hd: "exact",
-	medium: "stagevar",
-	standard: "stagevar",
-	low: "stagevar-released",
-};
+/** What is said of pictures, whole or in a stream. */
+const About = z.strictObject({
+	background: z.literal("opaque"),
+	output_format: z.enum(["png", "webp", "jpeg"]),
+	quality: z.enum(["low", "medium", "high"]).describe("In OpenAI's words: what stands for the policy that ran."),
+	size: z.string().describe("Of the pictures, WIDTHxHEIGHT."),
+});
+type About = z.infer<typeof About>;
+
+export const Answer = z.strictObject({
+	created: z.int(),
+	...About.shape,
+	data: z.array(
+		z.strictObject({
+			b64_json: z.base64().optional(),
+			url: z.url().optional().describe("Good for an hour."),
+			seed: z.int(),
+		}),
+	),
+	usage: Usage,
+	seed: z.int(),
+	policy: z.string(),
+	model: z.string(),
+	unknownWords: z.array(z.string()).optional().describe("Words of the prompt that the model does not know."),
+});
+type Answer = z.infer<typeof Answer>;
+
+/** What was asked for, ready to be queued, and what is known of it before it is made. */
+interface Order {
+	input: JobInput;
+	about: About;
+	usage: Usage;
+	/** For the headers. */
+	warning: Record<string, string>;
+}
 
 export async function generations(c: Context<App>): Promise<Response> {
-	const body = parseBody(await readJson(c.req.raw, MAX_REQUEST_BYTES));
-	const model = await chooseModel(c.env, body.model);
+	startTime(c, "admission");
+	const settings = settingsOf(c.env);
+	const warnings = new Warnings(settings);
+	const body = parseBody(await readJson(c.req.raw, MAX_REQUEST_BYTES, settings.BODY_SECONDS), warnings, settings);
+	const order = await orderOf(c.env, body, warnings);
+	return body.stream ? streamed(c, order) : whenDone(c, order, body);
+}
+
+async function orderOf(env: Env, body: Body, warnings: Warnings): Promise<Order> {
+	const model = await chooseModel(env, body.model, warnings);
 	const subject = subjectOf(model, body);
-	const plan = planOf(body, model);
-	const seed = body.seed ?? randomSeed();
+	const asked = sized(model, body.size, warnings);
+	const plan = planOf(body, model, asked);
+	const known = subject.prompt === undefined ? undefined : await knownPrompt(env, model, subject.prompt);
+	warnings.unknownWords(known?.unknownWords);
 	const input: JobInput = {
 		model,
 		plan,
 		subject,
-		seed,
+		seed: body.seed ?? randomSeed(),
 		previews: body.stream && body.partial_images > 0 ? body.partial_images : "none",
-		format: formatOf(body),
+		format: formatOf(body, asked.resized),
+		unknownWords: known?.unknownWords,
 	};
-	const about = describe(body, model, plan);
-	return body.stream ? streamed(c, input, about) : whenDone(c, input, about, body.n);
-}
-
-/** The request with nulls as absent, which is how OpenAI's API takes them, and what we cannot honour refused. */
-function parseBody(json: unknown): Body {
-	if (json === null || typeof json !== "object" || Array.isArray(json))
-		throw new ApiError(400, "invalid_value", "The body must be a JSON object with at least a prompt.");
-	const parsed = Body.safeParse(Object.fromEntries(Object.entries(json).filter(([, value]) => value !== null)), {
-		reportInput: true,
-	});
-	if (!parsed.success) throw invalidInput(parsed.error);
-	const body = parsed.data;
-	requireSubject(body);
-	requireOneWay(body);
-	if (body.plan !== undefined && body.quality !== "auto")
-		throw invalid(
-			"quality",
-			"quality: chooses a policy, and a plan stands in place of one; leave quality out, or use auto.",
-		);
-	if (body.response_format === "url")
-		throw invalid(
-			"response_format",
-			"Pictures are not kept at URLs here. Use response_format b64_json, or leave it out.",
-		);
-	if (body.background === "transparent")
-		throw invalid("background", "The models here paint no transparency. Use background auto or opaque.");
-	if (body.output_format === "png" && body.output_compression !== 100)
-		throw invalid("output_compression", "PNG is lossless: output_compression applies to webp and jpeg.");
-	if (body.stream && body.n > 1)
-		throw invalid("n", "A stream carries one picture. Use n 1 with stream, or stream false.");
-	if (!body.stream && body.partial_images > 0)
-		throw invalid(
-			"partial_images",
-			"Partial images are sent in a stream only. Add stream true, or use partial_images 0.",
-		);
-	return body;
-}
-
-function planOf(body: Body, model: ModelInfo): StagePlan {
-	if (body.plan !== undefined)
-		return givenPlan(model, body.plan, body.size === "auto" ? undefined : scheduleOfSize(model, body.size));
-	const schedule = scheduleOfSize(model, body.size);
-	return makePlan(model, policyOf(body, model, schedule), schedule);
-}
-
-function scheduleOfSize(model: ModelInfo, size: string): string {
-	if (size === "auto") return model.defaultSchedule;
-	const schedules = Object.entries(model.schedules);
-	// The default schedule first, in case two have the same size.
-	schedules.sort(([a], [b]) => Number(b === model.defaultSchedule) - Number(a === model.defaultSchedule));
-	const schedule = schedules.find(([name]) => sizeOf(model, name) === size);
-	if (!schedule) {
-		const sizes = [...new Set(schedules.map(([name]) => sizeOf(model, name)))];
-		throw invalid("size", `Model ${model.id} does not make ${size}. Sizes: auto, ${sizes.join(", ")}.`);
-	}
-	return schedule[0];
-}
-
-/**
- * A `policy` named is taken at its word; a `quality` is a wish, and where its policy cannot plan the schedule, exact is
- * better.
- */
-function policyOf({ policy, quality }: Body, model: ModelInfo, schedule: string): string {
-	if (policy !== undefined) return policy;
-	return usable(model, policyOfQuality[quality], schedule) ? policyOfQuality[quality] : "exact";
-}
-
-function formatOf({ output_format, output_compression }: Body): ImageFormat {
-	return { type: output_format, quality: Math.max(1, output_compression) };
-}
-
-function sizeOf(model: ModelInfo, schedule: string): string {
-	const { width, height } = model.schedules[schedule].image;
-	return `${width}x${height}`;
-}
-
-interface About {
-	background: "opaque";
-	output_format: ImageFormat["type"];
-	/** In OpenAI's words: the quality that stands for the policy that ran. */
-	quality: "low" | "medium" | "high";
-	size: string;
-	usage: Usage;
-}
-interface Usage {
-	input_tokens: number;
-	output_tokens: number;
-	total_tokens: number;
-	input_tokens_details: { text_tokens: number; image_tokens: number };
-}
-
-function describe(body: Body, model: ModelInfo, plan: StagePlan): About {
 	return {
-		background: "opaque",
-		output_format: body.output_format,
-		quality: plan.policy === "exact" ? "high" : plan.steps.some(({ kind }) => kind === "skip") ? "low" : "medium",
-		size: sizeOf(model, plan.schedule),
-		usage: usage(body.prompt ?? "", model, plan),
+		input,
+		about: {
+			background: "opaque",
+			output_format: body.output_format,
+			quality: qualityMade(body, plan),
+			size: text(asked.resized ?? model.schedules[plan.schedule].image),
+		},
+		usage: usageOf(known?.tokens ?? estimate(subject.prompt ?? "", model), model, plan),
+		warning: warnings.headers(),
 	};
 }
 
-/**
- * Output tokens are those sampled. The edge has no tokenizer: input tokens are a quarter of the prompt's bytes, at most
- * what the model takes.
- */
-function usage(prompt: string, model: ModelInfo, plan: StagePlan): Usage {
-	const text = Math.min(model.maxPromptTokens, Math.ceil(new TextEncoder().encode(prompt).length / 4));
+/** A `policy` named is taken at its word; a `quality` is a wish, which what was measured of the model answers. */
+function planOf(body: Body, model: ModelInfo, { schedule }: Sized): StagePlan {
+	if (body.plan !== undefined) return givenPlan(model, body.plan, body.size === "auto" ? undefined : schedule);
+	return makePlan(model, body.policy ?? policyOfQuality(qualityOf(body), model, schedule), schedule);
+}
+
+function formatOf({ output_format, output_compression }: Body, size: Size | undefined): ImageFormat {
+	const quality = output_format === "png" ? 100 : Math.max(1, output_compression);
+	return { type: output_format, quality, ...(size && { size }) };
+}
+
+function qualityMade(body: Body, plan: StagePlan): About["quality"] {
+	if (plan.policy === "exact") return "high";
+	const asked = qualityOf(body);
+	if (body.policy === undefined && body.plan === undefined && asked !== "high") return asked;
+	return plan.steps.some(({ kind }) => kind === "skip") ? "low" : "medium";
+}
+
+/** Without a tokenizer, tokens are a quarter of the prompt's bytes, at most what the model takes. */
+const estimate = (prompt: string, model: ModelInfo): number =>
+	Math.min(model.maxPromptTokens, Math.ceil(new TextEncoder().encode(prompt).length / 4));
+
+/** Output tokens are those sampled. */
+function usageOf(input: number, model: ModelInfo, plan: StagePlan): Usage {
 	const { grids } = model.schedules[plan.schedule];
-	const image = plan.steps.reduce(
+	const output = plan.steps.reduce(
 		(sum, { kind }, scale) => (kind === "run" ? sum + grids[scale][0] * grids[scale][1] : sum),
 		0,
 	);
-	return {
-		input_tokens: text,
-		output_tokens: image,
-		total_tokens: text + image,
-		input_tokens_details: { text_tokens: text, image_tokens: 0 },
-	};
+	return counted(input, output);
 }
 
-async function whenDone(c: Context<App>, input: JobInput, { usage, ...about }: About, n: number): Promise<Response> {
+const counted = (input: number, output: number): Usage => ({
+	input_tokens: input,
+	output_tokens: output,
+	total_tokens: input + output,
+	input_tokens_details: { text_tokens: input, image_tokens: 0 },
+});
+
+async function whenDone(c: Context<App>, { input, about, usage, warning }: Order, body: Body): Promise<Response> {
 	const created = now();
 	// One picture that fails, or a caller who leaves, ends the wait for all; their jobs notice by their readers' absence.
 	const reader = new AbortController();
 	const leave = () => reader.abort();
 	c.req.raw.signal.addEventListener("abort", leave, { once: true });
 	try {
-		const seeds = Array.from({ length: n }, (_, i) => siblingSeed(input.seed, i));
-		const finals = await Promise.all(
-			seeds.map(async (seed) => finalOf(c.env, await startJob(c.env, { ...input, seed }), reader.signal)),
-		);
-		return Response.json(
-			{
-				created,
-				...about,
-				data: finals.map(({ base64, seed }) => ({ b64_json: base64, seed })),
-				usage: {
-					input_tokens: usage.input_tokens * n,
-					output_tokens: usage.output_tokens * n,
-					total_tokens: usage.total_tokens * n,
-					input_tokens_details: { text_tokens: usage.input_tokens * n, image_tokens: 0 },
-				},
-				seed: input.seed,
-				policy: input.plan.policy,
-				model: input.model.id,
-			},
-			{ headers: { "cache-control": "no-store" } },
-		);
+		const seeds = Array.from({ length: body.n }, (_, i) => siblingSeed(input.seed, i));
+		const jobs = await startJobs(c.env, input, seeds);
+		endTime(c, "admission");
+		const made = await Promise.all(jobs.map((job) => finished(c.env, job, reader.signal)));
+		timed(c, made);
+		const { origin } = new URL(c.req.url);
+		const answer: Answer = {
+			created,
+			...about,
+			data: await Promise.all(
+				made.map(async ({ final: { base64, seed } }, i) => ({
+					...(asUrl(body) ? { url: await pictureUrl(c.env, origin, jobs[i]) } : { b64_json: base64 }),
+					seed,
+				})),
+			),
+			usage: counted(usage.input_tokens * body.n, usage.output_tokens * body.n),
+			seed: input.seed,
+			policy: input.plan.policy,
+			model: input.model.id,
+			unknownWords: input.unknownWords,
+		};
+		return Response.json(answer, { headers: { "cache-control": "no-store", ...warning } });
 	} finally {
 		leave();
 	}
 }
 
-async function finalOf(env: Env, job: string, signal: AbortSignal): Promise<FinalEvent> {
+interface Finished {
+	final: FinalEvent;
+	/** Milliseconds: since it was queued, and of all scales on the worker. */
+	since: number;
+	scales: number;
+}
+
+async function finished(env: Env, job: string, signal: AbortSignal): Promise<Finished> {
+	const queued = Date.now();
+	let scales = 0;
 	for await (const row of follow(env, job, 0, signal)) {
-		if (row?.type === "final") return JSON.parse(row.json) as FinalEvent;
+		if (row?.type === "scale") scales += (JSON.parse(row.json) as ScaleEvent).milliseconds;
+		if (row?.type === "final") return { final: JSON.parse(row.json) as FinalEvent, since: Date.now() - queued, scales };
 		if (row?.type === "error") throw jobError(JSON.parse(row.json));
 	}
 	throw new ApiError(499, "client_closed_request", "The caller went away before the picture was finished.");
 }
 
-async function streamed(c: Context<App>, input: JobInput, { usage, ...about }: About): Promise<Response> {
+/** Server-Timing of the picture that took longest: what is neither scales nor the worker's is the wait for it. */
+function timed(c: Context<App>, made: readonly Finished[]): void {
+	const { final, since, scales } = made.reduce((a, b) => (b.since > a.since ? b : a));
+	setMetric(c, "queue", Math.max(0, since - final.milliseconds), "waiting and delivery");
+	setMetric(c, "scales", scales, "transformer and previews");
+	setMetric(c, "rest", Math.max(0, final.milliseconds - scales), "text and decoder");
+}
+
+async function streamed(c: Context<App>, { input, about, usage, warning }: Order): Promise<Response> {
 	const job = await startJob(c.env, input);
-	return sseResponse(c.req.raw, async function* (signal) {
+	const events = async function* (signal: AbortSignal) {
 		// Headers and first bytes leave at once, however long the queue is.
 		yield COMMENT;
 		let partial = 0;
@@ -261,6 +231,7 @@ async function streamed(c: Context<App>, input: JobInput, { usage, ...about }: A
 						seed,
 						policy: input.plan.policy,
 						model: input.model.id,
+						unknownWords: input.unknownWords,
 					});
 				} else if (row.type === "error") throw jobError(JSON.parse(row.json));
 			}
@@ -268,7 +239,8 @@ async function streamed(c: Context<App>, input: JobInput, { usage, ...about }: A
 			// The openai client throws on this event, with the object as its error.
 			yield sseEvent("error", JSON.stringify(asApiError(error, c.var.requestId).body));
 		}
-	});
+	};
+	return sseResponse(c.req.raw, events, warning);
 }
 
 function openaiEvent(type: string, fields: Record<string, unknown>): string {

@@ -8,7 +8,7 @@ import { ApiError, invalidInput } from "../errors.ts";
 import { jobId } from "../follow.ts";
 import { poolNamed, poolNameOf } from "../objects.ts";
 import { requireSecret, secretOf } from "../secret.ts";
-import type { App } from "../settings.ts";
+import { type App, settingsOf } from "../settings.ts";
 import { bearer, verifyToken } from "../token.ts";
 
 type C = Context<App>;
@@ -23,7 +23,9 @@ export async function connect(c: C): Promise<Response> {
 			headers: { upgrade: "websocket", connection: "upgrade" },
 		});
 	}
-	return poolNamed(c.env, poolNameOf()).fetch(c.req.raw);
+	const { webSocket } = await poolNamed(c.env, poolNameOf()).fetch(c.req.raw);
+	// The pool's own answer takes no headers of ours.
+	return new Response(null, { status: 101, webSocket });
 }
 
 export async function deliver(c: C): Promise<Response> {
@@ -39,7 +41,8 @@ export async function deliver(c: C): Promise<Response> {
 			{ type: "authentication_error" },
 		);
 	}
-	const parsed = WorkerEvent.safeParse(await readJson(c.req.raw, MAX_DELIVERY_BYTES), { reportInput: true });
+	const body = await readJson(c.req.raw, MAX_DELIVERY_BYTES, settingsOf(c.env).BODY_SECONDS);
+	const parsed = WorkerEvent.safeParse(body, { reportInput: true });
 	if (!parsed.success) throw invalidInput(parsed.error);
 	const problem = await bytesProblem(parsed.data);
 	if (problem) throw badEvent(problem);

@@ -1,21 +1,24 @@
 /** GET /v1/images/preview: a picture scale by scale, made for EventSource. */
 import type { Context } from "hono";
 import { z } from "zod";
-import { MAX_CLASSES, MAX_PLAN_QUERY_CHARS, MAX_SEED } from "../../protocol/limits.ts";
+import { MAX_PLAN_QUERY_CHARS, MAX_SEED } from "../../protocol/limits.ts";
 import { asApiError, invalid, invalidInput } from "../errors.ts";
 import { follow, jobGone, jobId } from "../follow.ts";
-import { Name, Prompt, requireOneWay, requireSubject, subjectOf } from "../input.ts";
+import { Class, Name, Prompt, queryOf, requireOneWay, requireSubject, Seed, subjectOf } from "../input.ts";
+import { knownPrompt } from "../prompt.ts";
 import { randomSeed } from "../seeds.ts";
-import type { App } from "../settings.ts";
+import { type App, settingsOf } from "../settings.ts";
 import { COMMENT, SSE_HEADERS, sseEvent, sseResponse } from "../sse.ts";
 import { chooseModel, givenPlan, makePlan, startJob } from "../start.ts";
+import { Warnings } from "../warnings.ts";
 
-const whole = (most: number) =>
+/** A number as text, which `schema` then judges. */
+const numeric = <Out>(schema: z.ZodType<Out, number>, message: string) =>
 	z
 		.string()
-		.regex(/^\d{1,10}$/, `must be a whole number from 0 to ${most}`)
+		.regex(/^-?\d{1,15}$/, message)
 		.transform(Number)
-		.refine((value) => value <= most, `must be at most ${most}`);
+		.pipe(schema);
 
 /** JSON text, parsed. */
 const PlanText = z
@@ -33,14 +36,18 @@ const PlanText = z
 		}
 	});
 
-const Query = z.strictObject({
-	prompt: Prompt.optional(),
-	class: whole(MAX_CLASSES - 1).optional(),
-	seed: whole(MAX_SEED).optional(),
-	policy: Name.optional(),
-	plan: PlanText.optional(),
-	model: Name.optional(),
-	schedule: Name.optional(),
+export const Query = z.strictObject({
+	prompt: Prompt.optional().describe("What the picture should show."),
+	class: numeric(Class, "must be a whole number")
+		.optional()
+		.describe("In place of a prompt, for a model that draws classes."),
+	seed: numeric(Seed, `must be a whole number from 0 to ${MAX_SEED}, or -1 for a random one`)
+		.optional()
+		.describe("The same seed gives the same picture; -1 or none, a random one."),
+	policy: Name.optional().describe("How late scales are accelerated; exact when left out."),
+	plan: PlanText.optional().describe("JSON of a plan in place of a policy."),
+	model: Name.optional().describe("The first worker's first model when left out or auto."),
+	schedule: Name.optional().describe("One of the model's, for example 1:1."),
 	format: z.enum(["png", "webp", "jpeg"], "must be png, webp or jpeg").default("png"),
 });
 
@@ -51,25 +58,22 @@ export async function preview(c: Context<App>): Promise<Response> {
 	// A HEAD must not cost a picture.
 	if (c.req.method === "HEAD") return new Response(null, { headers: SSE_HEADERS });
 
-	const { lastEventId, ...query } = c.req.query();
+	const { lastEventId, ...query } = queryOf(c.req.url);
 	const from = c.req.header("last-event-id") ?? lastEventId;
 	if (from) return resume(c, from);
 
-	const repeated = Object.entries(c.req.queries()).find(([, values]) => values.length > 1);
-	if (repeated)
-		throw invalid(
-			repeated[0].slice(0, 64),
-			`${repeated[0].slice(0, 64)} is given ${repeated[1].length} times; give it once.`,
-		);
 	const parsed = Query.safeParse(query, { reportInput: true });
 	if (!parsed.success) throw invalidInput(parsed.error);
 	const { seed = randomSeed(), policy = "exact", schedule, format } = parsed.data;
 	requireSubject(parsed.data);
 	requireOneWay(parsed.data);
-	const model = await chooseModel(c.env, parsed.data.model);
+	const warnings = new Warnings(settingsOf(c.env));
+	const model = await chooseModel(c.env, parsed.data.model, warnings);
 	const subject = subjectOf(model, parsed.data);
 	const plan =
 		parsed.data.plan === undefined ? makePlan(model, policy, schedule) : givenPlan(model, parsed.data.plan, schedule);
+	const known = subject.prompt === undefined ? undefined : await knownPrompt(c.env, model, subject.prompt);
+	warnings.unknownWords(known?.unknownWords);
 	const job = await startJob(c.env, {
 		model,
 		plan,
@@ -77,8 +81,9 @@ export async function preview(c: Context<App>): Promise<Response> {
 		seed,
 		previews: "all",
 		format: { type: format, quality: QUALITY },
+		unknownWords: known?.unknownWords,
 	});
-	return events(c, job, -1);
+	return events(c, job, -1, warnings);
 }
 
 /**
@@ -95,8 +100,8 @@ async function resume(c: Context<App>, lastEventId: string): Promise<Response> {
 	return events(c, match[1], Number(match[2]));
 }
 
-function events(c: Context<App>, job: string, after: number): Response {
-	return sseResponse(c.req.raw, async function* (signal) {
+function events(c: Context<App>, job: string, after: number, warnings?: Warnings): Response {
+	const make = async function* (signal: AbortSignal) {
 		yield "retry: 1000\n\n";
 		try {
 			for await (const row of follow(c.env, job, after, signal)) {
@@ -107,5 +112,6 @@ function events(c: Context<App>, job: string, after: number): Response {
 			const { code, message } = asApiError(error, c.var.requestId);
 			yield sseEvent("error", JSON.stringify({ type: "error", code, message }));
 		}
-	});
+	};
+	return sseResponse(c.req.raw, make, warnings?.headers());
 }

@@ -1,0 +1,100 @@
+/** The OpenAPI document of the operations: JSON Schemas are made from the zod schemas, nothing is written twice. */
+import { z } from "zod";
+import { type Content, type Operation, operations, type SchemaName, schemas } from "./operations.ts";
+
+type Json = Record<string, unknown>;
+
+let made: Json | undefined;
+/** Made at the first call. */
+export function document(): Json {
+	made ??= {
+		openapi: "3.1.1",
+		info: {
+			title: "Firstlight",
+			version: "1",
+			description: "Text to image, scale by scale.",
+			license: { name: "MIT" },
+		},
+		servers: [{ url: "/" }],
+		paths: paths(),
+		components: {
+			schemas: Object.fromEntries(
+				Object.entries(schemas).map(([name, schema]) => [name, jsonSchema(schema, name.endsWith("Request"))]),
+			),
+			securitySchemes: { secret: { type: "http", scheme: "bearer" } },
+		},
+	};
+	return made;
+}
+
+/** Of what comes in, where a default may be left out; or of what goes out. */
+function jsonSchema(schema: z.ZodType, comesIn: boolean): Json {
+	const { $schema: _, ...json } = z.toJSONSchema(schema, {
+		io: comesIn ? "input" : "output",
+		// What no JSON Schema says (any value) is no restriction.
+		unrepresentable: "any",
+	});
+	return json;
+}
+
+export interface Parameter {
+	name: string;
+	in: "path" | "query";
+	required: boolean;
+	description: string;
+	schema: unknown;
+}
+
+export function parametersOf({ parameters = {}, query }: Operation): Parameter[] {
+	const { properties = {}, required = [] } = (query ? jsonSchema(query, true) : {}) as {
+		properties?: Record<string, Json>;
+		required?: string[];
+	};
+	return [
+		...Object.entries(parameters).map(
+			([name, description]): Parameter => ({
+				name,
+				in: "path",
+				required: true,
+				description,
+				schema: { type: "string" },
+			}),
+		),
+		...Object.entries(properties).map(
+			([name, { description = "", ...schema }]): Parameter => ({
+				name,
+				in: "query",
+				required: required.includes(name),
+				description: String(description),
+				schema,
+			}),
+		),
+	];
+}
+
+function paths(): Json {
+	const byPath: Record<string, Json> = {};
+	for (const operation of operations) {
+		const { method, path, summary, description, body, answers, secret } = operation;
+		byPath[path] = {
+			...byPath[path],
+			[method]: {
+				operationId: `${method}${path.replace(/[^a-z0-9]+([a-z0-9]?)/gi, (_, first: string) => first.toUpperCase())}`,
+				summary,
+				...(description && { description }),
+				parameters: parametersOf(operation),
+				...(body && { requestBody: { required: true, content: { "application/json": { schema: ref(body) } } } }),
+				responses: Object.fromEntries(Object.entries(answers).map(([status, answer]) => [status, response(answer)])),
+				...(secret && { security: [{ secret: [] }] }),
+			},
+		};
+	}
+	return byPath;
+}
+
+function response({ description, json, type }: Content): Json {
+	if (json) return { description, content: { "application/json": { schema: ref(json) } } };
+	return type ? { description, content: { [type]: {} } } : { description };
+}
+
+const ref = (name: SchemaName): Json => ({ $ref: `#/components/schemas/${name}` });

@@ -1,0 +1,152 @@
+/** What the routes take and give, as data, out of the schemas that they parse with. */
+import { z } from "zod";
+import { FinalEvent, PlanEvent, RevisionEvent, ScaleEvent } from "../../protocol/job.ts";
+import { StagePlan } from "../../protocol/plan.ts";
+import { ErrorBody } from "../errors.ts";
+import { Health, ModelDescription, PolicyDescription } from "../routes/catalog.ts";
+import { Answer } from "../routes/generations.ts";
+import { Body } from "../routes/generations-body.ts";
+import { Query } from "../routes/preview.ts";
+
+/** By the name that the document has for each. */
+export const schemas = {
+	GenerationRequest: Body,
+	GenerationAnswer: Answer,
+	PlanEvent,
+	ScaleEvent: ScaleEvent.omit({ codes: true }),
+	RevisionEvent,
+	FinalEvent,
+	StagePlan,
+	Model: ModelDescription,
+	Models: z.strictObject({ object: z.literal("list"), data: z.array(ModelDescription) }),
+	Policies: z.strictObject({ object: z.literal("list"), data: z.array(PolicyDescription) }),
+	Health,
+	Error: ErrorBody,
+} satisfies Record<string, z.ZodType>;
+export type SchemaName = keyof typeof schemas;
+
+export interface Content {
+	description: string;
+	/** JSON of this schema; else a media type. */
+	json?: SchemaName;
+	type?: string;
+}
+export interface Operation {
+	method: "get" | "post";
+	/** Parameters as OpenAPI writes them. */
+	path: string;
+	summary: string;
+	description?: string;
+	parameters?: Readonly<Record<string, string>>;
+	query?: z.ZodObject;
+	body?: SchemaName;
+	answers: Readonly<Record<number, Content>>;
+	/** Whether it needs the workers' secret. */
+	secret?: boolean;
+}
+
+const json = (name: SchemaName, description: string): Content => ({ description, json: name });
+const wrong = json("Error", "A value is wrong; `param` names it.");
+const busy = json("Error", "No worker, or a full queue; `retry-after` says when to come again.");
+const unknownModel = json("Error", "No such model is offered.");
+
+export const operations: readonly Operation[] = [
+	{
+		method: "post",
+		path: "/v1/images/generations",
+		summary: "Pictures, whole or as a stream of partial images, in OpenAI's shape",
+		description:
+			"With `stream` the answer is a stream of `image_generation.partial_image` and `image_generation.completed` " +
+			"events. What is done otherwise than it was asked is said in a `warning` header.",
+		body: "GenerationRequest",
+		answers: {
+			200: json("GenerationAnswer", "The pictures, or with `stream` text/event-stream."),
+			400: wrong,
+			404: unknownModel,
+			413: json("Error", "The body is too large."),
+			415: json("Error", "The body is not JSON, or packed in a way that is not read here."),
+			503: busy,
+		},
+	},
+	{
+		method: "get",
+		path: "/v1/images/preview",
+		summary: "A picture scale by scale, as server-sent events",
+		description:
+			"Events are `plan` (PlanEvent), `scale` (ScaleEvent), `revision` (RevisionEvent), `final` (FinalEvent) and " +
+			"`error`. A GET with Last-Event-ID goes on after that event.",
+		query: Query,
+		answers: {
+			200: { description: "The events.", type: "text/event-stream" },
+			204: { description: "The job has ended and all of it was seen." },
+			400: wrong,
+			404: unknownModel,
+			503: busy,
+		},
+	},
+	{
+		method: "get",
+		path: "/v1/pictures/{job}",
+		summary: "A finished picture, by the address that was given with it",
+		parameters: { job: "The job that made it." },
+		query: z.object({
+			expires: z.string().describe("Seconds since 1970 at which the address ends."),
+			signature: z.string().describe("Of job and end."),
+		}),
+		answers: {
+			200: { description: "The picture.", type: "image/*" },
+			403: json("Error", "The address is not complete, or its hour is over."),
+			404: json("Error", "The picture is not kept any more."),
+		},
+	},
+	{
+		method: "get",
+		path: "/v1/models",
+		summary: "Models of the connected workers, the default one first",
+		answers: { 200: json("Models", "The models.") },
+	},
+	{
+		method: "get",
+		path: "/v1/models/{model}",
+		summary: "One model: sizes, schedules, vocabulary, and what policies were measured to cost and gain",
+		parameters: { model: "Its name or an alias." },
+		answers: { 200: json("Model", "The model."), 404: unknownModel },
+	},
+	{
+		method: "get",
+		path: "/v1/models/{model}/files/{file}",
+		summary: "A file of a published model, for GPU workers",
+		parameters: { model: "Its name or digest.", file: "manifest.json, or a file that it lists." },
+		secret: true,
+		answers: {
+			200: { description: "The file.", type: "application/octet-stream" },
+			206: { description: "The range that was asked for.", type: "application/octet-stream" },
+			401: json("Error", "The workers' secret is missing or wrong."),
+			404: json("Error", "No such model or file is published."),
+		},
+	},
+	{
+		method: "get",
+		path: "/v1/policies",
+		summary: "Policies, and the schedules that each can plan by model",
+		answers: { 200: json("Policies", "The policies.") },
+	},
+	{
+		method: "get",
+		path: "/healthz",
+		summary: "Workers, their adapters, models and queue",
+		answers: { 200: json("Health", "There is a worker."), 503: json("Health", "There is none.") },
+	},
+	{
+		method: "get",
+		path: "/openapi.json",
+		summary: "This document",
+		answers: { 200: { description: "OpenAPI 3.1.", type: "application/json" } },
+	},
+	{
+		method: "get",
+		path: "/docs",
+		summary: "This document, to be read",
+		answers: { 200: { description: "A page.", type: "text/html" } },
+	},
+];
