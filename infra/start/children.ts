@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { ENDED } from "../../worker/gpu/exit.ts";
 
 export interface Child {
 	name: string;
@@ -42,6 +43,8 @@ export class Children {
 			if (this.#stopping) return;
 			console.error(`[${child.name}] ended (${signal ?? code})`);
 			child.ended?.(code ?? 1);
+			// Another start would end the same: somebody has to change something first.
+			if (code === ENDED.misconfigured) return;
 			if (child.restart) setTimeout(() => this.#stopping || this.start(child), RESTART_MS);
 		});
 	}

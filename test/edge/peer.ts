@@ -319,7 +319,7 @@ export function sha256(base64: string): string {
 
 /** A final event, with another picture where one is given. */
 export function finalEvent({ request }: Lease, base64?: string): Final {
-	const { width, height } = MODEL.schedules[request.plan.schedule].image;
+	const { width, height } = request.format.size ?? MODEL.schedules[request.plan.schedule].image;
 	const picture = base64 ?? pictureOf(`picture of ${request.seed}`, request.format.type);
 	return {
 		type: "final",
