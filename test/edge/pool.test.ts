@@ -301,7 +301,7 @@ describe("deliveries", () => {
 			[scaleEvent(lease, 1), 400, "bad_event"],
 			[finalEvent(lease), 400, "bad_event"],
 			[{ ...finalEvent(lease), seed: 1 }, 400, "bad_event"],
-			["x".repeat(7_000_000), 413, "request_too_large"],
+			["x".repeat(12_500_000), 413, "request_too_large"],
 		];
 		for (const [event, status, code] of bad) {
 			const response = await deliver(lease, event);

@@ -25,8 +25,9 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	#alarm: Alarm;
 	#dispatcher: Dispatcher;
 	#orphans: Orphans;
-	/** When silent workers were looked for last. */
+	/** When silent workers were looked for last, and when those found so were last heard, by session. */
 	#swept = 0;
+	#suspects = new Map<string, number>();
 	#status: { at: number; status: PoolStatus } | undefined;
 
 	constructor(ctx: DurableObjectState, env: Env) {
@@ -84,6 +85,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 
 	async offer(): Promise<PoolOffer> {
 		this.#sweep();
+		if (this.#suspects.size > 0) this.#alarm.by(Date.now() + this.#beats(1));
 		const queue = this.#ledger.queued;
 		return { models: modelsOf(versionsOf(this.#roster)), queue, room: queue < this.#settings.QUEUE_LIMIT };
 	}
@@ -130,7 +132,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		this.#alarm.rang();
 		// First, so that what fails below is tried again.
 		if (this.#watching()) this.#alarm.by(now + this.#beats(1));
-		this.#sweep(true);
+		this.#sweep();
 		for (const entry of this.#ledger.held()) {
 			const { absent, granted } = entry.held;
 			if (entry.attempt === 0) {
@@ -207,6 +209,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 			// It is closed already.
 		}
 		this.#roster.forget(session);
+		this.#suspects.delete(session);
 		const now = Date.now();
 		for (const entry of [...this.#ledger.heldBy(session)]) {
 			if (entry.attempt === 0) this.#dispatcher.takeBack(entry, null);
@@ -262,22 +265,30 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		this.#roster.send(member.socket, { type: "cancel", job, attempt });
 	}
 
-	/** Drops workers that were silent for three heartbeats. Looks no oftener than once a heartbeat. */
-	#sweep(now = false): void {
+	/**
+	 * Drops workers that were silent for three heartbeats, and for one more since that was seen: where all is late, what
+	 * they said may be on its way. Looks no oftener than once a heartbeat.
+	 */
+	#sweep(): void {
 		const time = Date.now();
-		if (!now && time - this.#swept < this.#beats(1)) return;
+		if (time - this.#swept < this.#beats(1)) return;
 		this.#swept = time;
 		for (const socket of this.#roster.sockets()) {
-			const { worker, seen } = this.#roster.seat(socket);
+			const { session, worker, seen } = this.#roster.seat(socket);
 			// Pings count once it has said who it is.
-			if (time - (worker === null ? seen : this.#roster.lastHeard(socket)) <= this.#beats(3)) continue;
-			log("worker silent", { worker });
-			this.#drop(socket, 1008, "no heartbeat", false);
+			const heard = worker === null ? seen : this.#roster.lastHeard(socket);
+			const suspected = this.#suspects.get(session) === heard;
+			this.#suspects.delete(session);
+			if (time - heard <= this.#beats(3)) continue;
+			if (suspected) {
+				log("worker silent", { worker });
+				this.#drop(socket, 1008, "no heartbeat", false);
+			} else this.#suspects.set(session, heard);
 		}
 	}
 
 	#watching(): boolean {
-		return this.#ledger.size > 0 || this.#roster.sockets().length > this.#roster.size;
+		return this.#ledger.size > 0 || this.#suspects.size > 0 || this.#roster.sockets().length > this.#roster.size;
 	}
 
 	#beats(count: number): number {
