@@ -6,7 +6,7 @@ import { poolNamed } from "../../worker/edge/objects.ts";
 import type { Env } from "../../worker/edge/settings.ts";
 import type { Lease } from "../../worker/protocol/messages.ts";
 import { deliver, finalEvent, health, Peer, scaleEvent } from "./peer.ts";
-import { everybodyLeaves, pause, Reader, until } from "./reader.ts";
+import { everybodyLeaves, pause, Reader, type Received, until } from "./reader.ts";
 
 afterEach(everybodyLeaves);
 
@@ -77,13 +77,13 @@ it.each([1, 2, 3, 4, 5, 6])("order %i", async (seed) => {
 	const any = <T>(list: readonly T[]): T | undefined => list[Math.floor(draw() * list.length)];
 	const workers = WORKERS.map((name) => new Worker(name));
 	for (const worker of workers) await worker.dial();
-	const readers: Reader[] = [];
+	const logs: Promise<Received[]>[] = [];
 	const did: string[] = [];
 	const commands: Record<string, () => Promise<unknown> | undefined> = {
 		async ask() {
-			const reader = await Reader.open(`/v1/images/preview?prompt=x&seed=${readers.length}`);
+			const reader = await Reader.open(`/v1/images/preview?prompt=x&seed=${logs.length}`);
 			expect([200, 503]).toContain(reader.response.status);
-			if (reader.response.status === 200) readers.push(reader);
+			if (reader.response.status === 200) logs.push(reader.rest());
 			else await reader.leave();
 		},
 		work() {
@@ -106,7 +106,8 @@ it.each([1, 2, 3, 4, 5, 6])("order %i", async (seed) => {
 			[worker.peer, worker.hand, worker.instance] = [undefined, [], crypto.randomUUID()];
 		},
 		dial: () => any(workers.filter(({ peer }) => !peer))?.dial(),
-		sleep: () => evictDurableObject(poolNamed({ POOL }, "default") as never),
+		// One that sleeps already cannot be put to sleep.
+		sleep: () => evictDurableObject(poolNamed({ POOL }, "default") as never).catch(() => {}),
 		async reset() {
 			const lease = any(workers.flatMap(({ hand }) => hand))?.lease;
 			if (!lease) return;
@@ -124,7 +125,6 @@ it.each([1, 2, 3, 4, 5, 6])("order %i", async (seed) => {
 	}
 
 	// All that is left is done.
-	const logs = readers.map((reader) => reader.rest());
 	let over = false;
 	const all = Promise.all(logs).finally(() => (over = true));
 	while (!over) {
