@@ -128,7 +128,7 @@ export const define: Define = (command, terminal) =>
 				report.peers = compared;
 			}
 			await json?.write(JSON.stringify(report, null, "\t"));
-			for (const [i, svg] of svgs.entries()) await svg.write(timeByScale(drawn[i]));
+			for (const [i, svg] of svgs.entries()) await svg.write(await timeByScale(drawn[i]));
 			terminal.result(report);
 		});
 

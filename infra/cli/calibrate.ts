@@ -78,8 +78,8 @@ export const define: Define = (command, terminal) =>
 				policiesText({ ...before, calibration: { ...before.calibration, [plan.schedule]: calibration } }),
 			);
 			const about = { model: info.id, schedule: plan.schedule };
-			await settling.write(convergencePlot(about, seen));
-			await tokens.write(keptPlot(about, seen));
+			await settling.write(await convergencePlot(about, seen));
+			await tokens.write(await keptPlot(about, seen));
 			terminal.table(seen.means.map(tableRow));
 			terminal.print(JSON.stringify(calibration));
 			terminal.print(`${file.path} and its plots are written.`);

@@ -75,7 +75,7 @@ export const define: Define = (command, terminal) =>
 			terminal.print(text);
 			await report?.write(text);
 			await plot?.write(
-				speedAgainstQuality(
+				await speedAgainstQuality(
 					`${head.model}: score against speed`,
 					`${summaries.find(({ quality }) => quality)?.quality?.prompts ?? 0} prompts; ${head.adapter}`,
 					summaries.filter((summary): summary is Point => summary.quality !== null),

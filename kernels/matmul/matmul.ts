@@ -10,7 +10,7 @@ import { matrices, matrixFits, matrixVariants } from "./matrix.ts";
 import { type Quantised, quantisedLoads } from "./quantised.ts";
 import { matmulVariants, quads, sharedMemory, tiled } from "./variants.ts";
 
-/** [k, n], n padded to a multiple of 4: `transposeWeight` of an official [n, k], or `quantisedWords`. */
+/** [k, n], both padded to multiples of 4: `transposeWeight` of an official [n, k], or `quantisedWords`. */
 export interface Matrix extends Tensor {
 	/** Its words are whole numbers. */
 	quantised?: Quantised;
@@ -188,10 +188,10 @@ export const matmulTunable: Tunable<MatmulShape, MatmulVariant> = {
 	}),
 };
 
-/** Official [n, k] to [k, n padded to 4 with zeros]. */
+/** Official [n, k] to [k, n], both padded to multiples of 4 with zeros. */
 export function transposeWeight(weight: Float32Array, n: number, k: number): Float32Array<ArrayBuffer> {
 	const padded = Math.ceil(n / 4) * 4;
-	const out = new Float32Array(k * padded);
+	const out = new Float32Array(Math.ceil(k / 4) * 4 * padded);
 	for (let row = 0; row < n; row++)
 		for (let column = 0; column < k; column++) out[column * padded + row] = weight[row * k + column];
 	return out;

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { LoadedModel } from "../../worker/engine/types.ts";
 import { ENDED } from "../../worker/gpu/exit.ts";
-import { ConfigurationError, readSettings } from "../../worker/gpu/settings.ts";
+import { readSettings, SettingsError } from "../../worker/gpu/settings.ts";
 import { GpuWorker } from "../../worker/gpu/worker.ts";
 import { Firstlight, type SseEvent, sse } from "./firstlight.ts";
 import { Wire } from "./wire.ts";
@@ -109,7 +109,7 @@ it("a worker with a wrong secret says what the edge said and ends for good", asy
 
 it("a model that cannot be used is no reason to start again", async () => {
 	const settings = readSettings({ ...firstlight.workerSettings(), MODELS: "no-such-model" });
-	await expect(GpuWorker.start(settings, () => {})).rejects.toThrow(ConfigurationError);
+	await expect(GpuWorker.start(settings, () => {})).rejects.toThrow(SettingsError);
 });
 
 it("a worker whose GPU hangs ends, and its picture goes on elsewhere", async () => {

@@ -57,17 +57,29 @@ export function modelNotFound({ models }: PoolOffer, name: string): ApiError {
 	);
 }
 
-/** The model to draw with. Refuses where there is none, and where no room is left in the queue. */
-export async function chooseModel(env: Env, name: string | undefined, warnings: Warnings): Promise<ModelInfo> {
+interface Chosen {
+	model: ModelInfo;
+	/**
+	 * Refuses where the queue is full. Called when all else was found right, since coming again helps nobody whose
+	 * request is wrong, and before anything is written; the pool itself has the last word.
+	 */
+	requireRoom(): void;
+}
+
+/** The model to draw with. Refuses where there is none. */
+export async function chooseModel(env: Env, name: string | undefined, warnings: Warnings): Promise<Chosen> {
 	const offer = await poolNamed(env, poolNameOf()).offer();
 	if (offer.models.length === 0) throw noWorkers();
 	const found = findModel(offer, env, name);
 	if (!found) throw modelNotFound(offer, name ?? "auto");
 	const { id } = found.info;
 	if (name !== undefined && name !== "auto" && name !== id) warnings.say(`model: ${name} stands for ${id} here`);
-	// Refused before anything is written; the pool itself has the last word.
-	if (!offer.room) throw queueFull();
-	return drawVersion(found.versions, settingsOf(env).MODEL_WEIGHTS, Math.random()).info;
+	return {
+		model: drawVersion(found.versions, settingsOf(env).MODEL_WEIGHTS, Math.random()).info,
+		requireRoom() {
+			if (!offer.room) throw queueFull();
+		},
+	};
 }
 
 /** The plan of a policy for a model; a request it cannot plan is a 400 in the policy's own words. */

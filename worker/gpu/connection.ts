@@ -9,6 +9,7 @@ import {
 	PoolMessage,
 	type WorkerMessage,
 } from "../protocol/messages.ts";
+import { edgeUrl } from "./settings.ts";
 
 export interface ConnectionEvents {
 	/** Sent at every connect. */
@@ -48,7 +49,7 @@ export class Connection {
 	#closed = false;
 
 	constructor(edge: string, secret: string, on: ConnectionEvents) {
-		this.#url = new URL(CONNECT_PATH, edge);
+		this.#url = edgeUrl(edge, CONNECT_PATH);
 		this.#url.protocol = this.#url.protocol === "https:" ? "wss:" : "ws:";
 		this.#secret = secret;
 		this.#on = on;

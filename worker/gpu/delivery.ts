@@ -1,5 +1,6 @@
 import type { WorkerEvent } from "../protocol/job.ts";
 import { DeliveryAnswer, type Lease } from "../protocol/messages.ts";
+import { edgeUrl } from "./settings.ts";
 
 /** The edge could not be reached, or not for long enough. */
 export class DeliveryError extends Error {
@@ -30,7 +31,7 @@ export function deliverer(
 		for (let attempt = 1; ; attempt++) {
 			let problem: string;
 			try {
-				const response = await fetch(new URL(deliver, edge), {
+				const response = await fetch(edgeUrl(edge, deliver), {
 					method: "POST",
 					headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
 					body: JSON.stringify(event),

@@ -1,9 +1,14 @@
-/** The GPU worker's process, on Node or Deno. SIGTERM and SIGINT drain it; its exit code is one of `exit.ts`. */
+/**
+ * The GPU worker's process, on Node or Deno. SIGTERM and SIGINT drain it; its exit code is one of `exit.ts`. It does not
+ * outlive an `npm start`.
+ */
 import { ENDED } from "./exit.ts";
-import { ConfigurationError, readSettings } from "./settings.ts";
+import { endWithParent } from "./parent.ts";
+import { readSettings, SettingsError } from "./settings.ts";
 import { GpuWorker } from "./worker.ts";
 
 const log = (line: string) => console.log(`[worker] ${line}`);
+endWithParent(() => process.exit(1));
 try {
 	const worker = await GpuWorker.start(readSettings(process.env), log);
 	process.on("SIGTERM", () => worker.drain());
@@ -12,5 +17,5 @@ try {
 	process.exit(await worker.ended);
 } catch (error) {
 	log((error as Error).message);
-	process.exit(error instanceof ConfigurationError ? ENDED.misconfigured : ENDED.failed);
+	process.exit(error instanceof SettingsError ? ENDED.misconfigured : ENDED.failed);
 }

@@ -9,7 +9,7 @@ import { PlanError, policies } from "../policies/index.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { byteLog } from "./byte-log.ts";
-import { ConfigurationError, edgeHeaders, type Settings } from "./settings.ts";
+import { edgeHeaders, type Settings, SettingsError } from "./settings.ts";
 
 /** One open device with the models on it. */
 export interface Device {
@@ -31,7 +31,7 @@ export async function openDevice(settings: Settings, log: (line: string) => void
 	for (const where of settings.MODELS) {
 		const begun = performance.now();
 		const folder = await openFolder(where, settings, log).catch((error: unknown) => {
-			throw lasting(error, where) ? new ConfigurationError((error as Error).message, { cause: error }) : error;
+			throw lasting(error, where) ? new SettingsError((error as Error).message, { cause: error }) : error;
 		});
 		const model = await openModel(gpu, folder, { slots });
 		await model.compile(plansOf(model.info));

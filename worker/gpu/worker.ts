@@ -89,11 +89,15 @@ export class GpuWorker {
 	}
 
 	#take(lease: Lease): void {
+		const begun = performance.now();
+		const { model, plan } = lease.request;
 		this.#hands.take(
 			lease,
 			(signal) => this.#run(lease, signal),
 			({ job, attempt }, { outcome, cause, reason }) => {
-				if (reason) this.#log(`job ${job.slice(0, 8)}: ${outcome}, ${reason}`);
+				const seconds = ((performance.now() - begun) / 1000).toFixed(1);
+				const ended = reason ? `${outcome}, ${reason}` : `picture of ${model} by ${plan.policy} in ${seconds} s`;
+				this.#log(`job ${job.slice(0, 8)}: ${ended}`);
 				const told = cause === "preempted" ? cause : "failed";
 				this.#connection.send({ type: "release", job, attempt, outcome, cause: told, reason });
 				if (cause === "hung") this.#giveUp();

@@ -36,7 +36,7 @@ export class Catalog {
 
 	/** @param {URLSearchParams} wanted */
 	async fill(wanted) {
-		const [models, policies] = await Promise.all(["/v1/models", "/v1/policies"].map((url) => json(url, { data: [] })));
+		const [models, policies] = await Promise.all(["v1/models", "v1/policies"].map((url) => json(url, { data: [] })));
 		[this.#models, this.#policies] = [models.data, policies.data];
 		if (this.#models.length === 0 || this.#policies.length === 0) return;
 		const choose = (/** @type {string} */ id, /** @type {Option[]} */ options) => {
@@ -101,7 +101,7 @@ export class Catalog {
 
 /** Names of the adapters at work. @returns {Promise<string[]>} */
 export async function adapters() {
-	const { workers } = await json("/healthz", { workers: [] });
+	const { workers } = await json("healthz", { workers: [] });
 	return [...new Set(workers.map((/** @type {{ adapter: string }} */ { adapter }) => adapter))];
 }
 

@@ -15,7 +15,7 @@
  * @returns {() => void} stops listening; the edge then stops the job
  */
 export function follow(ask, on) {
-	const url = `/v1/images/preview?${new URLSearchParams(ask)}`;
+	const url = `v1/images/preview?${new URLSearchParams(ask)}`;
 	const source = new EventSource(url);
 	source.addEventListener("plan", ({ data }) => on.plan(JSON.parse(data)));
 	source.addEventListener("scale", ({ data }) => on.scale(JSON.parse(data)));

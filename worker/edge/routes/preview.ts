@@ -68,12 +68,13 @@ export async function preview(c: Context<App>): Promise<Response> {
 	requireSubject(parsed.data);
 	requireOneWay(parsed.data);
 	const warnings = new Warnings(settingsOf(c.env));
-	const model = await chooseModel(c.env, parsed.data.model, warnings);
+	const { model, requireRoom } = await chooseModel(c.env, parsed.data.model, warnings);
 	const subject = subjectOf(model, parsed.data);
 	const plan =
 		parsed.data.plan === undefined ? makePlan(model, policy, schedule) : givenPlan(model, parsed.data.plan, schedule);
 	const known = subject.prompt === undefined ? undefined : await knownPrompt(c.env, model, subject.prompt);
 	warnings.unknownWords(known?.unknownWords);
+	requireRoom();
 	const job = await startJob(c.env, {
 		model,
 		plan,
