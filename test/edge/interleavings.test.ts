@@ -1,4 +1,4 @@
-/** Workers, readers, pool and jobs in orders that nobody thought of: whatever happens, every picture ends, once, whole. */
+/** Workers, readers, pool and jobs in drawn orders: whatever happens, every picture ends, once, whole. */
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, expect, it } from "vitest";

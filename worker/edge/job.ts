@@ -4,39 +4,20 @@
  * is given to another worker.
  */
 import { DurableObject } from "cloudflare:workers";
-import { allowance, type Pace } from "../protocol/allowance.ts";
 import type { ErrorEvent, FinalEvent, JobEvent, RevisionEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
 import type { DeliveryAnswer, Lease } from "../protocol/messages.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import { Alarm } from "./alarm.ts";
-import { finalProblem, type Picture, revisionProblem, scaleProblem } from "./checks.ts";
+import { finalProblem, revisionProblem, scaleProblem } from "./checks.ts";
 import { JobLog } from "./job-log.ts";
+import { type JobRecord, MIXED, nextScale, pictureOf, RECORD_VERSION, stallOf } from "./job-record.ts";
 import { type JobObject, type NewJob, poolNamed } from "./objects.ts";
 import { Readers } from "./readers.ts";
 import { type Env, type Settings, settingsOf } from "./settings.ts";
 import { plannedAnew } from "./start.ts";
 import { signToken } from "./token.ts";
 
-/** Raised when a record of before cannot be read any more: such jobs are forgotten. */
-const RECORD_VERSION = 1;
-
-interface JobRecord extends NewJob {
-	version: typeof RECORD_VERSION;
-	attempt: number;
-	/** Of the worker that makes this attempt. */
-	numerics: string;
-	/** Numerics id under which the scales so far were made, or `mixed`; null while there are none. */
-	madeUnder: string | null;
-	/** Of the newest scale, measured here. */
-	pace: Pace | null;
-	/** When this attempt last gave a sign; `scales`: how many it has delivered. Null where there is no attempt. */
-	sign: { at: number; scales: number } | null;
-	deadline: number;
-	ended: number | null;
-}
 type Answer = DeliveryAnswer | { refused: string };
-
-const MIXED = "mixed";
 
 export class Job extends DurableObject<Env> implements JobObject {
 	#job: JobRecord | undefined;
@@ -159,7 +140,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 		const problem = scaleProblem(pictureOf(job), event);
 		if (problem) return { refused: problem };
 		const { plan } = job.request;
-		const missing = this.#nextScale(job);
+		const missing = nextScale(job, this.#log.lastScale());
 		if (missing !== -1 && event.index > missing) return { refused: `scale ${event.index} before scale ${missing}` };
 		if (plan.decide && event.index > plan.decide.after)
 			return { refused: `scale ${event.index} before the plan is settled` };
@@ -194,7 +175,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 	}
 
 	#final(job: JobRecord, event: FinalEvent): Answer {
-		const missing = this.#nextScale(job);
+		const missing = nextScale(job, this.#log.lastScale());
 		const problem = missing === -1 ? finalProblem(pictureOf(job), event) : `final before scale ${missing}`;
 		if (problem) return { refused: problem };
 		this.#end({ ...event, numerics: job.madeUnder === job.numerics ? event.numerics : MIXED });
@@ -270,16 +251,6 @@ export class Job extends DurableObject<Env> implements JobObject {
 		if (this.#job?.attempt === attempt) this.#save({ ...this.#job, sign: next });
 	}
 
-	/** When an attempt without a sign counts as stuck. */
-	#stall(job: JobRecord): number {
-		if (job.sign === null) return Number.POSITIVE_INFINITY;
-		const { plan } = job.request;
-		const missing = this.#nextScale(job);
-		const to = missing === -1 ? plan.steps.length - 1 : missing;
-		const from = job.sign.scales === 0 ? 0 : to;
-		return job.sign.at + allowance(plan, job.event.grids, job.pace, [from, to], this.#settings.STALL_SECONDS * 1000);
-	}
-
 	async #endAndCancel(event: ErrorEvent): Promise<void> {
 		const { pool } = this.#job!;
 		this.#end(event);
@@ -320,6 +291,10 @@ export class Job extends DurableObject<Env> implements JobObject {
 		this.#alarm.by(job.ended === null ? Math.min(job.deadline, leaves, this.#stall(job)) : this.#deletion(job.ended));
 	}
 
+	#stall(job: JobRecord): number {
+		return stallOf(job, this.#log.lastScale(), this.#settings.STALL_SECONDS * 1000);
+	}
+
 	#save(job: JobRecord): void {
 		this.#job = job;
 		this.ctx.storage.kv.put("job", job);
@@ -329,14 +304,4 @@ export class Job extends DurableObject<Env> implements JobObject {
 		this.#log.append(event);
 		this.#readers.wake();
 	}
-
-	/** The first scale of the plan that runs and is not logged; -1 when all are. */
-	#nextScale({ request: { plan } }: JobRecord): number {
-		const logged = this.#log.lastScale();
-		return plan.steps.findIndex((step, scale) => step.kind === "run" && scale > logged);
-	}
-}
-
-function pictureOf({ request, bitsPerToken, event: { grids, width, height } }: JobRecord): Picture {
-	return { request, grids, bitsPerToken, width, height };
 }
