@@ -88,7 +88,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
 	},
 	simulate: {
 		group: MEASUREMENTS,
-		about: "the edge's own pool and jobs in virtual time, with up to all going wrong",
+		about: "the edge's own pool and jobs in virtual time, with what may go wrong",
 		load: () => import("./simulate.ts"),
 	},
 	"bench-import": {

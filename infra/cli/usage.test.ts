@@ -143,7 +143,12 @@ describe("where results go is tried before any work", () => {
 		],
 		"bench --json": (place) => ["bench", ...model, "--json", join(place, "x.json")],
 		"bench --svg": (place) => ["bench", ...model, "--svg", join(place, "x.svg")],
+		"bundle --out": (place) => ["bundle", "--out", join(place, "x")],
+		"load --out": (place) => ["load", "http://127.0.0.1:9", "--rate", "1", "--out", join(place, "x")],
+		"simulate --out": (place) => ["simulate", ...model, "--sweep", "load", "--out", join(place, "x.html")],
 	};
+	/** Those that would go on to their work, for want of a model that is not there. */
+	const WORKING = ["bundle --out", "load --out"];
 	/** What is read, and what a command says to itself. */
 	const OTHERS = [
 		"generate --plan",
@@ -153,6 +158,8 @@ describe("where results go is tried before any work", () => {
 		"import --text-encoder",
 		"calibrate --prompts",
 		"bench-import --make",
+		"load --mix",
+		"load --compare",
 	];
 
 	it("every option that takes a file or a folder is known as an output, or is none", async () => {
@@ -173,12 +180,15 @@ describe("where results go is tried before any work", () => {
 		expect(text).toContain(name.split(" ")[1]);
 	});
 
-	it.each(Object.entries(OUTPUTS))("%s makes the folders to it", async (name, args) => {
-		const place = join(dir, name.replaceAll(" ", ""), "deep");
-		const { text } = await failure(...args(place));
-		expect(text).toMatch(/127\.0\.0\.1:9|nothing\.pth/);
-		expect(existsSync(place)).toBe(true);
-	});
+	it.each(Object.entries(OUTPUTS).filter(([name]) => !WORKING.includes(name)))(
+		"%s makes the folders to it",
+		async (name, args) => {
+			const place = join(dir, name.replaceAll(" ", ""), "deep");
+			const { text } = await failure(...args(place));
+			expect(text).toMatch(/127\.0\.0\.1:9|nothing\.pth/);
+			expect(existsSync(place)).toBe(true);
+		},
+	);
 
 	it.each([
 		["tune", ["tune", "--model", "tiny"], "FIRSTLIGHT_CACHE"],

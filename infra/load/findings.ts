@@ -111,11 +111,9 @@ export function releaseMs({ health, samples }: Pick<Run, "health" | "samples">):
 	const left = samples.filter(({ trace }) => trace.left);
 	if (left.length === 0 || health.length < 2) return null;
 	const present = (at: number) => samples.filter(({ trace }) => isThere(trace.sent, gone(trace), at)).length;
+	const ghosts = health.map(({ at, busy, queue }) => Math.max(0, busy + queue - present(at)));
 	let area = 0;
-	for (let i = 1; i < health.length; i++) {
-		const { at, busy, queue } = health[i];
-		area += Math.max(0, busy + queue - present(at)) * (at - health[i - 1].at);
-	}
+	for (let i = 1; i < health.length; i++) area += ((ghosts[i] + ghosts[i - 1]) / 2) * (health[i].at - health[i - 1].at);
 	return area / left.length;
 }
 

@@ -85,7 +85,7 @@ it("what goes on for a reader who left is counted from all who left, whatever th
 	const health = Array.from({ length: 101 }, (_, i) => ({
 		at: i * 100,
 		busy: 1,
-		queue: i * 100 <= 5000 ? 2 : 0,
+		queue: i * 100 < 5000 ? 2 : 0,
 		slots: 1,
 		workers: 1,
 	}));

@@ -34,7 +34,7 @@ export const Summary = z.object({
 	refusals: Counts,
 	retry_after: Counts,
 	policies: Counts,
-	/** A second. */
+	/** A second; completed and good ones are those that ended while requests were sent, the warm-up left out. */
 	rates: z.object({
 		offered: z.number(),
 		completed: z.number(),
@@ -97,7 +97,8 @@ export function summaryOf(run: Run, about: About): Summary {
 	const skipped = run.skipped.filter((at) => at >= plan.warmupSeconds * 1000).length;
 	const inWindow = ({ trace, judgement: { outcome } }: Sample) =>
 		outcome === "completed" && trace.ended >= plan.warmupSeconds * 1000 && trace.ended < plan.seconds * 1000;
-	const good = about.goodput && judged.filter((judgement) => isGood(judgement, about.goodput as Goodput)).length;
+	const targets = about.goodput;
+	const good = targets && judged.filter((judgement) => isGood(judgement, targets)).length;
 	const staying =
 		measured.filter(({ trace }) => !["cancel", "vanish"].includes(trace.asked.reader.kind)).length + skipped;
 	return {
@@ -157,7 +158,8 @@ export function summaryOf(run: Run, about: About): Summary {
 		rates: {
 			offered: (measured.length + skipped) / window,
 			completed: samples.filter(inWindow).length / window,
-			good: good === null ? null : good / window,
+			good:
+				targets && samples.filter((sample) => inWindow(sample) && isGood(sample.judgement, targets)).length / window,
 			attainment: good === null || staying === 0 ? null : good / staying,
 		},
 		metrics: Object.fromEntries(metrics),

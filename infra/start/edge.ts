@@ -9,6 +9,7 @@ import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
 import { unstable_getMiniflareWorkerOptions } from "wrangler";
 import { z } from "zod";
 import { endWithParent } from "../../worker/gpu/parent.ts";
+import { ClientSettings } from "../../worker/protocol/client-settings.ts";
 import { front } from "./front.ts";
 
 const root = join(import.meta.dirname, "..", "..");
@@ -59,13 +60,23 @@ async function options({ WORKER_SECRET, STATE_DIR }: z.infer<typeof EdgeSettings
 			{
 				...worker,
 				name: "firstlight",
-				bindings: { ...(worker.bindings as Record<string, string> | undefined), WORKER_SECRET },
+				bindings: { ...(worker.bindings as Record<string, string> | undefined), WORKER_SECRET, ...passedOn() },
 				modules: [{ type: "ESModule", path: join(root, "edge.js"), contents: await bundle(main) }],
 				modulesRoot: root,
 				unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
 			},
 		],
 	});
+}
+
+/** How clients are served, as the environment says: an empty variable is an unset one. */
+function passedOn(): Record<string, string> {
+	return Object.fromEntries(
+		Object.keys(ClientSettings.shape).flatMap((name) => {
+			const value = process.env[name];
+			return value ? [[name, value]] : [];
+		}),
+	);
 }
 
 /** The Worker as one module, as wrangler would deploy it. */

@@ -9,6 +9,7 @@ import {
 	SettingsError,
 	wholeNumber,
 } from "../../worker/gpu/settings.ts";
+import { ClientSettings } from "../../worker/protocol/client-settings.ts";
 import { defaultStateDir } from "./state.ts";
 
 const StartSettings = z.object({
@@ -29,6 +30,8 @@ export type StartSettings = z.infer<typeof StartSettings>;
 /** Throws SettingsError, or ModelFormatError for a model that is not on this machine: a line each. */
 export function readStartSettings(environment: Environment): StartSettings {
 	const settings = parseSettings(StartSettings, environment);
+	// The edge reads them itself; it would say what is wrong only once somebody asks.
+	parseSettings(ClientSettings, environment);
 	// The workers read theirs again; what they would refuse is refused here, where it is said once.
 	const { MODELS } = readSettings({ ...environment, ...WORKER_STAND_INS, MODELS: settings.MODELS });
 	for (const model of MODELS) {

@@ -16,6 +16,8 @@ const BARE = {
 	XDG_CACHE_HOME: "",
 	FIRSTLIGHT_CACHE: "",
 	SLOTS: "",
+	STRICT: "",
+	MODEL_ALIASES: "sdxl=tiny",
 	// A proxy for the world, which is none for what runs here.
 	NODE_USE_ENV_PROXY: "1",
 	HTTP_PROXY: NOWHERE,
@@ -157,6 +159,11 @@ it("a second start on the same state folder says whose it is", async () => {
 	});
 });
 
+it("the edge serves clients as the environment says", async () => {
+	const { status, body } = await asked(`${firstlight.url}/v1/models/sdxl`);
+	expect([status, JSON.parse(body).id]).toEqual([200, "tiny"]);
+});
+
 it.each<[settings: Record<string, string>, said: RegExp]>([
 	[{ SLOTS: "x" }, /^SLOTS: must be a whole number from 1 to 64\n$/],
 	[{ MODELS: "tiny,nope" }, /^There is no model "nope"\. Bundled models: .*\n$/],
@@ -164,6 +171,9 @@ it.each<[settings: Record<string, string>, said: RegExp]>([
 	[{ PORT: "0" }, /^PORT: must be a whole number from 1 to 65535\n$/],
 	[{ GPU_WORKERS: "many" }, /^GPU_WORKERS: must be a whole number from 0 to 16\n$/],
 	[{ FIRSTLIGHT_CACHE_GB: "lots" }, /^FIRSTLIGHT_CACHE_GB must be a number of gigabytes, not lots\..*\n$/],
+	[{ STRICT: "perhaps" }, /^STRICT: must be true or false\n$/],
+	[{ MODEL_ALIASES: "sdxl" }, /^MODEL_ALIASES: must be name=model, with commas between them\n$/],
+	[{ PUBLIC_URL: "draw.example" }, /^PUBLIC_URL: must be an http or https address\n$/],
 	[{ HOST: "203.0.113.7" }, /^HOST: 203\.0\.113\.7 is no address of this machine \(\w+\)\.\n$/],
 	[{ STATE_DIR: "/proc/none" }, /^STATE_DIR \/proc\/none cannot be written: .*\n$/],
 ])("a wrong setting ends the start with one line: %j", async (settings, said) => {

@@ -3,6 +3,7 @@ import type { RequestIdVariables } from "hono/request-id";
 import type { SecureHeadersVariables } from "hono/secure-headers";
 import type { TimingVariables } from "hono/timing";
 import { z } from "zod";
+import { ClientSettings } from "../protocol/client-settings.ts";
 import { Digest } from "../protocol/plan.ts";
 import type { Objects } from "./objects.ts";
 
@@ -45,19 +46,7 @@ const Settings = z.object({
 	 * something is written to it, and behind a proxy (as in `wrangler dev`) only at the second write.
 	 */
 	COMMENT_SECONDS: seconds(0.1, 60, 0.5),
-	/**
-	 * Whether what cannot be done as it was asked (a size the model does not make, a model of OpenAI's, a style) is
-	 * refused. Otherwise it is done as nearly as possible, and a `warning` header says so.
-	 */
-	STRICT: z.union([z.boolean(), z.stringbool()]).default(false),
-	/** Further names of models, `name=model` with commas between them. */
-	MODEL_ALIASES: z
-		.string()
-		.regex(/^\s*([^=,\s]+=[^=,\s]+(\s*,\s*|\s*$))*$/, "must be name=model, with commas between them")
-		.default("")
-		.transform((list) => new Map([...list.matchAll(/([^=,\s]+)=([^=,\s]+)/g)].map(([, name, model]) => [name, model]))),
-	/** Where clients reach this edge, for addresses of pictures. Absent: where the request went. */
-	PUBLIC_URL: z.url({ protocol: /^https?$/ }).optional(),
+	...ClientSettings.shape,
 	/** Jobs that may wait for a worker. */
 	QUEUE_LIMIT: z.coerce.number().int().min(1).max(10_000).default(64),
 	/** A worker whose connection is lost keeps its jobs for this long: it dials again. */
