@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { ENDED } from "../../worker/gpu/exit.ts";
 
 export interface Child {
 	name: string;
@@ -54,7 +55,8 @@ export class Children {
 			// Killed, it had no time to end what it started.
 			if (spawned.pid !== undefined) signalGroup(spawned.pid, "SIGKILL");
 			child.ended?.(code ?? 1);
-			if (!child.restart) return;
+			// Another start would end the same: somebody has to change something first.
+			if (!child.restart || code === ENDED.misconfigured) return;
 			const next = performance.now() - begun < STAYED_MS ? Math.min(2 * pause, MOST_RESTART_MS) : RESTART_MS;
 			setTimeout(() => this.#stopping || this.start(child, next), pause);
 		});

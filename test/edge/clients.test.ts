@@ -62,7 +62,7 @@ describe("clients with their defaults", () => {
 			size: "auto",
 		});
 		expect(answer).toMatchObject({ size: "32x32", quality: "high", background: "opaque" });
-		expect(atob(answer.data![0].b64_json!)).toMatch(/^picture of \d+$/);
+		expect(atob(answer.data![0].b64_json!)).toMatch(/picture of \d+$/);
 	});
 
 	it("DALL-E 3's users get an address without asking for one, and it lives for a while", async () => {
@@ -83,7 +83,7 @@ describe("clients with their defaults", () => {
 		expect(url).toMatch(/^http:\/\/edge\/v1\/pictures\/[0-9a-f]{64}\?expires=\d+&signature=[\w-]{43}$/);
 		const path = url!.slice("http://edge".length);
 		const picture = await edge(path);
-		expect([picture.status, await picture.text()]).toEqual([200, expect.stringMatching(/^picture of \d+$/)]);
+		expect([picture.status, await picture.text()]).toEqual([200, expect.stringMatching(/picture of \d+$/)]);
 		expect(Object.fromEntries(picture.headers)).toMatchObject({
 			"content-type": "image/png",
 			"access-control-allow-origin": "*",

@@ -1,5 +1,5 @@
 /** The two kinds of Durable Objects as others see them: what each can be asked, and what goes in and out. */
-import type { JobEvent, JobRequest, PlanEvent, WorkerEvent } from "../protocol/job.ts";
+import type { JobRequest, PlanEvent, WorkerEvent } from "../protocol/job.ts";
 import type { Adapter, DeliveryAnswer, Lease } from "../protocol/messages.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 
@@ -7,19 +7,6 @@ import type { ModelInfo } from "../protocol/model-info.ts";
 export interface Objects {
 	JOB: DurableObjectNamespace<JobObject>;
 	POOL: DurableObjectNamespace<PoolObject>;
-}
-
-/** One event as readers get it: JSON of the protocol event, without the codes. */
-export interface LogRow {
-	n: number;
-	type: JobEvent["type"];
-	json: string;
-}
-
-export interface LogPage {
-	rows: LogRow[];
-	/** True when the job has ended and nothing comes after these rows. */
-	ended: boolean;
 }
 
 export interface NewJob {
@@ -30,25 +17,30 @@ export interface NewJob {
 	event: Omit<PlanEvent, "type" | "job">;
 }
 
-/** One picture being made. */
+/**
+ * One picture being made. Its `fetch`, with the number of an event as path, streams the events after that one as they
+ * come (readers.ts); whoever holds the stream is there.
+ */
 export interface JobObject {
 	/** Starts the log with the `plan` event. The caller queues the job in its pool. */
 	create(job: NewJob): Promise<void>;
 	/** Forgets a job that its pool refused. */
 	discard(): Promise<void>;
+	/** Whether everything was seen by whoever saw event `after`; null when the job is unknown, or its log was deleted. */
+	seen(after: number): Promise<boolean | null>;
+	/** JSON of the final event; null where there is none, or the log was deleted. */
+	final(): Promise<string | null>;
 	/**
-	 * Events after number `after`; waits up to `wait` milliseconds when there are none yet. Counts as presence.
-	 * Null when the job is unknown, or its log was deleted.
+	 * The next attempt, by a worker of this numerics id, with the codes of the scales logged so far; null when nothing is
+	 * left to do.
 	 */
-	read(after: number, wait: number): Promise<LogPage | null>;
-	/** A reader is still there, though it may not be ready for more. */
-	present(): void;
-	/** The next attempt, with the codes of the scales logged so far; null when nothing is left to do. */
-	lease(): Promise<Lease | null>;
+	lease(numerics: string): Promise<Lease | null>;
 	/** Whether nothing is left to do: finished, failed, or forgotten. */
 	ended(): boolean;
 	/** Takes an event of the attempt that holds the job. */
 	deliver(attempt: number, event: WorkerEvent): Promise<DeliveryAnswer | { refused: string }>;
+	/** Plans the job for another version of its model; false once a scale was made, or where there is no such plan. */
+	replan(model: ModelInfo): Promise<boolean>;
 	/** Ends the job with an error, unless it has ended. */
 	fail(code: string, message: string): Promise<void>;
 }
@@ -62,21 +54,36 @@ export interface WorkerStatus {
 	slots: number;
 	draining: boolean;
 }
-export interface PoolStatus {
-	workers: WorkerStatus[];
-	/** Offered by a worker that takes leases, in the order the workers came; the first is the default. */
-	models: { info: ModelInfo; since: number }[];
+/** A model as workers that take leases offer it: under one name there may be several versions. */
+export interface Version {
+	info: ModelInfo;
+	/** When the first of its workers came. */
+	since: number;
+	/** Of all its workers. */
+	slots: number;
+}
+export interface PoolOffer {
+	/** In the order they came; the first is the default. Each shows its oldest version, and has them all. */
+	models: { info: ModelInfo; since: number; versions: Version[] }[];
 	queue: number;
 	/** Whether the queue takes one more. */
 	room: boolean;
 }
+export interface PoolStatus extends PoolOffer {
+	workers: WorkerStatus[];
+}
 
 /** A pool of GPU workers; its `fetch` is the WebSocket of a worker whose secret the route has checked. */
 export interface PoolObject {
-	/** Queues jobs for workers that offer this model digest: all of them, or none. */
+	/** Queues jobs, all or none, for workers that offer this model digest. */
 	enqueue(jobs: readonly string[], digest: string): Promise<"queued" | "full" | "no-worker">;
-	/** Nobody waits for this job any more: out of the queue, or stopped where it runs. */
+	/** Nobody waits for this job any more: out of the books, and stopped where it runs. */
 	cancel(job: string): Promise<void>;
+	/** Nothing came of a lease for too long. */
+	stalled(job: string, attempt: number): Promise<void>;
+	/** What new jobs can be queued for now. */
+	offer(): Promise<PoolOffer>;
+	/** For people; not older than a second. */
 	status(): Promise<PoolStatus>;
 }
 

@@ -7,7 +7,8 @@ import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { ApiError, invalid, unavailable } from "./errors.ts";
 import type { Subject } from "./input.ts";
-import { type PoolStatus, poolNamed, poolNameOf } from "./objects.ts";
+import { type PoolOffer, type PoolStatus, poolNamed, poolNameOf } from "./objects.ts";
+import { drawVersion } from "./offer.ts";
 import { type Env, settingsOf } from "./settings.ts";
 import type { Warnings } from "./warnings.ts";
 
@@ -39,14 +40,14 @@ export function poolStatus(env: Env): Promise<PoolStatus> {
 }
 
 /** The model of this name or alias, out of those offered; the first for none, "auto", and a model of OpenAI's. */
-export function findModel({ models }: PoolStatus, env: Env, name = "auto"): PoolStatus["models"][number] | undefined {
+export function findModel({ models }: PoolOffer, env: Env, name = "auto"): PoolOffer["models"][number] | undefined {
 	const named = (wanted: string | undefined) => models.find(({ info }) => info.id === wanted);
 	const { MODEL_ALIASES, STRICT } = settingsOf(env);
 	if (name === "auto") return models[0];
 	return named(name) ?? named(MODEL_ALIASES.get(name)) ?? (OPENAI_MODEL.test(name) && !STRICT ? models[0] : undefined);
 }
 
-export function modelNotFound({ models }: PoolStatus, name: string): ApiError {
+export function modelNotFound({ models }: PoolOffer, name: string): ApiError {
 	const offered = models.map(({ info }) => info.id).join(", ") || "none";
 	return new ApiError(
 		404,
@@ -67,16 +68,16 @@ interface Chosen {
 
 /** The model to draw with. Refuses where there is none. */
 export async function chooseModel(env: Env, name: string | undefined, warnings: Warnings): Promise<Chosen> {
-	const status = await poolStatus(env);
-	if (status.models.length === 0) throw noWorkers();
-	const found = findModel(status, env, name);
-	if (!found) throw modelNotFound(status, name ?? "auto");
+	const offer = await poolNamed(env, poolNameOf()).offer();
+	if (offer.models.length === 0) throw noWorkers();
+	const found = findModel(offer, env, name);
+	if (!found) throw modelNotFound(offer, name ?? "auto");
 	const { id } = found.info;
 	if (name !== undefined && name !== "auto" && name !== id) warnings.say(`model: ${name} stands for ${id} here`);
 	return {
-		model: found.info,
+		model: drawVersion(found.versions, settingsOf(env).MODEL_WEIGHTS, Math.random()).info,
 		requireRoom() {
-			if (!status.room) throw queueFull();
+			if (!offer.room) throw queueFull();
 		},
 	};
 }
@@ -107,6 +108,18 @@ export function givenPlan(model: ModelInfo, plan: unknown, schedule: string | un
 		return customPlan(plan, model, schedule);
 	} catch (error) {
 		if (error instanceof PlanError) throw invalid("plan", error.message, "invalid_plan");
+		throw error;
+	}
+}
+
+/** The plan for another version of its model, as it was planned: by its policy, or given; null where there is none. */
+export function plannedAnew(model: ModelInfo, plan: StagePlan): StagePlan | null {
+	try {
+		return findPolicy(plan.policy)
+			? makePlan(model, plan.policy, plan.schedule)
+			: givenPlan(model, { ...plan, model: model.digest }, plan.schedule);
+	} catch (error) {
+		if (error instanceof ApiError) return null;
 		throw error;
 	}
 }

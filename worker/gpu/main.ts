@@ -1,6 +1,10 @@
-/** The GPU worker's process, on Node or Deno. SIGTERM and SIGINT drain it; it does not outlive an `npm start`. */
+/**
+ * The GPU worker's process, on Node or Deno. SIGTERM and SIGINT drain it; its exit code is one of `exit.ts`. It does not
+ * outlive an `npm start`.
+ */
+import { ENDED } from "./exit.ts";
 import { endWithParent } from "./parent.ts";
-import { readSettings } from "./settings.ts";
+import { readSettings, SettingsError } from "./settings.ts";
 import { GpuWorker } from "./worker.ts";
 
 const log = (line: string) => console.log(`[worker] ${line}`);
@@ -13,5 +17,5 @@ try {
 	process.exit(await worker.ended);
 } catch (error) {
 	log((error as Error).message);
-	process.exit(1);
+	process.exit(error instanceof SettingsError ? ENDED.misconfigured : ENDED.failed);
 }

@@ -1,5 +1,6 @@
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { openReady } from "../../kernels/gpu/native/open.ts";
+import { MissingFileError, ModelFormatError } from "../../model-shards/format/errors.ts";
 import { isUrl, openModelAt } from "../../model-shards/open.ts";
 import { openModel } from "../engine/open.ts";
 import type { LoadedModel } from "../engine/types.ts";
@@ -8,7 +9,7 @@ import { PlanError, policies } from "../policies/index.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { byteLog, countLog } from "./progress-log.ts";
-import { edgeHeaders, type Settings } from "./settings.ts";
+import { edgeHeaders, type Settings, SettingsError } from "./settings.ts";
 
 /** One open device with the models on it. */
 export interface Device {
@@ -31,8 +32,11 @@ async function loadModels(gpu: Gpu, settings: Settings, log: (line: string) => v
 	const models = new Map<string, LoadedModel>();
 	for (const where of settings.MODELS) {
 		const begun = performance.now();
+		const folder = await openFolder(where, settings, log).catch((error: unknown) => {
+			throw lasting(error, where) ? new SettingsError((error as Error).message, { cause: error }) : error;
+		});
 		gpu.compiling = countLog("kernels compiled", log);
-		const model = await openModel(gpu, await openFolder(where, settings, log), { slots });
+		const model = await openModel(gpu, folder, { slots });
 		await model.compile(plansOf(model.info));
 		// A first small picture: what a driver puts off until a kernel runs is done by now.
 		for await (const _ of model.generate({
@@ -67,6 +71,11 @@ async function openFolder(where: string, settings: Settings, log: (line: string)
 		log,
 	);
 	return folder;
+}
+
+/** Whether a model that cannot be opened will not be so at the next start. What comes over a network may. */
+function lasting(error: unknown, where: string): boolean {
+	return error instanceof MissingFileError || (error instanceof ModelFormatError && !isUrl(where));
 }
 
 /** The default schedule under every policy that can plan it. */

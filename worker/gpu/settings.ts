@@ -29,6 +29,8 @@ const Settings = z.object({
 		.refine((list) => list.length > 0, "names no model"),
 	/** Pictures made at once; by default 4 on a GPU, 1 on a software adapter. */
 	SLOTS: wholeNumber(1, 64).optional(),
+	/** A GPU that gives nothing for this long, and for longer than a picture's pace explains, counts as hung. */
+	WATCHDOG_SECONDS: z.coerce.number().min(0.1).max(86_400).default(90),
 	WORKER_ID: z
 		.string()
 		.regex(/^[A-Za-z0-9._-]{1,64}$/, "must be 1 to 64 letters, digits, dots, dashes or underscores")
@@ -52,7 +54,7 @@ export function parseSettings<T extends z.ZodType>(schema: T, environment: Envir
 	throw new SettingsError(parsed.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("; "));
 }
 
-/** A variable of the environment that is wrong. */
+/** A variable of the environment that is wrong, or what it names: another start will not mend it. */
 export class SettingsError extends Error {
 	override name = "SettingsError";
 }

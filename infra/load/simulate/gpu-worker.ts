@@ -1,7 +1,7 @@
 /** A GPU worker as the edge sees it: its messages, its deliveries, its times, and what can go wrong with it. */
 import { createHash } from "node:crypto";
-import type { Hello, Lease } from "../../../worker/protocol/messages.ts";
-import { PROTOCOL_VERSION } from "../../../worker/protocol/messages.ts";
+import type { Hello, Holding, Lease } from "../../../worker/protocol/messages.ts";
+import { VERSIONS } from "../../../worker/protocol/messages.ts";
 import type { ModelInfo } from "../../../worker/protocol/model-info.ts";
 import type { Random } from "../random.ts";
 import type { VirtualClock } from "./clock.ts";
@@ -86,11 +86,9 @@ export class SimulatedWorker {
 		socket.send(JSON.stringify(this.#hello()));
 	}
 
-	/** The connection is gone: what was in hand goes to others. */
+	/** The connection is gone: what is in hand goes on, and is named when it dials again. */
 	#lost(): void {
 		clearInterval(this.#heartbeat as number);
-		for (const held of this.#inHand.values()) held.stopped = true;
-		this.#inHand.clear();
 		this.#socket = null;
 		const life = this.#life;
 		setTimeout(() => life === this.#life && void this.dial(), 250 + this.#random() * 250);
@@ -100,12 +98,18 @@ export class SimulatedWorker {
 		const { name, model } = this.#options;
 		return {
 			type: "hello",
-			version: PROTOCOL_VERSION,
+			versions: VERSIONS,
 			worker: name,
+			instance: `${name} ${this.#life}`,
+			holding: this.#holding(),
 			adapter: { name: "simulated", software: false, runtime: "node", driver: "none" },
 			models: [{ info: model, numerics: "simulated" }],
 			slots: 1,
 		};
+	}
+
+	#holding(): Holding[] {
+		return [...this.#inHand].map(([job, { attempt }]) => ({ job, attempt }));
 	}
 
 	#receive(message: { type: string; heartbeatSeconds?: number; job?: string; attempt?: number }, life: number): void {
@@ -113,7 +117,7 @@ export class SimulatedWorker {
 		if (message.type === "welcome") {
 			clearInterval(this.#heartbeat as number);
 			this.#heartbeat = setInterval(
-				() => this.#send({ type: "heartbeat", leases: [...this.#inHand.keys()] }),
+				() => this.#send({ type: "heartbeat", holding: this.#holding() }),
 				(message.heartbeatSeconds ?? 10) * 1000,
 			);
 		} else if (message.type === "lease") void this.#make(message as unknown as Lease, life);
@@ -155,7 +159,6 @@ export class SimulatedWorker {
 				if (fate === "dropped") {
 					this.#socket?.close();
 					this.#lost();
-					return done(false, false);
 				}
 			}
 			if (step < lease.codes.length) continue;
@@ -185,8 +188,7 @@ export class SimulatedWorker {
 			{
 				type: "final",
 				seed,
-				width: 64,
-				height: 64,
+				...this.#options.model.schedules[plan.schedule].image,
 				milliseconds: this.#clock.now - begun,
 				mime: "image/webp",
 				base64: "AAAA",

@@ -90,7 +90,10 @@ export class ObjectHost {
 		Object.assign(globalThis, {
 			// An upgrade's answer, which no other platform's Response can be.
 			Response: class {
-				constructor(_: unknown, init: object) {
+				status = 200;
+				body: unknown;
+				constructor(body: unknown, init: object = {}) {
+					this.body = body;
 					Object.assign(this, init);
 				}
 			},
@@ -176,6 +179,7 @@ export class ObjectHost {
 					method === "then"
 						? undefined
 						: async (...args: unknown[]) => {
+								if (method === "fetch") return await this.#instance(name, id).fetch(args[0], () => this.#latency());
 								const sent = structuredClone(args);
 								await this.#clock.sleep(this.#latency());
 								const { object } = this.#instance(name, id);
@@ -197,8 +201,12 @@ interface Fate {
 class Instance {
 	readonly #make: () => Hosted;
 	#object: Hosted | null = null;
+	readonly #clock: VirtualClock;
+	/** Rejects when the object is evicted. */
+	#gone = lasting();
 
 	constructor(id: string, type: DurableClass, env: object, clock: VirtualClock, fate: Fate) {
+		this.#clock = clock;
 		const ctx = contextOf(id, clock, fate, () => this.object);
 		this.#make = () => new type(ctx, env);
 	}
@@ -207,9 +215,38 @@ class Instance {
 		return (this.#object ??= this.#make());
 	}
 
+	/** A request to its `fetch`, whose stream breaks when the object is gone. */
+	async fetch(request: unknown, latency: () => number): Promise<unknown> {
+		await this.#clock.sleep(latency());
+		const answer = (await (this.object.fetch as (request: unknown) => Promise<{ body: unknown }>)(request)) as {
+			body: ReadableStream<Uint8Array> | null;
+		};
+		if (answer.body === null) return answer;
+		const reader = answer.body.getReader();
+		const gone = this.#gone.promise;
+		const body = new ReadableStream<Uint8Array>({
+			async pull(controller) {
+				const { done, value } = await Promise.race([reader.read(), gone]);
+				if (done) controller.close();
+				else controller.enqueue(value as Uint8Array);
+			},
+			cancel: () => reader.cancel(),
+		});
+		return Object.assign(answer, { body });
+	}
+
 	evict(): void {
 		this.#object = null;
+		this.#gone.reject(new Error("the object was evicted"));
+		this.#gone = lasting();
 	}
+}
+
+function lasting(): PromiseWithResolvers<never> {
+	const made = Promise.withResolvers<never>();
+	// Nobody may be reading.
+	made.promise.catch(() => {});
+	return made;
 }
 
 function contextOf(id: string, clock: VirtualClock, fate: Fate, object: () => Hosted): object {

@@ -94,10 +94,10 @@ async function resume(c: Context<App>, lastEventId: string): Promise<Response> {
 	const match = /^([0-9a-f]{64})\.(\d{1,9})$/.exec(lastEventId);
 	if (!match) throw invalid("lastEventId", "Last-Event-ID must be the id of an event of this route: <job>.<number>.");
 	const id = jobId(c.env, match[1]);
-	const page = id && (await c.env.JOB.get(id).read(Number(match[2]), 0));
-	if (!page) throw jobGone();
+	const seen = id && (await c.env.JOB.get(id).seen(Number(match[2])));
+	if (seen === null) throw jobGone();
 	// 204 is how an EventSource is told to stop coming back.
-	if (page.ended && page.rows.length === 0) return new Response(null, { status: 204 });
+	if (seen) return new Response(null, { status: 204 });
 	return events(c, match[1], Number(match[2]));
 }
 
