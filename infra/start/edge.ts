@@ -10,6 +10,7 @@ import { unstable_getMiniflareWorkerOptions } from "wrangler";
 import { z } from "zod";
 import { endWithParent } from "../../worker/gpu/parent.ts";
 import { ClientSettings } from "../../worker/protocol/client-settings.ts";
+import { buildPage } from "../page/build.ts";
 import { front } from "./front.ts";
 
 const root = join(import.meta.dirname, "..", "..");
@@ -45,6 +46,8 @@ async function options({ WORKER_SECRET, STATE_DIR }: z.infer<typeof EdgeSettings
 	const { workerOptions, main } = unstable_getMiniflareWorkerOptions(join(root, "wrangler.toml"));
 	if (main === undefined) throw new Error("wrangler.toml names no main.");
 	const { modulesRules: _, ...worker } = workerOptions;
+	const site = join(STATE_DIR, "site");
+	await buildPage(site);
 	return convertV4MiniflareOptions({
 		// Where nobody is told to connect: Miniflare has routes of its own there, which answer without a secret.
 		host: "127.0.0.1",
@@ -60,6 +63,7 @@ async function options({ WORKER_SECRET, STATE_DIR }: z.infer<typeof EdgeSettings
 			{
 				...worker,
 				name: "firstlight",
+				assets: { ...worker.assets, directory: site },
 				bindings: { ...(worker.bindings as Record<string, string> | undefined), WORKER_SECRET, ...passedOn() },
 				modules: [{ type: "ESModule", path: join(root, "edge.js"), contents: await bundle(main) }],
 				modulesRoot: root,

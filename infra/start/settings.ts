@@ -17,7 +17,7 @@ const StartSettings = z.object({
 	/** A name or an address of this machine to listen at; left out: this machine alone can connect. */
 	HOST: z.string().max(253, "must be a name or an address").optional(),
 	GPU_WORKERS: wholeNumber(0, 16).default(1),
-	MODELS: z.string().default("emoji-128,tiny"),
+	MODELS: z.string().default("emoji-128"),
 	STATE_DIR: z
 		.string()
 		.default(defaultStateDir())

@@ -1,8 +1,6 @@
 /** Real workerd, a real GPU worker process, real clients. */
 import { createHash } from "node:crypto";
-import chromium from "@sparticuz/chromium";
 import OpenAI from "openai";
-import { chromium as browserType } from "playwright-core";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readMetadata } from "../../worker/gpu/encode.ts";
@@ -102,61 +100,6 @@ describe("the openai client", () => {
 		}
 		await expect(client().images.generate({ model: "tiny", prompt: "" })).rejects.toThrow(OpenAI.BadRequestError);
 	});
-});
-
-it("the page shows every scale in order, then the finished picture", async () => {
-	const browser = await browserType.launch({
-		executablePath: await chromium.executablePath(),
-		args: [...chromium.args, "--no-sandbox"],
-		headless: true,
-	});
-	try {
-		const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
-		const problems: string[] = [];
-		page.on("pageerror", (error) => problems.push(String(error)));
-		// What is typed before the lists have come is kept.
-		await page.route("**/v1/policies", async (route) => {
-			await new Promise((resolve) => setTimeout(resolve, 1000));
-			await route.continue();
-		});
-		await page.goto(firstlight.url);
-		await page.evaluate(() => {
-			const seen: string[] = [];
-			Object.assign(globalThis, { seen });
-			new MutationObserver(() => {
-				const { scale } = (document.querySelector("#picture") as HTMLElement).dataset;
-				if (scale && seen.at(-1) !== scale) seen.push(scale);
-			}).observe(document.querySelector("#picture") as HTMLElement, { attributes: true });
-		});
-		await page.fill("#prompt", "a photo of a red apple");
-		await page.waitForResponse("**/v1/policies");
-		await page.click("#go");
-		await page.waitForSelector('body[data-state="done"]', { timeout: 60_000 });
-		expect(await page.evaluate(() => (globalThis as unknown as { seen: string[] }).seen)).toEqual([
-			"0",
-			"1",
-			"2",
-			"3",
-			"final",
-		]);
-		expect(
-			await page.$$eval("#timeline li", (items) =>
-				items.map((item) => [(item as HTMLElement).dataset.stage, (item as HTMLElement).dataset.state]),
-			),
-		).toEqual([
-			["semantic", "done"],
-			["structure", "done"],
-			["fidelity", "done"],
-			["fidelity", "done"],
-		]);
-		expect(await page.$eval("#picture", (image) => (image as HTMLImageElement).naturalWidth)).toBe(64);
-		expect(await page.textContent("#status")).toMatch(/Picture finished in/);
-		expect(await page.textContent("#facts")).toMatch(/software, on the CPU|via Dawn/);
-		expect(await page.getAttribute("#download", "download")).toMatch(/^a-photo-of-a-red-apple-\d+\.webp$/);
-		expect(problems).toEqual([]);
-	} finally {
-		await browser.close();
-	}
 });
 
 describe("bad input", () => {

@@ -62,7 +62,7 @@ export class Firstlight {
 
 	/** What a further worker needs to dial this edge. */
 	workerSettings(): Record<string, string> {
-		const secret = readFileSync(join(this.#state, "edge.env"), "utf8").trim().split("=")[1];
+		const secret = readFileSync(join(this.#state, "edge.env"), "utf8").split("\n")[0].split("=")[1];
 		return { EDGE_URL: this.url, WORKER_SECRET: secret, MODELS: "tiny" };
 	}
 

@@ -12,9 +12,9 @@ export interface Picture {
 }
 
 export function scaleProblem(picture: Picture, event: ScaleEvent): string | null {
-	const { plan, format } = picture.request;
+	const { plan, format, until = Infinity } = picture.request;
 	const { index, grid, codes, mime } = event;
-	if (plan.steps[index]?.kind !== "run") return `scale ${index} does not run in this plan`;
+	if (plan.steps[index]?.kind !== "run" || index > until) return `scale ${index} does not run in this plan`;
 	const [height, width] = picture.grids[index];
 	if (grid[0] !== height || grid[1] !== width)
 		return `scale ${index} has the grid ${height}x${width}, not ${grid[0]}x${grid[1]}`;
@@ -24,12 +24,22 @@ export function scaleProblem(picture: Picture, event: ScaleEvent): string | null
 	return mime === null ? null : mimeProblem(mime, format);
 }
 
-export function finalProblem({ request, width, height }: Picture, event: FinalEvent): string | null {
+export function finalProblem(picture: Picture, event: FinalEvent): string | null {
+	const { request } = picture;
+	const { width, height } = finalSize(picture);
 	if (event.seed !== request.seed) return `seed ${event.seed} is not the request's ${request.seed}`;
 	if (event.digest !== request.plan.model) return "it was made by another model";
 	if (event.width !== width || event.height !== height)
 		return `the picture is ${event.width}x${event.height}, not ${width}x${height}`;
 	return mimeProblem(event.mime, request.format);
+}
+
+/** A sketch is as large as its last scale's preview; all else is as large as was said. */
+function finalSize({ request: { plan, until }, grids, width, height }: Picture): { width: number; height: number } {
+	if (until === undefined || until >= plan.steps.findLastIndex(({ kind }) => kind === "run")) return { width, height };
+	const [rows, columns] = grids[until];
+	const [mostRows, mostColumns] = grids[grids.length - 1];
+	return { width: (width * columns) / mostColumns, height: (height * rows) / mostRows };
 }
 
 function mimeProblem(mime: string, { type }: JobRequest["format"]): string | null {

@@ -13,12 +13,12 @@ export interface LogRow {
 	json: string;
 }
 
-export function jobGone(): ApiError {
+export function jobGone(param = "lastEventId"): ApiError {
 	return new ApiError(
 		404,
 		"job_not_found",
 		"There is no such job. Logs are deleted some time after the end; ask for the picture again.",
-		{ param: "lastEventId" },
+		{ param },
 	);
 }
 

@@ -15,6 +15,7 @@ import { health, model, models, policyList } from "./routes/catalog.ts";
 import { modelFile } from "./routes/files.ts";
 import { generations } from "./routes/generations.ts";
 import { connect, deliver } from "./routes/internal.ts";
+import { cancelJob } from "./routes/jobs.ts";
 import { picture } from "./routes/pictures.ts";
 import { preview } from "./routes/preview.ts";
 import { openApi, reference } from "./routes/reference.ts";
@@ -45,7 +46,7 @@ app.use(withinLimits);
 // Open to every origin: the API knows no cookies, so a foreign page can do nothing here that its reader could not.
 const open = cors({
 	origin: "*",
-	allowMethods: ["GET", "HEAD", "POST", "OPTIONS"],
+	allowMethods: ["GET", "HEAD", "POST", "DELETE", "OPTIONS"],
 	exposeHeaders: ["x-request-id", "retry-after", "x-should-retry", "warning", "server-timing"],
 	maxAge: 86_400,
 });
@@ -57,10 +58,11 @@ for (const path of ["/v1/*", "/healthz", "/openapi.json"]) app.use(path, open);
 app.use("/v1/images/*", timed);
 for (const path of ["/v1/models", "/v1/models/:model", "/v1/policies", "/healthz"]) app.use(path, soon);
 
-const routes: readonly [method: "GET" | "POST", path: string, handler: Handler<App>][] = [
+const routes: readonly [method: "GET" | "POST" | "DELETE", path: string, handler: Handler<App>][] = [
 	["GET", "/v1/images/preview", preview],
 	["POST", "/v1/images/generations", generations],
 	["GET", "/v1/pictures/:job", picture],
+	["DELETE", "/v1/jobs/:job", cancelJob],
 	["GET", "/v1/models", models],
 	["GET", "/v1/models/:model", model],
 	["GET", "/v1/models/:model/files/:file", modelFile],
@@ -73,7 +75,7 @@ const routes: readonly [method: "GET" | "POST", path: string, handler: Handler<A
 ];
 for (const [method, path, handler] of routes) {
 	app.on(method, path, handler);
-	const allow = method === "GET" ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
+	const allow = method === "GET" ? "GET, HEAD, OPTIONS" : `${method}, OPTIONS`;
 	app.all(path, (c) => {
 		if (c.req.method === "OPTIONS") return new Response(null, { status: 204, headers: { allow } });
 		throw new ApiError(405, "method_not_allowed", `${path} takes ${allow}, not ${c.req.method}.`, {

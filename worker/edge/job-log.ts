@@ -1,5 +1,5 @@
 /** The event log of one job, in SQLite. An event is as long as its picture, a row is not: it is cut into pieces. */
-import type { JobEvent } from "../protocol/job.ts";
+import type { JobEvent, ScaleEvent } from "../protocol/job.ts";
 
 /** Characters a piece; a Durable Object's row holds 2 MB. */
 const PIECE_CHARS = 1_000_000;
@@ -87,6 +87,18 @@ export class JobLog {
 		return this.#exec<{ codes: string }>("SELECT codes FROM event WHERE scale IS NOT NULL ORDER BY scale").map(
 			({ codes }) => codes,
 		);
+	}
+
+	/** The first `count` scales, as they were delivered. */
+	scales(count: number): ScaleEvent[] {
+		const rows = this.#exec<Entry & { codes: string } & Record<string, SqlValue>>(
+			"SELECT n, type, pieces, codes FROM event WHERE scale < ? ORDER BY scale",
+			count,
+		);
+		return rows.map(({ n, pieces, codes }) => {
+			const json = Array.from({ length: pieces }, (_, i) => this.piece(n, i)).join("");
+			return { ...JSON.parse(json), codes };
+		});
 	}
 
 	#exec<T extends Record<string, SqlValue>>(query: string, ...bindings: SqlValue[]): T[] {

@@ -29,8 +29,8 @@ export function pictureOf({ request, bitsPerToken, event: { grids, width, height
 }
 
 /** The first scale of the plan that runs and is not logged; -1 when all are. `logged` is the last one in the log. */
-export function nextScale({ request: { plan } }: JobRecord, logged: number): number {
-	return plan.steps.findIndex((step, scale) => step.kind === "run" && scale > logged);
+export function nextScale({ request: { plan, until = Infinity } }: JobRecord, logged: number): number {
+	return plan.steps.findIndex((step, scale) => step.kind === "run" && scale > logged && scale <= until);
 }
 
 /** When an attempt without a sign counts as stuck, if nothing of it was there for at least `floor` milliseconds. */

@@ -11,7 +11,7 @@ import { Alarm } from "./alarm.ts";
 import { finalProblem, revisionProblem, scaleProblem } from "./checks.ts";
 import { JobLog } from "./job-log.ts";
 import { type JobRecord, MIXED, nextScale, pictureOf, RECORD_VERSION, stallOf } from "./job-record.ts";
-import { type JobObject, type NewJob, poolNamed } from "./objects.ts";
+import { type JobObject, type NewJob, poolNamed, type TrunkOf } from "./objects.ts";
 import { Readers } from "./readers.ts";
 import { type Env, type Settings, settingsOf } from "./settings.ts";
 import { plannedAnew } from "./start.ts";
@@ -46,7 +46,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 	}
 
 	/** Starts the log with the `plan` event. The caller queues the job in its pool. */
-	async create(job: NewJob): Promise<void> {
+	async create({ trunk, ...job }: NewJob): Promise<void> {
 		if (this.#job) throw new Error("this job exists already");
 		this.#log.begin();
 		this.#save({
@@ -54,13 +54,14 @@ export class Job extends DurableObject<Env> implements JobObject {
 			version: RECORD_VERSION,
 			attempt: 0,
 			numerics: "",
-			madeUnder: null,
+			madeUnder: trunk?.madeUnder ?? null,
 			pace: null,
 			sign: null,
 			deadline: Date.now() + this.#settings.JOB_DEADLINE_SECONDS * 1000,
 			ended: null,
 		});
 		this.#append({ type: "plan", job: this.#id, ...job.event });
+		for (const scale of trunk?.scales ?? []) this.#append(scale);
 		this.#readers.awaitAgain();
 		this.#watch();
 	}
@@ -194,6 +195,19 @@ export class Job extends DurableObject<Env> implements JobObject {
 		this.#save({ ...job, request: { ...job.request, plan }, event, bitsPerToken: model.bitsPerToken });
 		this.#append({ type: "plan", job: this.#id, ...event });
 		return true;
+	}
+
+	/** What another picture needs to go on from the first scales of this one; null when the job is unknown. */
+	async trunk(scales: number): Promise<TrunkOf | null> {
+		if (!this.#job) return null;
+		const { request, madeUnder } = this.#job;
+		return { request, madeUnder, scales: this.#log.scales(scales) };
+	}
+
+	/** Nobody wants the picture any more: ended, and stopped where it runs. */
+	async stop(): Promise<void> {
+		if (!this.ended())
+			await this.#endAndCancel({ type: "error", code: "cancelled", message: "The picture was cancelled." });
 	}
 
 	/** Ends the job with an error, unless it has ended. */

@@ -1,5 +1,5 @@
 /** The two kinds of Durable Objects as others see them: what each can be asked, and what goes in and out. */
-import type { JobRequest, PlanEvent, WorkerEvent } from "../protocol/job.ts";
+import type { JobRequest, PlanEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
 import type { Adapter, DeliveryAnswer, Lease } from "../protocol/messages.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 
@@ -9,11 +9,21 @@ export interface Objects {
 	POOL: DurableObjectNamespace<PoolObject>;
 }
 
+/** The first scales of a picture, for another one to go on from. */
+export interface TrunkOf {
+	request: JobRequest;
+	/** As a job keeps it (job-record.ts). */
+	madeUnder: string | null;
+	scales: ScaleEvent[];
+}
+
 export interface NewJob {
 	request: JobRequest;
 	/** Name of the pool it will be queued in. */
 	pool: string;
 	bitsPerToken: number;
+	/** First scales that are there already, of another picture, and under which numerics they were made. */
+	trunk?: Omit<TrunkOf, "request">;
 	event: Omit<PlanEvent, "type" | "job">;
 }
 
@@ -41,6 +51,10 @@ export interface JobObject {
 	deliver(attempt: number, event: WorkerEvent): Promise<DeliveryAnswer | { refused: string }>;
 	/** Plans the job for another version of its model; false once a scale was made, or where there is no such plan. */
 	replan(model: ModelInfo): Promise<boolean>;
+	/** What another picture needs to go on from the first scales of this one; null when the job is unknown. */
+	trunk(scales: number): Promise<TrunkOf | null>;
+	/** Nobody wants the picture any more: ended, and stopped where it runs. */
+	stop(): Promise<void>;
 	/** Ends the job with an error, unless it has ended. */
 	fail(code: string, message: string): Promise<void>;
 }

@@ -10,6 +10,7 @@ import type { Subject } from "./input.ts";
 import { type PoolOffer, type PoolStatus, poolNamed, poolNameOf } from "./objects.ts";
 import { drawVersion } from "./offer.ts";
 import { type Env, settingsOf } from "./settings.ts";
+import type { Branch } from "./trunk.ts";
 import type { Warnings } from "./warnings.ts";
 
 export interface JobInput {
@@ -19,6 +20,10 @@ export interface JobInput {
 	seed: number;
 	previews: Previews;
 	format: ImageFormat;
+	/** The last scale to run; all of the plan's when absent. */
+	until?: number;
+	/** What the picture goes on from. */
+	branch?: Branch;
 	/** Words of the prompt that the model does not know, where the edge can tell. */
 	unknownWords?: string[];
 }
@@ -132,7 +137,7 @@ export async function startJob(env: Env, input: JobInput): Promise<string> {
 /** A job for every seed, all of them or none: one that cannot be created or queued leaves nothing behind. */
 export async function startJobs(
 	env: Env,
-	{ model, plan, subject, previews, format, unknownWords }: Omit<JobInput, "seed">,
+	{ model, plan, subject, previews, format, until, branch, unknownWords }: Omit<JobInput, "seed">,
 	seeds: readonly number[],
 ): Promise<string[]> {
 	const { grids, image } = model.schedules[plan.schedule];
@@ -142,7 +147,8 @@ export async function startJobs(
 	const created = await Promise.allSettled(
 		jobs.map(({ seed, id }) =>
 			env.JOB.get(id).create({
-				request: { model: model.id, ...subject, seed, plan, previews, format },
+				request: { model: model.id, ...subject, seed, plan, previews, format, until, trunk: branch?.trunk },
+				trunk: branch && { madeUnder: branch.madeUnder, scales: branch.scales },
 				pool,
 				bitsPerToken: model.bitsPerToken,
 				event: { model: model.id, policy: plan.policy, seed, width, height, plan, grids, unknownWords },

@@ -1,6 +1,6 @@
 import sharp from "sharp";
 import type { RgbImage } from "../engine/types.ts";
-import type { ImageFormat } from "../protocol/job.ts";
+import type { ImageFormat, Trunk } from "../protocol/job.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 
 /** Written into every picture, so that it can be made again. */
@@ -13,6 +13,8 @@ export interface PictureMetadata {
 	model: string;
 	digest: string;
 	numerics: string;
+	/** Where the first scales are those of another picture: its seed, and how many. */
+	trunk?: Trunk;
 }
 
 /**

@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
 import { DeviceError, KernelError } from "../../kernels/gpu/errors.ts";
-import type { LoadedModel } from "../engine/types.ts";
+import type { LoadedModel, RgbImage } from "../engine/types.ts";
 import { PromptError } from "../families/text/tokenizer.ts";
 import { PlanError } from "../policies/index.ts";
 import { allowance, type Pace } from "../protocol/allowance.ts";
+import type { ImageFormat } from "../protocol/job.ts";
 import type { Lease } from "../protocol/messages.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { DeliveryError, deliverer, RefusedError } from "./delivery.ts";
@@ -37,7 +38,7 @@ export const HAND_BACK = "hand back";
  */
 export async function runLease(lease: Lease, bench: Bench, signal: AbortSignal): Promise<Outcome> {
 	const { model, adapter } = bench;
-	const { prompt, label, seed, previews, format } = lease.request;
+	const { prompt, label, seed, previews, format, until, trunk } = lease.request;
 	const begun = performance.now();
 	const mime = `image/${format.type}` as const;
 	// What others began under other numerics is nobody's bits alone.
@@ -51,17 +52,38 @@ export async function runLease(lease: Lease, bench: Bench, signal: AbortSignal):
 		model: model.info.id,
 		digest: model.info.digest,
 		numerics,
+		...(trunk && { trunk }),
 	});
 	const deliver = deliverer(lease, bench.edge, signal);
+	/** Previews keep their own sizes. */
+	const bare = { ...format, size: undefined };
+	const finish = async (image: RgbImage, format: ImageFormat) => {
+		const picture = await encodeImage(image, format, metadata());
+		const { width, height } = format.size ?? image;
+		await deliver({
+			type: "final",
+			seed,
+			mime,
+			adapter,
+			width,
+			height,
+			milliseconds: performance.now() - begun,
+			base64: picture.toString("base64"),
+			sha256: createHash("sha256").update(picture).digest("hex"),
+			digest: model.info.digest,
+			numerics,
+		});
+	};
 	try {
-		const forcedCodes = lease.codes.map((codes) => Uint8Array.from(Buffer.from(codes, "base64")));
-		const results = model.generate({ plan, prompt, label, seed, previews, forcedCodes, signal });
+		// The scale that a sketch ends with is sampled again if need be: its picture is the one that is asked for.
+		const forcedCodes = lease.codes.slice(0, until).map((codes) => Uint8Array.from(Buffer.from(codes, "base64")));
+		const results = model.generate({ plan, prompt, label, seed, previews, forcedCodes, until, signal });
 		const limits = new Limits(lease, bench);
 		for await (const result of watched(results, () => limits.next(plan))) {
 			if (result.kind === "scale") {
 				limits.came(result.index);
 				const { index, grid, stage, step, steps, codes, preview, milliseconds } = result;
-				const picture = preview && (await encodeImage(preview, { ...format, size: undefined }, metadata()));
+				const picture = preview && (await encodeImage(preview, bare, metadata()));
 				const { go } = await deliver({
 					type: "scale",
 					index,
@@ -75,27 +97,12 @@ export async function runLease(lease: Lease, bench: Bench, signal: AbortSignal):
 					base64: picture?.toString("base64") ?? null,
 				});
 				if (go === "stop") return { outcome: "done", reason: "told to stop" };
+				if (index === until && preview && step < steps) await finish(preview, bare);
 			} else if (result.kind === "revision") {
 				plan = result.plan;
 				const { go } = await deliver({ type: "revision", after: result.after, measured: result.measured, plan });
 				if (go === "stop") return { outcome: "done", reason: "told to stop" };
-			} else {
-				const picture = await encodeImage(result.image, format, metadata());
-				const { width, height } = format.size ?? result.image;
-				await deliver({
-					type: "final",
-					seed,
-					mime,
-					adapter,
-					width,
-					height,
-					milliseconds: performance.now() - begun,
-					base64: picture.toString("base64"),
-					sha256: createHash("sha256").update(picture).digest("hex"),
-					digest: model.info.digest,
-					numerics,
-				});
-			}
+			} else await finish(result.image, format);
 		}
 		return { outcome: "done", reason: "" };
 	} catch (error) {

@@ -13,6 +13,12 @@ export const ClientSettings = z.object({
 		.regex(/^\s*([^=,\s]+=[^=,\s]+(\s*,\s*|\s*$))*$/, "must be name=model, with commas between them")
 		.default("")
 		.transform((list) => new Map([...list.matchAll(/([^=,\s]+)=([^=,\s]+)/g)].map(([, name, model]) => [name, model]))),
+	/** Published models whose files anyone may have, so that browsers can run them: names with commas between. */
+	PUBLIC_MODELS: z
+		.string()
+		.max(4096)
+		.default("")
+		.transform((names) => names.split(",").filter(Boolean)),
 	/** Where clients reach this edge, for addresses of pictures. Absent: where the request went. */
 	PUBLIC_URL: z.url({ protocol: /^https?$/, error: "must be an http or https address" }).optional(),
 });

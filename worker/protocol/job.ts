@@ -8,7 +8,7 @@ import {
 	MAX_PROMPT_CHARS,
 	MAX_SEED,
 } from "./limits.ts";
-import { Digest, Stage, StagePlan } from "./plan.ts";
+import { Digest, MAX_SCALES, Stage, StagePlan } from "./plan.ts";
 
 export const Seed = z.int().min(0).max(MAX_SEED);
 
@@ -26,6 +26,13 @@ export const ImageFormat = z.strictObject({
 	size: z.strictObject({ width: Side, height: Side }).optional(),
 });
 export type ImageFormat = z.infer<typeof ImageFormat>;
+
+const ScaleIndex = z
+	.int()
+	.min(0)
+	.max(MAX_SCALES - 1);
+const Trunk = z.strictObject({ seed: Seed, scales: z.int().min(1).max(MAX_SCALES) });
+export type Trunk = z.infer<typeof Trunk>;
 
 /** Everything a worker needs to make the picture. */
 export const JobRequest = z
@@ -46,6 +53,10 @@ export const JobRequest = z
 		plan: StagePlan,
 		previews: Previews,
 		format: ImageFormat,
+		/** The last scale to run: the picture is what there is after it, at that scale's size. Absent: all of the plan. */
+		until: ScaleIndex.optional(),
+		/** Where the first scales are those of another picture: its seed, and how many. The seed draws what comes after. */
+		trunk: Trunk.optional(),
 	})
 	.refine(({ prompt, label }) => (prompt === undefined) !== (label === undefined), "needs a prompt or a label");
 export type JobRequest = z.infer<typeof JobRequest>;

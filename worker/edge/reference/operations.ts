@@ -32,7 +32,7 @@ export interface Content {
 	type?: string;
 }
 export interface Operation {
-	method: "get" | "post";
+	method: "get" | "post" | "delete";
 	/** Parameters as OpenAPI writes them. */
 	path: string;
 	summary: string;
@@ -100,6 +100,16 @@ export const operations: readonly Operation[] = [
 		},
 	},
 	{
+		method: "delete",
+		path: "/v1/jobs/{job}",
+		summary: "Stops a picture that nobody wants any more",
+		parameters: { job: "As its plan event names it." },
+		answers: {
+			204: { description: "It is stopped, or had ended." },
+			404: json("Error", "No such job can be."),
+		},
+	},
+	{
 		method: "get",
 		path: "/v1/models",
 		summary: "Models of the connected workers, the default one first",
@@ -115,7 +125,7 @@ export const operations: readonly Operation[] = [
 	{
 		method: "get",
 		path: "/v1/models/{model}/files/{file}",
-		summary: "A file of a published model, for GPU workers",
+		summary: "A file of a published model, for GPU workers, and for browsers where it is public",
 		parameters: { model: "Its name or digest.", file: "manifest.json, or a file that it lists." },
 		secret: true,
 		answers: {

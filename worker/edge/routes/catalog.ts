@@ -7,7 +7,7 @@ import { policyOfQuality } from "../../policies/quality.ts";
 import { canPlan } from "../../policies/validate.ts";
 import { Adapter } from "../../protocol/messages.ts";
 import { ModelInfo } from "../../protocol/model-info.ts";
-import type { App } from "../settings.ts";
+import { type App, type Env, settingsOf } from "../settings.ts";
 import { sizesOf } from "../sizes.ts";
 import { findModel, modelNotFound, poolStatus } from "../start.ts";
 
@@ -15,7 +15,7 @@ type C = Context<App>;
 
 export async function models(c: C): Promise<Response> {
 	const status = await poolStatus(c.env);
-	return c.json({ object: "list", data: status.models.map(describe) });
+	return c.json({ object: "list", data: status.models.map((found) => describe(found, c.env)) });
 }
 
 export async function model(c: C): Promise<Response> {
@@ -23,7 +23,7 @@ export async function model(c: C): Promise<Response> {
 	const status = await poolStatus(c.env);
 	const found = findModel(status, c.env, id);
 	if (!found) throw modelNotFound(status, id);
-	return c.json(describe(found));
+	return c.json(describe(found, c.env));
 }
 
 /** OpenAI's model object, and everything we know of the model. */
@@ -40,10 +40,17 @@ export const ModelDescription = z.strictObject({
 		.array(z.string())
 		.optional()
 		.describe("Every word the model knows, in lower case. Absent where it takes any text."),
+	files: z
+		.string()
+		.optional()
+		.describe("Where its files can be had by anyone, for browsers that run it; relative to where the page lies."),
 });
 type ModelDescription = z.infer<typeof ModelDescription>;
 
-function describe({ info: { tokenizer, ...info }, since }: { info: ModelInfo; since: number }): ModelDescription {
+function describe(
+	{ info: { tokenizer, ...info }, since }: { info: ModelInfo; since: number },
+	env: Env,
+): ModelDescription {
 	return {
 		object: "model",
 		created: Math.floor(since / 1000),
@@ -56,6 +63,7 @@ function describe({ info: { tokenizer, ...info }, since }: { info: ModelInfo; si
 			low: policyOfQuality("low", info),
 		},
 		vocabulary: vocabularyOf(tokenizer),
+		...(settingsOf(env).PUBLIC_MODELS.includes(info.id) && { files: `v1/models/${info.id}/files` }),
 	};
 }
 

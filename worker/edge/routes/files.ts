@@ -6,7 +6,7 @@ import { ApiError } from "../errors.ts";
 import { damaged, digestOf, fileNotFound, fileOf } from "../published.ts";
 import { notModified, rangeOf } from "../range.ts";
 import { requireSecret } from "../secret.ts";
-import type { App } from "../settings.ts";
+import { type App, settingsOf } from "../settings.ts";
 
 /**
  * What a digest names never changes; what a name stands for may. Private, since a cache on the way does not ask for the
@@ -17,13 +17,13 @@ const CHECK = "private, no-cache, no-transform";
 
 export async function modelFile(c: Context<App>): Promise<Response> {
 	const request = c.req.raw;
-	await requireSecret(c.env, request);
+	const model = c.req.param("model") ?? "";
+	if (!settingsOf(c.env).PUBLIC_MODELS.includes(model)) await requireSecret(c.env, request);
 	const bucket = c.env.MODEL_BUCKET;
 	if (!bucket)
 		throw new ApiError(503, "no_bucket", "This edge has no MODEL_BUCKET: bind an R2 bucket in wrangler.toml.", {
 			headers: { "x-should-retry": "false" },
 		});
-	const model = c.req.param("model") ?? "";
 	const digest = await digestOf(bucket, model);
 	const file = c.req.param("file") ?? "";
 	const { key, sha256, bytes } = await fileOf(bucket, digest, file);

@@ -2,14 +2,16 @@
 import type { Context } from "hono";
 import { z } from "zod";
 import { MAX_PLAN_QUERY_CHARS, MAX_SEED } from "../../protocol/limits.ts";
+import { MAX_SCALES } from "../../protocol/plan.ts";
 import { asApiError, invalid, invalidInput } from "../errors.ts";
 import { follow, jobGone, jobId } from "../follow.ts";
-import { Class, Name, Prompt, queryOf, requireOneWay, requireSubject, Seed, subjectOf } from "../input.ts";
+import { Class, Name, Prompt, queryOf, requireOneWay, requireSubject, Seed, subjectOf, whole } from "../input.ts";
 import { knownPrompt } from "../prompt.ts";
 import { randomSeed } from "../seeds.ts";
 import { type App, settingsOf } from "../settings.ts";
 import { COMMENT, SSE_HEADERS, sseEvent, sseResponse } from "../sse.ts";
 import { chooseModel, givenPlan, makePlan, startJob } from "../start.ts";
+import { branchOf } from "../trunk.ts";
 import { Warnings } from "../warnings.ts";
 
 /** A number as text, which `schema` then judges. */
@@ -49,6 +51,15 @@ export const Query = z.strictObject({
 	model: Name.optional().describe("The first worker's first model when left out or auto."),
 	schedule: Name.optional().describe("One of the model's, for example 1:1."),
 	format: z.enum(["png", "webp", "jpeg"], "must be png, webp or jpeg").default("png"),
+	until: numeric(whole(0, MAX_SCALES - 1), "must be the number of a scale")
+		.optional()
+		.describe("The last scale to run: a sketch, whose picture is what there is then."),
+	from: z
+		.string()
+		.regex(/^[0-9a-f]{64}$/, "must be the id of a job")
+		.optional()
+		.describe("A job whose first scales the picture begins with."),
+	scales: numeric(whole(1, MAX_SCALES), "must be a number of scales").optional().describe("How many of them."),
 });
 
 /** Quality of lossy previews and pictures where none was asked for. */
@@ -64,7 +75,9 @@ export async function preview(c: Context<App>): Promise<Response> {
 
 	const parsed = Query.safeParse(query, { reportInput: true });
 	if (!parsed.success) throw invalidInput(parsed.error);
-	const { seed = randomSeed(), policy = "exact", schedule, format } = parsed.data;
+	const { seed = randomSeed(), policy = "exact", schedule, format, until, from: other, scales } = parsed.data;
+	if ((other === undefined) !== (scales === undefined))
+		throw invalid("scales", "from and scales go together: a job, and how many of its first scales to take over.");
 	requireSubject(parsed.data);
 	requireOneWay(parsed.data);
 	const warnings = new Warnings(settingsOf(c.env));
@@ -72,6 +85,9 @@ export async function preview(c: Context<App>): Promise<Response> {
 	const subject = subjectOf(model, parsed.data);
 	const plan =
 		parsed.data.plan === undefined ? makePlan(model, policy, schedule) : givenPlan(model, parsed.data.plan, schedule);
+	const branch = other && scales ? await branchOf(c.env, { from: other, scales }, plan, seed) : undefined;
+	if (until !== undefined && until < (scales ?? 1) - 1)
+		throw invalid("until", "until: ends before the scales that are taken over.");
 	const known = subject.prompt === undefined ? undefined : await knownPrompt(c.env, model, subject.prompt);
 	warnings.unknownWords(known?.unknownWords);
 	requireRoom();
@@ -82,6 +98,8 @@ export async function preview(c: Context<App>): Promise<Response> {
 		seed,
 		previews: "all",
 		format: { type: format, quality: QUALITY },
+		until,
+		branch,
 		unknownWords: known?.unknownWords,
 	});
 	return events(c, job, -1, warnings);
@@ -91,14 +109,16 @@ export async function preview(c: Context<App>): Promise<Response> {
  * An EventSource that lost its connection repeats its GET with the last id it saw: it gets its own job's next events.
  */
 async function resume(c: Context<App>, lastEventId: string): Promise<Response> {
-	const match = /^([0-9a-f]{64})\.(\d{1,9})$/.exec(lastEventId);
+	const match = /^([0-9a-f]{64})(?:\.(\d{1,9}))?$/.exec(lastEventId);
 	if (!match) throw invalid("lastEventId", "Last-Event-ID must be the id of an event of this route: <job>.<number>.");
+	/** A job alone is read from its beginning. */
+	const after = Number(match[2] ?? -1);
 	const id = jobId(c.env, match[1]);
-	const seen = id && (await c.env.JOB.get(id).seen(Number(match[2])));
+	const seen = id && (await c.env.JOB.get(id).seen(after));
 	if (seen === null) throw jobGone();
 	// 204 is how an EventSource is told to stop coming back.
 	if (seen) return new Response(null, { status: 204 });
-	return events(c, match[1], Number(match[2]));
+	return events(c, match[1], after);
 }
 
 function events(c: Context<App>, job: string, after: number, warnings?: Warnings): Response {

@@ -1,0 +1,117 @@
+/** Edge and worker as two processes that can be taken away and brought back, one by one. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { WRANGLER_ENV, wrangler } from "../../infra/cli/wrangler.ts";
+
+const root = join(import.meta.dirname, "..", "..");
+const SECRET = "a-secret-for-tests-0123456789";
+
+export class Parts {
+	readonly url: string;
+	readonly state = mkdtempSync(join(tmpdir(), "firstlight-parts-"));
+	readonly log: string[] = [];
+	#port: number;
+	#edge: ChildProcess | undefined;
+	#worker: ChildProcess | undefined;
+	#models: string;
+
+	private constructor(port: number, models: string) {
+		this.#port = port;
+		this.#models = models;
+		this.url = `http://localhost:${port}`;
+	}
+
+	/** The edge alone. `models`: what a worker will offer. */
+	static async start(models: string, settings: Record<string, string> = {}): Promise<Parts> {
+		const server = createServer().listen(0);
+		await once(server, "listening");
+		const { port } = server.address() as { port: number };
+		await new Promise((resolve) => server.close(resolve));
+		const parts = new Parts(port, models);
+		const lines = Object.entries({ WORKER_SECRET: SECRET, ...settings }).map(([name, value]) => `${name}=${value}\n`);
+		writeFileSync(join(parts.state, "edge.env"), lines.join(""));
+		await parts.startEdge();
+		return parts;
+	}
+
+	async startEdge(): Promise<void> {
+		const options = {
+			port: String(this.#port),
+			"env-file": join(this.state, "edge.env"),
+			"persist-to": join(this.state, "edge"),
+			"inspector-port": "0",
+			"show-interactive-dev-session": "false",
+			"log-level": "warn",
+		};
+		const flags = Object.entries(options).map(([name, value]) => `--${name}=${value}`);
+		this.#edge = this.#spawn(wrangler("dev", ...flags), WRANGLER_ENV);
+		await until(async () => (await fetch(`${this.url}/healthz`)).status < 600);
+	}
+
+	/** Gone at once, with all that it holds in memory. */
+	async killEdge(): Promise<void> {
+		await kill(this.#edge);
+	}
+
+	/** Resolves when it offers its models. */
+	async startWorker(): Promise<void> {
+		this.#worker = this.#spawn([process.execPath, join(root, "worker", "gpu", "main.ts")], {
+			EDGE_URL: this.url,
+			WORKER_SECRET: SECRET,
+			MODELS: this.#models,
+			WORKER_ID: "parts",
+		});
+		await until(async () => (await fetch(`${this.url}/healthz`)).ok);
+	}
+
+	async killWorker(): Promise<void> {
+		await kill(this.#worker);
+	}
+
+	/** Lets the worker run in short slices until `there` is true, and leaves it standing still. */
+	async slice(there: () => Promise<boolean>): Promise<void> {
+		const pid = this.#worker?.pid as number;
+		while (!(await there())) {
+			process.kill(pid, "SIGCONT");
+			await new Promise((resolve) => setTimeout(resolve, 15));
+			process.kill(pid, "SIGSTOP");
+		}
+	}
+
+	goOn(): void {
+		process.kill(this.#worker?.pid as number, "SIGCONT");
+	}
+
+	async stop(): Promise<void> {
+		await this.killWorker();
+		await this.killEdge();
+		rmSync(this.state, { recursive: true, force: true });
+	}
+
+	#spawn([command, ...args]: string[], env: Record<string, string>): ChildProcess {
+		const child = spawn(command, args, {
+			cwd: root,
+			env: { ...process.env, ...env },
+			stdio: ["ignore", "pipe", "pipe"],
+			detached: true,
+		});
+		for (const stream of [child.stdout, child.stderr])
+			stream?.on("data", (data) => this.log.push(...String(data).split("\n")));
+		return child;
+	}
+}
+
+async function kill(child: ChildProcess | undefined): Promise<void> {
+	if (!child || child.exitCode !== null || child.signalCode !== null) return;
+	const ended = once(child, "exit");
+	process.kill(-(child.pid as number), "SIGKILL");
+	await ended;
+}
+
+async function until(ready: () => Promise<boolean>): Promise<void> {
+	while (!(await ready().catch(() => false))) await new Promise((resolve) => setTimeout(resolve, 100));
+}

@@ -1,0 +1,166 @@
+/** What the page asks of its edge. Addresses are relative to the page, so that both may lie behind a path prefix. */
+import type { JobEvent } from "../protocol/job.ts";
+import type { ModelInfo } from "../protocol/model-info.ts";
+import type { PolicyEntry } from "./offers.ts";
+
+/** What to draw and how: the query of the preview route. */
+export interface Ask {
+	prompt?: string;
+	class?: string;
+	model?: string;
+	schedule?: string;
+	seed: string;
+	policy: string;
+	format: "png" | "webp";
+	/** Stop after this scale: a sketch. */
+	until?: string;
+	/** Go on from the first `scales` scales of this job. */
+	from?: string;
+	scales?: string;
+}
+
+export type Model = ModelInfo & {
+	/** Every word it knows, where that is a closed list. */
+	vocabulary?: string[];
+	/** Where its files can be had by anyone, relative to the page. */
+	files?: string;
+};
+
+/** Workers and queue as they are now. */
+export interface Health {
+	adapters: string[];
+	queue: number;
+	slots: number;
+	busy: number;
+	ready: boolean;
+}
+
+export interface Catalog {
+	models: Model[];
+	policies: PolicyEntry[];
+}
+
+/** A refusal in the edge's own words. `later`: it may be granted after so many milliseconds. */
+export class Refusal extends Error {
+	override name = "Refusal";
+	readonly code: string;
+	readonly later: number | undefined;
+	constructor(message: string, code: string, later?: number) {
+		super(message);
+		this.code = code;
+		this.later = later;
+	}
+}
+
+/** The connection failed, or ended before the picture did. */
+export class Lost extends Error {
+	override name = "Lost";
+}
+
+const at = (path: string): URL => new URL(path, document.baseURI);
+
+export async function catalog(): Promise<Catalog> {
+	const [models, policies] = await Promise.all(
+		["v1/models", "v1/policies"].map(async (path) => (await fetch(at(path))).json()),
+	);
+	return { models: models.data ?? [], policies: policies.data ?? [] };
+}
+
+/** Null when the edge cannot be reached. */
+export async function health(): Promise<Health | null> {
+	try {
+		const { status, workers, queue } = await (await fetch(at("healthz"), { cache: "no-store" })).json();
+		const sum = (field: "slots" | "busy") =>
+			workers.reduce((total: number, worker: Record<string, number>) => total + worker[field], 0);
+		return {
+			adapters: [...new Set<string>(workers.map(({ adapter }: { adapter: string }) => adapter))],
+			queue,
+			slots: sum("slots"),
+			busy: sum("busy"),
+			ready: status === "ok",
+		};
+	} catch {
+		return null;
+	}
+}
+
+/** Of any job, from its beginning. */
+export const jobAddress = (job: string): URL => at(`v1/images/preview?lastEventId=${job}`);
+export const askAddress = (ask: Ask): URL => {
+	const given = Object.entries(ask).filter(([, value]) => value !== undefined);
+	return at(`v1/images/preview?${new URLSearchParams(Object.fromEntries(given))}`);
+};
+
+/** Ends a job that nobody wants any more, so that its worker is free at once. Answers are of no interest. */
+export function cancel(job: string): void {
+	fetch(at(`v1/jobs/${job}`), { method: "DELETE", keepalive: true }).catch(() => {});
+}
+
+/**
+ * Events of one connection, with their ids. Throws Refusal for an answer that is an error, Lost where the connection
+ * fails or ends early, and the signal's reason.
+ */
+export async function* events(
+	url: URL,
+	lastId: string,
+	signal: AbortSignal,
+): AsyncGenerator<{ id: string; event: JobEvent }, void, undefined> {
+	let response: Response;
+	try {
+		response = await fetch(url, {
+			headers: { accept: "text/event-stream", ...(lastId && { "last-event-id": lastId }) },
+			cache: "no-store",
+			signal,
+		});
+	} catch (error) {
+		signal.throwIfAborted();
+		throw new Lost(String(error));
+	}
+	// The job has ended, and all of it was seen.
+	if (response.status === 204) return;
+	if (!response.ok || !response.body) throw await refusalOf(response);
+	try {
+		for await (const fields of frames(response.body)) {
+			const data = fields.get("data");
+			if (data !== undefined) yield { id: fields.get("id") ?? "", event: JSON.parse(data) as JobEvent };
+		}
+	} catch (error) {
+		signal.throwIfAborted();
+		throw error instanceof SyntaxError ? error : new Lost(String(error));
+	}
+}
+
+/** Fields of each server-sent event, by name. */
+async function* frames(body: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<Map<string, string>> {
+	const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+	try {
+		for (let text = ""; ; ) {
+			const { value, done } = await reader.read();
+			if (done) return;
+			text += value;
+			const whole = text.split("\n\n");
+			text = whole.pop() ?? "";
+			for (const frame of whole)
+				yield new Map(
+					frame.split("\n").map((line) => {
+						const colon = line.indexOf(":");
+						return [line.slice(0, colon), line.slice(colon + 1).trim()];
+					}),
+				);
+		}
+	} finally {
+		await reader.cancel().catch(() => {});
+	}
+}
+
+async function refusalOf(response: Response): Promise<Refusal | Lost> {
+	const seconds = Number(response.headers.get("retry-after"));
+	try {
+		const { error } = await response.json();
+		if (response.status < 500 || error.code === "no_workers" || error.code === "queue_full")
+			return new Refusal(error.message, error.code, seconds ? 1000 * seconds : undefined);
+	} catch {
+		// Something between us and the edge answered.
+	}
+	return new Lost(`The edge answered ${response.status}.`);
+}
