@@ -1,4 +1,4 @@
-/** The engine against the second implementation, on sets of it that are kept here: `npm run fuzz:models` makes others. */
+/** The engine against the second implementation, on kept sets of it: `npm run fuzz:models` makes others. */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";

@@ -94,8 +94,8 @@ const spreading = kernel({
 });
 
 /**
- * BSQ codes as numbers: codes u32 [tokens, words] -> values [tokens, stride], the bits first, of +-1/sqrt(sphere), zeros
- * behind them. `sphere`: the bits that lie on one sphere, by default all (arXiv 2406.07548).
+ * BSQ codes as numbers: codes u32 [tokens, words] -> values [tokens, stride], the bits first, of +-1/sqrt(sphere),
+ * zeros behind them. `sphere`: the bits that lie on one sphere, by default all (arXiv 2406.07548).
  */
 export function codeValues(
 	pass: Pass,

@@ -1,8 +1,8 @@
 /** A tensor of a model as data: its official name, its shape, and what it becomes on a device. */
 
 /**
- * Official [n, k] as [k, n]; 3x3 convolutions as [3, 3, in, out]; [n, k] with rows that kernels read by four, whatever k;
- * tables and vectors as they are.
+ * Official [n, k] as [k, n]; 3x3 convolutions as [3, 3, in, out]; [n, k] with rows that kernels read by four, whatever
+ * k; tables and vectors as they are.
  */
 export type Layout = "matrix" | "convolution" | "rows" | "plain";
 

@@ -19,8 +19,8 @@ const MAX_FILES = 1000;
 const Index = z.looseObject({ weight_map: z.record(z.string().max(1024), PlainFile) });
 
 /**
- * `path`: a `.safetensors` or `.pth` (`.pt`, `.bin`, `.ckpt`) file, an `*.index.json`, or a folder with one of these, or
- * with all parts of one.
+ * `path`: a `.safetensors` or `.pth` (`.pt`, `.bin`, `.ckpt`) file, an `*.index.json`, or a folder with one of these,
+ * or with all parts of one.
  */
 export async function openCheckpoint(path: string): Promise<OpenTensorSource> {
 	const found = await stat(path).catch(() => null);
@@ -111,7 +111,7 @@ async function theCheckpoint(dir: string): Promise<string[]> {
 	}
 	if (files.some((file) => file.endsWith(".distcp")))
 		throw new ModelFormatError(
-			`${dir} is a distributed checkpoint (.distcp), of which each file has parts of tensors. Make one file of it with ` +
+			`${dir} is a distributed checkpoint (.distcp), with parts of tensors in each file. Make one of it with ` +
 				"torch.distributed.checkpoint.format_utils.dcp_to_torch_save.",
 		);
 	throw new ModelFormatError(`${dir} holds no checkpoint: no .safetensors, .pth, .pt, .bin or .index.json.`);

@@ -111,8 +111,8 @@ const ARGUMENTS: Record<string, string> = {
 		"context_token context_dim mlp_type attn_type disable_aln use_timestep_embed sep_aln_pooling_mode use_cross_attn " +
 		"diff_width diff_depth num_sampling_steps sampler use_context_norm",
 	Infinity:
-		"text_channels text_maxlen rms_norm head_aln rand_uncond cross_attn_layer_scale nm0 tau cos_attn swiglu head_depth " +
-		"customized_flash_attn fused_norm block_chunks checkpointing pad_to_multiplier use_flex_attn " +
+		"text_channels text_maxlen rms_norm head_aln rand_uncond cross_attn_layer_scale nm0 tau cos_attn swiglu " +
+		"head_depth customized_flash_attn fused_norm block_chunks checkpointing pad_to_multiplier use_flex_attn " +
 		"add_lvl_embeding_only_first_block use_bit_label rope2d_each_sa_layer rope2d_normalized_by_hw video_frames " +
 		"apply_spatial_patchify",
 	tokenizer:

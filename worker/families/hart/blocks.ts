@@ -27,8 +27,8 @@ export const hartSublayers = (blocks: Blocks): Sublayer[] => [
 
 const official = ({ index }: BlockContext) => `transformer.blocks.${index}`;
 /**
- * work.normed = the RMS norm of x, whose one weight serves both halves of a block, modulated where blocks are; gives the
- * gate of what the half adds.
+ * work.normed = the RMS norm of x, whose one weight serves both halves of a block, modulated where blocks are; gives
+ * the gate of what the half adds.
  */
 function normed(pass: Pass, blocks: Blocks, context: BlockContext, half: 0 | 1) {
 	const { config, weights, modulation } = blocks;

@@ -62,7 +62,7 @@ export function hartProblems(config: HartConfig, schedules: Schedules): string[]
 		);
 	if ((width / heads) % 8 !== 0)
 		problems.push(
-			`head size ${width / heads} (embed_dim / num_heads) is not a multiple of 8, which rotary positions in two directions need`,
+			`head size ${width / heads} (embed_dim / num_heads) is not a multiple of 8, as rotary positions need`,
 		);
 	if (codebook.channels % 4 !== 0)
 		problems.push(`codebook.channels ${codebook.channels} is not a multiple of 4, which the residual diffusion needs`);

@@ -32,7 +32,7 @@ const REFUSED: Refused = {
 	enable_adaptive_norm: {
 		value: false,
 		why:
-			"its second network draws a scale in several steps; import such a checkpoint as size 1024-sampler, which leaves " +
+			"its second network draws a scale in several steps; import such a one as size 1024-sampler, which leaves " +
 			"that network out",
 	},
 	noise_sampling: { value: false, why: "its first scale begins with noise that is not recorded" },

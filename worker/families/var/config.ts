@@ -42,16 +42,16 @@ export function varProblems({ scales, tokens, startTokens = 1 }: VarConfig, sche
 	return Object.entries(schedules).flatMap(([name, schedule]) => {
 		const own = tokensOf(schedule);
 		const sum = own.reduce((a, b) => a + b, 0);
-		if (own[0] !== startTokens)
-			return [`schedule ${name} begins with ${own[0]} tokens; the model's first scale has ${startTokens}`];
 		if (own.length !== scales || sum !== tokens)
 			return [
 				`schedule ${name} has ${own.length} scales of ${sum} tokens; ` +
 					`the model's positions are for ${scales} of ${tokens}`,
 			];
-		return own.join() === tokensOf(first).join()
+		if (own.join() !== tokensOf(first).join())
+			return [`schedule ${name} has other tokens by scale than the first one; the model's positions fit one of them`];
+		return own[0] === startTokens
 			? []
-			: [`schedule ${name} has other tokens by scale than the first one; the model's positions fit one of them`];
+			: [`schedule ${name} begins with ${own[0]} tokens; the model's first scale has ${startTokens}`];
 	});
 }
 
