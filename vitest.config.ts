@@ -33,7 +33,11 @@ export default defineConfig({
 						"infra/**/*.test.ts",
 						"test/**/*.test.ts",
 					],
+<<<<<<< HEAD
 					exclude: [...ALONE, "test/e2e/**", "test/edge/**"],
+=======
+					exclude: [...ALONE, "test/edge/**", "test/idle/**"],
+>>>>>>> main
 					// A software adapter keeps both cores busy only while it runs, not while it compiles.
 					maxWorkers: 2,
 					sequence: { groupOrder: 0 },

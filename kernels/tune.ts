@@ -121,7 +121,7 @@ export async function measure(gpu: Gpu, trial: Trial, rounds = 2, only?: readonl
 
 async function compiles(gpu: Gpu, record: () => void): Promise<boolean> {
 	try {
-		await gpu.compile(record);
+		await gpu.compile(gpu.rehearse(record));
 		return true;
 	} catch (error) {
 		if (error instanceof KernelError) return false;

@@ -41,7 +41,7 @@ export function distributionOf(milliseconds: readonly number[]): Distribution {
 		std: some(histogram.stdDeviation / 1000),
 		min: some(Math.min(...milliseconds)),
 		max: some(Math.max(...milliseconds)),
-		percentiles: Object.fromEntries(PERCENTILES.map((p) => [`p${p}`, percentile(histogram, n, p)])),
+		percentiles: Object.fromEntries(PERCENTILES.map((p) => [`p${p}`, percentile(histogram, p)])),
 		hdr: encodeIntoCompressedBase64(histogram),
 	};
 }

@@ -42,7 +42,7 @@ export interface HalvesRotation {
 
 const rotating = kernel({
 	name: "rotate and cache",
-	params: { tokens: "u32", positions: "u32", entries: "u32" },
+	params: { tokens: "u32", positions: "u32", entries: "u32", width4: "u32", d4: "u32" },
 	bindings: {
 		qkv: write("vec4f"),
 		cache: write("vec4"),
@@ -54,15 +54,15 @@ const rotating = kernel({
 		selected: optional(read("u32")),
 		scaleMul: optional(read("f32")),
 	},
-	code: ({ heads, headDim }: { heads: number; headDim: number }, { cache, cosSin, angles, selected, scaleMul }) => `
-const width4 = ${(heads * headDim) / 4}u;
-const d4 = ${headDim / 4}u;
+	code: (_, { cache, cosSin, angles, selected, scaleMul }) => `
 fn rotate(v: vec4f, c: vec2f, s: vec2f) -> vec4f {
 	return vec4f(v.x * c.x - v.y * s.x, v.x * s.x + v.y * c.x, v.z * c.y - v.w * s.y, v.z * s.y + v.w * c.y);
 }
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let t = id.x;
 	if (t >= p.tokens) { return; }
+	let width4 = p.width4;
+	let d4 = p.d4;
 	let row = rows[tokenRow[t]];
 	let local = t - row.token;
 	let q = t * 3u * width4 + id.y * d4;
@@ -120,8 +120,13 @@ export function rotateAndCache(pass: Pass, op: RotateAndCache): void {
 	const { qkv, cache, cosSin, positions = 0, halves, selected, scaleMul, heads, headDim, rows, label } = op;
 	pass.run(rotating, {
 		label,
-		options: { heads, headDim },
-		params: { tokens: rows.tokens, positions, entries: halves?.entries ?? 0 },
+		params: {
+			tokens: rows.tokens,
+			positions,
+			entries: halves?.entries ?? 0,
+			width4: (heads * headDim) / 4,
+			d4: headDim / 4,
+		},
 		bindings: {
 			qkv,
 			cache,

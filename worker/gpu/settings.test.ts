@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { byteLog } from "./byte-log.ts";
+import { byteLog } from "./progress-log.ts";
 import { edgeHeaders, edgeUrl, readSettings } from "./settings.ts";
 
 const WORKER_SECRET = "0123456789abcdef";
