@@ -33,11 +33,7 @@ export default defineConfig({
 						"infra/**/*.test.ts",
 						"test/**/*.test.ts",
 					],
-<<<<<<< HEAD
-					exclude: [...ALONE, "test/e2e/**", "test/edge/**"],
-=======
-					exclude: [...ALONE, "test/edge/**", "test/idle/**"],
->>>>>>> main
+					exclude: [...ALONE, "test/e2e/**", "test/edge/**", "test/idle/**"],
 					// A software adapter keeps both cores busy only while it runs, not while it compiles.
 					maxWorkers: 2,
 					sequence: { groupOrder: 0 },

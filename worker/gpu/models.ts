@@ -1,10 +1,6 @@
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
-<<<<<<< HEAD
-import { openGpu } from "../../kernels/gpu/native/open.ts";
-import { MissingFileError, ModelFormatError } from "../../model-shards/format/errors.ts";
-=======
 import { openReady } from "../../kernels/gpu/native/open.ts";
->>>>>>> main
+import { MissingFileError, ModelFormatError } from "../../model-shards/format/errors.ts";
 import { isUrl, openModelAt } from "../../model-shards/open.ts";
 import { openModel } from "../engine/open.ts";
 import type { LoadedModel } from "../engine/types.ts";
@@ -12,13 +8,8 @@ import type { ModelFolder } from "../families/folder.ts";
 import { PlanError, policies } from "../policies/index.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
-<<<<<<< HEAD
-import { byteLog } from "./byte-log.ts";
-import { edgeHeaders, type Settings, SettingsError } from "./settings.ts";
-=======
 import { byteLog, countLog } from "./progress-log.ts";
-import { edgeHeaders, type Settings } from "./settings.ts";
->>>>>>> main
+import { edgeHeaders, type Settings, SettingsError } from "./settings.ts";
 
 /** One open device with the models on it. */
 export interface Device {
@@ -41,15 +32,11 @@ async function loadModels(gpu: Gpu, settings: Settings, log: (line: string) => v
 	const models = new Map<string, LoadedModel>();
 	for (const where of settings.MODELS) {
 		const begun = performance.now();
-<<<<<<< HEAD
+		gpu.compiling = countLog("kernels compiled", log);
 		const folder = await openFolder(where, settings, log).catch((error: unknown) => {
 			throw lasting(error, where) ? new SettingsError((error as Error).message, { cause: error }) : error;
 		});
 		const model = await openModel(gpu, folder, { slots });
-=======
-		gpu.compiling = countLog("kernels compiled", log);
-		const model = await openModel(gpu, await openFolder(where, settings, log), { slots });
->>>>>>> main
 		await model.compile(plansOf(model.info));
 		// A first small picture: what a driver puts off until a kernel runs is done by now.
 		for await (const _ of model.generate({
