@@ -32,10 +32,10 @@ async function loadModels(gpu: Gpu, settings: Settings, log: (line: string) => v
 	const models = new Map<string, LoadedModel>();
 	for (const where of settings.MODELS) {
 		const begun = performance.now();
-		gpu.compiling = countLog("kernels compiled", log);
 		const folder = await openFolder(where, settings, log).catch((error: unknown) => {
 			throw lasting(error, where) ? new SettingsError((error as Error).message, { cause: error }) : error;
 		});
+		gpu.compiling = countLog("kernels compiled", log);
 		const model = await openModel(gpu, folder, { slots });
 		await model.compile(plansOf(model.info));
 		// A first small picture: what a driver puts off until a kernel runs is done by now.
