@@ -1,6 +1,6 @@
 /**
- * The GPU worker's process, on Node or Deno. SIGTERM and SIGINT drain it; its exit code is one of `exit.ts`. It does not
- * outlive an `npm start`.
+ * The GPU worker's process, on Node or Deno. SIGTERM and SIGINT drain it; its exit code is one of `exit.ts`. It is gone
+ * when an `npm start` is.
  */
 import { ENDED } from "./exit.ts";
 import { endWithParent } from "./parent.ts";
