@@ -120,7 +120,7 @@ describe("GET /v1/images/preview", () => {
 			[`${"ab".repeat(32)}.0`, 404],
 			["nonsense", 400],
 			[`${job}.-1`, 400],
-			[`${job}`, 400],
+			[`${job}`, 404],
 		] as const) {
 			const response = await edge("/v1/images/preview?prompt=x", { headers: { "last-event-id": id } });
 			expect(response.status).toBe(status);
