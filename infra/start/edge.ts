@@ -63,7 +63,7 @@ async function options({ WORKER_SECRET, STATE_DIR }: z.infer<typeof EdgeSettings
 			{
 				...worker,
 				name: "firstlight",
-				assets: { ...worker.assets, directory: site },
+				assets: { ...(worker.assets as object), directory: site },
 				bindings: { ...(worker.bindings as Record<string, string> | undefined), WORKER_SECRET, ...passedOn() },
 				modules: [{ type: "ESModule", path: join(root, "edge.js"), contents: await bundle(main) }],
 				modulesRoot: root,
