@@ -45,7 +45,7 @@ const one: Way = async (page, shot) => {
 const compared: Way = async (page, shot) => {
 	await open(page, { prompt: "a photo of two horses", seed: "7", policy: "stagevar-auto", compare: "exact" });
 	await page.click("#go");
-	await page.waitForSelector('#picture-b[data-scale]', { timeout: 120_000 });
+	await page.waitForSelector("#picture-b[data-scale]", { timeout: 120_000 });
 	await shot("compare-running");
 	await done(page);
 	await shot("compare");
