@@ -3,7 +3,7 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 const common = { pool: "forks" as const, testTimeout: 120_000, hookTimeout: 120_000 };
 /** Whole processes with deadlines, and a slope of memory: each file alone on the machine. */
-const ALONE = ["test/e2e/**/*.test.ts", "infra/soak/**/*.test.ts"];
+const ALONE = ["test/e2e/*.test.ts", "infra/soak/**/*.test.ts"];
 
 /** Begun first, so that none is left to run alone at the end; what takes longest on one core, Deno, in front. */
 const LONG = ["golden/deno", "golden/bits", "golden/reference", "cli/json", "engine/families/", "package/package"];
@@ -33,7 +33,7 @@ export default defineConfig({
 						"infra/**/*.test.ts",
 						"test/**/*.test.ts",
 					],
-					exclude: [...ALONE, "test/edge/**"],
+					exclude: [...ALONE, "test/e2e/**", "test/edge/**", "test/idle/**"],
 					// A software adapter keeps both cores busy only while it runs, not while it compiles.
 					maxWorkers: 2,
 					sequence: { groupOrder: 0 },

@@ -40,6 +40,23 @@ test("a software adapter is measured only on demand; then only what is missing, 
 	expect(keptTuning(gpu)).toEqual(gpu.tuning);
 });
 
+test("what was measured before it was stopped is kept, and not measured again", async () => {
+	const store = memory();
+	gpu.tuningStore = store;
+	const shapes = { ...SHAPES, matmul: [8, 16].map((n) => ({ m: 1, k: 8, n })) };
+	const stopped = (done: number) => {
+		if (done === 2) throw new Error("stopped");
+	};
+	await expect(loadTuning(gpu, shapes, { measure: "missing", progress: stopped })).rejects.toThrow("stopped");
+	const [first, second] = ["matmul 8x8 m1", "matmul 8x16 m1"];
+	expect([...store.kept.values()].map((tuning) => Object.keys(tuning))).toEqual([[first]]);
+	expect(Object.keys(await loadTuning(gpu, shapes, { measure: "missing" }))).toEqual([second]);
+	expect(Object.keys(keptTuning(gpu)).sort()).toEqual([first, second].sort());
+	// Measured anew and stopped, what was kept stays.
+	await expect(loadTuning(gpu, shapes, { measure: "all", progress: stopped })).rejects.toThrow("stopped");
+	expect(Object.keys(keptTuning(gpu)).sort()).toEqual([first, second].sort());
+});
+
 test("where nothing can be kept, nothing is measured unless it is asked for", async () => {
 	gpu.tuningStore = undefined;
 	expect(keptTuning(gpu)).toEqual({});

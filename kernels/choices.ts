@@ -21,9 +21,9 @@ export interface LoadTuning {
 }
 
 /**
- * Sets `gpu.tuning` to what was kept, after measuring the shapes it lacks, and returns what was measured. By default
- * not on a CPU, where it would take minutes of the first start: there `firstlight tune` does it, and until then the
- * operators' own choices run.
+ * Sets `gpu.tuning` to what was kept, after measuring the shapes it lacks, and returns what was measured. Each choice
+ * is kept as soon as it is made. By default not on a CPU, where it would take minutes of the first start: there
+ * `firstlight tune` does it, and until then the operators' own choices run.
  */
 export async function loadTuning(
 	gpu: Gpu,
@@ -33,9 +33,16 @@ export async function loadTuning(
 	const kept = keptTuning(gpu);
 	gpu.tuning = kept;
 	if (measure === "missing, unless software" && (gpu.facts.software || !gpu.tuningStore)) return {};
-	const measured = await tune(gpu, shapes, { known: measure === "all" ? {} : kept, progress });
-	if (Object.keys(measured).length === 0) return {};
-	gpu.tuning = { ...kept, ...measured };
-	gpu.tuningStore?.write(named(gpu.facts), KERNELS_VERSION, gpu.tuning);
+	let so: Tuning = kept;
+	const measured = await tune(gpu, shapes, {
+		known: measure === "all" ? {} : kept,
+		progress,
+		// At once, so that whoever stops it half-way keeps the half.
+		chosen(choices) {
+			so = { ...so, ...choices };
+			gpu.tuningStore?.write(named(gpu.facts), KERNELS_VERSION, so);
+		},
+	});
+	gpu.tuning = so;
 	return measured;
 }

@@ -121,7 +121,7 @@ export async function measure(gpu: Gpu, trial: Trial, rounds = 2, only?: readonl
 
 async function compiles(gpu: Gpu, record: () => void): Promise<boolean> {
 	try {
-		await gpu.compile(record);
+		await gpu.compile(gpu.rehearse(record));
 		return true;
 	} catch (error) {
 		if (error instanceof KernelError) return false;
@@ -139,6 +139,8 @@ export function near(actual: Uint32Array<ArrayBuffer>, expected: Uint32Array<Arr
 interface TuneOptions {
 	/** What is known: choices that are kept. */
 	known?: Tuning;
+	/** Told what is chosen as soon as it is. */
+	chosen?: (choices: Tuning) => void;
 	progress?: (done: number, total: number) => void;
 }
 
@@ -146,7 +148,11 @@ interface TuneOptions {
  * The fastest right variant of each shape class not `known`; the first shape of a class speaks for it. Of several
  * orders of sums, the one that is faster over all row counts of its weight.
  */
-export async function tune(gpu: Gpu, shapes: Shapes, { known = {}, progress }: TuneOptions = {}): Promise<Tuning> {
+export async function tune(
+	gpu: Gpu,
+	shapes: Shapes,
+	{ known = {}, chosen, progress }: TuneOptions = {},
+): Promise<Tuning> {
 	const classes = new Map(
 		trials(shapes)
 			.reverse()
@@ -163,12 +169,14 @@ export async function tune(gpu: Gpu, shapes: Shapes, { known = {}, progress }: T
 			progress?.(++done, missing.length);
 		}
 		const order = known[orderKey] ?? fastestOrder(measured.map(({ of }) => of));
-		if (group[0].orderKey) tuning[orderKey] = order;
+		const choices: Record<string, string> = group[0].orderKey ? { [orderKey]: order } : {};
 		for (const { trial, of } of measured)
-			tuning[trial.key] = fastest(
+			choices[trial.key] = fastest(
 				of.filter((each) => each.order === order),
 				trial.chosen(gpu).name,
 			);
+		Object.assign(tuning, choices);
+		chosen?.(choices);
 	}
 	return tuning;
 }

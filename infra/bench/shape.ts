@@ -70,7 +70,8 @@ const WARM_SCALE = 2;
 const TELLING_TOKENS = 16;
 
 /**
- * Rounds over the policies until the time is spent, after one over the first scales for compiling. Figures are medians.
+ * Rounds over the policies until the time is spent, after compiling and one over the first scales, whose time does not
+ * count. Figures are medians.
  */
 export async function benchShape(
 	gpu: Gpu,
@@ -80,10 +81,13 @@ export async function benchShape(
 	const part = folder(blocks);
 	const model = await openModel(gpu, part);
 	const features = randomFloats(TEXT_TOKENS * configOf(part, infinity).textChannels, 2);
+	const planOf = (name: string, last: number) => upTo(policies[name].plan(model.info, {}), last);
+	// Beforehand, so that nothing keeps an interrupt waiting.
+	await model.compile(names.map((name) => planOf(name, to)));
+	signal?.throwIfAborted();
 	const deadline = performance.now() + maxSeconds * 1000;
 	const samples = new Map<string, number[][]>(names.map((name) => [name, []]));
-	const time = (name: string, last: number) =>
-		timeScales(model, features, upTo(policies[name].plan(model.info, {}), last), deadline, signal);
+	const time = (name: string, last: number) => timeScales(model, features, planOf(name, last), deadline, signal);
 	await time("exact", Math.min(to, WARM_SCALE));
 	for (let round = 0; round < rounds && performance.now() < deadline; round++) {
 		for (const name of names) samples.get(name)?.push(await time(name, to));

@@ -1,4 +1,5 @@
 /** What the benchmarks print. */
+import type { CompiledOperator, CompileReport } from "./compile.ts";
 import { mib } from "./measure.ts";
 import type { Row } from "./peers/compare.ts";
 import type { PicturesReport } from "./pictures.ts";
@@ -166,6 +167,30 @@ export function shapeText({ shape, blocks, depth, policies }: ShapeReport): stri
 		return `\n${policy}: ${total} (rounds: ${rounds})\n${table(rows)}`;
 	});
 	return [`${shape}: ${blocks} blocks with random weights at 1024x1024`, ...parts].join("\n");
+}
+
+export function compileText({ model, policies, operators }: CompileReport): string {
+	const sum = (of: (operator: CompiledOperator) => number) => operators.reduce((total, each) => total + of(each), 0);
+	const row = (name: string, kernels: number, characters: number, cpu: number, longest: number | null) => ({
+		operator: name,
+		kernels,
+		"KB of WGSL": digits(characters / 1000),
+		CPU: time(cpu),
+		longest: longest === null ? "" : time(longest),
+	});
+	return [
+		`${model} by ${policies.join(", ")}: kernels compiled one after the other`,
+		table([
+			...operators.map((each) => row(each.operator, each.kernels, each.characters, each.cpu_ms, each.longest_ms)),
+			row(
+				"all",
+				sum(({ kernels }) => kernels),
+				sum(({ characters }) => characters),
+				sum(({ cpu_ms }) => cpu_ms),
+				null,
+			),
+		]),
+	].join("\n");
 }
 
 const CLOCKS = {

@@ -3,7 +3,7 @@ import { guidanceTo } from "../../worker/policies/measurements/guidance-to.ts";
 import { look } from "../../worker/policies/measurements/look.ts";
 import type { Seen } from "../../worker/policies/measurements/measurement.ts";
 import { skipFrom } from "../../worker/policies/measurements/skip-from.ts";
-import { escapeXml, round, svg, text } from "../bench/svg.ts";
+import { ACCENTS, draw, QUIET } from "../chart/draw.ts";
 
 interface About {
 	model: string;
@@ -19,7 +19,7 @@ interface Line {
  * How much of the finished picture is still to come after each scale, and how far each guidance row alone chooses as
  * the pair.
  */
-export function convergencePlot(about: About, seen: Seen): string {
+export function convergencePlot(about: About, seen: Seen): Promise<string> {
 	const { means, structureFrom, fidelityFrom } = seen;
 	const lines: Line[] = [
 		{ name: "to come, coarse", values: means.map(({ coarse }) => coarse) },
@@ -39,7 +39,7 @@ export function convergencePlot(about: About, seen: Seen): string {
 }
 
 /** Shares of the tokens that hold most, and ranks of the chunks' outputs. */
-export function keptPlot(about: About, seen: Seen): string {
+export function keptPlot(about: About, seen: Seen): Promise<string> {
 	const { means, fidelityFrom } = seen;
 	const looked = look.measure(seen);
 	const chunks = means[0].ranks.map(
@@ -67,58 +67,99 @@ export function keptPlot(about: About, seen: Seen): string {
 const subtitle = ({ pictures }: Seen) =>
 	`mean of ${pictures.length} exact pictures, by scale; dashed: where the calibration begins a stage`;
 
-const COLOURS = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d3b", "#666666"];
-const [LEFT, TOP, WIDTH, HEIGHT] = [56, 84, 560, 260];
+const [WIDTH, HEIGHT] = [560, 260];
+/** Of a line of text. */
+const LINE = 15;
 
-/** Lines over scales, each with its name where it ends; `marks` are scales something begins at. */
-function chart(
+/** Lines over scales, by colour; `marks` are scales something begins at, each named in a line of its own. */
+async function chart(
 	title: string,
 	subtitle: string,
 	lines: readonly Line[],
 	marks: Readonly<Record<string, number>>,
-): string {
+): Promise<string> {
 	const scales = Math.max(2, ...lines.map(({ values }) => values.length));
-	const x = (scale: number) => round(LEFT + (scale / (scales - 1)) * WIDTH);
-	const y = (value: number) => round(TOP + (1 - Math.min(1, value)) * HEIGHT);
-	const parts: string[] = [];
-	for (const tick of [0, 0.25, 0.5, 0.75, 1])
-		parts.push(
-			`<line class="grid" x1="${LEFT}" x2="${LEFT + WIDTH}" y1="${y(tick)}" y2="${y(tick)}"/>`,
-			text(LEFT - 8, y(tick) + 4, String(tick), "end"),
-		);
-	for (let scale = 0; scale < scales; scale++) parts.push(text(x(scale), TOP + HEIGHT + 18, String(scale), "middle"));
-	const byPlace = Map.groupBy(Object.entries(marks), ([, at]) => at);
-	for (const [at, names] of byPlace) {
-		const place = round(x(at) - WIDTH / (scales - 1) / 2);
-		parts.push(
-			`<line class="mark" x1="${place}" x2="${place}" y1="${TOP - 6}" y2="${TOP + HEIGHT}"/>`,
-			text(place, TOP - 10, names.map(([name]) => name).join(", "), "middle quiet"),
-		);
-	}
-	for (const [i, { name, values }] of lines.entries()) {
-		const colour = COLOURS[i % COLOURS.length];
-		const points = values.map((value, scale) => `${x(scale)},${y(value)}`).join(" ");
-		parts.push(`<polyline fill="none" stroke="${colour}" stroke-width="2" points="${points}"/>`);
-		for (const [scale, value] of values.entries()) {
-			const title = escapeXml(`${name}, scale ${scale}: ${value.toFixed(3)}`);
-			parts.push(`<circle cx="${x(scale)}" cy="${y(value)}" r="3" fill="${colour}"><title>${title}</title></circle>`);
-		}
-		parts.push(
-			`<rect x="${LEFT + WIDTH + 28}" y="${TOP + i * 20}" width="11" height="11" fill="${colour}"/>`,
-			text(LEFT + WIDTH + 45, TOP + 10 + i * 20, name, ""),
-		);
-	}
-	const [width, height] = [LEFT + WIDTH + 220, TOP + HEIGHT + 36];
-	return svg(
-		{
-			title,
-			subtitle,
-			width,
-			height,
-			style: ".mark { stroke: #665b54; stroke-dasharray: 4 3; }",
-			dark: ".mark { stroke: #b3a59a; }",
-		},
-		LEFT,
-		parts,
+	const names = lines.map(({ name }) => name);
+	const values = lines.flatMap(({ name, values }) =>
+		values.map((value, scale) => ({
+			name,
+			scale,
+			value: Math.min(1, value),
+			hint: `${name}, scale ${scale}: ${value.toFixed(3)}`,
+		})),
 	);
+	// The name of what begins later stands higher, so that no line crosses a name.
+	const begun = Object.entries(marks)
+		.sort(([, a], [, b]) => a - b)
+		.map(([name, at], i) => ({ name, at: at - 0.5, y: -8 - LINE * i }));
+	const [x, y, colour] = [
+		{ scale: "x", field: "scale" },
+		{ scale: "y", field: "value" },
+		{ scale: "colour", field: "name" },
+	];
+	return await draw({
+		title,
+		subtitle,
+		width: WIDTH,
+		height: HEIGHT,
+		data: [
+			{ name: "values", values },
+			{ name: "begun", values: begun },
+		],
+		scales: [
+			// What never begins is marked behind the last scale.
+			{ name: "x", domain: [0, scales - 0.5], range: "width", zero: false },
+			{ name: "y", domain: [0, 1], range: "height" },
+			{ name: "colour", type: "ordinal", domain: names, range: ACCENTS },
+		],
+		axes: [
+			{ scale: "y", orient: "left", grid: true, domain: false, values: [0, 0.25, 0.5, 0.75, 1], format: ".2f" },
+			{ scale: "x", orient: "bottom", domain: false, tickMinStep: 1, format: "d", title: "scale" },
+		],
+		legends: [{ fill: "colour", orient: "right", symbolType: "square", labelLimit: 300 }],
+		marks: [
+			{
+				type: "rule",
+				from: { data: "begun" },
+				encode: {
+					update: {
+						x: { scale: "x", field: "at" },
+						y: { field: "y" },
+						y2: { value: HEIGHT },
+						stroke: { value: QUIET },
+						strokeDash: { value: [4, 3] },
+					},
+				},
+			},
+			{
+				type: "text",
+				from: { data: "begun" },
+				encode: {
+					update: {
+						x: { scale: "x", field: "at", offset: 4 },
+						y: { field: "y" },
+						baseline: { value: "middle" },
+						text: { field: "name" },
+						fill: { value: QUIET },
+					},
+				},
+			},
+			{
+				type: "group",
+				from: { facet: { name: "line", data: "values", groupby: "name" } },
+				marks: [
+					{
+						type: "line",
+						from: { data: "line" },
+						encode: { update: { x, y, stroke: colour, strokeWidth: { value: 2 } } },
+					},
+					{
+						type: "symbol",
+						from: { data: "line" },
+						encode: { update: { description: { field: "hint" }, x, y, fill: colour, size: { value: 28 } } },
+					},
+				],
+			},
+		],
+	});
 }

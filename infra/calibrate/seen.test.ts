@@ -72,12 +72,12 @@ test("measured anew, what is known is replaced, and what no policy here knows is
 	expect(measured).not.toHaveProperty("textGuidance");
 });
 
-test("plots name every line and mark where stages begin", () => {
+test("plots name every line and mark where stages begin", async () => {
 	const seen = seenOf([picture((scale) => ({ right: scale > 1 }))]);
 	const about = { model: "<m>", schedule: "1:1" };
-	const [settling, tokens] = [convergencePlot(about, seen), keptPlot(about, seen)];
+	const [settling, tokens] = [await convergencePlot(about, seen), await keptPlot(about, seen)];
 	for (const name of ["to come, coarse", "judged as finished", "&lt;m&gt;", "without guidance", "skip"])
 		expect(settling).toContain(name);
 	for (const name of ["by the picture of scale 2", "kept", "rank, chunk 1", "fidelity"]) expect(tokens).toContain(name);
-	expect(settling.match(/<circle/g)).toHaveLength(30);
+	expect(settling.match(/aria-roledescription="symbol mark"/g)).toHaveLength(30);
 });

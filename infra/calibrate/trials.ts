@@ -65,6 +65,8 @@ async function* pictures(
 	number: number,
 	{ model, prompts, signal, begin, progress }: Workshop,
 ): AsyncGenerator<{ prompt: Prompt; images: RgbImage[] }> {
+	// Beforehand, so that nothing keeps an interrupt waiting.
+	await model.compile(plans);
 	begin(prompts.length * plans.length);
 	for (const prompt of prompts) {
 		const seed = seedOf(prompt, number);

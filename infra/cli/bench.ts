@@ -1,10 +1,18 @@
-import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { findModel } from "../../model-shards/open.ts";
 import { policies } from "../../worker/policies/index.ts";
 import { picturesChart, shapeChart } from "../bench/charts.ts";
 import { SHAPES } from "../bench/shape.ts";
-import { peersText, picturesText, precisionText, profileText, shapeText, togetherText } from "../bench/tables.ts";
+import {
+	compileText,
+	peersText,
+	picturesText,
+	precisionText,
+	profileText,
+	shapeText,
+	togetherText,
+} from "../bench/tables.ts";
 import { type Chart, timeByScale } from "../bench/time-by-scale.ts";
+import { openAdapter } from "./open-adapter.ts";
 import { openFolder } from "./open-folder.ts";
 import { choice, count, counts, given, modelOption, patternOption, policiesOption, positive } from "./options.ts";
 import { OutputFile, outputFile } from "./output.ts";
@@ -43,6 +51,7 @@ export const define: Define = (command, terminal) =>
 		.addOption(patternOption("rows", "of the comparison with peers, by name"))
 		.addOption(patternOption("runtimes", "to compare with, by name"))
 		.option("--profile", "where the time of a picture of the model, or of the whole shape, goes: by operator and scale")
+		.option("--compile", "kernels of the model's pictures and the time their compiling takes, by operator")
 		.option("--host", "of the profile: the host's part alone, on a device that runs nothing")
 		.option("--max-seconds <number>", "for --shape and --peers each", positive("max-seconds"), 100)
 		.option("--json [file]", "print the results as one JSON document, or write them to the file")
@@ -60,10 +69,21 @@ export const define: Define = (command, terminal) =>
 				const shape = SHAPES.find(({ name }) => name === options.shape);
 				const folder = shape ? shape.folder(shape.depth) : await openFolder(model, terminal);
 				const asked = { policies: names, pictures: pictures ?? 3, signal: terminal.signal };
-				const report = options.host ? await profileHost(folder, asked) : await profile(await openGpu(), folder, asked);
+				const report = options.host
+					? await profileHost(folder, asked)
+					: await profile(await openAdapter(terminal), folder, asked);
 				terminal.print(`${report.adapter.name} (${report.adapter.driver})\n\n${profileText(report)}`);
 				await file?.write(JSON.stringify({ profile: report }, null, "\t"));
 				terminal.result({ profile: report });
+				return;
+			}
+			if (options.compile) {
+				const { benchCompile } = await import("../bench/compile.ts");
+				using bar = terminal.progress("{bar} {value}/{total} kernels compiled");
+				const report = await benchCompile(await openFolder(model, terminal), names, { progress: bar.report });
+				bar[Symbol.dispose]();
+				terminal.print(`${report.adapter.name} (${report.adapter.driver})\n\n${compileText(report)}`);
+				terminal.result({ compile: report });
 				return;
 			}
 			const alone = !peers && !options.shape && !together && !precision;
@@ -77,7 +97,7 @@ export const define: Define = (command, terminal) =>
 				svgs.push(await OutputFile.at("--svg", i === 0 ? options.svg : numbered(options.svg, i + 1)));
 			if (alone || picturesToo || together || precision) findModel(model);
 
-			const gpu = await openGpu();
+			const gpu = await openAdapter(terminal);
 			const { name: adapter, driver, software } = gpu.facts;
 			const report: Record<string, unknown> = { adapter: gpu.facts };
 			const drawn: Chart[] = [];
@@ -128,7 +148,7 @@ export const define: Define = (command, terminal) =>
 				report.peers = compared;
 			}
 			await json?.write(JSON.stringify(report, null, "\t"));
-			for (const [i, svg] of svgs.entries()) await svg.write(timeByScale(drawn[i]));
+			for (const [i, svg] of svgs.entries()) await svg.write(await timeByScale(drawn[i]));
 			terminal.result(report);
 		});
 

@@ -1,6 +1,5 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { POLICIES_FILE, policiesText } from "../../model-shards/format/policies.ts";
 import { heldPolicies } from "../../model-shards/held-policies.ts";
 import { isUrl } from "../../model-shards/open.ts";
@@ -17,6 +16,7 @@ import { tryOut, type Workshop } from "../calibrate/trials.ts";
 import { Judge } from "../eval/judge.ts";
 import { type Prompt, readPrompts, seedOf, stratified } from "../eval/prompts.ts";
 import { isRight } from "../eval/rules.ts";
+import { openAdapter } from "./open-adapter.ts";
 import { openFolder } from "./open-folder.ts";
 import { count, given, jsonOption, modelOption, scheduleOption } from "./options.ts";
 import { OutputFile, outputFolder } from "./output.ts";
@@ -60,7 +60,7 @@ export const define: Define = (command, terminal) =>
 			const before = await heldPolicies(file.path, info.digest);
 
 			const judge = judged ? await Judge.open() : undefined;
-			const gpu = await openGpu();
+			const gpu = await openAdapter(terminal);
 			terminal.say(`Adapter: ${gpu.facts.name}`);
 			const model = await openModel(gpu, folder);
 			await model.compile([plan]);
@@ -78,8 +78,8 @@ export const define: Define = (command, terminal) =>
 				policiesText({ ...before, calibration: { ...before.calibration, [plan.schedule]: calibration } }),
 			);
 			const about = { model: info.id, schedule: plan.schedule };
-			await settling.write(convergencePlot(about, seen));
-			await tokens.write(keptPlot(about, seen));
+			await settling.write(await convergencePlot(about, seen));
+			await tokens.write(await keptPlot(about, seen));
 			terminal.table(seen.means.map(tableRow));
 			terminal.print(JSON.stringify(calibration));
 			terminal.print(`${file.path} and its plots are written.`);

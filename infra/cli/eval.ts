@@ -1,7 +1,6 @@
 import { extname, join } from "node:path";
 import { Option } from "@commander-js/extra-typings";
 import type { FormatEnum } from "sharp";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { POLICIES_FILE } from "../../model-shards/format/policies.ts";
 import { isUrl } from "../../model-shards/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
@@ -21,6 +20,7 @@ import { contactSheet, type SheetRow } from "../eval/sheet.ts";
 import { summarise } from "../eval/summary.ts";
 import { evaluateMemory, evaluateTimes } from "../eval/timing.ts";
 import { tradesOf, writeTrades } from "../eval/trades.ts";
+import { openAdapter } from "./open-adapter.ts";
 import { openFolder } from "./open-folder.ts";
 import { count, fileNamed, given, jsonOption, modelOption, policiesOption, scheduleOption } from "./options.ts";
 import { OutputFile, outputFile } from "./output.ts";
@@ -75,7 +75,7 @@ export const define: Define = (command, terminal) =>
 			terminal.print(text);
 			await report?.write(text);
 			await plot?.write(
-				speedAgainstQuality(
+				await speedAgainstQuality(
 					`${head.model}: score against speed`,
 					`${summaries.find(({ quality }) => quality)?.quality?.prompts ?? 0} prompts; ${head.adapter}`,
 					summaries.filter((summary): summary is Point => summary.quality !== null),
@@ -152,7 +152,7 @@ async function measure(wishes: Wishes, sheet: OutputFile | undefined, terminal: 
 	const plans = await plansOf(folder, wishes, schedule);
 
 	const judge = await Judge.open();
-	const gpu = await openGpu();
+	const gpu = await openAdapter(terminal);
 	terminal.say(`Adapter: ${gpu.facts.name}`);
 	const together = wishes.together ?? (gpu.facts.software ? 1 : 4);
 	const model = await openModel(gpu, folder, { slots: plans.size * together });

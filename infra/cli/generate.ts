@@ -1,10 +1,10 @@
 import { extname, join } from "node:path";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import { encodeImage } from "../../worker/gpu/encode.ts";
 import { policies } from "../../worker/policies/index.ts";
 import type { ImageFormat } from "../../worker/protocol/job.ts";
 import { MAX_CLASSES, MAX_PROMPT_CHARS, MAX_SEED } from "../../worker/protocol/limits.ts";
+import { openReadyAdapter } from "./open-adapter.ts";
 import { openFolder } from "./open-folder.ts";
 import { count, fileNamed, given, jsonOption, modelOption, policyOption, scheduleOption } from "./options.ts";
 import { OutputFile, outputFolder, writeWhole } from "./output.ts";
@@ -56,11 +56,12 @@ export const define: Define = (command, terminal) =>
 				options.plan === undefined
 					? (policy ?? policies.exact).plan(folder.info, { schedule })
 					: await readPlan(options.plan, folder.info, schedule);
-			const gpu = await openGpu();
-			terminal.say(`Adapter: ${gpu.facts.name}`);
-			const model = await openModel(gpu, folder);
-			// Beforehand, so that nothing keeps an interrupt waiting.
-			await model.compile([plan]);
+			const { gpu, model } = await openReadyAdapter(terminal, async (gpu) => {
+				const model = await openModel(gpu, folder);
+				// Beforehand, so that nothing keeps an interrupt waiting.
+				await model.compile([plan]);
+				return { gpu, model };
+			});
 			const metadata = {
 				...(label === undefined ? { prompt } : { class: label }),
 				seed,

@@ -150,6 +150,8 @@ async function compare(original: ModelFolder, made: ModelFolder): Promise<ModelD
 	if (!subject) return null;
 	const gpu = await openGpu();
 	const [reference, model] = [await openModel(gpu, original), await openModel(gpu, made)];
+	// Beforehand, so that nothing keeps an interrupt waiting.
+	for (const each of [reference, model]) await each.compile([exact.plan(each.info, {})]);
 	return await difference(reference, model, exact.plan(original.info, {}), subject, 1);
 }
 

@@ -12,7 +12,7 @@ interface Entry {
 	load(): Promise<{ define: Define }>;
 }
 
-const [PICTURES, MODELS, MEASUREMENTS] = ["Pictures:", "Models:", "Measurements:"];
+const [PICTURES, MODELS, DEPLOYMENT, MEASUREMENTS] = ["Pictures:", "Models:", "Deployment:", "Measurements:"];
 
 /** Every command by its name. A new one is a file of its own and an entry here. */
 export const COMMANDS: Readonly<Record<string, Entry>> = {
@@ -51,6 +51,11 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
 		about: "put a model folder into R2, from where the edge delivers it",
 		load: () => import("./publish.ts"),
 	},
+	bundle: {
+		group: DEPLOYMENT,
+		about: "a GPU worker as a folder that needs nothing else",
+		load: () => import("./bundle.ts"),
+	},
 	eval: {
 		group: MEASUREMENTS,
 		about: "policies side by side by the GenEval protocol",
@@ -75,6 +80,16 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
 		group: MEASUREMENTS,
 		about: "times: of policies, peers, batches, precisions, published shapes",
 		load: () => import("./bench.ts"),
+	},
+	load: {
+		group: MEASUREMENTS,
+		about: "load an edge as its readers would, and judge every stream",
+		load: () => import("./load.ts"),
+	},
+	simulate: {
+		group: MEASUREMENTS,
+		about: "the edge's own pool and jobs in virtual time, with what may go wrong",
+		load: () => import("./simulate.ts"),
 	},
 	"bench-import": {
 		group: MEASUREMENTS,

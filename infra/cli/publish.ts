@@ -8,12 +8,13 @@ import { MANIFEST_FILE } from "../../model-shards/format/manifest.ts";
 import { readVerified } from "../../model-shards/format/source/files.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { fileKey, manifestHash, nameKey, POLICIES_FILE, policiesKey } from "../../worker/protocol/model-files.ts";
-import { stateDir, WRANGLER_ENV, wrangler } from "../start/wrangler.ts";
+import { defaultStateDir, stateFolder } from "../start/state.ts";
 import { temporaryFolder } from "../temporary.ts";
 import { given, jsonOption, modelName } from "./options.ts";
 import { outputFolder } from "./output.ts";
 import type { Define } from "./program.ts";
 import { UsageError } from "./usage.ts";
+import { WRANGLER_ENV, wrangler } from "./wrangler.ts";
 
 /** The most that wrangler puts as one object. */
 const MAX_PUT_BYTES = 300 * 2 ** 20;
@@ -30,7 +31,7 @@ export const define: Define = (command, terminal) =>
 		.addOption(jsonOption())
 		.action(async (model, { remote, bucket }) => {
 			const dir = findModel(model);
-			const state = join(resolve(process.env.STATE_DIR || stateDir()), "edge");
+			const state = stateFolder(resolve(process.env.STATE_DIR || defaultStateDir()), "edge");
 			const where = remote ? ["--remote"] : ["--local", "--persist-to", await outputFolder("STATE_DIR", state)];
 			const { manifest, digest } = await openModelFolder(dir);
 			const { name, shards, tokenizer } = manifest;
@@ -44,12 +45,17 @@ export const define: Define = (command, terminal) =>
 				terminal.signal.throwIfAborted();
 				await readVerified(dir, entry);
 			}
-			using list = await temporaryFolder("firstlight-publish-");
+			using scratch = await temporaryFolder("firstlight-publish-");
 			const put = async (list: string, objects: { key: string; file: string }[]) => {
 				await writeFile(list, JSON.stringify(objects));
-				await run(wrangler("r2", "bulk", "put", bucket, "--filename", list, ...where), terminal.signal);
+				await run(wrangler("r2", "bulk", "put", bucket, "--filename", list, ...where), {
+					// The checkout says whose account it is, and may be read-only.
+					cwd: remote ? join(import.meta.dirname, "..", "..") : scratch.path,
+					log: scratch.path,
+					signal: terminal.signal,
+				});
 			};
-			const nameFile = join(list.path, "name.json");
+			const nameFile = join(scratch.path, "name.json");
 			await writeFile(nameFile, JSON.stringify({ digest }));
 			const hash = manifestHash(digest);
 			const objects = [
@@ -59,11 +65,11 @@ export const define: Define = (command, terminal) =>
 			if (existsSync(join(dir, POLICIES_FILE))) objects.push({ key: policiesKey(hash), file: POLICIES_FILE });
 			terminal.say(`Putting ${objects.length} files into ${bucket}`);
 			await put(
-				join(list.path, "files"),
+				join(scratch.path, "files"),
 				objects.map(({ key, file }) => ({ key, file: resolve(dir, file) })),
 			);
 			// Last, so that the name never leads to a model half there.
-			await put(join(list.path, "name"), [{ key: nameKey(name), file: nameFile }]);
+			await put(join(scratch.path, "name"), [{ key: nameKey(name), file: nameFile }]);
 			const routes = [`/v1/models/${name}/files`, `/v1/models/${digest}/files`];
 			terminal.print(
 				`Published ${name}. Behind the edge's address:\n  ${routes[0]}\n  ${routes[1]}   always this version`,
@@ -76,10 +82,17 @@ function bucketName(text: string): string {
 	throw new UsageError(`--bucket ${text} is no bucket's name.`, "Small letters, digits and dashes, 3 to 63 of them.");
 }
 
-async function run([command, ...args]: string[], signal: AbortSignal): Promise<void> {
+interface Run {
+	cwd: string;
+	/** Where wrangler keeps its own log. */
+	log: string;
+	signal: AbortSignal;
+}
+
+async function run([command, ...args]: string[], { cwd, log, signal }: Run): Promise<void> {
 	const child = spawn(command, args, {
-		cwd: join(import.meta.dirname, "..", ".."),
-		env: { ...process.env, ...WRANGLER_ENV },
+		cwd,
+		env: { ...process.env, ...WRANGLER_ENV, WRANGLER_LOG_PATH: log },
 		stdio: ["ignore", "pipe", "pipe"],
 		signal,
 	});

@@ -1,7 +1,7 @@
-import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import { policies } from "../../worker/policies/index.ts";
 import { soak } from "../soak/soak.ts";
+import { openAdapter } from "./open-adapter.ts";
 import { openFolder } from "./open-folder.ts";
 import { count, DEFAULT_MODEL, jsonOption, modelName, policiesOption } from "./options.ts";
 import type { Define } from "./program.ts";
@@ -18,7 +18,7 @@ export const define: Define = (command, terminal) =>
 			if (pictures < 2 * by.length)
 				throw new UsageError(`${pictures} pictures are too few: at least two by every policy, ${2 * by.length}.`);
 			const folder = await openFolder(name, terminal);
-			const gpu = await openGpu();
+			const gpu = await openAdapter(terminal);
 			const model = await openModel(gpu, folder);
 			await model.compile(by.map((policy) => policy.plan(model.info, {})));
 			using bar = terminal.progress("{bar} {value}/{total} pictures, {eta_formatted} left");

@@ -1,8 +1,8 @@
 import { loadTuning } from "../../kernels/choices.ts";
 import { cacheFolder } from "../../kernels/gpu/native/cache-settings.ts";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { kernelShapes } from "../../worker/engine/shapes.ts";
 import { DTYPES } from "../../worker/families/shared/weights.ts";
+import { openAdapter } from "./open-adapter.ts";
 import { openFolder } from "./open-folder.ts";
 import { choice, jsonOption, modelOption } from "./options.ts";
 import { outputFolder } from "./output.ts";
@@ -21,7 +21,7 @@ export const define: Define = (command, terminal) =>
 		.action(async ({ model, dtype, again }) => {
 			const cache = await outputFolder("The cache", cacheFolder());
 			const folder = await openFolder(model, terminal);
-			const gpu = await openGpu();
+			const gpu = await openAdapter(terminal);
 			terminal.print(`${model} on ${gpu.facts.name}`);
 			using bar = terminal.progress("{bar} {value}/{total} shapes, {eta_formatted} left");
 			const measured = await loadTuning(gpu, kernelShapes(folder, dtype), {

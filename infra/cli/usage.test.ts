@@ -1,9 +1,10 @@
 /** What the command line refuses, and how: one message, one hint, before any work. In this process. */
+import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "@commander-js/extra-typings";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it, vi } from "vitest";
 import { PlanError } from "../../worker/policies/index.ts";
 import { checkEnvironment } from "./environment.ts";
 import { failureOf } from "./failure.ts";
@@ -121,26 +122,81 @@ describe("a usage error is one message and one hint", () => {
 	});
 });
 
-describe("what cannot be written is refused before any work", () => {
-	// Nobody listens there: a command that got as far as the model would say so.
+describe("where results go is tried before any work", () => {
+	// Nobody is ever asked there: a command that got as far as the model would say so.
 	const model = ["--model", "http://127.0.0.1:9/model"];
-	const through = join(file, "deep");
-	it.each<[string, string[]]>([
-		["generate --out", ["generate", "x", ...model, "--out", join(through, "x.png")]],
-		["generate --scales-dir", ["generate", "x", ...model, "--out", join(dir, "x.png"), "--scales-dir", through]],
-		["eval --out", ["eval", ...model, "--out", through]],
-		["eval --report", ["eval", ...model, "--report", through]],
-		["eval --plot", ["eval", ...model, "--plot", through]],
-		["eval --sheet", ["eval", ...model, "--sheet", join(through, "x.png")]],
-		["calibrate --out", ["calibrate", ...model, "--out", through]],
-		["import --out", ["import", "nothing.pth", "--family", "var", "--size", "d16", "--out", through]],
-		["bench --json", ["bench", "--json", through]],
-		["bench --svg", ["bench", "--svg", through]],
-	])("%s through a file", async (name, args) => {
-		const { text, exitCode } = await failure(...args);
+	/** Every option that names an output, with a command line that goes on after it. */
+	const OUTPUTS: Record<string, (place: string) => string[]> = {
+		"generate --out": (place) => ["generate", "x", ...model, "--out", join(place, "x.png")],
+		"generate --scales-dir": (place) => [
+			...["generate", "x", ...model, "--out", join(dir, "x.png")],
+			...["--scales-dir", join(place, "x")],
+		],
+		"eval --out": (place) => ["eval", ...model, "--out", join(place, "x.jsonl")],
+		"eval --report": (place) => ["eval", ...model, "--report", join(place, "x.md")],
+		"eval --plot": (place) => ["eval", ...model, "--plot", join(place, "x.svg")],
+		"eval --sheet": (place) => ["eval", ...model, "--sheet", join(place, "x.png")],
+		"calibrate --out": (place) => ["calibrate", ...model, "--out", join(place, "x")],
+		"import --out": (place) => [
+			...["import", "nothing.pth", "--family", "var", "--size", "d16"],
+			...["--out", join(place, "x")],
+		],
+		"bench --json": (place) => ["bench", ...model, "--json", join(place, "x.json")],
+		"bench --svg": (place) => ["bench", ...model, "--svg", join(place, "x.svg")],
+		"bundle --out": (place) => ["bundle", "--out", join(place, "x")],
+		"load --out": (place) => ["load", "http://127.0.0.1:9", "--rate", "1", "--out", join(place, "x")],
+		"simulate --out": (place) => ["simulate", ...model, "--sweep", "load", "--out", join(place, "x.html")],
+	};
+	/** Those that would go on to their work, for want of a model that is not there. */
+	const WORKING = ["bundle --out", "load --out"];
+	/** What is read, and what a command says to itself. */
+	const OTHERS = [
+		"generate --plan",
+		"eval --plan",
+		"eval --from",
+		"import --tokenizer",
+		"import --text-encoder",
+		"calibrate --prompts",
+		"bench-import --make",
+		"load --mix",
+		"load --compare",
+	];
+
+	it("every option that takes a file or a folder is known as an output, or is none", async () => {
+		const found: string[] = [];
+		for (const [name, { load }] of Object.entries(COMMANDS)) {
+			const command = new Command(name);
+			(await load()).define(command, terminal);
+			for (const { flags, long } of command.options)
+				if (/[<[][^>\]]*(file|folder|dir|path)/.test(flags)) found.push(`${name} ${long}`);
+		}
+		expect(found.sort()).toEqual([...Object.keys(OUTPUTS), ...OTHERS].sort());
+	});
+
+	it.each(Object.entries(OUTPUTS))("%s through a file is refused", async (name, args) => {
+		const { text, exitCode } = await failure(...args(file));
 		expect(exitCode).toBe(2);
 		expect(text).toMatch(/ cannot be written: it leads through a file that is no folder\.\nChoose another place\.$/);
 		expect(text).toContain(name.split(" ")[1]);
+	});
+
+	it.each(Object.entries(OUTPUTS).filter(([name]) => !WORKING.includes(name)))(
+		"%s makes the folders to it",
+		async (name, args) => {
+			const place = join(dir, name.replaceAll(" ", ""), "deep");
+			const { text } = await failure(...args(place));
+			expect(text).toMatch(/127\.0\.0\.1:9|nothing\.pth/);
+			expect(existsSync(place)).toBe(true);
+		},
+	);
+
+	it.each([
+		["tune", ["tune", "--model", "tiny"], "FIRSTLIGHT_CACHE"],
+		["publish", ["publish", "tiny"], "STATE_DIR"],
+	])("%s where its folder cannot be", async (_, args, variable) => {
+		vi.stubEnv(variable, join(file, "deep"));
+		expect((await failure(...args)).text).toMatch(/ cannot be written: it leads through a file/);
+		vi.unstubAllEnvs();
 	});
 
 	it.each<[string, string[], RegExp]>([

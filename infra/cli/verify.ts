@@ -1,8 +1,8 @@
-import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { findModel } from "../../model-shards/open.ts";
 import { DTYPES } from "../../worker/families/shared/weights.ts";
 import type { Comparison } from "../verify/compare.ts";
 import { verifySet } from "../verify/verify.ts";
+import { openAdapter } from "./open-adapter.ts";
 import { choice, jsonOption, otherModelOption } from "./options.ts";
 import type { Define } from "./program.ts";
 
@@ -16,7 +16,7 @@ export const define: Define = (command, terminal) =>
 		.addOption(jsonOption())
 		.action(async (folders, { model, dtype, cache: cacheDtype }) => {
 			const modelFolder = model === undefined ? undefined : findModel(model);
-			const gpu = await openGpu();
+			const gpu = await openAdapter(terminal);
 			const { name: adapter, driver } = gpu.facts;
 			terminal.print(`Adapter: ${adapter} (${driver})`);
 			const runs: Run[] = [];

@@ -1,14 +1,12 @@
 /** Speed against quality as a picture: one point a policy. */
-import { escapeXml, round, roundStep, svg, text } from "../bench/svg.ts";
+import { ACCENTS, draw } from "../chart/draw.ts";
 import type { Quality, Summary } from "./summary.ts";
 
-// Okabe and Ito's palette, lighter on dark ground.
-const STYLE =
-	".point { fill: #0072b2; } .interval { stroke: #0072b2; stroke-width: 1.5; } .baseline .point { fill: #d55e00; }";
-const DARK = ".point { fill: #56b4e9; } .interval { stroke: #56b4e9; } .baseline .point { fill: #e69f00; }";
-
-const [WIDTH, HEIGHT] = [720, 440];
-const [LEFT, RIGHT, TOP, BOTTOM] = [64, 24, 84, 56];
+const [WIDTH, HEIGHT] = [640, 320];
+const [BASELINE, OTHER] = ACCENTS;
+/** Where a name may lie beside its point, and how far from it: it gets the first place that is free. */
+const ANCHORS = ["right", "top-right", "bottom-right", "left", "top-left", "bottom-left", "top", "bottom"] as const;
+const OFFSETS = [8, 16, 28, 44, 64];
 
 export type Point = Summary & { quality: Quality };
 
@@ -16,64 +14,85 @@ export type Point = Summary & { quality: Quality };
  * Scores of the policies over how many times faster their transformer was; by floating point operations where nothing
  * was timed. Bars are the 95 % interval of the difference to the baseline, the first.
  */
-export function speedAgainstQuality(title: string, subtitle: string, points: readonly Point[]): string {
+export async function speedAgainstQuality(title: string, subtitle: string, points: readonly Point[]): Promise<string> {
 	const timed = points.every(({ speedup }) => speedup !== null);
-	const speed = ({ speedup, cost }: Point) =>
-		timed && speedup ? speedup.transformer : points[0].cost.transformerFlops / cost.transformerFlops;
 	const base = points[0]?.quality.overall ?? 1;
-	const interval = ({ quality: { difference } }: Point) => [
-		Math.max(0, base + difference.lower),
-		Math.min(1, base + difference.upper),
-	];
-	const xs = ticks(Math.min(1, ...points.map(speed)), Math.max(2, ...points.map(speed)));
-	const ys = ticks(
-		Math.min(Math.max(0, base - 0.05), ...points.map((point) => interval(point)[0])),
-		Math.min(1, Math.max(base, ...points.map((point) => interval(point)[1]))),
-	);
-	const scale = (values: readonly number[], from: number, to: number) => (value: number) =>
-		round(from + ((value - values[0]) / (values[values.length - 1] - values[0])) * (to - from));
-	const x = scale(xs, LEFT, WIDTH - RIGHT);
-	const y = scale(ys, HEIGHT - BOTTOM, TOP);
-	const grid = [
-		...xs.map((tick) => {
-			const line = `<line class="grid" x1="${x(tick)}" x2="${x(tick)}" y1="${TOP}" y2="${HEIGHT - BOTTOM}"/>`;
-			return line + text(x(tick), HEIGHT - BOTTOM + 18, `${tick}x`, "quiet middle");
-		}),
-		...ys.map((tick) => {
-			const line = `<line class="grid" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${y(tick)}" y2="${y(tick)}"/>`;
-			return line + text(LEFT - 8, y(tick) + 4, String(tick), "quiet end");
-		}),
-	];
-	const marks = points.map((point, i) => {
-		const [px, py] = [x(speed(point)), y(point.quality.overall)];
-		const [low, high] = interval(point);
-		const hint = `${point.policy}: ${point.quality.overall.toFixed(3)} at ${speed(point).toFixed(2)}x`;
-		const last = px > WIDTH - 160;
-		const bar = `<line class="interval" x1="${px}" x2="${px}" y1="${y(low)}" y2="${y(high)}"/>`;
-		const dot = `<circle class="point" cx="${px}" cy="${py}" r="5"><title>${escapeXml(hint)}</title></circle>`;
-		const name = text(last ? px - 9 : px + 9, py - 6, point.policy, last ? "name end" : "name");
-		return `<g${i === 0 ? ' class="baseline"' : ""}>${bar}${dot}${name}</g>`;
+	const values = points.map(({ policy, speedup, cost, quality: { overall, difference } }, i) => {
+		const speed = timed && speedup ? speedup.transformer : points[0].cost.transformerFlops / cost.transformerFlops;
+		return {
+			policy,
+			hint: `${policy}: ${overall.toFixed(3)} at ${speed.toFixed(2)}x`,
+			colour: i === 0 ? BASELINE : OTHER,
+			speed,
+			score: overall,
+			low: Math.max(0, base + difference.lower),
+			high: Math.min(1, base + difference.upper),
+		};
 	});
-	const axes = [
-		text(LEFT, TOP - 10, "overall score", "quiet"),
-		text(
-			WIDTH - RIGHT,
-			HEIGHT - 14,
-			timed ? "transformer, times faster (measured)" : "transformer, times fewer operations",
-			"quiet end",
-		),
-	];
-	return svg({ title, subtitle, width: WIDTH, height: HEIGHT, style: STYLE, dark: DARK }, LEFT, [
-		...axes,
-		...grid,
-		...marks,
-	]);
-}
-
-/** Round steps that enclose both. */
-function ticks(low: number, high: number): number[] {
-	const step = roundStep(Math.max(1e-6, high - low) / 6);
-	const first = Math.floor(low / step + 1e-9);
-	const last = Math.ceil(high / step - 1e-9);
-	return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(6)));
+	const speeds = values.map(({ speed }) => speed);
+	const [x, y, colour] = [{ scale: "x", field: "speed" }, { scale: "y", field: "score" }, { field: "colour" }];
+	return await draw({
+		title,
+		subtitle,
+		width: WIDTH,
+		height: HEIGHT,
+		data: [{ name: "points", values }],
+		scales: [
+			{ name: "x", domain: [Math.min(1, ...speeds), Math.max(2, ...speeds)], range: "width", nice: true, zero: false },
+			{
+				name: "y",
+				domain: [
+					Math.min(Math.max(0, base - 0.05), ...values.map(({ low }) => low)),
+					Math.max(base, ...values.map(({ high }) => high)),
+				],
+				range: "height",
+				nice: true,
+				zero: false,
+			},
+		],
+		axes: [
+			{ scale: "y", orient: "left", grid: true, domain: false, title: "overall score", tickCount: 7 },
+			{
+				scale: "x",
+				orient: "bottom",
+				grid: true,
+				title: timed ? "transformer, times faster (measured)" : "transformer, times fewer operations",
+			},
+		],
+		marks: [
+			{
+				type: "rule",
+				from: { data: "points" },
+				encode: {
+					update: {
+						x,
+						y: { scale: "y", field: "low" },
+						y2: { scale: "y", field: "high" },
+						stroke: colour,
+						strokeWidth: { value: 1.5 },
+					},
+				},
+			},
+			{
+				type: "symbol",
+				from: { data: "points" },
+				encode: { update: { description: { field: "hint" }, x, y, size: { value: 80 }, fill: colour } },
+			},
+			{
+				type: "text",
+				// Of the data, not of its symbols, for which Vega would need a canvas.
+				from: { data: "points" },
+				encode: { update: { x, y, text: { field: "policy" }, fontSize: { value: 13 }, fontWeight: { value: 600 } } },
+				transform: [
+					{
+						type: "label",
+						size: [WIDTH, HEIGHT],
+						padding: 40,
+						anchor: OFFSETS.flatMap(() => ANCHORS),
+						offset: OFFSETS.flatMap((offset) => ANCHORS.map(() => offset)),
+					},
+				],
+			},
+		],
+	});
 }

@@ -4,10 +4,13 @@
 import { appendFileSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { z } from "zod";
 import { Digest, StagePlan } from "../../worker/protocol/plan.ts";
+import { currentPolicyName } from "../../worker/protocol/policy-names.ts";
 
 const MAX_BYTES = 2 ** 28;
 const Text = z.string().min(1).max(400);
-const Policy = z.string().min(1).max(64);
+/** Files outlive names: a policy is known by the one it has now. */
+const Policy = z.string().min(1).max(64).transform(currentPolicyName);
+const Plan = StagePlan.transform((plan) => ({ ...plan, policy: currentPolicyName(plan.policy) }));
 const Milliseconds = z.number().min(0);
 
 /** What all lines of a file belong to. */
@@ -33,7 +36,7 @@ export const Cost = z.strictObject({
 	keyValueBytes: z.number(),
 });
 export type Cost = z.infer<typeof Cost>;
-const PolicyLine = z.strictObject({ kind: z.literal("policy"), policy: Policy, plan: StagePlan, cost: Cost });
+const PolicyLine = z.strictObject({ kind: z.literal("policy"), policy: Policy, plan: Plan, cost: Cost });
 export type PolicyLine = z.infer<typeof PolicyLine>;
 
 const PictureLine = z.strictObject({
@@ -129,7 +132,7 @@ export class Records {
 	policy(line: PolicyLine): void {
 		const held = this.of("policy").find(({ policy }) => policy === line.policy);
 		if (!held) this.append(line);
-		else if (JSON.stringify(held.plan) !== JSON.stringify(StagePlan.parse(line.plan))) {
+		else if (JSON.stringify(held.plan) !== JSON.stringify(Plan.parse(line.plan))) {
 			throw new RecordsError(
 				`${this.#path} holds results of another plan for ${line.policy}. ` +
 					"Give another --out, or that plan another name (--plan NAME=FILE.json).",

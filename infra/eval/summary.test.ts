@@ -103,16 +103,16 @@ it("has the trades of what was judged and timed, and refuses to make them up", (
 
 it("draws a point a policy: faster is further right, better is higher", async () => {
 	const points = summarise(records).filter((summary): summary is Point => summary.quality !== null);
-	const svg = speedAgainstQuality("a < b", "c", points);
-	const [exact, fast] = [...svg.matchAll(/<circle class="point" cx="([\d.]+)" cy="([\d.]+)"/g)].map(([, x, y]) => ({
-		x: Number(x),
-		y: Number(y),
-	}));
+	const svg = await speedAgainstQuality("a < b", "c", points);
+	const [exact, fast] = [
+		...svg.matchAll(/aria-roledescription="symbol mark"[^>]* transform="translate\(([\d.]+),([\d.]+)\)"/g),
+	].map(([, x, y]) => ({ x: Number(x), y: Number(y) }));
 	expect(fast.x).toBeGreaterThan(exact.x);
 	expect(fast.y).toBeGreaterThan(exact.y);
 	expect(svg).toContain("a &lt; b");
 	const { width, height } = await sharp(Buffer.from(svg)).metadata();
-	expect([width, height]).toEqual([720, 440]);
+	expect(Number(width)).toBeGreaterThan(600);
+	expect(Number(height)).toBeGreaterThan(300);
 });
 
 it("puts every picture into its row and column of the sheet", async () => {

@@ -1,48 +1,64 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { ENDED } from "../../worker/gpu/exit.ts";
 
 export interface Child {
 	name: string;
-	command: string[];
+	/** A script of ours and its arguments. */
+	script: string[];
 	cwd: string;
 	/** Added to our own environment. */
 	env: Record<string, string>;
 	/** Start again when it ends by itself. */
 	restart?: boolean;
 	ended?(code: number): void;
+	/** What it sends. */
+	heard?(message: unknown): void;
 }
 
 /** How long a child may take to end before it is killed. */
 const GRACE_MS = 12_000;
+/** Before it is started again; doubled, up to the most, while it does not stay. */
 const RESTART_MS = 1000;
+const MOST_RESTART_MS = 30_000;
+const STAYED_MS = 60_000;
 
-/** Processes started together, each leading a group of its own, so that all they start ends with them. */
+/**
+ * Processes started together, each leading a group of its own, so that all they start ends with them. Each has a
+ * channel to us, whose end tells it that we are gone (`endWithParent`).
+ */
 export class Children {
 	#running = new Set<ChildProcess>();
 	#stopping = false;
 
-	start(child: Child): void {
-		const [command, ...args] = child.command;
-		const spawned = spawn(command, args, {
+	start(child: Child, pause = RESTART_MS): void {
+		const begun = performance.now();
+		const spawned = spawn(process.execPath, child.script, {
 			cwd: child.cwd,
 			env: { ...process.env, ...child.env },
-			stdio: ["ignore", "pipe", "pipe"],
+			stdio: ["ignore", "pipe", "pipe", "ipc"],
 			detached: true,
 		});
 		this.#running.add(spawned);
-		for (const stream of [spawned.stdout, spawned.stderr]) {
-			createInterface({ input: stream }).on(
-				"line",
-				(line) => line.trim() && console.log(line.startsWith("[") ? line : `[${child.name}] ${line}`),
-			);
-		}
+		for (const stream of [spawned.stdout, spawned.stderr])
+			if (stream)
+				createInterface({ input: stream }).on(
+					"line",
+					(line) => line.trim() && console.log(line.startsWith("[") ? line : `[${child.name}] ${line}`),
+				);
+		spawned.on("message", (message) => child.heard?.(message));
 		spawned.on("error", (error) => console.error(`[${child.name}] could not start: ${error.message}`));
 		spawned.on("exit", (code, signal) => {
 			this.#running.delete(spawned);
 			if (this.#stopping) return;
 			console.error(`[${child.name}] ended (${signal ?? code})`);
+			// Killed, it had no time to end what it started.
+			if (spawned.pid !== undefined) signalGroup(spawned.pid, "SIGKILL");
 			child.ended?.(code ?? 1);
-			if (child.restart) setTimeout(() => this.#stopping || this.start(child), RESTART_MS);
+			// Another start would end the same: somebody has to change something first.
+			if (!child.restart || code === ENDED.misconfigured) return;
+			const next = performance.now() - begun < STAYED_MS ? Math.min(2 * pause, MOST_RESTART_MS) : RESTART_MS;
+			setTimeout(() => this.#stopping || this.start(child, next), pause);
 		});
 	}
 

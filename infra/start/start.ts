@@ -1,102 +1,140 @@
 /**
- * `npm start`: the edge (real workerd through wrangler) and its GPU workers on this machine, until Ctrl-C.
- * PORT (8787), GPU_WORKERS (1), MODELS (emoji-128), PUBLIC_MODELS (), STATE_DIR (.firstlight).
+ * `npm start`: the edge (real workerd) and its GPU workers on this machine, until Ctrl-C. What it reads of the
+ * environment: settings.ts, and docs/operating.md.
  */
 import { randomBytes } from "node:crypto";
-import { mkdirSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { rmSync, writeFileSync } from "node:fs";
+import { Agent, get } from "node:http";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { z } from "zod";
+import { cacheFolder } from "../../kernels/gpu/native/cache-settings.ts";
+import { checkEnvironment } from "../cli/environment.ts";
+import { outputFolder } from "../cli/output.ts";
+import { UsageError } from "../cli/usage.ts";
 import { Children } from "./children.ts";
-import { stateDir, WRANGLER_ENV, wrangler } from "./wrangler.ts";
+import { isLoopback, listenAddresses, urlOf } from "./listen.ts";
+import { readStartSettings } from "./settings.ts";
+import { hold, stateFolder, writableFolder } from "./state.ts";
 
 const root = join(import.meta.dirname, "..", "..");
-const READY_TIMEOUT_MS = 180_000;
-
-const parsed = z
-	.object({
-		PORT: z.coerce.number().int().min(1).max(65535).default(8787),
-		GPU_WORKERS: z.coerce.number().int().min(0).max(16).default(1),
-		MODELS: z.string().default("emoji-128"),
-		PUBLIC_MODELS: z.string().default(""),
-		STATE_DIR: z.string().min(1).default(stateDir()),
-	})
-	.safeParse(process.env);
-if (!parsed.success) fail(parsed.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("; "));
-const { PORT, GPU_WORKERS, MODELS, PUBLIC_MODELS, STATE_DIR: state } = parsed.data as NonNullable<typeof parsed.data>;
-const url = `http://localhost:${PORT}`;
-if (!(await isFree(PORT))) fail(`Port ${PORT} is in use. Stop what uses it, or choose another: PORT=8788 npm start`);
-
-const secret = randomBytes(24).toString("hex");
-mkdirSync(state, { recursive: true });
-const secretFile = join(state, "edge.env");
-writeFileSync(secretFile, `WORKER_SECRET=${secret}\nPUBLIC_MODELS=${PUBLIC_MODELS}\n`, { mode: 0o600 });
-
 const children = new Children();
-process.on("SIGINT", () => stop(0));
-process.on("SIGTERM", () => stop(0));
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => stop(0));
+// A terminal that was closed takes no more lines, and ending goes on without it.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
 
-children.start({
-	name: "edge",
-	command: wrangler(
-		"dev",
-		"--port",
-		String(PORT),
-		"--ip",
-		"0.0.0.0",
-		"--env-file",
-		secretFile,
-		"--persist-to",
-		join(state, "edge"),
-		"--inspector-port",
-		"0",
-		"--show-interactive-dev-session=false",
-		"--log-level",
-		"warn",
-	),
-	cwd: root,
-	env: WRANGLER_ENV,
-	// An edge that cannot run is not started again: the workers alone are no use.
-	ended: (code) => stop(code || 1),
-});
-await until("the edge", async () => (await fetch(`${url}/healthz`)).status < 600);
-
-for (let i = 0; i < GPU_WORKERS; i++) {
-	children.start({
-		name: `worker ${i}`,
-		command: [process.execPath, join(root, "worker", "gpu", "main.ts")],
-		cwd: root,
-		env: { EDGE_URL: url, WORKER_SECRET: secret, MODELS, WORKER_ID: `local-${i}` },
-		restart: true,
-	});
+try {
+	await start();
+} catch (error) {
+	// Nothing was started yet: a setting is wrong, or its place cannot be used.
+	const hint = error instanceof UsageError && error.hint ? ` ${error.hint}` : "";
+	console.error(`${(error as Error).message}${hint}`);
+	process.exit(2);
 }
-if (GPU_WORKERS > 0) await until("a GPU worker", async () => (await fetch(`${url}/healthz`)).ok);
-console.log(`Firstlight is ready on ${url}`);
 
-async function until(what: string, ready: () => Promise<boolean>): Promise<void> {
-	const deadline = Date.now() + READY_TIMEOUT_MS;
-	while (Date.now() < deadline) {
-		if (await ready().catch(() => false)) return;
-		await new Promise((resolve) => setTimeout(resolve, 200));
+async function start(): Promise<void> {
+	checkEnvironment({ ...process.env, EDGE_URL: undefined });
+	const { PORT, HOST, GPU_WORKERS, MODELS, STATE_DIR: state, READY_SECONDS } = readStartSettings(process.env);
+	await outputFolder("STATE_DIR", state);
+	const addresses = await holdAddresses(state, PORT, HOST);
+	const url = urlOf(addresses[0], PORT);
+	const secret = randomBytes(24).toString("hex");
+	// For a worker of another terminal (docs/operating.md).
+	writeFileSync(join(state, "edge.env"), `WORKER_SECRET=${secret}\n`, { mode: 0o600 });
+	for (const open of addresses.filter((address) => !isLoopback(address)))
+		console.log(`Listening on ${open}, port ${PORT}: whoever reaches this machine there can make pictures.`);
+
+	let awaited = "The edge";
+	const late = setTimeout(() => {
+		console.error(`${awaited} did not become ready within ${READY_SECONDS} s; the lines above say why.`);
+		stop(1);
+	}, READY_SECONDS * 1000);
+	const common = { cwd: root, env: await commonEnvironment(state) };
+	const edge = stateFolder(state, "edge");
+	const temporary = join(edge, "tmp");
+	rmSync(temporary, { recursive: true, force: true });
+	await writableFolder(temporary, temporary);
+	await new Promise<void>((ready) =>
+		children.start({
+			...common,
+			name: "edge",
+			script: [join(import.meta.dirname, "edge.ts")],
+			env: {
+				...common.env,
+				ADDRESSES: addresses.join(","),
+				PORT: String(PORT),
+				WORKER_SECRET: secret,
+				STATE_DIR: edge,
+				TMPDIR: temporary,
+				// Its configuration is read by wrangler, which has nothing to say here.
+				WRANGLER_LOG: "none",
+				WRANGLER_LOG_PATH: temporary,
+			},
+			heard: () => ready(),
+			// An edge that cannot run is not started again: the workers alone are no use.
+			ended: (code) => stop(code || 1),
+		}),
+	);
+
+	awaited = "A GPU worker";
+	let ready = false;
+	for (let i = 0; i < GPU_WORKERS; i++) {
+		children.start({
+			...common,
+			name: `worker ${i}`,
+			script: [join(root, "worker", "gpu", "main.ts")],
+			env: { ...common.env, EDGE_URL: url, WORKER_SECRET: secret, MODELS, WORKER_ID: `local-${i}` },
+			restart: true,
+			// What keeps it from its first start will not be gone at the next.
+			ended: (code) => ready || stop(code || 1),
+		});
 	}
-	console.error(`${what} did not become ready within ${READY_TIMEOUT_MS / 1000} s; the lines above say why.`);
-	await stop(1);
+	while (GPU_WORKERS > 0 && !(await hasWorker(url))) await new Promise((resolve) => setTimeout(resolve, 200));
+	ready = true;
+	clearTimeout(late);
+	console.log(`Firstlight is ready on ${url.replace("127.0.0.1", "localhost")}`);
+}
+
+/** Takes the state folder and the addresses for this process. Throws what says why they cannot be had. */
+async function holdAddresses(state: string, port: number, host: string | undefined): Promise<string[]> {
+	// From within, for a socket's path is short.
+	process.chdir(state);
+	const holder = await hold("start.sock", `process ${process.pid}, port ${port}`);
+	if (holder !== undefined)
+		throw new UsageError(
+			`STATE_DIR: ${state} is in use by another start${holder && ` (${holder})`}.`,
+			"Stop that one, or give this one a folder of its own: STATE_DIR=DIR npm start",
+		);
+	return await listenAddresses(port, host);
+}
+
+/**
+ * What edge and workers find beside our own environment: places they can write to though the system's cannot be
+ * written, and no proxy between each other.
+ */
+async function commonEnvironment(state: string): Promise<Record<string, string>> {
+	const { NO_PROXY = "", no_proxy = NO_PROXY } = process.env;
+	const direct = [no_proxy, "localhost", "127.0.0.1", "[::1]"].filter(Boolean).join(",");
+	const cache = process.env.FIRSTLIGHT_CACHE || (await writableFolder(cacheFolder(), stateFolder(state, "cache")));
+	return {
+		NO_PROXY: direct,
+		no_proxy: direct,
+		TMPDIR: await writableFolder(tmpdir(), stateFolder(state, "tmp")),
+		FIRSTLIGHT_CACHE: cache,
+	};
+}
+
+/** Whether the edge has a GPU worker. Asked directly, whatever proxy the environment names. */
+function hasWorker(url: string): Promise<boolean> {
+	return new Promise((resolve) => {
+		const request = get(`${url}/healthz`, { agent: new Agent(), timeout: 2000 }, (response) => {
+			response.resume();
+			resolve(response.statusCode === 200);
+		});
+		request.on("timeout", () => request.destroy()).on("error", () => resolve(false));
+	});
 }
 
 async function stop(code: number): Promise<never> {
 	await children.stop();
 	process.exit(code);
-}
-
-function isFree(port: number): Promise<boolean> {
-	return new Promise((resolve) => {
-		const server = createServer();
-		server.once("error", () => resolve(false));
-		server.listen(port, "0.0.0.0", () => server.close(() => resolve(true)));
-	});
-}
-
-function fail(message: string): never {
-	console.error(message);
-	process.exit(2);
 }

@@ -1,7 +1,10 @@
+import { join } from "node:path";
 import { expect, it } from "vitest";
+import { importReferenceSet } from "../../model-shards/import/reference.ts";
 import { infinity } from "../../worker/families/infinity/index.ts";
 import { publishedInfinity } from "../../worker/families/infinity/published.ts";
 import { codebookTaps } from "../../worker/families/shared/codebook.ts";
+import { temporaryFolder } from "../temporary.ts";
 import { decoderLatents, type ReferenceRun } from "./reference-set.ts";
 
 const run = (input: string, shape: number[]): ReferenceRun => ({
@@ -29,4 +32,12 @@ it("an unknown name, and what is not one latent, are said", () => {
 		/^dec\.some\.summed_codes is no latent of this model, which calls them f_hat\.$/,
 	);
 	expect(() => decoderLatents(run("dec.some.f_hat", [2, 2, 3]), codebookTaps)).toThrow(/not one latent/);
+});
+
+it("a set without weights of its own says that it needs a model", async () => {
+	const set = join(import.meta.dirname, "..", "..", "test", "reference", "emoji-128", "manifest.json");
+	using out = await temporaryFolder("reference-set-");
+	await expect(importReferenceSet(set, out.path)).rejects.toThrow(
+		/emoji-128 holds no weights of its own: .*transformer\.safetensors is not there\. .* verify SET --model MODEL\.$/,
+	);
 });

@@ -45,6 +45,8 @@ export async function* verifySet(
 			slots: Math.max(1, ...runs.map(({ labels }) => labels?.length ?? 1)),
 		});
 		try {
+			// Beforehand, so that nothing keeps an interrupt waiting.
+			await model.compile(runs.map((run) => referencePlan(run, model.info)));
 			for (const run of runs)
 				yield { name: run.name, comparisons: await verifyRun(model, run, folder.tokenizer !== null) };
 		} finally {

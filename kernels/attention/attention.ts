@@ -1,9 +1,9 @@
 import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { bucket, choose, range, type Tunable, type Variant } from "../gpu/variants.ts";
+import { bucket, choose, inQuads, range, type Tunable, type Variant } from "../gpu/variants.ts";
 import { ROW, type RowTable, rowTable } from "../tokens/rows.ts";
-import { CACHED, LANES, OWN, quadCode, tokenCode } from "./programs.ts";
+import { CACHED, LANES, OWN, quadCode, type Source, tokenCode } from "./programs.ts";
 
 export interface Attention {
 	/** [tokens, heads * headDim], `qStride` floats a token. */
@@ -24,27 +24,25 @@ export interface Attention {
 	variant?: AttentionVariant;
 }
 
-/** `tokens` of an invocation; quads share the keys and values they load among four lanes. */
+/**
+ * `tokens` of an invocation; quads share the keys and values they load among four lanes. A rolled one is a smaller
+ * program, which takes less compiling and runs longer.
+ */
 interface AttentionVariant extends Variant {
-	quad: boolean;
+	form: "token" | "rolled" | "quad";
 	tokens: number;
 }
-const quad = (tokens: number): AttentionVariant => ({
-	name: `quad ${tokens}`,
-	quad: true,
+const variant = (form: AttentionVariant["form"], tokens: number): AttentionVariant => ({
+	name: `${form} ${tokens}`,
+	form,
 	tokens,
-	needs: ["subgroups"],
+	needs: form === "quad" ? ["subgroups"] : undefined,
 });
-const alone = (tokens: number): AttentionVariant => ({ name: `token ${tokens}`, quad: false, tokens });
 /** The plainest first: what the tuner checks the others against. */
 export const attentionVariants: readonly AttentionVariant[] = [
-	alone(1),
-	alone(2),
-	alone(4),
-	alone(8),
-	quad(1),
-	quad(2),
-	quad(4),
+	...[1, 2, 4, 8].map((tokens) => variant("token", tokens)),
+	...[1, 2, 4, 8].map((tokens) => variant("rolled", tokens)),
+	...[1, 2, 4].map((tokens) => variant("quad", tokens)),
 ];
 
 interface Options {
@@ -53,6 +51,9 @@ interface Options {
 	headDim: number;
 	own: boolean;
 }
+
+const programOf = ({ form, tokens }: AttentionVariant, d4: number, sources: readonly Source[]) =>
+	form === "quad" ? quadCode(tokens, d4, sources) : tokenCode(tokens, d4, sources, form === "rolled");
 
 const attending = kernel({
 	name: "attention",
@@ -66,13 +67,13 @@ const attending = kernel({
 		ownValue4: "u32",
 	},
 	bindings: { q: read("vec4f"), kv: read("vec4"), y: write("vec4f"), rows: read(ROW) },
-	enable: ({ variant }: Options) => (variant.quad ? ["subgroups"] : []),
+	enable: ({ variant }: Options) => (variant.form === "quad" ? ["subgroups"] : []),
 	code: ({ variant, heads, headDim, own }: Options, { kv }) => `
 const width4 = ${(heads * headDim) / 4}u;
 const LEAST = -3.4e38;
 fn loadKv(at: u32) -> vec4f { return ${kv === "f16" ? "vec4f(kv[at])" : "kv[at]"}; }
 fn loadOwn(at: u32) -> vec4f { return q[at]; }
-${(variant.quad ? quadCode : tokenCode)(variant.tokens, headDim / 4, own ? [CACHED, OWN] : [CACHED])}`,
+${programOf(variant, headDim / 4, own ? [CACHED, OWN] : [CACHED])}`,
 });
 
 /**
@@ -101,7 +102,7 @@ export function attention(pass: Pass, op: Attention): void {
 			ownValue4: own ? own.value / 4 : 0,
 		},
 		bindings: { q, kv: kv.tensor, y, rows: table.table },
-		groups: [Math.ceil(tokens / variant.tokens / (variant.quad ? 4 : LANES)), heads, rows.length],
+		groups: [Math.ceil(tokens / variant.tokens / (variant.form === "quad" ? 4 : LANES)), heads, rows.length],
 	});
 }
 
@@ -119,16 +120,17 @@ export const attentionTunable: Tunable<AttentionShape, AttentionVariant> = {
 	key: ({ tokens, heads, headDim, own }) =>
 		`${own ? "self" : "cross"} attention ${heads}x${headDim} t${bucket(tokens)}`,
 	variants: attentionVariants,
-	fits: (_, { quad }, { headDim }) => !quad || headDim % 16 === 0,
+	fits: (_, { form }, { headDim }) => form !== "quad" || headDim % 16 === 0,
 	/**
-	 * Quads where four lanes are the whole machine, as in matmul, many tokens an invocation on other CPUs. Two variants,
-	 * since a large one compiles for as long as a scale runs: it is left to where there are many keys as well as tokens.
+	 * Quads where four lanes are the whole machine, as in matmul, many tokens an invocation on other CPUs. Where a driver
+	 * takes the square of a program's branches to compile it (Mesa's llvmpipe, whose programs are LLVM's coroutines) the
+	 * one that it is rolled up in. Two variants else, since a large one compiles for as long as a scale runs: it is left to where there are many keys as well as tokens.
 	 */
-	untuned({ facts, device }, { tokens, keys, headDim }) {
+	untuned(gpu, { tokens, keys, headDim }) {
 		const large = tokens > 8 && keys > 32;
-		if (facts.lanes === 4 && device.features.has("subgroups"))
-			return headDim % 16 ? "token 1" : large ? "quad 4" : "quad 1";
-		if (!facts.software) return "token 1";
+		if (inQuads(gpu)) return headDim % 16 ? "token 1" : large ? "quad 4" : "quad 1";
+		if (gpu.facts.late) return "rolled 4";
+		if (!gpu.facts.software) return "token 1";
 		return large ? "token 8" : "token 2";
 	},
 	trial({ rows, tokens, keys, heads, headDim, own }) {

@@ -46,8 +46,11 @@ const softmax = (i: number) => `
 		top_${i} = top${i};
 		total${i} = fma(total${i}, shrink${i}, dot(weight${i}, vec4f(1)));`;
 
-/** One invocation is a head of `tokens` tokens of a row, which share the keys and values it loads. */
-export function tokenCode(tokens: number, d4: number, sources: readonly Source[]): string {
+/**
+ * One invocation is a head of `tokens` tokens of a row, which share the keys and values it loads. `rolled`: its loops
+ * are as long as only the device knows, so that no compiler repeats what is in them.
+ */
+export function tokenCode(tokens: number, d4: number, sources: readonly Source[], rolled: boolean): string {
 	const d = range(d4);
 	const t = range(tokens);
 	const dot = (c: number) => each(t, (i) => `sum${i} = fma(q${i}_${c}, k, sum${i});`);
@@ -55,8 +58,9 @@ export function tokenCode(tokens: number, d4: number, sources: readonly Source[]
 	const loop = (s: Source) => `
 	for (var key = 0u; key < ${s.keys}; key += 4u) {
 		let valid = vec4u(key) + vec4u(0, 1, 2, 3) < vec4u(${s.keys});
+		let four = ${rolled ? `min(4u, ${s.keys} - key)` : "4u"};
 		${each(t, (i) => `var dots${i} = vec4f(0);`)}
-		for (var j = 0u; j < 4u; j++) {
+		for (var j = 0u; j < four; j++) {
 			let at = (${s.first} + min(key + j, ${s.keys} - 1u)) * ${s.stride} + ${s.key} + head;
 			let one = vec4u(j) == vec4u(0, 1, 2, 3);
 			${each(t, (i) => `var sum${i} = vec4f(0);`)}
@@ -69,7 +73,7 @@ export function tokenCode(tokens: number, d4: number, sources: readonly Source[]
 		${softmax(i)}
 		${each(d, (c) => `o${i}_${c} *= shrink${i};`)}`,
 		)}
-		for (var j = 0u; j < 4u; j++) {
+		for (var j = 0u; j < four; j++) {
 			let at = (${s.first} + min(key + j, ${s.keys} - 1u)) * ${s.stride} + ${s.value} + head;
 			${each(t, (i) => `let w${i} = vec4f(weight${i}[j]);`)}
 			${each(d, (c) => `{ let v = ${s.load}(at + ${c}u); ${add(c)} }`)}
@@ -77,6 +81,10 @@ export function tokenCode(tokens: number, d4: number, sources: readonly Source[]
 	}`;
 	const store = (i: number) => `if (first + ${i}u < row.tokens) {
 		${each(d, (c) => `y[t${i} * width4 + head + ${c}u] = o${i}_${c} / total${i};`)}
+	}`;
+	const storing = `let outs = array<vec4f, ${tokens * d4}>(${each(t, (i) => each(d, (c) => `o${i}_${c} / total${i}`, ", "), ", ")});
+	for (var i = 0u; i < min(${tokens}u, row.tokens - first) * ${d4}u; i++) {
+		y[(row.token + first + i / ${d4}u) * width4 + head + i % ${d4}u] = outs[i];
 	}`;
 	return `
 @compute @workgroup_size(${LANES}) fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -89,7 +97,7 @@ export function tokenCode(tokens: number, d4: number, sources: readonly Source[]
 	${each(t, (i) => each(d, (c) => `var o${i}_${c} = vec4f(0);`))}
 	${each(t, (i) => `var top_${i} = LEAST; var total${i} = 0.0;`)}
 	${each(sources, loop)}
-	${each(t, store)}
+	${rolled ? storing : each(t, store)}
 }`;
 }
 

@@ -42,7 +42,7 @@ export interface HalvesRotation {
 
 const rotating = kernel({
 	name: "rotate and cache",
-	params: { tokens: "u32", positions: "u32", entries: "u32" },
+	params: { tokens: "u32", positions: "u32", entries: "u32", width4: "u32", d4: "u32" },
 	bindings: {
 		qkv: write("vec4f"),
 		cache: write("vec4"),
@@ -54,15 +54,15 @@ const rotating = kernel({
 		selected: optional(read("u32")),
 		scaleMul: optional(read("f32")),
 	},
-	code: ({ heads, headDim }: { heads: number; headDim: number }, { cache, cosSin, angles, selected, scaleMul }) => `
-const width4 = ${(heads * headDim) / 4}u;
-const d4 = ${headDim / 4}u;
+	code: (_, { cache, cosSin, angles, selected, scaleMul }) => `
 fn rotate(v: vec4f, c: vec2f, s: vec2f) -> vec4f {
 	return vec4f(v.x * c.x - v.y * s.x, v.x * s.x + v.y * c.x, v.z * c.y - v.w * s.y, v.z * s.y + v.w * c.y);
 }
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let t = id.x;
 	if (t >= p.tokens) { return; }
+	let width4 = p.width4;
+	let d4 = p.d4;
 	let row = rows[tokenRow[t]];
 	let local = t - row.token;
 	let q = t * 3u * width4 + id.y * d4;
@@ -120,8 +120,13 @@ export function rotateAndCache(pass: Pass, op: RotateAndCache): void {
 	const { qkv, cache, cosSin, positions = 0, halves, selected, scaleMul, heads, headDim, rows, label } = op;
 	pass.run(rotating, {
 		label,
-		options: { heads, headDim },
-		params: { tokens: rows.tokens, positions, entries: halves?.entries ?? 0 },
+		params: {
+			tokens: rows.tokens,
+			positions,
+			entries: halves?.entries ?? 0,
+			width4: (heads * headDim) / 4,
+			d4: headDim / 4,
+		},
 		bindings: {
 			qkv,
 			cache,
@@ -138,42 +143,73 @@ export function rotateAndCache(pass: Pass, op: RotateAndCache): void {
 }
 
 /**
- * cos then sin, [2, positions, headDim / 2], of Infinity's normalised 2D rotary embedding (`rope2d_normalized_by_hw =
- * 2`): every scale's rows and columns are spread over `reach`, half of the channels turn with y and half with x.
+ * How Infinity brings a grid's positions to those of `reach` (`rope2d_normalized_by_hw` 2, 0 and 1): to the nearest of
+ * them; not at all; or as cosines and sines between those of a large grid of the aspect of `reach`.
+ */
+export const ROPE_SPREADS = ["nearest", "grid", "between"] as const;
+export type RopeSpread = (typeof ROPE_SPREADS)[number];
+
+/** Side of the large grid's longer side. */
+const LARGE_GRID = 128;
+
+/**
+ * cos then sin, [2, positions, headDim / 2], of Infinity's 2D rotary embedding: half of the channels turn with y and
+ * half with x.
  */
 export function infinityRopeTable(
 	grids: readonly (readonly [number, number])[],
 	headDim: number,
 	reach: readonly [number, number],
+	spread: RopeSpread = "nearest",
 ): Float32Array<ArrayBuffer> {
 	const half = headDim / 2;
 	const frequencies = Array.from({ length: half / 2 }, (_, m) =>
 		Math.fround(1 / Math.fround(10000 ** Math.fround((2 * m) / half))),
 	);
-	const angles: number[] = [];
-	for (const [height, width] of grids) {
-		for (let y = 0; y < height; y++) {
-			for (let x = 0; x < width; x++) {
-				for (const f of frequencies) angles.push(Math.fround(roundHalfEven((y * reach[0]) / height) * f));
-				for (const f of frequencies) angles.push(Math.fround(roundHalfEven((x * reach[1]) / width) * f));
+	/** Of one place of a side, all frequencies. */
+	const turns = (i: number, side: number, axis: 0 | 1, of: (angle: number) => number): number[] => {
+		const at = (position: number) => frequencies.map((f) => of(Math.fround(position * f)));
+		switch (spread) {
+			case "nearest":
+				return at(roundHalfEven((i * reach[axis]) / side));
+			case "grid":
+				return at(i);
+			case "between": {
+				const large = largeSide(reach, axis);
+				const place = side > 1 ? (i * (large - 1)) / (side - 1) : 0;
+				const low = Math.floor(place);
+				const above = at(Math.min(low + 1, large - 1));
+				return at(low).map((value, f) => value + (place - low) * (above[f] - value));
 			}
 		}
-	}
-	return Float32Array.from([...angles.map(Math.cos), ...angles.map(Math.sin)]);
+	};
+	const all = (of: (angle: number) => number) =>
+		grids.flatMap(([height, width]) => {
+			const lines = Array.from({ length: height }, (_, y) => turns(y, height, 0, of));
+			const columns = Array.from({ length: width }, (_, x) => turns(x, width, 1, of));
+			return lines.flatMap((line) => columns.flatMap((column) => [...line, ...column]));
+		});
+	return Float32Array.from([...all(Math.cos), ...all(Math.sin)]);
+}
+
+function largeSide([height, width]: readonly [number, number], axis: 0 | 1): number {
+	const [own, other] = axis === 0 ? [height, width] : [width, height];
+	// The shorter side in the official code's own order of operations: its floor depends on it.
+	return own >= other ? LARGE_GRID : Math.floor((LARGE_GRID / other) * own);
 }
 
 /**
  * cos then sin, [2, positions, headDim / 2], of STAR's 2D rotary embedding: the side of every scale is spread over 0 ..
- * reach, the first half of the pairs turns with x, the second with y.
+ * reach, or, null, counted; the first half of the pairs turns with x, the second with y.
  */
 export function starRopeTable(
 	grids: readonly (readonly [number, number])[],
 	headDim: number,
-	reach: number,
+	reach: number | null,
 	theta: number,
 ): Float32Array<ArrayBuffer> {
 	const frequencies = Array.from({ length: headDim / 4 }, (_, m) => theta ** ((-4 * m) / headDim));
-	const place = (i: number, side: number) => (side > 1 ? (i / (side - 1)) * reach : 0);
+	const place = (i: number, side: number) => (reach === null || side === 1 ? i : (i / (side - 1)) * reach);
 	const angles: number[] = [];
 	for (const [height, width] of grids) {
 		for (let y = 0; y < height; y++) {
@@ -185,8 +221,8 @@ export function starRopeTable(
 	return Float32Array.from([...angles.map(Math.cos), ...angles.map(Math.sin)]);
 }
 
-/** torch.round: a half goes to the even neighbour. */
-function roundHalfEven(value: number): number {
+/** As Python and torch round: a half goes to the even neighbour. */
+export function roundHalfEven(value: number): number {
 	const low = Math.floor(value);
 	if (value - low !== 0.5) return Math.round(value);
 	return low % 2 === 0 ? low : low + 1;

@@ -66,6 +66,7 @@ const PARAMS = {
 	kAt4: "u32",
 	vStride4: "u32",
 	vAt4: "u32",
+	d4: "u32",
 	scale: "f32",
 } as const;
 
@@ -85,16 +86,8 @@ const attending = kernel({
 	code: ({ lanes, heads, kvHeads, headDim, causal }: Options, { bias, seen }) => {
 		const d4 = headDim / 4;
 		const d = range(d4);
-		const four = range(4);
-		const place = (j: number) => `min(key + ${j}u, keys - 1u)`;
-		const key = (j: number) =>
-			[
-				`let key${j} = ${seen ? `seen[p.tokens + ${place(j)}]` : place(j)};`,
-				`let k${j} = key${j} * p.kStride4 + p.kAt4 + head;`,
-				`let v${j} = key${j} * p.vStride4 + p.vAt4 + head;`,
-				`var dots${j} = vec4f(0);`,
-			].join(" ");
-		const biases = four.map((j) => `bias[biasRow[key${j} + p.tokens - 1u - t] * ${heads}u + id.y]`).join(", ");
+		const biased = `bias[biasRow[other + p.tokens - 1u - t] * ${heads}u + id.y]`;
+		const place = `let other = ${seen ? "seen[p.tokens + key + j]" : "key + j"};`;
 		return `
 const LEAST = -3.4e38;
 @compute @workgroup_size(${lanes}) fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -108,22 +101,34 @@ const LEAST = -3.4e38;
 	var top = LEAST;
 	var total = 0.0;
 	for (var key = 0u; key < keys; key += 4u) {
-		${four.map(key).join("\n\t\t")}
-		${four.flatMap((j) => d.map((i) => `dots${j} = fma(q${i}, k[k${j} + ${i}u], dots${j});`)).join(" ")}
-		var score = vec4f(${four.map((j) => `dot(dots${j}, vec4f(1))`).join(", ")});
-		${bias ? `score += vec4f(${biases});` : ""}
-		score = select(vec4f(LEAST), score, vec4u(key) + vec4u(0, 1, 2, 3) < vec4u(keys));
+		// As long as only the device knows: no compiler repeats what is in the loops.
+		let four = min(4u, keys - key);
+		var score = vec4f(LEAST);
+		for (var j = 0u; j < four; j++) {
+			${place}
+			let at = other * p.kStride4 + p.kAt4 + head;
+			var dots = vec4f(0);
+			${d.map((i) => `dots = fma(q${i}, k[at + ${i}u], dots);`).join(" ")}
+			let one = dot(dots, vec4f(1))${bias ? ` + ${biased}` : ""};
+			score = select(score, vec4f(one), vec4u(j) == vec4u(0, 1, 2, 3));
+		}
 		let most = max(top, max(max(score.x, score.y), max(score.z, score.w)));
 		let shrink = exp(top - most);
 		let weight = exp(score - most);
 		top = most;
 		total = fma(total, shrink, dot(weight, vec4f(1)));
 		${d.map((i) => `o${i} *= shrink;`).join(" ")}
-		${four.flatMap((j) => d.map((i) => `o${i} = fma(vec4f(weight[${j}]), v[v${j} + ${i}u], o${i});`)).join(" ")}
+		for (var j = 0u; j < four; j++) {
+			${place}
+			let at = other * p.vStride4 + p.vAt4 + head;
+			let w = vec4f(weight[j]);
+			${d.map((i) => `o${i} = fma(w, v[at + ${i}u], o${i});`).join(" ")}
+		}
 	}
 	${seen ? "total = select(total, 1.0, keys == 0u);" : ""}
 	let at = (t * ${heads}u + id.y) * ${d4}u;
-	${d.map((i) => `y[at + ${i}u] = o${i} / total;`).join(" ")}
+	let outs = array<vec4f, ${d4}>(${d.map((i) => `o${i} / total`).join(", ")});
+	for (var i = 0u; i < p.d4; i++) { y[at + i] = outs[i]; }
 }`;
 	},
 });
@@ -150,6 +155,7 @@ export function sequenceAttention(pass: Pass, op: SequenceAttention): void {
 			kAt4: k.at / 4,
 			vStride4: v.stride / 4,
 			vAt4: v.at / 4,
+			d4: headDim / 4,
 			scale,
 		},
 		bindings: {

@@ -8,6 +8,11 @@ export class OutOfMemoryError extends DeviceError {
 	override name = "OutOfMemoryError";
 }
 
+/** Thrown when a driver takes longer over our kernels than it was given (`Gpu.patience`). */
+export class SlowAdapterError extends DeviceError {
+	override name = "SlowAdapterError";
+}
+
 /** Work that the device refused: WGSL, with the compiler's message and the numbered source, or a wrong dispatch. */
 export class KernelError extends Error {
 	override name = "KernelError";

@@ -5,6 +5,8 @@ export interface AdapterFacts {
 	name: string;
 	/** True when the adapter runs on the CPU. Say so wherever the adapter is named. */
 	software: boolean;
+	/** Its driver compiles a program when it first runs, on one thread, and not when it is made (Mesa's llvmpipe). */
+	late: boolean;
 	runtime: Runtime;
 	driver: string;
 	/** Invocations that run in lockstep at least (the smallest subgroup), 0 when the adapter does not say. */
@@ -76,6 +78,7 @@ export function factsOf(
 	return {
 		name: `${short}${software ? " (software, on the CPU)" : ""} via ${implementation}`,
 		software,
+		late: /llvmpipe|lavapipe/i.test(text),
 		runtime,
 		lanes: info.subgroupMinSize ?? 0,
 		matrix: matrixOf(info, features, limits),

@@ -148,7 +148,7 @@ describe("compiling ahead", () => {
 			return pass.submit([y]);
 		};
 		let read: Promise<ArrayBuffer[]> | undefined;
-		await gpu.compile(() => (read = record()));
+		await gpu.compile(gpu.rehearse(() => (read = record())));
 		expect([...new Float32Array((await read)?.[0] as ArrayBuffer)]).toEqual([0, 0, 0, 0]);
 		const pipelines = vi.spyOn(gpu.device, "createComputePipeline");
 		expect([...new Float32Array((await record())[0])]).toEqual([2, 4, 6, 8]);
@@ -160,13 +160,15 @@ describe("compiling ahead", () => {
 	test("WGSL that is refused rejects with the compiler's message and the source; others go on", async () => {
 		const wrong = doubling(DOUBLE.replace("* 2.0", "* missing"));
 		const y = gpu.upload("y", [4], new Float32Array([1, 2, 3, 4]));
-		const compiling = gpu.compile(() => run(gpu.pass("test"), y, 4, [1], "wrong one", wrong));
+		const compiling = gpu.compile(gpu.rehearse(() => run(gpu.pass("test"), y, 4, [1], "wrong one", wrong)));
 		await expect(compiling).resolves.toBeUndefined(); // Never submitted, so never asked for.
-		const submitted = gpu.compile(() => {
-			const pass = gpu.pass("test");
-			run(pass, y, 4, [1], "wrong one", wrong);
-			pass.submit();
-		});
+		const submitted = gpu.compile(
+			gpu.rehearse(() => {
+				const pass = gpu.pass("test");
+				run(pass, y, 4, [1], "wrong one", wrong);
+				pass.submit();
+			}),
+		);
 		await expect(submitted).rejects.toThrow(/^wrong one: [\s\S]*missing[\s\S]*5\t/);
 		expect([...new Float32Array((await gpu.read([y]))[0])]).toEqual([1, 2, 3, 4]);
 		gpu.free(y);
@@ -218,7 +220,7 @@ describe("a refused program", () => {
 		const pass = gpu.pass("test");
 		run(pass, y, 4, [1], "again", again.program);
 		await expect(pass.submit([y])).rejects.toThrow(/^again: [\s\S]*missing_in_again/);
-		await expect(gpu.compile(() => submit(again, y))).rejects.toThrow(/missing_in_again/);
+		await expect(gpu.compile(gpu.rehearse(() => submit(again, y)))).rejects.toThrow(/missing_in_again/);
 		for (const spy of created) expect(spy).not.toHaveBeenCalled();
 		vi.restoreAllMocks();
 		expect([...new Float32Array((await gpu.read([y]))[0])]).toEqual([1, 2, 3, 4]);

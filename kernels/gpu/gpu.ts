@@ -3,15 +3,19 @@
  * Operators (the other folders of kernels/) describe themselves as WGSL plus bindings and are recorded by a `Pass`.
  * Which device it is, and where it came from, is the platform's: native/ and browser/ open one.
  */
-import { DeviceError, KernelError, OutOfMemoryError } from "./errors.ts";
+import { DeviceError, KernelError, OutOfMemoryError, SlowAdapterError } from "./errors.ts";
 import type { AdapterFacts } from "./facts.ts";
+import type { Program } from "./kernel.ts";
 import { ARENA_BYTES, type Dispatch, Pass, type Recorded } from "./pass.ts";
 import type { Profiler, Submission } from "./profile.ts";
-import { Programs } from "./programs.ts";
+import { type CompileProgress, Programs } from "./programs.ts";
 import { type Tensor, tensorBytes } from "./tensor.ts";
 import type { TuningStore } from "./tuning-store.ts";
 import type { Tuning } from "./variants.ts";
 import { type Verdict, verdictOf, wrong } from "./verdicts.ts";
+
+/** After this part of its patience it is guessed how long an adapter will take. */
+const SOONEST = 0.2;
 
 export class Gpu {
 	readonly device: GPUDevice;
@@ -22,6 +26,10 @@ export class Gpu {
 	tuning: Tuning = {};
 	/** Where they are kept; undefined where the platform has no such place. */
 	tuningStore: TuningStore | undefined;
+	/** Told how far compiling is. */
+	compiling: CompileProgress | undefined;
+	/** Milliseconds that compiling may take, where another adapter would do; by default as long as it takes. */
+	patience: number | undefined;
 	/** Measures what is submitted while it is set. */
 	profiler: Profiler | undefined;
 	/** Bytes of every live buffer made here. */
@@ -40,7 +48,7 @@ export class Gpu {
 	#short: OutOfMemoryError | undefined;
 	/** Tables and parameters of the submission that runs. */
 	#arena: Tensor;
-	/** While `compile` records: what would have been run. */
+	/** While a rehearsal records: what would be run. */
 	#dry: Dispatch[] | undefined;
 	/** Host copies of the arena that no pass is using. */
 	#spare: Uint32Array<ArrayBuffer>[] = [];
@@ -51,7 +59,7 @@ export class Gpu {
 		this.facts = facts;
 		this.bindingBytes = bindingBytes;
 		this.lost = device.lost.then((info) => (this.#lost = `${info.reason}: ${info.message}`));
-		this.#programs = new Programs(device, () => (this.#lost ? this.#gone() : undefined));
+		this.#programs = new Programs(device, () => (this.#lost ? this.#gone() : undefined), facts.late);
 		device.addEventListener("uncapturederror", (event) => {
 			this.#stray ??= new KernelError((event as GPUUncapturedErrorEvent).error.message);
 		});
@@ -212,23 +220,41 @@ export class Gpu {
 		return reads && Promise.resolve(reads.map(({ bytes }) => new ArrayBuffer(bytes)));
 	}
 
-	/** While `compile` records: what is submitted does not run. */
-	get compiling(): boolean {
+	/** While a rehearsal records: what is submitted does not run. */
+	get rehearsing(): boolean {
 		return this.#dry !== undefined;
 	}
 
-	/**
-	 * Compiles, side by side, every pipeline that `record` would run; what it records is not run. Throws KernelError or
-	 * DeviceError.
-	 */
-	async compile(record: () => void): Promise<void> {
+	/** The programs that `record` would run, in that order, by a label of each; what it records is not run. */
+	rehearse(record: () => void): Map<Program, string> {
 		const dry: Dispatch[] = (this.#dry = []);
 		try {
 			record();
 		} finally {
 			this.#dry = undefined;
 		}
-		await this.#programs.compile(dry);
+		return new Map(dry.map(({ program, label }) => [program, label]));
+	}
+
+	/**
+	 * Compiles programs ahead of their use, in their order and as many side by side as the driver does. Throws
+	 * KernelError, DeviceError, SlowAdapterError where `patience` is at its end, and what `compiling` throws.
+	 */
+	async compile(programs: ReadonlyMap<Program, string>): Promise<void> {
+		const begun = performance.now();
+		await this.#programs.compile(programs, (done, total) => {
+			this.compiling?.(done, total);
+			this.#assertPatience(done, total, performance.now() - begun);
+		});
+	}
+
+	#assertPatience(done: number, total: number, passed: number): void {
+		if (this.patience === undefined || done === total) return;
+		const expected = passed < this.patience * SOONEST ? 0 : (passed / Math.max(1, done)) * total;
+		if (Math.max(passed, expected) <= this.patience) return;
+		throw new SlowAdapterError(
+			`${this.facts.name} compiled ${done} of ${total} kernels in ${(passed / 1000).toFixed(1)} s.`,
+		);
 	}
 
 	/** Copies tensors back after all submitted work. Throws KernelError or DeviceError when that work failed. */

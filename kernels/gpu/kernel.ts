@@ -71,6 +71,8 @@ export interface Program {
 	readonly name: string;
 	/** WGSL with an entry point `main`. */
 	readonly code: string;
+	/** How many tensors it is run with, the uniform parameters among them. */
+	readonly bindings: number;
 }
 
 interface Declaration<P extends Fields, B extends Bindings, O extends object> {
@@ -123,7 +125,10 @@ export class Kernel<P extends Fields = Fields, B extends Bindings = Bindings, O 
 		this.#bindings = Object.entries(declaration.bindings);
 	}
 
-	/** The program for these tensors, which go to `into` in the order of their numbers. Throws RangeError. */
+	/**
+	 * The program for these tensors, which go to `into` in the order of their numbers, behind its parameters where it has
+	 * any. Throws RangeError.
+	 */
 	program(label: string, options: Required<O> | undefined, tensors: Bound<B>, into: Tensor[]): Program {
 		const named: Readonly<Record<string, Tensor | undefined>> = tensors;
 		// One digit for each binding: whether one is there that need not be, and whether it is f16.
@@ -142,7 +147,11 @@ export class Kernel<P extends Fields = Fields, B extends Bindings = Bindings, O 
 			for (const name of this.#options) branch = branch.by(options[name]);
 		}
 		branch = branch.by(kinds);
-		return (branch.program ??= { name: this.name, code: this.#text(options ?? ({} as Required<O>), named) });
+		return (branch.program ??= {
+			name: this.name,
+			code: this.#text(options ?? ({} as Required<O>), named),
+			bindings: into.length,
+		});
 	}
 
 	#text(options: Required<O>, tensors: Readonly<Record<string, Tensor | undefined>>): string {

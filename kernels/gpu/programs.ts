@@ -20,28 +20,36 @@ interface KeptGroup {
 	next: KeptGroup | undefined;
 }
 
+/** How far compiling is: pipelines so far, of how many. What it throws ends it. */
+export type CompileProgress = (done: number, total: number) => void;
+
 /** Of a program: that it is refused, or what will tell. */
 type Doubt = KernelError | Promise<KernelError | undefined>;
 
 export class Programs {
 	#device: GPUDevice;
 	#gone: () => DeviceError | undefined;
+	/** The driver compiles a program when it first runs. */
+	#late: boolean;
+	/** What a program is tried out with. */
+	#nothing: GPUBuffer[] = [];
 	#compiled = new Map<Program, Compiled>();
 	/** Programs that are refused, or not yet known to be good. */
 	#doubts = new Map<Program, Doubt>();
 	/** Bind groups kept, of all programs. */
 	#groups = 0;
 
-	/** `gone` says that the device was lost, once it was. */
-	constructor(device: GPUDevice, gone: () => DeviceError | undefined) {
+	/** `gone` says that the device was lost, once it was; `late`: its driver compiles a program when it first runs. */
+	constructor(device: GPUDevice, gone: () => DeviceError | undefined, late: boolean) {
 		this.#device = device;
 		this.#gone = gone;
+		this.#late = late;
 	}
 
 	/** Compiles what these dispatches run and was not compiled before; returns the doubts about their programs. */
 	prepare(dispatches: readonly Dispatch[]): Doubt[] {
 		for (const { label, program } of dispatches) if (!this.#compiled.has(program)) this.#compile(label, program);
-		return this.#doubtsOf(dispatches);
+		return this.#doubtsOf(dispatches.map(({ program }) => program));
 	}
 
 	/** Of a program that was compiled. */
@@ -50,26 +58,49 @@ export class Programs {
 	}
 
 	/**
-	 * Compiles, side by side, what these dispatches would run. Throws KernelError where the device refuses one, and
-	 * DeviceError where it is lost.
+	 * Compiles those of these programs, by their labels, that were not compiled before. Throws KernelError where the
+	 * device refuses one, DeviceError where it is lost, and what `progress` throws.
 	 */
-	async compile(dispatches: readonly Dispatch[]): Promise<void> {
-		for (const doubt of this.#doubtsOf(dispatches)) if (doubt instanceof KernelError) throw doubt;
-		const programs = new Map(dispatches.map(({ program, label }) => [program, label]));
-		const compiled = [...programs].map(async ([program, label]) => {
-			if (this.#compiled.has(program)) return;
-			// What is wrong with a module comes again with its pipeline.
-			this.#device.pushErrorScope("validation");
-			const module = this.#device.createShaderModule({ label: program.name, code: program.code });
-			this.#device.popErrorScope();
-			const pipeline = await this.#device
-				.createComputePipelineAsync(describe(program.name, module))
-				.catch(async (error: Error) => {
-					throw this.#gone() ?? (await refusal(label, program, module, error.message));
-				});
+	async compile(programs: ReadonlyMap<Program, string>, progress: CompileProgress): Promise<void> {
+		for (const doubt of this.#doubtsOf(programs.keys())) if (doubt instanceof KernelError) throw doubt;
+		const missing = [...programs].filter(([program]) => !this.#compiled.has(program));
+		let done = 0;
+		progress(done, missing.length);
+		const compile = async ([program, label]: [Program, string]) => {
+			const pipeline = await this.#pipeline(label, program);
+			if (this.#late) await this.#tryOut(program, pipeline);
 			this.#compiled.set(program, { pipeline, groups: new Map() });
+			progress(++done, missing.length);
+		};
+		if (this.#late) for (const each of missing) await compile(each);
+		else await Promise.all(missing.map(compile));
+	}
+
+	async #pipeline(label: string, program: Program): Promise<GPUComputePipeline> {
+		// What is wrong with a module comes again with its pipeline.
+		this.#device.pushErrorScope("validation");
+		const module = this.#device.createShaderModule({ label: program.name, code: program.code });
+		this.#device.popErrorScope();
+		return await this.#device.createComputePipelineAsync(describe(program.name, module)).catch(async (error: Error) => {
+			throw this.#gone() ?? (await refusal(label, program, module, error.message));
 		});
-		await Promise.all(compiled);
+	}
+
+	/** Runs a program over nothing: no workgroups, which only the device gets to know, or it would not be asked to. */
+	async #tryOut({ name, bindings }: Program, pipeline: GPUComputePipeline): Promise<void> {
+		const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.UNIFORM | GPUBufferUsage.INDIRECT;
+		while (this.#nothing.length <= bindings)
+			this.#nothing.push(this.#device.createBuffer({ label: "nothing", size: NOTHING_BYTES, usage }));
+		const [none, ...tensors] = this.#nothing;
+		const entries = tensors.slice(0, bindings).map((buffer, binding) => ({ binding, resource: { buffer } }));
+		const encoder = this.#device.createCommandEncoder({ label: name });
+		const pass = encoder.beginComputePass({ label: name });
+		pass.setPipeline(pipeline);
+		pass.setBindGroup(0, this.#device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
+		pass.dispatchWorkgroupsIndirect(none, 0);
+		pass.end();
+		this.#device.queue.submit([encoder.finish()]);
+		await this.#device.queue.onSubmittedWorkDone();
 	}
 
 	/** Compiles a program; until it is known to be good it is a doubt, and when it is refused it stays one. */
@@ -89,10 +120,10 @@ export class Programs {
 		this.#compiled.set(program, { pipeline, groups: new Map() });
 	}
 
-	/** Those of these dispatches' programs, each once. */
-	#doubtsOf(dispatches: readonly Dispatch[]): Doubt[] {
+	/** Those of these programs, each once. */
+	#doubtsOf(programs: Iterable<Program>): Doubt[] {
 		if (this.#doubts.size === 0) return [];
-		return [...new Set(dispatches.map(({ program }) => program))].flatMap((program) => this.#doubts.get(program) ?? []);
+		return [...new Set(programs)].flatMap((program) => this.#doubts.get(program) ?? []);
 	}
 
 	/**
@@ -119,6 +150,9 @@ export class Programs {
 		return group;
 	}
 }
+
+/** Room for one element of any binding. */
+const NOTHING_BYTES = 256;
 
 /** How a device says that it does not take a pipeline: its rules, or its driver. */
 const REFUSALS = ["internal", "validation"] as const;

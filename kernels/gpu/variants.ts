@@ -47,6 +47,10 @@ interface TrialRun<V extends Variant = Variant> {
 	record(pass: Pass, inputs: readonly Tensor[], y: Tensor, variant?: V): void;
 }
 
+/** Whether four lanes are the whole machine, whose loads quads share by swaps (SwiftShader). */
+export const inQuads = ({ facts: { lanes, late }, device }: Gpu): boolean =>
+	lanes === 4 && !late && device.features.has("subgroups");
+
 /** Whether this device has what a variant needs. */
 export const available = (gpu: Gpu, { needs }: Variant): boolean =>
 	needs === undefined || needs.every((feature) => gpu.device.features.has(feature));

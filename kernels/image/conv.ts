@@ -2,7 +2,7 @@ import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import { swapped } from "../gpu/quad.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { bucket, choose, range, type Tunable, type Variant } from "../gpu/variants.ts";
+import { bucket, choose, inQuads, range, type Tunable, type Variant } from "../gpu/variants.ts";
 import { IMAGE, type ImageShape, largest } from "./images.ts";
 
 export interface Conv {
@@ -134,9 +134,9 @@ export const convTunable: Tunable<ConvShape, ConvVariant> = {
 	 * As matmul, quads where four lanes are the whole machine; long runs on other CPUs, and with too few channels for
 	 * four lanes to share.
 	 */
-	untuned({ facts, device }, { outChannels }) {
-		const quads = facts.lanes === 4 && device.features.has("subgroups");
-		return quads && outChannels >= 16 ? "quad 8x16" : facts.software ? "tile 16x4" : "tile 4x8";
+	untuned(gpu, { outChannels }) {
+		if (inQuads(gpu) && outChannels >= 16) return "quad 8x16";
+		return gpu.facts.software ? "tile 16x4" : "tile 4x8";
 	},
 	trial({ height, width, inChannels, outChannels, upsample }) {
 		const pixels = height * width;

@@ -51,6 +51,7 @@ describe("on Dawn's null backend", () => {
 		const none = new Gpu(device, {
 			name: "null",
 			software: true,
+			late: false,
 			runtime: "node",
 			driver: "null",
 			lanes: 4,
@@ -60,25 +61,27 @@ describe("on Dawn's null backend", () => {
 		const weight = none.tensor("w", [64 * 64], 0, "f16");
 		const gate = none.tensor("gate", [64], GPUBufferUsage.UNIFORM);
 		using _ = changed(device, change);
-		await none.compile(() => {
-			const pass = none.pass("null");
-			for (const variant of variants)
-				matmul(pass, { x, weight, bias: x, y, m: 64, k: 64, n: 64, gelu: true, label: variant.name, variant });
-			for (const variant of variants)
-				matmul(pass, {
-					x,
-					weight,
-					y,
-					m: 64,
-					k: 64,
-					n: 64,
-					add: true,
-					gate: { table: x, stride: 64, at: 0, rows: { rows: [], tokens: 64, tokenRow: gate, table: gate } },
-					label: variant.name,
-					variant,
-				});
-			pass.submit();
-		});
+		await none.compile(
+			none.rehearse(() => {
+				const pass = none.pass("null");
+				for (const variant of variants)
+					matmul(pass, { x, weight, bias: x, y, m: 64, k: 64, n: 64, gelu: true, label: variant.name, variant });
+				for (const variant of variants)
+					matmul(pass, {
+						x,
+						weight,
+						y,
+						m: 64,
+						k: 64,
+						n: 64,
+						add: true,
+						gate: { table: x, stride: 64, at: 0, rows: { rows: [], tokens: 64, tokenRow: gate, table: gate } },
+						label: variant.name,
+						variant,
+					});
+				pass.submit();
+			}),
+		);
 	};
 
 	test("every variant is valid WGSL for every shape of matrices, and fits the limits", async () => {

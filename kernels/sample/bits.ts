@@ -7,7 +7,7 @@ import { SAMPLE_ROW, type SampleRow } from "./row.ts";
 
 const sampling = kernel({
 	name: "sample bits",
-	params: { bits: "u32" },
+	params: { bits: "u32", pairs: "u32" },
 	bindings: {
 		logits: read("vec2f"),
 		mixed: write("vec2f"),
@@ -25,13 +25,13 @@ const sampling = kernel({
 	for (var word = 0u; word < ${words}u; word++) {
 		var packed = 0u;
 		for (var b = word * 32u; b < min(bits, word * 32u + 32u); b++) {
-			let u = logits[(row.uncond + token) * bits + b] / tau;
+			let u = logits[(row.uncond + token) * p.pairs + b] / tau;
 			var pair = u;
 			if (row.cond != row.uncond) {
-				let c = logits[(row.cond + token) * bits + b] / tau;
+				let c = logits[(row.cond + token) * p.pairs + b] / tau;
 				pair = row.guidance * c + (1.0 - row.guidance) * u;
 			}
-			mixed[(row.out + token) * bits + b] = pair;
+			mixed[(row.out + token) * p.pairs + b] = pair;
 			var one = 1.0 / (1.0 + exp(pair.x - pair.y));
 			if (row.topK == 1u) {
 				one = select(0.0, 1.0, pair.y > pair.x);
@@ -51,8 +51,8 @@ const sampling = kernel({
  * output 2b is bit b = 0 and 2b + 1 is bit b = 1. Under top-p a bit's rarer value survives only when the likelier one's
  * mass is below it.
  *
- * `taus`, f32 [rows], goes before the rows' own. logits: [tokens, 2 * bits] -> mixed: [out tokens, 2 * bits], codes:
- * u32 [out tokens, ceil(bits / 32)], least significant bit first.
+ * `taus`, f32 [rows], goes before the rows' own. logits: [tokens, stride] -> mixed: [out tokens, stride], both with
+ * 2 * bits values first and an even stride, codes: u32 [out tokens, ceil(bits / 32)], least significant bit first.
  */
 export function sampleBits(
 	pass: Pass,
@@ -62,15 +62,17 @@ export function sampleBits(
 		codes: Tensor;
 		taus?: Tensor;
 		bits: number;
+		/** Left out: 2 * bits. */
+		stride?: number;
 		rows: readonly SampleRow[];
 		label: string;
 	},
 ): void {
-	const { logits, mixed, codes, taus, bits, rows, label } = op;
+	const { logits, mixed, codes, taus, bits, stride = 2 * bits, rows, label } = op;
 	pass.run(sampling, {
 		label,
 		options: { words: Math.ceil(bits / 32) },
-		params: { bits },
+		params: { bits, pairs: stride / 2 },
 		bindings: { logits, mixed, codes, rows: pass.rows(SAMPLE_ROW, rows), taus },
 		groups: [groups(Math.max(...rows.map(({ tokens }) => tokens))), rows.length],
 	});
@@ -78,32 +80,33 @@ export function sampleBits(
 
 const spreading = kernel({
 	name: "code values",
-	params: { bits: "u32", tokens: "u32", sphere: "u32" },
+	params: { bits: "u32", stride: "u32", tokens: "u32", sphere: "u32" },
 	bindings: { codes: read("u32"), values: write("f32") },
 	code: ({ words }: { words: number }) => `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	if (id.x >= p.bits * p.tokens) { return; }
-	let token = id.x / p.bits;
-	let b = id.x % p.bits;
+	if (id.x >= p.stride * p.tokens) { return; }
+	let token = id.x / p.stride;
+	let b = id.x % p.stride;
+	if (b >= p.bits) { values[id.x] = 0.0; return; }
 	let bit = (codes[token * ${words}u + b / 32u] >> (b % 32u)) & 1u;
 	values[id.x] = (f32(bit) * 2.0 - 1.0) / sqrt(f32(p.sphere));
 }`,
 });
 
 /**
- * BSQ codes as numbers: codes u32 [tokens, words] -> values [tokens, bits] of +-1/sqrt(sphere), the bits that lie on
- * one sphere: by default all (arXiv 2406.07548).
+ * BSQ codes as numbers: codes u32 [tokens, words] -> values [tokens, stride], the bits first, of +-1/sqrt(sphere),
+ * zeros behind them. `sphere`: the bits that lie on one sphere, by default all (arXiv 2406.07548).
  */
 export function codeValues(
 	pass: Pass,
-	op: { codes: Tensor; values: Tensor; bits: number; sphere?: number; tokens: number; label: string },
+	op: { codes: Tensor; values: Tensor; bits: number; stride?: number; sphere?: number; tokens: number; label: string },
 ): void {
-	const { codes, values, bits, sphere = bits, tokens, label } = op;
+	const { codes, values, bits, stride = bits, sphere = bits, tokens, label } = op;
 	pass.run(spreading, {
 		label,
 		options: { words: Math.ceil(bits / 32) },
-		params: { bits, tokens, sphere },
+		params: { bits, stride, tokens, sphere },
 		bindings: { codes, values },
-		groups: [groups(bits * tokens)],
+		groups: [groups(stride * tokens)],
 	});
 }

@@ -8,7 +8,7 @@ const LANES = 64;
 
 const sampling = kernel({
 	name: "sample categories",
-	params: { vocabulary: "u32" },
+	params: { vocabulary: "u32", stride: "u32" },
 	bindings: {
 		logits: read("f32"),
 		mixed: write("f32"),
@@ -54,16 +54,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 	if (token >= row.tokens) { return; }
 	let tau = ${taus ? "taus[group.y]" : "row.tau"};
 	let each = (p.vocabulary + ${LANES - 1}u) / ${LANES}u;
-	let out = (row.out + token) * p.vocabulary;
+	let out = (row.out + token) * p.stride;
 	let first = out + min(lane * each, p.vocabulary);
 	let last = out + min(lane * each + each, p.vocabulary);
 
 	var most = -3.4e38;
 	for (var i = first; i < last; i++) {
-		let u = logits[(row.uncond + token) * p.vocabulary + i - out] / tau;
+		let u = logits[(row.uncond + token) * p.stride + i - out] / tau;
 		var value = u;
 		if (row.cond != row.uncond) {
-			let c = logits[(row.cond + token) * p.vocabulary + i - out] / tau;
+			let c = logits[(row.cond + token) * p.stride + i - out] / tau;
 			value = row.guidance * c + (1.0 - row.guidance) * u;
 		}
 		mixed[i] = value;
@@ -133,8 +133,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
  * one kept are kept too. The draw is the inverse of the cumulated mass, in the order of the vocabulary. topK 1 is the
  * argmax.
  *
- * `taus`, f32 [rows], goes before the rows' own. logits: [tokens, vocabulary] -> mixed: [out tokens, vocabulary],
- * codes: u32 [out tokens]. A workgroup is a token.
+ * `taus`, f32 [rows], goes before the rows' own. logits: [tokens, stride] -> mixed: [out tokens, stride], both with
+ * `vocabulary` values first, codes: u32 [out tokens]. A workgroup is a token.
  */
 export function sampleCategories(
 	pass: Pass,
@@ -144,14 +144,16 @@ export function sampleCategories(
 		codes: Tensor;
 		taus?: Tensor;
 		vocabulary: number;
+		/** Left out: the vocabulary. */
+		stride?: number;
 		rows: readonly SampleRow[];
 		label: string;
 	},
 ): void {
-	const { logits, mixed, codes, taus, vocabulary, rows, label } = op;
+	const { logits, mixed, codes, taus, vocabulary, stride = vocabulary, rows, label } = op;
 	pass.run(sampling, {
 		label,
-		params: { vocabulary },
+		params: { vocabulary, stride },
 		bindings: { logits, mixed, codes, rows: pass.rows(SAMPLE_ROW, rows), taus },
 		groups: [Math.max(...rows.map(({ tokens }) => tokens)), rows.length],
 	});

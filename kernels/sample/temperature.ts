@@ -17,7 +17,7 @@ const GOAL = struct("Goal", { confidence: "f32", low: "f32", high: "f32" });
 
 const seeking = kernel({
 	name: "temperature",
-	params: { choices: "u32", values: "u32" },
+	params: { choices: "u32", values: "u32", stride: "u32" },
 	bindings: { logits: read("f32"), taus: write("f32"), rows: read(SAMPLE_ROW), goals: read(GOAL) },
 	code: () => `
 var<workgroup> parts: array<f32, ${LANES}>;
@@ -26,9 +26,9 @@ var<workgroup> joined: f32;
 fn mixed(row: SampleRow, choice: u32, value: u32) -> f32 {
 	let token = choice / p.choices;
 	let at = (choice % p.choices) * p.values + value;
-	let u = logits[(row.uncond + token) * p.choices * p.values + at];
+	let u = logits[(row.uncond + token) * p.stride + at];
 	if (row.cond == row.uncond) { return u; }
-	return row.guidance * logits[(row.cond + token) * p.choices * p.values + at] + (1.0 - row.guidance) * u;
+	return row.guidance * logits[(row.cond + token) * p.stride + at] + (1.0 - row.guidance) * u;
 }
 // The lanes' parts, joined in their order by one lane.
 fn meanOf(lane: u32, part: f32, count: u32) -> f32 {
@@ -75,8 +75,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
  * choices, of the largest probability falls to `confidence` (DiverseAR, arXiv 2512.02931). It is the lower bound where
  * it is that low there already.
  *
- * logits: [tokens, choices * values] as `sampleBits` (two values a bit) and `sampleCategories` (one choice) read them
- * -> taus: f32 [rows]. A workgroup is a row.
+ * logits: [tokens, stride], choices * values first, as `sampleBits` (two values a bit) and `sampleCategories` (one
+ * choice) read them -> taus: f32 [rows]. A workgroup is a row.
  */
 export function seekTemperature(
 	pass: Pass,
@@ -85,11 +85,13 @@ export function seekTemperature(
 		taus: Tensor;
 		choices: number;
 		values: number;
+		/** Left out: choices * values. */
+		stride?: number;
 		rows: readonly (SampleRow & { temperature?: Temperature })[];
 		label: string;
 	},
 ): void {
-	const { logits, taus, choices, values, rows, label } = op;
+	const { logits, taus, choices, values, stride = choices * values, rows, label } = op;
 	const goals = rows.map(({ tau, temperature }) => {
 		if (!temperature) return { confidence: 2, low: tau, high: tau };
 		const [low, high] = temperature.between;
@@ -97,7 +99,7 @@ export function seekTemperature(
 	});
 	pass.run(seeking, {
 		label,
-		params: { choices, values },
+		params: { choices, values, stride },
 		bindings: { logits, taus, rows: pass.rows(SAMPLE_ROW, rows), goals: pass.rows(GOAL, goals) },
 		groups: [rows.length],
 	});

@@ -1,8 +1,9 @@
 /** Models over HTTP, from a real server that misbehaves. */
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer as createNetServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
@@ -161,6 +162,27 @@ describe("httpSource", () => {
 		expect(error?.message).toMatch(message);
 		expect(error?.message).not.toContain("secret");
 		if (count > 0) expect(requests).toHaveLength(count);
+	});
+
+	it("asks once where asking again can change nothing", async () => {
+		const garbage = createNetServer((socket) => void socket.end("SSH-2.0-none\r\n")).listen(0, "127.0.0.1");
+		await once(garbage, "listening");
+		const { port } = garbage.address() as AddressInfo;
+		const [plain, secure] = [base, base.replace("http:", "https:")];
+		let asked = 0;
+		garbage.on("connection", () => asked++);
+		for (const [url, why] of [
+			[`http://127.0.0.1:${port}/m`, /cannot be downloaded: .*\. Check the address\.$/],
+			[secure, /cannot be downloaded: .*\. Check the address\.$/],
+			["http://127.0.0.1:9/m", /127\.0\.0\.1:9\/m\S* cannot be downloaded: .*bad port.*\. Check the address\.$/],
+			[plain, /cannot be downloaded: .*redirect count exceeded.*\. Check the address\.$/],
+		] as const) {
+			answers = [(_, response) => void response.writeHead(302, { location: plain }).end()];
+			// A second attempt would come after the test has ended.
+			await expect(httpSource(url, { pauseMs: 1e6 }).verified(entry)).rejects.toThrow(why);
+		}
+		expect(asked).toBe(1);
+		garbage.close();
 	});
 
 	it("stops when told to, and refuses what is no http", async () => {

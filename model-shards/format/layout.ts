@@ -12,14 +12,16 @@ function residentElements(layout: Layout, shape: readonly number[]): number {
 		case "convolution":
 			return 9 * four(shape[0]) * four(shape[1]);
 		case "matrix":
-			return shape[1] * four(shape[0]);
+		case "rows":
+			return four(shape[1]) * four(shape[0]);
 		case "plain":
 			return four(shape.reduce((a, b) => a * b, 1));
 	}
 }
 
 /** Whether f16 will do where that is asked for. */
-export const halves = ({ layout, wide }: TensorShape): boolean => layout !== "plain" && !wide;
+export const halves = ({ layout, wide }: TensorShape): boolean =>
+	(layout === "matrix" || layout === "convolution") && !wide;
 
 /**
  * Bytes on a device by tensor; `wanted` says what each is. `half`: matrices and convolutions of floats are kept as f16.

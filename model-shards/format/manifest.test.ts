@@ -93,7 +93,8 @@ describe("manifests of other families", () => {
 				}),
 			/schedule b has other tokens by scale/,
 		],
-		["a vocabulary that is no power of two", (m) => (m.config.codebook.vocabulary = 4095), /power of two/],
+		["a vocabulary of one code", (m) => (m.config.codebook.vocabulary = 1), /vocabulary/],
+		["a first scale of other tokens", (m) => (m.config.startTokens = 4), /begins with 1 tokens.*first scale has 4/],
 		["groups that do not fit", (m) => (m.config.vae.baseChannels = 100), /normGroups 32/],
 	])("refuse %s", (_, edit, message) => {
 		expect(() => read(manifest(edit))).toThrow(message);

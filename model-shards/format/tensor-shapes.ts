@@ -1,11 +1,16 @@
 /** A tensor of a model as data: its official name, its shape, and what it becomes on a device. */
 
-/** Official [n, k] as [k, n]; 3x3 convolutions as [3, 3, in, out]; tables and vectors as they are. */
-export type Layout = "matrix" | "convolution" | "plain";
+/**
+ * Official [n, k] as [k, n]; 3x3 convolutions as [3, 3, in, out]; [n, k] with rows that kernels read by four, whatever
+ * k; tables and vectors as they are.
+ */
+export type Layout = "matrix" | "convolution" | "rows" | "plain";
 
 export interface TensorShape {
 	name: string;
 	shape: number[];
+	/** Another shape that checkpoints hold the same numbers in. */
+	also?: number[];
 	layout: Layout;
 	/** A [n, k] matrix that may be quantised along k. */
 	matmul?: true;

@@ -19,40 +19,125 @@ const MAX_FILES = 1000;
 const Index = z.looseObject({ weight_map: z.record(z.string().max(1024), PlainFile) });
 
 /**
- * `path`: a `.safetensors` or `.pth` (`.pt`, `.bin`, `.ckpt`) file, an `*.index.json`, or a folder with one of these.
+ * `path`: a `.safetensors` or `.pth` (`.pt`, `.bin`, `.ckpt`) file, an `*.index.json`, or a folder with one of these,
+ * or with all parts of one.
  */
 export async function openCheckpoint(path: string): Promise<OpenTensorSource> {
 	const found = await stat(path).catch(() => null);
-	if (found?.isDirectory()) return await openCheckpoint(join(path, await theCheckpoint(path)));
+	if (found?.isDirectory()) {
+		const files = (await theCheckpoint(path)).map((file) => join(path, file));
+		return files.length === 1 ? await openCheckpoint(files[0]) : await openParts(path, files);
+	}
 	if (path.endsWith(".json")) return await openIndex(path);
 	const head = await readHead(path);
+	// First, since the length that such a file begins with can look like anything.
+	if (isSafetensors(head)) return await openSafetensors(path);
 	if (head.startsWith("PK\x03\x04") || head.charCodeAt(0) === 0x80) return await openPth(path);
-	if (head.startsWith("version https://git-lfs"))
-		throw new ModelFormatError(
-			`${path} is a Git LFS pointer, not the file it stands for. Run "git lfs pull" where it came from, or ` +
-				"download the file itself.",
-		);
-	if (head.startsWith("<"))
-		throw new ModelFormatError(`${path} is a web page, not a checkpoint. Download the file itself.`);
+	refuseOthers(path, head);
 	return await openSafetensors(path);
+}
+
+/** A length below 4 GB, then a JSON object. */
+const isSafetensors = (head: string): boolean => head.slice(4, 9) === "\0\0\0\0{";
+const HEAD_BYTES = 512;
+const DOWNLOAD = "Download the file itself";
+
+/** What is saved or kept in a checkpoint's place, by its first bytes, and what to do. */
+const OTHERS: readonly { begins: RegExp | readonly string[]; what: string; advice: string }[] = [
+	{
+		begins: ["version https://git-lfs"],
+		what: "a Git LFS pointer, not the file it stands for",
+		advice: 'Run "git lfs pull" where it came from, or download the file itself',
+	},
+	{ begins: ["# xet version"], what: "a Xet pointer, not the file it stands for", advice: DOWNLOAD },
+	{
+		begins: /^(\.\.\/)*\.git\/annex\/|^\/annex\/objects\//,
+		what: "a git-annex pointer, not the file it stands for",
+		advice: 'Run "git annex get"',
+	},
+	{ begins: /^(\u00ef\u00bb\u00bf)?\s*<[!?a-z]/i, what: "a web page, not a checkpoint", advice: DOWNLOAD },
+	{
+		begins: /^\s*\{\s*"(error|message|detail|status|statusCode)"|^[A-Z][\w' ,.-]{5,200}[\r\n]*$/,
+		what: "a line of text or a server's answer, not a checkpoint",
+		advice: `It may say what was wrong with the download. ${DOWNLOAD}`,
+	},
+	{
+		begins: ["GGUF", "lmgg", "fmgg", "tjgg", "algg"],
+		what: "a GGUF or GGML file, whose tensors are renamed and packed for another engine",
+		advice: "Import from the checkpoint that it was made of",
+	},
+	{
+		begins: ["\x89HDF\r\n"],
+		what: "an HDF5 file, as Keras writes them",
+		advice: "Import from a PyTorch or safetensors file",
+	},
+	{ begins: ["\x93NUMPY"], what: "a single NumPy array", advice: "Import from a PyTorch or safetensors file" },
+	{
+		begins: ["\x1f\x8b", "\xfd7zXZ", "\x28\xb5\x2f\xfd", "BZh", "7z\xbc\xaf", "Rar!"],
+		what: "a compressed archive",
+		advice: "Unpack it, and name the checkpoint in it",
+	},
+];
+/** Where a tar archive says that it is one. */
+const TAR = { at: 257, mark: "ustar" };
+
+/** Throws ModelFormatError for a file that is known to be something else. */
+function refuseOthers(path: string, head: string): void {
+	const other = OTHERS.find(({ begins }) =>
+		begins instanceof RegExp ? begins.test(head) : begins.some((mark) => head.startsWith(mark)),
+	);
+	if (other) throw new ModelFormatError(`${path} is ${other.what}. ${other.advice}.`);
+	if (head.startsWith(TAR.mark, TAR.at))
+		throw new ModelFormatError(`${path} is a tar archive. Unpack it, and name the checkpoint in it.`);
 }
 
 async function readHead(path: string): Promise<string> {
 	await using handle = await openFile(path);
 	const { size } = await handle.stat();
-	const head = new Uint8Array(Math.min(size, 32));
+	if (size === 0) throw new ModelFormatError(`${path} is empty. Download it again.`);
+	const head = new Uint8Array(Math.min(size, HEAD_BYTES));
 	await readExactly(handle, head, 0, path);
-	return String.fromCharCode(...head);
+	return Array.from(head, (byte) => String.fromCharCode(byte)).join("");
 }
 
-async function theCheckpoint(dir: string): Promise<string> {
+/** The file, or all parts of one that was cut without an index. */
+async function theCheckpoint(dir: string): Promise<string[]> {
 	const files = (await readdir(dir)).sort();
 	for (const kind of [/\.safetensors\.index\.json$/, /\.index\.json$/, /\.safetensors$/, /\.(pth|pt|bin|ckpt)$/]) {
 		const of = files.filter((file) => kind.test(file));
+		if (of.length > 1 && isWhole(of)) return of;
 		if (of.length > 1) throw new ModelFormatError(`${dir} holds ${of.join(", ")}. Name the one to read.`);
-		if (of.length === 1) return of[0];
+		if (of.length === 1) return of;
 	}
+	if (files.some((file) => file.endsWith(".distcp")))
+		throw new ModelFormatError(
+			`${dir} is a distributed checkpoint (.distcp), with parts of tensors in each file. Make one of it with ` +
+				"torch.distributed.checkpoint.format_utils.dcp_to_torch_save.",
+		);
 	throw new ModelFormatError(`${dir} holds no checkpoint: no .safetensors, .pth, .pt, .bin or .index.json.`);
+}
+
+/** Whether these are `NAME-00001-of-00003` and so on, every one of them. */
+function isWhole(files: readonly string[]): boolean {
+	const parts = files.map((file) => /^(.*)-0*(\d+)-of-0*(\d+)(\.[a-z]+)$/.exec(file));
+	const [first] = parts;
+	return (
+		first !== null &&
+		Number(first[3]) === files.length &&
+		parts.every((part, i) => part?.[1] === first[1] && part[4] === first[4] && Number(part[2]) === i + 1)
+	);
+}
+
+async function openParts(label: string, files: readonly string[]): Promise<OpenTensorSource> {
+	const resources = new AsyncDisposableStack();
+	try {
+		const sources = [];
+		for (const file of files) sources.push(resources.use(await openCheckpoint(file)));
+		return { ...joined(label, sources), [Symbol.asyncDispose]: () => resources.disposeAsync() };
+	} catch (error) {
+		await resources.disposeAsync();
+		throw error;
+	}
 }
 
 async function openIndex(path: string): Promise<OpenTensorSource> {

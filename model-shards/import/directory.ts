@@ -7,8 +7,8 @@ import { aspectOfGrid } from "../../worker/families/shared/aspect.ts";
 import { formed } from "../format/json.ts";
 import type { Manifest } from "../format/manifest.ts";
 import { readJson } from "../format/source/files.ts";
-import { openSafetensors } from "./formats/safetensors.ts";
-import { shapesOf } from "./formats/tensor-source.ts";
+import { openCheckpoint } from "./checkpoint.ts";
+import { shapesOf, unwrapped } from "./formats/tensor-source.ts";
 import { importModel } from "./model.ts";
 import type { WriteOptions } from "./tensors.ts";
 
@@ -42,11 +42,11 @@ export async function importModelDirectory(
 	const { name, architecture, image_size, vae, transformer, sampling } = directory;
 	const grids = transformer.scale_schedule;
 	const { name: aspect, reach } = aspectOfGrid(grids[grids.length - 1]);
-	await using weights = await openSafetensors(join(dir, "transformer.safetensors"));
+	await using weights = await openCheckpoint(join(dir, "transformer.safetensors"));
 	const config = familyOf(architecture, families).official.config({
 		config: transformer,
 		vae,
-		shapes: shapesOf(weights),
+		shapes: shapesOf(unwrapped(weights)),
 		reach: { [aspect]: reach },
 	});
 	return await importModel({

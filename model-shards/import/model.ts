@@ -5,7 +5,7 @@ import { familyOf } from "../../worker/families/model.ts";
 import { TEXT_PREFIX } from "../../worker/families/text/tensors.ts";
 import type { Manifest } from "../format/manifest.ts";
 import { openCheckpoint } from "./checkpoint.ts";
-import type { TensorSource } from "./formats/tensor-source.ts";
+import { type TensorSource, unwrapped } from "./formats/tensor-source.ts";
 import { type Found, importTensors, type WriteOptions } from "./tensors.ts";
 
 export interface ModelImport extends WriteOptions {
@@ -28,8 +28,8 @@ export async function importModel({ head, tokenizer, families, ...options }: Mod
 	await using resources = new AsyncDisposableStack();
 	const open = async (from: string | TensorSource) =>
 		typeof from === "string" ? resources.use(await openCheckpoint(from)) : from;
-	const weights = await open(options.weights);
-	const vae = await open(options.vae);
+	const weights = unwrapped(await open(options.weights));
+	const vae = unwrapped(await open(options.vae));
 	const found = collect(weights, vae);
 	const label = `${weights.label} and ${vae.label}`;
 	return await importTensors({ family: familyOf(head.family, families), head, found, label, tokenizer }, options);

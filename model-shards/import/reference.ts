@@ -1,4 +1,5 @@
 /** Imports a reference set (format 1) so that the production path can be checked against it. */
+import { existsSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import type { ReferenceKind } from "../../worker/families/checkpoints.ts";
@@ -7,12 +8,12 @@ import { families as all } from "../../worker/families/index.ts";
 import { type Aspect, aspectOf, aspectOfGrid } from "../../worker/families/shared/aspect.ts";
 import { pixelsPerCell } from "../../worker/families/shared/vae.ts";
 import type { Schedule } from "../../worker/protocol/model-info.ts";
-import { ModelFormatError } from "../format/errors.ts";
+import { MissingFileError, ModelFormatError } from "../format/errors.ts";
 import { formed } from "../format/json.ts";
 import type { Manifest } from "../format/manifest.ts";
 import { readJson } from "../format/source/files.ts";
-import { openSafetensors } from "./formats/safetensors.ts";
-import { shapesOf } from "./formats/tensor-source.ts";
+import { openCheckpoint } from "./checkpoint.ts";
+import { shapesOf, unwrapped } from "./formats/tensor-source.ts";
 import { importModel } from "./model.ts";
 
 /** `[t, h, w]` per scale. */
@@ -109,12 +110,18 @@ export async function importReferenceSet(
 	const set = await readReferenceSet(manifestPath);
 	const { family, recorded } = kindOf(set.kind, manifestPath, families);
 	const dir = dirname(resolve(manifestPath));
+	for (const file of [set.weights_file, set.vae_file, set.tokenizer_file])
+		if (file !== undefined && !existsSync(join(dir, file)))
+			throw new MissingFileError(
+				`${dir} holds no weights of its own: ${join(dir, file)} is not there. ` +
+					"Give the model that it was recorded with: firstlight verify SET --model MODEL.",
+			);
 	const { grids, reach, ofRun } = referenceGrids(set);
-	await using weights = await openSafetensors(join(dir, set.weights_file));
+	await using weights = await openCheckpoint(join(dir, set.weights_file));
 	const config = family.official.config({
 		config: set.config,
 		vae: set.vae_config,
-		shapes: shapesOf(weights),
+		shapes: shapesOf(unwrapped(weights)),
 		reach,
 	});
 	const { codes, decoder } = family.facts(config);

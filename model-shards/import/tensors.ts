@@ -139,10 +139,10 @@ function refuseMismatch(
 	label: string,
 ): void {
 	const problems: string[] = [];
-	for (const { name, shape } of wanted) {
+	for (const { name, shape, also } of wanted) {
 		const tensor = found.get(name)?.tensor;
 		if (!tensor) problems.push(`${name} is missing`);
-		else if (tensor.shape.join() !== shape.join())
+		else if (![shape, also].some((known) => known?.join() === tensor.shape.join()))
 			problems.push(`${name} has shape [${tensor.shape}], the configuration asks for [${shape}]`);
 		else if (!FLOATS.has(tensor.dtype))
 			problems.push(`${name} has type ${tensor.dtype}; ${[...FLOATS].join(", ")} can be imported, convert it first`);

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { chownSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -23,13 +23,16 @@ export class Firstlight {
 			stream?.on("data", (data) => this.log.push(...String(data).split("\n")));
 	}
 
-	static async start(settings: Record<string, string>): Promise<Firstlight> {
+	/** `uid`: the user to start it as, to whom nothing but its state belongs. */
+	static async start(settings: Record<string, string>, uid?: number): Promise<Firstlight> {
 		const port = await freePort();
 		const state = mkdtempSync(join(tmpdir(), "firstlight-e2e-"));
+		if (uid !== undefined) chownSync(state, uid, uid);
 		const child = spawn(process.execPath, [join(root, "infra", "start", "start.ts")], {
 			cwd: root,
 			env: { ...process.env, MODELS: "tiny", ...settings, PORT: String(port), STATE_DIR: state },
 			stdio: ["ignore", "pipe", "pipe"],
+			...(uid !== undefined && { uid, gid: uid }),
 		});
 		const firstlight = new Firstlight(port, child, state);
 		while (!firstlight.log.includes(`Firstlight is ready on ${firstlight.url}`)) {
@@ -38,6 +41,23 @@ export class Firstlight {
 			await new Promise((resolve) => setTimeout(resolve, 100));
 		}
 		return firstlight;
+	}
+
+	/** A start that ends by itself, and what it said. */
+	static tried(settings: Record<string, string>): Promise<{ code: number | null; said: string }> {
+		const state = mkdtempSync(join(tmpdir(), "firstlight-e2e-"));
+		const env = { ...process.env, STATE_DIR: state, ...settings };
+		return new Promise((resolve) =>
+			execFile(process.execPath, [join(root, "infra", "start", "start.ts")], { env }, (error, stdout, stderr) => {
+				rmSync(state, { recursive: true, force: true });
+				resolve({ code: error ? Number(error.code) : 0, said: stdout + stderr });
+			}),
+		);
+	}
+
+	/** Where it keeps its state. */
+	get state(): string {
+		return this.#state;
 	}
 
 	/** What a further worker needs to dial this edge. */
@@ -75,11 +95,11 @@ export class Firstlight {
 		return below(this.#child.pid as number);
 	}
 
-	/** As Ctrl-C does; resolves with the exit code. */
-	async stop(): Promise<number | null> {
-		if (this.#child.exitCode !== null) return this.#child.exitCode;
+	/** As Ctrl-C does, or another signal; resolves with the exit code. */
+	async stop(signal: NodeJS.Signals = "SIGINT"): Promise<number | null> {
+		if (this.#child.exitCode !== null || this.#child.signalCode !== null) return this.#child.exitCode;
 		const ended = once(this.#child, "exit");
-		this.#child.kill("SIGINT");
+		this.#child.kill(signal);
 		const [code] = await ended;
 		rmSync(this.#state, { recursive: true, force: true });
 		return code as number | null;

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { WRANGLER_ENV, wrangler } from "../../infra/start/wrangler.ts";
+import { WRANGLER_ENV, wrangler } from "../../infra/cli/wrangler.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 const SECRET = "a-secret-for-tests-0123456789";

@@ -2,9 +2,12 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { readSettings } from "../../worker/gpu/settings.ts";
+import type { LoadedModel } from "../../worker/engine/types.ts";
+import { ENDED } from "../../worker/gpu/exit.ts";
+import { readSettings, SettingsError } from "../../worker/gpu/settings.ts";
 import { GpuWorker } from "../../worker/gpu/worker.ts";
 import { Firstlight, type SseEvent, sse } from "./firstlight.ts";
+import { Wire } from "./wire.ts";
 
 let firstlight: Firstlight;
 beforeAll(async () => {
@@ -65,6 +68,78 @@ it("a worker with slots makes several pictures at once, each as it is alone", as
 	expect((await together).map(({ data }) => data.sha256)).toEqual(alone.map(({ data }) => data.sha256));
 	await worker.drain();
 	expect(await worker.ended).toBe(0);
+});
+
+it("a cut connection costs nothing, and a worker told to stop meanwhile finishes first", async () => {
+	log.length = 0;
+	const wire = await Wire.to(firstlight.url);
+	const worker = await GpuWorker.start(readSettings({ ...firstlight.workerSettings(), EDGE_URL: wire.url }), (line) =>
+		log.push(line),
+	);
+	await logged(/admitted/);
+	const whole = (await Array.fromAsync(sse(await preview(8)))).at(-1) as SseEvent;
+	const events: SseEvent[] = [];
+	for await (const event of sse(await preview(8))) {
+		events.push(event);
+		if (event.event === "scale") wire.cut();
+	}
+	expect(events.map(({ event }) => event)).toEqual(["plan", "scale", "scale", "scale", "scale", "final"]);
+	expect(events.at(-1)?.data.sha256).toBe(whole.data.sha256);
+	await logged(/admitted/, 2);
+	expect(log.filter((line) => /handed-back|told to stop/.test(line))).toEqual([]);
+
+	while (!(await fetch(`${firstlight.url}/healthz`)).ok) await new Promise((resolve) => setTimeout(resolve, 50));
+	const last = sse(await preview(9));
+	await last.next();
+	wire.cut();
+	await worker.drain();
+	expect(await worker.ended).toBe(0);
+	const rest = (await Array.fromAsync(last)).map(({ event }) => event);
+	expect(rest).toEqual(["scale", "scale", "scale", "scale", "final"]);
+	wire.close();
+});
+
+it("a worker with a wrong secret says what the edge said and ends for good", async () => {
+	log.length = 0;
+	const settings = readSettings({ ...firstlight.workerSettings(), WORKER_SECRET: "a-wrong-secret-0123456789" });
+	const worker = await GpuWorker.start(settings, (line) => log.push(line));
+	expect(await worker.ended).toBe(ENDED.misconfigured);
+	expect(log.at(-1)).toMatch(/refused by the edge: 401: The worker's secret is missing or wrong/);
+});
+
+it("a model that cannot be used is no reason to start again", async () => {
+	const settings = readSettings({ ...firstlight.workerSettings(), MODELS: "no-such-model" });
+	await expect(GpuWorker.start(settings, () => {})).rejects.toThrow(SettingsError);
+});
+
+it("a worker whose GPU hangs ends, and its picture goes on elsewhere", async () => {
+	log.length = 0;
+	const start = (WORKER_ID: string) =>
+		GpuWorker.start(readSettings({ ...firstlight.workerSettings(), WORKER_ID, WATCHDOG_SECONDS: "1" }), (line) =>
+			log.push(line),
+		);
+	const hung = await start("hung");
+	const model = hung.device.models.get("tiny") as LoadedModel;
+	const never = async function* () {
+		await new Promise(() => {});
+	};
+	(hung.device.models as Map<string, LoadedModel>).set(
+		"tiny",
+		new Proxy(model, {
+			get(target, name) {
+				const value = name === "generate" ? never : Reflect.get(target, name, target);
+				return typeof value === "function" ? value.bind(target) : value;
+			},
+		}),
+	);
+	await logged(/admitted/);
+	const events = sse(await preview(10));
+	expect(await hung.ended).toBe(ENDED.failed);
+	expect(log.some((line) => line.includes("the GPU hangs"))).toBe(true);
+	const well = await start("well");
+	expect((await Array.fromAsync(events)).at(-1)).toMatchObject({ event: "final" });
+	await well.drain();
+	hung.device.close();
 });
 
 it("a worker on Deno makes pictures too", async () => {

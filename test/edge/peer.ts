@@ -2,14 +2,19 @@
  * A GPU worker for tests: speaks the real protocol over a real socket, makes deterministic bytes, and misbehaves on
  * request.
  */
+
 import { exports } from "cloudflare:workers";
+import { createHash } from "node:crypto";
 import type { WorkerEvent } from "../../worker/protocol/job.ts";
 import {
 	CONNECT_PATH,
 	type DeliveryAnswer,
+	type Holding,
 	type Lease,
+	PING,
+	PONG,
 	type PoolMessage,
-	PROTOCOL_VERSION,
+	VERSIONS,
 } from "../../worker/protocol/messages.ts";
 import { ModelInfo } from "../../worker/protocol/model-info.ts";
 
@@ -111,6 +116,10 @@ export const CLASS_MODEL = ModelInfo.parse({
 
 interface PeerOptions {
 	worker?: string;
+	/** Of the process; another one each time. */
+	instance?: string;
+	/** In hand from before the connection. */
+	holding?: Holding[];
 	models?: ModelInfo[];
 	numerics?: string;
 	slots?: number;
@@ -121,10 +130,12 @@ interface PeerOptions {
 export class Peer {
 	readonly inbox: PoolMessage[] = [];
 	closed: { code: number; reason: string } | null = null;
-	/** Leases in hand, as heartbeats name them. */
-	readonly jobs = new Set<string>();
+	/** Attempts in hand by job, as heartbeats name them. */
+	readonly jobs = new Map<string, number>();
+	pongs = 0;
 	readonly #socket: WebSocket;
 	readonly #options: PeerOptions;
+	readonly #instance: string = crypto.randomUUID();
 	#waiting: (() => void)[] = [];
 	#heart: ReturnType<typeof setInterval> | undefined;
 
@@ -147,7 +158,10 @@ export class Peer {
 	constructor(socket: WebSocket, options: PeerOptions) {
 		this.#socket = socket;
 		this.#options = options;
-		socket.addEventListener("message", ({ data }) => this.#receive(JSON.parse(data as string)));
+		socket.addEventListener("message", ({ data }) => {
+			if (data === PONG) this.pongs += 1;
+			else this.#receive(JSON.parse(data as string));
+		});
 		socket.addEventListener("close", ({ code, reason }) => {
 			this.closed = { code, reason };
 			clearInterval(this.#heart);
@@ -158,11 +172,13 @@ export class Peer {
 	}
 
 	hello() {
-		const { worker = "peer-1", models = [MODEL], numerics = "numerics-1", slots = 1 } = this.#options;
+		const { worker = "peer-1", models = [MODEL], numerics = "numerics-1", slots = 1, holding = [] } = this.#options;
 		return {
 			type: "hello",
-			version: PROTOCOL_VERSION,
+			versions: VERSIONS,
 			worker,
+			instance: this.#options.instance ?? this.#instance,
+			holding,
 			adapter: { name: "Test adapter", software: true, runtime: "node", driver: "test 1" },
 			models: models.map((info) => ({ info, numerics })),
 			slots,
@@ -179,7 +195,8 @@ export class Peer {
 	}
 
 	heartbeat(): void {
-		this.send({ type: "heartbeat", leases: [...this.jobs] });
+		this.send(PING);
+		this.send({ type: "heartbeat", holding: [...this.jobs].map(([job, attempt]) => ({ job, attempt })) });
 	}
 
 	/** Stops the heartbeat but keeps the socket, as a hung process does. */
@@ -187,12 +204,21 @@ export class Peer {
 		clearInterval(this.#heart);
 	}
 
-	/** Goes away without a word. */
+	/** Goes away without a word, for good. */
 	leave(): void {
+		this.#part(1000);
+	}
+
+	/** Loses its connection, as in a deploy or a cut. */
+	cut(): void {
+		this.#part(4000);
+	}
+
+	#part(code: number): void {
 		clearInterval(this.#heart);
 		if (this.closed) return;
-		this.closed = { code: 1000, reason: "gone" };
-		this.#socket.close(1000, "gone");
+		this.closed = { code, reason: "gone" };
+		this.#socket.close(code, "gone");
 	}
 
 	/** The next message of a type, out of those that have come and those to come. */
@@ -216,9 +242,9 @@ export class Peer {
 		return this.closed;
 	}
 
-	release(lease: Lease, outcome: "done" | "handed-back" = "done"): void {
-		this.jobs.delete(lease.job);
-		this.send({ type: "release", job: lease.job, attempt: lease.attempt, outcome, reason: "test" });
+	release({ job, attempt }: Lease, outcome: "done" | "handed-back" = "done", cause?: "failed" | "preempted"): void {
+		this.jobs.delete(job);
+		this.send({ type: "release", job, attempt, outcome, cause, reason: "test" });
 	}
 
 	/** Delivers what the lease still lacks, then the final picture; ends early when told to stop. */
@@ -232,7 +258,7 @@ export class Peer {
 
 	#receive(message: PoolMessage): void {
 		if (message.type === "lease") {
-			this.jobs.add(message.job);
+			this.jobs.set(message.job, message.attempt);
 			if (this.#options.automatic) return void this.finish(message).catch((error: unknown) => console.error(error));
 		}
 		this.inbox.push(message);
@@ -275,12 +301,26 @@ export function scaleEvent(lease: Lease, index: number): Extract<WorkerEvent, { 
 		milliseconds: 1.5,
 		codes: codesOf(index, height * width),
 		mime: wanted ? `image/${format.type}` : null,
-		base64: wanted ? btoa(`preview ${index}`) : null,
+		base64: wanted ? pictureOf(`preview ${index}`, format.type) : null,
 	};
 }
 
-export function finalEvent({ request }: Lease): Extract<WorkerEvent, { type: "final" }> {
-	const { width, height } = MODEL.schedules[request.plan.schedule].image;
+export type Final = Extract<WorkerEvent, { type: "final" }>;
+
+/** Base64 of what passes for a picture: its first bytes say which kind it is, the rest is text. */
+export function pictureOf(text: string, type: "png" | "webp" | "jpeg" = "png"): string {
+	return btoa(MAGIC[type] + text);
+}
+const MAGIC = { png: "\x89PNG\r\n\x1a\n", webp: "RIFF....WEBP", jpeg: "\xff\xd8\xff" };
+
+export function sha256(base64: string): string {
+	return createHash("sha256").update(base64, "base64").digest("hex");
+}
+
+/** A final event, with another picture where one is given. */
+export function finalEvent({ request }: Lease, base64?: string): Final {
+	const { width, height } = request.format.size ?? MODEL.schedules[request.plan.schedule].image;
+	const picture = base64 ?? pictureOf(`picture of ${request.seed}`, request.format.type);
 	return {
 		type: "final",
 		seed: request.seed,
@@ -288,8 +328,8 @@ export function finalEvent({ request }: Lease): Extract<WorkerEvent, { type: "fi
 		height,
 		milliseconds: 12,
 		mime: `image/${request.format.type}`,
-		base64: btoa(`picture of ${request.seed}`),
-		sha256: "0f".repeat(32),
+		base64: picture,
+		sha256: sha256(picture),
 		digest: request.plan.model,
 		numerics: "numerics-1",
 		adapter: "Test adapter",

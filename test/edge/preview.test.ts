@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { deliver, delivered, edge, finalEvent, health, MODEL, Peer, scaleEvent } from "./peer.ts";
+import { MAX_IMAGE_BYTES } from "../../worker/protocol/limits.ts";
+import { deliver, delivered, edge, finalEvent, health, MODEL, Peer, pictureOf, scaleEvent, sha256 } from "./peer.ts";
 import { everybodyLeaves, pause, Reader, until } from "./reader.ts";
 
 const join = Peer.join;
@@ -44,14 +45,14 @@ describe("GET /v1/images/preview", () => {
 			steps: 4,
 			milliseconds: 1.5,
 			mime: "image/webp",
-			base64: btoa("preview 1"),
+			base64: pictureOf("preview 1", "webp"),
 		});
 		expect(events.at(-1)!.data).toMatchObject({
 			type: "final",
 			seed: 7,
 			mime: "image/webp",
-			base64: btoa("picture of 7"),
-			sha256: "0f".repeat(32),
+			base64: pictureOf("picture of 7", "webp"),
+			sha256: sha256(pictureOf("picture of 7", "webp")),
 			digest: MODEL.digest,
 		});
 		await until(busy, (all) => all[0] === 0);
@@ -215,19 +216,15 @@ describe("GET /v1/images/preview", () => {
 		const peer = await join();
 		const reader = await Reader.open("/v1/images/preview?prompt=x");
 		const lease = await peer.next("lease");
-		// Few of them: the job has seconds, on however busy a machine.
-		await delivered(lease, { ...scaleEvent(lease, 0), base64: btoa("x".repeat(1_199_999)) });
+		const largest = pictureOf("x".repeat(MAX_IMAGE_BYTES - 8));
+		await delivered(lease, { ...scaleEvent(lease, 0), base64: pictureOf("x".repeat(1_200_000)) });
 		for (const index of [1, 2, 3]) await delivered(lease, scaleEvent(lease, index));
-		const response = await deliver(lease, { ...finalEvent(lease), base64: btoa("x".repeat(1_350_000)) });
-		expect(response.status).toBe(413);
-		await delivered(lease, { ...finalEvent(lease), base64: btoa("x".repeat(1_199_999)) });
-		expect((await reader.rest()).map(({ data }) => data.base64?.length)).toEqual([
-			undefined,
-			1_600_000,
-			12,
-			12,
-			12,
-			1_600_000,
-		]);
+		const response = await deliver(lease, finalEvent(lease, pictureOf("x".repeat(MAX_IMAGE_BYTES))));
+		expect(response.status).toBe(400);
+		await delivered(lease, finalEvent(lease, largest));
+		const events = await reader.rest();
+		expect(events.map(({ data }) => data.base64?.length)).toEqual([undefined, 1_600_012, 24, 24, 24, largest.length]);
+		expect(events.at(-1)!.data.base64 === largest).toBe(true);
+		peer.release(lease);
 	});
 });

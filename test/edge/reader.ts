@@ -23,7 +23,9 @@ export class Reader {
 	retry: number | undefined;
 	readonly #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
 	readonly #decoder = new TextDecoder();
-	#text = "";
+	/** Parts of the block that has begun, and blocks that are whole. */
+	#begun: string[] = [];
+	#blocks: string[] = [];
 
 	static async open(path: string, init?: RequestInit): Promise<Reader> {
 		const reader = new Reader(await edge(path, init));
@@ -39,15 +41,8 @@ export class Reader {
 	/** The next event; null at the end of the stream. */
 	async next(): Promise<Received | null> {
 		for (;;) {
-			const end = this.#text.indexOf("\n\n");
-			if (end === -1) {
-				const chunk = await this.#reader?.read();
-				if (!chunk || chunk.done) return null;
-				this.#text += this.#decoder.decode(chunk.value, { stream: true });
-				continue;
-			}
-			const block = this.#text.slice(0, end);
-			this.#text = this.#text.slice(end + 2);
+			const block = await this.#block();
+			if (block === null) return null;
 			const fields = new Map(
 				block.split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 2)]),
 			);
@@ -56,6 +51,27 @@ export class Reader {
 			if (fields.has("data"))
 				return { event: fields.get("event") ?? "message", id: fields.get("id"), data: JSON.parse(fields.get("data")!) };
 		}
+	}
+
+	/** What stands between two empty lines. Looks at each character once: pictures are long. */
+	async #block(): Promise<string | null> {
+		while (this.#blocks.length === 0) {
+			const chunk = await this.#reader?.read();
+			if (!chunk || chunk.done) return null;
+			const text = (this.#begun.pop() ?? "") + this.#decoder.decode(chunk.value, { stream: true });
+			const [rest, ...blocks] = text.split("\n\n");
+			this.#begin(rest);
+			for (const block of blocks) {
+				this.#blocks.push(this.#begun.splice(0).join(""));
+				this.#begin(block);
+			}
+		}
+		return this.#blocks.shift()!;
+	}
+
+	/** The last character is kept apart: it may be half of an empty line. */
+	#begin(text: string): void {
+		if (text !== "") this.#begun.push(text.slice(0, -1), text.slice(-1));
 	}
 
 	async rest(): Promise<Received[]> {

@@ -15,6 +15,10 @@ export default defineConfig({
 				bindings: {
 					WORKER_SECRET: "test-secret-0123456789",
 					HEARTBEAT_SECONDS: 0.3,
+					REJOIN_SECONDS: 0.5,
+					STALL_SECONDS: 2,
+					NUMERICS_SECONDS: 0.3,
+					STATUS_SECONDS: 0,
 					READER_GRACE_SECONDS: 0.6,
 					JOB_DEADLINE_SECONDS: 4,
 					JOB_KEEP_SECONDS: 2,
@@ -25,5 +29,5 @@ export default defineConfig({
 			},
 		}),
 	],
-	test: { name: "edge", include: ["test/edge/**/*.test.ts"], testTimeout: 15_000, silent: "passed-only" },
+	test: { name: "edge", include: ["test/edge/*.test.ts"], testTimeout: 15_000, silent: "passed-only" },
 });

@@ -1,11 +1,17 @@
 /** A job's log, followed by the Worker that holds the response: pulled only as fast as the reader takes it. */
+import type { JobEvent } from "../protocol/job.ts";
 import { ApiError } from "./errors.ts";
-import type { LogPage, LogRow } from "./objects.ts";
-import { type Env, settingsOf } from "./settings.ts";
+import { END } from "./readers.ts";
+import type { Env } from "./settings.ts";
 
-/** How long one read of the log waits for news. */
-const READ_MILLISECONDS = 15_000;
 const RETRIES = 3;
+
+/** One event as readers get it: JSON of the protocol event, without the codes. */
+export interface LogRow {
+	n: number;
+	type: JobEvent["type"];
+	json: string;
+}
 
 export function jobGone(param = "lastEventId"): ApiError {
 	return new ApiError(
@@ -28,7 +34,8 @@ export function jobId(env: Env, id: string): DurableObjectId | null {
 
 /**
  * Events after number `after`, up to the end of the log; null after each silence. While it runs, and however slowly the
- * reader takes the events, the job is told that somebody is there; `signal` ends that.
+ * reader takes the events, one stream to the job is open, which is how the job knows that somebody is there; `signal`
+ * ends that. A deploy or a restart breaks streams: it goes on with a fresh one.
  */
 export async function* follow(
 	env: Env,
@@ -36,53 +43,77 @@ export async function* follow(
 	after: number,
 	signal: AbortSignal,
 ): AsyncGenerator<LogRow | null> {
-	const { READER_GRACE_SECONDS, COMMENT_SECONDS } = settingsOf(env);
 	const id = env.JOB.idFromString(job);
-	const presence = setInterval(
-		() =>
-			void env.JOB.get(id)
-				.present()
-				.catch(() => {}),
-		(READER_GRACE_SECONDS * 1000) / 4,
-	);
-	const leave = () => clearInterval(presence);
-	signal.addEventListener("abort", leave, { once: true });
-	try {
-		for (let n = after; !signal.aborted; ) {
-			const reading = readPatiently(env, id, n);
-			// Whoever leaves while it reads does not care how that ends.
-			reading.catch(() => {});
-			let page: LogPage | null | undefined;
-			while ((page = await Promise.race([reading, pause(COMMENT_SECONDS * 1000)])) === undefined) {
-				if (signal.aborted) return;
-				yield null;
-			}
-			if (page === null) throw jobGone();
-			for (const row of page.rows) {
-				n = row.n;
+	let n = after;
+	for (let failures = 0; !signal.aborted; ) {
+		let lines: Lines | undefined;
+		const leave = () => void lines?.cancel();
+		signal.addEventListener("abort", leave, { once: true });
+		try {
+			const { status, body } = await env.JOB.get(id).fetch(new Request(`http://job/${n}`, { signal }));
+			if (status === 404) throw jobGone();
+			if (body === null) throw new Error(`the job answered ${status}`);
+			lines = new Lines(body);
+			if (signal.aborted) return;
+			for (;;) {
+				const row = await lines.event();
+				if (signal.aborted || row === END) return;
+				failures = 0;
+				if (row !== null) n = row.n;
 				yield row;
 			}
-			if (page.ended) return;
-		}
-	} finally {
-		leave();
-		signal.removeEventListener("abort", leave);
-	}
-}
-
-/** One long read. A deploy or a restart breaks calls and stubs for a moment: it tries again with a fresh stub. */
-async function readPatiently(env: Env, id: DurableObjectId, after: number): Promise<LogPage | null> {
-	for (let failures = 0; ; ) {
-		try {
-			return await env.JOB.get(id).read(after, READ_MILLISECONDS);
 		} catch (error) {
+			if (signal.aborted) return;
 			failures += 1;
-			if (failures > RETRIES) throw error;
+			if (error instanceof ApiError || failures > RETRIES) throw error;
 			await pause(250 * failures);
+		} finally {
+			signal.removeEventListener("abort", leave);
+			leave();
 		}
 	}
 }
 
-function pause(milliseconds: number): Promise<undefined> {
-	return new Promise((resolve) => setTimeout(resolve, milliseconds, undefined));
+/** The stream of a job (readers.ts), event by event. */
+class Lines {
+	readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+	readonly #decoder = new TextDecoder();
+	/** Parts of the line that has begun, and lines that are whole. */
+	#begun: string[] = [];
+	#lines: string[] = [];
+
+	constructor(stream: ReadableStream<Uint8Array>) {
+		this.#reader = stream.getReader();
+	}
+
+	/** The next event, null after a silence, END after the last one. Throws when the stream breaks. */
+	async event(): Promise<LogRow | null | typeof END> {
+		const head = await this.#line();
+		if (head === END) return END;
+		if (head === "") return null;
+		const [n, type] = head.split(" ");
+		return { n: Number(n), type: type as LogRow["type"], json: await this.#line() };
+	}
+
+	async cancel(): Promise<void> {
+		await this.#reader.cancel().catch(() => {});
+	}
+
+	async #line(): Promise<string> {
+		while (this.#lines.length === 0) {
+			const { done, value } = await this.#reader.read();
+			if (done) throw new Error("the job's stream ended before its log");
+			const [rest, ...lines] = this.#decoder.decode(value, { stream: true }).split("\n");
+			this.#begun.push(rest);
+			for (const line of lines) {
+				this.#lines.push(this.#begun.join(""));
+				this.#begun = [line];
+			}
+		}
+		return this.#lines.shift()!;
+	}
+}
+
+function pause(milliseconds: number): Promise<void> {
+	return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

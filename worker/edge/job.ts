@@ -1,36 +1,44 @@
 /**
- * One picture being made: its request, the attempt number as a fence, and its event log. Readers pull from the log at
- * their own pace; workers append to it over HTTP. A job that nobody reads is stopped.
+ * One picture being made: its request, the attempt number as a fence, and its event log. Readers follow the log at
+ * their own pace; workers append to it over HTTP. A job that nobody reads is stopped, an attempt of which nothing comes
+ * is given to another worker.
  */
 import { DurableObject } from "cloudflare:workers";
-import type { ErrorEvent, JobEvent, JobRequest, RevisionEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
+import type { ErrorEvent, FinalEvent, JobEvent, RevisionEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
 import type { DeliveryAnswer, Lease } from "../protocol/messages.ts";
-import { StagePlan, settle } from "../protocol/plan.ts";
-import { type JobObject, type LogPage, type LogRow, type NewJob, poolNamed } from "./objects.ts";
+import type { ModelInfo } from "../protocol/model-info.ts";
+import { Alarm } from "./alarm.ts";
+import { finalProblem, revisionProblem, scaleProblem } from "./checks.ts";
+import { JobLog } from "./job-log.ts";
+import { type JobRecord, MIXED, nextScale, pictureOf, RECORD_VERSION, stallOf } from "./job-record.ts";
+import { type JobObject, type NewJob, poolNamed, type TrunkOf } from "./objects.ts";
+import { Readers } from "./readers.ts";
 import { type Env, type Settings, settingsOf } from "./settings.ts";
+import { plannedAnew } from "./start.ts";
 import { signToken } from "./token.ts";
 
-interface JobRecord extends NewJob {
-	attempt: number;
-	deadline: number;
-	ended: number | null;
-}
-
-/** A page of the log carries about this much, so that a reader never holds many pictures at once. */
-const PAGE_CHARS = 1_000_000;
+type Answer = DeliveryAnswer | { refused: string };
 
 export class Job extends DurableObject<Env> implements JobObject {
 	#job: JobRecord | undefined;
-	/** When somebody last read, or said that they are still there. After an eviction readers get a fresh grace. */
-	#present = Date.now();
-	/** Reads that wait for the next event. */
-	#waiting = new Set<() => void>();
+	#log: JobLog;
+	#readers: Readers;
+	#alarm: Alarm;
 	#settings: Settings;
 
 	constructor(ctx: DurableObjectState, env: Env) {
 		super(ctx, env);
 		this.#settings = settingsOf(env);
-		this.#job = ctx.storage.kv.get<JobRecord>("job");
+		const stored = ctx.storage.kv.get<JobRecord>("job");
+		this.#job = stored?.version === RECORD_VERSION ? stored : undefined;
+		this.#log = new JobLog(ctx.storage);
+		this.#alarm = new Alarm(ctx);
+		this.#readers = new Readers(
+			this.#log,
+			() => this.ended(),
+			() => this.#watch(),
+			this.#settings.COMMENT_SECONDS * 1000,
+		);
 	}
 
 	get #id(): string {
@@ -38,17 +46,24 @@ export class Job extends DurableObject<Env> implements JobObject {
 	}
 
 	/** Starts the log with the `plan` event. The caller queues the job in its pool. */
-	async create({ scales = [], ...job }: NewJob): Promise<void> {
+	async create({ trunk, ...job }: NewJob): Promise<void> {
 		if (this.#job) throw new Error("this job exists already");
-		this.ctx.storage.sql.exec(
-			"CREATE TABLE log (n INTEGER PRIMARY KEY, type TEXT NOT NULL, scale INTEGER UNIQUE, " +
-				"codes TEXT, json TEXT NOT NULL)",
-		);
-		this.#save({ ...job, attempt: 0, deadline: Date.now() + this.#settings.JOB_DEADLINE_SECONDS * 1000, ended: null });
+		this.#log.begin();
+		this.#save({
+			...job,
+			version: RECORD_VERSION,
+			attempt: 0,
+			numerics: "",
+			madeUnder: trunk?.madeUnder ?? null,
+			pace: null,
+			sign: null,
+			deadline: Date.now() + this.#settings.JOB_DEADLINE_SECONDS * 1000,
+			ended: null,
+		});
 		this.#append({ type: "plan", job: this.#id, ...job.event });
-		for (const scale of scales) this.#append(scale);
-		this.#present = Date.now();
-		await this.#setAlarm();
+		for (const scale of trunk?.scales ?? []) this.#append(scale);
+		this.#readers.awaitAgain();
+		this.#watch();
 	}
 
 	/** Forgets a job that its pool refused. */
@@ -57,46 +72,33 @@ export class Job extends DurableObject<Env> implements JobObject {
 	}
 
 	/**
-	 * Events after number `after`; waits up to `wait` milliseconds when there are none yet. Counts as presence.
-	 * Null when the job is unknown, or its log was deleted.
+	 * Events after the number in the path as they come, to the end of the log (readers.ts). Whoever holds the stream is
+	 * there. 404 when the job is unknown, or its log was deleted.
 	 */
-	async read(after: number, wait: number): Promise<LogPage | null> {
-		if (!this.#job) return null;
-		this.#present = Date.now();
-		let rows = this.#rows(after);
-		if (rows.length === 0 && this.#job.ended === null) {
-			await this.#nextEvent(wait);
-			if (!this.#job) return null;
-			rows = this.#rows(after);
-		}
-		const next = (rows.at(-1)?.n ?? after) + 1;
-		return { rows, ended: this.#job.ended !== null && next >= this.#length() };
+	override async fetch(request: Request): Promise<Response> {
+		if (!this.#job) return new Response(null, { status: 404 });
+		return new Response(this.#readers.stream(Number(new URL(request.url).pathname.slice(1)), request.signal));
 	}
 
-	/** A reader is still there, though it may not be ready for more. */
-	present(): void {
-		this.#present = Date.now();
+	/** Whether everything was seen by whoever saw event `after`; null when the job is unknown, or its log was deleted. */
+	async seen(after: number): Promise<boolean | null> {
+		return this.#job ? this.ended() && after + 1 >= this.#log.length() : null;
+	}
+
+	/** JSON of the final event; null where there is none, or the log was deleted. */
+	async final(): Promise<string | null> {
+		return this.#job ? this.#log.final() : null;
 	}
 
 	/** The next attempt, with the codes of the scales logged so far; null when nothing is left to do. */
-	async lease(): Promise<Lease | null> {
+	async lease(numerics: string): Promise<Lease | null> {
 		const job = this.#job;
 		if (!job || job.ended !== null) return null;
 		const secret = this.#settings.WORKER_SECRET;
 		if (secret === undefined) throw new Error("WORKER_SECRET is not set");
-		if (job.attempt >= this.#settings.MAX_ATTEMPTS) {
-			await this.#end({
-				type: "error",
-				code: "worker_lost",
-				message: `The picture was begun ${job.attempt} times and no worker finished it. Try again.`,
-			});
-			return null;
-		}
 		const attempt = job.attempt + 1;
-		this.#save({ ...job, attempt });
-		const codes = this.ctx.storage.sql
-			.exec<{ codes: string }>("SELECT codes FROM log WHERE scale IS NOT NULL ORDER BY scale")
-			.toArray();
+		this.#save({ ...job, attempt, numerics, sign: { at: Date.now(), scales: 0 } });
+		this.#watch();
 		return {
 			type: "lease",
 			job: this.#id,
@@ -104,7 +106,9 @@ export class Job extends DurableObject<Env> implements JobObject {
 			token: await signToken(secret, this.#id, attempt),
 			deliver: `/internal/jobs/${this.#id}/events`,
 			request: job.request,
-			codes: codes.map((row) => row.codes),
+			codes: this.#log.codes(),
+			madeUnder: job.madeUnder,
+			pace: job.pace,
 		};
 	}
 
@@ -117,120 +121,153 @@ export class Job extends DurableObject<Env> implements JobObject {
 	 * Appends what a worker made as `attempt`, which the caller has verified. A scale that is logged already is not
 	 * logged twice.
 	 */
-	async deliver(attempt: number, event: WorkerEvent): Promise<DeliveryAnswer | { refused: string }> {
+	async deliver(attempt: number, event: WorkerEvent): Promise<Answer> {
 		const job = this.#job;
 		if (!job || job.ended !== null || job.attempt !== attempt) return { go: "stop" };
-		if (event.type === "error") {
-			await this.#end(event);
-			return { go: "stop" };
+		switch (event.type) {
+			case "error":
+				this.#end(event);
+				return { go: "stop" };
+			case "revision":
+				return this.#revise(job, event);
+			case "scale":
+				return this.#scale(job, event);
+			case "final":
+				return this.#final(job, event);
 		}
-		if (event.type === "revision") return this.#revise(job, event);
-		const problem =
-			event.type === "scale"
-				? scaleProblem(job, event)
-				: event.seed !== job.request.seed
-					? `seed ${event.seed} is not the request's ${job.request.seed}`
-					: null;
-		if (problem) return { refused: problem };
+	}
 
+	#scale(job: JobRecord, event: ScaleEvent): Answer {
+		const problem = scaleProblem(pictureOf(job), event);
+		if (problem) return { refused: problem };
 		const { plan } = job.request;
-		const missing = this.#nextScale(job);
-		if (event.type === "final") {
-			if (missing !== -1) return { refused: `final before scale ${missing}` };
-			await this.#end(event);
-			return { go: "stop" };
-		}
+		const missing = nextScale(job, this.#log.lastScale());
 		if (missing !== -1 && event.index > missing) return { refused: `scale ${event.index} before scale ${missing}` };
 		if (plan.decide && event.index > plan.decide.after)
 			return { refused: `scale ${event.index} before the plan is settled` };
 		if (event.index === missing) {
+			const now = Date.now();
+			const { at, scales } = job.sign ?? { at: now, scales: 0 };
+			this.#save({
+				...job,
+				// The first scale of an attempt brings the text, and what was replayed before it.
+				pace: scales > 0 ? { scale: event.index, milliseconds: now - at } : job.pace,
+				sign: { at: now, scales: scales + 1 },
+				madeUnder: job.madeUnder === null || job.madeUnder === job.numerics ? job.numerics : MIXED,
+			});
 			this.#append(event);
-			this.#wake();
-		}
-		if (this.#abandoned()) {
-			await this.#abandon();
-			return { go: "stop" };
 		}
 		return { go: "on" };
 	}
 
 	/** Settles the rest of the plan, once: a later attempt reads it. */
-	#revise(job: JobRecord, event: RevisionEvent): DeliveryAnswer | { refused: string } {
+	#revise(job: JobRecord, event: RevisionEvent): Answer {
 		const { plan } = job.request;
-		const same = (a: StagePlan, b: StagePlan) =>
-			JSON.stringify(StagePlan.parse(a)) === JSON.stringify(StagePlan.parse(b));
-		if (!plan.decide) return same(plan, event.plan) ? { go: "on" } : { refused: "the plan is settled" };
-		if (event.after !== plan.decide.after || this.#logged() !== event.after)
-			return { refused: `the plan is settled after scale ${plan.decide.after}, not after ${event.after}` };
-		if (!same(settle(plan, event.measured), event.plan)) return { refused: "the plan does not allow this revision" };
-		this.#save({ ...job, request: { ...job.request, plan: event.plan } });
+		const problem = revisionProblem(plan, event, this.#log.lastScale());
+		if (problem) return { refused: problem };
+		if (!plan.decide) return { go: "on" };
+		this.#save({
+			...job,
+			request: { ...job.request, plan: event.plan },
+			sign: { at: Date.now(), scales: job.sign?.scales ?? 0 },
+		});
 		this.#append(event);
-		this.#wake();
 		return { go: "on" };
 	}
 
-	/** Its request and its first scales, for another picture to go on from; null when the job is unknown. */
-	async trunk(scales: number): Promise<{ request: JobRequest; scales: ScaleEvent[] } | null> {
+	#final(job: JobRecord, event: FinalEvent): Answer {
+		const missing = nextScale(job, this.#log.lastScale());
+		const problem = missing === -1 ? finalProblem(pictureOf(job), event) : `final before scale ${missing}`;
+		if (problem) return { refused: problem };
+		this.#end({ ...event, numerics: job.madeUnder === job.numerics ? event.numerics : MIXED });
+		return { go: "stop" };
+	}
+
+	/** Plans the job for another version of its model; false once a scale was made, or where there is no such plan. */
+	async replan(model: ModelInfo): Promise<boolean> {
+		const job = this.#job;
+		if (!job || job.ended !== null || this.#log.lastScale() !== -1) return false;
+		const plan = plannedAnew(model, job.request.plan);
+		if (plan === null) return false;
+		const { grids, image } = model.schedules[plan.schedule];
+		const { width, height } = job.request.format.size ?? image;
+		const event = { ...job.event, plan, grids, width, height };
+		this.#save({ ...job, request: { ...job.request, plan }, event, bitsPerToken: model.bitsPerToken });
+		this.#append({ type: "plan", job: this.#id, ...event });
+		return true;
+	}
+
+	/** What another picture needs to go on from the first scales of this one; null when the job is unknown. */
+	async trunk(scales: number): Promise<TrunkOf | null> {
 		if (!this.#job) return null;
-		const rows = this.ctx.storage.sql
-			.exec<{ json: string; codes: string }>(
-				"SELECT json, codes FROM log WHERE scale IS NOT NULL AND scale < ? ORDER BY scale",
-				scales,
-			)
-			.toArray();
-		return { request: this.#job.request, scales: rows.map(({ json, codes }) => ({ ...JSON.parse(json), codes })) };
+		const { request, madeUnder } = this.#job;
+		return { request, madeUnder, scales: this.#log.scales(scales) };
 	}
 
 	/** Nobody wants the picture any more: ended, and stopped where it runs. */
 	async stop(): Promise<void> {
-		if (this.#job && this.#job.ended === null)
+		if (!this.ended())
 			await this.#endAndCancel({ type: "error", code: "cancelled", message: "The picture was cancelled." });
 	}
 
 	/** Ends the job with an error, unless it has ended. */
 	async fail(code: string, message: string): Promise<void> {
-		if (this.#job && this.#job.ended === null) await this.#end({ type: "error", code, message });
+		if (!this.ended()) this.#end({ type: "error", code, message });
 	}
 
-	/**
-	 * Three things have their time: presence, the deadline, and deletion. Alarms may come twice or early, so it looks
-	 * afresh.
-	 */
+	/** Looks at all that has its time. Alarms may come twice, early or late. */
 	override async alarm(): Promise<void> {
+		this.#alarm.rang();
 		const job = this.#job;
-		if (!job) return;
+		if (!job) return this.#forget();
 		const now = Date.now();
 		if (job.ended !== null) {
 			if (now >= this.#deletion(job.ended)) return this.#forget();
 		} else if (now >= job.deadline) {
-			return this.#endAndCancel({
+			await this.#endAndCancel({
 				type: "error",
 				code: "deadline",
 				message:
 					`The picture was not finished within ${this.#settings.JOB_DEADLINE_SECONDS} seconds. ` +
 					"Try again, or with a faster policy.",
 			});
-		} else if (this.#abandoned()) {
-			return this.#abandon();
+		} else {
+			await this.#lookForReaders(now);
+			if (!this.ended()) await this.#lookForSigns(now);
 		}
-		await this.#setAlarm();
+		this.#watch();
 	}
 
-	#abandoned(): boolean {
-		return Date.now() - this.#present >= this.#settings.READER_GRACE_SECONDS * 1000;
-	}
-
-	#abandon(): Promise<void> {
-		return this.#endAndCancel({
+	async #lookForReaders(now: number): Promise<void> {
+		const since = this.#readers.absentSince;
+		const grace = this.#settings.READER_GRACE_SECONDS * 1000;
+		if (since === null || now < since + grace) return;
+		// An alarm this late means that all is late here: those who would read may be on their way.
+		if (now >= since + 2 * grace) return this.#readers.awaitAgain();
+		await this.#endAndCancel({
 			type: "error",
 			code: "abandoned",
 			message: "Nobody was reading any more, so the picture was not finished. Ask for it again.",
 		});
 	}
 
+	async #lookForSigns(now: number): Promise<void> {
+		const { attempt, pool, sign } = this.#job!;
+		if (sign === null || now < this.#stall(this.#job!)) return;
+		let next: JobRecord["sign"] = null;
+		try {
+			await poolNamed(this.env, pool).stalled(this.#id, attempt);
+		} catch (error) {
+			console.error(JSON.stringify({ event: "pool not reached", job: this.#id, message: String(error) }));
+			next = { ...sign, at: now };
+		}
+		// By the answer another worker may have it.
+		if (this.#job?.attempt === attempt) this.#save({ ...this.#job, sign: next });
+	}
+
 	async #endAndCancel(event: ErrorEvent): Promise<void> {
 		const { pool } = this.#job!;
-		await this.#end(event);
+		this.#end(event);
 		// Not awaited by the caller: the pool may be asking this very job for a lease.
 		this.ctx.waitUntil(
 			poolNamed(this.env, pool)
@@ -241,28 +278,35 @@ export class Job extends DurableObject<Env> implements JobObject {
 		);
 	}
 
-	async #end(event: Extract<JobEvent, { type: "final" | "error" }>): Promise<void> {
-		this.#append(event);
+	#end(event: Extract<JobEvent, { type: "final" | "error" }>): void {
 		this.#save({ ...this.#job!, ended: Date.now() });
-		this.#wake();
-		await this.#setAlarm();
+		this.#append(event);
+		this.#watch();
 	}
 
 	async #forget(): Promise<void> {
 		this.#job = undefined;
-		this.#wake();
+		this.#readers.wake();
 		await this.ctx.storage.deleteAlarm();
 		await this.ctx.storage.deleteAll();
+		this.#alarm.rang();
 	}
 
 	#deletion(ended: number): number {
 		return ended + this.#settings.JOB_KEEP_SECONDS * 1000;
 	}
 
-	async #setAlarm(): Promise<void> {
-		const { ended, deadline } = this.#job!;
-		const grace = this.#present + this.#settings.READER_GRACE_SECONDS * 1000;
-		await this.ctx.storage.setAlarm(ended === null ? Math.min(deadline, grace) : this.#deletion(ended));
+	/** The next time to look. */
+	#watch(): void {
+		const job = this.#job;
+		if (!job) return;
+		const absent = this.#readers.absentSince;
+		const leaves = absent === null ? Number.POSITIVE_INFINITY : absent + this.#settings.READER_GRACE_SECONDS * 1000;
+		this.#alarm.by(job.ended === null ? Math.min(job.deadline, leaves, this.#stall(job)) : this.#deletion(job.ended));
+	}
+
+	#stall(job: JobRecord): number {
+		return stallOf(job, this.#log.lastScale(), this.#settings.STALL_SECONDS * 1000);
 	}
 
 	#save(job: JobRecord): void {
@@ -271,77 +315,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 	}
 
 	#append(event: JobEvent): void {
-		const { codes, ...shown } = event.type === "scale" ? event : { ...event, codes: null };
-		const scale = event.type === "scale" ? event.index : null;
-		this.ctx.storage.sql.exec(
-			"INSERT INTO log (n, type, scale, codes, json) VALUES (?, ?, ?, ?, ?)",
-			this.#length(),
-			event.type,
-			scale,
-			codes,
-			JSON.stringify(shown),
-		);
+		this.#log.append(event);
+		this.#readers.wake();
 	}
-
-	#length(): number {
-		return this.ctx.storage.sql.exec<{ length: number }>("SELECT coalesce(max(n) + 1, 0) AS length FROM log").one()
-			.length;
-	}
-
-	/** The first scale of the plan that runs and is not logged; -1 when all are. */
-	#nextScale({ request: { plan, until = Infinity } }: JobRecord): number {
-		const logged = this.#logged();
-		return plan.steps.findIndex((step, scale) => step.kind === "run" && scale > logged && scale <= until);
-	}
-
-	/** The last scale in the log; -1 when there is none. */
-	#logged(): number {
-		return this.ctx.storage.sql.exec<{ logged: number }>("SELECT coalesce(max(scale), -1) AS logged FROM log").one()
-			.logged;
-	}
-
-	/** At least one row where there is one, then as many as fit a page. */
-	#rows(after: number): LogRow[] {
-		const rows: LogRow[] = [];
-		let chars = 0;
-		for (const row of this.ctx.storage.sql.exec<{ n: number; type: LogRow["type"]; json: string }>(
-			"SELECT n, type, json FROM log WHERE n > ? ORDER BY n",
-			after,
-		)) {
-			chars += row.json.length;
-			if (rows.length > 0 && chars > PAGE_CHARS) break;
-			rows.push(row);
-		}
-		return rows;
-	}
-
-	#wake(): void {
-		for (const resume of this.#waiting) resume();
-	}
-
-	#nextEvent(wait: number): Promise<void> {
-		return new Promise((resolve) => {
-			const resume = () => {
-				clearTimeout(timer);
-				this.#waiting.delete(resume);
-				resolve();
-			};
-			const timer = setTimeout(resume, wait);
-			this.#waiting.add(resume);
-		});
-	}
-}
-
-/** What is wrong with a scale that passed its schema; null when nothing is. */
-function scaleProblem(
-	{ request: { plan, until = Infinity }, event: { grids }, bitsPerToken }: JobRecord,
-	{ index, grid, codes }: ScaleEvent,
-): string | null {
-	if (plan.steps[index]?.kind !== "run" || index > until) return `scale ${index} does not run in this plan`;
-	const [height, width] = grids[index];
-	if (grid[0] !== height || grid[1] !== width)
-		return `scale ${index} has the grid ${height}x${width}, not ${grid[0]}x${grid[1]}`;
-	const bytes = Math.ceil((height * width * bitsPerToken) / 8);
-	if (codes.length !== 4 * Math.ceil(bytes / 3)) return `scale ${index} has ${bytes} bytes of codes`;
-	return null;
 }

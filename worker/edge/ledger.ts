@@ -1,124 +1,248 @@
 /**
- * The pool's books, in SQLite: jobs that wait and jobs that workers hold. A job is in one of the two, at the place it
- * was first given.
+ * The pool's books: jobs that wait and jobs that workers hold, each at the place it was first given. In memory, by
+ * model and by worker, and in SQLite, from which they are read again on waking.
  */
+import { z } from "zod";
 
-export interface QueueRow extends Record<string, SqlValue> {
-	job: string;
-	seq: number;
-	digest: string;
-	/** Of the worker that began it, and which that was; null while none has. */
-	numerics: string | null;
-	last: string | null;
+const RECORD_VERSION = 1;
+
+/** Why a lease came back: its worker failed or was lost, was silent for too long, or had to stop. */
+export type Cause = "failed" | "stalled" | "preempted";
+
+const Held = z.object({
+	session: z.string(),
+	worker: z.string(),
+	instance: z.string(),
+	numerics: z.string(),
+	granted: z.number(),
+	/** Since when its worker's connection is lost; null while it is there. */
+	absent: z.number().nullable(),
+});
+const Row = z.object({
+	version: z.literal(RECORD_VERSION),
+	job: z.string(),
+	seq: z.number(),
+	digest: z.string(),
+	/** Name of the model, under which another version may be offered. */
+	model: z.string(),
+	/** Of the newest lease; 0 before the job has answered with one. */
+	attempt: z.number(),
+	/** Who holds it; null while it waits. */
+	held: Held.nullable(),
+	/** Numerics id and name of the worker that had it last. */
+	numerics: z.string().nullable(),
+	last: z.string().nullable(),
+	/** How often it came back, by cause. */
+	lost: z.object({ failed: z.number(), stalled: z.number(), preempted: z.number() }),
+	/** When it came back last, and before when it is not tried again. */
+	returned: z.number(),
+	notBefore: z.number(),
 	/** Since when no worker offers its model. */
-	orphaned: number | null;
-}
-export interface LeaseRow extends Record<string, SqlValue> {
-	job: string;
-	seq: number;
-	digest: string;
-	numerics: string;
-	session: string;
-	worker: string;
-	/** 0: the job has not answered yet with its lease. */
-	attempt: number;
-	granted: number;
-}
+	orphaned: z.number().nullable(),
+});
+type Row = z.infer<typeof Row>;
+
+/** A job in the books. Read it as you like; only the ledger writes it. */
+export type Entry = Readonly<Row>;
+export type Lent = Entry & { readonly held: NonNullable<Entry["held"]> };
+
+/** A job that came back is not tried again at once: the pauses double, up to this. */
+const LONGEST_PAUSE_MS = 10_000;
+const FIRST_PAUSE_MS = 200;
 
 export class Ledger {
-	readonly #storage: DurableObjectState["storage"];
+	readonly #sql: SqlStorage;
+	readonly #entries = new Map<string, Row>();
+	/** By digest, the oldest first. */
+	readonly #waiting = new Map<string, Row[]>();
+	readonly #held = new Map<string, Set<Row>>();
+	#queued = 0;
+	#lastSeq = 0;
 
-	constructor(storage: DurableObjectState["storage"]) {
-		this.#storage = storage;
-		storage.sql.exec(`
-			CREATE TABLE IF NOT EXISTS queue (job TEXT PRIMARY KEY, seq INTEGER NOT NULL, digest TEXT NOT NULL,
-				numerics TEXT, last TEXT, orphaned INTEGER);
-			CREATE TABLE IF NOT EXISTS lease (job TEXT PRIMARY KEY, seq INTEGER NOT NULL, digest TEXT NOT NULL,
-				numerics TEXT NOT NULL, session TEXT NOT NULL, worker TEXT NOT NULL, attempt INTEGER NOT NULL,
-				granted INTEGER NOT NULL);
+	constructor(sql: SqlStorage) {
+		this.#sql = sql;
+		// The second line: books of before records had a version.
+		sql.exec(`
+			CREATE TABLE IF NOT EXISTS book (job TEXT PRIMARY KEY, record TEXT NOT NULL);
+			DROP TABLE IF EXISTS queue; DROP TABLE IF EXISTS lease;
 		`);
-	}
-
-	/** Oldest job first. */
-	queue(): QueueRow[] {
-		return this.#sql<QueueRow>("SELECT * FROM queue ORDER BY seq");
-	}
-
-	/** All, or those of a worker's session. */
-	leases(session?: string): LeaseRow[] {
-		return session === undefined
-			? this.#sql<LeaseRow>("SELECT * FROM lease")
-			: this.#sql<LeaseRow>("SELECT * FROM lease WHERE session = ?", session);
-	}
-
-	lease(job: string): LeaseRow | undefined {
-		return this.#sql<LeaseRow>("SELECT * FROM lease WHERE job = ?", job)[0];
-	}
-
-	/** A new job, at the end. */
-	enqueue(job: string, digest: string): void {
-		const { seq } = this.#sql<{ seq: number }>(
-			"SELECT max(coalesce((SELECT max(seq) FROM queue), 0), coalesce((SELECT max(seq) FROM lease), 0)) + 1 AS seq",
-		)[0];
-		this.#sql("INSERT OR IGNORE INTO queue (job, seq, digest) VALUES (?, ?, ?)", job, seq, digest);
-	}
-
-	unqueue(job: string): void {
-		this.#sql("DELETE FROM queue WHERE job = ?", job);
-	}
-
-	/** From the queue to a worker, as attempt 0. */
-	grant(
-		{ job, seq, digest }: QueueRow,
-		{ session, worker, numerics }: Pick<LeaseRow, "session" | "worker" | "numerics">,
-	): void {
-		this.#storage.transactionSync(() => {
-			this.unqueue(job);
-			this.#sql(
-				"INSERT OR REPLACE INTO lease (job, seq, digest, numerics, session, worker, attempt, granted) " +
-					"VALUES (?, ?, ?, ?, ?, ?, 0, ?)",
-				job,
-				seq,
-				digest,
-				numerics,
-				session,
-				worker,
-				Date.now(),
-			);
-		});
-	}
-
-	/** The job has answered with its lease. */
-	begin(job: string, attempt: number): void {
-		this.#sql("UPDATE lease SET attempt = ?, granted = ? WHERE job = ?", attempt, Date.now(), job);
-	}
-
-	end(job: string): void {
-		this.#sql("DELETE FROM lease WHERE job = ?", job);
-	}
-
-	/** Back to their old places in the queue. */
-	requeue(leases: readonly LeaseRow[]): void {
-		for (const { job, seq, digest, numerics, worker } of leases) {
-			this.#storage.transactionSync(() => {
-				this.end(job);
-				this.#sql(
-					"INSERT OR REPLACE INTO queue (job, seq, digest, numerics, last) VALUES (?, ?, ?, ?, ?)",
-					job,
-					seq,
-					digest,
-					numerics,
-					worker,
-				);
-			});
+		for (const { job, record } of sql.exec<{ job: string; record: string }>("SELECT job, record FROM book").toArray()) {
+			const parsed = Row.safeParse(JSON.parse(record));
+			if (parsed.success) this.#insert(parsed.data);
+			else sql.exec("DELETE FROM book WHERE job = ?", job);
 		}
 	}
 
-	orphan(job: string, since: number | null): void {
-		this.#sql("UPDATE queue SET orphaned = ? WHERE job = ?", since, job);
+	/** Jobs that wait. */
+	get queued(): number {
+		return this.#queued;
+	}
+	get size(): number {
+		return this.#entries.size;
 	}
 
-	#sql<T extends Record<string, SqlValue>>(query: string, ...bindings: SqlValue[]): T[] {
-		return this.#storage.sql.exec<T>(query, ...bindings).toArray();
+	/** Models that jobs wait for. */
+	digests(): string[] {
+		return [...this.#waiting.keys()];
 	}
+	/** Jobs that wait for a model, the oldest first. */
+	waiting(digest: string): readonly Entry[] {
+		return this.#waiting.get(digest) ?? [];
+	}
+	/** Jobs that a session holds. */
+	heldBy(session: string): ReadonlySet<Lent> {
+		return (this.#held.get(session) ?? NOBODY) as ReadonlySet<Lent>;
+	}
+	/** All that are held. */
+	held(): Lent[] {
+		return [...this.#held.values()].flatMap((held) => [...held] as Lent[]);
+	}
+	get(job: string): Entry | undefined {
+		return this.#entries.get(job);
+	}
+
+	/** New jobs, at the end. */
+	enqueue(jobs: readonly string[], digest: string, model: string): void {
+		for (const job of jobs) {
+			if (this.#entries.has(job)) continue;
+			const entry: Row = {
+				version: RECORD_VERSION,
+				job,
+				seq: this.#lastSeq + 1,
+				digest,
+				model,
+				attempt: 0,
+				held: null,
+				numerics: null,
+				last: null,
+				lost: { failed: 0, stalled: 0, preempted: 0 },
+				returned: 0,
+				notBefore: 0,
+				orphaned: null,
+			};
+			this.#insert(entry);
+			this.#save(entry);
+		}
+	}
+
+	/** From the queue to a worker; the job has yet to answer with its lease. */
+	grant({ job }: Entry, to: { session: string; worker: string; instance: string; numerics: string }): void {
+		this.#change(job, (entry) => {
+			entry.attempt = 0;
+			entry.held = { ...to, granted: Date.now(), absent: null };
+		});
+	}
+
+	/** The job has answered. */
+	begin(job: string, attempt: number): void {
+		this.#change(job, (entry) => {
+			entry.attempt = attempt;
+		});
+	}
+
+	/** The worker's connection is lost. */
+	miss({ job }: Entry, since: number): void {
+		this.#change(job, ({ held }) => {
+			if (held) held.absent ??= since;
+		});
+	}
+
+	/** It is still in the hand of this worker, which is there again. */
+	adopt({ job }: Entry, by: { session: string; worker: string; instance: string; numerics: string }): void {
+		this.#change(job, (entry) => {
+			entry.held = { granted: Date.now(), ...by, absent: null };
+		});
+	}
+
+	/** Back to its old place in the queue; without a cause where no worker has begun it. */
+	requeue({ job }: Entry, cause: Cause | null): void {
+		this.#change(job, (entry) => {
+			if (!entry.held) return;
+			const now = Date.now();
+			[entry.numerics, entry.last, entry.held] = [entry.held.numerics, entry.held.worker, null];
+			[entry.returned, entry.notBefore, entry.orphaned] = [now, now, null];
+			if (cause === null) return;
+			entry.lost[cause] += 1;
+			if (cause !== "preempted") {
+				const times = entry.lost.failed + entry.lost.stalled;
+				entry.notBefore += Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (times - 1));
+			}
+		});
+	}
+
+	/** Another version of its model will make it. */
+	move({ job }: Entry, digest: string): void {
+		this.#change(job, (entry) => {
+			[entry.digest, entry.numerics, entry.orphaned] = [digest, null, null];
+		});
+	}
+
+	orphan({ job }: Entry, since: number | null): void {
+		this.#change(job, (entry) => {
+			entry.orphaned = since;
+		});
+	}
+
+	/** Nothing is left to do. */
+	end(job: string): void {
+		const entry = this.#entries.get(job);
+		if (!entry) return;
+		this.#remove(entry);
+		this.#sql.exec("DELETE FROM book WHERE job = ?", job);
+	}
+
+	#change(job: string, change: (entry: Row) => void): void {
+		const entry = this.#entries.get(job);
+		if (!entry) return;
+		this.#remove(entry);
+		change(entry);
+		this.#insert(entry);
+		this.#save(entry);
+	}
+
+	#save(entry: Row): void {
+		this.#sql.exec("INSERT OR REPLACE INTO book (job, record) VALUES (?, ?)", entry.job, JSON.stringify(entry));
+	}
+
+	#insert(entry: Row): void {
+		this.#entries.set(entry.job, entry);
+		this.#lastSeq = Math.max(this.#lastSeq, entry.seq);
+		if (entry.held) {
+			const held = this.#held.get(entry.held.session);
+			if (held) held.add(entry);
+			else this.#held.set(entry.held.session, new Set([entry]));
+			return;
+		}
+		this.#queued += 1;
+		const queue = this.#waiting.get(entry.digest);
+		if (!queue) this.#waiting.set(entry.digest, [entry]);
+		else queue.splice(place(queue, entry.seq), 0, entry);
+	}
+
+	#remove(entry: Row): void {
+		this.#entries.delete(entry.job);
+		if (entry.held) {
+			const held = this.#held.get(entry.held.session);
+			held?.delete(entry);
+			if (held?.size === 0) this.#held.delete(entry.held.session);
+			return;
+		}
+		this.#queued -= 1;
+		const queue = this.#waiting.get(entry.digest);
+		if (queue) queue.splice(place(queue, entry.seq), 1);
+		if (queue?.length === 0) this.#waiting.delete(entry.digest);
+	}
+}
+
+const NOBODY: ReadonlySet<never> = new Set();
+
+/** Index of the first entry whose place is not before `seq`. */
+function place(queue: readonly Entry[], seq: number): number {
+	let [from, to] = [0, queue.length];
+	while (from < to) {
+		const middle = (from + to) >> 1;
+		if (queue[middle].seq < seq) from = middle + 1;
+		else to = middle;
+	}
+	return from;
 }

@@ -1,15 +1,19 @@
 /**
  * A pool of GPU workers: their sockets, the queue, and who works on what. It passes control messages only; pictures go
- * straight from a worker to its job. Queue and leases survive eviction in SQLite, sockets hibernate with their seat
- * attached.
+ * straight from a worker to its job. What it keeps survives eviction: the books in SQLite, sockets hibernate with their
+ * seat attached. With nothing to watch it sleeps: pings are answered without it.
  */
 import { DurableObject } from "cloudflare:workers";
-import type { Hello, Lease, WorkerMessage } from "../protocol/messages.ts";
-import type { ModelInfo } from "../protocol/model-info.ts";
-import { Ledger, type QueueRow } from "./ledger.ts";
-import type { PoolObject, PoolStatus } from "./objects.ts";
-import { type Member, numericsOf, offers, Roster } from "./roster.ts";
-import { readMessage, type Seat, seatOf, sit } from "./seat.ts";
+import type { Hello, Holding, WorkerMessage } from "../protocol/messages.ts";
+import { Alarm } from "./alarm.ts";
+import { Dispatcher } from "./dispatcher.ts";
+import { type Entry, Ledger, type Lent } from "./ledger.ts";
+import { log } from "./log.ts";
+import type { PoolObject, PoolOffer, PoolStatus } from "./objects.ts";
+import { modelsOf, statusOf, versionsOf } from "./offer.ts";
+import { Orphans } from "./orphans.ts";
+import { type Member, Roster } from "./roster.ts";
+import { commonVersion, readMessage } from "./seat.ts";
 import { type Env, type Settings, settingsOf } from "./settings.ts";
 
 const GRANT_MILLISECONDS = 30_000;
@@ -18,278 +22,276 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	#settings: Settings;
 	#ledger: Ledger;
 	#roster: Roster;
+	#alarm: Alarm;
+	#dispatcher: Dispatcher;
+	#orphans: Orphans;
+	/** When silent workers were looked for last, and when those found so were last heard, by session. */
+	#swept = 0;
+	#suspects = new Map<string, number>();
+	#status: { at: number; status: PoolStatus } | undefined;
 
 	constructor(ctx: DurableObjectState, env: Env) {
 		super(ctx, env);
 		this.#settings = settingsOf(env);
-		this.#ledger = new Ledger(ctx.storage);
+		this.#ledger = new Ledger(ctx.storage.sql);
 		this.#roster = new Roster(ctx);
+		this.#alarm = new Alarm(ctx);
+		this.#dispatcher = new Dispatcher(this.#ledger, this.#roster, this.#alarm, env, (work) => ctx.waitUntil(work));
+		this.#orphans = new Orphans(this.#ledger, this.#roster, env);
 		// Nothing is being granted by an instance that has just begun, and sockets may have dropped while there was none.
-		this.#ledger.requeue(this.#ledger.leases().filter((lease) => lease.attempt === 0));
-		for (const session of this.#roster.gone()) this.#leave(session);
+		for (const entry of this.#ledger.held()) {
+			if (entry.attempt === 0) this.#ledger.requeue(entry, null);
+			else if (!this.#roster.member(entry.held.session)) this.#ledger.miss(entry, Date.now());
+		}
 	}
 
 	/** The WebSocket of a worker whose secret the route has checked. */
 	override async fetch(_request: Request): Promise<Response> {
 		const { 0: client, 1: server } = new WebSocketPair();
-		const session = crypto.randomUUID();
-		this.ctx.acceptWebSocket(server, [session]);
-		sit(server, { session, worker: null, seen: Date.now(), slots: 0, draining: false });
-		await this.#wakeLater();
+		this.#roster.accept(server);
+		this.#alarm.by(Date.now() + this.#beats(1));
 		return new Response(null, { status: 101, webSocket: client });
 	}
 
-	/** Queues jobs for workers that offer this model digest: all of them, or none. */
+	/** Queues jobs, all or none, for workers that offer this model digest. */
 	async enqueue(jobs: readonly string[], digest: string): Promise<"queued" | "full" | "no-worker"> {
-		if (!this.#roster.members().some((member) => !member.seat.draining && offers(member, digest))) return "no-worker";
-		if (!this.#room(jobs.length)) return "full";
-		for (const job of jobs) this.#ledger.enqueue(job, digest);
-		this.#dispatch();
-		await this.#wakeLater();
+		this.#sweep();
+		const version = versionsOf(this.#roster).find(({ info }) => info.digest === digest);
+		if (!version) return "no-worker";
+		if (this.#ledger.queued + jobs.length > this.#settings.QUEUE_LIMIT) return "full";
+		this.#ledger.enqueue(jobs, digest, version.info.id);
+		this.#dispatcher.dispatch(digest);
+		this.#alarm.by(Date.now() + this.#beats(1));
 		return "queued";
 	}
 
-	/**
-	 * Nobody waits for this job any more: out of the queue, or stopped where it runs. The worker's `release` frees its
-	 * slot.
-	 */
+	/** Nobody waits for this job any more: out of the books, and stopped where it runs. */
 	async cancel(job: string): Promise<void> {
-		this.#ledger.unqueue(job);
-		const lease = this.#ledger.lease(job);
-		if (!lease) return;
-		if (lease.attempt === 0) this.#ledger.end(job);
-		else this.#roster.send(lease.session, { type: "cancel", job, attempt: lease.attempt });
+		const entry = this.#ledger.get(job);
+		if (!entry) return;
+		this.#takeAway(entry, false);
+		this.#ledger.end(job);
+	}
+
+	/** Nothing came of a lease for too long. The job goes on elsewhere; the worker gets nothing until it has let go. */
+	async stalled(job: string, attempt: number): Promise<void> {
+		const entry = this.#ledger.get(job);
+		if (!entry?.held || entry.attempt !== attempt) return;
+		log("lease stalled", { job, attempt, worker: entry.held.worker });
+		this.#takeAway(entry, true);
+		this.#dispatcher.takeBack(entry, "stalled");
+		this.#dispatcher.dispatch(entry.digest);
+	}
+
+	async offer(): Promise<PoolOffer> {
+		this.#sweep();
+		if (this.#suspects.size > 0) this.#alarm.by(Date.now() + this.#beats(1));
+		const queue = this.#ledger.queued;
+		return { models: modelsOf(versionsOf(this.#roster)), queue, room: queue < this.#settings.QUEUE_LIMIT };
 	}
 
 	async status(): Promise<PoolStatus> {
-		const members = this.#roster.members();
-		const models = new Map<string, { info: ModelInfo; since: number }>();
-		for (const { seat, hello, since } of members) {
-			if (seat.draining) continue;
-			for (const { info } of hello.models) if (!models.has(info.id)) models.set(info.id, { info, since });
+		const now = Date.now();
+		if (!this.#status || now - this.#status.at >= this.#settings.STATUS_SECONDS * 1000) {
+			const offer = await this.offer();
+			const workers = [...this.#roster.members()].map((member) => statusOf(member, this.#dispatcher.busy(member)));
+			this.#status = { at: now, status: { ...offer, workers } };
 		}
-		return {
-			workers: members.map(({ seat, hello }) => ({
-				worker: hello.worker,
-				adapter: hello.adapter,
-				models: hello.models.map(({ info, numerics }) => ({ id: info.id, digest: info.digest, numerics })),
-				busy: this.#ledger.leases(seat.session).length,
-				slots: seat.slots,
-				draining: seat.draining,
-			})),
-			models: [...models.values()],
-			queue: this.#ledger.queue().length,
-			room: this.#room(),
-		};
+		return this.#status.status;
 	}
 
 	override async webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): Promise<void> {
-		const seat = seatOf(socket);
+		this.#roster.heard(socket);
 		const message = readMessage(data);
-		if (typeof message === "string") return this.#refuse(socket, seat, message);
-		if (seat.worker === null) {
-			if (message.type !== "hello")
-				return this.#refuse(socket, seat, `the first message must be hello, not ${message.type}`);
-			return this.#admit(socket, seat, message);
+		if (typeof message === "string") return this.#refuse(socket, message);
+		const member = this.#roster.member(this.#roster.seat(socket).session);
+		if (message.type === "hello") {
+			if (member) return this.#refuse(socket, "a second hello on one socket; dial again instead");
+			return this.#admit(socket, message);
 		}
-		sit(socket, { ...seat, seen: Date.now(), draining: seat.draining || message.type === "draining" });
-		if (message.type === "hello") return this.#refuse(socket, seat, "a second hello on one socket; dial again instead");
-		if (message.type === "draining") log("worker draining", { worker: seat.worker });
-		else if (message.type === "release") await this.#release(seat, message);
-		else this.#reconcile(seat, message.leases);
+		if (!member) return this.#refuse(socket, "the first message must be hello");
+		if (message.type === "draining") {
+			this.#roster.change(socket, { draining: true });
+			log("worker draining", { worker: member.hello.worker });
+		} else if (message.type === "release") await this.#release(member, message);
+		else this.#reconcile(member, message.holding);
 	}
 
-	override async webSocketClose(socket: WebSocket): Promise<void> {
-		this.#drop(socket, 1000, "bye");
+	override async webSocketClose(socket: WebSocket, code: number): Promise<void> {
+		// 1000 is a worker that says goodbye; any other may be a network's doing, and the worker dials again.
+		this.#drop(socket, 1000, "bye", code !== 1000);
 	}
 
 	override async webSocketError(socket: WebSocket): Promise<void> {
-		this.#drop(socket, 1011, "socket error");
+		this.#drop(socket, 1011, "socket error", true);
 	}
 
-	/** Once a heartbeat while there is anything to watch: silent workers, stuck grants, jobs that no worker can take. */
+	/** Once a heartbeat while there is anything to watch, and whenever something has its time. */
 	override async alarm(): Promise<void> {
 		const now = Date.now();
-		for (const socket of this.#roster.sockets()) {
-			const { seen, worker } = seatOf(socket);
-			if (now - seen <= 3 * this.#settings.HEARTBEAT_SECONDS * 1000) continue;
-			log("worker silent", { worker });
-			this.#drop(socket, 1008, "no heartbeat");
+		this.#alarm.rang();
+		// First, so that what fails below is tried again.
+		if (this.#watching()) this.#alarm.by(now + this.#beats(1));
+		this.#sweep();
+		for (const entry of this.#ledger.held()) {
+			const { absent, granted } = entry.held;
+			if (entry.attempt === 0) {
+				if (now - granted > GRANT_MILLISECONDS) this.#dispatcher.takeBack(entry, null);
+			} else if (absent !== null) {
+				const until = absent + this.#settings.REJOIN_SECONDS * 1000;
+				if (now >= until) await this.#dispatcher.lost(entry, "failed");
+				else this.#alarm.by(until);
+			}
 		}
-		this.#ledger.requeue(
-			this.#ledger.leases().filter(({ attempt, granted }) => attempt === 0 && now - granted > GRANT_MILLISECONDS),
-		);
-		await this.#failOrphans(now);
-		this.#dispatch();
-		await this.#wakeLater();
+		for (const digest of this.#ledger.digests()) {
+			for (const entry of [...this.#ledger.waiting(digest)])
+				if (this.#dispatcher.exhausted(entry)) await this.#dispatcher.fail(entry);
+			this.#dispatcher.dispatch(digest);
+		}
+		for (const digest of await this.#orphans.look(now)) this.#dispatcher.dispatch(digest);
 	}
 
-	async #admit(socket: WebSocket, seat: Seat, hello: Hello): Promise<void> {
-		for (const other of this.#roster.members()) {
-			if (other.hello.worker === hello.worker)
-				this.#drop(other.socket, 1000, "replaced by a newer connection of the same worker");
+	#admit(socket: WebSocket, hello: Hello): void {
+		const { worker, instance } = hello;
+		for (const other of [...this.#roster.members()]) {
+			if (other.hello.worker !== worker) continue;
+			if (other.hello.instance === instance) this.#drop(other.socket, 1000, "replaced by a newer connection", true);
+			else this.#refuse(other.socket, `replaced by a newer process with the name ${worker}`);
 		}
-		this.#roster.admit(socket, seat, hello);
-		this.#roster.send(seat.session, { type: "welcome", heartbeatSeconds: this.#settings.HEARTBEAT_SECONDS });
+		const member = this.#roster.admit(socket, hello);
+		this.#roster.send(socket, {
+			type: "welcome",
+			version: commonVersion(hello.versions)!,
+			heartbeatSeconds: this.#settings.HEARTBEAT_SECONDS,
+		});
+		this.#readopt(member, hello.holding);
 		log("worker admitted", {
-			worker: hello.worker,
+			worker,
 			adapter: hello.adapter.name,
 			software: hello.adapter.software,
 			models: hello.models.map(({ info }) => info.id),
 		});
-		this.#dispatch();
+		for (const digest of member.offers.keys()) this.#dispatcher.dispatch(digest);
 	}
 
-	#refuse(socket: WebSocket, seat: Seat, reason: string): void {
-		log("worker refused", { worker: seat.worker, reason });
-		this.#roster.send(seat.session, { type: "refused", reason });
-		this.#drop(socket, 1008, reason);
+	/** What a worker that is back still has in hand stays its own, unless it went to another meanwhile. */
+	#readopt(member: Member, holding: readonly Holding[]): void {
+		const { worker, instance } = member.hello;
+		const stale: Holding[] = [];
+		for (const held of holding) {
+			const entry = this.#ledger.get(held.job);
+			const numerics = entry && member.offers.get(entry.digest);
+			const its = entry?.held ? entry.held.instance === instance : entry?.last === worker;
+			if (entry && its && entry.attempt === held.attempt && numerics !== undefined)
+				this.#ledger.adopt(entry, { session: member.seat.session, worker, instance, numerics });
+			else stale.push(held);
+		}
+		this.#roster.change(member.socket, { stale: stale.map((held) => ({ ...held, stuck: false })) });
+		for (const held of stale) this.#roster.send(member.socket, { type: "cancel", ...held });
+		// A process that begins anew has nothing of the one before; one that is back has let go of the rest.
+		for (const entry of this.#ledger.held())
+			if (entry.held.absent !== null && entry.held.worker === worker)
+				this.ctx.waitUntil(this.#dispatcher.lost(entry, "failed"));
 	}
 
-	/** Closes a socket and gives its jobs to others. */
-	#drop(socket: WebSocket, code: number, reason: string): void {
-		const { session } = seatOf(socket);
+	#refuse(socket: WebSocket, reason: string): void {
+		log("worker refused", { worker: this.#roster.seat(socket).worker, reason });
+		this.#roster.send(socket, { type: "refused", reason });
+		this.#drop(socket, 1008, reason, false);
+	}
+
+	/** Closes a socket. A worker that may be back keeps its jobs for a moment; those of one that is gone go to others. */
+	#drop(socket: WebSocket, code: number, reason: string, back: boolean): void {
+		const { session } = this.#roster.seat(socket);
 		try {
 			socket.close(code, reason.slice(0, 100));
 		} catch {
 			// It is closed already.
 		}
-		this.#leave(session);
-		this.#dispatch();
-	}
-
-	#leave(session: string): void {
 		this.#roster.forget(session);
-		const leases = this.#ledger.leases(session);
-		this.#ledger.requeue(leases);
-		for (const { job } of leases) this.ctx.waitUntil(this.#unqueueEnded(job));
-	}
-
-	/** A worker may be gone before it could release a job that it had finished: that one keeps nobody waiting. */
-	async #unqueueEnded(job: string): Promise<void> {
-		try {
-			if (await this.#job(job).ended()) this.#ledger.unqueue(job);
-		} catch (error) {
-			console.error(JSON.stringify({ event: "job not reached", job, message: String(error) }));
+		this.#suspects.delete(session);
+		const now = Date.now();
+		for (const entry of [...this.#ledger.heldBy(session)]) {
+			if (entry.attempt === 0) this.#dispatcher.takeBack(entry, null);
+			else if (back) this.#ledger.miss(entry, now);
+			else this.ctx.waitUntil(this.#dispatcher.lost(entry, "failed"));
+			this.#dispatcher.dispatch(entry.digest);
 		}
+		if (this.#watching()) this.#alarm.by(now + this.#settings.REJOIN_SECONDS * 1000);
 	}
 
 	async #release(
-		{ session }: Seat,
-		{ job, attempt, outcome, reason }: Extract<WorkerMessage, { type: "release" }>,
+		member: Member,
+		{ job, attempt, outcome, cause, reason }: Extract<WorkerMessage, { type: "release" }>,
 	): Promise<void> {
-		const lease = this.#ledger.lease(job);
-		// An old attempt, or one that has gone to another worker meanwhile.
-		if (!lease || lease.session !== session || lease.attempt !== attempt) return;
-		if (outcome === "handed-back") {
-			log("lease handed back", { job, attempt, worker: lease.worker, reason });
-			this.#ledger.requeue([lease]);
-		} else {
-			this.#ledger.end(job);
+		const { seat, socket, hello } = member;
+		this.#letGo(member, (held) => held.job === job && held.attempt === attempt);
+		const entry = this.#ledger.get(job);
+		// An old attempt, or one that has gone to another worker meanwhile, has been let go by now.
+		if (entry?.held?.session === seat.session && entry.attempt === attempt) {
+			if (outcome === "handed-back") log("lease handed back", { job, attempt, worker: hello.worker, cause, reason });
 			// "Done" with the picture missing would leave its readers waiting for ever.
-			if (!(await this.#job(job).ended())) this.#ledger.requeue([lease]);
+			await this.#dispatcher.lost(entry as Lent, cause);
 		}
-		this.#dispatch();
+		if (this.#roster.member(seat.session)?.socket !== socket) return;
+		for (const digest of member.offers.keys()) this.#dispatcher.dispatch(digest);
 	}
 
 	/**
 	 * A heartbeat names the jobs in hand. One that it should hold and does not is lost; fresh leases may have crossed it.
 	 */
-	#reconcile({ session }: Seat, inHand: string[]): void {
-		const before = Date.now() - 2 * this.#settings.HEARTBEAT_SECONDS * 1000;
-		const lost = this.#ledger
-			.leases(session)
-			.filter(({ job, attempt, granted }) => attempt > 0 && granted < before && !inHand.includes(job));
-		if (lost.length === 0) return;
-		this.#ledger.requeue(lost);
-		this.#dispatch();
+	#reconcile(member: Member, holding: readonly Holding[]): void {
+		const holds = ({ job, attempt }: Holding) => holding.some((held) => held.job === job && held.attempt === attempt);
+		const before = Date.now() - this.#beats(2);
+		for (const entry of [...this.#ledger.heldBy(member.seat.session)])
+			if (entry.attempt > 0 && entry.held.granted < before && !holds(entry))
+				this.ctx.waitUntil(this.#dispatcher.lost(entry, "failed"));
+		if (this.#letGo(member, (held) => !holds(held)))
+			for (const digest of member.offers.keys()) this.#dispatcher.dispatch(digest);
 	}
 
-	/** Gives every queued job that a worker can take to the best such worker, oldest job first. */
-	#dispatch(): void {
-		const queue = this.#ledger.queue();
-		if (queue.length === 0) return;
-		const free = this.#roster
-			.members()
-			.filter(({ seat }) => !seat.draining)
-			.map((member) => ({ member, free: member.seat.slots - this.#ledger.leases(member.seat.session).length }));
-		for (const row of queue) {
-			const able = free.filter((candidate) => candidate.free > 0 && offers(candidate.member, row.digest));
-			if (able.length === 0) continue;
-			const rank = ({ member, free }: (typeof able)[number]) =>
-				// The same numerics id continues bit for bit; the worker that lost it last is the last resort; then spread.
-				(row.numerics !== null && numericsOf(member, row.digest) === row.numerics ? 0 : 10_000) +
-				(member.hello.worker === row.last ? 1000 : 0) -
-				free;
-			const best = able.reduce((a, b) => (rank(b) < rank(a) ? b : a));
-			best.free -= 1;
-			this.ctx.waitUntil(this.#grant(row, best.member));
-		}
+	#letGo(member: Member, gone: (held: Holding) => boolean): boolean {
+		const stale = member.seat.stale.filter((held) => !gone(held));
+		if (stale.length === member.seat.stale.length) return false;
+		this.#roster.change(member.socket, { stale });
+		return true;
 	}
 
-	/** Takes the slot at once, then asks the job for its lease; by the answer the worker or the reader may be gone. */
-	async #grant(row: QueueRow, member: Member): Promise<void> {
-		const { job } = row;
-		const { session } = member.seat;
-		this.#ledger.grant(row, { session, worker: member.hello.worker, numerics: numericsOf(member, row.digest)! });
-		let lease: Lease | null;
-		try {
-			lease = await this.#job(job).lease();
-		} catch (error) {
-			console.error(JSON.stringify({ event: "no lease", job, message: String(error) }));
-			const held = this.#ledger.lease(job);
-			// Tried again at the next alarm.
-			if (held?.session === session && held.attempt === 0) this.#ledger.requeue([held]);
-			return;
-		}
-		const held = this.#ledger.lease(job);
-		if (held?.session !== session || held.attempt !== 0) return;
-		if (lease === null) {
-			this.#ledger.end(job);
-			this.#dispatch();
-			return;
-		}
-		this.#ledger.begin(job, lease.attempt);
-		this.#roster.send(session, lease);
+	/** Stops a job where it runs. It counts as in that worker's hand until the worker says otherwise. */
+	#takeAway({ job, attempt, held }: Entry, stuck: boolean): void {
+		const member = held && attempt > 0 ? this.#roster.member(held.session) : undefined;
+		if (!member) return;
+		this.#roster.change(member.socket, { stale: [...member.seat.stale, { job, attempt, stuck }] });
+		this.#roster.send(member.socket, { type: "cancel", job, attempt });
 	}
 
 	/**
-	 * A worker that restarts is back within seconds; a model that stays away fails its jobs instead of keeping them
-	 * waiting.
+	 * Drops workers that were silent for three heartbeats, and for one more since that was seen: where all is late, what
+	 * they said may be on its way. Looks no oftener than once a heartbeat.
 	 */
-	async #failOrphans(now: number): Promise<void> {
-		const members = this.#roster.members();
-		for (const { job, digest, orphaned } of this.#ledger.queue()) {
-			if (members.some((member) => offers(member, digest))) {
-				if (orphaned !== null) this.#ledger.orphan(job, null);
-			} else if (orphaned === null) {
-				this.#ledger.orphan(job, now);
-			} else if (now - orphaned >= this.#settings.NO_WORKER_SECONDS * 1000) {
-				await this.#job(job).fail(
-					"no_workers",
-					"The GPU workers that offer this model went away and did not come back. Try again later.",
-				);
-				this.#ledger.unqueue(job);
-			}
+	#sweep(): void {
+		const time = Date.now();
+		if (time - this.#swept < this.#beats(1)) return;
+		this.#swept = time;
+		for (const socket of this.#roster.sockets()) {
+			const { session, worker, seen } = this.#roster.seat(socket);
+			// Pings count once it has said who it is.
+			const heard = worker === null ? seen : this.#roster.lastHeard(socket);
+			const suspected = this.#suspects.get(session) === heard;
+			this.#suspects.delete(session);
+			if (time - heard <= this.#beats(3)) continue;
+			if (suspected) {
+				log("worker silent", { worker });
+				this.#drop(socket, 1008, "no heartbeat", false);
+			} else this.#suspects.set(session, heard);
 		}
 	}
 
-	async #wakeLater(): Promise<void> {
-		if (this.#roster.sockets().length === 0 && this.#ledger.queue().length === 0 && this.#ledger.leases().length === 0)
-			return;
-		if ((await this.ctx.storage.getAlarm()) === null)
-			await this.ctx.storage.setAlarm(Date.now() + this.#settings.HEARTBEAT_SECONDS * 1000);
+	#watching(): boolean {
+		return this.#ledger.size > 0 || this.#suspects.size > 0 || this.#roster.sockets().length > this.#roster.size;
 	}
 
-	#room(jobs = 1): boolean {
-		return this.#ledger.queue().length + jobs <= this.#settings.QUEUE_LIMIT;
+	#beats(count: number): number {
+		return count * this.#settings.HEARTBEAT_SECONDS * 1000;
 	}
-
-	#job(job: string) {
-		return this.env.JOB.get(this.env.JOB.idFromString(job));
-	}
-}
-
-function log(event: string, fields: Record<string, unknown>): void {
-	console.log(JSON.stringify({ event, ...fields }));
 }

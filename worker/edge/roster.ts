@@ -1,41 +1,66 @@
-/** Who is there: the workers' sockets, which hibernate, and what each said of itself, which is kept beside them. */
-import { Hello, type PoolMessage } from "../protocol/messages.ts";
-import { type Seat, seatOf, sit } from "./seat.ts";
+/**
+ * Who is there: the workers' sockets, which hibernate, and what each said of itself, which is kept beside them. In
+ * memory by session and by model; read again on waking.
+ */
 
-interface Card {
-	hello: Hello;
+import { type Hello, PING, PONG, type PoolMessage } from "../protocol/messages.ts";
+import type { ModelInfo } from "../protocol/model-info.ts";
+import { newSeat, type Seat, seatOf, sit } from "./seat.ts";
+
+/** An admitted worker. Its seat is written by the roster alone. */
+export interface Member {
+	readonly socket: WebSocket;
+	readonly seat: Readonly<Seat>;
+	readonly hello: Omit<Hello, "holding" | "type">;
 	/** When it was admitted. */
-	since: number;
-}
-/** An admitted worker. */
-export interface Member extends Card {
-	socket: WebSocket;
-	seat: Seat;
+	readonly since: number;
+	/** Numerics id by digest of what it offers. */
+	readonly offers: ReadonlyMap<string, string>;
 }
 
 const OPEN = 1;
 
 export class Roster {
 	readonly #ctx: DurableObjectState;
-	/** By session, parsed once. */
-	readonly #cards = new Map<string, Card>();
+	/** By session, the longest-standing first. */
+	readonly #members = new Map<string, Member>();
+	readonly #byDigest = new Map<string, Set<Member>>();
+	readonly #seats = new WeakMap<WebSocket, Seat>();
 
 	constructor(ctx: DurableObjectState) {
 		this.#ctx = ctx;
+		ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG));
 		ctx.storage.sql.exec(
 			"CREATE TABLE IF NOT EXISTS worker (session TEXT PRIMARY KEY, hello TEXT NOT NULL, since INTEGER NOT NULL)",
 		);
+		const sockets = new Map(this.sockets().map((socket) => [this.seat(socket).session, socket]));
+		for (const { session, hello, since } of ctx.storage.sql
+			.exec<{ session: string; hello: string; since: number }>("SELECT * FROM worker ORDER BY since, rowid")
+			.toArray()) {
+			const socket = sockets.get(session);
+			// What it said was parsed when it came. A new release of this code drops sockets, and so meets none of the old.
+			if (socket) this.#insert(socket, JSON.parse(hello), since);
+			else ctx.storage.sql.exec("DELETE FROM worker WHERE session = ?", session);
+		}
 	}
 
 	/** Admitted workers, the longest-standing first. */
-	members(): Member[] {
-		const members: Member[] = [];
-		for (const socket of this.sockets()) {
-			const seat = seatOf(socket);
-			const card = seat.worker === null ? undefined : this.#card(seat.session);
-			if (card) members.push({ socket, seat, ...card });
-		}
-		return members.sort((a, b) => a.since - b.since);
+	members(): Iterable<Member> {
+		return this.#members.values();
+	}
+	get size(): number {
+		return this.#members.size;
+	}
+	member(session: string): Member | undefined {
+		return this.#members.get(session);
+	}
+	/** Workers that offer a model. */
+	offering(digest: string): ReadonlySet<Member> {
+		return this.#byDigest.get(digest) ?? NOBODY;
+	}
+	/** Models that are offered, in the order they came. */
+	digests(): Iterable<string> {
+		return this.#byDigest.keys();
 	}
 
 	/** Open ones, admitted or not. */
@@ -43,63 +68,83 @@ export class Roster {
 		return this.#ctx.getWebSockets().filter(({ readyState }) => readyState === OPEN);
 	}
 
-	/** Sessions of admitted workers whose socket is gone. */
-	gone(): string[] {
-		return this.#sql<{ session: string }>("SELECT session FROM worker").flatMap(({ session }) =>
-			this.#socket(session) ? [] : [session],
-		);
+	seat(socket: WebSocket): Readonly<Seat> {
+		let seat = this.#seats.get(socket);
+		if (!seat) this.#seats.set(socket, (seat = seatOf(socket)));
+		return seat;
 	}
 
-	admit(socket: WebSocket, seat: Seat, hello: Hello): void {
-		sit(socket, { ...seat, worker: hello.worker, slots: hello.slots, seen: Date.now() });
-		this.#sql(
+	/** A socket that has yet to say hello. */
+	accept(socket: WebSocket): void {
+		const seat = newSeat(crypto.randomUUID());
+		this.#ctx.acceptWebSocket(socket, [seat.session]);
+		this.#seats.set(socket, seat);
+		sit(socket, seat);
+	}
+
+	/** Something came. Kept in memory: after a sleep a worker is given its silence anew. */
+	heard(socket: WebSocket): void {
+		(this.seat(socket) as Seat).seen = Date.now();
+	}
+
+	/** When a worker was last heard, pings included. */
+	lastHeard(socket: WebSocket): number {
+		return Math.max(this.seat(socket).seen, this.#ctx.getWebSocketAutoResponseTimestamp(socket)?.getTime() ?? 0);
+	}
+
+	change(socket: WebSocket, change: Partial<Seat>): void {
+		sit(socket, Object.assign(this.seat(socket), change));
+	}
+
+	admit(socket: WebSocket, { type: _, holding: __, ...hello }: Hello): Member {
+		const { worker, instance, slots } = hello;
+		this.change(socket, { worker, instance, slots, seen: Date.now() });
+		const since = Date.now();
+		this.#ctx.storage.sql.exec(
 			"INSERT INTO worker (session, hello, since) VALUES (?, ?, ?)",
-			seat.session,
+			this.seat(socket).session,
 			JSON.stringify(hello),
-			Date.now(),
+			since,
 		);
+		return this.#insert(socket, hello, since);
 	}
 
 	forget(session: string): void {
-		this.#cards.delete(session);
-		this.#sql("DELETE FROM worker WHERE session = ?", session);
+		const member = this.#members.get(session);
+		if (!member) return;
+		this.#members.delete(session);
+		for (const digest of member.offers.keys()) {
+			const others = this.#byDigest.get(digest);
+			others?.delete(member);
+			if (others?.size === 0) this.#byDigest.delete(digest);
+		}
+		this.#ctx.storage.sql.exec("DELETE FROM worker WHERE session = ?", session);
 	}
 
-	send(session: string, message: PoolMessage): void {
+	send(socket: WebSocket, message: PoolMessage): void {
 		try {
-			this.#socket(session)?.send(JSON.stringify(message));
+			socket.send(JSON.stringify(message));
 		} catch {
 			// The socket closed under our hands; its close event gives the job to another worker.
 		}
 	}
 
-	#card(session: string): Card | undefined {
-		let card = this.#cards.get(session);
-		if (!card) {
-			const [row] = this.#sql<{ hello: string; since: number }>(
-				"SELECT hello, since FROM worker WHERE session = ?",
-				session,
-			);
-			if (!row) return undefined;
-			card = { hello: Hello.parse(JSON.parse(row.hello)), since: row.since };
-			this.#cards.set(session, card);
+	#insert(socket: WebSocket, hello: Member["hello"], since: number): Member {
+		const offers = new Map(hello.models.map(({ info, numerics }) => [info.digest, numerics]));
+		const member: Member = { socket, seat: this.seat(socket), hello, since, offers };
+		this.#members.set(member.seat.session, member);
+		for (const digest of offers.keys()) {
+			const others = this.#byDigest.get(digest);
+			if (others) others.add(member);
+			else this.#byDigest.set(digest, new Set([member]));
 		}
-		return card;
-	}
-
-	#socket(session: string): WebSocket | undefined {
-		return this.#ctx.getWebSockets(session).find(({ readyState }) => readyState === OPEN);
-	}
-
-	#sql<T extends Record<string, SqlValue>>(query: string, ...bindings: SqlValue[]): T[] {
-		return this.#ctx.storage.sql.exec<T>(query, ...bindings).toArray();
+		return member;
 	}
 }
 
-export function offers({ hello }: Member, digest: string): boolean {
-	return hello.models.some(({ info }) => info.digest === digest);
-}
+const NOBODY: ReadonlySet<never> = new Set();
 
-export function numericsOf({ hello }: Member, digest: string): string | undefined {
-	return hello.models.find(({ info }) => info.digest === digest)?.numerics;
+/** What a worker says of a model that it offers. */
+export function infoOf({ hello }: Member, digest: string): ModelInfo {
+	return hello.models.find(({ info }) => info.digest === digest)!.info;
 }

@@ -1,15 +1,24 @@
 /** A worker's socket: what it remembers while the pool sleeps, and what comes over it. */
 import { MAX_WORKER_MESSAGE_BYTES } from "../protocol/limits.ts";
-import { PROTOCOL_VERSION, WorkerMessage } from "../protocol/messages.ts";
+import { type Holding, VERSIONS, WorkerMessage } from "../protocol/messages.ts";
+import { parseWire } from "../protocol/wire.ts";
 
 /** Attached to the socket. Models are in the pool's `worker` table: they are too large for an attachment. */
 export interface Seat {
 	session: string;
 	/** Null until `hello`. */
 	worker: string | null;
+	instance: string | null;
+	/** When it was last heard, but for pings. */
 	seen: number;
 	slots: number;
 	draining: boolean;
+	/** What it still has in hand though it is not its own any more; `stuck`: because nothing came of it. */
+	stale: (Holding & { stuck: boolean })[];
+}
+
+export function newSeat(session: string): Seat {
+	return { session, worker: null, instance: null, seen: Date.now(), slots: 0, draining: false, stale: [] };
 }
 
 export function seatOf(socket: WebSocket): Seat {
@@ -31,16 +40,24 @@ export function readMessage(data: string | ArrayBuffer): WorkerMessage | string 
 		return "a message is not JSON";
 	}
 	// Before the schema: a worker of another version may say hello in another shape.
-	const { type, version } = (json ?? {}) as { type?: unknown; version?: unknown };
-	if (type === "hello" && version !== PROTOCOL_VERSION) {
-		const theirs = JSON.stringify(version)?.slice(0, 20);
+	const { type, versions } = (json ?? {}) as { type?: unknown; versions?: { min?: unknown; max?: unknown } };
+	if (type === "hello" && commonVersion(versions) === null) {
+		const theirs = JSON.stringify(versions)?.slice(0, 60) ?? "an older one";
 		return (
-			`this edge speaks protocol version ${PROTOCOL_VERSION}, the worker ${theirs}; ` +
-			"run the same release on both sides"
+			`this edge speaks protocol versions ${VERSIONS.min} to ${VERSIONS.max}, the worker ${theirs}; ` +
+			"upgrade the older of the two"
 		);
 	}
-	const result = WorkerMessage.safeParse(json);
+	const result = parseWire(WorkerMessage, json);
 	if (result.success) return result.data;
 	const { path, message } = result.error.issues[0];
 	return `a message does not fit the protocol: ${path.join(".")}: ${message}`.slice(0, 500);
+}
+
+/** The newest version that both speak, or null. */
+export function commonVersion(theirs: { min?: unknown; max?: unknown } | null | undefined): number | null {
+	const { min, max } = theirs ?? {};
+	if (typeof min !== "number" || typeof max !== "number") return null;
+	const version = Math.min(max, VERSIONS.max);
+	return version >= Math.max(min, VERSIONS.min) ? version : null;
 }

@@ -3,6 +3,8 @@ import type { RequestIdVariables } from "hono/request-id";
 import type { SecureHeadersVariables } from "hono/secure-headers";
 import type { TimingVariables } from "hono/timing";
 import { z } from "zod";
+import { ClientSettings } from "../protocol/client-settings.ts";
+import { Digest } from "../protocol/plan.ts";
 import type { Objects } from "./objects.ts";
 
 /** Bindings and variables of wrangler.toml. */
@@ -44,28 +46,30 @@ const Settings = z.object({
 	 * something is written to it, and behind a proxy (as in `wrangler dev`) only at the second write.
 	 */
 	COMMENT_SECONDS: seconds(0.1, 60, 0.5),
-	/**
-	 * Whether what cannot be done as it was asked (a size the model does not make, a model of OpenAI's, a style) is
-	 * refused. Otherwise it is done as nearly as possible, and a `warning` header says so.
-	 */
-	STRICT: z.union([z.boolean(), z.stringbool()]).default(false),
-	/** Further names of models, `name=model` with commas between them. */
-	MODEL_ALIASES: z
-		.string()
-		.regex(/^\s*([^=,\s]+=[^=,\s]+(\s*,\s*|\s*$))*$/, "must be name=model, with commas between them")
-		.default("")
-		.transform((list) => new Map([...list.matchAll(/([^=,\s]+)=([^=,\s]+)/g)].map(([, name, model]) => [name, model]))),
-	/** Where clients reach this edge, for addresses of pictures. Absent: where the request went. */
-	PUBLIC_URL: z.url({ protocol: /^https?$/ }).optional(),
+	...ClientSettings.shape,
 	/** Jobs that may wait for a worker. */
 	QUEUE_LIMIT: z.coerce.number().int().min(1).max(10_000).default(64),
-	/** Published models whose files anyone may have, so that browsers can run them: names with commas between. */
-	PUBLIC_MODELS: z
+	/** A worker whose connection is lost keeps its jobs for this long: it dials again. */
+	REJOIN_SECONDS: seconds(0, 60, 2),
+	/**
+	 * An attempt of which nothing came for this long, and for longer than the picture's pace explains, goes to another
+	 * worker (worker/protocol/allowance.ts).
+	 */
+	STALL_SECONDS: seconds(0.1, 3600, 60),
+	/** A picture that was begun waits this long for a worker with the same numerics, which goes on bit for bit. */
+	NUMERICS_SECONDS: seconds(0, 600, 3),
+	/** What `/healthz` and the catalog say is not older than this. */
+	STATUS_SECONDS: seconds(0, 60, 1),
+	/**
+	 * Shares of new jobs by model digest, as JSON: `{"sha256:...": 9, "sha256:...": 1}`. A version that is not in it
+	 * weighs as many as its workers have slots.
+	 */
+	MODEL_WEIGHTS: z
 		.string()
-		.max(4096)
-		.default("")
-		.transform((names) => names.split(",").filter(Boolean)),
-	/** Leases of one job, the first included. */
+		.default("{}")
+		.transform((text) => JSON.parse(text) as unknown)
+		.pipe(z.record(Digest, z.number().min(0))),
+	/** Leases of one job that failed or gave nothing. Those that a worker had to hand back are counted apart. */
 	MAX_ATTEMPTS: z.coerce.number().int().min(1).max(100).default(3),
 });
 export type Settings = z.infer<typeof Settings>;

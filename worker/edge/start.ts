@@ -7,7 +7,8 @@ import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { ApiError, invalid, unavailable } from "./errors.ts";
 import type { Subject } from "./input.ts";
-import { type PoolStatus, poolNamed, poolNameOf } from "./objects.ts";
+import { type PoolOffer, type PoolStatus, poolNamed, poolNameOf } from "./objects.ts";
+import { drawVersion } from "./offer.ts";
 import { type Env, settingsOf } from "./settings.ts";
 import type { Branch } from "./trunk.ts";
 import type { Warnings } from "./warnings.ts";
@@ -44,14 +45,14 @@ export function poolStatus(env: Env): Promise<PoolStatus> {
 }
 
 /** The model of this name or alias, out of those offered; the first for none, "auto", and a model of OpenAI's. */
-export function findModel({ models }: PoolStatus, env: Env, name = "auto"): PoolStatus["models"][number] | undefined {
+export function findModel({ models }: PoolOffer, env: Env, name = "auto"): PoolOffer["models"][number] | undefined {
 	const named = (wanted: string | undefined) => models.find(({ info }) => info.id === wanted);
 	const { MODEL_ALIASES, STRICT } = settingsOf(env);
 	if (name === "auto") return models[0];
 	return named(name) ?? named(MODEL_ALIASES.get(name)) ?? (OPENAI_MODEL.test(name) && !STRICT ? models[0] : undefined);
 }
 
-export function modelNotFound({ models }: PoolStatus, name: string): ApiError {
+export function modelNotFound({ models }: PoolOffer, name: string): ApiError {
 	const offered = models.map(({ info }) => info.id).join(", ") || "none";
 	return new ApiError(
 		404,
@@ -61,17 +62,29 @@ export function modelNotFound({ models }: PoolStatus, name: string): ApiError {
 	);
 }
 
-/** The model to draw with. Refuses where there is none, and where no room is left in the queue. */
-export async function chooseModel(env: Env, name: string | undefined, warnings: Warnings): Promise<ModelInfo> {
-	const status = await poolStatus(env);
-	if (status.models.length === 0) throw noWorkers();
-	const found = findModel(status, env, name);
-	if (!found) throw modelNotFound(status, name ?? "auto");
+interface Chosen {
+	model: ModelInfo;
+	/**
+	 * Refuses where the queue is full. Called when all else was found right, since coming again helps nobody whose
+	 * request is wrong, and before anything is written; the pool itself has the last word.
+	 */
+	requireRoom(): void;
+}
+
+/** The model to draw with. Refuses where there is none. */
+export async function chooseModel(env: Env, name: string | undefined, warnings: Warnings): Promise<Chosen> {
+	const offer = await poolNamed(env, poolNameOf()).offer();
+	if (offer.models.length === 0) throw noWorkers();
+	const found = findModel(offer, env, name);
+	if (!found) throw modelNotFound(offer, name ?? "auto");
 	const { id } = found.info;
 	if (name !== undefined && name !== "auto" && name !== id) warnings.say(`model: ${name} stands for ${id} here`);
-	// Refused before anything is written; the pool itself has the last word.
-	if (!status.room) throw queueFull();
-	return found.info;
+	return {
+		model: drawVersion(found.versions, settingsOf(env).MODEL_WEIGHTS, Math.random()).info,
+		requireRoom() {
+			if (!offer.room) throw queueFull();
+		},
+	};
 }
 
 /** The plan of a policy for a model; a request it cannot plan is a 400 in the policy's own words. */
@@ -104,6 +117,18 @@ export function givenPlan(model: ModelInfo, plan: unknown, schedule: string | un
 	}
 }
 
+/** The plan for another version of its model, as it was planned: by its policy, or given; null where there is none. */
+export function plannedAnew(model: ModelInfo, plan: StagePlan): StagePlan | null {
+	try {
+		return findPolicy(plan.policy)
+			? makePlan(model, plan.policy, plan.schedule)
+			: givenPlan(model, { ...plan, model: model.digest }, plan.schedule);
+	} catch (error) {
+		if (error instanceof ApiError) return null;
+		throw error;
+	}
+}
+
 /** Creates the job and queues it. Its id is the address of its log. */
 export async function startJob(env: Env, input: JobInput): Promise<string> {
 	return (await startJobs(env, input, [input.seed]))[0];
@@ -123,7 +148,7 @@ export async function startJobs(
 		jobs.map(({ seed, id }) =>
 			env.JOB.get(id).create({
 				request: { model: model.id, ...subject, seed, plan, previews, format, until, trunk: branch?.trunk },
-				scales: branch?.scales,
+				trunk: branch && { madeUnder: branch.madeUnder, scales: branch.scales },
 				pool,
 				bitsPerToken: model.bitsPerToken,
 				event: { model: model.id, policy: plan.policy, seed, width, height, plan, grids, unknownWords },

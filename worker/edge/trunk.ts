@@ -7,6 +7,7 @@ import type { Env } from "./settings.ts";
 
 export interface Branch {
 	scales: ScaleEvent[];
+	madeUnder: string | null;
 	/** Of a picture that has another seed from there on. */
 	trunk?: Trunk;
 }
@@ -38,6 +39,7 @@ export async function branchOf(
 	const steps = plan.steps.filter(({ kind }) => kind === "run").length;
 	const shared = request.trunk && request.trunk.scales >= scales ? request.trunk.seed : request.seed;
 	return {
+		madeUnder: found.madeUnder,
 		scales: found.scales.map((scale) => ({ ...scale, steps })),
 		trunk: shared === seed ? undefined : { seed: shared, scales },
 	};

@@ -55,8 +55,18 @@ interface DurableObjectState {
 		deleteAll(): Promise<void>;
 	};
 	waitUntil(promise: Promise<unknown>): void;
+	/** Resets the object: who waits for an answer gets an error. */
+	abort(reason?: string): void;
+	blockConcurrencyWhile<T>(run: () => Promise<T>): Promise<T>;
 	acceptWebSocket(socket: WebSocket, tags?: string[]): void;
 	getWebSockets(tag?: string): WebSocket[];
+	/** Answered without waking the object. */
+	setWebSocketAutoResponse(pair: WebSocketRequestResponsePair): void;
+	/** When that happened last. */
+	getWebSocketAutoResponseTimestamp(socket: WebSocket): Date | null;
+}
+declare class WebSocketRequestResponsePair {
+	constructor(request: string, response: string);
 }
 
 interface R2Object {
@@ -86,7 +96,7 @@ declare module "cloudflare:workers" {
 		fetch(request: Request): Promise<Response>;
 		alarm(): Promise<void>;
 		webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): Promise<void>;
-		webSocketClose(socket: WebSocket): Promise<void>;
+		webSocketClose(socket: WebSocket, code: number): Promise<void>;
 		webSocketError(socket: WebSocket): Promise<void>;
 	}
 	export const env: Cloudflare.Env;

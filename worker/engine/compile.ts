@@ -1,4 +1,5 @@
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
+import type { Program } from "../../kernels/gpu/kernel.ts";
 import { Taps } from "../families/shared/taps.ts";
 import { outcomesOf, type StagePlan, scalesLookedAt } from "../protocol/plan.ts";
 import type { NextScaleModel } from "./round/next-scale.ts";
@@ -7,18 +8,20 @@ import type { Rounds } from "./rounds.ts";
 
 /**
  * Compiles every kernel that a picture by one of these plans needs, with all of its previews and whatever the plan
- * turns out to be. Waits for a slot, makes no picture.
+ * turns out to be, those of the first plan's first scales first. Waits for a slot, makes no picture.
  */
 export async function compilePlans(gpu: Gpu, rounds: Rounds, plans: readonly StagePlan[]): Promise<void> {
+	const programs = new Map<Program, string>();
 	for (const plan of plans.flatMap(outcomesOf)) {
 		const options = { plan, seed: 0, ids: [0], draws: new Map(), taps: new Taps(gpu, undefined) };
 		const picture = await rounds.open(options, new AbortController().signal);
 		try {
-			await gpu.compile(() => rehearse(rounds.model, picture));
+			for (const [program, label] of gpu.rehearse(() => rehearse(rounds.model, picture))) programs.set(program, label);
 		} finally {
 			rounds.close(picture);
 		}
 	}
+	await gpu.compile(programs);
 }
 
 /** Records every round of a picture, which then has run in name alone. */

@@ -29,7 +29,7 @@ beforeAll(async () => {
 		requiredFeatures: ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix" as GPUFeatureName],
 		requiredLimits: { maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize },
 	});
-	const facts = { name: "null", software: true, runtime: "node", driver: "null", lanes: 4 } as const;
+	const facts = { name: "null", software: true, late: false, runtime: "node", driver: "null", lanes: 4 } as const;
 	gpu = new Gpu(device, { ...facts, matrix: { m: 16, n: 16, k: 16, lanes: 128, subgroups: 2 } });
 });
 afterAll(() => gpu.destroy());

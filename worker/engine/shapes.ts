@@ -3,6 +3,7 @@ import { halves } from "../../model-shards/format/layout.ts";
 import type { Facts } from "../families/family.ts";
 import type { Model } from "../families/model.ts";
 import { ROWS } from "../families/shared/guidance.ts";
+import { padded } from "../families/shared/padded.ts";
 import type { Schedules } from "../families/shared/schedules.ts";
 import type { Dtype } from "../families/shared/weights.ts";
 import { anatomyOf } from "../families/text/anatomy.ts";
@@ -60,7 +61,7 @@ function products({ wanted, manifest }: Model, part: string, rows: readonly numb
 		const { name, layout, shape } = tensor;
 		if (layout !== "matrix" || !name.startsWith(part)) return [];
 		const half = dtype === "f16" && !stored.get(name)?.quantization && halves(tensor);
-		return [{ k: shape[1], n: Math.ceil(shape[0] / 4) * 4, half }];
+		return [{ k: padded(shape[1]), n: padded(shape[0]), half }];
 	});
 	const distinct = [...new Map(matrices.map((matrix) => [JSON.stringify(matrix), matrix])).values()];
 	return classes(rows).flatMap((m) => distinct.map((matrix) => ({ m, ...matrix })));

@@ -77,7 +77,10 @@ export interface LoadedModel {
 	slots: number;
 	/** Identifies bit-equal results: engine version, model digest, adapter and driver, kernel variants. */
 	numerics: string;
-	/** Compiles every kernel that a picture by these plans needs, side by side, without making one. */
+	/**
+	 * Compiles every kernel that a picture by these plans needs, those that it needs first at first, without making one;
+	 * `Gpu.compiling` is told how far that is.
+	 */
 	compile(plans: readonly StagePlan[]): Promise<void>;
 	generate(options: Omit<GenerateOptions, "model">): AsyncGenerator<GenerateResult, void, undefined>;
 	/**

@@ -91,15 +91,18 @@ export interface GraphShape {
 export interface CodeShape {
 	/** Bits of a token's code, on the wire and in the log. */
 	readonly bits: number;
-	/** Floats of a token's logits. */
-	readonly logits: number;
-	/** Choices that make a token's code, each among logits / choices values. */
+	/** Choices that make a token's code, and how many alternatives each has. */
 	readonly choices: number;
+	readonly alternatives: number;
 	/** Cells of the latent per side of a token. */
 	readonly patch: number;
-	/** Floats of a latent's cell, a multiple of 4. */
+	/** Numbers of a latent's cell. */
+	readonly numbers: number;
+	/** On a device, multiples of 4 with zeros behind: floats of a token's logits, choices * alternatives of them, */
+	readonly logits: number;
+	/** of a latent's cell, `numbers` of them, */
 	readonly channels: number;
-	/** Of a token: its code as numbers, and what its embedding reads. `channels` where a token is one cell. */
+	/** and of a token: its code as numbers, and what its embedding reads. `channels` where a token is one cell. */
 	readonly features: number;
 }
 

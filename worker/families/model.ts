@@ -72,9 +72,10 @@ export function checkedShape<Config extends object>(
 /** What holds for every family. */
 function commonProblems({ shape: { width, heads }, text, decoder, codes }: Facts, head: Described): string[] {
 	const problems = vaeProblems(decoder.config);
+	if (text && text.channels % 4 !== 0) problems.push(`text features of ${text.channels} are not a multiple of 4`);
 	if (text?.encoder) problems.push(...textEncoderProblems(text.encoder, text.channels));
 	if (width % heads !== 0 || (width / heads) % 4 !== 0)
-		problems.push(`width ${width} over ${heads} heads does not give a head size that is a multiple of 4`);
+		problems.push(`width ${width} over ${heads} heads (num_heads) does not give a head size that is a multiple of 4`);
 	const patch = codes.patch * pixelsPerCell(decoder.config);
 	for (const [name, { grids, image }] of Object.entries(head.schedules)) {
 		const [height, width] = grids[grids.length - 1].map((side) => side * patch);

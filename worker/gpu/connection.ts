@@ -1,21 +1,40 @@
-import { MAX_WORKER_MESSAGE_BYTES } from "../protocol/limits.ts";
-import { CONNECT_PATH, type Hello, type Lease, PoolMessage, type WorkerMessage } from "../protocol/messages.ts";
+import { MAX_POOL_MESSAGE_CHARS } from "../protocol/limits.ts";
+import {
+	CONNECT_PATH,
+	type Hello,
+	Holding,
+	type Lease,
+	PING,
+	PONG,
+	PoolMessage,
+	type WorkerMessage,
+} from "../protocol/messages.ts";
+import { edgeUrl } from "./settings.ts";
 
 export interface ConnectionEvents {
 	/** Sent at every connect. */
 	hello(): Hello;
-	/** Jobs in hand, for heartbeats. */
-	leases(): string[];
+	/** Leases in hand, for heartbeats. */
+	holding(): Holding[];
 	admitted(): void;
+	/** For good: what the edge said. */
 	refused(reason: string): void;
 	leased(lease: Lease): void;
-	cancelled(job: string, attempt: number): void;
-	/** Leases of a lost connection are given to others. */
-	lost(): void;
+	/** A lease of a newer edge that asks for what this worker does not know. */
+	unreadable(lease: Holding): void;
+	cancelled(holding: Holding): void;
 	log(line: string): void;
 }
 
-/** One WebSocket to the pool, dialled again with growing pauses until closed. */
+/** A dial that is not answered with a welcome by then is given up. */
+const DIAL_MS = 15_000;
+/** Heartbeats without a sound of the edge after which the connection counts as lost, whatever TCP says. */
+const SILENT_BEATS = 3;
+
+/**
+ * One WebSocket to the pool, dialled again with growing pauses until closed. What is in hand meanwhile stays there:
+ * pictures are delivered by HTTP, and the next hello names them.
+ */
 export class Connection {
 	#url: URL;
 	#secret: string;
@@ -23,11 +42,14 @@ export class Connection {
 	#socket: WebSocket | undefined;
 	#heartbeat: ReturnType<typeof setInterval> | undefined;
 	#retry: ReturnType<typeof setTimeout> | undefined;
+	#heard = 0;
+	/** Whether something was in hand at the last heartbeat. */
+	#busy = false;
 	#failures = 0;
 	#closed = false;
 
 	constructor(edge: string, secret: string, on: ConnectionEvents) {
-		this.#url = new URL(CONNECT_PATH, edge);
+		this.#url = edgeUrl(edge, CONNECT_PATH);
 		this.#url.protocol = this.#url.protocol === "https:" ? "wss:" : "ws:";
 		this.#secret = secret;
 		this.#on = on;
@@ -36,20 +58,32 @@ export class Connection {
 	dial(): void {
 		this.#closed = false;
 		// Node and Deno both take headers here; the DOM's types do not know it.
-		const options = { headers: { authorization: `Bearer ${this.#secret}` } };
-		const socket = new WebSocket(this.#url, options as unknown as string[]);
+		const socket = new WebSocket(this.#url, { headers: this.#headers() } as unknown as string[]);
 		this.#socket = socket;
-		socket.onopen = () => this.send(this.#on.hello());
-		socket.onmessage = ({ data }) => this.#receive(String(data));
+		let opened = false;
+		const late = setTimeout(() => this.#dropped(socket, "no answer"), DIAL_MS);
+		socket.onopen = () => {
+			opened = true;
+			this.send(this.#on.hello());
+		};
+		socket.onmessage = ({ data }) => {
+			if (socket !== this.#socket) return;
+			clearTimeout(late);
+			this.#heard = Date.now();
+			if (data !== PONG) this.#receive(String(data));
+		};
 		socket.onerror = () => {};
-		socket.onclose = ({ code }) => socket === this.#socket && this.#dropped(code);
+		socket.onclose = ({ code }) => {
+			clearTimeout(late);
+			if (socket !== this.#socket || this.#closed) return;
+			if (opened) this.#dropped(socket, String(code));
+			else void this.#ask().then((reason) => this.#dropped(socket, reason));
+		};
 	}
 
 	/** False when there is no connection. */
 	send(message: WorkerMessage): boolean {
-		if (this.#socket?.readyState !== WebSocket.OPEN) return false;
-		this.#socket.send(JSON.stringify(message));
-		return true;
+		return this.#sendText(JSON.stringify(message));
 	}
 
 	/** Leaves the pool, until `dial` is called again. */
@@ -60,21 +94,32 @@ export class Connection {
 		this.#socket?.close(1000, "worker stops");
 	}
 
+	#headers(): Record<string, string> {
+		return { authorization: `Bearer ${this.#secret}` };
+	}
+
+	#sendText(text: string): boolean {
+		if (this.#socket?.readyState !== WebSocket.OPEN) return false;
+		this.#socket.send(text);
+		return true;
+	}
+
 	#receive(text: string): void {
-		const parsed = text.length <= MAX_WORKER_MESSAGE_BYTES ? PoolMessage.safeParse(safeJson(text)) : undefined;
-		if (!parsed?.success) {
-			this.#on.log("ignored a message of the edge that this worker does not understand");
+		const json = text.length <= MAX_POOL_MESSAGE_CHARS ? safeJson(text) : undefined;
+		const parsed = PoolMessage.safeParse(json);
+		if (!parsed.success) {
+			const lease = Holding.safeParse(json);
+			if (lease.success && (json as { type?: unknown }).type === "lease") this.#on.unreadable(lease.data);
+			else this.#on.log("ignored a message of the edge that this worker does not understand");
 			return;
 		}
 		const message = parsed.data;
 		switch (message.type) {
 			case "welcome":
 				this.#failures = 0;
+				this.#busy = false;
 				clearInterval(this.#heartbeat);
-				this.#heartbeat = setInterval(
-					() => this.send({ type: "heartbeat", leases: this.#on.leases() }),
-					message.heartbeatSeconds * 1000,
-				);
+				this.#heartbeat = setInterval(() => this.#beat(message.heartbeatSeconds), message.heartbeatSeconds * 1000);
 				this.#on.admitted();
 				break;
 			case "refused":
@@ -85,18 +130,51 @@ export class Connection {
 				this.#on.leased(message);
 				break;
 			case "cancel":
-				this.#on.cancelled(message.job, message.attempt);
+				this.#on.cancelled(message);
 		}
 	}
 
-	#dropped(code: number): void {
+	#beat(seconds: number): void {
+		if (Date.now() - this.#heard > SILENT_BEATS * seconds * 1000) {
+			if (this.#socket) this.#dropped(this.#socket, "the edge is silent");
+			return;
+		}
+		this.#sendText(PING);
+		const holding = this.#on.holding();
+		// Empty hands are told once: a pool with nothing to do sleeps.
+		if (holding.length > 0 || this.#busy) this.send({ type: "heartbeat", holding });
+		this.#busy = holding.length > 0;
+	}
+
+	#dropped(socket: WebSocket, why: string): void {
+		if (socket !== this.#socket || this.#closed) return;
 		clearInterval(this.#heartbeat);
-		if (this.#closed) return;
-		this.#on.lost();
-		const pause = Math.min(10_000, 250 * 2 ** this.#failures++);
+		// Its own close may never come: the other side is gone.
+		this.#socket = undefined;
+		socket.close();
+		// Spread, so that a restarted edge does not meet all its workers at once.
+		const pause = Math.min(10_000, 250 * 2 ** this.#failures++) * (0.5 + Math.random());
 		if (this.#failures > 1)
-			this.#on.log(`no connection to ${this.#url.origin} (${code}); trying again in ${pause / 1000} s`);
+			this.#on.log(`no connection to ${this.#url.origin} (${why}); trying again in ${(pause / 1000).toFixed(1)} s`);
 		this.#retry = setTimeout(() => this.dial(), pause);
+	}
+
+	/** A WebSocket does not tell why it was refused, a plain GET does. Ends here when it was for the secret. */
+	async #ask(): Promise<string> {
+		const url = new URL(this.#url);
+		url.protocol = url.protocol.replace("ws", "http");
+		try {
+			const response = await fetch(url, { headers: this.#headers(), signal: AbortSignal.timeout(DIAL_MS) });
+			const { error } = (await response.json()) as { error?: { message?: unknown } };
+			const said = `${response.status}: ${String(error?.message ?? "").slice(0, 500)}`;
+			if ((response.status === 401 || response.status === 403) && !this.#closed) {
+				this.close();
+				this.#on.refused(said);
+			}
+			return said;
+		} catch (error) {
+			return (error as Error).message;
+		}
 	}
 }
 

@@ -12,6 +12,8 @@ import type { LoadedModel } from "../engine/types.ts";
 import { policies } from "../policies/index.ts";
 import type { WorkerEvent } from "../protocol/job.ts";
 import type { Lease } from "../protocol/messages.ts";
+import type { StagePlan } from "../protocol/plan.ts";
+import { readMetadata } from "./encode.ts";
 import { runLease } from "./lease.ts";
 
 let gpu: Gpu;
@@ -19,12 +21,15 @@ let model: LoadedModel;
 let server: Server;
 let edge: string;
 let events: WorkerEvent[] = [];
+/** What the server answers; by default it takes everything. */
+let statusOf = (_: WorkerEvent) => 200;
 beforeAll(async () => {
 	gpu = await openGpu();
 	model = await openModel(gpu, await openModelFolder(findModel("tiny")));
 	server = createServer(async (request, response) => {
-		events.push(JSON.parse(Buffer.concat(await Array.fromAsync(request)).toString()));
-		response.end(JSON.stringify({ go: "on" }));
+		const event: WorkerEvent = JSON.parse(Buffer.concat(await Array.fromAsync(request)).toString());
+		events.push(event);
+		response.writeHead(statusOf(event)).end(JSON.stringify({ go: "on", error: { code: "no" } }));
 	}).listen(0);
 	await once(server, "listening");
 	edge = `http://localhost:${(server.address() as AddressInfo).port}`;
@@ -35,7 +40,7 @@ afterAll(() => {
 	gpu.destroy();
 });
 
-const run = async () => {
+const run = async (given: Partial<Lease> & { plan?: StagePlan } = {}, watchdogSeconds = 60, on = model) => {
 	events = [];
 	const lease: Lease = {
 		type: "lease",
@@ -47,13 +52,16 @@ const run = async () => {
 			model: model.info.id,
 			prompt: "a cat",
 			seed: 1,
-			plan: policies.exact.plan(model.info, {}),
+			plan: given.plan ?? policies.exact.plan(model.info, {}),
 			previews: "none",
 			format: { type: "png", quality: 90 },
 		},
-		codes: [],
+		codes: given.codes ?? [],
+		madeUnder: given.madeUnder ?? null,
+		pace: null,
 	};
-	const outcome = await runLease(lease, model, gpu.facts.name, edge, new AbortController().signal);
+	const bench = { model: on, adapter: gpu.facts.name, edge, watchdogSeconds };
+	const outcome = await runLease(lease, bench, new AbortController().signal);
 	return { outcome, types: events.map(({ type }) => type) };
 };
 
@@ -82,8 +90,65 @@ test("a refused kernel fails the job for good, saying what and where, and the wo
 	gpu.free(y);
 });
 
+const finals = () => events.filter((event) => event.type === "final");
+
+test("a picture carries the plan as it was settled, whoever settled it, and the same bytes", async () => {
+	const exact = policies.exact.plan(model.info, {});
+	const open: StagePlan = {
+		...exact,
+		policy: "custom",
+		decide: { after: 1, measure: "high-frequency", cases: [{ below: 2, steps: [exact.steps[2], { kind: "skip" }] }] },
+	};
+	await run({ plan: open });
+	const [whole] = finals();
+	const settled = events.flatMap((event) => (event.type === "revision" ? [event.plan] : []))[0];
+	const codes = events.flatMap((event) => (event.type === "scale" ? [event.codes] : [])).slice(0, 2);
+	expect((await readMetadata(Buffer.from(whole.base64, "base64")))?.plan).toEqual(settled);
+
+	// After a failover: the plan was settled by another worker.
+	await run({ plan: settled, codes, madeUnder: model.numerics });
+	expect(finals()[0].sha256).toBe(whole.sha256);
+	expect(finals()[0].numerics).toBe(model.numerics);
+
+	await run({ plan: settled, codes, madeUnder: "another" });
+	expect(finals()[0].numerics).toBe("mixed");
+	expect((await readMetadata(Buffer.from(finals()[0].base64, "base64")))?.numerics).toBe("mixed");
+});
+
+test("an event that the edge refuses ends the job; one that it has no time for is sent again", async () => {
+	statusOf = ({ type }) => (type === "final" ? 413 : 200);
+	expect((await run()).outcome).toEqual({ outcome: "done", reason: "413 no" });
+	expect(finals()).toHaveLength(1);
+	expect(events.at(-1)).toMatchObject({ type: "error", code: "delivery_refused" });
+	let busy = 2;
+	statusOf = ({ type }) => (type === "final" && busy-- > 0 ? [429, 503][busy] : 200);
+	expect((await run()).outcome).toEqual({ outcome: "done", reason: "" });
+	expect(finals()).toHaveLength(3);
+	statusOf = () => 200;
+});
+
+test("a device that gives nothing is not waited for", async () => {
+	const hung = new Proxy(model, {
+		get: (target, name) =>
+			name === "generate"
+				? async function* () {
+						await new Promise(() => {});
+					}
+				: Reflect.get(target, name, target),
+	});
+	expect((await run({}, 0.2, hung)).outcome).toEqual({
+		outcome: "handed-back",
+		cause: "hung",
+		reason: "HungError: the GPU gave nothing for 0.2 s",
+	});
+});
+
 test("a lost device hands the job back", async () => {
 	gpu.device.destroy();
-	expect((await run()).outcome).toEqual({ outcome: "handed-back", reason: expect.stringMatching(/^DeviceError: /) });
+	expect((await run()).outcome).toEqual({
+		outcome: "handed-back",
+		cause: "failed",
+		reason: expect.stringMatching(/^DeviceError: /),
+	});
 	expect(events).toEqual([]);
 });

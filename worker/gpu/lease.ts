@@ -3,71 +3,87 @@ import { DeviceError, KernelError } from "../../kernels/gpu/errors.ts";
 import type { LoadedModel, RgbImage } from "../engine/types.ts";
 import { PromptError } from "../families/text/tokenizer.ts";
 import { PlanError } from "../policies/index.ts";
-import type { ImageFormat, WorkerEvent } from "../protocol/job.ts";
-import { DeliveryAnswer, type Lease } from "../protocol/messages.ts";
+import { allowance, type Pace } from "../protocol/allowance.ts";
+import type { ImageFormat } from "../protocol/job.ts";
+import type { Lease } from "../protocol/messages.ts";
+import type { StagePlan } from "../protocol/plan.ts";
+import { DeliveryError, deliverer, RefusedError } from "./delivery.ts";
 import { encodeImage } from "./encode.ts";
+import { HungError, watched } from "./watchdog.ts";
 
 /** How a lease ended: `done` needs nothing more, `handed-back` goes on elsewhere. */
 export interface Outcome {
 	outcome: "done" | "handed-back";
+	/** Of one handed back. `hung`: so did the device. */
+	cause?: "failed" | "preempted" | "hung";
 	reason: string;
 }
 
-const DELIVERY_TRIES = 5;
+/** What a lease is run on. */
+export interface Bench {
+	model: LoadedModel;
+	adapter: string;
+	edge: string;
+	/** A device that gives nothing for this long, and for longer than the picture's pace explains, counts as hung. */
+	watchdogSeconds: number;
+}
+
+/** Reason of an abort that returns the lease instead of dropping it. */
+export const HAND_BACK = "hand back";
 
 /**
  * Makes a leased picture: replays the codes logged before, delivers every further scale and the final picture, and
  * obeys the edge's `stop`. Never throws: what would come again at the next try becomes the job's error event, all else
  * is handed back.
  */
-export async function runLease(
-	lease: Lease,
-	model: LoadedModel,
-	adapter: string,
-	edge: string,
-	signal: AbortSignal,
-): Promise<Outcome> {
-	const { request } = lease;
-	const { prompt, label, seed, plan, previews, format, until, trunk } = request;
+export async function runLease(lease: Lease, bench: Bench, signal: AbortSignal): Promise<Outcome> {
+	const { model, adapter } = bench;
+	const { prompt, label, seed, previews, format, until, trunk } = lease.request;
 	const begun = performance.now();
-	const metadata = {
+	const mime = `image/${format.type}` as const;
+	// What others began under other numerics is nobody's bits alone.
+	const numerics = lease.madeUnder === null || lease.madeUnder === model.numerics ? model.numerics : "mixed";
+	let { plan } = lease.request;
+	/** The plan as it is by now: a picture made after it was settled says so, whoever settled it. */
+	const metadata = () => ({
 		...(label === undefined ? { prompt } : { class: label }),
 		seed,
 		plan,
 		model: model.info.id,
 		digest: model.info.digest,
-		numerics: model.numerics,
+		numerics,
 		...(trunk && { trunk }),
+	});
+	const deliver = deliverer(lease, bench.edge, signal);
+	/** Previews keep their own sizes. */
+	const bare = { ...format, size: undefined };
+	const finish = async (image: RgbImage, format: ImageFormat) => {
+		const picture = await encodeImage(image, format, metadata());
+		const { width, height } = format.size ?? image;
+		await deliver({
+			type: "final",
+			seed,
+			mime,
+			adapter,
+			width,
+			height,
+			milliseconds: performance.now() - begun,
+			base64: picture.toString("base64"),
+			sha256: createHash("sha256").update(picture).digest("hex"),
+			digest: model.info.digest,
+			numerics,
+		});
 	};
-	const mime = `image/${format.type}` as const;
-	const deliver = (event: WorkerEvent) => post(lease, edge, event, signal);
 	try {
 		// The scale that a sketch ends with is sampled again if need be: its picture is the one that is asked for.
 		const forcedCodes = lease.codes.slice(0, until).map((codes) => Uint8Array.from(Buffer.from(codes, "base64")));
-		/** Previews keep their own sizes. */
-		const bare = { ...format, size: undefined };
-		const options = { plan, prompt, label, seed, previews, forcedCodes, until, signal };
-		const finish = async (image: RgbImage, format: ImageFormat) => {
-			const picture = await encodeImage(image, format, metadata);
-			const { width, height } = format.size ?? image;
-			await deliver({
-				type: "final",
-				seed,
-				mime,
-				adapter,
-				width,
-				height,
-				milliseconds: performance.now() - begun,
-				base64: picture.toString("base64"),
-				sha256: createHash("sha256").update(picture).digest("hex"),
-				digest: model.info.digest,
-				numerics: model.numerics,
-			});
-		};
-		for await (const result of model.generate(options)) {
+		const results = model.generate({ plan, prompt, label, seed, previews, forcedCodes, until, signal });
+		const limits = new Limits(lease, bench);
+		for await (const result of watched(results, () => limits.next(plan))) {
 			if (result.kind === "scale") {
+				limits.came(result.index);
 				const { index, grid, stage, step, steps, codes, preview, milliseconds } = result;
-				const picture = preview && (await encodeImage(preview, bare, metadata));
+				const picture = preview && (await encodeImage(preview, bare, metadata()));
 				const { go } = await deliver({
 					type: "scale",
 					index,
@@ -83,37 +99,72 @@ export async function runLease(
 				if (go === "stop") return { outcome: "done", reason: "told to stop" };
 				if (index === until && preview && step < steps) await finish(preview, bare);
 			} else if (result.kind === "revision") {
-				const { go } = await deliver({
-					type: "revision",
-					after: result.after,
-					measured: result.measured,
-					plan: result.plan,
-				});
+				plan = result.plan;
+				const { go } = await deliver({ type: "revision", after: result.after, measured: result.measured, plan });
 				if (go === "stop") return { outcome: "done", reason: "told to stop" };
 			} else await finish(result.image, format);
 		}
 		return { outcome: "done", reason: "" };
 	} catch (error) {
-		if (signal.aborted)
+		if (signal.aborted && !(error instanceof HungError))
 			return signal.reason === HAND_BACK
-				? { outcome: "handed-back", reason: "the worker is stopping" }
-				: { outcome: "done", reason: "cancelled" };
+				? { outcome: "handed-back", cause: "preempted", reason: "the worker is stopping" }
+				: { outcome: "done", reason: String(signal.reason) };
 		const answer = permanent(error, model.info.id, adapter);
 		if (answer) {
 			await deliver({ type: "error", ...answer }).catch(() => {});
 			return { outcome: "done", reason: (error as Error).message.slice(0, 500) };
 		}
-		const name = error instanceof DeviceError || error instanceof DeliveryError ? error.name : "Error";
-		return { outcome: "handed-back", reason: `${name}: ${(error as Error).message}`.slice(0, 500) };
+		const { name, message } = error as Error;
+		const known = error instanceof DeviceError || error instanceof DeliveryError || error instanceof HungError;
+		return {
+			outcome: "handed-back",
+			cause: error instanceof HungError ? "hung" : "failed",
+			reason: `${known ? name : "Error"}: ${message}`.slice(0, 500),
+		};
+	}
+}
+
+/** How long the device may take for the next result: by the pace of the newest scale, of this worker or another. */
+class Limits {
+	readonly #bench: Bench;
+	#pace: Pace | null;
+	/** The scale after the newest. */
+	#from = 0;
+	#to: number;
+	#since = performance.now();
+
+	constructor({ pace, codes }: Lease, bench: Bench) {
+		this.#bench = bench;
+		this.#pace = pace;
+		this.#to = codes.length;
+	}
+
+	came(scale: number): void {
+		// The first one brings whatever was replayed before it, and the text.
+		if (this.#from > 0) this.#pace = { scale, milliseconds: performance.now() - this.#since };
+		[this.#from, this.#to] = [scale + 1, scale + 1];
+	}
+
+	next(plan: StagePlan): number {
+		this.#since = performance.now();
+		const { grids } = this.#bench.model.info.schedules[plan.schedule] ?? { grids: [] };
+		return allowance(plan, grids, this.#pace, [this.#from, this.#to], this.#bench.watchdogSeconds * 1000);
 	}
 }
 
 /**
- * What fails again however often it is tried, as the reader is told it: the request's own fault, or a refused kernel.
+ * What fails again however often it is tried, as the reader is told it: the request's own fault, a refused kernel, or
+ * an event that the edge does not take.
  */
 function permanent(error: unknown, model: string, adapter: string): { code: string; message: string } | undefined {
-	if (error instanceof PromptError) return { code: "invalid_prompt", message: error.message };
-	if (error instanceof PlanError) return { code: "invalid_plan", message: error.message };
+	if (error instanceof PromptError) return { code: "invalid_prompt", message: error.message.slice(0, 2000) };
+	if (error instanceof PlanError) return { code: "invalid_plan", message: error.message.slice(0, 2000) };
+	if (error instanceof RefusedError)
+		return {
+			code: "delivery_refused",
+			message: `The edge did not take what was made of ${model} (${error.message}). Try another format or size.`,
+		};
 	if (!(error instanceof KernelError)) return;
 	// The rest is the source; it is in the worker's log.
 	const [first] = error.message.split("\n", 1);
@@ -121,35 +172,4 @@ function permanent(error: unknown, model: string, adapter: string): { code: stri
 		`${model} cannot run on ${adapter}, which refuses one of its kernels (${first.slice(0, 500)}). ` +
 		"Use another model, or ask for a worker with another GPU or driver.";
 	return { code: "kernel_refused", message };
-}
-
-/** Reason of an abort that returns the lease instead of dropping it. */
-export const HAND_BACK = "hand back";
-
-class DeliveryError extends Error {
-	override name = "DeliveryError";
-}
-
-/** Posts one event. Network failures and 5xx are tried again; deliveries are idempotent at the edge. */
-async function post(lease: Lease, edge: string, event: WorkerEvent, signal: AbortSignal): Promise<DeliveryAnswer> {
-	for (let attempt = 1; ; attempt++) {
-		let problem: string;
-		try {
-			const response = await fetch(new URL(lease.deliver, edge), {
-				method: "POST",
-				headers: { authorization: `Bearer ${lease.token}`, "content-type": "application/json" },
-				body: JSON.stringify(event),
-				signal: AbortSignal.any([signal, AbortSignal.timeout(20_000)]),
-			});
-			if (response.ok) return DeliveryAnswer.parse(await response.json());
-			problem = `the edge answered ${response.status}`;
-			await response.body?.cancel();
-			if (response.status < 500) throw new DeliveryError(problem);
-		} catch (error) {
-			if (error instanceof DeliveryError || signal.aborted) throw error;
-			problem = (error as Error).message;
-		}
-		if (attempt === DELIVERY_TRIES) throw new DeliveryError(`${problem}, ${DELIVERY_TRIES} times`);
-		await new Promise((resolve) => setTimeout(resolve, 100 * 2 ** attempt));
-	}
 }

@@ -1,5 +1,6 @@
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { openReady } from "../../kernels/gpu/native/open.ts";
+import { MissingFileError, ModelFormatError } from "../../model-shards/format/errors.ts";
 import { isUrl, openModelAt } from "../../model-shards/open.ts";
 import { openModel } from "../engine/open.ts";
 import type { LoadedModel } from "../engine/types.ts";
@@ -7,8 +8,8 @@ import type { ModelFolder } from "../families/folder.ts";
 import { PlanError, policies } from "../policies/index.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
-import { byteLog } from "./byte-log.ts";
-import { edgeHeaders, type Settings } from "./settings.ts";
+import { byteLog, countLog } from "./progress-log.ts";
+import { edgeHeaders, type Settings, SettingsError } from "./settings.ts";
 
 /** One open device with the models on it. */
 export interface Device {
@@ -21,15 +22,21 @@ export interface Device {
 }
 
 /** Opens the adapter, loads the models and compiles their kernels, so that the first job meets a warm worker. */
-export async function openDevice(settings: Settings, log: (line: string) => void): Promise<Device> {
-	const gpu = await openGpu();
+export const openDevice = (settings: Settings, log: (line: string) => void): Promise<Device> =>
+	openReady((gpu) => loadModels(gpu, settings, log), log);
+
+async function loadModels(gpu: Gpu, settings: Settings, log: (line: string) => void): Promise<Device> {
 	log(`adapter: ${gpu.facts.name}`);
 	// A GPU has room for several pictures at once; on a CPU they would only slow each other.
 	const slots = settings.SLOTS ?? (gpu.facts.software ? 1 : 4);
 	const models = new Map<string, LoadedModel>();
 	for (const where of settings.MODELS) {
 		const begun = performance.now();
-		const model = await openModel(gpu, await openFolder(where, settings, log), { slots });
+		const folder = await openFolder(where, settings, log).catch((error: unknown) => {
+			throw lasting(error, where) ? new SettingsError((error as Error).message, { cause: error }) : error;
+		});
+		gpu.compiling = countLog("kernels compiled", log);
+		const model = await openModel(gpu, folder, { slots });
 		await model.compile(plansOf(model.info));
 		// A first small picture: what a driver puts off until a kernel runs is done by now.
 		for await (const _ of model.generate({
@@ -64,6 +71,11 @@ async function openFolder(where: string, settings: Settings, log: (line: string)
 		log,
 	);
 	return folder;
+}
+
+/** Whether a model that cannot be opened will not be so at the next start. What comes over a network may. */
+function lasting(error: unknown, where: string): boolean {
+	return error instanceof MissingFileError || (error instanceof ModelFormatError && !isUrl(where));
 }
 
 /** The default schedule under every policy that can plan it. */

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import { byteLog } from "./byte-log.ts";
-import { edgeHeaders, readSettings } from "./settings.ts";
+import { byteLog } from "./progress-log.ts";
+import { edgeHeaders, edgeUrl, readSettings } from "./settings.ts";
 
 const WORKER_SECRET = "0123456789abcdef";
 
@@ -13,11 +13,22 @@ it.each<[string, string | undefined, boolean]>([
 	["https://edge.example@other.example/x", "https://edge.example", false],
 	["https://edge.example/x", undefined, false],
 	["https://edge.example/x", "nonsense", false],
+	["https://edge.example/firstlight/v1/models/x/files", "https://edge.example/firstlight", true],
+	["https://edge.example/firstlight/v1/models/x/files", "https://edge.example/firstlight/", true],
+	["https://edge.example/firstlights/v1/models/x/files", "https://edge.example/firstlight", false],
+	["https://edge.example/v1/models/x/files", "https://edge.example/firstlight", false],
+	["https://edge.example/firstlight/../other", "https://edge.example/firstlight", false],
 ])("the secret goes to the edge alone: %s of %s", (where, EDGE_URL, goes) => {
 	expect(edgeHeaders(where, { EDGE_URL, WORKER_SECRET })).toEqual(
 		goes ? { authorization: `Bearer ${WORKER_SECRET}` } : {},
 	);
 	expect(edgeHeaders(where, { EDGE_URL })).toEqual({});
+});
+
+it("an edge may lie behind a path", () => {
+	expect(edgeUrl("https://x", "/internal/y").href).toBe("https://x/internal/y");
+	for (const edge of ["https://x/a/b", "https://x/a/b/"])
+		expect(edgeUrl(edge, "/internal/y").href).toBe("https://x/a/b/internal/y");
 });
 
 it("names what is wrong with a setting, and not its value", () => {
@@ -27,7 +38,11 @@ it("names what is wrong with a setting, and not its value", () => {
 	]);
 	expect(() => readSettings({ WORKER_SECRET: "short-secret" })).toThrow(/^WORKER_SECRET: (?!.*short-secret)/);
 	expect(() => readSettings({ WORKER_SECRET, MODELS: " , " })).toThrow(/MODELS: names no model/);
-	expect(() => readSettings({ WORKER_SECRET, EDGE_URL: "ftp://x" })).toThrow(/EDGE_URL/);
+	expect(() => readSettings({ WORKER_SECRET, EDGE_URL: "ftp://x" })).toThrow(/^EDGE_URL: must be an http or https/);
+	for (const SLOTS of ["x", "0", "65", "1.5", "NaN"])
+		expect(() => readSettings({ WORKER_SECRET, SLOTS })).toThrow(/^SLOTS: must be a whole number from 1 to 64$/);
+	expect(() => readSettings({ SLOTS: "x" })).toThrow(/^WORKER_SECRET: .*; SLOTS: .*$/);
+	expect(readSettings({ WORKER_SECRET, SLOTS: "", EDGE_URL: "" })).toMatchObject({ EDGE_URL: "http://localhost:8787" });
 });
 
 it("logs bytes every two seconds and at the end, also when some come again", () => {

@@ -1,10 +1,21 @@
 import { hostname } from "node:os";
 import { z } from "zod";
 
+/** A whole number of the environment, within bounds. */
+export const wholeNumber = (low: number, high: number) => {
+	const problem = `must be a whole number from ${low} to ${high}`;
+	return z.coerce.number(problem).int(problem).min(low, problem).max(high, problem);
+};
+
 const Settings = z.object({
 	/** Where the edge listens. */
-	EDGE_URL: z.url({ protocol: /^https?$/ }).default("http://localhost:8787"),
-	WORKER_SECRET: z.string().min(16).max(512),
+	EDGE_URL: z
+		.url({ protocol: /^https?$/, error: "must be an http or https address, such as http://localhost:8787" })
+		.default("http://localhost:8787"),
+	WORKER_SECRET: z
+		.string("must be the edge's secret")
+		.min(16, "must have at least 16 characters")
+		.max(512, "must have at most 512 characters"),
 	/** Bundled model names, folders or URLs of folders, the default one first. */
 	MODELS: z
 		.string()
@@ -17,10 +28,12 @@ const Settings = z.object({
 		)
 		.refine((list) => list.length > 0, "names no model"),
 	/** Pictures made at once; by default 4 on a GPU, 1 on a software adapter. */
-	SLOTS: z.coerce.number().int().min(1).max(64).optional(),
+	SLOTS: wholeNumber(1, 64).optional(),
+	/** A GPU that gives nothing for this long, and for longer than a picture's pace explains, counts as hung. */
+	WATCHDOG_SECONDS: z.coerce.number().min(0.1).max(86_400).default(90),
 	WORKER_ID: z
 		.string()
-		.regex(/^[A-Za-z0-9._-]{1,64}$/)
+		.regex(/^[A-Za-z0-9._-]{1,64}$/, "must be 1 to 64 letters, digits, dots, dashes or underscores")
 		.default(
 			`${hostname()
 				.replace(/[^A-Za-z0-9._-]/g, "-")
@@ -29,11 +42,31 @@ const Settings = z.object({
 });
 export type Settings = z.infer<typeof Settings>;
 
-/** Throws naming the variable that is wrong; never its value. */
-export function readSettings(environment: Record<string, string | undefined>): Settings {
-	const parsed = Settings.safeParse(environment);
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Settings out of the environment, where an empty variable is an unset one. Throws one line that names every variable
+ * that is wrong; never its value.
+ */
+export function parseSettings<T extends z.ZodType>(schema: T, environment: Environment): z.output<T> {
+	const parsed = schema.safeParse(Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== "")));
 	if (parsed.success) return parsed.data;
-	throw new Error(parsed.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("; "));
+	throw new SettingsError(parsed.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("; "));
+}
+
+/** A variable of the environment that is wrong, or what it names: another start will not mend it. */
+export class SettingsError extends Error {
+	override name = "SettingsError";
+}
+
+/** Throws SettingsError. */
+export const readSettings = (environment: Environment): Settings => parseSettings(Settings, environment);
+
+/** The address of one of the edge's paths, which may lie behind a prefix. */
+export function edgeUrl(edge: string, path: string): URL {
+	const url = new URL(edge);
+	url.pathname = `${url.pathname.replace(/\/$/, "")}${path}`;
+	return url;
 }
 
 /** What a request to `where` carries: the secret, where it is the edge that is asked. Nobody else gets to see it. */
@@ -41,7 +74,8 @@ export function edgeHeaders(
 	where: string,
 	{ EDGE_URL, WORKER_SECRET }: { EDGE_URL?: string; WORKER_SECRET?: string },
 ): Record<string, string> {
-	if (!WORKER_SECRET || !EDGE_URL || !URL.canParse(EDGE_URL) || new URL(where).origin !== new URL(EDGE_URL).origin)
-		return {};
-	return { authorization: `Bearer ${WORKER_SECRET}` };
+	if (!WORKER_SECRET || !EDGE_URL || !URL.canParse(EDGE_URL)) return {};
+	return new URL(where).href.startsWith(edgeUrl(EDGE_URL, "/").href)
+		? { authorization: `Bearer ${WORKER_SECRET}` }
+		: {};
 }

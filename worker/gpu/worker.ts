@@ -1,5 +1,8 @@
-import { type Hello, type Lease, PROTOCOL_VERSION } from "../protocol/messages.ts";
+import { randomUUID } from "node:crypto";
+import { type Hello, type Lease, VERSIONS } from "../protocol/messages.ts";
 import { Connection } from "./connection.ts";
+import { ENDED, type ExitCode } from "./exit.ts";
+import { Hands } from "./hands.ts";
 import { HAND_BACK, type Outcome, runLease } from "./lease.ts";
 import { type Device, openDevice } from "./models.ts";
 import type { Settings } from "./settings.ts";
@@ -7,24 +10,20 @@ import type { Settings } from "./settings.ts";
 /** A picture in hand is finished within this time of being told to stop, or handed back. */
 const DRAIN_MS = 10_000;
 
-interface InHand {
-	lease: Lease;
-	abort: AbortController;
-	done: Promise<void>;
-}
-
 /**
- * One GPU, its models and its connection to the pool. A lost device or connection hands work back and is opened again.
+ * One GPU, its models and its connection to the pool. A lost device hands its work back and is opened again; a lost
+ * connection is dialled again while the work goes on.
  */
 export class GpuWorker {
 	/** The device at work; another one after a loss. */
 	device: Device;
-	/** Settles when the worker has ended, with its exit code: 0 drained, 1 refused by the edge or without a device. */
-	readonly ended: Promise<number>;
+	/** Settles when the worker has ended, with its exit code. */
+	readonly ended: Promise<ExitCode>;
 	#settings: Settings;
 	#log: (line: string) => void;
-	#end!: (code: number) => void;
-	#inHand = new Map<string, InHand>();
+	#end!: (code: ExitCode) => void;
+	#instance = randomUUID();
+	#hands = new Hands();
 	#draining = false;
 	#connection: Connection;
 
@@ -40,18 +39,24 @@ export class GpuWorker {
 		this.ended = new Promise((resolve) => (this.#end = resolve));
 		this.#connection = new Connection(settings.EDGE_URL, settings.WORKER_SECRET, {
 			hello: () => this.#hello(),
-			leases: () => [...this.#inHand.keys()],
-			admitted: () => log(`admitted by ${settings.EDGE_URL}, ready for pictures`),
+			holding: () => this.#hands.holding(),
+			admitted: () => {
+				log(`admitted by ${settings.EDGE_URL}, ready for pictures`);
+				// A connection that was away when the worker began to stop.
+				if (this.#draining) this.#connection.send({ type: "draining" });
+			},
 			refused: (reason) => {
 				log(`refused by the edge: ${reason}`);
-				this.#finish(1);
+				this.#hands.abortAll("refused");
+				this.#finish(ENDED.misconfigured);
 			},
 			leased: (lease) => this.#take(lease),
-			cancelled: (job, attempt) => {
-				const held = this.#inHand.get(job);
-				if (held?.lease.attempt === attempt) held.abort.abort("cancelled");
+			unreadable: (holding) => {
+				const reason = "this worker does not know all that the lease asks for";
+				log(`job ${holding.job.slice(0, 8)}: ${reason}`);
+				this.#connection.send({ type: "release", ...holding, outcome: "handed-back", cause: "failed", reason });
 			},
-			lost: () => this.#abortAll("connection lost"),
+			cancelled: (holding) => this.#hands.cancel(holding),
 			log,
 		});
 		this.#watch(device);
@@ -63,39 +68,54 @@ export class GpuWorker {
 		if (this.#draining) return;
 		this.#draining = true;
 		this.#connection.send({ type: "draining" });
-		const late = setTimeout(() => this.#abortAll(HAND_BACK), DRAIN_MS);
-		await this.#idle();
+		const late = setTimeout(() => this.#hands.abortAll(HAND_BACK), DRAIN_MS);
+		await this.#hands.idle();
 		clearTimeout(late);
-		this.#finish(0);
+		this.#finish(ENDED.drained);
 	}
 
 	#hello(): Hello {
 		const { name, driver, software, runtime } = this.device.gpu.facts;
 		return {
 			type: "hello",
-			version: PROTOCOL_VERSION,
+			versions: VERSIONS,
 			worker: this.#settings.WORKER_ID,
+			instance: this.#instance,
 			adapter: { name: name.slice(0, 200), driver: driver.slice(0, 200), software, runtime },
 			models: [...this.device.models.values()].map(({ info, numerics }) => ({ info, numerics })),
 			slots: this.device.slots,
+			holding: this.#hands.holding(),
 		};
 	}
 
 	#take(lease: Lease): void {
-		const abort = new AbortController();
-		const done = this.#run(lease, abort.signal).then(({ outcome, reason }) => {
-			this.#inHand.delete(lease.job);
-			if (reason) this.#log(`job ${lease.job.slice(0, 8)}: ${outcome}, ${reason}`);
-			this.#connection.send({ type: "release", job: lease.job, attempt: lease.attempt, outcome, reason });
-		});
-		this.#inHand.set(lease.job, { lease, abort, done });
+		const begun = performance.now();
+		const { model, plan } = lease.request;
+		this.#hands.take(
+			lease,
+			(signal) => this.#run(lease, signal),
+			({ job, attempt }, { outcome, cause, reason }) => {
+				const seconds = ((performance.now() - begun) / 1000).toFixed(1);
+				const ended = reason ? `${outcome}, ${reason}` : `picture of ${model} by ${plan.policy} in ${seconds} s`;
+				this.#log(`job ${job.slice(0, 8)}: ${ended}`);
+				const told = cause === "preempted" ? cause : "failed";
+				this.#connection.send({ type: "release", job, attempt, outcome, cause: told, reason });
+				if (cause === "hung") this.#giveUp();
+			},
+		);
 	}
 
 	async #run(lease: Lease, signal: AbortSignal): Promise<Outcome> {
 		const model = this.device.models.get(lease.request.model);
-		if (this.#draining) return { outcome: "handed-back", reason: "the worker is stopping" };
-		if (!model) return { outcome: "handed-back", reason: `model ${lease.request.model} is not loaded` };
-		return runLease(lease, model, this.device.gpu.facts.name, this.#settings.EDGE_URL, signal);
+		if (this.#draining) return { outcome: "handed-back", cause: "preempted", reason: "the worker is stopping" };
+		if (!model) return { outcome: "handed-back", cause: "failed", reason: `${lease.request.model} is not loaded` };
+		const bench = {
+			model,
+			adapter: this.device.gpu.facts.name,
+			edge: this.#settings.EDGE_URL,
+			watchdogSeconds: this.#settings.WATCHDOG_SECONDS,
+		};
+		return runLease(lease, bench, signal);
 	}
 
 	/** A lost device takes its work with it: hand it back, open again, dial again as the worker it was. */
@@ -103,32 +123,39 @@ export class GpuWorker {
 		device.gpu.lost.then(async (reason) => {
 			if (this.#draining) return;
 			this.#log(`the GPU device was lost (${reason}); opening it again`);
-			this.#abortAll(HAND_BACK);
-			await this.#idle();
+			this.#hands.abortAll(HAND_BACK);
+			await this.#hands.idle();
 			this.#connection.close();
 			try {
 				this.device = await openDevice(this.#settings, this.#log);
 			} catch (error) {
 				this.#log(`it cannot be opened again: ${(error as Error).message}`);
-				return this.#finish(1);
+				return this.#finish(ENDED.failed);
 			}
 			this.#watch(this.device);
 			this.#connection.dial();
 		});
 	}
 
-	#abortAll(reason: string): void {
-		for (const { abort } of this.#inHand.values()) abort.abort(reason);
+	/** Nothing more comes from a device that hangs: its pictures go on elsewhere, and a new process tries. */
+	#giveUp(): void {
+		this.#log("the GPU hangs; the worker ends, so that a new one can try");
+		for (const holding of this.#hands.holding())
+			this.#connection.send({
+				type: "release",
+				...holding,
+				outcome: "handed-back",
+				cause: "failed",
+				reason: "the GPU hangs",
+			});
+		this.#finish(ENDED.failed, false);
 	}
 
-	async #idle(): Promise<void> {
-		await Promise.all([...this.#inHand.values()].map(({ done }) => done));
-	}
-
-	#finish(code: number): void {
+	#finish(code: ExitCode, closing = true): void {
 		this.#draining = true;
 		this.#connection.close();
-		this.device.close();
+		// One that hangs would hang here too.
+		if (closing) this.device.close();
 		this.#end(code);
 	}
 }

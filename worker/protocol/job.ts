@@ -1,6 +1,13 @@
 /** A picture being made: what was asked for (JobRequest) and what has happened so far (the event log). */
 import { z } from "zod";
-import { MAX_CLASSES, MAX_PICTURE_SIDE, MAX_PROMPT_CHARS, MAX_SEED } from "./limits.ts";
+import {
+	MAX_CLASSES,
+	MAX_CODES_CHARS,
+	MAX_IMAGE_BYTES,
+	MAX_PICTURE_SIDE,
+	MAX_PROMPT_CHARS,
+	MAX_SEED,
+} from "./limits.ts";
 import { Digest, MAX_SCALES, Stage, StagePlan } from "./plan.ts";
 
 export const Seed = z.int().min(0).max(MAX_SEED);
@@ -29,7 +36,7 @@ export type Trunk = z.infer<typeof Trunk>;
 
 /** Everything a worker needs to make the picture. */
 export const JobRequest = z
-	.strictObject({
+	.object({
 		model: z.string().min(1).max(64),
 		/** One of the two, by what the model draws. */
 		prompt: z
@@ -58,11 +65,12 @@ export type JobRequest = z.infer<typeof JobRequest>;
  * Sampled bits of one scale, packed eight to a byte (token-major, bit 0 of a token first, least significant bit first),
  * base64.
  */
-export const PackedCodes = z.base64().max(4 * 1024 * 1024);
+export const PackedCodes = z.base64().max(MAX_CODES_CHARS);
 
 const Mime = z.enum(["image/png", "image/webp", "image/jpeg"]);
+const Picture = z.base64().max(4 * Math.ceil(MAX_IMAGE_BYTES / 3));
 
-export const PlanEvent = z.strictObject({
+export const PlanEvent = z.object({
 	type: z.literal("plan"),
 	job: z.string(),
 	model: z.string(),
@@ -76,7 +84,7 @@ export const PlanEvent = z.strictObject({
 	/** Words of the prompt that the model's vocabulary lacks, as written. Absent where the edge does not know it. */
 	unknownWords: z.array(z.string()).max(MAX_PROMPT_CHARS).optional(),
 });
-export const ScaleEvent = z.strictObject({
+export const ScaleEvent = z.object({
 	type: z.literal("scale"),
 	/** Scale index in the schedule. */
 	index: z.int().min(0),
@@ -90,16 +98,16 @@ export const ScaleEvent = z.strictObject({
 	codes: PackedCodes,
 	mime: Mime.nullable(),
 	/** The encoded preview; null where the request asked for none at this scale. */
-	base64: z.base64().nullable(),
+	base64: Picture.nullable(),
 });
 /** The rest of a plan that left it open, settled after the scale `after` by what was measured there. */
-export const RevisionEvent = z.strictObject({
+export const RevisionEvent = z.object({
 	type: z.literal("revision"),
 	after: z.int().min(0),
 	measured: z.number(),
 	plan: StagePlan,
 });
-export const FinalEvent = z.strictObject({
+export const FinalEvent = z.object({
 	type: z.literal("final"),
 	seed: Seed,
 	width: z.int(),
@@ -107,16 +115,17 @@ export const FinalEvent = z.strictObject({
 	/** From lease to finished picture on the worker. */
 	milliseconds: z.number().min(0),
 	mime: Mime,
-	base64: z.base64(),
+	base64: Picture,
 	/** Hex SHA-256 of the encoded picture's bytes. */
 	sha256: z.string().regex(/^[0-9a-f]{64}$/),
 	digest: Digest,
-	numerics: z.string(),
-	adapter: z.string(),
+	/** Numerics id of all its scales, or `mixed` where they were not all made under one. */
+	numerics: z.string().max(128),
+	adapter: z.string().max(200),
 });
-export const ErrorEvent = z.strictObject({
+export const ErrorEvent = z.object({
 	type: z.literal("error"),
-	code: z.string(),
+	code: z.string().regex(/^[a-z0-9_]{1,64}$/),
 	message: z.string().max(2000),
 });
 /** What a worker may append to a job's log. */

@@ -8,9 +8,13 @@ export const MAX_URL_CHARS = 48 * 1024;
 export const MAX_HEADER_CHARS = 16 * 1024;
 /** JSON of a plan in a query: longer URLs are refused on the way. */
 export const MAX_PLAN_QUERY_CHARS = 8 * 1024;
-/** Largest encoded picture an event carries; an event row must stay under a Durable Object's 2 MB. */
-export const MAX_IMAGE_BYTES = 1_200_000;
+/** Largest encoded picture an event carries: a PNG of 1024x1024 twice over, or of 2048x2048 as far as it packs. */
+export const MAX_IMAGE_BYTES = 8_000_000;
+/** Base64 of one scale's codes; a Durable Object's row holds 2 MB. */
+export const MAX_CODES_CHARS = 1_500_000;
+/** What a worker says to its pool, and the other way: a lease brings the codes of all scales so far. */
 export const MAX_WORKER_MESSAGE_BYTES = 256 * 1024;
+export const MAX_POOL_MESSAGE_CHARS = 8 * 1024 * 1024;
 /** A tokenizer of at most so many bytes travels in its model's info; what is larger the edge reads from the bucket. */
 export const MAX_INFO_TOKENIZER_BYTES = 16 * 1024;
 export const MAX_SEED = 0xffff_ffff;

@@ -1,14 +1,22 @@
 /**
  * Messages between a GPU worker and its pool, over one WebSocket as JSON text. Scales go to the job by HTTP, not here.
+ * Workers and edge are upgraded one after the other: a field that one side does not know is passed over, and the
+ * version is the newest that both speak.
  */
 import { z } from "zod";
+import { Pace } from "./allowance.ts";
 import { JobRequest, PackedCodes } from "./job.ts";
 import { ModelInfo } from "./model-info.ts";
 import { MAX_SCALES } from "./plan.ts";
 
-export const PROTOCOL_VERSION = 2;
+/** The oldest and the newest version that this release speaks. */
+export const VERSIONS = { min: 3, max: 3 } as const;
 
-export const Adapter = z.strictObject({
+/** A sign of life, and its answer, which the edge's runtime gives without waking the pool. Not JSON. */
+export const PING = "ping";
+export const PONG = "pong";
+
+export const Adapter = z.object({
 	/** For people, for example `SwiftShader (CPU) via Dawn`. */
 	name: z.string().max(200),
 	/** True when the adapter runs on the CPU: said wherever the adapter is named. */
@@ -18,39 +26,49 @@ export const Adapter = z.strictObject({
 });
 export type Adapter = z.infer<typeof Adapter>;
 
-export const Hello = z.strictObject({
+/** A lease in a worker's hand. */
+export const Holding = z.object({ job: z.string().max(64), attempt: z.int().min(1) });
+export type Holding = z.infer<typeof Holding>;
+const Holdings = z.array(Holding).max(256);
+
+export const Hello = z.object({
 	type: z.literal("hello"),
-	version: z.literal(PROTOCOL_VERSION),
+	versions: z.object({ min: z.int(), max: z.int() }),
 	worker: z.string().min(1).max(64),
+	/** Of this process. A name that comes again with another one is another process. */
+	instance: z.string().min(1).max(64),
 	adapter: Adapter,
 	models: z
-		.array(z.strictObject({ info: ModelInfo, numerics: z.string().max(128) }))
+		.array(z.object({ info: ModelInfo, numerics: z.string().max(128) }))
 		.min(1)
 		.max(64),
 	slots: z.int().min(1).max(64),
+	/** From before its connection was lost: they stay its own where nobody else has got them. */
+	holding: Holdings,
 });
 export type Hello = z.infer<typeof Hello>;
 
 /** Worker to pool. */
 export const WorkerMessage = z.discriminatedUnion("type", [
 	Hello,
-	/** Sent on the period that `welcome` names; `leases` are the jobs in hand. */
-	z.strictObject({ type: z.literal("heartbeat"), leases: z.array(z.string()).max(64) }),
+	/** On the period that `welcome` names, while there is something in hand. */
+	z.object({ type: z.literal("heartbeat"), holding: Holdings }),
 	/** The lease ended: done (delivered or told to stop), or handed back unfinished to go on elsewhere. */
-	z.strictObject({
+	z.object({
 		type: z.literal("release"),
-		job: z.string(),
-		attempt: z.int().min(1),
+		...Holding.shape,
 		outcome: z.enum(["done", "handed-back"]),
+		/** Of one handed back: whether the worker failed at it, or has to stop. */
+		cause: z.enum(["failed", "preempted"]).default("failed"),
 		/** Why it was handed back, for the log. */
 		reason: z.string().max(500),
 	}),
 	/** No new leases; those in hand are finished. */
-	z.strictObject({ type: z.literal("draining") }),
+	z.object({ type: z.literal("draining") }),
 ]);
 export type WorkerMessage = z.infer<typeof WorkerMessage>;
 
-export const Lease = z.strictObject({
+export const Lease = z.object({
 	type: z.literal("lease"),
 	job: z.string(),
 	/** Fence: deliveries of an older attempt are refused. */
@@ -62,24 +80,27 @@ export const Lease = z.strictObject({
 	request: JobRequest,
 	/** Codes of the scales already logged by earlier attempts: replayed, not delivered again. */
 	codes: z.array(PackedCodes).max(MAX_SCALES),
+	/** Numerics id under which these were made, or `mixed`; null while there are none. */
+	madeUnder: z.string().nullable(),
+	/** How long the newest of them took. */
+	pace: Pace.nullable(),
 });
 export type Lease = z.infer<typeof Lease>;
 
 /** Pool to worker. */
 export const PoolMessage = z.discriminatedUnion("type", [
-	z.strictObject({ type: z.literal("welcome"), heartbeatSeconds: z.number().min(0.1) }),
-	z.strictObject({ type: z.literal("refused"), reason: z.string() }),
+	z.object({ type: z.literal("welcome"), version: z.int(), heartbeatSeconds: z.number().min(0.1) }),
+	/** For good: dialling again would be answered the same. */
+	z.object({ type: z.literal("refused"), reason: z.string() }),
 	Lease,
-	/** Stop this job after the scale in hand; nobody waits for it any more. */
-	z.strictObject({ type: z.literal("cancel"), job: z.string(), attempt: z.int().min(1) }),
+	/** Stop this job after the scale in hand; nobody waits for it from this worker any more. */
+	z.object({ type: z.literal("cancel"), ...Holding.shape }),
 ]);
 export type PoolMessage = z.infer<typeof PoolMessage>;
 
 /** Answer to a delivered event. */
-export const DeliveryAnswer = z.strictObject({ go: z.enum(["on", "stop"]) });
+export const DeliveryAnswer = z.object({ go: z.enum(["on", "stop"]) });
 export type DeliveryAnswer = z.infer<typeof DeliveryAnswer>;
 
-/** Header of the WebSocket handshake that carries the workers' shared secret. */
-export const WORKER_SECRET_HEADER = "authorization";
 /** Path a worker dials. */
 export const CONNECT_PATH = "/internal/pool/connect";

@@ -37,6 +37,8 @@ export async function generateTapped(gpu: Gpu, dir: string): Promise<Generation>
 	const folder = await openModelFolder(dir);
 	const model = await openModel(gpu, folder);
 	const plan = exact.plan(model.info, {});
+	// Beforehand, so that nothing keeps an interrupt waiting.
+	await model.compile([plan]);
 	const schedule = model.info.schedules[plan.schedule];
 	const taps = new Map<string, TappedTensor>();
 	const wants = (name: string) => /^s\d+\.(block_in|logits_pre)$|^text\.(sos|shared_gss|kv_proj)$/.test(name);

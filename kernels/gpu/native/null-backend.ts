@@ -2,17 +2,13 @@
  * Dawn's null backend: it checks programs, limits and commands as ever, copies buffers, and computes nothing. For what
  * the host does by itself, and for features that no adapter at hand has.
  */
-import { create, globals } from "webgpu";
 import { DeviceError } from "../errors.ts";
 import type { AdapterFacts } from "../facts.ts";
-
-// Kept: Dawn does not survive the loss of an instance whose devices live.
-let instance: GPU | undefined;
+import { dawn } from "./dawn.ts";
 
 /** A device with half precision and subgroups. Throws DeviceError where Dawn has no null backend. */
 export async function openNullDevice(): Promise<GPUDevice> {
-	Object.assign(globalThis, globals);
-	instance ??= create(["backend=null", "enable-dawn-features=disable_robustness,allow_unsafe_apis"]);
+	const instance = await dawn(["backend=null", "enable-dawn-features=disable_robustness,allow_unsafe_apis"]);
 	const adapter = await instance.requestAdapter();
 	if (!adapter) throw new DeviceError("Dawn has no null backend here. Run `npm ci` again: it comes with webgpu.");
 	const { maxBufferSize, maxStorageBufferBindingSize, maxStorageBuffersPerShaderStage } = adapter.limits;
@@ -27,6 +23,7 @@ export async function openNullDevice(): Promise<GPUDevice> {
 export const NULL_FACTS: AdapterFacts = {
 	name: "nothing (Dawn's null backend)",
 	software: false,
+	late: false,
 	runtime: "node",
 	driver: "dawn null",
 	lanes: 32,

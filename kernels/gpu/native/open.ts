@@ -2,15 +2,17 @@
  * Opens a device outside a browser: a real GPU through the system's driver, else SwiftShader. On Node by Dawn (npm
  * `webgpu`), on Deno by its own wgpu.
  */
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { DeviceError } from "../errors.ts";
+import { join } from "node:path";
+import { SlowAdapterError } from "../errors.ts";
 import type { Platform } from "../facts.ts";
 import { Gpu } from "../gpu.ts";
 import { type OpenDevice, requestDevice } from "../request.ts";
-import { slowDawnPolls } from "./dawn-events.ts";
+import { cacheFolder } from "./cache-settings.ts";
+import { dawn } from "./dawn.ts";
 import { deno } from "./deno.ts";
-import { offerSwiftShader } from "./swiftshader.ts";
+import { offerSwiftShader, SWIFTSHADER } from "./swiftshader.ts";
 import { diskTuning } from "./tune-cache.ts";
 
 /**
@@ -33,18 +35,72 @@ const ADVICE =
  * smaller one would do. Throws DeviceError with what to do when there is none.
  */
 export async function openGpu(bindingBytes?: number): Promise<Gpu> {
-	const { device, facts } = await openDevice();
+	return gpuOf(await openDevice(), bindingBytes);
+}
+
+/** What a software adapter's driver may take to compile our kernels where SwiftShader, which takes ten, is at hand. */
+const PATIENCE_MS = 30_000;
+
+/**
+ * Opens the best adapter that is ready in reasonable time, and has `prepare` make it so: a software adapter whose
+ * driver compiles our kernels too slowly gives way to SwiftShader, and `say` is told. `patience`: milliseconds for
+ * compiling, other than usual. Throws what `openGpu` and `prepare` throw.
+ */
+export async function openReady<T>(
+	prepare: (gpu: Gpu) => Promise<T>,
+	say: (line: string) => void,
+	patience?: number,
+): Promise<T> {
+	const gpu = await openGpu();
+	// Deno has one choice a process; a driver that somebody named is waited for.
+	const others = !deno && !process.env.VK_DRIVER_FILES && !process.env.VK_ICD_FILENAMES;
+	gpu.patience = patience ?? (gpu.facts.late && others ? PATIENCE_MS : undefined);
+	try {
+		const prepared = await prepare(gpu);
+		gpu.patience = undefined;
+		return prepared;
+	} catch (error) {
+		gpu.destroy();
+		if (!(error instanceof SlowAdapterError)) throw error;
+		const other = gpuOf(await openDevice(SWIFTSHADER).catch(() => openDevice()));
+		say(
+			`${error.message} ${other.facts.name} computes in its place this time; what was compiled is kept, and ` +
+				"`npx firstlight bench --compile` compiles the rest.",
+		);
+		return await prepare(other);
+	}
+}
+
+function gpuOf({ device, facts }: OpenDevice, bindingBytes?: number): Gpu {
 	const gpu = new Gpu(device, facts, bindingBytes);
 	gpu.tuningStore = diskTuning();
 	return gpu;
 }
 
-/** Opens the best adapter with all of its limits. Throws DeviceError with what to do when there is none. */
-export async function openDevice(): Promise<OpenDevice> {
+/**
+ * Opens the best adapter, or the best with this in its name, with all of its limits. Throws DeviceError with what to do
+ * when there is none.
+ */
+export async function openDevice(name?: string): Promise<OpenDevice> {
 	await offerSwiftShader();
-	const opened = await requestDevice(await openWebGpu(), platform(), ADVICE);
-	if (opened.facts.software && !deno) slowDawnPolls();
-	return opened;
+	settleMesa();
+	return await requestDevice(await openWebGpu(name), platform(), ADVICE);
+}
+
+/**
+ * Mesa's drivers keep what they compiled where we keep things: a start finds it again, whatever home it has. Its
+ * llvmpipe computes in vectors of four: twice as long ones take twice as long to compile, and compute no faster.
+ */
+function settleMesa(): void {
+	process.env.LP_NATIVE_VECTOR_WIDTH ??= "128";
+	if (process.env.MESA_SHADER_CACHE_DIR) return;
+	const folder = join(cacheFolder(), "mesa");
+	try {
+		mkdirSync(folder, { recursive: true });
+		process.env.MESA_SHADER_CACHE_DIR = folder;
+	} catch {
+		// Then it keeps nothing, or where it is used to.
+	}
 }
 
 function platform(): Platform {
@@ -58,15 +114,6 @@ function packageVersion(name: string): string {
 	return (JSON.parse(readFileSync(manifest, "utf8")) as { version: string }).version;
 }
 
-// One GPU object a process: Dawn keeps its instance alive through it, and Deno has only the one.
-let webGpu: GPU | undefined;
-
-async function openWebGpu(): Promise<GPU> {
-	if (webGpu) return webGpu;
-	if (deno) return (webGpu = navigator.gpu);
-	const { create, globals } = await import("webgpu").catch((error: Error) => {
-		throw new DeviceError(`Node has no WebGPU of its own (${error.message}). Install Dawn's: npm install webgpu`);
-	});
-	Object.assign(globalThis, globals);
-	return (webGpu = create(DAWN));
-}
+// Deno has one instance a process, and no way to ask for an adapter by name.
+const openWebGpu = async (name: string | undefined): Promise<GPU> =>
+	deno ? navigator.gpu : await dawn(name === undefined ? DAWN : [...DAWN, `adapter=${name}`]);

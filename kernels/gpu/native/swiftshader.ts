@@ -12,6 +12,9 @@ import { createBrotliDecompress } from "node:zlib";
 import { DeviceError } from "../errors.ts";
 import { deno } from "./deno.ts";
 
+/** In the name of its adapter. */
+export const SWIFTSHADER = "SwiftShader";
+
 /**
  * Adds SwiftShader to the Vulkan loader's drivers (VK_ADD_DRIVER_FILES: a real driver still comes first, and a user's
  * own VK_DRIVER_FILES replaces both), and loads the loader that comes with it where the system has none.

@@ -33,6 +33,8 @@ export interface HttpSource extends ModelSource {
 	download(entry: FileEntry, to: Destination, options?: ReadOptions): Promise<void>;
 }
 
+/** Server errors that come again however often one asks: not implemented, no such version of HTTP. */
+const NEVER = [501, 505];
 const MAX_PAUSE_MS = 30_000;
 /** Complete downloads with the wrong SHA-256 before giving up. */
 const MAX_WRONG = 2;
@@ -75,6 +77,10 @@ export function httpSource(
 			} catch (error) {
 				signal?.throwIfAborted();
 				if (error instanceof ModelFormatError) throw error;
+				if (held() === 0 && isHopeless(error))
+					throw new ModelFormatError(`${bare(url)} cannot be downloaded: ${reason(error)}. Check the address.`, {
+						cause: error,
+					});
 				const asked = error instanceof Retry ? error.after : 0;
 				failed = held() > furthest ? 0 : failed + 1;
 				furthest = Math.max(furthest, held());
@@ -94,7 +100,7 @@ export function httpSource(
 		if (response.status === 200 || response.status === 206) return response;
 		await response.body?.cancel();
 		if (response.status === 416) throw new Retry("it has no such range", { fresh: true });
-		if ([408, 425, 429].includes(response.status) || response.status >= 500) {
+		if ([408, 425, 429].includes(response.status) || (response.status >= 500 && !NEVER.includes(response.status))) {
 			throw new Retry(`it answers ${response.status}`, {
 				after: 1000 * (Number(response.headers.get("Retry-After")) || 0),
 			});
@@ -186,6 +192,25 @@ export function httpSource(
 	};
 	return source;
 }
+
+/**
+ * Whether asking again can change nothing: a name that does not exist, an answer that is no HTTP, a certificate that is
+ * not good, an address that fetch never asks. Deno has words where Node has codes.
+ */
+function isHopeless(error: unknown): boolean {
+	if (!(error instanceof TypeError)) return false;
+	const { code, message = "" } = (error.cause ?? {}) as { code?: string; message?: string };
+	return code ? HOPELESS.test(code) : HOPELESS_WORDS.test(`${error.message} ${message}`);
+}
+const HOPELESS = /^(ENOTFOUND|EPROTO|HPE_|CERT_|ERR_TLS_|ERR_SSL_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|UND_ERR_INVALID)/;
+const HOPELESS_WORDS = new RegExp(
+	[
+		"bad port|ports? \\d+ (is|are) blocked|redirect count|number of redirects|includes credentials",
+		"does not match the HTTP|invalid HTTP|InvalidContentType|certificate",
+		"Name or service not known|nodename nor servname",
+	].join("|"),
+	"i",
+);
 
 /** Headers that ask for the rest; a weak ETag may not stand in If-Range. */
 function rangeOf({ have, etag }: Destination): Record<string, string> {
@@ -291,7 +316,8 @@ async function sleep(ms: number, signal: AbortSignal | undefined): Promise<void>
 
 function reason(error: unknown): string {
 	const { message, cause } = error as Error;
-	return cause instanceof Error ? `${message} (${cause.message})` : message;
+	// OpenSSL's words end with a line's end.
+	return cause instanceof Error ? `${message} (${cause.message.trim()})` : message;
 }
 
 /** Without a query, which may be a signature. */

@@ -82,21 +82,82 @@ export function within(source: TensorSource, prefix: string): TensorSource {
 	return { label: source.label, tensors, read: (name, from, to) => source.read(prefix + name, from, to) };
 }
 
-/** Where the published files and common training scripts keep the state_dict. */
-const STATE_DICTS = ["", "vae.", "trainer.var_wo_ddp.", "trainer.gpt_fsdp.", "state_dict.", "model.", "module."];
+/**
+ * What PyTorch's wrappers put into the names of the modules inside them: torch.compile, FSDP, activation checkpoints.
+ */
+const WRAPPERS = /(^|\.)(_orig_mod|_fsdp_wrapped_module|_fpw_module|_checkpoint_wrapped_module)(?=\.)/g;
+/** FSDP's own form, in which a rank holds its share of all parameters end to end. */
+const FLAT = /(^|\.)(_flat_param|flat_param_\d+|_flat_param_\d+)(\.|$)/;
+/** Modules deep that a name may lie in what a checkpoint is wrapped in. */
+const MAX_NESTING = 8;
+
+/** The tensors by the names they have without wrappers. Throws ModelFormatError where two come to one name. */
+export function unwrapped(source: TensorSource): TensorSource {
+	const tensors = new Map<string, SourceTensor>();
+	const own = new Map<string, string>();
+	for (const [name, tensor] of source.tensors) {
+		if (FLAT.test(name))
+			throw new ModelFormatError(
+				`${source.label} holds ${clip(name)}: FSDP's flattened parameters, of which one file has a part. Save the ` +
+					"full state_dict (StateDictType.FULL_STATE_DICT) and import that.",
+			);
+		const plain = name.replace(WRAPPERS, "").replace(/^\./, "");
+		const other = own.get(plain);
+		if (other !== undefined)
+			throw new ModelFormatError(`${source.label} holds both ${clip(other)} and ${clip(name)}. Keep one of them.`);
+		own.set(plain, name);
+		tensors.set(plain, tensor);
+	}
+	if (![...own].some(([plain, name]) => plain !== name)) return source;
+	const renamed: TensorSource = {
+		label: source.label,
+		tensors,
+		async read(name, from, to) {
+			rangeOf(renamed, name, from, to);
+			return await source.read(own.get(name) as string, from, to);
+		},
+	};
+	return renamed;
+}
 
 /**
- * The part of a checkpoint that holds most of `names`. Where none holds any, the whole checkpoint, so that the importer
- * can list what is missing.
+ * The part of a checkpoint that holds most of `names`, wherever in it that is, without wrappers: at the top, or under
+ * what a training script or an average of the weights is called (`trainer.var_wo_ddp.`, `module.`, `ema_model.`). Of
+ * two that hold as many, the weights come before an average of them (with `ema` in its name), as the published files
+ * are read, then the one higher up. Where none holds any, the whole checkpoint, so that the importer can list what is
+ * missing.
  */
 export function stateDict(source: TensorSource, names: Iterable<string>): TensorSource {
-	const wanted = [...names];
-	const found = (prefix: string) =>
-		wanted.reduce((count, name) => count + Number(source.tensors.has(prefix + name)), 0);
-	const best = STATE_DICTS.map((prefix) => ({ prefix, count: found(prefix) })).reduce((a, b) =>
-		b.count > a.count ? b : a,
+	const whole = unwrapped(source);
+	const wanted = new Set(names);
+	const counts = new Map<string, number>();
+	for (const name of whole.tensors.keys())
+		for (const prefix of prefixes(name))
+			if (wanted.has(name.slice(prefix.length))) counts.set(prefix, (counts.get(prefix) ?? 0) + 1);
+	const rank = (prefix: string) => [counts.get(prefix) ?? 0, -Number(/(^|[._])ema/i.test(prefix)), -prefix.length];
+	const best = [...counts.keys()].reduce<string | undefined>(
+		(a, b) => (a === undefined || isGreater(rank(b), rank(a)) ? b : a),
+		undefined,
 	);
-	return within(source, best.prefix);
+	return within(whole, best ?? "");
+}
+
+/** Of a name: the whole modules that it may lie in, from none on. */
+function* prefixes(name: string): Generator<string, void, void> {
+	yield "";
+	let at = 0;
+	for (let depth = 0; depth < MAX_NESTING; depth++) {
+		const dot = name.indexOf(".", at);
+		if (dot === -1) return;
+		at = dot + 1;
+		yield name.slice(0, at);
+	}
+}
+
+/** By the first number that differs. */
+function isGreater(a: readonly number[], b: readonly number[]): boolean {
+	const differing = a.findIndex((value, i) => value !== b[i]);
+	return differing !== -1 && a[differing] > b[differing];
 }
 
 /** Several files of one checkpoint as one. A name in two of them is refused. */

@@ -76,12 +76,13 @@ export async function generations(c: Context<App>): Promise<Response> {
 }
 
 async function orderOf(env: Env, body: Body, warnings: Warnings): Promise<Order> {
-	const model = await chooseModel(env, body.model, warnings);
+	const { model, requireRoom } = await chooseModel(env, body.model, warnings);
 	const subject = subjectOf(model, body);
 	const asked = sized(model, body.size, warnings);
 	const plan = planOf(body, model, asked);
 	const known = subject.prompt === undefined ? undefined : await knownPrompt(env, model, subject.prompt);
 	warnings.unknownWords(known?.unknownWords);
+	requireRoom();
 	const input: JobInput = {
 		model,
 		plan,

@@ -1,8 +1,9 @@
 /** For GPU workers only: the socket to the pool, and deliveries to a job. */
 import type { Context } from "hono";
 import { WorkerEvent } from "../../protocol/job.ts";
-import { MAX_IMAGE_BYTES } from "../../protocol/limits.ts";
+import { MAX_CODES_CHARS, MAX_IMAGE_BYTES } from "../../protocol/limits.ts";
 import { readJson } from "../body.ts";
+import { bytesProblem } from "../checks.ts";
 import { ApiError, invalidInput } from "../errors.ts";
 import { jobId } from "../follow.ts";
 import { poolNamed, poolNameOf } from "../objects.ts";
@@ -12,8 +13,8 @@ import { bearer, verifyToken } from "../token.ts";
 
 type C = Context<App>;
 
-/** Base64 of the largest picture, and room for codes and the rest. Under a Durable Object's 2 MB a row. */
-const MAX_DELIVERY_BYTES = Math.floor(MAX_IMAGE_BYTES * 1.4) + 64 * 1024;
+/** Base64 of the largest picture, and room for codes and the rest. */
+const MAX_DELIVERY_BYTES = 4 * Math.ceil(MAX_IMAGE_BYTES / 3) + MAX_CODES_CHARS + 64 * 1024;
 
 export async function connect(c: C): Promise<Response> {
 	await requireSecret(c.env, c.req.raw);
@@ -43,7 +44,13 @@ export async function deliver(c: C): Promise<Response> {
 	const body = await readJson(c.req.raw, MAX_DELIVERY_BYTES, settingsOf(c.env).BODY_SECONDS);
 	const parsed = WorkerEvent.safeParse(body, { reportInput: true });
 	if (!parsed.success) throw invalidInput(parsed.error);
+	const problem = await bytesProblem(parsed.data);
+	if (problem) throw badEvent(problem);
 	const answer = await c.env.JOB.get(id).deliver(attempt, parsed.data);
-	if ("refused" in answer) throw new ApiError(400, "bad_event", `The event does not fit the job: ${answer.refused}.`);
+	if ("refused" in answer) throw badEvent(answer.refused);
 	return c.json(answer);
+}
+
+function badEvent(problem: string): ApiError {
+	return new ApiError(400, "bad_event", `The event does not fit the job: ${problem}.`);
 }

@@ -38,12 +38,6 @@ export async function picture(c: Context<App>): Promise<Response> {
 /** Out of the log of a job that has ended. */
 async function finalOf(env: Env, job: string): Promise<FinalEvent | null> {
 	const id = jobId(env, job);
-	for (let after = -1; id; ) {
-		const page = await env.JOB.get(id).read(after, 0);
-		const final = page?.rows.find(({ type }) => type === "final");
-		if (final) return FinalEvent.parse(JSON.parse(final.json));
-		if (!page || page.ended || page.rows.length === 0) return null;
-		after = page.rows[page.rows.length - 1].n;
-	}
-	return null;
+	const json = id && (await env.JOB.get(id).final());
+	return json ? FinalEvent.parse(JSON.parse(json)) : null;
 }

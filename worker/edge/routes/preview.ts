@@ -81,7 +81,7 @@ export async function preview(c: Context<App>): Promise<Response> {
 	requireSubject(parsed.data);
 	requireOneWay(parsed.data);
 	const warnings = new Warnings(settingsOf(c.env));
-	const model = await chooseModel(c.env, parsed.data.model, warnings);
+	const { model, requireRoom } = await chooseModel(c.env, parsed.data.model, warnings);
 	const subject = subjectOf(model, parsed.data);
 	const plan =
 		parsed.data.plan === undefined ? makePlan(model, policy, schedule) : givenPlan(model, parsed.data.plan, schedule);
@@ -90,6 +90,7 @@ export async function preview(c: Context<App>): Promise<Response> {
 		throw invalid("until", "until: ends before the scales that are taken over.");
 	const known = subject.prompt === undefined ? undefined : await knownPrompt(c.env, model, subject.prompt);
 	warnings.unknownWords(known?.unknownWords);
+	requireRoom();
 	const job = await startJob(c.env, {
 		model,
 		plan,
@@ -113,10 +114,10 @@ async function resume(c: Context<App>, lastEventId: string): Promise<Response> {
 	/** A job alone is read from its beginning. */
 	const after = Number(match[2] ?? -1);
 	const id = jobId(c.env, match[1]);
-	const page = id && (await c.env.JOB.get(id).read(after, 0));
-	if (!page) throw jobGone();
+	const seen = id && (await c.env.JOB.get(id).seen(after));
+	if (seen === null) throw jobGone();
 	// 204 is how an EventSource is told to stop coming back.
-	if (page.ended && page.rows.length === 0) return new Response(null, { status: 204 });
+	if (seen) return new Response(null, { status: 204 });
 	return events(c, match[1], after);
 }
 

@@ -107,6 +107,5 @@ export function weightBytes(
 
 /** Of the picture decoder on a grid of height x width tokens. */
 export function decoderFlops({ facts: { codes, decoder } }: Pick<Costly, "facts">, height: number, width: number) {
-	const cells = codes.patch ** 2;
-	return decoderOperations(decoder, codes.features / cells, height * width * cells);
+	return decoderOperations(decoder, codes.numbers, height * width * codes.patch ** 2);
 }

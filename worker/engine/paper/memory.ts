@@ -6,7 +6,7 @@ import { plannedTensors } from "../../../model-shards/format/stored.ts";
 import { type Model, modelInfo } from "../../families/model.ts";
 import { MAX_PICTURES } from "../../families/shared/conv-decoder.ts";
 import { latentCells } from "../../families/shared/schedules.ts";
-import { decoderFloats } from "../../families/shared/vae.ts";
+import { decoderFloats, mostGroups } from "../../families/shared/vae.ts";
 import { exact } from "../../policies/exact.ts";
 import { ROWS, rowsOf } from "../round/kv-plan.ts";
 import { keyBytes } from "./flops.ts";
@@ -67,7 +67,7 @@ export function memoryNeed(
 			scores +
 			5 * pixels +
 			(slots + 1) * latent * codes.channels +
-			groupNormScratch(MAX_PICTURES, facts.decoder.config.normGroups));
+			groupNormScratch(MAX_PICTURES, mostGroups(facts.decoder.config)));
 
 	const tokensAt = (scale: number) => (scale === 0 ? startTokens : grids[scale][0] * grids[scale][1]);
 	const rowsAt = plan.steps.map((step, scale) => (step.kind === "run" ? rowsOf(step).length * tokensAt(scale) : 0));

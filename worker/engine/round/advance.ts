@@ -49,7 +49,8 @@ export function advance({ gpu, pass, graph, work, latents }: RoundContext, { pla
 		const { pixel, height, width } = latents.of(picture);
 		picture.taps.keep(pass, `s${scale}.${names.latent}`, latents.tensor, [codes.channels, height, width], {
 			from: pixel * codes.channels,
-			view: channelsFirst(codes.channels),
+			view: channelsFirst(codes.numbers, codes.channels),
+			shape: [codes.numbers, height, width],
 		});
 	}
 }

@@ -55,6 +55,7 @@ function blockContext({ pass, graph, work, store }: RoundContext, layout: Layout
 			rows: part.rows.length,
 			length,
 			textGuidance: part.step.textGuidance ?? 1,
+			scale: part.scale,
 		})),
 	};
 }

@@ -2,7 +2,7 @@ import { resize } from "../../../kernels/image/interpolate.ts";
 import { pixelUnshuffle } from "../../../kernels/image/pixel-shuffle.ts";
 import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { copy, gatherRows } from "../../../kernels/tokens/gather.ts";
-import { channelsFirst } from "../../families/shared/taps.ts";
+import { channelsFirst, firstColumns } from "../../families/shared/taps.ts";
 import { condOf, ROWS } from "./kv-plan.ts";
 import { patchShuffle } from "./latents.ts";
 import { fullLayout, type Layout } from "./layout.ts";
@@ -17,7 +17,7 @@ export function embed(context: RoundContext, parts: readonly Part[]): Layout {
 	const { pass, work, graph } = context;
 	const {
 		shape: { width },
-		codes: { features },
+		codes: { features, numbers, patch },
 		names,
 		start,
 		embedding,
@@ -35,9 +35,11 @@ export function embed(context: RoundContext, parts: readonly Part[]): Layout {
 			});
 		else {
 			const map = names.map(scale);
+			const own = numbers * patch ** 2;
 			picture.taps.keep(pass, map.name, work.input, [1, tokens, features], {
 				from: cell * features,
-				view: map.channelsFirst ? channelsFirst(features) : undefined,
+				view: map.channelsFirst ? channelsFirst(own, features) : firstColumns(own, features),
+				shape: [1, tokens, own],
 			});
 		}
 	}

@@ -6,7 +6,7 @@ import { resize } from "../../../kernels/image/interpolate.ts";
 import type { Graph } from "../../families/family.ts";
 import { ConvDecoder, MAX_PICTURES } from "../../families/shared/conv-decoder.ts";
 import { channelsFirst, type Taps } from "../../families/shared/taps.ts";
-import type { Weights } from "../../families/shared/weights.ts";
+import { padRows, type Weights } from "../../families/shared/weights.ts";
 import type { RgbImage } from "./rgb-image.ts";
 import type { Planned } from "./room.ts";
 
@@ -37,7 +37,7 @@ export class PictureDecoder implements Disposable {
 		this.#graph = graph;
 		this.#cells = cells;
 		this.#resized = made.tensor("resized latents", [cells, graph.codes.channels]);
-		this.#decoder = new ConvDecoder(gpu, weights, graph.picture, graph.codes.channels, cells);
+		this.#decoder = new ConvDecoder(gpu, weights, graph.picture, graph.codes, cells);
 		this.#owned = made.move();
 	}
 
@@ -56,24 +56,24 @@ export class PictureDecoder implements Disposable {
 		return (await Promise.all(groups.map((group) => this.#decode(latents, group)))).flat();
 	}
 
-	/** The picture of a latent [height * width, channels] given from outside. Throws RangeError when it is too large. */
+	/** The picture of a latent [height * width, numbers] given from outside. Throws RangeError when it is too large. */
 	async decodeGiven(
 		latent: Float32Array<ArrayBuffer>,
 		grid: readonly [height: number, width: number],
 		taps: Taps,
 	): Promise<RgbImage> {
-		const { channels } = this.#graph.codes;
+		const { numbers, channels } = this.#graph.codes;
 		const [height, width] = grid;
-		if (latent.length !== height * width * channels)
+		if (latent.length !== height * width * numbers)
 			throw new RangeError(
-				`A latent of ${height}x${width} has ${height * width * channels} floats, not ${latent.length}.`,
+				`A latent of ${height}x${width} has ${height * width * numbers} floats, not ${latent.length}.`,
 			);
 		if (height * width > this.#cells)
 			throw new RangeError(
 				`A latent of ${height}x${width} is larger than the model's largest, which has ${this.#cells} cells.`,
 			);
 		using made = new Scope(this.#gpu);
-		const tensor = made.upload("latent", [height * width, channels], latent);
+		const tensor = made.upload("latent", [height * width, channels], padRows(latent, numbers));
 		const request = { from: { pixel: 0, height, width }, grid, taps, latentName: null, finished: true };
 		return (await this.decode(tensor, [request]))[0];
 	}
@@ -84,7 +84,7 @@ export class PictureDecoder implements Disposable {
 	}
 
 	async #decode(latents: Tensor, group: readonly DecodeRequest[]): Promise<RgbImage[]> {
-		const { channels, shrink } = this.#graph.codes;
+		const { channels, numbers, shrink } = this.#graph.codes;
 		const { patch, rgba, output } = this.#decoder;
 		const pass = this.#gpu.pass(`pictures of ${group.map(({ grid }) => grid.join("x")).join(", ")}`);
 		let cell = 0;
@@ -102,20 +102,22 @@ export class PictureDecoder implements Disposable {
 			to: images,
 			label: "picture latents",
 		});
-		this.#decoder.record(pass, this.#resized, images, (name, x, size) =>
-			group.forEach(({ taps, finished }, i) => {
-				const { pixel, height, width } = images[i];
-				if (finished)
-					taps.keep(pass, name, x, [size, height, width], { from: pixel * size, view: channelsFirst(size) });
+		const keep = (i: number, name: string, x: Tensor, own: number, stride: number) => {
+			const { pixel, height, width } = images[i];
+			group[i].taps.keep(pass, name, x, [stride, height, width], {
+				from: pixel * stride,
+				view: channelsFirst(own, stride),
+				shape: [own, height, width],
+			});
+		};
+		this.#decoder.record(pass, this.#resized, images, (name, x, own, stride) =>
+			group.forEach(({ finished }, i) => {
+				if (finished) keep(i, name, x, own, stride);
 			}),
 		);
 		group.forEach(({ taps, latentName, finished }, i) => {
 			const { pixel, height, width } = images[i];
-			if (latentName !== null)
-				taps.keep(pass, latentName, this.#resized, [channels, height, width], {
-					from: pixel * channels,
-					view: channelsFirst(channels),
-				});
+			if (latentName !== null) keep(i, latentName, this.#resized, numbers, channels);
 			const [h, w] = [height * patch, width * patch];
 			if (finished)
 				taps.keep(pass, "image", output, [4, h, w], { from: pixel * patch ** 2 * 4, view: unitRgb, shape: [3, h, w] });

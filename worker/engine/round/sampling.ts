@@ -1,7 +1,9 @@
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { seekTemperature } from "../../../kernels/sample/temperature.ts";
 import { gatherRows } from "../../../kernels/tokens/gather.ts";
 import { rowTable } from "../../../kernels/tokens/rows.ts";
 import { spreadSelected } from "../../../kernels/tokens/selected.ts";
+import { firstColumns } from "../../families/shared/taps.ts";
 import { codeWords } from "../../protocol/codes.ts";
 import { COND, UNCOND } from "./kv-plan.ts";
 import { cellTokens, type Layout, type Place, rowsIn } from "./layout.ts";
@@ -43,20 +45,24 @@ export function sampleCodes(context: RoundContext, layout: Layout): void {
 			logits: work.logits,
 			taus,
 			choices: codes.choices,
-			values: codes.logits / codes.choices,
+			values: codes.alternatives,
+			stride: codes.logits,
 			rows,
 			label: "temperatures",
 		});
 	codes.sample(pass, { logits: work.logits, mixed: work.mixed, codes: work.codes, taus, rows });
+	const own = codes.choices * codes.alternatives;
 	for (const place of places) {
 		const { part, at, length } = place;
 		const { taps } = part.picture;
-		taps.keep(pass, `s${part.scale}.${names.logits}`, work.logits, [part.rows.length, length, codes.logits], {
-			from: at * codes.logits,
-		});
-		taps.keep(pass, `s${part.scale}.${names.mixed}`, work.mixed, [1, length, codes.logits], {
-			from: outOf(place) * codes.logits,
-		});
+		const keep = (name: string, x: Tensor, rows: number, first: number) =>
+			taps.keep(pass, `s${part.scale}.${name}`, x, [rows, length, codes.logits], {
+				from: first * codes.logits,
+				view: firstColumns(own, codes.logits),
+				shape: [rows, length, own],
+			});
+		keep(names.logits, work.logits, part.rows.length, at);
+		keep(names.mixed, work.mixed, 1, outOf(place));
 	}
 	const selected = places.flatMap((place) =>
 		selectedRows(

@@ -2,6 +2,7 @@ import type { HalvesRotation } from "../../../kernels/attention/rope.ts";
 import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import type { Tensor } from "../../../kernels/gpu/tensor.ts";
+import { rmsNorm } from "../../../kernels/norm/layer-norm.ts";
 import { activate } from "../../../kernels/pointwise/activation.ts";
 import type { BlockContext, GraphShape, Sublayer } from "../family.ts";
 import { blockOps, GAMMA } from "../shared/block-ops.ts";
@@ -25,37 +26,52 @@ export const hartSublayers = (blocks: Blocks): Sublayer[] => [
 ];
 
 const official = ({ index }: BlockContext) => `transformer.blocks.${index}`;
-/** RMS; one weight serves both halves of a block. */
-const normOf = ({ config, weights }: Blocks, context: BlockContext, half: 0 | 1) => ({
-	half,
-	eps: config.normEps,
-	centred: false,
-	weight: weights.get(`${official(context)}.ln_wo_grad.weight`),
-});
+/**
+ * work.normed = the RMS norm of x, whose one weight serves both halves of a block, modulated where blocks are; gives
+ * the gate of what the half adds.
+ */
+function normed(pass: Pass, blocks: Blocks, context: BlockContext, half: 0 | 1) {
+	const { config, weights, modulation } = blocks;
+	const { x, work, index, self } = context;
+	const { label, modulated } = blockOps(pass, blocks, official(context), context);
+	const weight = weights.get(`${official(context)}.ln_wo_grad.weight`);
+	const { normEps: eps, width } = config;
+	if (config.modulation === "none") {
+		rmsNorm(pass, { x, y: work.normed, weight, tokens: self.tokens, width, eps, label: label(`norm${half + 1}`) });
+		return undefined;
+	}
+	const table = modulation[index];
+	modulated(table, { half, eps, centred: false, weight });
+	return { table, vector: GAMMA[half] };
+}
 
 function selfAttention(pass: Pass, blocks: Blocks, context: BlockContext): void {
 	const { width, heads, normalised } = blocks.config;
-	const { index, work } = context;
-	const { linear, tapLinear, addLinear, modulated, selfAttention } = blockOps(pass, blocks, official(context), context);
-	const table = blocks.modulation[index];
-	modulated(table, normOf(blocks, context, 0));
+	const { work } = context;
+	const { linear, tapLinear, addLinear, selfAttention } = blockOps(pass, blocks, official(context), context);
+	const gate = normed(pass, blocks, context, 0);
 	linear("attn.qkv_proj", work.normed, work.qkv, width, 3 * width);
 	const scaleMul = normalised ? blocks.weights.get(`${official(context)}.attn.scale_mul_1H11`) : undefined;
 	const scale = normalised ? 1 : 0.25 / Math.sqrt(width / heads);
 	selfAttention({ halves: blocks.halves }, { scaleMul, scale }, "attn");
 	tapLinear("attn.proj", work.attended, width, "attn_out");
-	addLinear("attn.proj", work.attended, width, { table, vector: GAMMA[0] });
+	addLinear("attn.proj", work.attended, width, gate);
 }
 
 function feedForward(pass: Pass, blocks: Blocks, context: BlockContext): void {
-	const { width, ffn } = blocks.config;
-	const { index, work, self } = context;
-	const { label, linear, tapLinear, addLinear, modulated } = blockOps(pass, blocks, official(context), context);
-	const table = blocks.modulation[index];
-	modulated(table, normOf(blocks, context, 1));
+	const { width, ffn } = blocks.shape;
+	const { work, self } = context;
+	const { label, linear, tapLinear, addLinear } = blockOps(pass, blocks, official(context), context);
+	const gate = normed(pass, blocks, context, 1);
+	if (blocks.config.feedForward === "gelu") {
+		linear("ffn.fc1", work.normed, work.hidden, width, ffn, { gelu: true });
+		tapLinear("ffn.fc2", work.hidden, ffn, "ffn_out");
+		addLinear("ffn.fc2", work.hidden, ffn, gate);
+		return;
+	}
 	linear("ffn.gate_proj", work.normed, work.hidden, width, ffn);
 	linear("ffn.up_proj", work.normed, work.up, width, ffn);
 	activate(pass, { x: work.hidden, gated: work.up, count: self.tokens * ffn, how: "silu", label: label("gate") });
 	tapLinear("ffn.down_proj", work.hidden, ffn, "ffn_out");
-	addLinear("ffn.down_proj", work.hidden, ffn, { table, vector: GAMMA[1] });
+	addLinear("ffn.down_proj", work.hidden, ffn, gate);
 }

@@ -11,14 +11,16 @@ export function hartCosts(config: HartConfig): Costs {
 		codebook: { channels },
 		residual: { width: w, depth: blocks, steps },
 	} = config;
+	const { modulation = "table", feedForward = "swiglu", depth } = config;
+	const maps = modulation === "map-mean" || modulation === "map-max" ? depth * 6 * c * c : 0;
 	return {
-		block: 4 * c * c + 3 * c * ffn,
+		block: 4 * c * c + (feedForward === "gelu" ? 2 : 3) * c * ffn,
 		crossAttention: false,
-		begin: 2 * c * c + tokens * t * c,
+		begin: 2 * c * c + tokens * t * c + maps,
 		perText: 0,
 		residual: c * w + steps * (channels * w + blocks * 5 * w * w + 2 * w * w + 2 * channels * w),
 		floats: {
-			once: ROWS * (tokens * (2 * t + c) + 4 * c) + promptFloats(textEncoder),
+			once: ROWS * (tokens * (2 * t + c) + (maps > 0 ? 10 : 4) * c) + promptFloats(textEncoder),
 			slot: conditionFloats(hartFacts(config)),
 			cell: ROWS * (8 * w + 5 * channels),
 			slotCell: 2 * channels,

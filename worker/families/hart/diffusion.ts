@@ -1,3 +1,4 @@
+import { roundHalfEven } from "../../../kernels/attention/rope.ts";
 import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import type { Scope } from "../../../kernels/gpu/scope.ts";
@@ -164,7 +165,9 @@ export function diffusionSchedule(steps: number): (Denoising & { time: number })
 	const bar = (t: number) => Math.cos((((t / all + 0.008) / 1.008) * Math.PI) / 2) ** 2;
 	const products: number[] = [];
 	for (let t = 0; t < all; t++) products.push((products[t - 1] ?? 1) * (1 - Math.min(1 - bar(t + 1) / bar(t), 0.999)));
-	const times = Array.from({ length: steps }, (_, i) => Math.round((i * (all - 1)) / (steps - 1)));
+	// As the official code counts them: by a stride that is added up, each rounded as Python does.
+	const times: number[] = [];
+	for (let i = 0, at = 0; i < steps; i++, at += (all - 1) / (steps - 1)) times.push(roundHalfEven(at));
 	const at = (i: number) => {
 		const [product, before] = [products[times[i]], i > 0 ? products[times[i - 1]] : 1];
 		const beta = 1 - product / before;

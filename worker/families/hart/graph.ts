@@ -23,7 +23,10 @@ export function hartGraph(input: GraphInput<HartConfig>): Graph {
 	using scope = new Scope(gpu);
 	const tables = conditionTables(scope, facts, slots);
 	const rotary = hartRotary(scope, gpu, config, schedules, slots);
-	const levels = timeEmbeddings(scope, gpu, weights, "transformer.lvl_embed", scalesOf(schedules), width);
+	const levels =
+		config.levels === "table"
+			? weights.get("transformer.lvl_embed.weight")
+			: timeEmbeddings(scope, gpu, weights, "transformer.lvl_embed", scalesOf(schedules), width);
 	const headNorm = { eps, centred: false, weight: weights.get("transformer.head_nm.ln_wo_grad.weight") };
 	return graphOf(scope, facts, {
 		codes: vectorQuantiser(scope, weights, codebook, slots * cells, { convolveLast: false }),

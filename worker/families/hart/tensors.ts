@@ -8,6 +8,7 @@ import {
 	precise,
 	scale,
 	type TensorShape,
+	table,
 } from "../../../model-shards/format/tensor-shapes.ts";
 import { codebookTensors } from "../shared/codebook.ts";
 import { headScales, qkvBiases } from "../shared/tensors.ts";
@@ -20,27 +21,33 @@ export const TIME_CHANNELS = 256;
 /** `text_encoder.*`, `transformer.*` and `vae.*`, in the order they are used. */
 export function hartTensors(config: HartConfig): TensorShape[] {
 	const { depth, width, heads, ffn, textChannels, normalised, residual, codebook, vae, textEncoder } = config;
+	const { contextNorm = true, modulation = "table", feedForward = "swiglu", levels = "sines", scales = 0 } = config;
 	const t = (name: string) => `transformer.${name}`;
 	const list: TensorShape[] = [
 		...(textEncoder ? textTensors(textEncoder) : []),
-		scale(t("context_norm"), textChannels),
+		...(contextNorm ? [scale(t("context_norm"), textChannels)] : []),
 		...precise(t("context_embed"), textChannels, width),
-		...precise(t("lvl_embed.mlp.0"), TIME_CHANNELS, width),
-		...precise(t("lvl_embed.mlp.2"), width, width),
+		...(levels === "table"
+			? [table(t("lvl_embed"), scales, width)]
+			: [...precise(t("lvl_embed.mlp.0"), TIME_CHANNELS, width), ...precise(t("lvl_embed.mlp.2"), width, width)]),
 		...precise(t("word_embed"), codebook.channels, width),
 	];
 	for (let block = 0; block < depth; block++) {
 		const b = (name: string) => t(`blocks.${block}.${name}`);
 		list.push(
-			plain(b("scale_shift_table"), 6, width),
+			...modulations(b, width, modulation),
 			scale(b("ln_wo_grad"), width),
 			...(normalised ? [headScales(b("attn"), heads)] : []),
 			...qkvBiases(b("attn"), width, b("attn.qkv_proj")),
 			matrix(b("attn.qkv_proj"), width, 3 * width),
 			...linear(b("attn.proj"), width, width),
-			matrix(b("ffn.gate_proj"), width, ffn),
-			matrix(b("ffn.up_proj"), width, ffn),
-			matrix(b("ffn.down_proj"), ffn, width),
+			...(feedForward === "gelu"
+				? [...linear(b("ffn.fc1"), width, ffn), ...linear(b("ffn.fc2"), ffn, width)]
+				: [
+						matrix(b("ffn.gate_proj"), width, ffn),
+						matrix(b("ffn.up_proj"), width, ffn),
+						matrix(b("ffn.down_proj"), ffn, width),
+					]),
 		);
 	}
 	list.push(
@@ -54,6 +61,15 @@ export function hartTensors(config: HartConfig): TensorShape[] {
 		...residualTensors(residual.width, residual.depth, width, codebook.channels),
 		...codebookTensors(codebook, vae),
 	];
+}
+
+function modulations(
+	b: (name: string) => string,
+	width: number,
+	modulation: NonNullable<HartConfig["modulation"]>,
+): TensorShape[] {
+	if (modulation === "none") return [];
+	return modulation === "table" ? [plain(b("scale_shift_table"), 6, width)] : linear(b("ada_lin.1"), width, 6 * width);
 }
 
 /** Of the residual diffusion's network. */

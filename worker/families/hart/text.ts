@@ -18,7 +18,7 @@ interface Text {
 	config: HartConfig;
 	weights: Weights;
 	/** Of one picture; features of both rows, those of the unconditional one zero. */
-	work: Record<"features" | "normed" | "embedded" | "pooled" | "activated" | "vectors", Tensor>;
+	work: Record<"features" | "normed" | "embedded" | "pooled" | "activated" | "mapped" | "vectors", Tensor>;
 	prompts: PromptFeatures | undefined;
 	/** Token ids that the encoder reads before every prompt. */
 	instructions: readonly number[];
@@ -42,6 +42,7 @@ export function hartText(
 			embedded: scope.tensor("context_embed", [rows, width]),
 			pooled: scope.tensor("pooled text", [ROWS, width]),
 			activated: scope.tensor("silu pooled text", [ROWS, width]),
+			mapped: scope.tensor("block ada_lin", [maps(config) ? ROWS : 0, 6 * width]),
 			vectors: scope.tensor("head ada_lin", [ROWS, 2 * width]),
 		},
 		prompts: promptFeatures(scope, gpu, textEncoder, weights),
@@ -55,6 +56,8 @@ export function hartText(
 		modulateHead(pass, text, picture);
 	};
 }
+
+const maps = ({ modulation }: HartConfig) => modulation === "map-mean" || modulation === "map-max";
 
 /** Given, or encoded behind the instructions. */
 function features(pass: Pass, { config, work, prompts, instructions }: Text, { ids, drawn, taps }: PictureView): void {
@@ -73,24 +76,68 @@ function features(pass: Pass, { config, work, prompts, instructions }: Text, { i
 function embed(pass: Pass, { config, weights, work, tables }: Text, { slot, taps }: PictureView): void {
 	const { width, textChannels, textMaxTokens: tokens, normEps: eps } = config;
 	const m = ROWS * tokens;
-	const weight = weights.get("transformer.context_norm.weight");
-	const rows = { weight, tokens: m, width: textChannels, eps };
-	rmsNorm(pass, { x: work.features, y: work.normed, ...rows, label: "context_norm" });
+	const x = config.contextNorm === false ? work.features : work.normed;
+	if (x === work.normed) {
+		const weight = weights.get("transformer.context_norm.weight");
+		const rows = { weight, tokens: m, width: textChannels, eps };
+		rmsNorm(pass, { x: work.features, y: work.normed, ...rows, label: "context_norm" });
+	}
 	const embedding = weights.linear("transformer.context_embed");
 	const sides = { m, k: textChannels, n: width };
-	matmul(pass, { x: work.normed, y: work.embedded, ...embedding, ...sides, label: "context_embed" });
+	matmul(pass, { x, y: work.embedded, ...embedding, ...sides, label: "context_embed" });
 	taps.keep(pass, "context.embed", work.embedded, [ROWS, tokens, width]);
 	const to = condOf(slot, 0) * tokens * width;
 	copy(pass, { x: work.embedded, y: tables.start, to, count: m * width, label: "start" });
 }
 
-/** Every block's table and the mean token. */
-function modulateBlocks(pass: Pass, { config, weights, work, tables }: Text, picture: PictureView): void {
-	const { width, depth, textMaxTokens: tokens } = config;
-	const { embedded, pooled } = work;
-	// The unconditional row counts its first token alone.
+/** What modulates the blocks, of the pooled text. */
+function modulateBlocks(pass: Pass, text: Text, picture: PictureView): void {
+	const { modulation } = text.config;
+	if (modulation === "none") return;
+	if (maps(text.config)) mapBlocks(pass, text, picture);
+	else tabulateBlocks(pass, text, picture);
+}
+
+/** pooled = the mean of the tokens that are text, of the unconditional row its first token alone. */
+function poolMean(pass: Pass, { config, work }: Text, picture: PictureView): void {
+	const { width, textMaxTokens: tokens } = config;
 	const valid = maskOf(config, picture).flatMap((kept, token) => (kept ? [token] : []));
-	poolRows(pass, { x: embedded, y: pooled, how: "mean", width, of: [valid, [tokens]], label: "mean text" });
+	const of = [valid, [tokens]];
+	poolRows(pass, { x: work.embedded, y: work.pooled, how: "mean", width, of, label: "mean text" });
+}
+
+/** pooled = the greatest of all tokens, padding included. */
+function poolMax(pass: Pass, { config, work }: Text): void {
+	const { width, textMaxTokens: tokens } = config;
+	const all = Array.from({ length: tokens }, (_, token) => token);
+	const of = [all, all.map((token) => tokens + token)];
+	poolRows(pass, { x: work.embedded, y: work.pooled, how: "max", width, of, label: "greatest text" });
+}
+
+/** Every block's own map of the pooled text. */
+function mapBlocks(pass: Pass, text: Text, picture: PictureView): void {
+	const { config, weights, work, tables } = text;
+	const { width, depth } = config;
+	if (config.modulation === "map-mean") poolMean(pass, text, picture);
+	else poolMax(pass, text);
+	silu(pass, { x: work.pooled, y: work.activated, count: ROWS * width, label: "silu text" });
+	const sides = { m: ROWS, k: width, n: 6 * width };
+	const count = ROWS * 6 * width;
+	const to = condOf(picture.slot, 0) * 6 * width;
+	for (let block = 0; block < depth; block++) {
+		const name = `blocks.${block}.ada_lin.1`;
+		const map = weights.linear(`transformer.${name}`);
+		matmul(pass, { x: work.activated, y: work.mapped, ...map, ...sides, label: name });
+		copy(pass, { x: work.mapped, y: tables.modulation[block], to, count, label: `block ${block} modulation` });
+	}
+}
+
+/** Every block's table and the mean token. */
+function tabulateBlocks(pass: Pass, text: Text, picture: PictureView): void {
+	const { config, weights, work, tables } = text;
+	const { width, depth } = config;
+	const { pooled } = work;
+	poolMean(pass, text, picture);
 	const index = pass.table([0, 1].flatMap((row) => Array<number>(6).fill(row)));
 	const own = pass.table([0, 1].flatMap(() => [0, 1, 2, 3, 4, 5]));
 	const rows = { index, to: 6 * condOf(picture.slot, 0), count: 6 * ROWS };
@@ -102,12 +149,11 @@ function modulateBlocks(pass: Pass, { config, weights, work, tables }: Text, pic
 }
 
 /** The greatest of all tokens, padding included, through a linear map. */
-function modulateHead(pass: Pass, { config, weights, work, tables }: Text, { slot }: PictureView): void {
-	const { width, textMaxTokens: tokens } = config;
-	const { embedded, pooled, activated, vectors } = work;
-	const all = Array.from({ length: tokens }, (_, token) => token);
-	const of = [all, all.map((token) => tokens + token)];
-	poolRows(pass, { x: embedded, y: pooled, how: "max", width, of, label: "greatest text" });
+function modulateHead(pass: Pass, text: Text, { slot }: PictureView): void {
+	const { config, weights, work, tables } = text;
+	const { width } = config;
+	const { pooled, activated, vectors } = work;
+	poolMax(pass, text);
 	silu(pass, { x: pooled, y: activated, count: ROWS * width, label: "silu text" });
 	const name = "head_nm.ada_lin.1";
 	const sides = { m: ROWS, k: width, n: 2 * width };

@@ -1,13 +1,15 @@
 import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import type { Tensor } from "../../../kernels/gpu/tensor.ts";
-import { layerNorm } from "../../../kernels/norm/layer-norm.ts";
+import { activate } from "../../../kernels/pointwise/activation.ts";
 import { blend } from "../../../kernels/pointwise/blend.ts";
+import { copy, gatherRows } from "../../../kernels/tokens/gather.ts";
 import type { BlockContext, GraphShape, Sublayer } from "../family.ts";
 import { blockOps, GAMMA } from "../shared/block-ops.ts";
 import type { Rotary } from "../shared/rotary.ts";
 import type { Weights } from "../shared/weights.ts";
 import type { InfinityConfig } from "./config.ts";
+import { ownNorm } from "./norm.ts";
 import { blockName } from "./tensors.ts";
 
 export interface Blocks {
@@ -27,30 +29,46 @@ export const infinitySublayers = (blocks: Blocks): Sublayer[] => [
 	{ name: "ffn", run: (pass, context) => feedForward(pass, blocks, context) },
 ];
 
-const official = ({ config }: Blocks, { index }: BlockContext) => `transformer.${blockName(config.chunkBlocks, index)}`;
+const official = ({ config }: Blocks, { index }: BlockContext) => `transformer.${blockName(config, index)}`;
 const ops = (pass: Pass, blocks: Blocks, context: BlockContext) =>
 	blockOps(pass, blocks, official(blocks, context), context);
 
 function selfAttention(pass: Pass, blocks: Blocks, context: BlockContext): void {
-	const { width, normEps: eps } = blocks.config;
+	const { width, heads, normEps: eps, norm, normalised = true, attentionTau = 1 } = blocks.config;
 	const { index, work } = context;
 	const { linear, tapLinear, addLinear, modulated, selfAttention } = ops(pass, blocks, context);
 	const table = blocks.modulation[index];
-	modulated(table, { half: 0, eps, centred: true });
+	addLevel(pass, blocks, context);
+	modulated(table, { half: 0, eps, centred: norm !== "rms" });
 	linear("sa.mat_qkv", work.normed, work.qkv, width, 3 * width);
-	const scaleMul = blocks.weights.get(`${official(blocks, context)}.sa.scale_mul_1H11`);
-	selfAttention(blocks.rotary, { scaleMul, scale: 1 }, "sa");
+	const scaleMul = normalised ? blocks.weights.get(`${official(blocks, context)}.sa.scale_mul_1H11`) : undefined;
+	const scale = normalised ? 1 : 1 / Math.sqrt(width / heads) / attentionTau;
+	selfAttention(blocks.rotary, { scaleMul, scale }, "sa");
 	tapLinear("sa.proj", work.attended, width, "sa_out");
 	addLinear("sa.proj", work.attended, width, { table, vector: GAMMA[0] });
 }
 
+/** The level again, before the chunks after the first one, where the model has it so. */
+function addLevel(pass: Pass, { config, weights }: Blocks, { index, x, work, self, parts }: BlockContext): void {
+	const { width, levels, chunkBlocks, blockNames } = config;
+	const begins = blockNames === "flat" || index % chunkBlocks === 0;
+	if (levels !== "chunks" || index === 0 || !begins) return;
+	const { tokens: count } = self;
+	const scales = new Uint32Array(count);
+	for (const { at, rows, length, scale } of parts) scales.fill(scale, at, at + rows * length);
+	const own = pass.table(Array.from({ length: count }, (_, i) => i));
+	const extra = { table: weights.get("transformer.lvl_embed.weight"), index: pass.table([...scales]) };
+	gatherRows(pass, { x, index: own, y: work.normed, count, width, extra, label: `block ${index} level` });
+	copy(pass, { x: work.normed, y: x, count: count * width, label: `block ${index} with level` });
+}
+
 function crossAttention(pass: Pass, blocks: Blocks, context: BlockContext): void {
-	const { width, heads, normEps: eps } = blocks.config;
+	const { width, heads, crossGate } = blocks.config;
 	const { x, work, self, cross, blank, parts } = context;
 	const { label, linear, tapLinear, addLinear, crossAttention } = ops(pass, blocks, context);
 	const scale = (width / heads) ** -0.5;
-	const norm = blocks.weights.linear(`${official(blocks, context)}.ca_norm`);
-	layerNorm(pass, { x, y: work.normed, width, eps, tokens: self.tokens, ...norm, label: label("ca_norm") });
+	const module = official(blocks, context);
+	ownNorm(pass, blocks, `${module}.ca_norm`, { x, y: work.normed, tokens: self.tokens, label: label("ca_norm") });
 	linear("ca.mat_q", work.normed, work.qkv, width, width);
 	crossAttention(cross, work.attended, scale, "ca");
 	if (blank) {
@@ -63,16 +81,21 @@ function crossAttention(pass: Pass, blocks: Blocks, context: BlockContext): void
 	}
 	const text = blank ? work.normed : work.attended;
 	tapLinear("ca.proj", text, width, "ca_out");
-	addLinear("ca.proj", text, width);
+	addLinear("ca.proj", text, width, crossGate ? { table: blocks.weights.get(`${module}.ca_gamma`) } : undefined);
 }
 
 function feedForward(pass: Pass, blocks: Blocks, context: BlockContext): void {
-	const { width, ffn, normEps: eps } = blocks.config;
-	const { index, work } = context;
-	const { linear, tapLinear, addLinear, modulated } = ops(pass, blocks, context);
+	const { normEps: eps, norm } = blocks.config;
+	const { width, ffn, gated } = blocks.shape;
+	const { index, work, self } = context;
+	const { label, linear, tapLinear, addLinear, modulated } = ops(pass, blocks, context);
 	const table = blocks.modulation[index];
-	modulated(table, { half: 1, eps, centred: true });
-	linear("ffn.fc1", work.normed, work.hidden, width, ffn, { gelu: true });
+	modulated(table, { half: 1, eps, centred: norm !== "rms" });
+	if (gated) {
+		linear("ffn.fcg", work.normed, work.hidden, width, ffn);
+		linear("ffn.fc1", work.normed, work.up, width, ffn);
+		activate(pass, { x: work.hidden, gated: work.up, count: self.tokens * ffn, how: "silu", label: label("gate") });
+	} else linear("ffn.fc1", work.normed, work.hidden, width, ffn, { gelu: true });
 	tapLinear("ffn.fc2", work.hidden, ffn, "ffn_out");
 	addLinear("ffn.fc2", work.hidden, ffn, { table, vector: GAMMA[1] });
 }

@@ -3,8 +3,10 @@
  * files.
  */
 import { z } from "zod";
+import { ROPE_SPREADS } from "../../../kernels/attention/rope.ts";
 import type { Facts } from "../family.ts";
 import { bsqShape } from "../shared/bsq.ts";
+import { padded } from "../shared/padded.ts";
 import type { Schedules } from "../shared/schedules.ts";
 import { Count } from "../shared/schema.ts";
 import { VaeConfig, wrappedDecoder } from "../shared/vae.ts";
@@ -18,8 +20,32 @@ export const InfinityConfig = z.strictObject({
 	width: Count,
 	heads: Count,
 	ffn: Count,
-	/** Blocks per chunk: `block_chunks.{chunk}.module.{j}` in the checkpoint. */
+	/** The feed-forward: GELU, or SwiGLU without biases. Left out: GELU. */
+	feedForward: z.enum(["gelu", "swiglu"]).optional(),
+	/** Blocks per chunk: `block_chunks.{chunk}.module.{j}` in the checkpoint, */
 	chunkBlocks: Count,
+	/** or `blocks.{j}`, all of them in one. Left out: chunks. */
+	blockNames: z.enum(["chunks", "flat"]).optional(),
+	/** AdaLN: one map of the text for all blocks with an offset by block, or a map for every block. Left out: shared. */
+	adaln: z.enum(["shared", "block"]).optional(),
+	/** LayerNorm, or RMS norm. Left out: LayerNorm. */
+	norm: z.enum(["layer", "rms"]).optional(),
+	/**
+	 * Queries and keys of self attention are L2-normalised, with a learned scale by head; else the softmax scale is 1 /
+	 * sqrt(head size) / attentionTau. Left out: true, and 1.
+	 */
+	normalised: z.boolean().optional(),
+	attentionTau: z.number().gt(0).optional(),
+	/** What cross attention adds is multiplied by a learned vector. Left out: false. */
+	crossGate: z.boolean().optional(),
+	/** The level is added before the first block, or before every chunk. Left out: first. */
+	levels: z.enum(["first", "chunks"]).optional(),
+	/** The norm before the head is modulated by the text, or has weights of its own. Left out: modulated. */
+	headNorm: z.enum(["modulated", "own"]).optional(),
+	/** Matrices of the head, GELU between two. Left out: 1. */
+	headDepth: z.literal([1, 2]).optional(),
+	/** How rotary positions of a grid become those of `ropeReach`. Left out: nearest. */
+	ropeSpread: z.enum(ROPE_SPREADS).optional(),
 	/** Width of the text features, and the most tokens of a prompt. */
 	textChannels: Count,
 	textMaxTokens: Count,
@@ -46,11 +72,14 @@ export type InfinityConfig = z.infer<typeof InfinityConfig>;
 /** What of the configuration contradicts itself or the schedules. */
 export function infinityProblems(config: InfinityConfig, schedules: Schedules): string[] {
 	const problems: string[] = [];
-	const { width, depth, chunkBlocks } = config;
+	const { width, depth, chunkBlocks, blockNames } = config;
 	if (width % config.poolHeads !== 0)
 		problems.push(`width ${width} is not a multiple of poolHeads ${config.poolHeads}`);
 	if (depth % chunkBlocks !== 0) problems.push(`depth ${depth} is not a multiple of chunkBlocks ${chunkBlocks}`);
+	if (blockNames === "flat" && chunkBlocks !== depth)
+		problems.push(`${depth} blocks that are not in chunks are one chunk, not several of ${chunkBlocks}`);
 	for (const [name, { grids }] of Object.entries(schedules)) {
+		if (grids[0].join() !== "1,1") problems.push(`schedule ${name} begins with ${grids[0].join("x")}, not with 1x1`);
 		if (grids.length > MAX_LEVELS)
 			problems.push(`schedule ${name} has ${grids.length} scales; the family has embeddings for ${MAX_LEVELS}`);
 		if (!Object.hasOwn(config.ropeReach, name)) problems.push(`schedule ${name} has no ropeReach`);
@@ -61,7 +90,7 @@ export function infinityProblems(config: InfinityConfig, schedules: Schedules): 
 export function infinityFacts(config: InfinityConfig): Facts {
 	const { depth, width, heads, ffn, chunkBlocks, textChannels, textMaxTokens, textEncoder, poolHeads } = config;
 	return {
-		shape: { depth, width, heads, ffn },
+		shape: { depth, width, heads, ffn: padded(ffn), gated: config.feedForward === "swiglu" },
 		codes: bsqShape(config.bits, config.patchify),
 		decoder: wrappedDecoder(config.vae),
 		names: {

@@ -6,11 +6,11 @@ import { textFloats } from "./text.ts";
 
 /** Multiply-adds and floats; see tensors.ts for what is multiplied. */
 export function infinityCosts(config: InfinityConfig): Costs {
-	const { width: c, ffn, depth, textChannels: t } = config;
+	const { width: c, ffn, depth, textChannels: t, adaln, feedForward } = config;
 	return {
-		block: 6 * c * c + 2 * c * ffn,
+		block: 6 * c * c + (feedForward === "swiglu" ? 3 : 2) * c * ffn,
 		crossAttention: true,
-		begin: 9 * c * c,
+		begin: (adaln === "block" ? 3 + 6 * depth : 9) * c * c,
 		perText: 3 * t * c + c * c + depth * 2 * c * c,
 		residual: 0,
 		floats: {

@@ -1,13 +1,14 @@
 import { infinityRopeTable } from "../../../kernels/attention/rope.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
 import type { Graph, GraphInput } from "../family.ts";
-import { adaLnHead, conditionTables } from "../shared/ada-ln.ts";
+import { conditionTables } from "../shared/ada-ln.ts";
 import { bsq } from "../shared/bsq.ts";
 import { levelEmbedding } from "../shared/embedding.ts";
 import { graphOf } from "../shared/graph.ts";
 import { rotaryOf } from "../shared/rotary.ts";
 import { infinitySublayers } from "./blocks.ts";
 import type { InfinityConfig } from "./config.ts";
+import { infinityHead } from "./head.ts";
 import { infinityText } from "./text.ts";
 
 /**
@@ -15,12 +16,12 @@ import { infinityText } from "./text.ts";
  */
 export function infinityGraph(input: GraphInput<InfinityConfig>): Graph {
 	const { config, facts, schedules, weights, slots } = input;
-	const { width, heads, ropeReach, normEps, textChannels } = config;
+	const { width, heads, ropeReach, ropeSpread, textChannels } = config;
 	const headDim = width / heads;
 	using scope = new Scope(input.gpu);
 	const tables = conditionTables(scope, facts, slots);
 	const rotary = rotaryOf(scope, schedules, headDim, (name, grids) =>
-		infinityRopeTable(grids, headDim, ropeReach[name]),
+		infinityRopeTable(grids, headDim, ropeReach[name], ropeSpread),
 	);
 	return graphOf(scope, facts, {
 		codes: bsq(config.bits, config.patchify),
@@ -35,11 +36,11 @@ export function infinityGraph(input: GraphInput<InfinityConfig>): Graph {
 		ropeAt: rotary.at,
 		opened({ taps, plan, grids, tokens }) {
 			const positions = tokens.reduce((sum, count) => sum + count, 0);
-			const table = () => infinityRopeTable(grids, headDim, ropeReach[plan.schedule]);
+			const table = () => infinityRopeTable(grids, headDim, ropeReach[plan.schedule], ropeSpread);
 			taps.give("rope.cache", [2, positions, headDim / 2], table);
 		},
 		begin: infinityText(scope, input, tables),
 		sublayers: infinitySublayers({ ...input, shape: facts.shape, modulation: tables.modulation, rotary }),
-		head: (pass, op) => adaLnHead(pass, weights, facts, tables.head, { eps: normEps, centred: true }, op),
+		head: (pass, op) => infinityHead(pass, input, tables.head, op),
 	});
 }

@@ -1,6 +1,6 @@
 /** Infinity (arXiv 2412.04431): text to bits, next scale by next scale. */
 import type { Family } from "../family.ts";
-import { UNUSED } from "../shared/tensors.ts";
+import { either, UNUSED } from "../shared/tensors.ts";
 import { InfinityConfig, infinityFacts, infinityProblems } from "./config.ts";
 import { infinityCosts } from "./costs.ts";
 import { infinityGraph } from "./graph.ts";
@@ -14,7 +14,8 @@ export const infinity: Family<InfinityConfig> = {
 	problems: infinityProblems,
 	facts: infinityFacts,
 	tensors: infinityTensors,
-	unused: UNUSED,
+	// Norms without weights of their own hold ones, and old files the bounds of a training mask.
+	unused: either(UNUSED, /\.ln_wo_grad\.weight$|^transformer\.Infinity_(visible_kvlen|invisible_qlen)$/),
 	costs: infinityCosts,
 	graph: infinityGraph,
 	withText: (config, textEncoder) => ({ ...config, textEncoder }),

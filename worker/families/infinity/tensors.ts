@@ -16,8 +16,22 @@ import { textTensors } from "../text/tensors.ts";
 import { type InfinityConfig, MAX_LEVELS } from "./config.ts";
 
 /** Official name of a block: chunk, then the block within it. */
-export const blockName = (chunkBlocks: number, block: number): string =>
-	`block_chunks.${Math.floor(block / chunkBlocks)}.module.${block % chunkBlocks}`;
+export const blockName = (
+	{ chunkBlocks, blockNames }: Pick<InfinityConfig, "chunkBlocks" | "blockNames">,
+	block: number,
+): string =>
+	blockNames === "flat"
+		? `blocks.${block}`
+		: `block_chunks.${Math.floor(block / chunkBlocks)}.module.${block % chunkBlocks}`;
+
+/** Official names of the head's norm, where it is not modulated, and of its matrices. */
+export function headNames({ headNorm, headDepth = 1 }: Pick<InfinityConfig, "headNorm" | "headDepth">): {
+	norm: string | undefined;
+	matrices: string[];
+} {
+	if (headNorm === "own") return { norm: "head.0", matrices: headDepth === 2 ? ["head.1", "head.3"] : ["head.1"] };
+	return { norm: undefined, matrices: headDepth === 2 ? ["head.0", "head.2"] : ["head"] };
+}
 
 /** `transformer.*`, `text_encoder.*` and `vae.decoder.*`, in the order they are used. */
 export function infinityTensors(config: InfinityConfig): TensorShape[] {
@@ -29,7 +43,7 @@ export function infinityTensors(config: InfinityConfig): TensorShape[] {
 }
 
 function transformer(config: InfinityConfig): TensorShape[] {
-	const { width, heads, ffn, textChannels, textMaxTokens, poolHeads } = config;
+	const { width, heads, ffn, textChannels, textMaxTokens, poolHeads, adaln = "shared", normalised = true } = config;
 	const bits = config.bits * (config.patchify ?? 1) ** 2;
 	const t = (name: string) => `transformer.${name}`;
 	const list: TensorShape[] = [
@@ -44,24 +58,41 @@ function transformer(config: InfinityConfig): TensorShape[] {
 		plain(t("pos_start"), 1, 1, width),
 		table(t("lvl_embed"), MAX_LEVELS, width),
 		...precise(t("word_embed"), bits, width),
-		...linear(t("shared_ada_lin.1"), width, 6 * width),
+		...(adaln === "shared" ? linear(t("shared_ada_lin.1"), width, 6 * width) : []),
 	];
 	for (let block = 0; block < config.depth; block++) {
-		const b = (name: string) => t(`${blockName(config.chunkBlocks, block)}.${name}`);
+		const b = (name: string) => t(`${blockName(config, block)}.${name}`);
 		list.push(
-			plain(b("ada_gss"), 1, 1, 6, width),
-			headScales(b("sa"), heads),
+			...(adaln === "shared" ? [plain(b("ada_gss"), 1, 1, 6, width)] : linear(b("ada_lin.1"), width, 6 * width)),
+			...(normalised ? [headScales(b("sa"), heads)] : []),
 			...qkvBiases(b("sa"), width),
 			matrix(b("sa.mat_qkv"), width, 3 * width),
 			...linear(b("sa.proj"), width, width),
-			...norm(b("ca_norm"), width),
+			...normOf(config, b("ca_norm"), width),
 			...linear(b("ca.mat_q"), width, width),
 			kvBias(b("ca"), width),
 			matrix(b("ca.mat_kv"), width, 2 * width),
 			...linear(b("ca.proj"), width, width),
-			...linear(b("ffn.fc1"), width, ffn),
-			...linear(b("ffn.fc2"), ffn, width),
+			...(config.crossGate ? [plain(b("ca_gamma"), width)] : []),
+			...(config.feedForward === "swiglu"
+				? [matrix(b("ffn.fcg"), width, ffn), matrix(b("ffn.fc1"), width, ffn), matrix(b("ffn.fc2"), ffn, width)]
+				: [...linear(b("ffn.fc1"), width, ffn), ...linear(b("ffn.fc2"), ffn, width)]),
 		);
 	}
-	return [...list, ...linear(t("head_nm.ada_lin.1"), width, 2 * width), ...precise(t("head"), width, 2 * bits)];
+	return [...list, ...head(config, t, 2 * bits)];
 }
+
+function head(config: InfinityConfig, t: (name: string) => string, logits: number): TensorShape[] {
+	const { width } = config;
+	const { norm, matrices } = headNames(config);
+	const [first, last] = [matrices[0], matrices[matrices.length - 1]];
+	return [
+		...(norm === undefined ? linear(t("head_nm.ada_lin.1"), width, 2 * width) : normOf(config, t(norm), width)),
+		...(first === last ? [] : precise(t(first), width, width)),
+		...precise(t(last), width, logits),
+	];
+}
+
+/** Of a norm with weights. */
+const normOf = ({ norm: kind }: InfinityConfig, name: string, width: number): TensorShape[] =>
+	kind === "rms" ? [scale(name, width)] : norm(name, width);

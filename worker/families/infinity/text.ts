@@ -160,29 +160,39 @@ function keySource(pass: Pass, text: Text, { taps }: PictureView, tokens: number
 
 /** Start tokens, the modulation that blocks share, and the head's. */
 function condition(pass: Pass, text: Text, { taps }: PictureView, { rows, first }: BothRows): void {
-	const { width } = text.config;
+	const { width, adaln, headNorm } = text.config;
 	const { sos, activated, shared, head } = text.work;
 	const extra = { table: official(text, "pos_start"), index: first };
 	gatherRows(pass, { x: sos, y: text.tables.start, ...rows, width, extra, label: "pos_start" });
 	silu(pass, { x: sos, y: activated, count: ROWS * width, label: "silu cond" });
-	linear(pass, text, "shared_ada_lin.1", activated, shared, ROWS, width, 6 * width);
-	taps.keep(pass, "text.shared_gss", shared, [ROWS, 1, 6, width]);
+	if (adaln !== "block") {
+		linear(pass, text, "shared_ada_lin.1", activated, shared, ROWS, width, 6 * width);
+		taps.keep(pass, "text.shared_gss", shared, [ROWS, 1, 6, width]);
+	}
+	if (headNorm === "own") return;
 	linear(pass, text, "head_nm.ada_lin.1", activated, head, ROWS, width, 2 * width);
 	gatherRows(pass, { x: head, y: text.tables.head, ...rows, width: 2 * width, label: "head modulation" });
 }
 
 function modulate(pass: Pass, text: Text, { rows, first }: BothRows, block: number): void {
-	const { width, chunkBlocks } = text.config;
-	const label = `${blockName(chunkBlocks, block)}.ada_gss`;
+	const { width } = text.config;
+	const name = blockName(text.config, block);
+	if (text.config.adaln === "block") {
+		linear(pass, text, `${name}.ada_lin.1`, text.work.activated, text.work.shared, ROWS, width, 6 * width);
+		const to = text.tables.modulation[block];
+		gatherRows(pass, { x: text.work.shared, y: to, ...rows, width: 6 * width, label: `${name}.ada_lin` });
+		return;
+	}
+	const label = `${name}.ada_gss`;
 	const extra = { table: official(text, label), index: first };
 	const y = text.tables.modulation[block];
 	gatherRows(pass, { x: text.work.shared, y, ...rows, width: 6 * width, extra, label });
 }
 
 function keys(pass: Pass, text: Text, { context }: PictureView, store: KeyStore, block: number, tokens: number): void {
-	const { width, chunkBlocks } = text.config;
+	const { width } = text.config;
 	const { source, textKv } = text.work;
-	const name = `${blockName(chunkBlocks, block)}.ca.mat_kv`;
+	const name = `${blockName(text.config, block)}.ca.mat_kv`;
 	linear(pass, text, name, source, textKv, ROWS * tokens, width, 2 * width);
 	const count = ROWS * tokens * 2 * width;
 	const to = context.keys[block] * 2 * width;

@@ -5,6 +5,8 @@ import type { Scope } from "../../../kernels/gpu/scope.ts";
 import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { modulatedNorm } from "../../../kernels/norm/modulated-norm.ts";
+import { gatherRows } from "../../../kernels/tokens/gather.ts";
+import type { RowTable } from "../../../kernels/tokens/rows.ts";
 import type { Facts, Graph } from "../family.ts";
 import { COND, condOf, ROWS, UNCOND } from "./guidance.ts";
 import type { Weights } from "./weights.ts";
@@ -45,19 +47,47 @@ export const bothRows = (pass: Pass, slot: number): BothRows => ({
 	first: pass.table([0, 0]),
 });
 
+/** start = a picture's vector by guidance row, with the learned position of each token of the first scale. */
+export function startRows(
+	pass: Pass,
+	x: Tensor,
+	slot: number,
+	{ startTokens, width, positions, start }: { startTokens: number; width: number; positions: Tensor; start: Tensor },
+): void {
+	const tokens = Array.from({ length: startTokens }, (_, token) => token);
+	const index = pass.table([COND, UNCOND].flatMap((row) => tokens.map(() => row)));
+	const extra = { table: positions, index: pass.table([COND, UNCOND].flatMap(() => tokens)) };
+	const rows = { index, to: condOf(slot, 0) * startTokens, count: ROWS * startTokens };
+	gatherRows(pass, { x, y: start, ...rows, width, extra, label: "pos_start" });
+}
+
 /** The head behind a norm that is modulated: by default LayerNorm without weights. */
 export function adaLnHead(
 	pass: Pass,
 	weights: Weights,
 	{ shape: { width }, codes }: Pick<Facts, "shape" | "codes">,
 	table: Tensor,
-	norm: { eps: number; centred: boolean; weight?: Tensor },
+	norm: HeadNorm,
 	{ x, work, rows }: Parameters<Graph["head"]>[1],
 ): void {
 	const { normed } = work.block;
-	const { tokens } = rows;
-	const modulation = { table, stride: 2 * width, scale: 0, shift: width, rows };
-	modulatedNorm(pass, { x, y: normed, tokens, width, ...norm, ...modulation, label: "head norm" });
+	modulatedHeadNorm(pass, { x, y: normed, width, table, norm, rows });
 	const head = weights.linear("transformer.head");
-	matmul(pass, { x: normed, y: work.logits, ...head, m: tokens, k: width, n: codes.logits, label: "head" });
+	matmul(pass, { x: normed, y: work.logits, ...head, m: rows.tokens, k: width, n: codes.logits, label: "head" });
+}
+
+interface HeadNorm {
+	eps: number;
+	centred: boolean;
+	weight?: Tensor;
+}
+
+/** The norm before a head, modulated by a row of the head's table. */
+export function modulatedHeadNorm(
+	pass: Pass,
+	op: { x: Tensor; y: Tensor; width: number; table: Tensor; norm: HeadNorm; rows: RowTable },
+): void {
+	const { x, y, width, table, norm, rows } = op;
+	const modulation = { table, stride: 2 * width, scale: 0, shift: width, rows };
+	modulatedNorm(pass, { x, y, tokens: rows.tokens, width, ...norm, ...modulation, label: "head norm" });
 }

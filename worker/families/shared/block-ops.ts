@@ -20,6 +20,7 @@ export interface BlockPart {
 	rows: number;
 	length: number;
 	textGuidance: number;
+	scale: number;
 }
 
 /** Vectors of a block's modulation, [conds, 6 * width], for its first and its second half. */
@@ -65,9 +66,13 @@ export function blockOps(
 				part.taps.keep(pass, name(part), raw, [part.rows, part.length, width], { from: part.at * width });
 			pass.afterwards(() => gpu.free(raw));
 		},
-		/** x += gate * linear(from); without `gate`, a vector of a modulation, x += linear(from). */
-		addLinear(module: string, from: Tensor, k: number, gate?: { table: Tensor; vector: number }) {
-			const gated = gate && { table: gate.table, stride: 6 * width, at: gate.vector * width, rows: self };
+		/**
+		 * x += gate * linear(from): a vector of a modulation, or without `vector` the same for all; without `gate`, x +=
+		 * linear(from).
+		 */
+		addLinear(module: string, from: Tensor, k: number, gate?: { table: Tensor; vector?: number }) {
+			const place = gate?.vector === undefined ? { stride: 0, at: 0 } : { stride: 6 * width, at: gate.vector * width };
+			const gated = gate && { table: gate.table, ...place, rows: self };
 			const projection = weights.projection(`${official}.${module}`);
 			const added = { add: true, gate: gated };
 			matmul(pass, { x: from, y: x, ...projection, m: tokens, k, n: width, ...added, label: label(module) });

@@ -4,7 +4,7 @@ import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { silu } from "../../../kernels/pointwise/activation.ts";
 import { gatherRows } from "../../../kernels/tokens/gather.ts";
 import type { GraphInput, PictureView } from "../family.ts";
-import { bothRows, type ConditionTables } from "./ada-ln.ts";
+import { bothRows, type ConditionTables, startRows } from "./ada-ln.ts";
 import { ROWS } from "./guidance.ts";
 
 export interface ClassConfig {
@@ -19,7 +19,7 @@ export interface ClassConfig {
 /** What the class gives every scale: its embedding as the start, and AdaLN's vectors for every block and the head. */
 export function classConditioning(
 	scope: Scope,
-	{ config, weights }: GraphInput<ClassConfig>,
+	{ config, facts: { startTokens }, weights }: GraphInput<ClassConfig>,
 	tables: ConditionTables,
 ): (pass: Pass, picture: PictureView) => void {
 	const { width, depth, classes, adaln } = config;
@@ -38,8 +38,7 @@ export function classConditioning(
 		const index = pass.table([label, classes]);
 		gatherRows(pass, { x: w("class_emb.weight"), index, y: cond, count: ROWS, width, label: "class_emb" });
 		taps.keep(pass, "cond_BD", cond, [ROWS, width]);
-		const position = { table: w("pos_start"), index: first };
-		gatherRows(pass, { x: cond, y: tables.start, ...rows, width, extra: position, label: "pos_start" });
+		startRows(pass, cond, slot, { startTokens, width, positions: w("pos_start"), start: tables.start });
 		silu(pass, { x: cond, y: activated, count: ROWS * width, label: "silu class" });
 		if (adaln === "shared") {
 			linear("shared_ada_lin.1", 6 * width);

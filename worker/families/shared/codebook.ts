@@ -3,39 +3,63 @@
  * convolutions after enlarging.
  */
 import { z } from "zod";
-import { conv, plain, type TensorShape } from "../../../model-shards/format/tensor-shapes.ts";
+import { conv, type TensorShape } from "../../../model-shards/format/tensor-shapes.ts";
 import type { CodeShape, TapNames } from "../family.ts";
+import { padded } from "./padded.ts";
 import { Count } from "./schema.ts";
 import { attentiveDecoder, decoderTensors, type VaeConfig } from "./vae.ts";
 
 export const CodebookConfig = z.strictObject({
-	vocabulary: Count.refine((size) => size > 1 && Number.isInteger(Math.log2(size)), "expected a power of two"),
+	vocabulary: Count.min(2),
 	/** Of a code's vector, and of the latent. */
 	channels: Count,
 	/** Convolutions that the scales share. */
 	phis: Count,
+	/** How the checkpoint holds them: some for all scales, a single one, or one for each scale. Left out: some. */
+	phiNames: z.enum(["some", "single", "each"]).optional(),
+	/** Share of a convolved map in what is added, beside that of the map itself; at 0 there are none. Left out: 0.5. */
+	phiShare: z.number().min(0).max(64).optional(),
 });
 export type CodebookConfig = z.infer<typeof CodebookConfig>;
 
 export const codebookShape = ({ vocabulary, channels }: CodebookConfig): CodeShape => ({
-	bits: Math.log2(vocabulary),
-	logits: vocabulary,
+	bits: Math.ceil(Math.log2(vocabulary)),
 	choices: 1,
+	alternatives: vocabulary,
 	patch: 1,
-	channels,
-	features: channels,
+	numbers: channels,
+	logits: padded(vocabulary),
+	channels: padded(channels),
+	features: padded(channels),
 });
+
+/** The share of a convolved map. */
+export const phiShareOf = ({ phiShare = 0.5 }: CodebookConfig): number => phiShare;
 
 export const CODES = "vae.quantize.embedding.weight";
 /** Official name of a shared convolution. */
-export const phiName = (phi: number): string => `vae.quantize.quant_resi.qresi_ls.${phi}`;
+export function phiName({ phiNames = "some" }: CodebookConfig, phi: number): string {
+	const module = "vae.quantize.quant_resi";
+	switch (phiNames) {
+		case "some":
+			return `${module}.qresi_ls.${phi}`;
+		case "single":
+			return `${module}.qresi`;
+		case "each":
+			return `${module}.${phi}`;
+	}
+}
 
 /** Of the whole picture tokenizer: codes, their convolutions, and the decoder. */
-export const codebookTensors = ({ vocabulary, channels, phis }: CodebookConfig, vae: VaeConfig): TensorShape[] => [
-	plain(CODES, vocabulary, channels),
-	...Array.from({ length: phis }, (_, phi) => conv(phiName(phi), channels, channels)).flat(),
-	...decoderTensors(attentiveDecoder(vae), channels),
-];
+export function codebookTensors(config: CodebookConfig, vae: VaeConfig): TensorShape[] {
+	const { vocabulary, channels, phis } = config;
+	const convolutions = phiShareOf(config) === 0 ? 0 : phis;
+	return [
+		{ name: CODES, shape: [vocabulary, channels], layout: "rows" },
+		...Array.from({ length: convolutions }, (_, phi) => conv(phiName(config, phi), channels, channels)).flat(),
+		...decoderTensors(attentiveDecoder(vae), channels),
+	];
+}
 
 /** Reference names in the recordings of VAR and its descendants. */
 export const codebookTaps: TapNames = {

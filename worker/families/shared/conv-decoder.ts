@@ -8,14 +8,15 @@ import type { ImageShape } from "../../../kernels/image/images.ts";
 import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { groupNormScratch, groupNormSilu } from "../../../kernels/norm/group-norm.ts";
 import { packRgb } from "../../../kernels/tokens/gather.ts";
-import { type DecoderSource, decoderFloats, pixelsPerCell } from "./vae.ts";
+import type { CodeShape } from "../family.ts";
+import { type DecoderSource, decoderFloats, groupsOf, mostGroups, pixelsPerCell } from "./vae.ts";
 import type { Weights } from "./weights.ts";
 
 /** Pictures of one call at most. */
 export const MAX_PICTURES = 64;
 
-/** What the decoder computes on its way, for those who tap it: [pixels, channels] of all images. */
-export type DecoderTap = (name: string, x: Tensor, channels: number) => void;
+/** What the decoder computes on its way, for those who tap it: [pixels, stride] of all images, the channels first. */
+export type DecoderTap = (name: string, x: Tensor, channels: number, stride: number) => void;
 
 /**
  * The decoder of a convolutional tokenizer: conv_in, two residual blocks, then levels from coarse to fine with nearest
@@ -24,7 +25,7 @@ export type DecoderTap = (name: string, x: Tensor, channels: number) => void;
 export class ConvDecoder {
 	#weights: Weights;
 	#source: DecoderSource;
-	#latentChannels: number;
+	#latent: Pick<CodeShape, "numbers" | "channels">;
 	/** Pixels per side of a latent's cell. */
 	readonly patch: number;
 	#work: Tensor[];
@@ -37,15 +38,21 @@ export class ConvDecoder {
 	readonly rgba: Tensor;
 	#owned: Scope;
 
-	constructor(gpu: Gpu, weights: Weights, source: DecoderSource, latentChannels: number, cells: number) {
+	constructor(
+		gpu: Gpu,
+		weights: Weights,
+		source: DecoderSource,
+		latent: Pick<CodeShape, "numbers" | "channels">,
+		cells: number,
+	) {
 		using scope = new Scope(gpu);
-		const { work, scores, pixels } = decoderFloats(source, latentChannels, cells);
+		const { work, scores, pixels } = decoderFloats(source, latent.channels, cells);
 		this.#weights = weights;
 		this.#source = source;
-		this.#latentChannels = latentChannels;
+		this.#latent = latent;
 		this.patch = pixelsPerCell(source.config);
 		this.#work = [0, 1, 2].map((i) => scope.tensor(`decoder work ${i}`, [work]));
-		this.#scratch = scope.tensor("decoder statistics", [groupNormScratch(MAX_PICTURES, source.config.normGroups)]);
+		this.#scratch = scope.tensor("decoder statistics", [groupNormScratch(MAX_PICTURES, mostGroups(source.config))]);
 		this.#scores = scope.tensor("decoder scores", [scores]);
 		this.output = scope.tensor("decoder output", [pixels, 4]);
 		this.rgba = scope.tensor("decoder rgba", [pixels]);
@@ -55,7 +62,8 @@ export class ConvDecoder {
 	/** latents: [cells, latentChannels], cut into `grids` -> `output` and `rgba`, every side `patch` times as long. */
 	record(pass: Pass, latents: Tensor, grids: readonly ImageShape[], tap: DecoderTap = () => {}): void {
 		const { config, attentive } = this.#source;
-		const { baseChannels, multipliers, residualBlocks, normGroups, normEps } = config;
+		const { baseChannels, multipliers, residualBlocks, latentKernel = 3, normEps } = config;
+		const { numbers, channels: latentChannels } = this.#latent;
 		const weights = this.#weights;
 		let images = grids;
 		let channels = baseChannels * multipliers[multipliers.length - 1];
@@ -98,7 +106,7 @@ export class ConvDecoder {
 				scratch: this.#scratch,
 				images,
 				channels: size,
-				groups: normGroups,
+				groups: groupsOf(config, size),
 				eps: normEps,
 				plain,
 				label: name,
@@ -124,14 +132,15 @@ export class ConvDecoder {
 		};
 
 		if (attentive) {
-			conv("vae.post_quant_conv", latents, b, this.#latentChannels, this.#latentChannels);
-			tap("post_quant", b, this.#latentChannels);
+			const mixed = latentKernel === 1 ? dense : conv;
+			mixed("vae.post_quant_conv", latents, b, latentChannels, latentChannels);
+			tap("post_quant", b, numbers, latentChannels);
 		}
-		conv("vae.decoder.conv_in", attentive ? b : latents, x, this.#latentChannels, channels);
+		conv("vae.decoder.conv_in", attentive ? b : latents, x, latentChannels, channels);
 		residual("vae.decoder.mid.block_1", channels);
-		tap("mid1", x, channels);
+		tap("mid1", x, channels, channels);
 		attend("vae.decoder.mid.attn_1");
-		tap("mid_attn", x, channels);
+		tap("mid_attn", x, channels, channels);
 		residual("vae.decoder.mid.block_2", channels);
 		for (let level = multipliers.length - 1; level >= 0; level--) {
 			const up = `vae.decoder.up.${level}`;

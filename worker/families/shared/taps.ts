@@ -81,12 +81,23 @@ export class Taps {
 	}
 }
 
-/** [height * width, channels] to [channels, height, width]. */
-export function channelsFirst(channels: number): (data: Float32Array) => Float32Array {
+/** [height * width, stride] to [channels, height, width]: what lies beyond the channels is left out. */
+export function channelsFirst(channels: number, stride = channels): (data: Float32Array) => Float32Array {
 	return (data) => {
-		const pixels = data.length / channels;
-		const out = new Float32Array(data.length);
-		for (let p = 0; p < pixels; p++) for (let c = 0; c < channels; c++) out[c * pixels + p] = data[p * channels + c];
+		const pixels = data.length / stride;
+		const out = new Float32Array(pixels * channels);
+		for (let p = 0; p < pixels; p++) for (let c = 0; c < channels; c++) out[c * pixels + p] = data[p * stride + c];
+		return out;
+	};
+}
+
+/** [rows, stride] to [rows, width]. */
+export function firstColumns(width: number, stride: number): (data: Float32Array) => Float32Array {
+	return (data) => {
+		if (width === stride) return data;
+		const out = new Float32Array((data.length / stride) * width);
+		for (let row = 0; row * stride < data.length; row++)
+			out.set(data.subarray(row * stride, row * stride + width), row * width);
 		return out;
 	};
 }

@@ -26,6 +26,8 @@ export const kvBias = (module: string, width: number): TensorShape =>
 export const headScales = (module: string, heads: number): TensorShape => ({
 	name: `${module}.scale_mul_1H11`,
 	shape: [1, heads, 1, 1],
+	// As the official code's own build of FlashAttention has them.
+	also: [1, 1, heads, 1],
 	layout: "plain",
 });
 

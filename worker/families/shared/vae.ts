@@ -8,8 +8,11 @@ export const VaeConfig = z.strictObject({
 	/** Channel multiplier of every level, finest first. */
 	multipliers: z.array(Count).min(1).max(8),
 	residualBlocks: Count,
-	normGroups: Count,
+	/** Of every norm, or by level, finest first. */
+	normGroups: z.union([Count, z.array(Count).min(1).max(8)]),
 	normEps: z.number().gt(0),
+	/** Side of the convolution before everything else, where there is one. Left out: 3. */
+	latentKernel: z.literal([1, 3]).optional(),
 });
 export type VaeConfig = z.infer<typeof VaeConfig>;
 
@@ -47,15 +50,30 @@ export const attentiveDecoder = (config: VaeConfig): DecoderSource => ({
 /** Pixels per side of a latent's cell. */
 export const pixelsPerCell = ({ multipliers }: VaeConfig): number => 2 ** (multipliers.length - 1);
 
-export const vaeProblems = ({ baseChannels, multipliers, normGroups }: VaeConfig): string[] =>
-	multipliers
+/** Groups of a norm over so many channels. */
+export const groupsOf = ({ baseChannels, multipliers, normGroups }: VaeConfig, width: number): number =>
+	typeof normGroups === "number" ? normGroups : normGroups[multipliers.indexOf(width / baseChannels)];
+
+/** Of any norm. */
+export const mostGroups = ({ normGroups }: VaeConfig): number => Math.max(...[normGroups].flat());
+
+export function vaeProblems(config: VaeConfig): string[] {
+	const { baseChannels, multipliers, normGroups } = config;
+	if (typeof normGroups !== "number" && normGroups.length !== multipliers.length)
+		return [`normGroups has ${normGroups.length} entries for ${multipliers.length} levels`];
+	return multipliers
 		.map((multiplier) => baseChannels * multiplier)
-		.filter((width) => width % normGroups !== 0)
-		.map((width) => `decoder width ${width} is not a multiple of normGroups ${normGroups}`);
+		.flatMap((width) => [
+			...(width % 4 === 0 ? [] : [`decoder width ${width} is not a multiple of 4`]),
+			...(width % groupsOf(config, width) === 0
+				? []
+				: [`decoder width ${width} is not a multiple of normGroups ${groupsOf(config, width)}`]),
+		]);
+}
 
 /** `vae.decoder.*`, and `vae.post_quant_conv` where there is one. `latent`: channels of a cell. */
 export function decoderTensors({ config, conv: convName, norm: normName, attentive }: DecoderSource, latent: number) {
-	const { baseChannels, multipliers, residualBlocks } = config;
+	const { baseChannels, multipliers, residualBlocks, latentKernel } = config;
 	const convOf = (name: string, from: number, to: number, side?: 1 | 3) =>
 		conv(convName(`vae.decoder.${name}`), from, to, side);
 	const normOf = (name: string, width: number) => norm(normName(`vae.decoder.${name}`), width);
@@ -74,7 +92,7 @@ export function decoderTensors({ config, conv: convName, norm: normName, attenti
 	const widths = multipliers.map((m) => m * baseChannels);
 	let width = widths[widths.length - 1];
 	const list = [
-		...(attentive ? conv(convName("vae.post_quant_conv"), latent, latent) : []),
+		...(attentive ? conv(convName("vae.post_quant_conv"), latent, latent, latentKernel) : []),
 		...convOf("conv_in", latent, width),
 		...residual("mid.block_1", width, width),
 		...(attentive ? attention("mid.attn_1", width) : []),
@@ -108,7 +126,7 @@ export function decoderFloats(
 
 /** Operations of decoding `cells` cells of a latent; a multiply-add is two. */
 export function decoderOperations({ config, attentive }: DecoderSource, latent: number, cells: number): number {
-	const { baseChannels, multipliers, residualBlocks } = config;
+	const { baseChannels, multipliers, residualBlocks, latentKernel = 3 } = config;
 	const conv = (pixels: number, input: number, out: number, taps = 9) => 2 * pixels * input * out * taps;
 	const residual = (pixels: number, input: number, out: number) =>
 		conv(pixels, input, out) + conv(pixels, out, out) + (input === out ? 0 : conv(pixels, input, out, 1));
@@ -118,7 +136,7 @@ export function decoderOperations({ config, attentive }: DecoderSource, latent: 
 	let pixels = cells;
 	let channels = baseChannels * multipliers[last];
 	let flops =
-		(attentive ? conv(pixels, latent, latent) : 0) +
+		(attentive ? conv(pixels, latent, latent, latentKernel ** 2) : 0) +
 		conv(pixels, latent, channels) +
 		2 * residual(pixels, channels, channels) +
 		attention(pixels, channels);

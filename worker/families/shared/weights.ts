@@ -16,6 +16,7 @@ import { halves } from "../../../model-shards/format/layout.ts";
 import type { TensorEntry } from "../../../model-shards/format/manifest.ts";
 import { toF32 } from "../../../model-shards/format/precision.ts";
 import type { TensorShape } from "../../../model-shards/format/tensor-shapes.ts";
+import { padded } from "./padded.ts";
 
 /** What matrices and convolutions of floats are stored and multiplied in; sums, and everything else, are f32. */
 export const DTYPES = ["f32", "f16"] as const;
@@ -154,10 +155,12 @@ class Loading {
 				return this.#upload(name, convWeight(data, n, k), half);
 			case "plain":
 				return this.#upload(name, pad4(data));
+			case "rows":
+				return this.#upload(name, padRows(data, k));
 			case "matrix":
 				return inParts(
-					columnParts(this.#gpu, n, k * (half ? 2 : 4)).map(([from, to]) =>
-						this.#upload(name, transposeWeight(data.subarray(from * k, to * k), to - from, k), half, k),
+					columnParts(this.#gpu, n, padded(k) * (half ? 2 : 4)).map(([from, to]) =>
+						this.#upload(name, transposeWeight(data.subarray(from * k, to * k), to - from, k), half, padded(k)),
 					),
 				);
 		}
@@ -219,7 +222,15 @@ const inParts = (parts: readonly Tensor[]): Matrix =>
 
 function pad4(data: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer> {
 	if (data.length % 4 === 0) return data;
-	const padded = new Float32Array(Math.ceil(data.length / 4) * 4);
-	padded.set(data);
-	return padded;
+	const longer = new Float32Array(padded(data.length));
+	longer.set(data);
+	return longer;
+}
+
+/** [n, k] with zeros behind every row, up to a multiple of 4. */
+export function padRows(data: Float32Array<ArrayBuffer>, k: number): Float32Array<ArrayBuffer> {
+	if (k % 4 === 0) return pad4(data);
+	const longer = new Float32Array((data.length / k) * padded(k));
+	for (let row = 0; row * k < data.length; row++) longer.set(data.subarray(row * k, (row + 1) * k), row * padded(k));
+	return longer;
 }

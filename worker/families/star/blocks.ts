@@ -32,13 +32,20 @@ export interface Blocks {
 /** One STAR block: self attention, cross attention, feed-forward. Each adds to the residual stream. */
 export const starSublayers = (blocks: Blocks): Sublayer[] => [
 	{ name: "attn", run: (pass, context) => selfAttention(pass, blocks, context) },
-	{ name: "cross_attn", run: (pass, context) => crossAttention(pass, blocks, context) },
+	...(blocks.config.crossAttention === false
+		? []
+		: [{ name: "cross_attn", run: (pass: Pass, context: BlockContext) => crossAttention(pass, blocks, context) }]),
 	{ name: "ffn", run: (pass, context) => feedForward(pass, blocks, context) },
 ];
 
 const official = ({ index }: BlockContext) => `transformer.blocks.${index}`;
-const scaleOf = ({ weights }: Blocks, context: BlockContext, module: string) =>
-	weights.get(`${official(context)}.${module}.scale_mul_1H11`);
+/** How an attention's scores are scaled: by head, its queries and keys normalised, or all alike. */
+function scalesOf({ config, weights }: Blocks, context: BlockContext, module: string) {
+	const { normalised = true, width, heads } = config;
+	return normalised
+		? { scaleMul: weights.get(`${official(context)}.${module}.scale_mul_1H11`), scale: 1 }
+		: { scaleMul: undefined, scale: 0.25 / Math.sqrt(width / heads) };
+}
 
 function selfAttention(pass: Pass, blocks: Blocks, context: BlockContext): void {
 	const { width } = blocks.config;
@@ -46,7 +53,7 @@ function selfAttention(pass: Pass, blocks: Blocks, context: BlockContext): void 
 	const ops = blockOps(pass, blocks, official(context), context);
 	blocks.norm(pass, x, work.normed, self.tokens, ops.label("norm1"));
 	ops.linear("attn.mat_qkv", work.normed, work.qkv, width, 3 * width);
-	ops.selfAttention(blocks.rotary, { scaleMul: scaleOf(blocks, context, "attn"), scale: 1 }, "attn");
+	ops.selfAttention(blocks.rotary, scalesOf(blocks, context, "attn"), "attn");
 	ops.tapLinear("attn.proj", work.attended, width, "attn_out");
 	ops.addLinear("attn.proj", work.attended, width);
 }
@@ -58,10 +65,10 @@ function crossAttention(pass: Pass, blocks: Blocks, context: BlockContext): void
 	const ops = blockOps(pass, blocks, official(context), context);
 	blocks.norm(pass, x, work.normed, tokens, ops.label("norm2"));
 	ops.linear("cross_attn.mat_q", work.normed, work.qkv, width, width);
-	const scaleMul = scaleOf(blocks, context, "cross_attn");
+	const { scaleMul, scale } = scalesOf(blocks, context, "cross_attn");
 	const queries = { x: work.qkv, stride: width, tokens, heads, headDim: width / heads, scaleMul };
-	normaliseHeads(pass, { ...queries, label: ops.label("cross_attn queries") });
-	ops.crossAttention(cross, work.attended, 1, "cross_attn");
+	if (scaleMul) normaliseHeads(pass, { ...queries, label: ops.label("cross_attn queries") });
+	ops.crossAttention(cross, work.attended, scale, "cross_attn");
 	ops.tapLinear("cross_attn.proj", work.attended, width, "cross_attn_out");
 	// The published model adds the result of a picture's first guidance row to all of its rows.
 	const first = parts.flatMap(({ at, rows, length }) =>
@@ -73,7 +80,7 @@ function crossAttention(pass: Pass, blocks: Blocks, context: BlockContext): void
 }
 
 function feedForward(pass: Pass, blocks: Blocks, context: BlockContext): void {
-	const { width, ffn } = blocks.config;
+	const { width, ffn } = blocks.shape;
 	const { x, work, self } = context;
 	const ops = blockOps(pass, blocks, official(context), context);
 	blocks.norm(pass, x, work.normed, self.tokens, ops.label("norm3"));

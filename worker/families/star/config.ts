@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { Facts } from "../family.ts";
 import { CodebookConfig, codebookShape, codebookTaps } from "../shared/codebook.ts";
+import { padded } from "../shared/padded.ts";
 import type { Schedules } from "../shared/schedules.ts";
 import { Count } from "../shared/schema.ts";
 import { attentiveDecoder, VaeConfig } from "../shared/vae.ts";
@@ -18,9 +19,21 @@ export const StarConfig = z.strictObject({
 	normEps: z.number().gt(0),
 	/** Rows of the level embedding: the most scales of a schedule. */
 	scales: Count,
-	/** Rotary positions of every scale are spread over 0 .. ropeReach; base of their frequencies. */
-	ropeReach: z.number().gt(0),
-	ropeTheta: z.number().gt(1),
+	/** Tokens of the first one. Left out: 1. */
+	startTokens: Count.optional(),
+	/** Rotary positions of every scale are spread over 0 .. ropeReach, or, null, are those of its grid. */
+	ropeReach: z.number().gt(0).nullable(),
+	/** Base of their frequencies. */
+	ropeTheta: z.number().gt(0),
+	/**
+	 * Queries and keys, those of the text too, are L2-normalised with a learned scale by head; else the softmax scale is
+	 * 0.25 / sqrt(head size). Left out: true.
+	 */
+	normalised: z.boolean().optional(),
+	/** Blocks read the text by cross attention. Left out: true. */
+	crossAttention: z.boolean().optional(),
+	/** The last states are normed before the head. Left out: true. */
+	headNorm: z.boolean().optional(),
 	codebook: CodebookConfig,
 	vae: VaeConfig,
 	/** Null: features, their mask and the pooled text are given in `draws`, as in the reference sets. */
@@ -29,23 +42,25 @@ export const StarConfig = z.strictObject({
 export type StarConfig = z.infer<typeof StarConfig>;
 
 /** What of the configuration contradicts itself or the schedules. */
-export function starProblems({ width, heads, scales }: StarConfig, schedules: Schedules): string[] {
-	const problems = Object.entries(schedules)
-		.filter(([, { grids }]) => grids.length > scales)
-		.map(([name, { grids }]) => `schedule ${name} has ${grids.length} scales; the model has embeddings for ${scales}`);
-	if ((width / heads) % 8 !== 0)
-		problems.push(`head size ${width / heads} is not a multiple of 8, which rotary positions in two directions need`);
-	return problems;
+export function starProblems({ scales, startTokens = 1 }: StarConfig, schedules: Schedules): string[] {
+	return Object.entries(schedules).flatMap(([name, { grids }]) => {
+		if (grids.length > scales)
+			return [`schedule ${name} has ${grids.length} scales; the model has embeddings for ${scales}`];
+		const first = grids[0][0] * grids[0][1];
+		return first === startTokens
+			? []
+			: [`schedule ${name} begins with ${first} tokens; the model's first scale has ${startTokens}`];
+	});
 }
 
 export function starFacts(config: StarConfig): Facts {
-	const { depth, width, heads, ffn, codebook, vae, textChannels, textMaxTokens, textEncoder } = config;
+	const { depth, width, heads, ffn, codebook, vae, textChannels, textMaxTokens, textEncoder, startTokens = 1 } = config;
 	return {
-		shape: { depth, width, heads, ffn },
+		shape: { depth, width, heads, ffn: padded(ffn) },
 		codes: codebookShape(codebook),
 		decoder: attentiveDecoder(vae),
 		names: codebookTaps,
-		startTokens: 1,
+		startTokens,
 		chunkBlocks: 1,
 		text: { channels: textChannels, maxTokens: textMaxTokens, encoder: textEncoder, instructions: "" },
 		lowRank: { rope: "kept", mostTokens: width },

@@ -62,7 +62,7 @@ function block(
 		);
 		for (let at = 0; at < 2 * C; at += 2) {
 			const m = (at % d) / 2;
-			const angle = (m < d / 4 ? column : y) * ropeReach * ropeTheta ** ((-4 * (m % (d / 4))) / d);
+			const angle = (m < d / 4 ? column : y) * (ropeReach as number) * ropeTheta ** ((-4 * (m % (d / 4))) / d);
 			const [a, b] = [qkv[at], qkv[at + 1]];
 			qkv[at] = a * Math.cos(angle) - b * Math.sin(angle);
 			qkv[at + 1] = a * Math.sin(angle) + b * Math.cos(angle);

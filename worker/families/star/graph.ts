@@ -18,8 +18,8 @@ export function starGraph(input: GraphInput<StarConfig>): Graph {
 	const { width, heads, ropeReach, ropeTheta, normEps: eps } = config;
 	const headDim = width / heads;
 	using scope = new Scope(input.gpu);
-	/** [slots * 2, width]: encoder_proj(pooled text) + pos_start. */
-	const start = scope.tensor("start", [slots * ROWS, width]);
+	/** [slots * 2 * startTokens, width]: encoder_proj(pooled text) + pos_start. */
+	const start = scope.tensor("start", [slots * ROWS * facts.startTokens, width]);
 	const rotary = rotaryOf(scope, schedules, headDim, (_, grids) => starRopeTable(grids, headDim, ropeReach, ropeTheta));
 	const norm = plainNorm(scope, width, eps);
 	return graphOf(scope, facts, {
@@ -40,9 +40,10 @@ export function starGraph(input: GraphInput<StarConfig>): Graph {
 		head(pass, { x, work, rows }) {
 			const { normed } = work.block;
 			const { tokens: m } = rows;
-			norm(pass, x, normed, m, "head norm");
+			const states = config.headNorm === false ? x : normed;
+			if (states !== x) norm(pass, x, normed, m, "head norm");
 			const head = weights.linear("transformer.head_logits");
-			matmul(pass, { x: normed, y: work.logits, ...head, m, k: width, n: facts.codes.logits, label: "head" });
+			matmul(pass, { x: states, y: work.logits, ...head, m, k: width, n: facts.codes.logits, label: "head" });
 		},
 	});
 }

@@ -5,7 +5,7 @@ import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { normaliseHeads } from "../../../kernels/norm/head-norm.ts";
 import { copy, gatherRows } from "../../../kernels/tokens/gather.ts";
 import type { GraphInput, KeyStore, PictureView, Subject } from "../family.ts";
-import { bothRows } from "../shared/ada-ln.ts";
+import { startRows } from "../shared/ada-ln.ts";
 import { COND, ROWS, UNCOND } from "../shared/guidance.ts";
 import type { Weights } from "../shared/weights.ts";
 import type { ClipTextConfig } from "../text/config.ts";
@@ -45,12 +45,14 @@ export function starText(
 			encode(pass, text, text.prompts, textEncoder, picture);
 		else takeGiven(pass, text, picture);
 		startOf(pass, text, picture);
+		if (config.crossAttention === false) return;
 		for (let block = 0; block < config.depth; block++) keysOf(pass, text, picture, store, block);
 	};
 }
 
 /** Tokens of the prompt and of the empty one, or those that a given mask leaves. */
-export function textKeys({ textEncoder }: StarConfig, { ids, draws }: Subject): number[] {
+export function textKeys({ textEncoder, crossAttention }: StarConfig, { ids, draws }: Subject): number[] {
+	if (crossAttention === false) return [0, 0];
 	if (textEncoder && !draws.has("text.feats")) return [ids, emptyText(textEncoder)].map((text) => text.length);
 	return maskOf(draws).map((tokens) => tokens.length);
 }
@@ -100,9 +102,8 @@ function startOf(pass: Pass, { config, weights, work, start }: Text, { slot, tap
 	const sides = { m: ROWS, k: textChannels, n: width };
 	matmul(pass, { x: pooled, y: projected, ...projection, ...sides, label: "encoder_proj" });
 	taps.keep(pass, "text.sos", projected, [ROWS, width]);
-	const { rows, first } = bothRows(pass, slot);
-	const extra = { table: weights.get("transformer.pos_start"), index: first };
-	gatherRows(pass, { x: projected, y: start, ...rows, width, extra, label: "pos_start" });
+	const positions = weights.get("transformer.pos_start");
+	startRows(pass, projected, slot, { startTokens: config.startTokens ?? 1, width, positions, start });
 }
 
 function keysOf(
@@ -119,7 +120,8 @@ function keysOf(
 	const sides = { m: tokens, k: textChannels, n: 2 * width };
 	matmul(pass, { x: text, y: keys, ...weights.linear(`${name}.mat_kv`), ...sides, label: `${name}.mat_kv` });
 	const stride = 2 * width;
-	normaliseHeads(pass, { x: keys, stride, tokens, heads, headDim: width / heads, label: `${name} keys` });
+	if (config.normalised !== false)
+		normaliseHeads(pass, { x: keys, stride, tokens, heads, headDim: width / heads, label: `${name} keys` });
 	const to = context.keys[block] * stride;
 	copy(pass, { x: keys, y: store.tensor(block), to, count: tokens * stride, label: `${name} text` });
 }

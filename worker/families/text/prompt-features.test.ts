@@ -100,11 +100,13 @@ test("two prompts of one pass lie beside each other, however full it is", () =>
 test("what a pass was to encode that never ran is encoded again; within a pass, once", () =>
 	within(undefined, async (prompts, echo, ask) => {
 		prompts.record(gpu.pass("dropped"), [3, 1]);
-		await gpu.compile(() => {
-			const pass = gpu.pass("rehearsal");
-			prompts.record(pass, [3, 1]);
-			pass.submit();
-		});
+		await gpu.compile(
+			gpu.rehearse(() => {
+				const pass = gpu.pass("rehearsal");
+				prompts.record(pass, [3, 1]);
+				pass.submit();
+			}),
+		);
 		expect(await ask(3, 1)).toEqual([3, 1]);
 		expect(echo.encoded).toEqual(["3,1", "3,1", "3,1"]);
 		const pass = gpu.pass("twice");

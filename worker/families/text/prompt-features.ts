@@ -72,7 +72,7 @@ export class PromptFeatures {
 		kept.encoding = pass;
 		this.#encoder.record(pass, ids, this.tensor, { to: kept.start });
 		pass.afterwards(() => {
-			if (!this.#gpu.compiling && kept.encoding === pass) kept.encoding = null;
+			if (!this.#gpu.rehearsing && kept.encoding === pass) kept.encoding = null;
 		});
 		return kept.start;
 	}

@@ -37,7 +37,8 @@ function selfAttention(pass: Pass, blocks: Blocks, context: BlockContext): void 
 }
 
 function feedForward(pass: Pass, blocks: Blocks, context: BlockContext): void {
-	const { width, ffn, normEps: eps } = blocks.config;
+	const { width, normEps: eps } = blocks.config;
+	const { ffn } = blocks.shape;
 	const { index, work } = context;
 	const { linear, tapLinear, addLinear, modulated } = blockOps(pass, blocks, official(context), context);
 	const table = blocks.modulation[index];

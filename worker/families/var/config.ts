@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { Schedule } from "../../protocol/model-info.ts";
 import type { Facts } from "../family.ts";
 import { CodebookConfig, codebookShape, codebookTaps } from "../shared/codebook.ts";
+import { padded } from "../shared/padded.ts";
 import type { Schedules } from "../shared/schedules.ts";
 import { Count } from "../shared/schema.ts";
 import { attentiveDecoder, VaeConfig } from "../shared/vae.ts";
@@ -24,6 +25,8 @@ export const VarConfig = z.strictObject({
 	/** Scales, and tokens of all of them: every schedule has as many. */
 	scales: Count,
 	tokens: Count,
+	/** Of the first one. Left out: 1. */
+	startTokens: Count.optional(),
 	codebook: CodebookConfig,
 	vae: VaeConfig,
 });
@@ -33,7 +36,7 @@ export type VarConfig = z.infer<typeof VarConfig>;
  * What of the configuration contradicts itself or the schedules: positions are learned, so that all schedules have the
  * same tokens scale by scale.
  */
-export function varProblems({ scales, tokens }: VarConfig, schedules: Schedules): string[] {
+export function varProblems({ scales, tokens, startTokens = 1 }: VarConfig, schedules: Schedules): string[] {
 	const tokensOf = ({ grids }: Schedule) => grids.map(([height, width]) => height * width);
 	const [first] = Object.values(schedules);
 	return Object.entries(schedules).flatMap(([name, schedule]) => {
@@ -44,18 +47,20 @@ export function varProblems({ scales, tokens }: VarConfig, schedules: Schedules)
 				`schedule ${name} has ${own.length} scales of ${sum} tokens; ` +
 					`the model's positions are for ${scales} of ${tokens}`,
 			];
-		return own.join() === tokensOf(first).join()
+		if (own.join() !== tokensOf(first).join())
+			return [`schedule ${name} has other tokens by scale than the first one; the model's positions fit one of them`];
+		return own[0] === startTokens
 			? []
-			: [`schedule ${name} has other tokens by scale than the first one; the model's positions fit one of them`];
+			: [`schedule ${name} begins with ${own[0]} tokens; the model's first scale has ${startTokens}`];
 	});
 }
 
-export const varFacts = ({ depth, width, heads, ffn, classes, codebook, vae }: VarConfig): Facts => ({
-	shape: { depth, width, heads, ffn },
+export const varFacts = ({ depth, width, heads, ffn, classes, startTokens = 1, codebook, vae }: VarConfig): Facts => ({
+	shape: { depth, width, heads, ffn: padded(ffn) },
 	codes: codebookShape(codebook),
 	decoder: attentiveDecoder(vae),
 	names: codebookTaps,
-	startTokens: 1,
+	startTokens,
 	chunkBlocks: 1,
 	text: null,
 	classes,

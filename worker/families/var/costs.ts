@@ -1,6 +1,7 @@
 import type { Costs } from "../family.ts";
 import { conditionFloats } from "../shared/ada-ln.ts";
 import { ROWS } from "../shared/guidance.ts";
+import { padded } from "../shared/padded.ts";
 import { type VarConfig, varFacts } from "./config.ts";
 
 /** Multiply-adds and floats; see tensors.ts for what is multiplied. */
@@ -16,7 +17,7 @@ export function varCosts(config: VarConfig): Costs {
 			once: tokens * c + ROWS * 8 * c,
 			slot: conditionFloats(varFacts(config)),
 			cell: 0,
-			slotCell: 2 * codebook.channels,
+			slotCell: 2 * padded(codebook.channels),
 		},
 	};
 }

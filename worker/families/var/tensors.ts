@@ -7,11 +7,11 @@ import type { VarConfig } from "./config.ts";
 
 /** `transformer.*` and `vae.*`, in the order they are used. */
 export function varTensors(config: VarConfig): TensorShape[] {
-	const { width, heads, ffn, classes, adaln, normalised, scales, tokens, codebook } = config;
+	const { width, heads, ffn, classes, adaln, normalised, scales, tokens, startTokens = 1, codebook } = config;
 	const t = (name: string) => `transformer.${name}`;
 	const list: TensorShape[] = [
 		table(t("class_emb"), classes + 1, width),
-		plain(t("pos_start"), 1, 1, width),
+		plain(t("pos_start"), 1, startTokens, width),
 		plain(t("pos_1LC"), 1, tokens, width),
 		table(t("lvl_embed"), scales, width),
 		...precise(t("word_embed"), codebook.channels, width),

@@ -25,7 +25,7 @@ function fifthConfig(fields: unknown, vae: unknown): FifthConfig {
 		normEps: 1e-6,
 		scales: sides.length,
 		tokens: sides.reduce((sum, side) => sum + side ** 2, 0),
-		...codebookFromReference(vae),
+		...codebookFromReference(vae, sides.length),
 	};
 }
 

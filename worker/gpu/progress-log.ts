@@ -22,3 +22,20 @@ export function byteLog(
 		log(`${what}: ${Math.floor((100 * done) / total)} % of ${(total / 1e6).toFixed(1)} MB${speed}`);
 	};
 }
+
+const SLOW_MS = 5000;
+
+/** Logs how many of how many are done, where that takes long: every five seconds. */
+export function countLog(
+	what: string,
+	log: (line: string) => void,
+	now: () => number = () => performance.now(),
+): (count: number, total: number) => void {
+	let said = now();
+	return (count, total) => {
+		const time = now();
+		if (count === total || time - said < SLOW_MS) return;
+		said = time;
+		log(`${count} of ${total} ${what}`);
+	};
+}

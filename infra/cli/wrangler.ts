@@ -16,6 +16,3 @@ export const WRANGLER_ENV: Record<string, string> = {
 	WRANGLER_HIDE_BANNER: "true",
 	CI: "true",
 };
-
-/** Where `npm start` keeps its state, unless STATE_DIR says otherwise. */
-export const stateDir = (): string => join(import.meta.dirname, "..", "..", ".firstlight");

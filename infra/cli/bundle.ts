@@ -1,0 +1,28 @@
+import { readdir } from "node:fs/promises";
+import { findModel, isUrl } from "../../model-shards/open.ts";
+import { given, jsonOption, modelName } from "./options.ts";
+import { outputFolder } from "./output.ts";
+import type { Define } from "./program.ts";
+import { UsageError } from "./usage.ts";
+
+/** A GPU worker as a folder that needs nothing else, for machines that reach no registry. */
+export const define: Define = (command, terminal) =>
+	command
+		.argument("[models...]", "bundled models' names or model folders (default: none; MODELS names them then)")
+		.requiredOption("--out <folder>", "an empty folder, or a new one", given("out"))
+		.addOption(jsonOption())
+		.action(async (models, { out }) => {
+			const folders = models.map((model) => {
+				if (isUrl(model)) throw new UsageError(`${model} is a URL.`, "Give a bundled model's name or a folder.");
+				return findModel(modelName(model));
+			});
+			const folder = await outputFolder("--out", out);
+			if ((await readdir(folder)).length > 0) throw new UsageError(`--out ${out} is not empty.`, "Give a new folder.");
+			const { bundle, bundledNode } = await import("../deploy/bundle.ts");
+			const made = await bundle(folder, folders, bundledNode());
+			const { all, models: ofModels } = made.bytes;
+			terminal.print(`${folder}: ${megabytes(all)}, ${megabytes(ofModels)} of it models`);
+			terminal.result(made);
+		});
+
+const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(0)} MB`;

@@ -1,0 +1,304 @@
+/**
+ * The edge's own pool and job objects under a made-up load, in virtual time: how long pictures wait, how busy GPUs are,
+ * what a picture costs, and whether anything is ever lost. The same seed gives the same run. Clocks and
+ * timers of the process are virtual from then on.
+ */
+import { openModelFolder } from "../../../model-shards/open.ts";
+import type { Lease } from "../../../worker/protocol/messages.ts";
+import { type Arrival, arrivals, steady } from "../arrivals.ts";
+import { distributionOf } from "../distribution.ts";
+import { randomOf } from "../random.ts";
+import { VirtualClock } from "./clock.ts";
+import { type Edge, loadEdge } from "./edge.ts";
+import { SimulatedWorker, type Trouble } from "./gpu-worker.ts";
+import { ObjectHost, type Weather } from "./objects.ts";
+
+export interface Scenario {
+	seed: number;
+	workers: number;
+	/** Requests a second, for so many seconds; what then is under way comes to its end. */
+	rate: number;
+	seconds: number;
+	/** Before them, as many seconds of the same that rates, use and cost leave out: an empty house is no fair one. */
+	warmupSeconds: number;
+	arrival: Arrival;
+	/** A model folder: its schedules and policies. */
+	model: string;
+	policies: readonly string[];
+	/** Of a whole picture under `exact`, in milliseconds on one worker; spread over scales by their tokens. */
+	serviceMs: number;
+	/** Deviation of a worker's speed and of a picture's time, as a share. */
+	spread: number;
+	trouble: Trouble;
+	weather: Weather;
+	restartMs: number;
+	networkMs: number;
+	/** Share of readers that leave in the midst. */
+	leaving: number;
+	/** Evictions of objects from memory, a second. */
+	evictions: number;
+	/** Settings of the edge, by their names. */
+	settings: Record<string, string>;
+	/** Price of a worker, in any money an hour. */
+	pricePerHour: number;
+}
+
+export const CALM: Trouble = { killed: 0, dropped: 0, hung: 0, doubled: 0, unanswered: 0 };
+export const STILL: Weather = { callMs: 1, alarmLateMs: 0, alarmTwice: 0 };
+
+export interface Outcome {
+	requests: number;
+	completed: number;
+	refused: number;
+	/** Readers that left on purpose. */
+	left: number;
+	/** By the code that a reader was told. */
+	errors: Record<string, number>;
+	/** What must never be: streams with a gap, a repeat, no end; other bytes for the same seed; work nobody let go of. */
+	broken: string[];
+	waitMs: Spread;
+	firstScaleMs: Spread;
+	finalMs: Spread;
+	/** Pictures a second while requests came. */
+	throughput: number;
+	/** Of the workers' time, spent on pictures; and on pictures that were thrown away. */
+	utilization: number;
+	waste: number;
+	/** Money a thousand finished pictures, workers paid by time. */
+	costPerThousand: number;
+	queueMost: number;
+	/** Errors that the objects threw. */
+	thrown: string[];
+	virtualSeconds: number;
+}
+interface Spread {
+	mean: number | null;
+	p50: number | null;
+	p95: number | null;
+	p99: number | null;
+}
+
+interface Read {
+	seed: number;
+	asked: number;
+	refused: string | null;
+	left: boolean;
+	events: { n: number; type: string; at: number; json: string }[];
+	ended: boolean;
+	problem: string | null;
+}
+
+/** How long after the last request everything must have ended: attempts, deadlines and graces are shorter. */
+const GRACE_MS = 900_000;
+
+export async function simulate(scenario: Scenario, signal?: AbortSignal): Promise<Outcome> {
+	const { info } = await openModelFolder(scenario.model);
+	const random = (purpose: string) => randomOf(scenario.seed, purpose);
+	const edge = await loadEdge(random("ids"));
+	const clock = new VirtualClock();
+	const begun = clock.now;
+	const host = new ObjectHost(clock, random("weather"), scenario.weather);
+	host.env.WORKER_SECRET = "simulated-secret-0123456789";
+	Object.assign(host.env, scenario.settings);
+	host.bind("POOL", edge.Pool);
+	host.bind("JOB", edge.Job);
+	const quiet = console.log;
+	console.log = () => {};
+	try {
+		const share = shareOfScales(info.schedules[info.defaultSchedule].grids);
+		const workers = Array.from({ length: scenario.workers }, (_, i) => {
+			const own = random(`worker ${i}`);
+			const speed = 1 + scenario.spread * normal(own);
+			const service = ({ request: { plan } }: Lease) => {
+				const factor = Math.max(0.2, speed) * Math.max(0.2, 1 + scenario.spread * normal(own)) * scenario.serviceMs;
+				return plan.steps.map((step, scale) =>
+					step.kind === "run" ? share[scale] * factor * (step.rows === "both" ? 1 : 0.5) : 0,
+				);
+			};
+			const { trouble, restartMs, networkMs } = scenario;
+			return new SimulatedWorker(
+				{ name: `worker-${i}`, model: info, service, trouble, restartMs, networkMs },
+				clock,
+				host,
+				own,
+			);
+		});
+		for (const worker of workers) void worker.dial();
+		await clock.runTo(begun + 1000);
+		const start = clock.now;
+		const reads: Read[] = [];
+		const draw = random("readers");
+		for (const at of arrivals(
+			steady(scenario.rate, scenario.warmupSeconds + scenario.seconds),
+			scenario.arrival,
+			scenario.seed,
+		))
+			setTimeout(() => {
+				const plan = edge.makePlan(info, scenario.policies[reads.length % scenario.policies.length], undefined);
+				// Each seed twice, so that equal ones can be compared.
+				const seed = Math.floor(reads.length / 2 / scenario.policies.length);
+				reads.push(read(edge, host, clock, { model: info, plan, seed, leaves: draw() < scenario.leaving && draw() }));
+			}, at);
+		if (scenario.evictions > 0) evict(host, random("evictions"), scenario);
+		const used = () => workers.reduce((sum, worker) => sum + worker.busyUntil(clock.now), 0);
+		const from = start + scenario.warmupSeconds * 1000;
+		const end = from + scenario.seconds * 1000;
+		let [queueMost, usedBefore] = [0, 0];
+		for (let t = start; t < end; t += 1000) {
+			if (t <= from) usedBefore = used();
+			signal?.throwIfAborted();
+			await clock.runTo(Math.min(end, t + 1000));
+			const pool = host.instance("POOL", "default") as { status(): Promise<{ queue: number }> };
+			queueMost = Math.max(queueMost, (await pool.status()).queue);
+		}
+		const paidMs = (end - from) * scenario.workers;
+		const usedMs = used() - usedBefore;
+		const inTime = reads.filter(({ events }) =>
+			events.some(({ type, at }) => type === "final" && at > from && at <= end),
+		).length;
+		for (let t = end; t < end + GRACE_MS && reads.some(({ ended }) => !ended); t += 10_000)
+			await clock.runTo(t + 10_000);
+		// What was cancelled must be let go of, too.
+		await clock.runTo(clock.now + 120_000);
+		const pool = host.instance("POOL", "default") as {
+			status(): Promise<{ queue: number; workers: { busy: number }[] }>;
+		};
+		const status = await pool.status();
+		const held = status.queue + status.workers.reduce((sum, { busy }) => sum + busy, 0);
+		for (const worker of workers) worker.leave();
+		return summed(reads, {
+			broken: [...broken(reads), ...(held > 0 ? [`${held} jobs are still queued or leased`] : [])],
+			throughput: inTime / scenario.seconds,
+			utilization: usedMs / paidMs,
+			waste: workers.reduce((sum, { wastedMs }) => sum + wastedMs, 0) / Math.max(1, used()),
+			costPerThousand: ((paidMs / 3_600_000) * scenario.pricePerHour * 1000) / Math.max(1, inTime),
+			queueMost,
+			thrown: [...new Set(host.errors)],
+			virtualSeconds: (clock.now - begun) / 1000,
+		});
+	} finally {
+		console.log = quiet;
+	}
+}
+
+interface Asking {
+	model: object;
+	plan: object;
+	seed: number;
+	/** When the reader leaves, as a share of half a minute; false: it stays. */
+	leaves: number | false;
+}
+
+/** A reader from its question to its end, by the edge's own ways. */
+function read(edge: Edge, host: ObjectHost, clock: VirtualClock, { model, plan, seed, leaves }: Asking): Read {
+	const made: Read = { seed, asked: clock.now, refused: null, left: false, events: [], ended: false, problem: null };
+	const leaving = new AbortController();
+	if (leaves !== false)
+		setTimeout(() => {
+			if (made.ended) return;
+			made.left = true;
+			leaving.abort();
+		}, leaves * 30_000);
+	const format = { type: "webp", quality: 90 };
+	const input = { model, plan, subject: { prompt: "a photo" }, seed, previews: "all", format };
+	void (async () => {
+		try {
+			const job = await edge.startJob(host.env, input);
+			for await (const row of edge.follow(host.env, job, -1, leaving.signal))
+				if (row) made.events.push({ n: row.n, type: row.type, at: clock.now, json: row.json });
+		} catch (error) {
+			const { code, status } = error as { code?: string; status?: number };
+			if (status === 503 && made.events.length === 0) made.refused = code ?? "refused";
+			else made.problem = String((error as Error).stack ?? error);
+		}
+		made.ended = true;
+	})();
+	return made;
+}
+
+function evict(host: ObjectHost, random: () => number, { evictions, seconds }: Scenario): void {
+	for (let at = 0; at < seconds * 1000; at += 1000 / evictions)
+		setTimeout(() => {
+			if (random() < 0.2) return host.evict("POOL", "default");
+			const jobs = host.ids("JOB");
+			host.evict("JOB", jobs[Math.floor(random() * jobs.length)]);
+		}, at);
+}
+
+/** What no reader who stays may see, whatever went wrong below. */
+function broken(reads: readonly Read[]): string[] {
+	const found: string[] = [];
+	const bytes = new Map<string, string>();
+	for (const [i, { seed, refused, left, events, ended, problem }] of reads.entries()) {
+		if (refused !== null || (left && problem === null)) continue;
+		if (!ended) found.push(`reader ${i} waits for ever`);
+		if (problem !== null) found.push(`reader ${i}: ${problem}`);
+		const gap = events.findIndex(({ n }, at) => n !== at);
+		if (gap !== -1) found.push(`reader ${i}: event ${events[gap].n} in place of ${gap}`);
+		const last = events.at(-1);
+		if (ended && problem === null && last?.type !== "final" && last?.type !== "error")
+			found.push(`reader ${i}: the stream ended with ${last?.type}`);
+		if (events.filter(({ type }) => type === "final").length > 1) found.push(`reader ${i}: two pictures`);
+		if (last?.type === "error" && JSON.parse(last.json).code === "abandoned")
+			found.push(`reader ${i}: abandoned, and it was there`);
+		if (last?.type !== "final") continue;
+		const { sha256 } = JSON.parse(last.json);
+		const of = `${seed} ${JSON.parse(events[0].json).policy}`;
+		if (bytes.has(of) && bytes.get(of) !== sha256) found.push(`reader ${i}: other bytes for seed ${seed}`);
+		bytes.set(of, sha256);
+	}
+	return found;
+}
+
+type Sums = Pick<
+	Outcome,
+	"broken" | "throughput" | "utilization" | "waste" | "costPerThousand" | "queueMost" | "thrown" | "virtualSeconds"
+>;
+
+function summed(reads: readonly Read[], sums: Sums): Outcome {
+	const stayed = reads.filter(({ left }) => !left);
+	const ends = stayed.flatMap(({ events, asked }) => {
+		const final = events.find(({ type }) => type === "final");
+		if (!final) return [];
+		const first = events.find(({ type }) => type === "scale");
+		const { milliseconds } = JSON.parse(final.json);
+		const total = final.at - asked;
+		return [{ final: total, first: (first?.at ?? final.at) - asked, wait: Math.max(0, total - milliseconds) }];
+	});
+	const errors: Record<string, number> = {};
+	for (const { events } of stayed) {
+		const last = events.at(-1);
+		if (last?.type !== "error") continue;
+		const { code } = JSON.parse(last.json);
+		errors[code] = (errors[code] ?? 0) + 1;
+	}
+	return {
+		requests: reads.length,
+		completed: ends.length,
+		refused: reads.filter(({ refused }) => refused !== null).length,
+		left: reads.filter(({ left }) => left).length,
+		errors,
+		waitMs: spreadOf(ends.map(({ wait }) => wait)),
+		firstScaleMs: spreadOf(ends.map(({ first }) => first)),
+		finalMs: spreadOf(ends.map(({ final }) => final)),
+		...sums,
+	};
+}
+
+function spreadOf(values: readonly number[]): Spread {
+	const { mean, percentiles } = distributionOf(values);
+	const at = (p: string) => percentiles[p]?.value ?? null;
+	return { mean, p50: at("p50"), p95: at("p95"), p99: at("p99") };
+}
+
+/** Time goes with tokens, and a little to every scale. */
+function shareOfScales(grids: readonly (readonly [number, number])[]): number[] {
+	const costs = grids.map(([height, width]) => 4 + height * width);
+	const all = costs.reduce((sum, cost) => sum + cost, 0);
+	return costs.map((cost) => cost / all);
+}
+
+/** Standard normal (Box and Muller 1958). */
+function normal(random: () => number): number {
+	return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+}

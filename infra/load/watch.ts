@@ -1,0 +1,84 @@
+/** Looks at the edge's health while a run goes on: what it works on beside what the run still waits for. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { z } from "zod";
+import type { Target } from "./send.ts";
+
+export interface HealthSample {
+	at: number;
+	/** Pictures in workers' hands, and waiting. */
+	busy: number;
+	queue: number;
+	slots: number;
+	workers: number;
+}
+
+export interface Versions {
+	adapters: string[];
+	models: { id: string; digest: string }[];
+}
+
+const Health = z.object({
+	workers: z.array(z.object({ adapter: z.string(), busy: z.number(), slots: z.number() })),
+	queue: z.number(),
+});
+const Models = z.object({ data: z.array(z.object({ id: z.string(), digest: z.string() })) });
+
+const EVERY_MS = 250;
+
+export class Watch {
+	readonly samples: HealthSample[] = [];
+	#stopping = new AbortController();
+	#done: Promise<void>;
+
+	constructor(target: Target, clock: () => number) {
+		this.#done = this.#look(target, clock);
+	}
+
+	async stop(): Promise<void> {
+		this.#stopping.abort();
+		await this.#done;
+	}
+
+	/** A target without such a route is not looked at. */
+	async #look(target: Target, clock: () => number): Promise<void> {
+		const { signal } = this.#stopping;
+		while (!signal.aborted) {
+			try {
+				const health = await healthOf(target, signal);
+				if (health === null) return;
+				const sum = (of: "busy" | "slots") => health.workers.reduce((total, worker) => total + worker[of], 0);
+				this.samples.push({
+					at: clock(),
+					busy: sum("busy"),
+					queue: health.queue,
+					slots: sum("slots"),
+					workers: health.workers.length,
+				});
+			} catch {
+				// It may be away for a moment; a hole in the series says so.
+			}
+			await sleep(EVERY_MS, undefined, { signal }).catch(() => {});
+		}
+	}
+}
+
+async function healthOf({ url, keys }: Target, signal: AbortSignal): Promise<z.infer<typeof Health> | null> {
+	const answer = await fetch(new URL("/healthz", url), { headers: authorization(keys), signal });
+	const parsed = Health.safeParse(await answer.json().catch(() => null));
+	return parsed.success ? parsed.data : null;
+}
+
+/** What serves: adapters and model digests, where the target tells. */
+export async function versionsOf({ url, keys }: Target, signal: AbortSignal): Promise<Versions> {
+	const health = await healthOf({ url, keys, timeoutMs: 0 }, signal).catch(() => null);
+	const models = await fetch(new URL("/v1/models", url), { headers: authorization(keys), signal })
+		.then(async (answer) => Models.safeParse(await answer.json()))
+		.catch(() => null);
+	return {
+		adapters: [...new Set(health?.workers.map(({ adapter }) => adapter))],
+		models: models?.success ? models.data.data.map(({ id, digest }) => ({ id, digest })) : [],
+	};
+}
+
+const authorization = (keys: Target["keys"]): Record<string, string> =>
+	keys[""] === undefined ? {} : { authorization: `Bearer ${keys[""]}` };

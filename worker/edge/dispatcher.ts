@@ -1,0 +1,138 @@
+/** Gives waiting jobs to workers, and takes back what comes from them unfinished. */
+import type { Lease } from "../protocol/messages.ts";
+import type { Alarm } from "./alarm.ts";
+import { chooseMember } from "./choose.ts";
+import type { Cause, Entry, Ledger, Lent } from "./ledger.ts";
+import { log, notReached } from "./log.ts";
+import type { Member, Roster } from "./roster.ts";
+import { type Env, type Settings, settingsOf } from "./settings.ts";
+
+/** A worker that has to stop is no fault of the job, but there is an end to everything. */
+const MOST_PREEMPTIONS = 20;
+
+export class Dispatcher {
+	readonly #ledger: Ledger;
+	readonly #roster: Roster;
+	readonly #alarm: Alarm;
+	readonly #env: Env;
+	readonly #settings: Settings;
+	/** Goes on with something that nobody waits for. */
+	readonly #later: (work: Promise<unknown>) => void;
+
+	constructor(ledger: Ledger, roster: Roster, alarm: Alarm, env: Env, later: (work: Promise<unknown>) => void) {
+		this.#ledger = ledger;
+		this.#roster = roster;
+		this.#alarm = alarm;
+		this.#env = env;
+		this.#settings = settingsOf(env);
+		this.#later = later;
+	}
+
+	/**
+	 * A worker has let go of a job, or is gone. It may have finished it before it could say so: that one keeps nobody
+	 * waiting; any other goes on elsewhere.
+	 */
+	async lost(entry: Lent, cause: Cause): Promise<void> {
+		const { session } = entry.held;
+		const { job, attempt } = entry;
+		const ended = await this.#ended(job);
+		if (entry.held?.session !== session || entry.attempt !== attempt || this.#ledger.get(job) !== entry) return;
+		if (ended) this.#ledger.end(job);
+		else this.takeBack(entry, cause);
+		this.dispatch(entry.digest);
+	}
+
+	/** Back into the queue, or to its end when it has come back too often. */
+	takeBack(entry: Entry, cause: Cause | null): void {
+		if (cause !== null)
+			log("lease lost", { job: entry.job, attempt: entry.attempt, worker: entry.held?.worker, cause });
+		this.#ledger.requeue(entry, cause);
+		if (this.exhausted(entry)) this.#later(this.fail(entry));
+		else if (entry.notBefore > Date.now()) this.#alarm.by(entry.notBefore);
+	}
+
+	exhausted({ lost: { failed, stalled, preempted } }: Entry): boolean {
+		return failed + stalled >= this.#settings.MAX_ATTEMPTS || preempted >= MOST_PREEMPTIONS;
+	}
+
+	async fail({ job, lost }: Entry): Promise<void> {
+		const times = lost.failed + lost.stalled + lost.preempted;
+		try {
+			await this.#job(job).fail(
+				"worker_lost",
+				`The picture was begun ${times} times and no worker finished it. Try again.`,
+			);
+			this.#ledger.end(job);
+		} catch (error) {
+			// Tried again at the next alarm.
+			notReached(job, error);
+		}
+	}
+
+	/** Gives waiting jobs of a model to the best workers, oldest job first. */
+	dispatch(digest: string): void {
+		const now = Date.now();
+		const patience = this.#settings.NUMERICS_SECONDS * 1000;
+		for (const entry of [...this.#ledger.waiting(digest)]) {
+			if (this.exhausted(entry)) continue;
+			if (entry.notBefore > now) {
+				this.#alarm.by(entry.notBefore);
+				continue;
+			}
+			const offering = this.#roster.offering(digest);
+			const chosen = chooseMember(entry, offering, (member) => this.#free(member), { now, patience });
+			if (chosen === null) return;
+			if (typeof chosen === "number") this.#alarm.by(chosen);
+			else this.#later(this.#grant(entry, chosen));
+		}
+	}
+
+	busy({ seat }: Member): number {
+		return this.#ledger.heldBy(seat.session).size + seat.stale.length;
+	}
+
+	/** Slots for new leases. One stuck picture says that the device is. */
+	#free(member: Member): number {
+		const { draining, stale } = member.seat;
+		return draining || stale.some(({ stuck }) => stuck) ? 0 : member.hello.slots - this.busy(member);
+	}
+
+	/** Takes the slot at once, then asks the job for its lease; by the answer the worker or the reader may be gone. */
+	async #grant(entry: Entry, { seat: { session }, socket, hello, offers }: Member): Promise<void> {
+		const { job, digest } = entry;
+		const { worker, instance } = hello;
+		const numerics = offers.get(digest)!;
+		this.#ledger.grant(entry, { session, worker, instance, numerics });
+		const granted = () => this.#ledger.get(job) === entry && entry.attempt === 0 && entry.held?.session === session;
+		let lease: Lease | null;
+		try {
+			lease = await this.#job(job).lease(numerics);
+		} catch (error) {
+			notReached(job, error);
+			// Tried again at the next alarm.
+			if (granted()) this.takeBack(entry, null);
+			return;
+		}
+		if (!granted()) return;
+		if (lease === null) {
+			this.#ledger.end(job);
+			this.dispatch(digest);
+			return;
+		}
+		this.#ledger.begin(job, lease.attempt);
+		this.#roster.send(socket, lease);
+	}
+
+	async #ended(job: string): Promise<boolean> {
+		try {
+			return await this.#job(job).ended();
+		} catch (error) {
+			notReached(job, error);
+			return false;
+		}
+	}
+
+	#job(job: string) {
+		return this.#env.JOB.get(this.#env.JOB.idFromString(job));
+	}
+}

@@ -1,0 +1,107 @@
+/** The event log of one job, in SQLite. An event is as long as its picture, a row is not: it is cut into pieces. */
+import type { JobEvent, ScaleEvent } from "../protocol/job.ts";
+
+/** Characters a piece; a Durable Object's row holds 2 MB. */
+const PIECE_CHARS = 1_000_000;
+
+/** An event as it lies in the log, without its JSON. */
+export interface Entry {
+	n: number;
+	type: JobEvent["type"];
+	pieces: number;
+}
+
+export class JobLog {
+	readonly #storage: DurableObjectState["storage"];
+
+	constructor(storage: DurableObjectState["storage"]) {
+		this.#storage = storage;
+	}
+
+	/** Before the first event. */
+	begin(): void {
+		this.#storage.sql.exec(`
+			CREATE TABLE event (n INTEGER PRIMARY KEY, type TEXT NOT NULL, scale INTEGER UNIQUE, codes TEXT,
+				pieces INTEGER NOT NULL);
+			CREATE TABLE piece (n INTEGER NOT NULL, i INTEGER NOT NULL, json TEXT NOT NULL, PRIMARY KEY (n, i));
+		`);
+	}
+
+	/** At the end of the log. Codes are kept beside the event: they are for workers, not for readers. */
+	append(event: JobEvent): void {
+		const { codes, ...shown } = event.type === "scale" ? event : { ...event, codes: null };
+		const json = JSON.stringify(shown);
+		const pieces = Math.ceil(json.length / PIECE_CHARS);
+		const n = this.length();
+		this.#storage.transactionSync(() => {
+			this.#exec(
+				"INSERT INTO event (n, type, scale, codes, pieces) VALUES (?, ?, ?, ?, ?)",
+				n,
+				event.type,
+				event.type === "scale" ? event.index : null,
+				codes,
+				pieces,
+			);
+			for (let i = 0; i < pieces; i++)
+				this.#exec(
+					"INSERT INTO piece (n, i, json) VALUES (?, ?, ?)",
+					n,
+					i,
+					json.slice(i * PIECE_CHARS, (i + 1) * PIECE_CHARS),
+				);
+		});
+	}
+
+	length(): number {
+		return this.#exec<{ length: number }>("SELECT coalesce(max(n) + 1, 0) AS length FROM event")[0].length;
+	}
+
+	/** The first event after number `after`. */
+	next(after: number): Entry | undefined {
+		return this.#exec<Entry & Record<string, SqlValue>>(
+			"SELECT n, type, pieces FROM event WHERE n > ? ORDER BY n LIMIT 1",
+			after,
+		)[0];
+	}
+
+	/** JSON of the finished picture's event, whole; null where there is none. */
+	final(): string | null {
+		const [event] = this.#exec<Entry & Record<string, SqlValue>>(
+			"SELECT n, type, pieces FROM event WHERE type = 'final'",
+		);
+		return event ? Array.from({ length: event.pieces }, (_, i) => this.piece(event.n, i)).join("") : null;
+	}
+
+	/** One piece of an event's JSON. */
+	piece(n: number, i: number): string {
+		return this.#exec<{ json: string }>("SELECT json FROM piece WHERE n = ? AND i = ?", n, i)[0].json;
+	}
+
+	/** Number of the last scale; -1 when there is none. */
+	lastScale(): number {
+		return this.#exec<{ scale: number }>("SELECT coalesce(max(scale), -1) AS scale FROM event")[0].scale;
+	}
+
+	/** Codes of all scales so far, the first one first. */
+	codes(): string[] {
+		return this.#exec<{ codes: string }>("SELECT codes FROM event WHERE scale IS NOT NULL ORDER BY scale").map(
+			({ codes }) => codes,
+		);
+	}
+
+	/** The first `count` scales, as they were delivered. */
+	scales(count: number): ScaleEvent[] {
+		const rows = this.#exec<Entry & { codes: string } & Record<string, SqlValue>>(
+			"SELECT n, type, pieces, codes FROM event WHERE scale < ? ORDER BY scale",
+			count,
+		);
+		return rows.map(({ n, pieces, codes }) => {
+			const json = Array.from({ length: pieces }, (_, i) => this.piece(n, i)).join("");
+			return { ...JSON.parse(json), codes };
+		});
+	}
+
+	#exec<T extends Record<string, SqlValue>>(query: string, ...bindings: SqlValue[]): T[] {
+		return this.#storage.sql.exec<T>(query, ...bindings).toArray();
+	}
+}

@@ -1,0 +1,58 @@
+/** What a pool offers, and which version of a model a new job gets. */
+import type { PoolOffer, Version, WorkerStatus } from "./objects.ts";
+import { infoOf, type Member, type Roster } from "./roster.ts";
+
+/** Versions of models that are offered by workers which take leases, in the order they came. */
+export function versionsOf(roster: Roster): Version[] {
+	const versions: Version[] = [];
+	for (const digest of roster.digests()) {
+		let first: Member | undefined;
+		let slots = 0;
+		for (const member of roster.offering(digest)) {
+			if (member.seat.draining) continue;
+			first ??= member;
+			slots += member.hello.slots;
+		}
+		if (first) versions.push({ info: infoOf(first, digest), since: first.since, slots });
+	}
+	return versions;
+}
+
+/** The same by model. */
+export function modelsOf(versions: readonly Version[]): PoolOffer["models"] {
+	const models = new Map<string, PoolOffer["models"][number]>();
+	for (const version of versions) {
+		const { info, since } = version;
+		const model = models.get(info.id);
+		if (model) model.versions.push(version);
+		else models.set(info.id, { info, since, versions: [version] });
+	}
+	return [...models.values()];
+}
+
+/**
+ * The version of a model that a new job gets: one of several in proportion to what an operator gave it, or else to its
+ * workers' slots. `draw` is from 0 up to 1.
+ */
+export function drawVersion(
+	versions: readonly Version[],
+	weights: Readonly<Record<string, number>>,
+	draw: number,
+): Version {
+	const weigh = ({ info, slots }: Version) => weights[info.digest] ?? slots;
+	const all = versions.reduce((sum, version) => sum + weigh(version), 0);
+	let rest = draw * all;
+	// Where all weigh nothing, an old version is better than none.
+	return versions.find((version) => weigh(version) > 0 && (rest -= weigh(version)) < 0) ?? versions[0];
+}
+
+export function statusOf({ hello, seat }: Member, busy: number): WorkerStatus {
+	return {
+		worker: hello.worker,
+		adapter: hello.adapter,
+		models: hello.models.map(({ info, numerics }) => ({ id: info.id, digest: info.digest, numerics })),
+		busy,
+		slots: hello.slots,
+		draining: seat.draining,
+	};
+}

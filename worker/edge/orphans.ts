@@ -1,0 +1,61 @@
+/**
+ * Jobs whose model no worker offers any more. A worker that restarts is back within seconds; one that begins another
+ * version of the model takes the jobs that nobody has begun; the rest ends instead of waiting for ever.
+ */
+import type { Entry, Ledger } from "./ledger.ts";
+import { notReached } from "./log.ts";
+import { versionsOf } from "./offer.ts";
+import type { Roster } from "./roster.ts";
+import { type Env, settingsOf } from "./settings.ts";
+
+export class Orphans {
+	readonly #ledger: Ledger;
+	readonly #roster: Roster;
+	readonly #env: Env;
+
+	constructor(ledger: Ledger, roster: Roster, env: Env) {
+		this.#ledger = ledger;
+		this.#roster = roster;
+		this.#env = env;
+	}
+
+	/** Looks after them once; the models that jobs were moved to. */
+	async look(now: number): Promise<Set<string>> {
+		const moved = new Set<string>();
+		for (const digest of this.#ledger.digests()) {
+			const offered = this.#roster.offering(digest).size > 0;
+			for (const entry of [...this.#ledger.waiting(digest)]) {
+				if (offered) {
+					if (entry.orphaned !== null) this.#ledger.orphan(entry, null);
+				} else {
+					const to = await this.#keep(entry, now).catch((error: unknown) => notReached(entry.job, error));
+					if (to) moved.add(to);
+				}
+			}
+		}
+		return moved;
+	}
+
+	async #keep(entry: Entry, now: number): Promise<string | undefined> {
+		const { job, model } = entry;
+		const waits = () => this.#ledger.get(job) === entry && entry.held === null;
+		const other = versionsOf(this.#roster).find(({ info }) => info.id === model);
+		if (other && (await this.#job(job).replan(other.info)) && waits()) {
+			this.#ledger.move(entry, other.info.digest);
+			return other.info.digest;
+		}
+		if (entry.orphaned === null) {
+			if (waits()) this.#ledger.orphan(entry, now);
+		} else if (now - entry.orphaned >= settingsOf(this.#env).NO_WORKER_SECONDS * 1000) {
+			await this.#job(job).fail(
+				"no_workers",
+				"The GPU workers that offer this model went away and did not come back. Try again later.",
+			);
+			if (waits()) this.#ledger.end(job);
+		}
+	}
+
+	#job(job: string) {
+		return this.#env.JOB.get(this.#env.JOB.idFromString(job));
+	}
+}

@@ -1,0 +1,121 @@
+/** The worker's side of its connection, against edges that misbehave. */
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
+import { afterEach, expect, test } from "vitest";
+import { type Hello, type Holding, VERSIONS } from "../protocol/messages.ts";
+import { Connection } from "./connection.ts";
+
+let server: Server | undefined;
+let connection: Connection | undefined;
+const sockets: Duplex[] = [];
+afterEach(() => {
+	connection?.close();
+	for (const socket of sockets.splice(0)) socket.destroy();
+	server?.close();
+});
+
+const hello: Hello = {
+	type: "hello",
+	versions: VERSIONS,
+	worker: "w",
+	instance: "i",
+	adapter: { name: "none", software: true, runtime: "node", driver: "" },
+	models: [],
+	slots: 1,
+	holding: [],
+};
+
+/** Dials an edge that answers each handshake, then says what it is given; and keeps a list of what happens. */
+async function dial(answer: (say: (message: object) => void) => void, refuse?: { status: number; message: string }) {
+	const seen: string[] = [];
+	let changed = () => {};
+	const see = (what: string) => {
+		seen.push(what);
+		changed();
+	};
+	const until = async (what: string, times = 1) => {
+		while (seen.filter((each) => each.startsWith(what)).length < times)
+			await new Promise<void>((resolve) => (changed = resolve));
+	};
+	server = createServer((_, response) => {
+		response.writeHead(refuse?.status ?? 426).end(JSON.stringify({ error: { message: refuse?.message ?? "" } }));
+	}).listen(0);
+	server.on("upgrade", (request, socket) => {
+		sockets.push(socket);
+		socket.on("error", () => {});
+		see("dialled");
+		if (refuse) return socket.end(`HTTP/1.1 ${refuse.status} No\r\ncontent-length: 0\r\n\r\n`);
+		const accept = createHash("sha1")
+			.update(`${request.headers["sec-websocket-key"]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+			.digest("base64");
+		socket.write(
+			`HTTP/1.1 101 Switching\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: ${accept}\r\n\r\n`,
+		);
+		answer((message) => {
+			const text = Buffer.from(JSON.stringify(message));
+			const length = text.length < 126 ? [text.length] : [126, text.length >> 8, text.length & 255];
+			socket.write(Buffer.concat([Buffer.from([0x81, ...length]), text]));
+		});
+	});
+	await once(server, "listening");
+	connection = new Connection(`http://localhost:${(server.address() as AddressInfo).port}`, "secret", {
+		hello: () => hello,
+		holding: () => [],
+		admitted: () => see("admitted"),
+		refused: (reason) => see(`refused ${reason}`),
+		leased: () => see("leased"),
+		unreadable: ({ job, attempt }: Holding) => see(`unreadable ${job} ${attempt}`),
+		cancelled: () => see("cancelled"),
+		log: (line) => see(`log ${line}`),
+	});
+	connection.dial();
+	return { seen, until };
+}
+
+const welcome = { type: "welcome", version: VERSIONS.max, heartbeatSeconds: 0.1 };
+
+test("an edge that falls silent on an open connection is dialled again", async () => {
+	const { seen, until } = await dial((say) => say(welcome));
+	await until("dialled", 3);
+	expect(seen.filter((each) => !each.startsWith("log")).slice(0, 4)).toEqual([
+		"dialled",
+		"admitted",
+		"dialled",
+		"admitted",
+	]);
+});
+
+test("a secret that is refused is said in the edge's words, and is not tried again", async () => {
+	const { seen, until } = await dial(() => {}, { status: 401, message: "The worker's secret is wrong." });
+	await until("refused");
+	const soFar = [...seen];
+	expect(soFar.at(-1)).toBe("refused 401: The worker's secret is wrong.");
+	await new Promise((resolve) => setTimeout(resolve, 600));
+	expect(seen).toEqual(soFar);
+});
+
+test("an edge that has no room is dialled again, and what it said is logged", async () => {
+	const { seen, until } = await dial(() => {}, { status: 503, message: "Its WORKER_SECRET is not set." });
+	await until("dialled", 3);
+	expect(seen.find((each) => each.startsWith("log"))).toMatch(/503: Its WORKER_SECRET is not set/);
+});
+
+test("what a later edge says beyond is passed over; a lease that asks for the unknown is handed back", async () => {
+	const { seen, until } = await dial((say) => {
+		say({ ...welcome, tomorrow: 1 });
+		say({ type: "tomorrow" });
+		say({ type: "lease", job: "j", attempt: 7, request: { plan: { version: 2 } } });
+	});
+	await until("unreadable");
+	expect(seen.filter((each) => !each.startsWith("log"))).toEqual(["dialled", "admitted", "unreadable j 7"]);
+});
+
+test("a refusal is for good", async () => {
+	const { seen, until } = await dial((say) => say({ type: "refused", reason: "replaced" }));
+	await until("refused");
+	await new Promise((resolve) => setTimeout(resolve, 600));
+	expect(seen).toEqual(["dialled", "refused replaced"]);
+});
