@@ -481,6 +481,7 @@ it("goes on where it was when the worker is killed, and when the edge is", async
 	await done();
 	expect((await facts())["SHA-256"]).toBe(whole.sha256);
 
+	const again = await finalOf({ prompt: THREE_WORDS, seed: "12", format: "png" });
 	await parts.slice(async () => true);
 	await page.fill("#seed", "12");
 	await page.click("#go");
@@ -492,7 +493,6 @@ it("goes on where it was when the worker is killed, and when the edge is", async
 	await parts.startEdge();
 	parts.goOn();
 	await done();
-	const again = await finalOf({ prompt: THREE_WORDS, seed: "12", format: "png" });
 	expect((await facts())["SHA-256"]).toBe(again.sha256);
 });
 
