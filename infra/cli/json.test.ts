@@ -1,5 +1,5 @@
 /** With --json every command that reports writes one JSON document to stdout, and nothing else. */
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -8,6 +8,7 @@ import { diskTuning } from "../../kernels/gpu/native/tune-cache.ts";
 import { KERNELS_VERSION, trials } from "../../kernels/tune.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { kernelShapes } from "../../worker/engine/shapes.ts";
+import { FaultyServer } from "../load/testing/faulty-server.ts";
 import { COMMANDS } from "./program.ts";
 import { firstlight } from "./testing.ts";
 
@@ -17,6 +18,12 @@ const tiny = ["--model", "tiny"];
 const picture = join(dir, "pictures", "cat.webp");
 const evaluation = join(dir, "eval.jsonl");
 const reference = join(import.meta.dirname, "..", "..", "test", "reference", "infinity-tiny");
+
+/** An edge in name only, which does nothing wrong. */
+const edge = await FaultyServer.start({});
+afterAll(() => edge[Symbol.asyncDispose]());
+const mix = join(dir, "mix.json");
+await writeFile(mix, JSON.stringify({ requests: [{ prompts: "nothing" }] }));
 
 const few = ["--prompts", "2", "--timings", "0", "--diversity", "0", "--policies", "exact"];
 const CASES: Record<string, [args: string[], result: unknown]> = {
@@ -38,6 +45,12 @@ const CASES: Record<string, [args: string[], result: unknown]> = {
 	paper: [[], [{ model: "Infinity-2B" }, { model: "Infinity-8B" }, { model: "STAR" }, { model: "HART" }]],
 	tune: [tiny, { model: "tiny", cache: join(dir, "cache"), measured: {} }],
 	bench: [[...tiny, "--pictures", "1", "--policies", "exact"], { pictures: { model: "tiny", pictures: 1 } }],
+	load: [
+		[edge.url, "--concurrency", "2", "--duration", "3", "--warmup", "0", "--mix", mix],
+		{ valid: true, reasons: [] },
+	],
+	simulate: [["--workers", "2", "--seconds", "10", "--service", "200"], { broken: [], thrown: [], refused: 0 }],
+	bundle: [["--out", join(dir, "bundle")], { folder: join(dir, "bundle"), bytes: { models: 0 } }],
 	"bench-import": [["--size", "125m", "--dry"], { name: "infinity-125m", bytes_written: expect.any(Number) }],
 	soak: [["tiny", "4", "--policies", "exact,stagevar"], { model: "tiny", pictures: 4 }],
 };

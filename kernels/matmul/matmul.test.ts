@@ -194,7 +194,12 @@ describe("matmul", () => {
 			);
 	});
 
-	test("transposeWeight pads the columns with zeros", () => {
-		expect([...transposeWeight(new Float32Array([1, 2, 3, 4, 5, 6]), 3, 2)]).toEqual([1, 3, 5, 0, 2, 4, 6, 0]);
+	test("transposeWeight pads columns and rows with zeros", () => {
+		expect([...transposeWeight(new Float32Array([1, 2, 3, 4, 5, 6]), 3, 2)]).toEqual([
+			...[1, 3, 5, 0],
+			...[2, 4, 6, 0],
+			...[0, 0, 0, 0],
+			...[0, 0, 0, 0],
+		]);
 	});
 });

@@ -83,11 +83,11 @@ it("refuses variants the engine does not compute, and sizes that do not fit", as
 			{ ...config, context_token: 9, context_dim: 40, diff_width: 48, diff_depth: 2, num_sampling_steps: "8" },
 			vae_config,
 		),
-	).toThrow(/attn_type = gpt2 is not supported; the engine computes attn_type = llama/);
+	).toThrow(/attn_type = "gpt2" is not supported, only attn_type = "llama"/);
 	expect(() => varConfigFromReference({ ...config, patch_nums: [] }, vae_config)).toThrow(
 		/transformer configuration cannot be read/,
 	);
 	expect(
-		VarConfig.safeParse({ ...publishedVar(16), codebook: { vocabulary: 4095, channels: 32, phis: 4 } }).error?.message,
-	).toMatch(/power of two/);
+		VarConfig.safeParse({ ...publishedVar(16), codebook: { vocabulary: 1, channels: 32, phis: 4 } }).error?.message,
+	).toMatch(/vocabulary/);
 });
