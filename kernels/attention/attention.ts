@@ -124,7 +124,8 @@ export const attentionTunable: Tunable<AttentionShape, AttentionVariant> = {
 	/**
 	 * Quads where four lanes are the whole machine, as in matmul, many tokens an invocation on other CPUs. Where a driver
 	 * takes the square of a program's branches to compile it (Mesa's llvmpipe, whose programs are LLVM's coroutines) the
-	 * one that it is rolled up in. Two variants else, since a large one compiles for as long as a scale runs: it is left to where there are many keys as well as tokens.
+	 * one that it is rolled up in. Two variants else, since a large one compiles for as long as a scale runs: it is left
+	 * to where there are many keys as well as tokens.
 	 */
 	untuned(gpu, { tokens, keys, headDim }) {
 		const large = tokens > 8 && keys > 32;

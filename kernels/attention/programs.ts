@@ -82,7 +82,8 @@ export function tokenCode(tokens: number, d4: number, sources: readonly Source[]
 	const store = (i: number) => `if (first + ${i}u < row.tokens) {
 		${each(d, (c) => `y[t${i} * width4 + head + ${c}u] = o${i}_${c} / total${i};`)}
 	}`;
-	const storing = `let outs = array<vec4f, ${tokens * d4}>(${each(t, (i) => each(d, (c) => `o${i}_${c} / total${i}`, ", "), ", ")});
+	const shares = each(t, (i) => each(d, (c) => `o${i}_${c} / total${i}`, ", "), ", ");
+	const storing = `let outs = array<vec4f, ${tokens * d4}>(${shares});
 	for (var i = 0u; i < min(${tokens}u, row.tokens - first) * ${d4}u; i++) {
 		y[(row.token + first + i / ${d4}u) * width4 + head + i % ${d4}u] = outs[i];
 	}`;

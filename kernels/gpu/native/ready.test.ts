@@ -53,7 +53,7 @@ test("what progress throws ends the compiling", async () => {
 	gpu.destroy();
 });
 
-test("an adapter that is not ready in the time it has gives way to another, which makes the picture, and it is said", async () => {
+test("an adapter that is not ready in time gives way to another, which makes the picture, and it is said", async () => {
 	const folder = await openModelFolder(findModel("tiny"));
 	const tried: Gpu[] = [];
 	const lines: string[] = [];
