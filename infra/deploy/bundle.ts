@@ -146,5 +146,5 @@ async function sizeOf(folder: string): Promise<number> {
 /** The Node that comes with the packages, in its own version. */
 export function bundledNode(): string {
 	const require = createRequire(import.meta.url);
-	return join(dirname(require.resolve("node/package.json")), "bin", "node");
+	return join(dirname(require.resolve(`node-${process.platform}-${process.arch}/package.json`)), "bin", "node");
 }
