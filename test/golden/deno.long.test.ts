@@ -1,0 +1,4 @@
+import { verifyInDeno } from "./deno.ts";
+import { SETS } from "./sets.ts";
+
+verifyInDeno(SETS);
