@@ -23,7 +23,7 @@ const reference = join(import.meta.dirname, "..", "..", "test", "reference", "in
 const edge = await FaultyServer.start({});
 afterAll(() => edge[Symbol.asyncDispose]());
 const mix = join(dir, "mix.json");
-await writeFile(mix, JSON.stringify({ requests: [{ prompts: "nothing" }] }));
+await writeFile(mix, JSON.stringify({ requests: [{ prompts: "nothing", format: "png" }] }));
 
 const few = ["--prompts", "2", "--timings", "0", "--diversity", "0", "--policies", "exact"];
 const CASES: Record<string, [args: string[], result: unknown]> = {

@@ -42,9 +42,9 @@ it("a lost device hands its picture back, is opened again and finishes it; drain
 	expect(events.map(({ event }) => event)).toEqual(["plan", "scale", "scale", "scale", "scale", "final"]);
 	expect((events.at(-1) as SseEvent).data.sha256).toBe((whole.at(-1) as SseEvent).data.sha256);
 
-	// A picture that is in hand when the worker is told to stop is still finished.
+	// A picture that is in hand, as it is with its first scale, when the worker is told to stop is still finished.
 	const last = sse(await preview(6));
-	await last.next();
+	while ((await last.next()).value?.event !== "scale");
 	await worker.drain();
 	expect(await worker.ended).toBe(0);
 	expect((await Array.fromAsync(last)).at(-1)).toMatchObject({ event: "final" });
@@ -90,7 +90,6 @@ it("a cut connection costs nothing, and a worker told to stop meanwhile finishes
 
 	while (!(await fetch(`${firstlight.url}/healthz`)).ok) await new Promise((resolve) => setTimeout(resolve, 50));
 	const last = sse(await preview(9));
-	// With the first scale the picture is in the worker's hand.
 	while ((await last.next()).value?.event !== "scale");
 	wire.cut();
 	await worker.drain();
