@@ -5,7 +5,7 @@ import { tuningId } from "../../kernels/tune.ts";
 import type { Dtype } from "../families/shared/weights.ts";
 
 /** Raised whenever a kernel or the graph changes what it computes, down to the last bit. */
-export const ENGINE_VERSION = 2;
+export const ENGINE_VERSION = 3;
 
 /** What else decides the bits, beside engine, kernels and adapter. */
 interface NumericsSetting {
