@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { ENDED } from "../../worker/gpu/exit.ts";
+import { logLine } from "./lines.ts";
 
 export interface Child {
 	name: string;
@@ -42,10 +43,10 @@ export class Children {
 		this.#running.add(spawned);
 		for (const stream of [spawned.stdout, spawned.stderr])
 			if (stream)
-				createInterface({ input: stream }).on(
-					"line",
-					(line) => line.trim() && console.log(line.startsWith("[") ? line : `[${child.name}] ${line}`),
-				);
+				createInterface({ input: stream }).on("line", (line) => {
+					const logged = logLine(child.name, line);
+					if (logged !== undefined) console.log(logged);
+				});
 		spawned.on("message", (message) => child.heard?.(message));
 		spawned.on("error", (error) => console.error(`[${child.name}] could not start: ${error.message}`));
 		spawned.on("exit", (code, signal) => {
