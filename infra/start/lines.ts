@@ -1,4 +1,4 @@
-/** Dawn tells of limits that it lowers to what it can use of a driver's, on every start: there is nothing to do about it. */
+/** Dawn tells of limits that it lowers to what it can use, on every start: there is nothing to do about it. */
 const NOISE = /^Warning: max\w+ artificially reduced from \d+ to \d+ /;
 
 /** A child's line as the log has it, led by who says it; undefined for one that says nothing. */
