@@ -7,8 +7,8 @@ it.each([
 	["Warning: the disk is full", "[worker 0] Warning: the disk is full"],
 	["  ", undefined],
 	[
-		"Warning: maxDynamicUniformBuffersPerPipelineLayout artificially reduced from 1000000 to 16 to fit dynamic offset " +
-			"allocation limit.",
+		"Warning: maxDynamicUniformBuffersPerPipelineLayout artificially reduced from 1000000 to 16 to fit dynamic " +
+			"offset allocation limit.",
 		undefined,
 	],
 ])("%j is logged as %j", (line, logged) => {
