@@ -2,7 +2,7 @@
 import type { Context } from "hono";
 import { z } from "zod";
 import { MAX_PLAN_QUERY_CHARS, MAX_SEED } from "../../protocol/limits.ts";
-import { MAX_SCALES } from "../../protocol/plan.ts";
+import { MAX_SCALES, type StagePlan } from "../../protocol/plan.ts";
 import { asApiError, invalid, invalidInput } from "../errors.ts";
 import { follow, jobGone, jobId } from "../follow.ts";
 import { Class, Name, Prompt, queryOf, requireOneWay, requireSubject, Seed, subjectOf, whole } from "../input.ts";
@@ -86,8 +86,7 @@ export async function preview(c: Context<App>): Promise<Response> {
 	const plan =
 		parsed.data.plan === undefined ? makePlan(model, policy, schedule) : givenPlan(model, parsed.data.plan, schedule);
 	const branch = other && scales ? await branchOf(c.env, { from: other, scales }, plan, seed) : undefined;
-	if (until !== undefined && until < (scales ?? 1) - 1)
-		throw invalid("until", "until: ends before the scales that are taken over.");
+	if (until !== undefined) requireEnd(plan, until, scales);
 	const known = subject.prompt === undefined ? undefined : await knownPrompt(c.env, model, subject.prompt);
 	warnings.unknownWords(known?.unknownWords);
 	requireRoom();
@@ -103,6 +102,14 @@ export async function preview(c: Context<App>): Promise<Response> {
 		unknownWords: known?.unknownWords,
 	});
 	return events(c, job, -1, warnings);
+}
+
+/** A sketch ends with a scale that surely runs: with no other would there be a picture. */
+function requireEnd({ steps, decide }: StagePlan, until: number, takenOver = 1): void {
+	if (until < takenOver - 1) throw invalid("until", "until: ends before the scales that are taken over.");
+	const last = decide?.after ?? steps.findLastIndex(({ kind }) => kind === "run");
+	if (steps[until]?.kind !== "run" || until > last)
+		throw invalid("until", `until: this plan surely runs scales up to ${last}; end with one of those.`);
 }
 
 /**
