@@ -2,10 +2,10 @@
 import { env } from "cloudflare:workers";
 import type OpenAI from "openai";
 import { afterEach, describe, expect, it } from "vitest";
+import { Warnings } from "../../worker/edge/http/warnings.ts";
 import app from "../../worker/edge/index.ts";
 import { Body, parseBody } from "../../worker/edge/routes/generations-body.ts";
 import { type Env, settingsOf } from "../../worker/edge/settings.ts";
-import { Warnings } from "../../worker/edge/warnings.ts";
 import { client, post } from "./client.ts";
 import { delivered, edge, health, MODEL, OTHER_MODEL, Peer } from "./peer.ts";
 import { everybodyLeaves, Reader, until } from "./reader.ts";
@@ -113,7 +113,7 @@ describe("clients with their defaults", () => {
 	});
 
 	it("an operator says where the edge is reached", async () => {
-		const { pictureUrl } = await import("../../worker/edge/picture-url.ts");
+		const { pictureUrl } = await import("../../worker/edge/auth/picture-url.ts");
 		const settings = { ...(env as unknown as Env), PUBLIC_URL: "https://draw.example/api/" };
 		expect(await pictureUrl(settings, "http://edge", "ab".repeat(32))).toMatch(
 			/^https:\/\/draw\.example\/api\/v1\/pictures\/(ab){32}\?/,

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { siblingSeed } from "../../worker/edge/seeds.ts";
+import { siblingSeed } from "../../worker/edge/http/seeds.ts";
 import { policies } from "../../worker/policies/index.ts";
 import { client, post } from "./client.ts";
 import { delivered, edge, health, MODEL, OTHER_MODEL, Peer, pictureOf, scaleEvent } from "./peer.ts";

@@ -2,7 +2,7 @@
 import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, expect, it } from "vitest";
-import { follow } from "../../worker/edge/follow.ts";
+import { follow } from "../../worker/edge/job/follow.ts";
 import type { Env } from "../../worker/edge/settings.ts";
 import type { Lease } from "../../worker/protocol/messages.ts";
 import { delivered, edge, finalEvent, health, Peer, scaleEvent } from "./peer.ts";

@@ -1,9 +1,9 @@
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it } from "vitest";
+import { signToken } from "../../worker/edge/auth/token.ts";
 import { poolNamed } from "../../worker/edge/objects.ts";
 import type { Env } from "../../worker/edge/settings.ts";
-import { signToken } from "../../worker/edge/token.ts";
 import { CONNECT_PATH, type Lease, VERSIONS } from "../../worker/protocol/messages.ts";
 import {
 	codesOf,

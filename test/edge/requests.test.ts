@@ -2,7 +2,7 @@
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
-import { ErrorBody } from "../../worker/edge/errors.ts";
+import { ErrorBody } from "../../worker/edge/http/errors.ts";
 import app from "../../worker/edge/index.ts";
 import { Body } from "../../worker/edge/routes/generations-body.ts";
 import { Query } from "../../worker/edge/routes/preview.ts";

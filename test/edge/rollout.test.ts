@@ -3,7 +3,7 @@ import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, expect, it } from "vitest";
 import { poolNamed } from "../../worker/edge/objects.ts";
-import { drawVersion } from "../../worker/edge/offer.ts";
+import { drawVersion } from "../../worker/edge/pool/offer.ts";
 import type { Env } from "../../worker/edge/settings.ts";
 import { policies } from "../../worker/policies/index.ts";
 import { VERSIONS } from "../../worker/protocol/messages.ts";

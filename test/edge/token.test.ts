@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bearer, sameSecret, signToken, verifyToken } from "../../worker/edge/token.ts";
+import { bearer, sameSecret, signToken, verifyToken } from "../../worker/edge/auth/token.ts";
 
 const secret = "0123456789abcdef";
 const job = "ab".repeat(32);

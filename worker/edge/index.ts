@@ -9,8 +9,8 @@ import { requestId } from "hono/request-id";
 import { NONCE, secureHeaders } from "hono/secure-headers";
 import { timeout } from "hono/timeout";
 import { timing } from "hono/timing";
-import { ApiError, asApiError } from "./errors.ts";
-import { nearestPath, tidyPath, withinLimits } from "./request.ts";
+import { ApiError, asApiError } from "./http/errors.ts";
+import { nearestPath, tidyPath, withinLimits } from "./http/request.ts";
 import { health, model, models, policyList } from "./routes/catalog.ts";
 import { modelFile } from "./routes/files.ts";
 import { generations } from "./routes/generations.ts";
@@ -21,8 +21,8 @@ import { preview } from "./routes/preview.ts";
 import { openApi, reference } from "./routes/reference.ts";
 import type { App } from "./settings.ts";
 
-export { Job } from "./job.ts";
-export { Pool } from "./pool.ts";
+export { Job } from "./job/job.ts";
+export { Pool } from "./pool/pool.ts";
 export type { Env } from "./settings.ts";
 
 const app = new Hono<App>({ getPath: ({ url }) => tidyPath(url) });

@@ -15,7 +15,7 @@ import {
 	policiesKey,
 } from "../protocol/model-files.ts";
 import { Digest } from "../protocol/plan.ts";
-import { ApiError } from "./errors.ts";
+import { ApiError } from "./http/errors.ts";
 
 /** Where a file of a model lies, and what is known of it beforehand. */
 export interface PublishedFile {

@@ -5,13 +5,13 @@ import { checkPlan } from "../policies/validate.ts";
 import type { ImageFormat, Previews } from "../protocol/job.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
-import { ApiError, invalid, unavailable } from "./errors.ts";
-import type { Subject } from "./input.ts";
+import { ApiError, invalid, unavailable } from "./http/errors.ts";
+import type { Subject } from "./http/input.ts";
+import type { Warnings } from "./http/warnings.ts";
+import type { Branch } from "./job/trunk.ts";
 import { type PoolOffer, type PoolStatus, poolNamed, poolNameOf } from "./objects.ts";
-import { drawVersion } from "./offer.ts";
+import { drawVersion } from "./pool/offer.ts";
 import { type Env, settingsOf } from "./settings.ts";
-import type { Branch } from "./trunk.ts";
-import type { Warnings } from "./warnings.ts";
 
 export interface JobInput {
 	model: ModelInfo;

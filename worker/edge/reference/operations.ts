@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { FinalEvent, PlanEvent, RevisionEvent, ScaleEvent } from "../../protocol/job.ts";
 import { StagePlan } from "../../protocol/plan.ts";
-import { ErrorBody } from "../errors.ts";
+import { ErrorBody } from "../http/errors.ts";
 import { Health, ModelDescription, PolicyDescription } from "../routes/catalog.ts";
 import { Answer } from "../routes/generations.ts";
 import { Body } from "../routes/generations-body.ts";

@@ -7,8 +7,8 @@ import { policyOfQuality } from "../../policies/quality.ts";
 import { canPlan } from "../../policies/validate.ts";
 import { Adapter } from "../../protocol/messages.ts";
 import { ModelInfo } from "../../protocol/model-info.ts";
+import { sizesOf } from "../http/sizes.ts";
 import { type App, type Env, settingsOf } from "../settings.ts";
-import { sizesOf } from "../sizes.ts";
 import { findModel, modelNotFound, poolStatus } from "../start.ts";
 
 type C = Context<App>;

@@ -2,10 +2,10 @@
  * GET /v1/models/:model/files/:file: the files of a published model, for GPU workers. `:model` is a name, or a digest.
  */
 import type { Context } from "hono";
-import { ApiError } from "../errors.ts";
+import { requireSecret } from "../auth/secret.ts";
+import { ApiError } from "../http/errors.ts";
+import { notModified, rangeOf } from "../http/range.ts";
 import { damaged, digestOf, fileNotFound, fileOf } from "../published.ts";
-import { notModified, rangeOf } from "../range.ts";
-import { requireSecret } from "../secret.ts";
 import { type App, settingsOf } from "../settings.ts";
 
 /**

@@ -2,10 +2,10 @@
 import { z } from "zod";
 import type { Quality } from "../../policies/quality.ts";
 import { MAX_IMAGES_PER_REQUEST, MAX_PARTIAL_IMAGES } from "../../protocol/limits.ts";
-import { ApiError, invalid, invalidInput } from "../errors.ts";
-import { Class, Name, Prompt, requireOneWay, requireSubject, Seed, whole } from "../input.ts";
+import { ApiError, invalid, invalidInput } from "../http/errors.ts";
+import { Class, Name, Prompt, requireOneWay, requireSubject, Seed, whole } from "../http/input.ts";
+import type { Warnings } from "../http/warnings.ts";
 import type { Settings } from "../settings.ts";
-import type { Warnings } from "../warnings.ts";
 
 /** OpenAI's qualities, older and newer ones, in ours. */
 const QUALITIES: Readonly<Record<string, Quality>> = {

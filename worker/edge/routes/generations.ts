@@ -7,18 +7,18 @@ import type { FinalEvent, ImageFormat, ScaleEvent } from "../../protocol/job.ts"
 import { MAX_REQUEST_BYTES } from "../../protocol/limits.ts";
 import type { ModelInfo } from "../../protocol/model-info.ts";
 import type { StagePlan } from "../../protocol/plan.ts";
-import { readJson } from "../body.ts";
-import { ApiError, asApiError, jobError } from "../errors.ts";
-import { follow } from "../follow.ts";
-import { subjectOf } from "../input.ts";
-import { pictureUrl } from "../picture-url.ts";
-import { knownPrompt } from "../prompt.ts";
-import { randomSeed, siblingSeed } from "../seeds.ts";
+import { pictureUrl } from "../auth/picture-url.ts";
+import { readJson } from "../http/body.ts";
+import { ApiError, asApiError, jobError } from "../http/errors.ts";
+import { subjectOf } from "../http/input.ts";
+import { knownPrompt } from "../http/prompt.ts";
+import { randomSeed, siblingSeed } from "../http/seeds.ts";
+import { type Size, type Sized, sized, text } from "../http/sizes.ts";
+import { COMMENT, sseEvent, sseResponse } from "../http/sse.ts";
+import { Warnings } from "../http/warnings.ts";
+import { follow } from "../job/follow.ts";
 import { type App, type Env, settingsOf } from "../settings.ts";
-import { type Size, type Sized, sized, text } from "../sizes.ts";
-import { COMMENT, sseEvent, sseResponse } from "../sse.ts";
 import { chooseModel, givenPlan, type JobInput, makePlan, startJob, startJobs } from "../start.ts";
-import { Warnings } from "../warnings.ts";
 import { asUrl, type Body, parseBody, qualityOf } from "./generations-body.ts";
 
 const Tokens = z.int().min(0);

@@ -2,14 +2,14 @@
 import type { Context } from "hono";
 import { WorkerEvent } from "../../protocol/job.ts";
 import { MAX_CODES_CHARS, MAX_IMAGE_BYTES } from "../../protocol/limits.ts";
-import { readJson } from "../body.ts";
-import { bytesProblem } from "../checks.ts";
-import { ApiError, invalidInput } from "../errors.ts";
-import { jobId } from "../follow.ts";
+import { requireSecret, secretOf } from "../auth/secret.ts";
+import { bearer, verifyToken } from "../auth/token.ts";
+import { readJson } from "../http/body.ts";
+import { ApiError, invalidInput } from "../http/errors.ts";
+import { bytesProblem } from "../job/checks.ts";
+import { jobId } from "../job/follow.ts";
 import { poolNamed, poolNameOf } from "../objects.ts";
-import { requireSecret, secretOf } from "../secret.ts";
 import { type App, settingsOf } from "../settings.ts";
-import { bearer, verifyToken } from "../token.ts";
 
 type C = Context<App>;
 

@@ -1,6 +1,6 @@
 /** DELETE /v1/jobs/:job: nobody wants the picture any more. Its id, told to whoever asked for it, is the key. */
 import type { Context } from "hono";
-import { jobGone, jobId } from "../follow.ts";
+import { jobGone, jobId } from "../job/follow.ts";
 import type { App } from "../settings.ts";
 
 export async function cancelJob(c: Context<App>): Promise<Response> {

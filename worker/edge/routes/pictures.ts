@@ -1,11 +1,11 @@
 /** GET /v1/pictures/:job: a finished picture, by the address that was given with it. */
 import type { Context } from "hono";
 import { FinalEvent } from "../../protocol/job.ts";
-import { ApiError } from "../errors.ts";
-import { jobId } from "../follow.ts";
-import { queryOf } from "../input.ts";
-import { isGood } from "../picture-url.ts";
-import { notModified } from "../range.ts";
+import { isGood } from "../auth/picture-url.ts";
+import { ApiError } from "../http/errors.ts";
+import { queryOf } from "../http/input.ts";
+import { notModified } from "../http/range.ts";
+import { jobId } from "../job/follow.ts";
 import type { App, Env } from "../settings.ts";
 
 export async function picture(c: Context<App>): Promise<Response> {

@@ -3,16 +3,16 @@ import type { Context } from "hono";
 import { z } from "zod";
 import { MAX_PLAN_QUERY_CHARS, MAX_SEED } from "../../protocol/limits.ts";
 import { MAX_SCALES, type StagePlan } from "../../protocol/plan.ts";
-import { asApiError, invalid, invalidInput } from "../errors.ts";
-import { follow, jobGone, jobId } from "../follow.ts";
-import { Class, Name, Prompt, queryOf, requireOneWay, requireSubject, Seed, subjectOf, whole } from "../input.ts";
-import { knownPrompt } from "../prompt.ts";
-import { randomSeed } from "../seeds.ts";
+import { asApiError, invalid, invalidInput } from "../http/errors.ts";
+import { Class, Name, Prompt, queryOf, requireOneWay, requireSubject, Seed, subjectOf, whole } from "../http/input.ts";
+import { knownPrompt } from "../http/prompt.ts";
+import { randomSeed } from "../http/seeds.ts";
+import { COMMENT, SSE_HEADERS, sseEvent, sseResponse } from "../http/sse.ts";
+import { Warnings } from "../http/warnings.ts";
+import { follow, jobGone, jobId } from "../job/follow.ts";
+import { branchOf } from "../job/trunk.ts";
 import { type App, settingsOf } from "../settings.ts";
-import { COMMENT, SSE_HEADERS, sseEvent, sseResponse } from "../sse.ts";
 import { chooseModel, givenPlan, makePlan, startJob } from "../start.ts";
-import { branchOf } from "../trunk.ts";
-import { Warnings } from "../warnings.ts";
 
 /** A number as text, which `schema` then judges. */
 const numeric = <Out>(schema: z.ZodType<Out, number>, message: string) =>

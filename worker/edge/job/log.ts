@@ -1,5 +1,5 @@
 /** The event log of one job, in SQLite. An event is as long as its picture, a row is not: it is cut into pieces. */
-import type { JobEvent, ScaleEvent } from "../protocol/job.ts";
+import type { JobEvent, ScaleEvent } from "../../protocol/job.ts";
 
 /** Characters a piece; a Durable Object's row holds 2 MB. */
 const PIECE_CHARS = 1_000_000;

@@ -4,18 +4,18 @@
  * is given to another worker.
  */
 import { DurableObject } from "cloudflare:workers";
-import type { ErrorEvent, FinalEvent, JobEvent, RevisionEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
-import type { DeliveryAnswer, Lease } from "../protocol/messages.ts";
-import type { ModelInfo } from "../protocol/model-info.ts";
-import { Alarm } from "./alarm.ts";
+import type { ErrorEvent, FinalEvent, JobEvent, RevisionEvent, ScaleEvent, WorkerEvent } from "../../protocol/job.ts";
+import type { DeliveryAnswer, Lease } from "../../protocol/messages.ts";
+import type { ModelInfo } from "../../protocol/model-info.ts";
+import { Alarm } from "../alarm.ts";
+import { signToken } from "../auth/token.ts";
+import { type JobObject, type NewJob, poolNamed, type TrunkOf } from "../objects.ts";
+import { type Env, type Settings, settingsOf } from "../settings.ts";
+import { plannedAnew } from "../start.ts";
 import { finalProblem, revisionProblem, scaleProblem } from "./checks.ts";
-import { JobLog } from "./job-log.ts";
-import { type JobRecord, MIXED, nextScale, pictureOf, RECORD_VERSION, stallOf } from "./job-record.ts";
-import { type JobObject, type NewJob, poolNamed, type TrunkOf } from "./objects.ts";
+import { JobLog } from "./log.ts";
 import { Readers } from "./readers.ts";
-import { type Env, type Settings, settingsOf } from "./settings.ts";
-import { plannedAnew } from "./start.ts";
-import { signToken } from "./token.ts";
+import { type JobRecord, MIXED, nextScale, pictureOf, RECORD_VERSION, stallOf } from "./record.ts";
 
 type Answer = DeliveryAnswer | { refused: string };
 

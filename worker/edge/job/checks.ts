@@ -1,6 +1,6 @@
 /** Whether what a worker delivers fits the job it is for. In words what is wrong, or null. */
-import type { FinalEvent, JobRequest, RevisionEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
-import { StagePlan, settle } from "../protocol/plan.ts";
+import type { FinalEvent, JobRequest, RevisionEvent, ScaleEvent, WorkerEvent } from "../../protocol/job.ts";
+import { StagePlan, settle } from "../../protocol/plan.ts";
 
 /** What a job knows of its picture. */
 export interface Picture {

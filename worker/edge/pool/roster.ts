@@ -3,8 +3,8 @@
  * memory by session and by model; read again on waking.
  */
 
-import { type Hello, PING, PONG, type PoolMessage } from "../protocol/messages.ts";
-import type { ModelInfo } from "../protocol/model-info.ts";
+import { type Hello, PING, PONG, type PoolMessage } from "../../protocol/messages.ts";
+import type { ModelInfo } from "../../protocol/model-info.ts";
 import { newSeat, type Seat, seatOf, sit } from "./seat.ts";
 
 /** An admitted worker. Its seat is written by the roster alone. */

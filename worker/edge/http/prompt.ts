@@ -1,9 +1,9 @@
 /** What the edge knows of a prompt before any worker sees it, by the model's own tokenizer. */
-import { PromptError, type PromptTokenizer, promptTokenizer, within } from "../families/text/tokenizer.ts";
-import type { ModelInfo } from "../protocol/model-info.ts";
+import { PromptError, type PromptTokenizer, promptTokenizer, within } from "../../families/text/tokenizer.ts";
+import type { ModelInfo } from "../../protocol/model-info.ts";
+import { tokenizerFileOf, tokenizerIn } from "../published.ts";
+import type { Env } from "../settings.ts";
 import { invalid } from "./errors.ts";
-import { tokenizerFileOf, tokenizerIn } from "./published.ts";
-import type { Env } from "./settings.ts";
 
 /**
  * The published tokenizer used last, by its hash; null where it could not be read. One of 32000 pieces takes a second

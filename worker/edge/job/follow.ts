@@ -1,8 +1,8 @@
 /** A job's log, followed by the Worker that holds the response: pulled only as fast as the reader takes it. */
-import type { JobEvent } from "../protocol/job.ts";
-import { ApiError } from "./errors.ts";
+import type { JobEvent } from "../../protocol/job.ts";
+import { ApiError } from "../http/errors.ts";
+import type { Env } from "../settings.ts";
 import { END } from "./readers.ts";
-import type { Env } from "./settings.ts";
 
 const RETRIES = 3;
 

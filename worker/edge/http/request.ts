@@ -1,8 +1,8 @@
 /** A request before its route: its path made tidy, its size held within limits, and what path may have been meant. */
 import type { MiddlewareHandler } from "hono";
-import { MAX_HEADER_CHARS, MAX_URL_CHARS } from "../protocol/limits.ts";
+import { MAX_HEADER_CHARS, MAX_URL_CHARS } from "../../protocol/limits.ts";
+import type { App } from "../settings.ts";
 import { ApiError } from "./errors.ts";
-import type { App } from "./settings.ts";
 
 /** The path of a URL, as clients write it who join a base and a path: slashes are doubled, or left at the end. */
 export function tidyPath(url: string): string {

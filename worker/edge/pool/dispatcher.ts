@@ -1,11 +1,11 @@
 /** Gives waiting jobs to workers, and takes back what comes from them unfinished. */
-import type { Lease } from "../protocol/messages.ts";
-import type { Alarm } from "./alarm.ts";
+import type { Lease } from "../../protocol/messages.ts";
+import type { Alarm } from "../alarm.ts";
+import { log, notReached } from "../log.ts";
+import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { chooseMember } from "./choose.ts";
 import type { Cause, Entry, Ledger, Lent } from "./ledger.ts";
-import { log, notReached } from "./log.ts";
 import type { Member, Roster } from "./roster.ts";
-import { type Env, type Settings, settingsOf } from "./settings.ts";
 
 /** A worker that has to stop is no fault of the job, but there is an end to everything. */
 const MOST_PREEMPTIONS = 20;

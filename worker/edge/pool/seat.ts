@@ -1,7 +1,7 @@
 /** A worker's socket: what it remembers while the pool sleeps, and what comes over it. */
-import { MAX_WORKER_MESSAGE_BYTES } from "../protocol/limits.ts";
-import { type Holding, VERSIONS, WorkerMessage } from "../protocol/messages.ts";
-import { parseWire } from "../protocol/wire.ts";
+import { MAX_WORKER_MESSAGE_BYTES } from "../../protocol/limits.ts";
+import { type Holding, VERSIONS, WorkerMessage } from "../../protocol/messages.ts";
+import { parseWire } from "../../protocol/wire.ts";
 
 /** Attached to the socket. Models are in the pool's `worker` table: they are too large for an attachment. */
 export interface Seat {

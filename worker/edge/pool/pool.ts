@@ -4,17 +4,17 @@
  * seat attached. With nothing to watch it sleeps: pings are answered without it.
  */
 import { DurableObject } from "cloudflare:workers";
-import type { Hello, Holding, WorkerMessage } from "../protocol/messages.ts";
-import { Alarm } from "./alarm.ts";
+import type { Hello, Holding, WorkerMessage } from "../../protocol/messages.ts";
+import { Alarm } from "../alarm.ts";
+import { log } from "../log.ts";
+import type { PoolObject, PoolOffer, PoolStatus } from "../objects.ts";
+import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { type Entry, Ledger, type Lent } from "./ledger.ts";
-import { log } from "./log.ts";
-import type { PoolObject, PoolOffer, PoolStatus } from "./objects.ts";
 import { modelsOf, statusOf, versionsOf } from "./offer.ts";
 import { Orphans } from "./orphans.ts";
 import { type Member, Roster } from "./roster.ts";
 import { commonVersion, readMessage } from "./seat.ts";
-import { type Env, type Settings, settingsOf } from "./settings.ts";
 
 const GRANT_MILLISECONDS = 30_000;
 

@@ -3,7 +3,7 @@
  * stream's bytes are lines: number and type of an event, then its JSON; an empty one after each silence, since a reader
  * that left shows only when something is written to it; and at the end of the log one that says so.
  */
-import type { JobLog } from "./job-log.ts";
+import type { JobLog } from "./log.ts";
 
 /** The last line of a log that has come to its end. */
 export const END = "end";

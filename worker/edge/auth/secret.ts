@@ -1,6 +1,6 @@
 /** What GPU workers share with the edge. */
-import { ApiError } from "./errors.ts";
-import { type Env, settingsOf } from "./settings.ts";
+import { ApiError } from "../http/errors.ts";
+import { type Env, settingsOf } from "../settings.ts";
 import { bearer, sameSecret } from "./token.ts";
 
 export function secretOf(env: Env): string {

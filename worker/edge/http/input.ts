@@ -1,7 +1,7 @@
 /** What both image routes take. */
 import { z } from "zod";
-import { MAX_PROMPT_CHARS, MAX_SEED } from "../protocol/limits.ts";
-import type { ModelInfo } from "../protocol/model-info.ts";
+import { MAX_PROMPT_CHARS, MAX_SEED } from "../../protocol/limits.ts";
+import type { ModelInfo } from "../../protocol/model-info.ts";
 import { notUtf8 } from "./body.ts";
 import { ApiError, invalid } from "./errors.ts";
 

@@ -2,11 +2,12 @@
  * Jobs whose model no worker offers any more. A worker that restarts is back within seconds; one that begins another
  * version of the model takes the jobs that nobody has begun; the rest ends instead of waiting for ever.
  */
+
+import { notReached } from "../log.ts";
+import { type Env, settingsOf } from "../settings.ts";
 import type { Entry, Ledger } from "./ledger.ts";
-import { notReached } from "./log.ts";
 import { versionsOf } from "./offer.ts";
 import type { Roster } from "./roster.ts";
-import { type Env, settingsOf } from "./settings.ts";
 
 export class Orphans {
 	readonly #ledger: Ledger;

@@ -1,9 +1,9 @@
 /** A picture that goes on from the first scales of another one, whose job is still kept. */
-import type { ScaleEvent, Trunk } from "../protocol/job.ts";
-import type { StagePlan } from "../protocol/plan.ts";
-import { invalid } from "./errors.ts";
+import type { ScaleEvent, Trunk } from "../../protocol/job.ts";
+import type { StagePlan } from "../../protocol/plan.ts";
+import { invalid } from "../http/errors.ts";
+import type { Env } from "../settings.ts";
 import { jobGone, jobId } from "./follow.ts";
-import type { Env } from "./settings.ts";
 
 export interface Branch {
 	scales: ScaleEvent[];

@@ -1,7 +1,7 @@
 /** What a job keeps beside its log, and what follows from it. */
-import { allowance, type Pace } from "../protocol/allowance.ts";
+import { allowance, type Pace } from "../../protocol/allowance.ts";
+import type { NewJob } from "../objects.ts";
 import type { Picture } from "./checks.ts";
-import type { NewJob } from "./objects.ts";
 
 /** Raised when a record of before cannot be read any more: such jobs are forgotten. */
 export const RECORD_VERSION = 1;

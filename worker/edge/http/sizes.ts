@@ -1,6 +1,6 @@
 /** From a size in pixels to a schedule of the model's, and to the size that its picture is given. */
-import { MAX_PICTURE_SIDE } from "../protocol/limits.ts";
-import type { ModelInfo } from "../protocol/model-info.ts";
+import { MAX_PICTURE_SIDE } from "../../protocol/limits.ts";
+import type { ModelInfo } from "../../protocol/model-info.ts";
 import { invalid } from "./errors.ts";
 import type { Warnings } from "./warnings.ts";
 

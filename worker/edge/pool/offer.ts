@@ -1,5 +1,5 @@
 /** What a pool offers, and which version of a model a new job gets. */
-import type { PoolOffer, Version, WorkerStatus } from "./objects.ts";
+import type { PoolOffer, Version, WorkerStatus } from "../objects.ts";
 import { infoOf, type Member, type Roster } from "./roster.ts";
 
 /** Versions of models that are offered by workers which take leases, in the order they came. */

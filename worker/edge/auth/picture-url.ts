@@ -1,6 +1,7 @@
 /** Addresses of finished pictures: signed, and good as long as the job's log is kept. */
+
+import { type Env, settingsOf } from "../settings.ts";
 import { secretOf } from "./secret.ts";
-import { type Env, settingsOf } from "./settings.ts";
 import { signText, verifyText } from "./token.ts";
 
 export const PICTURE_PATH = "/v1/pictures";
