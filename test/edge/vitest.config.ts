@@ -25,9 +25,16 @@ export default defineConfig({
 					NO_WORKER_SECONDS: 0.5,
 					COMMENT_SECONDS: 0.2,
 					QUEUE_LIMIT: 4,
+					WEBHOOK_LOCAL: true,
+					WEBHOOK_RETRY_SECONDS: 0.05,
 				},
 			},
 		}),
 	],
-	test: { name: "edge", include: ["test/edge/*.test.ts"], testTimeout: 15_000, silent: "passed-only" },
+	test: {
+		name: "edge",
+		globalSetup: "test/edge/receiver.ts",
+		include: ["test/edge/*.test.ts"], testTimeout: 15_000,
+		silent: "passed-only",
+	},
 });

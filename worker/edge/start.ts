@@ -3,13 +3,14 @@ import { customPlan } from "../policies/custom.ts";
 import { findPolicy, PlanError, policies } from "../policies/index.ts";
 import { checkPlan } from "../policies/validate.ts";
 import type { ImageFormat, Previews } from "../protocol/job.ts";
+import type { JobMode } from "../protocol/jobs.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { ApiError, invalid, unavailable } from "./http/errors.ts";
 import type { Subject } from "./http/input.ts";
 import type { Warnings } from "./http/warnings.ts";
 import type { Branch } from "./job/trunk.ts";
-import { type PoolOffer, type PoolStatus, poolNamed, poolNameOf } from "./objects.ts";
+import { type PoolOffer, type PoolStatus, poolNamed, poolNameOf, type WebhookTarget } from "./objects.ts";
 import { drawVersion } from "./pool/offer.ts";
 import { type Env, settingsOf } from "./settings.ts";
 
@@ -26,6 +27,12 @@ export interface JobInput {
 	branch?: Branch;
 	/** Words of the prompt that the model does not know, where the edge can tell. */
 	unknownWords?: string[];
+	/** What it costs to make (worker/policies/cost.ts). */
+	cost?: number;
+	mode?: JobMode;
+	ttlSeconds?: number;
+	webhook?: WebhookTarget;
+	base?: string;
 }
 
 /** Models of OpenAI's that clients send by default: here they are the default model. */
@@ -137,9 +144,11 @@ export async function startJob(env: Env, input: JobInput): Promise<string> {
 /** A job for every seed, all of them or none: one that cannot be created or queued leaves nothing behind. */
 export async function startJobs(
 	env: Env,
-	{ model, plan, subject, previews, format, until, branch, unknownWords }: Omit<JobInput, "seed">,
+	input: Omit<JobInput, "seed">,
 	seeds: readonly number[],
 ): Promise<string[]> {
+	const { model, plan, subject, previews, format, until, branch, unknownWords, cost } = input;
+	const { mode, ttlSeconds, webhook, base } = input;
 	const { grids, image } = model.schedules[plan.schedule];
 	const { width, height } = format.size ?? image;
 	const pool = poolNameOf(model.id);
@@ -152,6 +161,10 @@ export async function startJobs(
 				pool,
 				bitsPerToken: model.bitsPerToken,
 				event: { model: model.id, policy: plan.policy, seed, width, height, plan, grids, unknownWords },
+				mode,
+				ttlSeconds,
+				webhook,
+				base,
 			}),
 		),
 	);
@@ -159,7 +172,7 @@ export async function startJobs(
 	try {
 		const failed = created.find(({ status }) => status === "rejected");
 		if (failed) throw (failed as PromiseRejectedResult).reason;
-		const answer = await poolNamed(env, pool).enqueue(ids, model.digest);
+		const answer = await poolNamed(env, pool).enqueue(ids, model.digest, cost);
 		if (answer !== "queued") throw answer === "full" ? queueFull() : noWorkers();
 	} catch (error) {
 		await Promise.allSettled(jobs.map(({ id }) => env.JOB.get(id).discard()));

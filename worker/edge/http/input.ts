@@ -35,6 +35,8 @@ export const Prompt = z
 /** Of a model, policy or schedule. */
 export const Name = z.string().min(1, "is empty").max(64, "is longer than 64 characters");
 
+export const JobId = z.string().regex(/^[0-9a-f]{64}$/, "must be the id of a job");
+
 /** The two ways to say how a picture is made exclude each other. */
 export function requireOneWay({ plan, policy }: { plan?: unknown; policy?: string }): void {
 	if (plan !== undefined && policy !== undefined)

@@ -6,16 +6,20 @@
 import { DurableObject } from "cloudflare:workers";
 import type { ErrorEvent, FinalEvent, JobEvent, RevisionEvent, ScaleEvent, WorkerEvent } from "../../protocol/job.ts";
 import type { DeliveryAnswer, Lease } from "../../protocol/messages.ts";
+import type { WebhookMessage } from "../../protocol/jobs.ts";
 import type { ModelInfo } from "../../protocol/model-info.ts";
 import { Alarm } from "../alarm.ts";
 import { signToken } from "../auth/token.ts";
-import { type JobObject, type NewJob, poolNamed, type TrunkOf } from "../objects.ts";
+import { log } from "../log.ts";
+import { type JobFacts, type JobObject, type NewJob, type Outcome, poolNamed, type TrunkOf } from "../objects.ts";
 import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { plannedAnew } from "../start.ts";
 import { finalProblem, revisionProblem, scaleProblem } from "./checks.ts";
+import { factsOf, outcomeOf, resourceOf } from "./facts.ts";
 import { JobLog } from "./log.ts";
 import { Readers } from "./readers.ts";
 import { type JobRecord, MIXED, nextScale, pictureOf, RECORD_VERSION, stallOf } from "./record.ts";
+import { answered, newHook, send, tried } from "./webhook.ts";
 
 type Answer = DeliveryAnswer | { refused: string };
 
@@ -35,7 +39,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 		this.#alarm = new Alarm(ctx);
 		this.#readers = new Readers(
 			this.#log,
-			() => this.ended(),
+			() => this.#ended(),
 			() => this.#watch(),
 			this.#settings.COMMENT_SECONDS * 1000,
 		);
@@ -46,8 +50,10 @@ export class Job extends DurableObject<Env> implements JobObject {
 	}
 
 	/** Starts the log with the `plan` event. The caller queues the job in its pool. */
-	async create({ trunk, ...job }: NewJob): Promise<void> {
+	async create({ trunk, webhook, ...job }: NewJob): Promise<void> {
 		if (this.#job) throw new Error("this job exists already");
+		const created = Date.now();
+		const seconds = Math.max(this.#settings.JOB_DEADLINE_SECONDS, job.ttlSeconds ?? 0);
 		this.#log.begin();
 		this.#save({
 			...job,
@@ -57,8 +63,10 @@ export class Job extends DurableObject<Env> implements JobObject {
 			madeUnder: trunk?.madeUnder ?? null,
 			pace: null,
 			sign: null,
-			deadline: Date.now() + this.#settings.JOB_DEADLINE_SECONDS * 1000,
+			created,
+			deadline: created + seconds * 1000,
 			ended: null,
+			...(webhook && { hook: newHook(webhook) }),
 		});
 		this.#append({ type: "plan", job: this.#id, ...job.event });
 		for (const scale of trunk?.scales ?? []) this.#append(scale);
@@ -82,12 +90,14 @@ export class Job extends DurableObject<Env> implements JobObject {
 
 	/** Whether everything was seen by whoever saw event `after`; null when the job is unknown, or its log was deleted. */
 	async seen(after: number): Promise<boolean | null> {
-		return this.#job ? this.ended() && after + 1 >= this.#log.length() : null;
+		return this.#job ? this.#ended() && after + 1 >= this.#log.length() : null;
 	}
 
 	/** JSON of the final event; null where there is none, or the log was deleted. */
 	async final(): Promise<string | null> {
-		return this.#job ? this.#log.final() : null;
+		if (!this.#job) return null;
+		const { type, json } = this.#log.last();
+		return type === "final" ? json : null;
 	}
 
 	/** The next attempt, with the codes of the scales logged so far; null when nothing is left to do. */
@@ -112,8 +122,23 @@ export class Job extends DurableObject<Env> implements JobObject {
 		};
 	}
 
+	/** How it ended; a forgotten one counts as cancelled. Null while something is left to do. */
+	outcome(): Outcome | null {
+		if (!this.#job) return "cancelled";
+		return this.#job.ended === null ? null : outcomeOf(this.#log.last());
+	}
+
+	/** What its resource shows; null when the job is unknown. */
+	async facts(): Promise<JobFacts | null> {
+		const job = this.#job;
+		if (!job) return null;
+		const last = job.ended === null ? null : this.#log.last();
+		const expires = job.ended === null ? job.deadline : this.#deletion(job, job.ended);
+		return factsOf(this.#id, job, { made: this.#log.made(), last, expires });
+	}
+
 	/** Whether nothing is left to do: finished, failed, or forgotten. */
-	ended(): boolean {
+	#ended(): boolean {
 		return this.#job === undefined || this.#job.ended !== null;
 	}
 
@@ -204,15 +229,16 @@ export class Job extends DurableObject<Env> implements JobObject {
 		return { request, madeUnder, scales: this.#log.scales(scales) };
 	}
 
-	/** Nobody wants the picture any more: ended, and stopped where it runs. */
-	async stop(): Promise<void> {
-		if (!this.ended())
+	/** Nobody wants the picture any more: ended, and stopped where it runs. One that has ended is deleted. */
+	async remove(): Promise<void> {
+		if (this.#ended()) await this.#forget();
+		else
 			await this.#endAndCancel({ type: "error", code: "cancelled", message: "The picture was cancelled." });
 	}
 
 	/** Ends the job with an error, unless it has ended. */
 	async fail(code: string, message: string): Promise<void> {
-		if (!this.ended()) this.#end({ type: "error", code, message });
+		if (!this.#ended()) this.#end({ type: "error", code, message });
 	}
 
 	/** Looks at all that has its time. Alarms may come twice, early or late. */
@@ -222,7 +248,8 @@ export class Job extends DurableObject<Env> implements JobObject {
 		if (!job) return this.#forget();
 		const now = Date.now();
 		if (job.ended !== null) {
-			if (now >= this.#deletion(job.ended)) return this.#forget();
+			if (now >= this.#deletion(job, job.ended)) return this.#forget();
+			await this.#tell(now);
 		} else if (now >= job.deadline) {
 			await this.#endAndCancel({
 				type: "error",
@@ -233,12 +260,13 @@ export class Job extends DurableObject<Env> implements JobObject {
 			});
 		} else {
 			await this.#lookForReaders(now);
-			if (!this.ended()) await this.#lookForSigns(now);
+			if (!this.#ended()) await this.#lookForSigns(now);
 		}
 		this.#watch();
 	}
 
 	async #lookForReaders(now: number): Promise<void> {
+		if (this.#job?.mode === "background") return;
 		const since = this.#readers.absentSince;
 		const grace = this.#settings.READER_GRACE_SECONDS * 1000;
 		if (since === null || now < since + grace) return;
@@ -279,9 +307,31 @@ export class Job extends DurableObject<Env> implements JobObject {
 	}
 
 	#end(event: Extract<JobEvent, { type: "final" | "error" }>): void {
-		this.#save({ ...this.#job!, ended: Date.now() });
+		const now = Date.now();
+		const { hook, ...job } = this.#job!;
+		this.#save({ ...job, ended: now, ...(hook && { hook: { ...hook, next: now } }) });
 		this.#append(event);
 		this.#watch();
+	}
+
+	/** The webhook, where it has its time. What is not taken is tried again, until the job is deleted. */
+	async #tell(now: number): Promise<void> {
+		const { hook, base = "", ended } = this.#job!;
+		if (!hook || hook.next === null || now < hook.next) return;
+		const first = this.#settings.WEBHOOK_RETRY_SECONDS * 1000;
+		const secret = hook.secret ?? this.#settings.WEBHOOK_SECRET;
+		const facts = await this.facts();
+		if (secret === undefined || !facts || ended === null) return;
+		this.#save({ ...this.#job!, hook: tried(hook, now, first) });
+		const message: WebhookMessage = {
+			type: `job.${facts.outcome!}`,
+			timestamp: new Date(ended).toISOString(),
+			data: await resourceOf(this.env, base, facts, null),
+		};
+		const answer = await send(hook, secret, JSON.stringify(message));
+		if (!this.#job?.hook) return;
+		this.#save({ ...this.#job, hook: answered(this.#job.hook, answer, Date.now(), first) });
+		log("webhook", { job: this.#id, answer, tries: this.#job.hook.tries });
 	}
 
 	async #forget(): Promise<void> {
@@ -292,17 +342,19 @@ export class Job extends DurableObject<Env> implements JobObject {
 		this.#alarm.rang();
 	}
 
-	#deletion(ended: number): number {
-		return ended + this.#settings.JOB_KEEP_SECONDS * 1000;
+	#deletion({ ttlSeconds }: JobRecord, ended: number): number {
+		return ended + (ttlSeconds ?? this.#settings.JOB_KEEP_SECONDS) * 1000;
 	}
 
 	/** The next time to look. */
 	#watch(): void {
 		const job = this.#job;
 		if (!job) return;
-		const absent = this.#readers.absentSince;
+		if (job.ended !== null)
+			return this.#alarm.by(Math.min(this.#deletion(job, job.ended), job.hook?.next ?? Number.POSITIVE_INFINITY));
+		const absent = job.mode === "background" ? null : this.#readers.absentSince;
 		const leaves = absent === null ? Number.POSITIVE_INFINITY : absent + this.#settings.READER_GRACE_SECONDS * 1000;
-		this.#alarm.by(job.ended === null ? Math.min(job.deadline, leaves, this.#stall(job)) : this.#deletion(job.ended));
+		this.#alarm.by(Math.min(job.deadline, leaves, this.#stall(job)));
 	}
 
 	#stall(job: JobRecord): number {

@@ -2,11 +2,12 @@
 import { allowance, type Pace } from "../../protocol/allowance.ts";
 import type { NewJob } from "../objects.ts";
 import type { Picture } from "./checks.ts";
+import type { Hook } from "./webhook.ts";
 
 /** Raised when a record of before cannot be read any more: such jobs are forgotten. */
 export const RECORD_VERSION = 1;
 
-export interface JobRecord extends NewJob {
+export interface JobRecord extends Omit<NewJob, "trunk" | "webhook"> {
 	version: typeof RECORD_VERSION;
 	attempt: number;
 	/** Of the worker that makes this attempt. */
@@ -17,8 +18,12 @@ export interface JobRecord extends NewJob {
 	pace: Pace | null;
 	/** When this attempt last gave a sign; `scales`: how many it has delivered. Null where there is no attempt. */
 	sign: { at: number; scales: number } | null;
+	/** Absent in records of before. */
+	created?: number;
 	deadline: number;
 	ended: number | null;
+	/** Who is told of its end. */
+	hook?: Hook;
 }
 
 /** Numerics of what was not all made under one id. */

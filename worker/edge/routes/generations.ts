@@ -2,23 +2,21 @@
 import type { Context } from "hono";
 import { endTime, setMetric, startTime } from "hono/timing";
 import { z } from "zod";
-import { policyOfQuality } from "../../policies/quality.ts";
-import type { FinalEvent, ImageFormat, ScaleEvent } from "../../protocol/job.ts";
+import type { FinalEvent, ScaleEvent } from "../../protocol/job.ts";
 import { MAX_REQUEST_BYTES } from "../../protocol/limits.ts";
 import type { ModelInfo } from "../../protocol/model-info.ts";
 import type { StagePlan } from "../../protocol/plan.ts";
 import { pictureUrl } from "../auth/picture-url.ts";
 import { readJson } from "../http/body.ts";
 import { ApiError, asApiError, jobError } from "../http/errors.ts";
-import { subjectOf } from "../http/input.ts";
-import { knownPrompt } from "../http/prompt.ts";
-import { randomSeed, siblingSeed } from "../http/seeds.ts";
-import { type Size, type Sized, sized, text } from "../http/sizes.ts";
+import { siblingSeed } from "../http/seeds.ts";
+import { text } from "../http/sizes.ts";
 import { COMMENT, sseEvent, sseResponse } from "../http/sse.ts";
 import { Warnings } from "../http/warnings.ts";
 import { follow } from "../job/follow.ts";
+import { orderOf } from "../job/order.ts";
 import { type App, type Env, settingsOf } from "../settings.ts";
-import { chooseModel, givenPlan, type JobInput, makePlan, startJob, startJobs } from "../start.ts";
+import { type JobInput, startJob, startJobs } from "../start.ts";
 import { asUrl, type Body, parseBody, qualityOf } from "./generations-body.ts";
 
 const Tokens = z.int().min(0);
@@ -71,49 +69,41 @@ export async function generations(c: Context<App>): Promise<Response> {
 	const settings = settingsOf(c.env);
 	const warnings = new Warnings(settings);
 	const body = parseBody(await readJson(c.req.raw, MAX_REQUEST_BYTES, settings.BODY_SECONDS), warnings, settings);
-	const order = await orderOf(c.env, body, warnings);
+	const order = await asAsked(c.env, body, warnings);
 	return body.stream ? streamed(c, order) : whenDone(c, order, body);
 }
 
-async function orderOf(env: Env, body: Body, warnings: Warnings): Promise<Order> {
-	const { model, requireRoom } = await chooseModel(env, body.model, warnings);
-	const subject = subjectOf(model, body);
-	const asked = sized(model, body.size, warnings);
-	const plan = planOf(body, model, asked);
-	const known = subject.prompt === undefined ? undefined : await knownPrompt(env, model, subject.prompt);
-	warnings.unknownWords(known?.unknownWords);
-	requireRoom();
-	const input: JobInput = {
-		model,
-		plan,
-		subject,
-		seed: body.seed ?? randomSeed(),
-		previews: body.stream && body.partial_images > 0 ? body.partial_images : "none",
-		format: formatOf(body, asked.resized),
-		unknownWords: known?.unknownWords,
-	};
+async function asAsked(env: Env, body: Body, warnings: Warnings): Promise<Order> {
+	const { prompt, model, size, seed, policy, plan, stream, partial_images, output_format, output_compression } = body;
+	const order = await orderOf(
+		env,
+		{
+			prompt,
+			class: body.class,
+			model,
+			size,
+			seed,
+			policy,
+			plan,
+			quality: qualityOf(body),
+			previews: stream && partial_images > 0 ? partial_images : "none",
+			format: { type: output_format, quality: output_format === "png" ? 100 : Math.max(1, output_compression) },
+		},
+		{},
+		warnings,
+	);
+	const { input, known } = order;
 	return {
 		input,
 		about: {
 			background: "opaque",
-			output_format: body.output_format,
-			quality: qualityMade(body, plan),
-			size: text(asked.resized ?? model.schedules[plan.schedule].image),
+			output_format,
+			quality: qualityMade(body, input.plan),
+			size: text(order.size),
 		},
-		usage: usageOf(known?.tokens ?? estimate(subject.prompt ?? "", model), model, plan),
+		usage: usageOf(known?.tokens ?? estimate(input.subject.prompt ?? "", input.model), input.model, input.plan),
 		warning: warnings.headers(),
 	};
-}
-
-/** A `policy` named is taken at its word; a `quality` is a wish, which what was measured of the model answers. */
-function planOf(body: Body, model: ModelInfo, { schedule }: Sized): StagePlan {
-	if (body.plan !== undefined) return givenPlan(model, body.plan, body.size === "auto" ? undefined : schedule);
-	return makePlan(model, body.policy ?? policyOfQuality(qualityOf(body), model, schedule), schedule);
-}
-
-function formatOf({ output_format, output_compression }: Body, size: Size | undefined): ImageFormat {
-	const quality = output_format === "png" ? 100 : Math.max(1, output_compression);
-	return { type: output_format, quality, ...(size && { size }) };
 }
 
 function qualityMade(body: Body, plan: StagePlan): About["quality"] {
@@ -157,12 +147,13 @@ async function whenDone(c: Context<App>, { input, about, usage, warning }: Order
 		const made = await Promise.all(jobs.map((job) => finished(c.env, job, reader.signal)));
 		timed(c, made);
 		const { origin } = new URL(c.req.url);
+		const expires = now() + settingsOf(c.env).JOB_KEEP_SECONDS;
 		const answer: Answer = {
 			created,
 			...about,
 			data: await Promise.all(
 				made.map(async ({ final: { base64, seed } }, i) => ({
-					...(asUrl(body) ? { url: await pictureUrl(c.env, origin, jobs[i]) } : { b64_json: base64 }),
+					...(asUrl(body) ? { url: await pictureUrl(c.env, origin, jobs[i], Math.floor(expires)) } : { b64_json: base64 }),
 					seed,
 				})),
 			),
