@@ -17,6 +17,7 @@ import { modelFile } from "./routes/files.ts";
 import { generations } from "./routes/generations.ts";
 import { connect, deliver } from "./routes/internal.ts";
 import { createJobs, job, removeJob } from "./routes/jobs.ts";
+import { branch, refine } from "./routes/kin.ts";
 import { picture } from "./routes/pictures.ts";
 import { preview } from "./routes/preview.ts";
 import { openApi, reference } from "./routes/reference.ts";
@@ -68,6 +69,8 @@ const routes: readonly [method: "GET" | "POST" | "DELETE", path: string, handler
 	["DELETE", "/v1/jobs/:job", removeJob],
 	["GET", "/v1/jobs/:job/events", jobEvents],
 	["GET", "/v1/jobs/:job/image", picture],
+	["POST", "/v1/jobs/:job/refine", refine],
+	["POST", "/v1/jobs/:job/branch", branch],
 	["GET", "/v1/models", models],
 	["GET", "/v1/models/:model", model],
 	["GET", "/v1/models/:model/files/:file", modelFile],

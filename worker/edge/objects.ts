@@ -1,5 +1,5 @@
 /** The kinds of Durable Objects as others see them: what each can be asked, and what goes in and out. */
-import type { JobRequest, PlanEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
+import type { JobEvent, JobRequest, PlanEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
 import type { Adapter, DeliveryAnswer, Lease } from "../protocol/messages.ts";
 import type { JobMode, JobResource } from "../protocol/jobs.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
@@ -34,6 +34,8 @@ export interface NewJob {
 	webhook?: WebhookTarget;
 	/** Where clients reach this edge, for the addresses in a webhook. */
 	base?: string;
+	/** Whose it is (auth/owner.ts): to them the finished picture can be found again. Absent: to nobody. */
+	owner?: string;
 }
 
 export interface WebhookTarget {
@@ -57,6 +59,13 @@ export type Outcome = "done" | "failed" | "cancelled";
 export interface JobObject {
 	/** Starts the log with the `plan` event. The caller queues the job in its pool. */
 	create(job: NewJob): Promise<void>;
+	/**
+	 * Starts and ends it with what a finished job has in its log, which need not be made again; false where that one is
+	 * not there any more.
+	 */
+	copy(job: NewJob, finished: string): Promise<boolean>;
+	/** All of its log, where it is done; else null. */
+	whole(): Promise<JobEvent[] | null>;
 	/** Forgets a job that its pool refused. */
 	discard(): Promise<void>;
 	/** Whether everything was seen by whoever saw event `after`; null when the job is unknown, or its log was deleted. */
@@ -100,6 +109,8 @@ export interface Version {
 	since: number;
 	/** Of all its workers. */
 	slots: number;
+	/** Under which a new picture may be made. */
+	numerics: string[];
 }
 export interface PoolOffer {
 	/** In the order they came; the first is the default. Each shows its oldest version, and has them all. */

@@ -9,8 +9,9 @@ import type { StagePlan } from "../protocol/plan.ts";
 import { ApiError, invalid, unavailable } from "./http/errors.ts";
 import type { Subject } from "./http/input.ts";
 import type { Warnings } from "./http/warnings.ts";
-import type { Branch } from "./job/trunk.ts";
-import { type PoolOffer, type PoolStatus, poolNamed, poolNameOf, type WebhookTarget } from "./objects.ts";
+import { findPicture } from "./job/found.ts";
+import { type Branch, trunkFor } from "./job/trunk.ts";
+import { type NewJob, type PoolOffer, type PoolStatus, poolNamed, poolNameOf, type WebhookTarget } from "./objects.ts";
 import { drawVersion } from "./pool/offer.ts";
 import { type Env, settingsOf } from "./settings.ts";
 
@@ -33,6 +34,10 @@ export interface JobInput {
 	ttlSeconds?: number;
 	webhook?: WebhookTarget;
 	base?: string;
+	/** Whose it is: to them the finished picture can be found again. */
+	owner?: string;
+	/** Numerics under which the owner's finished picture is as good as a new one. Absent: it is made anew. */
+	again?: readonly string[];
 }
 
 /** Models of OpenAI's that clients send by default: here they are the default model. */
@@ -71,6 +76,8 @@ export function modelNotFound({ models }: PoolOffer, name: string): ApiError {
 
 interface Chosen {
 	model: ModelInfo;
+	/** Under which it may be made now. */
+	numerics: readonly string[];
 	/**
 	 * Refuses where the queue is full. Called when all else was found right, since coming again helps nobody whose
 	 * request is wrong, and before anything is written; the pool itself has the last word.
@@ -78,19 +85,37 @@ interface Chosen {
 	requireRoom(): void;
 }
 
-/** The model to draw with. Refuses where there is none. */
-export async function chooseModel(env: Env, name: string | undefined, warnings: Warnings): Promise<Chosen> {
+/** The model to draw with: by name, or the very version of a digest. Refuses where there is none. */
+export async function chooseModel(
+	env: Env,
+	{ name, digest }: { name?: string; digest?: string },
+	warnings: Warnings,
+): Promise<Chosen> {
 	const offer = await poolNamed(env, poolNameOf()).offer();
 	if (offer.models.length === 0) throw noWorkers();
+	const requireRoom = () => {
+		if (!offer.room) throw queueFull();
+	};
+	if (digest !== undefined) {
+		const version = offer.models.flatMap(({ versions }) => versions).find(({ info }) => info.digest === digest);
+		if (!version)
+			throw new ApiError(
+				404,
+				"model_not_found",
+				"The version of the model that made this job is not offered any more. Ask for a new picture.",
+				{ param: "job" },
+			);
+		return { model: version.info, numerics: version.numerics, requireRoom };
+	}
 	const found = findModel(offer, env, name);
 	if (!found) throw modelNotFound(offer, name ?? "auto");
 	const { id } = found.info;
 	if (name !== undefined && name !== "auto" && name !== id) warnings.say(`model: ${name} stands for ${id} here`);
+	const { info, numerics } = drawVersion(found.versions, settingsOf(env).MODEL_WEIGHTS, Math.random());
 	return {
-		model: drawVersion(found.versions, settingsOf(env).MODEL_WEIGHTS, Math.random()).info,
-		requireRoom() {
-			if (!offer.room) throw queueFull();
-		},
+		model: info,
+		numerics,
+		requireRoom,
 	};
 }
 
@@ -138,7 +163,13 @@ export function plannedAnew(model: ModelInfo, plan: StagePlan): StagePlan | null
 
 /** Creates the job and queues it. Its id is the address of its log. */
 export async function startJob(env: Env, input: JobInput): Promise<string> {
-	return (await startJobs(env, input, [input.seed]))[0];
+	return (await startJobs(env, input, [input.seed]))[0].id;
+}
+
+export interface Started {
+	id: string;
+	/** Whether the picture was there already. */
+	cached: boolean;
 }
 
 /** A job for every seed, all of them or none: one that cannot be created or queued leaves nothing behind. */
@@ -146,17 +177,17 @@ export async function startJobs(
 	env: Env,
 	input: Omit<JobInput, "seed">,
 	seeds: readonly number[],
-): Promise<string[]> {
+): Promise<Started[]> {
 	const { model, plan, subject, previews, format, until, branch, unknownWords, cost } = input;
-	const { mode, ttlSeconds, webhook, base } = input;
+	const { mode, ttlSeconds, webhook, base, owner, again } = input;
 	const { grids, image } = model.schedules[plan.schedule];
 	const { width, height } = format.size ?? image;
 	const pool = poolNameOf(model.id);
 	const jobs = seeds.map((seed) => ({ seed, id: env.JOB.newUniqueId() }));
 	const created = await Promise.allSettled(
-		jobs.map(({ seed, id }) =>
-			env.JOB.get(id).create({
-				request: { model: model.id, ...subject, seed, plan, previews, format, until, trunk: branch?.trunk },
+		jobs.map(async ({ seed, id }): Promise<Started> => {
+			const job: NewJob = {
+				request: { model: model.id, ...subject, seed, plan, previews, format, until, trunk: branch && trunkFor(branch, seed) },
 				trunk: branch && { madeUnder: branch.madeUnder, scales: branch.scales },
 				pool,
 				bitsPerToken: model.bitsPerToken,
@@ -165,18 +196,27 @@ export async function startJobs(
 				ttlSeconds,
 				webhook,
 				base,
-			}),
-		),
+				// What others began is not what was asked for.
+				owner: branch ? undefined : owner,
+			};
+			const before = owner !== undefined && again && (await findPicture(env, owner, job.request, again));
+			const cached = !!before && (await env.JOB.get(id).copy(job, before));
+			if (!cached) await env.JOB.get(id).create(job);
+			return { id: id.toString(), cached };
+		}),
 	);
-	const ids = jobs.map(({ id }) => id.toString());
 	try {
-		const failed = created.find(({ status }) => status === "rejected");
-		if (failed) throw (failed as PromiseRejectedResult).reason;
+		const started = created.map((one) => {
+			if (one.status === "rejected") throw one.reason;
+			return one.value;
+		});
+		const ids = started.flatMap(({ id, cached }) => (cached ? [] : id));
+		if (ids.length === 0) return started;
 		const answer = await poolNamed(env, pool).enqueue(ids, model.digest, cost);
-		if (answer !== "queued") throw answer === "full" ? queueFull() : noWorkers();
+		if (answer === "queued") return started;
+		throw answer === "full" ? queueFull() : noWorkers();
 	} catch (error) {
 		await Promise.allSettled(jobs.map(({ id }) => env.JOB.get(id).discard()));
 		throw error;
 	}
-	return ids;
 }

@@ -30,6 +30,8 @@ export interface Ask {
 	plan?: string;
 	schedule?: string;
 	format?: "png" | "webp" | "jpeg";
+	/** `false`: made anew, though it may be there already. */
+	cache?: boolean;
 	until?: number;
 	from?: string;
 	scales?: number;

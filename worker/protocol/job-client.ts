@@ -27,6 +27,8 @@ export interface JobAsk extends JobManner {
 	seed?: number;
 	schedule?: string;
 	size?: string;
+	/** `false`: made anew, though it may be there already. */
+	cache?: boolean;
 	from?: string;
 	scales?: number;
 }
@@ -39,6 +41,28 @@ type Options = Pick<ClientOptions, "url" | "key" | "signal" | "fetch">;
  */
 export async function createJobs(ask: JobAsk, options: Options, once?: string): Promise<JobResource[]> {
 	const { data } = await read(JobList, await send("POST", "/v1/jobs", options, ask, once));
+	return data;
+}
+
+/** A job's picture by another plan, from its own first scales: as many as can be, or `scales`. */
+export async function refineJob(
+	job: string,
+	ask: JobManner & { scales?: number },
+	options: Options,
+	once?: string,
+): Promise<JobResource> {
+	const { data } = await read(JobList, await send("POST", `${pathOf(job)}/refine`, options, ask, once));
+	return data[0];
+}
+
+/** `count` siblings that share the job's first `from` scales. */
+export async function branchJob(
+	job: string,
+	ask: JobManner & { from: number; count?: number; seed?: number },
+	options: Options,
+	once?: string,
+): Promise<JobResource[]> {
+	const { data } = await read(JobList, await send("POST", `${pathOf(job)}/branch`, options, ask, once));
 	return data;
 }
 

@@ -27,6 +27,7 @@ export const JobResource = z.object({
 	plan: StagePlan,
 	until: z.int().optional().describe("The last scale to run."),
 	scales: z.object({ made: z.int(), of: z.int() }),
+	cached: z.boolean().describe("Whether the picture was there already, of the same request before."),
 	place: z.int().nullable().describe("Jobs before it in the queue; null unless it waits there."),
 	estimate_seconds: z
 		.number()

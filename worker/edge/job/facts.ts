@@ -34,6 +34,7 @@ export function factsOf(
 			made,
 			of: plan.steps.filter(({ kind }, scale) => kind === "run" && scale <= (until ?? Infinity)).length,
 		},
+		cached: event.cached ?? false,
 		error: last && outcome !== "done" ? errorOf(last) : null,
 		webhook: hook ? { state: hook.state, tries: hook.tries } : null,
 		pool: job.pool,

@@ -16,12 +16,16 @@ import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { plannedAnew } from "../start.ts";
 import { finalProblem, revisionProblem, scaleProblem } from "./checks.ts";
 import { factsOf, outcomeOf, resourceOf } from "./facts.ts";
+import { picturesClaim } from "./found.ts";
 import { JobLog } from "./log.ts";
 import { Readers } from "./readers.ts";
 import { type JobRecord, MIXED, nextScale, pictureOf, RECORD_VERSION, stallOf } from "./record.ts";
 import { answered, newHook, send, tried } from "./webhook.ts";
 
 type Answer = DeliveryAnswer | { refused: string };
+
+const notNoted = (job: string) => (error: unknown) =>
+	console.error(JSON.stringify({ event: "picture not noted", job, message: String(error) }));
 
 export class Job extends DurableObject<Env> implements JobObject {
 	#job: JobRecord | undefined;
@@ -50,7 +54,38 @@ export class Job extends DurableObject<Env> implements JobObject {
 	}
 
 	/** Starts the log with the `plan` event. The caller queues the job in its pool. */
-	async create({ trunk, webhook, ...job }: NewJob): Promise<void> {
+	async create({ trunk, ...job }: NewJob): Promise<void> {
+		this.#begin(job, trunk?.madeUnder ?? null);
+		this.#append({ type: "plan", job: this.#id, ...job.event });
+		for (const scale of trunk?.scales ?? []) this.#append(scale);
+		this.#readers.awaitAgain();
+		this.#watch();
+	}
+
+	/**
+	 * Starts and ends it with what a finished job has in its log; false where that one is not there any more.
+	 */
+	async copy({ trunk: _, ...job }: NewJob, finished: string): Promise<boolean> {
+		const events = await this.env.JOB.get(this.env.JOB.idFromString(finished)).whole();
+		const final = events?.at(-1);
+		if (!events || final?.type !== "final") return false;
+		const event = { ...job.event, cached: true };
+		this.#begin({ ...job, event }, final.numerics);
+		this.#append({ type: "plan", job: this.#id, ...event });
+		for (const each of events) {
+			if (each.type === "revision") this.#settle(each);
+			if (each.type === "revision" || each.type === "scale") this.#append(each);
+		}
+		await this.#done(final);
+		return true;
+	}
+
+	/** All of its log, where it is done; else null. */
+	async whole(): Promise<JobEvent[] | null> {
+		return this.outcome() === "done" && this.#job ? this.#log.all() : null;
+	}
+
+	#begin({ webhook, ...job }: Omit<NewJob, "trunk">, madeUnder: string | null): void {
 		if (this.#job) throw new Error("this job exists already");
 		const created = Date.now();
 		const seconds = Math.max(this.#settings.JOB_DEADLINE_SECONDS, job.ttlSeconds ?? 0);
@@ -60,7 +95,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 			version: RECORD_VERSION,
 			attempt: 0,
 			numerics: "",
-			madeUnder: trunk?.madeUnder ?? null,
+			madeUnder,
 			pace: null,
 			sign: null,
 			created,
@@ -68,10 +103,6 @@ export class Job extends DurableObject<Env> implements JobObject {
 			ended: null,
 			...(webhook && { hook: newHook(webhook) }),
 		});
-		this.#append({ type: "plan", job: this.#id, ...job.event });
-		for (const scale of trunk?.scales ?? []) this.#append(scale);
-		this.#readers.awaitAgain();
-		this.#watch();
 	}
 
 	/** Forgets a job that its pool refused. */
@@ -191,21 +222,42 @@ export class Job extends DurableObject<Env> implements JobObject {
 		const problem = revisionProblem(plan, event, this.#log.lastScale());
 		if (problem) return { refused: problem };
 		if (!plan.decide) return { go: "on" };
-		this.#save({
-			...job,
-			request: { ...job.request, plan: event.plan },
-			sign: { at: Date.now(), scales: job.sign?.scales ?? 0 },
-		});
+		this.#settle(event);
 		this.#append(event);
 		return { go: "on" };
 	}
 
-	#final(job: JobRecord, event: FinalEvent): Answer {
+	#settle({ plan }: RevisionEvent): void {
+		const { request, sign, ...job } = this.#job!;
+		this.#save({
+			...job,
+			asked: request.plan,
+			request: { ...request, plan },
+			sign: { at: Date.now(), scales: sign?.scales ?? 0 },
+		});
+	}
+
+	async #final(job: JobRecord, event: FinalEvent): Promise<Answer> {
 		const missing = nextScale(job, this.#log.lastScale());
 		const problem = missing === -1 ? finalProblem(pictureOf(job), event) : `final before scale ${missing}`;
 		if (problem) return { refused: problem };
-		this.#end({ ...event, numerics: job.madeUnder === job.numerics ? event.numerics : MIXED });
+		await this.#done({ ...event, numerics: job.madeUnder === job.numerics ? event.numerics : MIXED });
 		return { go: "stop" };
+	}
+
+	/** Ends it with its picture, which is found again from then on. */
+	async #done(event: FinalEvent): Promise<void> {
+		this.#end(event);
+		const claim = await this.#claim();
+		const { ended } = this.#job ?? {};
+		if (ended) await claim?.keep(this.#id, this.#deletion(this.#job!, ended)).catch(notNoted(this.#id));
+	}
+
+	/** Where this picture is found again; null for one that is not. */
+	async #claim() {
+		const { owner, request, asked = request.plan, madeUnder } = this.#job!;
+		if (owner === undefined || request.trunk || madeUnder === null || madeUnder === MIXED) return null;
+		return picturesClaim(this.env, owner, { ...request, plan: asked }, madeUnder);
 	}
 
 	/** Plans the job for another version of its model; false once a scale was made, or where there is no such plan. */
@@ -231,8 +283,11 @@ export class Job extends DurableObject<Env> implements JobObject {
 
 	/** Nobody wants the picture any more: ended, and stopped where it runs. One that has ended is deleted. */
 	async remove(): Promise<void> {
-		if (this.#ended()) await this.#forget();
-		else
+		if (this.#ended()) {
+			const claim = this.#job && (await this.#claim());
+			await this.#forget();
+			await claim?.drop(this.#id);
+		} else
 			await this.#endAndCancel({ type: "error", code: "cancelled", message: "The picture was cancelled." });
 	}
 

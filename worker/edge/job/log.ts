@@ -81,6 +81,14 @@ export class JobLog {
 		return Array.from({ length: pieces }, (_, i) => this.piece(n, i)).join("");
 	}
 
+	/** Every event, as it came. */
+	all(): JobEvent[] {
+		const rows = this.#exec<Entry & { codes: string | null } & Record<string, SqlValue>>(
+			"SELECT n, type, pieces, codes FROM event ORDER BY n",
+		);
+		return rows.map(({ codes, ...row }) => ({ ...JSON.parse(this.#whole(row)), ...(codes !== null && { codes }) }));
+	}
+
 	/** How many scales there are. */
 	made(): number {
 		return this.#exec<{ made: number }>("SELECT count(scale) AS made FROM event")[0].made;

@@ -1,10 +1,11 @@
 /** From what a route was asked to a job that can be queued: one way for all of them. */
 import { costOf } from "../../policies/cost.ts";
 import { policyOfQuality, type Quality } from "../../policies/quality.ts";
-import type { Previews } from "../../protocol/job.ts";
+import type { ImageFormat, Previews } from "../../protocol/job.ts";
 import type { JobMode } from "../../protocol/jobs.ts";
 import type { ModelInfo } from "../../protocol/model-info.ts";
 import type { StagePlan } from "../../protocol/plan.ts";
+import { ownerOf } from "../auth/owner.ts";
 import { invalid } from "../http/errors.ts";
 import { requireOneWay, requireSubject, subjectOf } from "../http/input.ts";
 import { type KnownPrompt, knownPrompt } from "../http/prompt.ts";
@@ -24,6 +25,8 @@ export interface Wish {
 	prompt?: string;
 	class?: number;
 	model?: string;
+	/** In place of a name: this very version. */
+	digest?: string;
 	/** A random one when left out. */
 	seed?: number;
 	/** At most one of plan and policy; a quality is a wish that neither overrules. */
@@ -33,13 +36,14 @@ export interface Wish {
 	/** At most one of the two; `auto` is none. */
 	schedule?: string;
 	size?: string;
-	format: { type: "png" | "webp" | "jpeg"; quality: number };
+	/** `size`: what a finished picture is resized to, where `size` above does not say it. */
+	format: ImageFormat;
 	previews: Previews;
 	/** The last scale to run. */
 	until?: number;
 	/** A job whose first `scales` scales the picture begins with: both or none. */
 	from?: string;
-	scales?: number;
+	scales?: number | "most";
 }
 
 /** How the job is to be kept and followed. */
@@ -49,6 +53,16 @@ export interface Keeping {
 	webhook?: WebhookTarget;
 	/** Where the request came in. */
 	base?: string;
+	/** Whose it is. */
+	owner?: string;
+	/** Whether a finished picture of the same request is as good as a new one. */
+	cache?: boolean;
+}
+
+/** Whose the picture is, and whether it may be one that is there already: by a field, or the header of HTTP. */
+export async function ownedBy(env: Env, request: Request, cache: boolean): Promise<Pick<Keeping, "owner" | "cache">> {
+	const fresh = /\bno-(cache|store)\b/i.test(request.headers.get("cache-control") ?? "");
+	return { owner: await ownerOf(env, request), cache: cache && !fresh };
 }
 
 export interface Order {
@@ -59,21 +73,28 @@ export interface Order {
 }
 
 /** Refuses what cannot be made: a request's own faults first, then a house that is full. Nothing is written. */
-export async function orderOf(env: Env, wish: Wish, keeping: Keeping, warnings: Warnings): Promise<Order> {
+export async function orderOf(
+	env: Env,
+	wish: Wish,
+	{ cache = false, ...keeping }: Keeping,
+	warnings: Warnings,
+): Promise<Order> {
 	if ((wish.from === undefined) !== (wish.scales === undefined))
 		throw invalid("scales", "from and scales go together: a job, and how many of its first scales to take over.");
 	requireSubject(wish);
 	requireOneWay(wish);
-	const { model, requireRoom } = await chooseModel(env, wish.model, warnings);
+	const { model, numerics, requireRoom } = await chooseModel(env, { name: wish.model, digest: wish.digest }, warnings);
 	const subject = subjectOf(model, wish);
 	const { seed = randomSeed(), from, scales, until, previews, size = "auto" } = wish;
 	const { schedule, resized } = size === "auto" ? { schedule: wish.schedule } : sized(model, size, warnings);
 	const plan = planOf(wish, model, schedule);
-	const branch = from && scales ? await branchOf(env, { from, scales }, plan, seed) : undefined;
-	if (until !== undefined) requireEnd(plan, until, scales);
+	const branch = from && scales ? await branchOf(env, { from, scales }, plan) : undefined;
+	if (until !== undefined) requireEnd(plan, until, branch?.scales.length);
 	const known = subject.prompt === undefined ? undefined : await knownPrompt(env, model, subject.prompt);
 	warnings.unknownWords(known?.unknownWords);
-	requireRoom();
+	// A random seed was never asked for before.
+	const again = cache && wish.seed !== undefined && !branch ? numerics : undefined;
+	if (!again) requireRoom();
 	return {
 		input: {
 			model,
@@ -85,11 +106,12 @@ export async function orderOf(env: Env, wish: Wish, keeping: Keeping, warnings: 
 			until,
 			branch,
 			unknownWords: known?.unknownWords,
-			cost: costOf(model, plan, { from: scales, until }),
+			cost: costOf(model, plan, { from: branch?.scales.length, until }),
+			again,
 			...keeping,
 		},
 		known,
-		size: resized ?? model.schedules[plan.schedule].image,
+		size: resized ?? wish.format.size ?? model.schedules[plan.schedule].image,
 	};
 }
 

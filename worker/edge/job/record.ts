@@ -1,5 +1,6 @@
 /** What a job keeps beside its log, and what follows from it. */
 import { allowance, type Pace } from "../../protocol/allowance.ts";
+import type { StagePlan } from "../../protocol/plan.ts";
 import type { NewJob } from "../objects.ts";
 import type { Picture } from "./checks.ts";
 import type { Hook } from "./webhook.ts";
@@ -22,6 +23,8 @@ export interface JobRecord extends Omit<NewJob, "trunk" | "webhook"> {
 	created?: number;
 	deadline: number;
 	ended: number | null;
+	/** The plan as it was asked for, where it was settled since. */
+	asked?: StagePlan;
 	/** Who is told of its end. */
 	hook?: Hook;
 }

@@ -8,12 +8,14 @@ export function versionsOf(roster: Roster): Version[] {
 	for (const digest of roster.digests()) {
 		let first: Member | undefined;
 		let slots = 0;
+		const numerics = new Set<string>();
 		for (const member of roster.offering(digest)) {
 			if (member.seat.draining) continue;
 			first ??= member;
 			slots += member.hello.slots;
+			numerics.add(member.offers.get(digest)!);
 		}
-		if (first) versions.push({ info: infoOf(first, digest), since: first.since, slots });
+		if (first) versions.push({ info: infoOf(first, digest), since: first.since, slots, numerics: [...numerics] });
 	}
 	return versions;
 }

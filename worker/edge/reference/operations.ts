@@ -7,7 +7,7 @@ import { ErrorBody } from "../http/errors.ts";
 import { Health, ModelDescription, PolicyDescription } from "../routes/catalog.ts";
 import { Answer } from "../routes/generations.ts";
 import { Body } from "../routes/generations-body.ts";
-import { JobBody } from "../routes/jobs-body.ts";
+import { BranchBody, JobBody, RefineBody } from "../routes/jobs-body.ts";
 import { Query } from "../routes/preview.ts";
 
 /** By the name that the document has for each. */
@@ -15,6 +15,8 @@ export const schemas = {
 	GenerationRequest: Body,
 	GenerationAnswer: Answer,
 	JobRequest: JobBody,
+	RefineRequest: RefineBody,
+	BranchRequest: BranchBody,
 	Job: JobResource,
 	Jobs: JobList,
 	WebhookMessage,
@@ -165,6 +167,24 @@ export const operations: readonly Operation[] = [
 			204: { description: "It is stopped, or deleted." },
 			404: json("Error", "No such job can be."),
 		},
+	},
+	{
+		method: "post",
+		path: "/v1/jobs/{job}/refine",
+		summary: "Finishes a job's picture by another plan, from its own first scales, which are not made again",
+		parameters: job,
+		headers: once,
+		body: "RefineRequest",
+		answers: { ...created, 404: noJob },
+	},
+	{
+		method: "post",
+		path: "/v1/jobs/{job}/branch",
+		summary: "Up to nine siblings of a job's picture, which share its first scales",
+		parameters: job,
+		headers: once,
+		body: "BranchRequest",
+		answers: { ...created, 404: noJob },
 	},
 	{
 		method: "get",

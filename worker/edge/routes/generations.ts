@@ -14,9 +14,9 @@ import { text } from "../http/sizes.ts";
 import { COMMENT, sseEvent, sseResponse } from "../http/sse.ts";
 import { Warnings } from "../http/warnings.ts";
 import { follow } from "../job/follow.ts";
-import { orderOf } from "../job/order.ts";
+import { orderOf, ownedBy } from "../job/order.ts";
 import { type App, type Env, settingsOf } from "../settings.ts";
-import { type JobInput, startJob, startJobs } from "../start.ts";
+import { type JobInput, startJobs } from "../start.ts";
 import { asUrl, type Body, parseBody, qualityOf } from "./generations-body.ts";
 
 const Tokens = z.int().min(0);
@@ -45,6 +45,7 @@ export const Answer = z.strictObject({
 			b64_json: z.base64().optional(),
 			url: z.url().optional().describe("Good for an hour."),
 			seed: z.int(),
+			cached: z.boolean().optional().describe("Whether it was there already, of the same request before."),
 		}),
 	),
 	usage: Usage,
@@ -69,14 +70,14 @@ export async function generations(c: Context<App>): Promise<Response> {
 	const settings = settingsOf(c.env);
 	const warnings = new Warnings(settings);
 	const body = parseBody(await readJson(c.req.raw, MAX_REQUEST_BYTES, settings.BODY_SECONDS), warnings, settings);
-	const order = await asAsked(c.env, body, warnings);
+	const order = await asAsked(c, body, warnings);
 	return body.stream ? streamed(c, order) : whenDone(c, order, body);
 }
 
-async function asAsked(env: Env, body: Body, warnings: Warnings): Promise<Order> {
+async function asAsked(c: Context<App>, body: Body, warnings: Warnings): Promise<Order> {
 	const { prompt, model, size, seed, policy, plan, stream, partial_images, output_format, output_compression } = body;
 	const order = await orderOf(
-		env,
+		c.env,
 		{
 			prompt,
 			class: body.class,
@@ -89,7 +90,7 @@ async function asAsked(env: Env, body: Body, warnings: Warnings): Promise<Order>
 			previews: stream && partial_images > 0 ? partial_images : "none",
 			format: { type: output_format, quality: output_format === "png" ? 100 : Math.max(1, output_compression) },
 		},
-		{},
+		await ownedBy(c.env, c.req.raw, body.cache),
 		warnings,
 	);
 	const { input, known } = order;
@@ -144,7 +145,7 @@ async function whenDone(c: Context<App>, { input, about, usage, warning }: Order
 		const seeds = Array.from({ length: body.n }, (_, i) => siblingSeed(input.seed, i));
 		const jobs = await startJobs(c.env, input, seeds);
 		endTime(c, "admission");
-		const made = await Promise.all(jobs.map((job) => finished(c.env, job, reader.signal)));
+		const made = await Promise.all(jobs.map(({ id }) => finished(c.env, id, reader.signal)));
 		timed(c, made);
 		const { origin } = new URL(c.req.url);
 		const expires = now() + settingsOf(c.env).JOB_KEEP_SECONDS;
@@ -153,8 +154,9 @@ async function whenDone(c: Context<App>, { input, about, usage, warning }: Order
 			...about,
 			data: await Promise.all(
 				made.map(async ({ final: { base64, seed } }, i) => ({
-					...(asUrl(body) ? { url: await pictureUrl(c.env, origin, jobs[i], Math.floor(expires)) } : { b64_json: base64 }),
+					...(asUrl(body) ? { url: await pictureUrl(c.env, origin, jobs[i].id, expires) } : { b64_json: base64 }),
 					seed,
+					...(jobs[i].cached && { cached: true }),
 				})),
 			),
 			usage: counted(usage.input_tokens * body.n, usage.output_tokens * body.n),
@@ -196,7 +198,7 @@ function timed(c: Context<App>, made: readonly Finished[]): void {
 }
 
 async function streamed(c: Context<App>, { input, about, usage, warning }: Order): Promise<Response> {
-	const job = await startJob(c.env, input);
+	const [{ id: job, cached }] = await startJobs(c.env, input, [input.seed]);
 	const events = async function* (signal: AbortSignal) {
 		// Headers and first bytes leave at once, however long the queue is.
 		yield COMMENT;
@@ -224,6 +226,7 @@ async function streamed(c: Context<App>, { input, about, usage, warning }: Order
 						policy: input.plan.policy,
 						model: input.model.id,
 						unknownWords: input.unknownWords,
+						...(cached && { cached }),
 					});
 				} else if (row.type === "error") throw jobError(JSON.parse(row.json));
 			}

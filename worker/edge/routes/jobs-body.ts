@@ -52,12 +52,32 @@ export const JobBody = z.strictObject({
 	size: z.string().max(32).optional().describe("In place of a schedule: auto or WIDTHxHEIGHT."),
 	from: JobId.optional().describe("A job whose first scales the picture begins with."),
 	scales: whole(1, MAX_SCALES).optional().describe("How many of them."),
+	cache: z
+		.boolean("must be true or false")
+		.default(true)
+		.describe("Whether a finished picture of the same request may be given again."),
 	...Manner.shape,
 });
 export type JobBody = z.infer<typeof JobBody>;
 
+/** Of POST /v1/jobs/:job/refine. */
+export const RefineBody = z.strictObject({
+	scales: whole(1, MAX_SCALES)
+		.optional()
+		.describe("How many of the job's own first scales are kept; as many as can be when left out."),
+	...Manner.shape,
+});
+
+/** Of POST /v1/jobs/:job/branch. */
+export const BranchBody = z.strictObject({
+	from: whole(1, MAX_SCALES).describe("How many of the job's first scales all siblings share."),
+	count: whole(1, MAX_IMAGES_PER_BATCH).default(1).describe("Siblings."),
+	seed: Seed.optional().describe("Of the first sibling; seeds that follow from the job's own when left out."),
+	...Manner.shape,
+});
+
 /** The body as `schema` has it, nulls taken as left out. */
-export function parsed<S extends typeof JobBody | typeof Manner>(schema: S, json: unknown): z.infer<S> {
+export function parsed<S extends typeof JobBody | typeof RefineBody | typeof BranchBody>(schema: S, json: unknown): z.infer<S> {
 	const given =
 		json !== null && typeof json === "object" && !Array.isArray(json)
 			? Object.fromEntries(Object.entries(json).filter(([, value]) => value !== null))
@@ -65,6 +85,11 @@ export function parsed<S extends typeof JobBody | typeof Manner>(schema: S, json
 	const result = schema.safeParse(given, { reportInput: true });
 	if (!result.success) throw invalidInput(result.error);
 	return result.data as z.infer<S>;
+}
+
+export function requireQueue(param: string, jobs: number, { QUEUE_LIMIT }: Settings): void {
+	if (jobs > QUEUE_LIMIT)
+		throw invalid(param, `${param}: must be at most ${QUEUE_LIMIT}, as many as this edge queues.`);
 }
 
 export function keepingOf(

@@ -9,11 +9,11 @@ import { siblingSeed } from "../http/seeds.ts";
 import { Warnings } from "../http/warnings.ts";
 import { resourceOf } from "../job/facts.ts";
 import { jobGone, jobId } from "../job/follow.ts";
-import { type Order, orderOf } from "../job/order.ts";
+import { type Order, orderOf, ownedBy } from "../job/order.ts";
 import { poolNamed } from "../objects.ts";
 import { type App, type Env, settingsOf } from "../settings.ts";
 import { startJobs } from "../start.ts";
-import { JobBody, keepingOf, parsed, wished } from "./jobs-body.ts";
+import { JobBody, keepingOf, parsed, requireQueue, wished } from "./jobs-body.ts";
 
 type C = Context<App>;
 
@@ -24,9 +24,8 @@ export async function createJobs(c: C): Promise<Response> {
 	const { prompt, class: label, model, n, seed, schedule, size, from, scales } = body;
 	if (schedule !== undefined && size !== undefined)
 		throw invalid("size", "size: stands in place of a schedule; give one of them.");
-	if (n > settings.QUEUE_LIMIT)
-		throw invalid("n", `n: must be at most ${settings.QUEUE_LIMIT}, as many as this edge queues.`);
-	const keeping = keepingOf(body, originOf(c), settings);
+	requireQueue("n", n, settings);
+	const keeping = { ...keepingOf(body, originOf(c), settings), ...(await ownedBy(c.env, c.req.raw, body.cache)) };
 	const wish = { prompt, class: label, model, seed, schedule, size, from, scales, ...wished(body) };
 	return once(c, json, async () => {
 		const warnings = new Warnings(settings);
@@ -37,11 +36,11 @@ export async function createJobs(c: C): Promise<Response> {
 }
 
 /** Queues the order for every seed, all or none. */
-async function made(c: C, { input }: Order, seeds: readonly number[], warnings: Warnings): Promise<Made> {
-	const ids = await startJobs(c.env, input, seeds);
-	const data = await Promise.all(ids.map((id) => resource(c.env, originOf(c), id)));
+export async function made(c: C, { input }: Order, seeds: readonly number[], warnings: Warnings): Promise<Made> {
+	const jobs = await startJobs(c.env, input, seeds);
+	const data = await Promise.all(jobs.map(({ id }) => resource(c.env, originOf(c), id)));
 	const json: JobList = { object: "list", data: data.filter((one) => one !== null) };
-	return { status: 201, json, headers: { location: `/v1/jobs/${ids[0]}`, ...warnings.headers() } };
+	return { status: 201, json, headers: { location: `/v1/jobs/${jobs[0].id}`, ...warnings.headers() } };
 }
 
 export async function job(c: C): Promise<Response> {
@@ -67,4 +66,4 @@ async function resource(env: Env, base: string, job: string): Promise<JobResourc
 	return resourceOf(env, base, facts, standing);
 }
 
-const originOf = (c: C): string => new URL(c.req.url).origin;
+export const originOf = (c: C): string => new URL(c.req.url).origin;

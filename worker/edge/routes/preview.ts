@@ -7,7 +7,7 @@ import { invalidInput } from "../http/errors.ts";
 import { Class, JobId, Name, Prompt, queryOf, Seed, whole } from "../http/input.ts";
 import { SSE_HEADERS } from "../http/sse.ts";
 import { Warnings } from "../http/warnings.ts";
-import { orderOf, QUALITY } from "../job/order.ts";
+import { orderOf, ownedBy, QUALITY } from "../job/order.ts";
 import { type App, settingsOf } from "../settings.ts";
 import { startJob } from "../start.ts";
 import { eventsOf, lastEventId, resume } from "./events.ts";
@@ -54,6 +54,11 @@ export const Query = z.strictObject({
 		.describe("The last scale to run: a sketch, whose picture is what there is then."),
 	from: JobId.optional()
 		.describe("A job whose first scales the picture begins with."),
+	cache: z
+		.enum(["true", "false"], "must be true or false")
+		.default("true")
+		.transform((text) => text === "true")
+		.describe("Whether a finished picture of the same request may be given again."),
 	scales: numeric(whole(1, MAX_SCALES), "must be a number of scales").optional().describe("How many of them."),
 });
 
@@ -65,12 +70,12 @@ export async function preview(c: Context<App>): Promise<Response> {
 	const { lastEventId: _, ...query } = queryOf(c.req.url);
 	const parsed = Query.safeParse(query, { reportInput: true });
 	if (!parsed.success) throw invalidInput(parsed.error);
-	const { format, ...wish } = parsed.data;
+	const { format, cache, ...wish } = parsed.data;
 	const warnings = new Warnings(settingsOf(c.env));
 	const { input } = await orderOf(
 		c.env,
 		{ ...wish, format: { type: format, quality: QUALITY }, previews: "all" },
-		{},
+		await ownedBy(c.env, c.req.raw, cache),
 		warnings,
 	);
 	return eventsOf(c, await startJob(c.env, input), -1, warnings.headers());
