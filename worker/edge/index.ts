@@ -50,7 +50,7 @@ app.use(withinLimits);
 const open = cors({
 	origin: "*",
 	allowMethods: ["GET", "HEAD", "POST", "DELETE", "OPTIONS"],
-	exposeHeaders: ["location", "x-request-id", "retry-after", "x-should-retry", "warning", "server-timing"],
+	exposeHeaders: ["location", "firstlight-policy", "x-request-id", "retry-after", "x-should-retry", "warning", "server-timing"],
 	maxAge: 86_400,
 });
 const timed = timing({ crossOrigin: true });

@@ -112,9 +112,18 @@ export interface Version {
 	/** Under which a new picture may be made. */
 	numerics: string[];
 }
+/** For a job of some version that comes now. */
+export interface Outlook {
+	/** Jobs that wait for it. */
+	waiting: number;
+	/** Until it begins; null where its workers have made nothing to tell by. */
+	waitMs: number | null;
+	/** Milliseconds a unit of cost (worker/policies/cost.ts) on the worker that will have it. */
+	pace: number | null;
+}
 export interface PoolOffer {
 	/** In the order they came; the first is the default. Each shows its oldest version, and has them all. */
-	models: { info: ModelInfo; since: number; versions: Version[] }[];
+	models: { info: ModelInfo; since: number; versions: (Version & Outlook)[] }[];
 	queue: number;
 	/** Whether the queue takes one more. */
 	room: boolean;

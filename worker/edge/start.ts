@@ -1,4 +1,5 @@
 /** From what was asked for to queued jobs: choose the model, let the policy plan, create, queue. */
+import type { Load } from "../policies/choose.ts";
 import { customPlan } from "../policies/custom.ts";
 import { findPolicy, PlanError, policies } from "../policies/index.ts";
 import { checkPlan } from "../policies/validate.ts";
@@ -11,7 +12,7 @@ import type { Subject } from "./http/input.ts";
 import type { Warnings } from "./http/warnings.ts";
 import { findPicture } from "./job/found.ts";
 import { type Branch, trunkFor } from "./job/trunk.ts";
-import { type NewJob, type PoolOffer, type PoolStatus, poolNamed, poolNameOf, type WebhookTarget } from "./objects.ts";
+import { type NewJob, type Outlook, type PoolOffer, type PoolStatus, poolNamed, poolNameOf, type Version, type WebhookTarget } from "./objects.ts";
 import { drawVersion } from "./pool/offer.ts";
 import { type Env, settingsOf } from "./settings.ts";
 
@@ -28,6 +29,8 @@ export interface JobInput {
 	branch?: Branch;
 	/** Words of the prompt that the model does not know, where the edge can tell. */
 	unknownWords?: string[];
+	/** Why this plan (worker/policies/choose.ts). */
+	reason?: string;
 	/** What it costs to make (worker/policies/cost.ts). */
 	cost?: number;
 	mode?: JobMode;
@@ -74,10 +77,11 @@ export function modelNotFound({ models }: PoolOffer, name: string): ApiError {
 	);
 }
 
-interface Chosen {
+export interface Chosen {
 	model: ModelInfo;
 	/** Under which it may be made now. */
 	numerics: readonly string[];
+	load: Omit<Load, "exactMs"> & Pick<Outlook, "pace">;
 	/**
 	 * Refuses where the queue is full. Called when all else was found right, since coming again helps nobody whose
 	 * request is wrong, and before anything is written; the pool itself has the last word.
@@ -93,9 +97,15 @@ export async function chooseModel(
 ): Promise<Chosen> {
 	const offer = await poolNamed(env, poolNameOf()).offer();
 	if (offer.models.length === 0) throw noWorkers();
-	const requireRoom = () => {
-		if (!offer.room) throw queueFull();
-	};
+	const { QUEUE_LIMIT, MODEL_WEIGHTS } = settingsOf(env);
+	const chosen = ({ info, numerics, slots, waiting, waitMs, pace }: Version & Outlook): Chosen => ({
+		model: info,
+		numerics,
+		load: { waiting, slots, filled: offer.queue / QUEUE_LIMIT, waitMs, pace },
+		requireRoom() {
+			if (!offer.room) throw queueFull();
+		},
+	});
 	if (digest !== undefined) {
 		const version = offer.models.flatMap(({ versions }) => versions).find(({ info }) => info.digest === digest);
 		if (!version)
@@ -105,18 +115,13 @@ export async function chooseModel(
 				"The version of the model that made this job is not offered any more. Ask for a new picture.",
 				{ param: "job" },
 			);
-		return { model: version.info, numerics: version.numerics, requireRoom };
+		return chosen(version);
 	}
 	const found = findModel(offer, env, name);
 	if (!found) throw modelNotFound(offer, name ?? "auto");
 	const { id } = found.info;
 	if (name !== undefined && name !== "auto" && name !== id) warnings.say(`model: ${name} stands for ${id} here`);
-	const { info, numerics } = drawVersion(found.versions, settingsOf(env).MODEL_WEIGHTS, Math.random());
-	return {
-		model: info,
-		numerics,
-		requireRoom,
-	};
+	return chosen(drawVersion(found.versions, MODEL_WEIGHTS, Math.random()));
 }
 
 /** The plan of a policy for a model; a request it cannot plan is a 400 in the policy's own words. */
@@ -178,7 +183,7 @@ export async function startJobs(
 	input: Omit<JobInput, "seed">,
 	seeds: readonly number[],
 ): Promise<Started[]> {
-	const { model, plan, subject, previews, format, until, branch, unknownWords, cost } = input;
+	const { model, plan, subject, previews, format, until, branch, unknownWords, cost, reason } = input;
 	const { mode, ttlSeconds, webhook, base, owner, again } = input;
 	const { grids, image } = model.schedules[plan.schedule];
 	const { width, height } = format.size ?? image;
@@ -191,7 +196,7 @@ export async function startJobs(
 				trunk: branch && { madeUnder: branch.madeUnder, scales: branch.scales },
 				pool,
 				bitsPerToken: model.bitsPerToken,
-				event: { model: model.id, policy: plan.policy, seed, width, height, plan, grids, unknownWords },
+				event: { model: model.id, policy: plan.policy, seed, width, height, plan, grids, unknownWords, reason },
 				mode,
 				ttlSeconds,
 				webhook,

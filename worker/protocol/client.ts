@@ -26,6 +26,9 @@ export interface Ask {
 	model?: string;
 	seed?: number;
 	policy?: string;
+	quality?: "high" | "medium" | "low";
+	/** Milliseconds within which the picture is wanted. */
+	max_ms?: number;
 	/** A plan in place of a policy: JSON. */
 	plan?: string;
 	schedule?: string;

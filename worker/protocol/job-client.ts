@@ -9,6 +9,8 @@ export interface JobManner {
 	/** A plan, or its steps, in place of a policy. */
 	plan?: unknown;
 	quality?: "high" | "medium" | "low";
+	/** Milliseconds within which the picture is wanted. */
+	max_ms?: number;
 	until?: number;
 	format?: "png" | "webp" | "jpeg";
 	compression?: number;

@@ -1,6 +1,7 @@
 /** From what a route was asked to a job that can be queued: one way for all of them. */
+import { type Asked, choosePolicy } from "../../policies/choose.ts";
 import { costOf } from "../../policies/cost.ts";
-import { policyOfQuality, type Quality } from "../../policies/quality.ts";
+import type { Quality } from "../../policies/quality.ts";
 import type { ImageFormat, Previews } from "../../protocol/job.ts";
 import type { JobMode } from "../../protocol/jobs.ts";
 import type { ModelInfo } from "../../protocol/model-info.ts";
@@ -14,7 +15,7 @@ import { type Size, sized } from "../http/sizes.ts";
 import type { Warnings } from "../http/warnings.ts";
 import type { WebhookTarget } from "../objects.ts";
 import type { Env } from "../settings.ts";
-import { chooseModel, givenPlan, type JobInput, makePlan } from "../start.ts";
+import { type Chosen, chooseModel, givenPlan, type JobInput, makePlan } from "../start.ts";
 import { branchOf } from "./trunk.ts";
 
 /** Quality of lossy previews and pictures where none was asked for. */
@@ -33,6 +34,10 @@ export interface Wish {
 	policy?: string;
 	plan?: unknown;
 	quality?: Quality;
+	/** Milliseconds within which the picture is wanted. */
+	maxMs?: number;
+	/** Client hints of its request. */
+	hints?: Pick<Asked, "saveData" | "ect">;
 	/** At most one of the two; `auto` is none. */
 	schedule?: string;
 	size?: string;
@@ -70,7 +75,14 @@ export interface Order {
 	known?: KnownPrompt;
 	/** Of the finished picture. */
 	size: Size;
+	/** For the answer: which policy, and why. */
+	headers: { "firstlight-policy": string };
 }
+
+export const hintsOf = ({ headers }: Request): Wish["hints"] => ({
+	saveData: headers.get("save-data") ?? undefined,
+	ect: headers.get("ect") ?? undefined,
+});
 
 /** Refuses what cannot be made: a request's own faults first, then a house that is full. Nothing is written. */
 export async function orderOf(
@@ -83,11 +95,11 @@ export async function orderOf(
 		throw invalid("scales", "from and scales go together: a job, and how many of its first scales to take over.");
 	requireSubject(wish);
 	requireOneWay(wish);
-	const { model, numerics, requireRoom } = await chooseModel(env, { name: wish.model, digest: wish.digest }, warnings);
+	const { model, numerics, load, requireRoom } = await chooseModel(env, { name: wish.model, digest: wish.digest }, warnings);
 	const subject = subjectOf(model, wish);
 	const { seed = randomSeed(), from, scales, until, previews, size = "auto" } = wish;
 	const { schedule, resized } = size === "auto" ? { schedule: wish.schedule } : sized(model, size, warnings);
-	const plan = planOf(wish, model, schedule);
+	const { plan, reason } = planOf(wish, model, schedule, load);
 	const branch = from && scales ? await branchOf(env, { from, scales }, plan) : undefined;
 	if (until !== undefined) requireEnd(plan, until, branch?.scales.length);
 	const known = subject.prompt === undefined ? undefined : await knownPrompt(env, model, subject.prompt);
@@ -106,18 +118,30 @@ export async function orderOf(
 			until,
 			branch,
 			unknownWords: known?.unknownWords,
+			reason,
 			cost: costOf(model, plan, { from: branch?.scales.length, until }),
 			again,
 			...keeping,
 		},
 		known,
+		headers: { "firstlight-policy": `${plan.policy}; reason=${reason}` },
 		size: resized ?? wish.format.size ?? model.schedules[plan.schedule].image,
 	};
 }
 
-function planOf({ plan, policy, quality }: Wish, model: ModelInfo, schedule: string | undefined): StagePlan {
-	if (plan !== undefined) return givenPlan(model, plan, schedule);
-	return makePlan(model, policy ?? policyOfQuality(quality ?? "high", model, schedule), schedule);
+function planOf(
+	{ plan, policy, quality, maxMs, hints, scales, until }: Wish,
+	model: ModelInfo,
+	schedule: string | undefined,
+	{ pace, ...load }: Chosen["load"],
+): { plan: StagePlan; reason: string } {
+	if (plan !== undefined) return { plan: givenPlan(model, plan, schedule), reason: "request" };
+	// Refuses an unknown schedule before anything is chosen by it.
+	const exact = makePlan(model, "exact", schedule);
+	const extent = { from: scales === "most" ? undefined : scales, until };
+	const exactMs = pace === null ? null : pace * costOf(model, exact, extent);
+	const chosen = choosePolicy(model, schedule, { policy, quality, maxMs, ...hints }, { ...load, exactMs });
+	return { plan: makePlan(model, chosen.policy, schedule), reason: chosen.reason };
 }
 
 /** A sketch ends with a scale that surely runs: with no other would there be a picture. */

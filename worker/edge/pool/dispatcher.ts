@@ -6,8 +6,8 @@ import type { Outcome } from "../objects.ts";
 import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { chooseMember } from "./choose.ts";
 import type { Cause, Entry, Ledger, Lent } from "./ledger.ts";
-import type { Paces } from "./pace.ts";
 import type { Member, Roster } from "./roster.ts";
+import type { Books } from "./standing.ts";
 
 /** A worker that has to stop is no fault of the job, but there is an end to everything. */
 const MOST_PREEMPTIONS = 20;
@@ -15,7 +15,7 @@ const MOST_PREEMPTIONS = 20;
 export class Dispatcher {
 	readonly #ledger: Ledger;
 	readonly #roster: Roster;
-	readonly #paces: Paces;
+	readonly #paces: Books["paces"];
 	readonly #alarm: Alarm;
 	readonly #env: Env;
 	readonly #settings: Settings;
@@ -23,7 +23,7 @@ export class Dispatcher {
 	readonly #later: (work: Promise<unknown>) => void;
 
 	constructor(
-		{ ledger, roster, paces }: { ledger: Ledger; roster: Roster; paces: Paces },
+		{ ledger, roster, paces }: Books,
 		alarm: Alarm,
 		env: Env,
 		later: (work: Promise<unknown>) => void,

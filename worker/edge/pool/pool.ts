@@ -16,7 +16,7 @@ import { Orphans } from "./orphans.ts";
 import { Paces } from "./pace.ts";
 import { type Member, Roster } from "./roster.ts";
 import { commonVersion, readMessage } from "./seat.ts";
-import { standingOf } from "./standing.ts";
+import { type Books, outlookOf, standingOf } from "./standing.ts";
 
 const GRANT_MILLISECONDS = 30_000;
 
@@ -24,7 +24,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	#settings: Settings;
 	#ledger: Ledger;
 	#roster: Roster;
-	#paces: Paces;
+	#books: Books;
 	#alarm: Alarm;
 	#dispatcher: Dispatcher;
 	#orphans: Orphans;
@@ -38,10 +38,9 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		this.#settings = settingsOf(env);
 		this.#ledger = new Ledger(ctx.storage.sql);
 		this.#roster = new Roster(ctx);
-		this.#paces = new Paces(ctx.storage.sql);
 		this.#alarm = new Alarm(ctx);
-		const books = { ledger: this.#ledger, roster: this.#roster, paces: this.#paces };
-		this.#dispatcher = new Dispatcher(books, this.#alarm, env, (work) => ctx.waitUntil(work));
+		this.#books = { ledger: this.#ledger, roster: this.#roster, paces: new Paces(ctx.storage.sql) };
+		this.#dispatcher = new Dispatcher(this.#books, this.#alarm, env, (work) => ctx.waitUntil(work));
 		this.#orphans = new Orphans(this.#ledger, this.#roster, env);
 		// Nothing is being granted by an instance that has just begun, and sockets may have dropped while there was none.
 		for (const entry of this.#ledger.held()) {
@@ -72,7 +71,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 
 	async standing(job: string): Promise<Standing | null> {
 		const entry = this.#ledger.get(job);
-		return entry ? standingOf(entry, this.#ledger, this.#roster, this.#paces) : null;
+		return entry ? standingOf(entry, this.#books) : null;
 	}
 
 	/** Nobody waits for this job any more: out of the books, and stopped where it runs. */
@@ -97,7 +96,12 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		this.#sweep();
 		if (this.#suspects.size > 0) this.#alarm.by(Date.now() + this.#beats(1));
 		const queue = this.#ledger.queued;
-		return { models: modelsOf(versionsOf(this.#roster)), queue, room: queue < this.#settings.QUEUE_LIMIT };
+		const taken = (member: Member) => this.#dispatcher.busy(member);
+		const versions = versionsOf(this.#roster).map((version) => ({
+			...version,
+			...outlookOf(version.info.digest, this.#books, taken),
+		}));
+		return { models: modelsOf(versions), queue, room: queue < this.#settings.QUEUE_LIMIT };
 	}
 
 	async status(): Promise<PoolStatus> {

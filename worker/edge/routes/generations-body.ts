@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { Quality } from "../../policies/quality.ts";
 import { MAX_IMAGES_PER_REQUEST, MAX_PARTIAL_IMAGES } from "../../protocol/limits.ts";
 import { ApiError, invalid, invalidInput } from "../http/errors.ts";
-import { Class, Name, Prompt, requireOneWay, requireSubject, Seed, whole } from "../http/input.ts";
+import { Class, MaxMs, Name, Prompt, requireOneWay, requireSubject, Seed, whole } from "../http/input.ts";
 import type { Warnings } from "../http/warnings.ts";
 import type { Settings } from "../settings.ts";
 import { requireQueue } from "./jobs-body.ts";
@@ -55,7 +55,8 @@ export const Body = z.strictObject({
 	partial_images: whole(0, MAX_PARTIAL_IMAGES).default(0).describe("Previews of the last scales, in a stream."),
 	class: Class.optional().describe("Ours: the class to draw in place of a prompt."),
 	seed: Seed.optional().describe("Ours: the same seed gives the same picture; -1 or none, a random one."),
-	policy: Name.optional().describe("Ours: in place of a quality."),
+	policy: Name.optional().describe("Ours: in place of a quality; auto as in the preview route."),
+	max_ms: MaxMs.optional(),
 	cache: z
 		.boolean("must be true or false")
 		.default(true)

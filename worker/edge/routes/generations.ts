@@ -14,7 +14,7 @@ import { text } from "../http/sizes.ts";
 import { COMMENT, sseEvent, sseResponse } from "../http/sse.ts";
 import { Warnings } from "../http/warnings.ts";
 import { follow } from "../job/follow.ts";
-import { orderOf, ownedBy } from "../job/order.ts";
+import { hintsOf, orderOf, ownedBy } from "../job/order.ts";
 import { type App, type Env, settingsOf } from "../settings.ts";
 import { type JobInput, startJobs } from "../start.ts";
 import { asUrl, type Body, parseBody, qualityOf } from "./generations-body.ts";
@@ -61,8 +61,7 @@ interface Order {
 	input: JobInput;
 	about: About;
 	usage: Usage;
-	/** For the headers. */
-	warning: Record<string, string>;
+	headers: Record<string, string>;
 }
 
 export async function generations(c: Context<App>): Promise<Response> {
@@ -86,7 +85,10 @@ async function asAsked(c: Context<App>, body: Body, warnings: Warnings): Promise
 			seed,
 			policy,
 			plan,
-			quality: qualityOf(body),
+			// A policy that is named overrules OpenAI's field, whose auto is the best.
+			quality: policy === undefined && plan === undefined ? qualityOf(body) : undefined,
+			maxMs: body.max_ms,
+			hints: hintsOf(c.req.raw),
 			previews: stream && partial_images > 0 ? partial_images : "none",
 			format: { type: output_format, quality: output_format === "png" ? 100 : Math.max(1, output_compression) },
 		},
@@ -103,7 +105,7 @@ async function asAsked(c: Context<App>, body: Body, warnings: Warnings): Promise
 			size: text(order.size),
 		},
 		usage: usageOf(known?.tokens ?? estimate(input.subject.prompt ?? "", input.model), input.model, input.plan),
-		warning: warnings.headers(),
+		headers: { ...order.headers, ...warnings.headers() },
 	};
 }
 
@@ -135,7 +137,7 @@ const counted = (input: number, output: number): Usage => ({
 	input_tokens_details: { text_tokens: input, image_tokens: 0 },
 });
 
-async function whenDone(c: Context<App>, { input, about, usage, warning }: Order, body: Body): Promise<Response> {
+async function whenDone(c: Context<App>, { input, about, usage, headers }: Order, body: Body): Promise<Response> {
 	const created = now();
 	// One picture that fails, or a caller who leaves, ends the wait for all; their jobs notice by their readers' absence.
 	const reader = new AbortController();
@@ -165,7 +167,7 @@ async function whenDone(c: Context<App>, { input, about, usage, warning }: Order
 			model: input.model.id,
 			unknownWords: input.unknownWords,
 		};
-		return Response.json(answer, { headers: { "cache-control": "no-store", ...warning } });
+		return Response.json(answer, { headers: { "cache-control": "no-store", ...headers } });
 	} finally {
 		leave();
 	}
@@ -197,7 +199,7 @@ function timed(c: Context<App>, made: readonly Finished[]): void {
 	setMetric(c, "rest", Math.max(0, final.milliseconds - scales), "text and decoder");
 }
 
-async function streamed(c: Context<App>, { input, about, usage, warning }: Order): Promise<Response> {
+async function streamed(c: Context<App>, { input, about, usage, headers }: Order): Promise<Response> {
 	const [{ id: job, cached }] = await startJobs(c.env, input, [input.seed]);
 	const events = async function* (signal: AbortSignal) {
 		// Headers and first bytes leave at once, however long the queue is.
@@ -235,7 +237,7 @@ async function streamed(c: Context<App>, { input, about, usage, warning }: Order
 			yield sseEvent("error", JSON.stringify(asApiError(error, c.var.requestId).body));
 		}
 	};
-	return sseResponse(c.req.raw, events, warning);
+	return sseResponse(c.req.raw, events, headers);
 }
 
 function openaiEvent(type: string, fields: Record<string, unknown>): string {

@@ -6,7 +6,7 @@ import { JobMode } from "../../protocol/jobs.ts";
 import { MAX_IMAGES_PER_BATCH } from "../../protocol/limits.ts";
 import { MAX_SCALES } from "../../protocol/plan.ts";
 import { invalid, invalidInput } from "../http/errors.ts";
-import { Class, JobId, Name, Prompt, Seed, whole } from "../http/input.ts";
+import { Class, JobId, MaxMs, Name, Prompt, Quality, Seed, whole } from "../http/input.ts";
 import { type Keeping, QUALITY, type Wish } from "../job/order.ts";
 import { addressProblem } from "../job/webhook.ts";
 import type { Settings } from "../settings.ts";
@@ -15,12 +15,10 @@ const DAY = 86_400;
 
 /** How the picture is made, kept and told of: the part that all requests for jobs share. */
 export const Manner = z.strictObject({
-	policy: Name.optional().describe("How late scales are accelerated."),
+	policy: Name.optional().describe("How late scales are accelerated; auto, or none, as in the preview route."),
 	plan: z.unknown().optional().describe("A plan, or its steps, in place of a policy."),
-	quality: z
-		.enum(["high", "medium", "low"], "must be high, medium or low")
-		.optional()
-		.describe("In place of a policy: how much of the score may be given for speed."),
+	quality: Quality.optional(),
+	max_ms: MaxMs.optional(),
 	until: whole(0, MAX_SCALES - 1)
 		.optional()
 		.describe("The last scale to run: a sketch, whose picture is what there is then."),
@@ -109,13 +107,12 @@ export function keepingOf(
 }
 
 /** What of the wish the shared part says. */
-export function wished({ policy, plan, quality, until, format, compression, previews }: Manner) {
-	if (quality !== undefined && (plan !== undefined || policy !== undefined))
-		throw invalid("quality", "quality: stands in place of a policy or plan; give one of them.");
+export function wished({ policy, plan, quality, max_ms, until, format, compression, previews }: Manner) {
 	return {
 		policy,
 		plan,
 		quality,
+		maxMs: max_ms,
 		until,
 		previews,
 		format: { type: format, quality: format === "png" ? 100 : compression },

@@ -9,7 +9,7 @@ import { siblingSeed } from "../http/seeds.ts";
 import { Warnings } from "../http/warnings.ts";
 import { resourceOf } from "../job/facts.ts";
 import { jobGone, jobId } from "../job/follow.ts";
-import { type Order, orderOf, ownedBy } from "../job/order.ts";
+import { hintsOf, type Order, orderOf, ownedBy } from "../job/order.ts";
 import { poolNamed } from "../objects.ts";
 import { type App, type Env, settingsOf } from "../settings.ts";
 import { startJobs } from "../start.ts";
@@ -26,7 +26,8 @@ export async function createJobs(c: C): Promise<Response> {
 		throw invalid("size", "size: stands in place of a schedule; give one of them.");
 	requireQueue("n", n, settings);
 	const keeping = { ...keepingOf(body, originOf(c), settings), ...(await ownedBy(c.env, c.req.raw, body.cache)) };
-	const wish = { prompt, class: label, model, seed, schedule, size, from, scales, ...wished(body) };
+	const hints = hintsOf(c.req.raw);
+	const wish = { prompt, class: label, model, seed, schedule, size, from, scales, hints, ...wished(body) };
 	return once(c, json, async () => {
 		const warnings = new Warnings(settings);
 		const order = await orderOf(c.env, wish, keeping, warnings);
@@ -36,11 +37,11 @@ export async function createJobs(c: C): Promise<Response> {
 }
 
 /** Queues the order for every seed, all or none. */
-export async function made(c: C, { input }: Order, seeds: readonly number[], warnings: Warnings): Promise<Made> {
+export async function made(c: C, { input, headers }: Order, seeds: readonly number[], warnings: Warnings): Promise<Made> {
 	const jobs = await startJobs(c.env, input, seeds);
 	const data = await Promise.all(jobs.map(({ id }) => resource(c.env, originOf(c), id)));
 	const json: JobList = { object: "list", data: data.filter((one) => one !== null) };
-	return { status: 201, json, headers: { location: `/v1/jobs/${jobs[0].id}`, ...warnings.headers() } };
+	return { status: 201, json, headers: { location: `/v1/jobs/${jobs[0].id}`, ...headers, ...warnings.headers() } };
 }
 
 export async function job(c: C): Promise<Response> {

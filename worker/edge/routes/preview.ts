@@ -4,10 +4,10 @@ import { z } from "zod";
 import { MAX_PLAN_QUERY_CHARS, MAX_SEED } from "../../protocol/limits.ts";
 import { MAX_SCALES } from "../../protocol/plan.ts";
 import { invalidInput } from "../http/errors.ts";
-import { Class, JobId, Name, Prompt, queryOf, Seed, whole } from "../http/input.ts";
+import { Class, JobId, MaxMs, Name, Prompt, Quality, queryOf, Seed, whole } from "../http/input.ts";
 import { SSE_HEADERS } from "../http/sse.ts";
 import { Warnings } from "../http/warnings.ts";
-import { orderOf, ownedBy, QUALITY } from "../job/order.ts";
+import { hintsOf, orderOf, ownedBy, QUALITY } from "../job/order.ts";
 import { type App, settingsOf } from "../settings.ts";
 import { startJob } from "../start.ts";
 import { eventsOf, lastEventId, resume } from "./events.ts";
@@ -44,7 +44,12 @@ export const Query = z.strictObject({
 	seed: numeric(Seed, `must be a whole number from 0 to ${MAX_SEED}, or -1 for a random one`)
 		.optional()
 		.describe("The same seed gives the same picture; -1 or none, a random one."),
-	policy: Name.optional().describe("How late scales are accelerated; exact when left out."),
+	policy: Name.optional().describe(
+		"How late scales are accelerated; auto, or none, is what was measured to lose next to nothing, and a thinner one " +
+			"under load, for Save-Data and on slow networks.",
+	),
+	quality: Quality.optional(),
+	max_ms: numeric(MaxMs, "must be a number of milliseconds").optional(),
 	plan: PlanText.optional().describe("JSON of a plan in place of a policy."),
 	model: Name.optional().describe("The first worker's first model when left out or auto."),
 	schedule: Name.optional().describe("One of the model's, for example 1:1."),
@@ -70,13 +75,13 @@ export async function preview(c: Context<App>): Promise<Response> {
 	const { lastEventId: _, ...query } = queryOf(c.req.url);
 	const parsed = Query.safeParse(query, { reportInput: true });
 	if (!parsed.success) throw invalidInput(parsed.error);
-	const { format, cache, ...wish } = parsed.data;
+	const { format, cache, max_ms: maxMs, ...wish } = parsed.data;
 	const warnings = new Warnings(settingsOf(c.env));
-	const { input } = await orderOf(
+	const { input, headers } = await orderOf(
 		c.env,
-		{ ...wish, format: { type: format, quality: QUALITY }, previews: "all" },
+		{ ...wish, maxMs, hints: hintsOf(c.req.raw), format: { type: format, quality: QUALITY }, previews: "all" },
 		await ownedBy(c.env, c.req.raw, cache),
 		warnings,
 	);
-	return eventsOf(c, await startJob(c.env, input), -1, warnings.headers());
+	return eventsOf(c, await startJob(c.env, input), -1, { ...headers, ...warnings.headers() });
 }
