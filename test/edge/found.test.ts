@@ -128,7 +128,10 @@ it("OpenAI's route and jobs find it too, and say so", async () => {
 	await post({ ...body, stream: true, partial_images: 0 }).then((response) => response.text());
 	const made = (await createJobs(body, options))[0];
 	expect(made).toMatchObject({ cached: false });
-	await until(() => getJob(made.id, options), ({ state }) => state === "done");
+	await until(
+		() => getJob(made.id, options),
+		({ state }) => state === "done",
+	);
 	const found = (await createJobs({ ...body, n: 2 }, options)).map(({ cached, state }) => [cached, state]);
 	expect(found[0]).toEqual([true, "done"]);
 	expect(found[1][0]).toBe(false);

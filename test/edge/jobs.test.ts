@@ -1,13 +1,13 @@
 /** Jobs as a resource: made once, kept, told of, deleted. */
 import { evictDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { afterEach, describe, expect, inject, it } from "vitest";
 import { Webhook } from "standardwebhooks";
+import { afterEach, describe, expect, inject, it } from "vitest";
 import { addressProblem } from "../../worker/edge/job/webhook.ts";
 import type { Env } from "../../worker/edge/settings.ts";
+import { follow } from "../../worker/protocol/client.ts";
 import { createJobs, getJob, type JobAsk, removeJob } from "../../worker/protocol/job-client.ts";
 import { type JobResource, WebhookMessage } from "../../worker/protocol/jobs.ts";
-import { follow } from "../../worker/protocol/client.ts";
 import { post } from "./client.ts";
 import { delivered, edge, finalEvent, MODEL, ORIGIN, Peer, scaleEvent } from "./peer.ts";
 import { everybodyLeaves, pause, Reader, until } from "./reader.ts";
@@ -50,7 +50,10 @@ describe("a job", () => {
 		const picture = await edge(done.links.image!.replace(ORIGIN, ""));
 		expect(picture.headers.get("content-type")).toBe("image/png");
 		expect(btoa(String.fromCharCode(...new Uint8Array(await picture.arrayBuffer())))).toBe(finalEvent(lease).base64);
-		for (const forged of [`/v1/jobs/${second.id}/image?${done.links.image!.split("?")[1]}`, `/v1/jobs/${first.id}/image`])
+		for (const forged of [
+			`/v1/jobs/${second.id}/image?${done.links.image!.split("?")[1]}`,
+			`/v1/jobs/${first.id}/image`,
+		])
 			expect((await edge(forged)).status).toBe(403);
 		await removeJob(second.id, options);
 	});
@@ -60,7 +63,10 @@ describe("a job", () => {
 		const kept = await create();
 		const watched = await create({ mode: "interactive" });
 		const leases = [await peer.next("lease"), await peer.next("lease")];
-		await until(() => look(watched), ({ state }) => state === "failed");
+		await until(
+			() => look(watched),
+			({ state }) => state === "failed",
+		);
 		expect((await look(watched)).error).toMatchObject({ code: "abandoned" });
 		await peer.finish(leases.find(({ job }) => job === kept.id)!);
 		expect((await look(kept)).state).toBe("done");
@@ -126,7 +132,10 @@ describe("a job", () => {
 		const lease = await peer.next("lease");
 		await pause(300);
 		await peer.finish(lease);
-		await until(() => look(first), ({ state }) => state === "done");
+		await until(
+			() => look(first),
+			({ state }) => state === "done",
+		);
 		await pause(50);
 		const [running, waiting] = [await create(), await create()];
 		await peer.next("lease");
@@ -149,7 +158,14 @@ describe("a job", () => {
 			peer.release(lease);
 			expect(await look({ id })).toMatchObject({ scales: { of: 2 } });
 		}
-		await Promise.all(batch.map((one) => until(() => look(one), ({ state }) => state === "done")));
+		await Promise.all(
+			batch.map((one) =>
+				until(
+					() => look(one),
+					({ state }) => state === "done",
+				),
+			),
+		);
 		for (const n of [0, 10]) expect((await post(ask({ n }), json, "/v1/jobs")).status).toBe(400);
 	});
 });
@@ -223,7 +239,11 @@ describe("webhooks", () => {
 	const secret = `whsec_${btoa("a secret of twenty-four b")}`;
 	const receiver = inject("receiver");
 	const at = async (path: string) => (await (await fetch(`${receiver}${path}`)).json()) as Received[];
-	const told = (path: string, count = 1) => until(() => at(path), ({ length }) => length >= count);
+	const told = (path: string, count = 1) =>
+		until(
+			() => at(path),
+			({ length }) => length >= count,
+		);
 	const verified = ({ headers, body }: Received) => WebhookMessage.parse(new Webhook(secret).verify(body, headers));
 
 	it("tell of the end, signed as Standard Webhooks has it, with no word of the prompt", async () => {
@@ -237,7 +257,10 @@ describe("webhooks", () => {
 		const { type, data } = verified(message);
 		expect([type, data.id, data.state]).toEqual(["job.done", job.id, "done"]);
 		expect((await edge(data.links.image!.replace(ORIGIN, ""))).status).toBe(200);
-		await until(() => look(job), ({ webhook }) => webhook?.state === "delivered");
+		await until(
+			() => look(job),
+			({ webhook }) => webhook?.state === "delivered",
+		);
 		expect(() => new Webhook(secret).verify(`${message.body} `, message.headers)).toThrow();
 	});
 
@@ -256,7 +279,10 @@ describe("webhooks", () => {
 		const messages = await told(path, 3);
 		expect(new Set(messages.map(({ headers }) => headers["webhook-id"])).size).toBe(1);
 		for (const message of messages) verified(message);
-		await until(() => look(job), ({ webhook }) => webhook?.state === "delivered");
+		await until(
+			() => look(job),
+			({ webhook }) => webhook?.state === "delivered",
+		);
 		expect(await at("/redirected/200")).toEqual([]);
 		await pause(300);
 		expect(await at(path)).toHaveLength(3);
@@ -266,7 +292,10 @@ describe("webhooks", () => {
 		const peer = await Peer.join();
 		const unwanted = await create({ webhook: { url: `${receiver}/unwanted/410`, secret } });
 		await peer.finish(await peer.next("lease"));
-		await until(() => look(unwanted), ({ webhook }) => webhook?.state === "failed");
+		await until(
+			() => look(unwanted),
+			({ webhook }) => webhook?.state === "failed",
+		);
 		const deleted = await create({ webhook: { url: `${receiver}/deleted/500`, secret } });
 		await peer.finish(await peer.next("lease"));
 		await told("/deleted/500");
@@ -287,8 +316,20 @@ describe("webhooks", () => {
 		["nonsense", false, "is no address"],
 		["https://user:word@example.com/", false, "must hold no user and password"],
 		...[
-			"127.0.0.1", "10.1.2.3", "0x7f.1", "2130706433", "[::1]", "[fd00::1]", "localhost", "localhost.", "edge",
-			"a.localhost", "printer.local", "db.internal", "nas.lan", "x.home.arpa",
+			"127.0.0.1",
+			"10.1.2.3",
+			"0x7f.1",
+			"2130706433",
+			"[::1]",
+			"[fd00::1]",
+			"localhost",
+			"localhost.",
+			"edge",
+			"a.localhost",
+			"printer.local",
+			"db.internal",
+			"nas.lan",
+			"x.home.arpa",
 		].map((host): [string, boolean, string] => [
 			`https://${host}/`,
 			true,

@@ -82,7 +82,11 @@ it("refine finishes a job by another plan from its own first scales: as many as 
 	expect([fewer.codes.length, fewer.request.plan.policy]).toEqual([1, "exact"]);
 	await peer.finish(fewer);
 	// What hangs on a decision of the plan's own is made anew, however many scales there are.
-	await refineJob(refined.id, { plan: { ...open, decide: { ...open.decide, after: 0, cases: [{ below: 0.5, steps: steps.slice(1) }] } } }, options);
+	await refineJob(
+		refined.id,
+		{ plan: { ...open, decide: { ...open.decide, after: 0, cases: [{ below: 0.5, steps: steps.slice(1) }] } } },
+		options,
+	);
 	const decided = await peer.next("lease");
 	expect(decided.codes.length).toBe(1);
 	await removeJob(decided.job, options);

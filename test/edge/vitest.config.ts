@@ -25,6 +25,7 @@ export default defineConfig({
 					NO_WORKER_SECONDS: 0.5,
 					COMMENT_SECONDS: 0.2,
 					QUEUE_LIMIT: 4,
+					RETURN_SECONDS: 0.5,
 					WEBHOOK_LOCAL: true,
 					WEBHOOK_RETRY_SECONDS: 0.05,
 				},
@@ -34,7 +35,8 @@ export default defineConfig({
 	test: {
 		name: "edge",
 		globalSetup: "test/edge/receiver.ts",
-		include: ["test/edge/*.test.ts"], testTimeout: 15_000,
+		include: ["test/edge/*.test.ts"],
+		testTimeout: 15_000,
 		silent: "passed-only",
 	},
 });

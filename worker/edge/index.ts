@@ -50,7 +50,15 @@ app.use(withinLimits);
 const open = cors({
 	origin: "*",
 	allowMethods: ["GET", "HEAD", "POST", "DELETE", "OPTIONS"],
-	exposeHeaders: ["location", "firstlight-policy", "x-request-id", "retry-after", "x-should-retry", "warning", "server-timing"],
+	exposeHeaders: [
+		"location",
+		"firstlight-policy",
+		"x-request-id",
+		"retry-after",
+		"x-should-retry",
+		"warning",
+		"server-timing",
+	],
 	maxAge: 86_400,
 });
 const timed = timing({ crossOrigin: true });
@@ -59,7 +67,8 @@ const soon = timeout(10_000, new HTTPException(504, { message: "The edge took to
 
 for (const path of ["/v1/*", "/healthz", "/openapi.json"]) app.use(path, open);
 app.use("/v1/images/*", timed);
-for (const path of ["/v1/jobs/:job", "/v1/models", "/v1/models/:model", "/v1/policies", "/healthz"]) app.use(path, soon);
+for (const path of ["/v1/jobs/:job", "/v1/models", "/v1/models/:model", "/v1/policies", "/healthz"])
+	app.use(path, soon);
 
 const routes: readonly [method: "GET" | "POST" | "DELETE", path: string, handler: Handler<App>][] = [
 	["GET", "/v1/images/preview", preview],

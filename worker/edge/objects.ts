@@ -1,7 +1,7 @@
 /** The kinds of Durable Objects as others see them: what each can be asked, and what goes in and out. */
 import type { JobEvent, JobRequest, PlanEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
-import type { Adapter, DeliveryAnswer, Lease } from "../protocol/messages.ts";
 import type { JobMode, JobResource } from "../protocol/jobs.ts";
+import type { Adapter, DeliveryAnswer, Lease } from "../protocol/messages.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 
 /** Where the objects are found: bindings of wrangler.toml. */
@@ -150,8 +150,11 @@ export interface PoolObject {
 	cancel(job: string): Promise<void>;
 	/** Nothing came of a lease for too long. */
 	stalled(job: string, attempt: number): Promise<void>;
-	/** What new jobs can be queued for now. */
-	offer(): Promise<PoolOffer>;
+	/**
+	 * What new jobs can be queued for now. Where nothing can, but workers that were there may be about to dial again, it
+	 * waits for one for up to so many seconds.
+	 */
+	offer(patience?: number): Promise<PoolOffer>;
 	/** For people; not older than a second. */
 	status(): Promise<PoolStatus>;
 }

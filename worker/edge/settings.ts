@@ -56,6 +56,11 @@ const Settings = z.object({
 	/** A worker whose connection is lost keeps its jobs for this long: it dials again. */
 	REJOIN_SECONDS: seconds(0, 60, 2),
 	/**
+	 * A request that finds no worker waits this long for one to dial again, where some had just been there: a deploy
+	 * drops all connections at once.
+	 */
+	RETURN_SECONDS: seconds(0, 60, 5),
+	/**
 	 * An attempt of which nothing came for this long, and for longer than the picture's pace explains, goes to another
 	 * worker (worker/protocol/allowance.ts).
 	 */

@@ -12,7 +12,16 @@ import type { Subject } from "./http/input.ts";
 import type { Warnings } from "./http/warnings.ts";
 import { findPicture } from "./job/found.ts";
 import { type Branch, trunkFor } from "./job/trunk.ts";
-import { type NewJob, type Outlook, type PoolOffer, type PoolStatus, poolNamed, poolNameOf, type Version, type WebhookTarget } from "./objects.ts";
+import {
+	type NewJob,
+	type Outlook,
+	type PoolOffer,
+	type PoolStatus,
+	poolNamed,
+	poolNameOf,
+	type Version,
+	type WebhookTarget,
+} from "./objects.ts";
 import { drawVersion } from "./pool/offer.ts";
 import { type Env, settingsOf } from "./settings.ts";
 
@@ -33,6 +42,8 @@ export interface JobInput {
 	reason?: string;
 	/** What it costs to make (worker/policies/cost.ts). */
 	cost?: number;
+	/** When a caller for whom there is no room may come again. */
+	retrySeconds?: number;
 	mode?: JobMode;
 	ttlSeconds?: number;
 	webhook?: WebhookTarget;
@@ -52,8 +63,17 @@ const noWorkers = () =>
 		"No GPU worker is connected at the moment. Try again in a few seconds; /healthz tells when one is there.",
 		5,
 	);
-const queueFull = () =>
-	unavailable("queue_full", "Too many pictures are waiting already. Try again in a few seconds.", 10);
+const queueFull = (seconds: number) =>
+	unavailable("queue_full", "Too many pictures are waiting already. Try again in a few seconds.", seconds);
+
+/** Where nothing was measured, and at most: by then other workers may have come. */
+const RETRY_SECONDS = { otherwise: 10, most: 60 };
+
+/** When a place in a full queue comes free: as soon as one that waits is begun, by the pace of its workers. */
+function retryAfter({ waiting, waitMs }: Outlook): number {
+	if (waitMs === null) return RETRY_SECONDS.otherwise;
+	return Math.min(RETRY_SECONDS.most, Math.max(1, Math.ceil(waitMs / Math.max(1, waiting) / 1000)));
+}
 
 export function poolStatus(env: Env): Promise<PoolStatus> {
 	return poolNamed(env, poolNameOf()).status();
@@ -82,6 +102,8 @@ export interface Chosen {
 	/** Under which it may be made now. */
 	numerics: readonly string[];
 	load: Omit<Load, "exactMs"> & Pick<Outlook, "pace">;
+	/** When a caller for whom there is no room may come again. */
+	retrySeconds: number;
 	/**
 	 * Refuses where the queue is full. Called when all else was found right, since coming again helps nobody whose
 	 * request is wrong, and before anything is written; the pool itself has the last word.
@@ -95,15 +117,16 @@ export async function chooseModel(
 	{ name, digest }: { name?: string; digest?: string },
 	warnings: Warnings,
 ): Promise<Chosen> {
-	const offer = await poolNamed(env, poolNameOf()).offer();
+	const offer = await poolNamed(env, poolNameOf()).offer(settingsOf(env).RETURN_SECONDS);
 	if (offer.models.length === 0) throw noWorkers();
 	const { QUEUE_LIMIT, MODEL_WEIGHTS } = settingsOf(env);
-	const chosen = ({ info, numerics, slots, waiting, waitMs, pace }: Version & Outlook): Chosen => ({
-		model: info,
-		numerics,
-		load: { waiting, slots, filled: offer.queue / QUEUE_LIMIT, waitMs, pace },
+	const chosen = (version: Version & Outlook): Chosen => ({
+		model: version.info,
+		numerics: version.numerics,
+		load: { ...version, filled: offer.queue / QUEUE_LIMIT },
+		retrySeconds: retryAfter(version),
 		requireRoom() {
-			if (!offer.room) throw queueFull();
+			if (!offer.room) throw queueFull(retryAfter(version));
 		},
 	});
 	if (digest !== undefined) {
@@ -178,11 +201,7 @@ export interface Started {
 }
 
 /** A job for every seed, all of them or none: one that cannot be created or queued leaves nothing behind. */
-export async function startJobs(
-	env: Env,
-	input: Omit<JobInput, "seed">,
-	seeds: readonly number[],
-): Promise<Started[]> {
+export async function startJobs(env: Env, input: Omit<JobInput, "seed">, seeds: readonly number[]): Promise<Started[]> {
 	const { model, plan, subject, previews, format, until, branch, unknownWords, cost, reason } = input;
 	const { mode, ttlSeconds, webhook, base, owner, again } = input;
 	const { grids, image } = model.schedules[plan.schedule];
@@ -192,7 +211,16 @@ export async function startJobs(
 	const created = await Promise.allSettled(
 		jobs.map(async ({ seed, id }): Promise<Started> => {
 			const job: NewJob = {
-				request: { model: model.id, ...subject, seed, plan, previews, format, until, trunk: branch && trunkFor(branch, seed) },
+				request: {
+					model: model.id,
+					...subject,
+					seed,
+					plan,
+					previews,
+					format,
+					until,
+					trunk: branch && trunkFor(branch, seed),
+				},
 				trunk: branch && { madeUnder: branch.madeUnder, scales: branch.scales },
 				pool,
 				bitsPerToken: model.bitsPerToken,
@@ -219,7 +247,7 @@ export async function startJobs(
 		if (ids.length === 0) return started;
 		const answer = await poolNamed(env, pool).enqueue(ids, model.digest, cost);
 		if (answer === "queued") return started;
-		throw answer === "full" ? queueFull() : noWorkers();
+		throw answer === "full" ? queueFull(input.retrySeconds ?? RETRY_SECONDS.otherwise) : noWorkers();
 	} catch (error) {
 		await Promise.allSettled(jobs.map(({ id }) => env.JOB.get(id).discard()));
 		throw error;

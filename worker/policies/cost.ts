@@ -21,7 +21,8 @@ export function costOf(info: ModelInfo, plan: StagePlan, { from = 0, until = Inf
 	);
 	const speedup = info.trades?.[plan.policy]?.speedup;
 	const whole = from === 0 && until >= plan.steps.length - 1;
-	if (whole && speedup !== undefined && findPolicy(plan.policy)) return (2 * sum(grids.map((_, i) => tokens(i)))) / speedup;
+	if (whole && speedup !== undefined && findPolicy(plan.policy))
+		return (2 * sum(grids.map((_, i) => tokens(i)))) / speedup;
 	return sum(counted);
 }
 
@@ -30,7 +31,8 @@ const rowsOf = (step: Step): number => (step.kind === "skip" ? 0 : step.rows ===
 /** Of the tokens' blocks, those that run. */
 function shareOf(step: Step, tokens: number, blocks: number): number {
 	if (step.kind === "skip") return 0;
-	const saved = ({ blocks: [from, to], count }: Reduction) => ((to - from) / blocks) * (1 - Math.min(1, count / tokens));
+	const saved = ({ blocks: [from, to], count }: Reduction) =>
+		((to - from) / blocks) * (1 - Math.min(1, count / tokens));
 	return Math.max(0, 1 - sum(step.reduce.map(saved)));
 }
 

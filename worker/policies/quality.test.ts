@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import { policyOfQuality, type Quality } from "./quality.ts";
-import { info, measured, TRADES } from "./testing/trades.ts";
+import { measured, TRADES } from "./testing/trades.ts";
 
 const chosen = (model: ModelInfo, schedule?: string) =>
 	(["high", "medium", "low"] as Quality[]).map((quality) => policyOfQuality(quality, model, schedule));

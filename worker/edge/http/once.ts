@@ -28,8 +28,7 @@ export async function once(c: Context<App>, body: unknown, make: () => Promise<M
 	const asked = JSON.stringify([c.req.method, c.req.path, body]);
 	const claim = c.env.CLAIM.get(c.env.CLAIM.idFromName(name));
 	const taken = await claim.take(await signText(secret, `firstlight request 1\n${asked}`));
-	if (taken.is === "kept")
-		return answer(JSON.parse(taken.value) as Made, { "idempotent-replayed": "true" });
+	if (taken.is === "kept") return answer(JSON.parse(taken.value) as Made, { "idempotent-replayed": "true" });
 	if (taken.is === "busy")
 		throw new ApiError(
 			409,

@@ -4,9 +4,8 @@
  * is given to another worker.
  */
 import { DurableObject } from "cloudflare:workers";
-import type { ErrorEvent, FinalEvent, JobEvent, RevisionEvent, ScaleEvent, WorkerEvent } from "../../protocol/job.ts";
-import type { DeliveryAnswer, Lease } from "../../protocol/messages.ts";
-import type { WebhookMessage } from "../../protocol/jobs.ts";
+import type { ErrorEvent, FinalEvent, JobEvent, WorkerEvent } from "../../protocol/job.ts";
+import type { Lease } from "../../protocol/messages.ts";
 import type { ModelInfo } from "../../protocol/model-info.ts";
 import { Alarm } from "../alarm.ts";
 import { signToken } from "../auth/token.ts";
@@ -14,15 +13,14 @@ import { log } from "../log.ts";
 import { type JobFacts, type JobObject, type NewJob, type Outcome, poolNamed, type TrunkOf } from "../objects.ts";
 import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { plannedAnew } from "../start.ts";
-import { finalProblem, revisionProblem, scaleProblem } from "./checks.ts";
-import { factsOf, outcomeOf, resourceOf } from "./facts.ts";
+import { factsOf, outcomeOf } from "./facts.ts";
 import { picturesClaim } from "./found.ts";
 import { JobLog } from "./log.ts";
 import { Readers } from "./readers.ts";
-import { type JobRecord, MIXED, nextScale, pictureOf, RECORD_VERSION, stallOf } from "./record.ts";
-import { answered, newHook, send, tried } from "./webhook.ts";
-
-type Answer = DeliveryAnswer | { refused: string };
+import { type JobRecord, MIXED, RECORD_VERSION, stallOf } from "./record.ts";
+import { type Answer, settled, take } from "./take.ts";
+import { tell } from "./tell.ts";
+import { answered, newHook, tried } from "./webhook.ts";
 
 const notNoted = (job: string) => (error: unknown) =>
 	console.error(JSON.stringify({ event: "picture not noted", job, message: String(error) }));
@@ -73,7 +71,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 		this.#begin({ ...job, event }, final.numerics);
 		this.#append({ type: "plan", job: this.#id, ...event });
 		for (const each of events) {
-			if (each.type === "revision") this.#settle(each);
+			if (each.type === "revision") this.#save(settled(this.#job!, each, Date.now()));
 			if (each.type === "revision" || each.type === "scale") this.#append(each);
 		}
 		await this.#done(final);
@@ -180,69 +178,12 @@ export class Job extends DurableObject<Env> implements JobObject {
 	async deliver(attempt: number, event: WorkerEvent): Promise<Answer> {
 		const job = this.#job;
 		if (!job || job.ended !== null || job.attempt !== attempt) return { go: "stop" };
-		switch (event.type) {
-			case "error":
-				this.#end(event);
-				return { go: "stop" };
-			case "revision":
-				return this.#revise(job, event);
-			case "scale":
-				return this.#scale(job, event);
-			case "final":
-				return this.#final(job, event);
-		}
-	}
-
-	#scale(job: JobRecord, event: ScaleEvent): Answer {
-		const problem = scaleProblem(pictureOf(job), event);
-		if (problem) return { refused: problem };
-		const { plan } = job.request;
-		const missing = nextScale(job, this.#log.lastScale());
-		if (missing !== -1 && event.index > missing) return { refused: `scale ${event.index} before scale ${missing}` };
-		if (plan.decide && event.index > plan.decide.after)
-			return { refused: `scale ${event.index} before the plan is settled` };
-		if (event.index === missing) {
-			const now = Date.now();
-			const { at, scales } = job.sign ?? { at: now, scales: 0 };
-			this.#save({
-				...job,
-				// The first scale of an attempt brings the text, and what was replayed before it.
-				pace: scales > 0 ? { scale: event.index, milliseconds: now - at } : job.pace,
-				sign: { at: now, scales: scales + 1 },
-				madeUnder: job.madeUnder === null || job.madeUnder === job.numerics ? job.numerics : MIXED,
-			});
-			this.#append(event);
-		}
-		return { go: "on" };
-	}
-
-	/** Settles the rest of the plan, once: a later attempt reads it. */
-	#revise(job: JobRecord, event: RevisionEvent): Answer {
-		const { plan } = job.request;
-		const problem = revisionProblem(plan, event, this.#log.lastScale());
-		if (problem) return { refused: problem };
-		if (!plan.decide) return { go: "on" };
-		this.#settle(event);
-		this.#append(event);
-		return { go: "on" };
-	}
-
-	#settle({ plan }: RevisionEvent): void {
-		const { request, sign, ...job } = this.#job!;
-		this.#save({
-			...job,
-			asked: request.plan,
-			request: { ...request, plan },
-			sign: { at: Date.now(), scales: sign?.scales ?? 0 },
-		});
-	}
-
-	async #final(job: JobRecord, event: FinalEvent): Promise<Answer> {
-		const missing = nextScale(job, this.#log.lastScale());
-		const problem = missing === -1 ? finalProblem(pictureOf(job), event) : `final before scale ${missing}`;
-		if (problem) return { refused: problem };
-		await this.#done({ ...event, numerics: job.madeUnder === job.numerics ? event.numerics : MIXED });
-		return { go: "stop" };
+		const taken = take(job, event, this.#log.lastScale(), Date.now());
+		if (taken.record) this.#save(taken.record);
+		if (taken.event?.type === "final") await this.#done(taken.event);
+		else if (taken.event?.type === "error") this.#end(taken.event);
+		else if (taken.event) this.#append(taken.event);
+		return taken.answer;
 	}
 
 	/** Ends it with its picture, which is found again from then on. */
@@ -287,8 +228,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 			const claim = this.#job && (await this.#claim());
 			await this.#forget();
 			await claim?.drop(this.#id);
-		} else
-			await this.#endAndCancel({ type: "error", code: "cancelled", message: "The picture was cancelled." });
+		} else await this.#endAndCancel({ type: "error", code: "cancelled", message: "The picture was cancelled." });
 	}
 
 	/** Ends the job with an error, unless it has ended. */
@@ -374,16 +314,10 @@ export class Job extends DurableObject<Env> implements JobObject {
 		const { hook, base = "", ended } = this.#job!;
 		if (!hook || hook.next === null || now < hook.next) return;
 		const first = this.#settings.WEBHOOK_RETRY_SECONDS * 1000;
-		const secret = hook.secret ?? this.#settings.WEBHOOK_SECRET;
-		const facts = await this.facts();
-		if (secret === undefined || !facts || ended === null) return;
 		this.#save({ ...this.#job!, hook: tried(hook, now, first) });
-		const message: WebhookMessage = {
-			type: `job.${facts.outcome!}`,
-			timestamp: new Date(ended).toISOString(),
-			data: await resourceOf(this.env, base, facts, null),
-		};
-		const answer = await send(hook, secret, JSON.stringify(message));
+		const facts = await this.facts();
+		if (!facts || ended === null) return;
+		const answer = await tell(this.env, hook, { base, facts, ended });
 		if (!this.#job?.hook) return;
 		this.#save({ ...this.#job, hook: answered(this.#job.hook, answer, Date.now(), first) });
 		log("webhook", { job: this.#id, answer, tries: this.#job.hook.tries });
@@ -405,11 +339,18 @@ export class Job extends DurableObject<Env> implements JobObject {
 	#watch(): void {
 		const job = this.#job;
 		if (!job) return;
-		if (job.ended !== null)
-			return this.#alarm.by(Math.min(this.#deletion(job, job.ended), job.hook?.next ?? Number.POSITIVE_INFINITY));
+		this.#alarm.by(job.ended === null ? this.#looksAt(job) : this.#endsAt(job, job.ended));
+	}
+
+	/** Of one that has ended: the next try of its webhook, or its deletion. */
+	#endsAt(job: JobRecord, ended: number): number {
+		return Math.min(this.#deletion(job, ended), job.hook?.next ?? Number.POSITIVE_INFINITY);
+	}
+
+	#looksAt(job: JobRecord): number {
 		const absent = job.mode === "background" ? null : this.#readers.absentSince;
 		const leaves = absent === null ? Number.POSITIVE_INFINITY : absent + this.#settings.READER_GRACE_SECONDS * 1000;
-		this.#alarm.by(Math.min(job.deadline, leaves, this.#stall(job)));
+		return Math.min(job.deadline, leaves, this.#stall(job));
 	}
 
 	#stall(job: JobRecord): number {

@@ -95,7 +95,11 @@ export async function orderOf(
 		throw invalid("scales", "from and scales go together: a job, and how many of its first scales to take over.");
 	requireSubject(wish);
 	requireOneWay(wish);
-	const { model, numerics, load, requireRoom } = await chooseModel(env, { name: wish.model, digest: wish.digest }, warnings);
+	const { model, numerics, load, retrySeconds, requireRoom } = await chooseModel(
+		env,
+		{ name: wish.model, digest: wish.digest },
+		warnings,
+	);
 	const subject = subjectOf(model, wish);
 	const { seed = randomSeed(), from, scales, until, previews, size = "auto" } = wish;
 	const { schedule, resized } = size === "auto" ? { schedule: wish.schedule } : sized(model, size, warnings);
@@ -119,6 +123,7 @@ export async function orderOf(
 			branch,
 			unknownWords: known?.unknownWords,
 			reason,
+			retrySeconds,
 			cost: costOf(model, plan, { from: branch?.scales.length, until }),
 			again,
 			...keeping,

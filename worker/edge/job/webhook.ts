@@ -89,6 +89,8 @@ export function addressProblem(text: string, here: boolean): string | null {
 	if (url.protocol !== "https:") return "must be https";
 	const name = url.hostname.toLowerCase().replace(/\.$/, "");
 	// An address in numbers comes out of URL with dots alone, or in brackets, however it was written.
-	const public_ = /^(?!.*\.(?:localhost|local|internal|lan|home\.arpa)$)[^.[]+(?:\.[^.]+)*\.[a-z][a-z0-9-]*$/.test(name);
+	const public_ = /^(?!.*\.(?:localhost|local|internal|lan|home\.arpa)$)[^.[]+(?:\.[^.]+)*\.[a-z][a-z0-9-]*$/.test(
+		name,
+	);
 	return public_ ? null : "must be the name of a host that everybody can reach";
 }

@@ -22,12 +22,7 @@ export class Dispatcher {
 	/** Goes on with something that nobody waits for. */
 	readonly #later: (work: Promise<unknown>) => void;
 
-	constructor(
-		{ ledger, roster, paces }: Books,
-		alarm: Alarm,
-		env: Env,
-		later: (work: Promise<unknown>) => void,
-	) {
+	constructor({ ledger, roster, paces }: Books, alarm: Alarm, env: Env, later: (work: Promise<unknown>) => void) {
 		this.#ledger = ledger;
 		this.#roster = roster;
 		this.#paces = paces;

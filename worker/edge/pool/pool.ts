@@ -14,6 +14,7 @@ import { type Entry, Ledger, type Lent } from "./ledger.ts";
 import { modelsOf, statusOf, versionsOf } from "./offer.ts";
 import { Orphans } from "./orphans.ts";
 import { Paces } from "./pace.ts";
+import { Returns } from "./returns.ts";
 import { type Member, Roster } from "./roster.ts";
 import { commonVersion, readMessage } from "./seat.ts";
 import { type Books, outlookOf, standingOf } from "./standing.ts";
@@ -25,6 +26,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	#ledger: Ledger;
 	#roster: Roster;
 	#books: Books;
+	#returns: Returns;
 	#alarm: Alarm;
 	#dispatcher: Dispatcher;
 	#orphans: Orphans;
@@ -38,6 +40,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		this.#settings = settingsOf(env);
 		this.#ledger = new Ledger(ctx.storage.sql);
 		this.#roster = new Roster(ctx);
+		this.#returns = new Returns(ctx.storage.kv, this.#roster.lost > 0);
 		this.#alarm = new Alarm(ctx);
 		this.#books = { ledger: this.#ledger, roster: this.#roster, paces: new Paces(ctx.storage.sql) };
 		this.#dispatcher = new Dispatcher(this.#books, this.#alarm, env, (work) => ctx.waitUntil(work));
@@ -92,8 +95,9 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		this.#dispatcher.dispatch(entry.digest);
 	}
 
-	async offer(): Promise<PoolOffer> {
+	async offer(patience = 0): Promise<PoolOffer> {
 		this.#sweep();
+		if (this.#roster.size === 0) await this.#returns.next(patience * 1000);
 		if (this.#suspects.size > 0) this.#alarm.by(Date.now() + this.#beats(1));
 		const queue = this.#ledger.queued;
 		const taken = (member: Member) => this.#dispatcher.busy(member);
@@ -173,6 +177,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 			else this.#refuse(other.socket, `replaced by a newer process with the name ${worker}`);
 		}
 		const member = this.#roster.admit(socket, hello);
+		this.#returns.came();
 		this.#roster.send(socket, {
 			type: "welcome",
 			version: commonVersion(hello.versions)!,
@@ -222,6 +227,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		} catch {
 			// It is closed already.
 		}
+		if (back && this.#roster.member(session)) this.#returns.left();
 		this.#roster.forget(session);
 		this.#suspects.delete(session);
 		const now = Date.now();

@@ -60,7 +60,8 @@ const wrong = json("Error", "A value is wrong; `param` names it.");
 const busy = json("Error", "No worker, or a full queue; `retry-after` says when to come again.");
 const noJob = json("Error", "No such job is kept.");
 const once = {
-	"Idempotency-Key": "1 to 255 visible characters: the same request under the same key is done once, and answered alike.",
+	"Idempotency-Key":
+		"1 to 255 visible characters: the same request under the same key is done once, and answered alike.",
 };
 const job = { job: "As its plan event, or the answer that made it, names it." };
 const created = {

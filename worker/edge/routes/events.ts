@@ -37,12 +37,7 @@ export async function resume(c: Context<App>, last: string): Promise<Response> {
 }
 
 /** The events after number `after`, to the end of the job. */
-export function eventsOf(
-	c: Context<App>,
-	job: string,
-	after: number,
-	headers: Record<string, string> = {},
-): Response {
+export function eventsOf(c: Context<App>, job: string, after: number, headers: Record<string, string> = {}): Response {
 	const make = async function* (signal: AbortSignal) {
 		yield "retry: 1000\n\n";
 		try {

@@ -33,7 +33,10 @@ export const Manner = z.strictObject({
 		.describe("Of a background job: how long it is kept after its end, and may at least take before it."),
 	webhook: z
 		.strictObject({
-			url: z.string().max(2048).describe("Where the job's end is told, in the form of standardwebhooks.com. HTTPS only."),
+			url: z
+				.string()
+				.max(2048)
+				.describe("Where the job's end is told, in the form of standardwebhooks.com. HTTPS only."),
 			secret: WebhookSecret.optional().describe("Signs the message; left out, the operator's."),
 		})
 		.optional(),
@@ -75,7 +78,10 @@ export const BranchBody = z.strictObject({
 });
 
 /** The body as `schema` has it, nulls taken as left out. */
-export function parsed<S extends typeof JobBody | typeof RefineBody | typeof BranchBody>(schema: S, json: unknown): z.infer<S> {
+export function parsed<S extends typeof JobBody | typeof RefineBody | typeof BranchBody>(
+	schema: S,
+	json: unknown,
+): z.infer<S> {
 	const given =
 		json !== null && typeof json === "object" && !Array.isArray(json)
 			? Object.fromEntries(Object.entries(json).filter(([, value]) => value !== null))

@@ -37,7 +37,12 @@ export async function createJobs(c: C): Promise<Response> {
 }
 
 /** Queues the order for every seed, all or none. */
-export async function made(c: C, { input, headers }: Order, seeds: readonly number[], warnings: Warnings): Promise<Made> {
+export async function made(
+	c: C,
+	{ input, headers }: Order,
+	seeds: readonly number[],
+	warnings: Warnings,
+): Promise<Made> {
 	const jobs = await startJobs(c.env, input, seeds);
 	const data = await Promise.all(jobs.map(({ id }) => resource(c.env, originOf(c), id)));
 	const json: JobList = { object: "list", data: data.filter((one) => one !== null) };

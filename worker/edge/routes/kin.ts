@@ -55,7 +55,7 @@ async function goOn(
 			format: { ...format, size: request.format.size },
 			...how,
 			// Whoever says nothing wants it finished well.
-			quality: how.quality ?? (how.policy ?? how.plan ?? how.maxMs ? undefined : "high"),
+			quality: how.quality ?? ((how.policy ?? how.plan ?? how.maxMs) ? undefined : "high"),
 		};
 		const warnings = new Warnings(settings);
 		return made(c, await orderOf(c.env, wish, keeping, warnings), seedsOf(request), warnings);

@@ -57,8 +57,7 @@ export const Query = z.strictObject({
 	until: numeric(whole(0, MAX_SCALES - 1), "must be the number of a scale")
 		.optional()
 		.describe("The last scale to run: a sketch, whose picture is what there is then."),
-	from: JobId.optional()
-		.describe("A job whose first scales the picture begins with."),
+	from: JobId.optional().describe("A job whose first scales the picture begins with."),
 	cache: z
 		.enum(["true", "false"], "must be true or false")
 		.default("true")
