@@ -20,7 +20,8 @@ export function document(): Json {
 		webhooks: {
 			jobEnded: {
 				post: {
-					summary: "A job has ended that was asked for with a webhook; headers and signature as standardwebhooks.com has them",
+					summary: "A job that was asked for with a webhook has ended",
+					description: "Headers and signature are as standardwebhooks.com has them.",
 					requestBody: { required: true, content: { "application/json": { schema: ref("WebhookMessage") } } },
 					responses: {
 						"2XX": { description: "It is taken." },
