@@ -29,5 +29,13 @@ export default defineConfig({
 			},
 		}),
 	],
-	test: { name: "edge", include: ["test/edge/*.test.ts"], testTimeout: 15_000, silent: "passed-only" },
+	test: {
+		name: "edge",
+		include: ["test/edge/*.test.ts"],
+		testTimeout: 15_000,
+		silent: "passed-only",
+		// One edge for all files: every test leaves it empty. One at a time: they wait on timers, and hold them.
+		isolate: false,
+		maxWorkers: 1,
+	},
 });
