@@ -12,6 +12,7 @@ import type { Subject } from "./http/input.ts";
 import type { Warnings } from "./http/warnings.ts";
 import { findPicture } from "./job/found.ts";
 import { type Branch, trunkFor } from "./job/trunk.ts";
+import { notReached } from "./log.ts";
 import {
 	type NewJob,
 	type Outlook,
@@ -200,6 +201,23 @@ export interface Started {
 	cached: boolean;
 }
 
+/** Whether the job has its picture from one that was made before. What goes wrong there is no reason not to make it. */
+async function found(
+	env: Env,
+	id: DurableObjectId,
+	job: NewJob,
+	owner: string,
+	numerics: readonly string[],
+): Promise<boolean> {
+	try {
+		const before = await findPicture(env, owner, job.request, numerics);
+		return before !== null && (await env.JOB.get(id).copy(job, before));
+	} catch (error) {
+		notReached(id.toString(), error);
+		return false;
+	}
+}
+
 /** A job for every seed, all of them or none: one that cannot be created or queued leaves nothing behind. */
 export async function startJobs(env: Env, input: Omit<JobInput, "seed">, seeds: readonly number[]): Promise<Started[]> {
 	const { model, plan, subject, previews, format, until, branch, unknownWords, cost, reason } = input;
@@ -232,8 +250,7 @@ export async function startJobs(env: Env, input: Omit<JobInput, "seed">, seeds: 
 				// What others began is not what was asked for.
 				owner: branch ? undefined : owner,
 			};
-			const before = owner !== undefined && again && (await findPicture(env, owner, job.request, again));
-			const cached = !!before && (await env.JOB.get(id).copy(job, before));
+			const cached = owner !== undefined && again !== undefined && (await found(env, id, job, owner, again));
 			if (!cached) await env.JOB.get(id).create(job);
 			return { id: id.toString(), cached };
 		}),
