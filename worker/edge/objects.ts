@@ -49,8 +49,11 @@ export interface JobObject {
 	ended(): boolean;
 	/** Takes an event of the attempt that holds the job. */
 	deliver(attempt: number, event: WorkerEvent): Promise<DeliveryAnswer | { refused: string }>;
-	/** Plans the job for another version of its model; false once a scale was made, or where there is no such plan. */
-	replan(model: ModelInfo): Promise<boolean>;
+	/**
+	 * Plans the job for another version of its model, and says what its worker must be able to do now; null once a scale
+	 * was made, or where there is no such plan.
+	 */
+	replan(model: ModelInfo): Promise<string[] | null>;
 	/** What another picture needs to go on from the first scales of this one; null when the job is unknown. */
 	trunk(scales: number): Promise<TrunkOf | null>;
 	/** Nobody wants the picture any more: ended, and stopped where it runs. */
@@ -80,6 +83,8 @@ export interface PoolOffer {
 	/** In the order they came; the first is the default. Each shows its oldest version, and has them all. */
 	models: { info: ModelInfo; since: number; versions: Version[] }[];
 	queue: number;
+	/** Jobs that wait or are in a worker's hand. */
+	load: number;
 	/** Whether the queue takes one more. */
 	room: boolean;
 }
@@ -87,10 +92,13 @@ export interface PoolStatus extends PoolOffer {
 	workers: WorkerStatus[];
 }
 
+/** `unable`: the model is offered, and by nobody who can do what is needed. */
+export type Enqueued = "queued" | "full" | "no-worker" | "unable";
+
 /** A pool of GPU workers; its `fetch` is the WebSocket of a worker whose secret the route has checked. */
 export interface PoolObject {
-	/** Queues jobs, all or none, for workers that offer this model digest. */
-	enqueue(jobs: readonly string[], digest: string): Promise<"queued" | "full" | "no-worker">;
+	/** Queues jobs, all or none, for workers that offer this model digest and can do what is needed (capabilities.ts). */
+	enqueue(jobs: readonly string[], digest: string, needs?: readonly string[]): Promise<Enqueued>;
 	/** Nobody waits for this job any more: out of the books, and stopped where it runs. */
 	cancel(job: string): Promise<void>;
 	/** Nothing came of a lease for too long. */
@@ -99,13 +107,6 @@ export interface PoolObject {
 	offer(): Promise<PoolOffer>;
 	/** For people; not older than a second. */
 	status(): Promise<PoolStatus>;
-}
-
-/**
- * Which pool serves a model. One for all today; splitting by model or region changes this function and nothing else.
- */
-export function poolNameOf(_model?: string): string {
-	return "default";
 }
 
 export function poolNamed(objects: Pick<Objects, "POOL">, name: string): DurableObjectStub<PoolObject> {

@@ -2,6 +2,7 @@
 import { customPlan } from "../policies/custom.ts";
 import { findPolicy, PlanError, policies } from "../policies/index.ts";
 import { checkPlan } from "../policies/validate.ts";
+import { needsOf } from "../protocol/capabilities.ts";
 import type { ImageFormat, Previews } from "../protocol/job.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
@@ -9,8 +10,9 @@ import { ApiError, invalid, unavailable } from "./http/errors.ts";
 import type { Subject } from "./http/input.ts";
 import type { Warnings } from "./http/warnings.ts";
 import type { Branch } from "./job/trunk.ts";
-import { type PoolOffer, type PoolStatus, poolNamed, poolNameOf } from "./objects.ts";
+import { type Enqueued, type PoolOffer, type PoolStatus, poolNamed } from "./objects.ts";
 import { drawVersion } from "./pool/offer.ts";
+import { given, offerOf, poolsFor, statusOfAll } from "./pool/router.ts";
 import { type Env, settingsOf } from "./settings.ts";
 
 export interface JobInput {
@@ -24,6 +26,8 @@ export interface JobInput {
 	until?: number;
 	/** What the picture goes on from. */
 	branch?: Branch;
+	/** Where the reader is, as Cloudflare names continents. */
+	continent?: string;
 	/** Words of the prompt that the model does not know, where the edge can tell. */
 	unknownWords?: string[];
 }
@@ -37,11 +41,17 @@ const noWorkers = () =>
 		"No GPU worker is connected at the moment. Try again in a few seconds; /healthz tells when one is there.",
 		5,
 	);
+const unable = () =>
+	unavailable(
+		"no_workers",
+		"The GPU workers that are connected cannot make such a picture yet. Try again later, or with another policy.",
+		60,
+	);
 const queueFull = () =>
 	unavailable("queue_full", "Too many pictures are waiting already. Try again in a few seconds.", 10);
 
 export function poolStatus(env: Env): Promise<PoolStatus> {
-	return poolNamed(env, poolNameOf()).status();
+	return statusOfAll(env);
 }
 
 /** The model of this name or alias, out of those offered; the first for none, "auto", and a model of OpenAI's. */
@@ -73,7 +83,7 @@ interface Chosen {
 
 /** The model to draw with. Refuses where there is none. */
 export async function chooseModel(env: Env, name: string | undefined, warnings: Warnings): Promise<Chosen> {
-	const offer = await poolNamed(env, poolNameOf()).offer();
+	const offer = await offerOf(env, (offer) => offer.room && findModel(offer, env, name) !== undefined);
 	if (offer.models.length === 0) throw noWorkers();
 	const found = findModel(offer, env, name);
 	if (!found) throw modelNotFound(offer, name ?? "auto");
@@ -134,16 +144,34 @@ export async function startJob(env: Env, input: JobInput): Promise<string> {
 	return (await startJobs(env, input, [input.seed]))[0];
 }
 
-/** A job for every seed, all of them or none: one that cannot be created or queued leaves nothing behind. */
-export async function startJobs(
+/**
+ * A job for every seed, all of them or none: one that cannot be created or queued leaves nothing behind. A pool that
+ * does not take them passes them on to the next best.
+ */
+export async function startJobs(env: Env, input: Omit<JobInput, "seed">, seeds: readonly number[]): Promise<string[]> {
+	let refused: Exclude<Enqueued, "queued"> = "no-worker";
+	for (const pool of await poolsFor(env, input.model.digest, input.continent)) {
+		const started = await startIn(env, pool, input, seeds);
+		if (typeof started !== "string") {
+			await given(env, pool, seeds.length);
+			return started;
+		}
+		refused = started;
+	}
+	throw { full: queueFull, "no-worker": noWorkers, unable }[refused]();
+}
+
+/** The jobs, or why the pool does not take them. */
+async function startIn(
 	env: Env,
+	pool: string,
 	{ model, plan, subject, previews, format, until, branch, unknownWords }: Omit<JobInput, "seed">,
 	seeds: readonly number[],
-): Promise<string[]> {
+): Promise<string[] | Exclude<Enqueued, "queued">> {
 	const { grids, image } = model.schedules[plan.schedule];
 	const { width, height } = format.size ?? image;
-	const pool = poolNameOf(model.id);
 	const jobs = seeds.map((seed) => ({ seed, id: env.JOB.newUniqueId() }));
+	const needs = needsOf({ plan, format, until, trunk: branch?.trunk });
 	const created = await Promise.allSettled(
 		jobs.map(({ seed, id }) =>
 			env.JOB.get(id).create({
@@ -156,14 +184,16 @@ export async function startJobs(
 		),
 	);
 	const ids = jobs.map(({ id }) => id.toString());
+	const discard = () => Promise.allSettled(jobs.map(({ id }) => env.JOB.get(id).discard()));
 	try {
 		const failed = created.find(({ status }) => status === "rejected");
 		if (failed) throw (failed as PromiseRejectedResult).reason;
-		const answer = await poolNamed(env, pool).enqueue(ids, model.digest);
-		if (answer !== "queued") throw answer === "full" ? queueFull() : noWorkers();
+		const answer = await poolNamed(env, pool).enqueue(ids, model.digest, needs);
+		if (answer === "queued") return ids;
+		await discard();
+		return answer;
 	} catch (error) {
-		await Promise.allSettled(jobs.map(({ id }) => env.JOB.get(id).discard()));
+		await discard();
 		throw error;
 	}
-	return ids;
 }

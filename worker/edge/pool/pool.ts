@@ -7,11 +7,11 @@ import { DurableObject } from "cloudflare:workers";
 import type { Hello, Holding, WorkerMessage } from "../../protocol/messages.ts";
 import { Alarm } from "../alarm.ts";
 import { log } from "../log.ts";
-import type { PoolObject, PoolOffer, PoolStatus } from "../objects.ts";
+import type { Enqueued, PoolObject, PoolOffer, PoolStatus } from "../objects.ts";
 import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { type Entry, Ledger, type Lent } from "./ledger.ts";
-import { modelsOf, statusOf, versionsOf } from "./offer.ts";
+import { modelsOf, Offers, statusOf } from "./offer.ts";
 import { Orphans } from "./orphans.ts";
 import { type Member, Roster } from "./roster.ts";
 import { commonVersion, readMessage } from "./seat.ts";
@@ -22,6 +22,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	#settings: Settings;
 	#ledger: Ledger;
 	#roster: Roster;
+	#offers: Offers;
 	#alarm: Alarm;
 	#dispatcher: Dispatcher;
 	#orphans: Orphans;
@@ -35,9 +36,10 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		this.#settings = settingsOf(env);
 		this.#ledger = new Ledger(ctx.storage.sql);
 		this.#roster = new Roster(ctx);
+		this.#offers = new Offers(this.#roster);
 		this.#alarm = new Alarm(ctx);
 		this.#dispatcher = new Dispatcher(this.#ledger, this.#roster, this.#alarm, env, (work) => ctx.waitUntil(work));
-		this.#orphans = new Orphans(this.#ledger, this.#roster, env);
+		this.#orphans = new Orphans(this.#ledger, this.#offers, env);
 		// Nothing is being granted by an instance that has just begun, and sockets may have dropped while there was none.
 		for (const entry of this.#ledger.held()) {
 			if (entry.attempt === 0) this.#ledger.requeue(entry, null);
@@ -53,13 +55,14 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		return new Response(null, { status: 101, webSocket: client });
 	}
 
-	/** Queues jobs, all or none, for workers that offer this model digest. */
-	async enqueue(jobs: readonly string[], digest: string): Promise<"queued" | "full" | "no-worker"> {
+	/** Queues jobs, all or none, for workers that offer this model digest and can do what is needed. */
+	async enqueue(jobs: readonly string[], digest: string, needs: readonly string[] = []): Promise<Enqueued> {
 		this.#sweep();
-		const version = versionsOf(this.#roster).find(({ info }) => info.digest === digest);
+		const version = this.#offers.versions().find(({ info }) => info.digest === digest);
 		if (!version) return "no-worker";
+		if (!this.#offers.able(digest, needs)) return "unable";
 		if (this.#ledger.queued + jobs.length > this.#settings.QUEUE_LIMIT) return "full";
-		this.#ledger.enqueue(jobs, digest, version.info.id);
+		this.#ledger.enqueue(jobs, { digest, model: version.info.id, needs: [...needs] });
 		this.#dispatcher.dispatch(digest);
 		this.#alarm.by(Date.now() + this.#beats(1));
 		return "queued";
@@ -87,7 +90,12 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		this.#sweep();
 		if (this.#suspects.size > 0) this.#alarm.by(Date.now() + this.#beats(1));
 		const queue = this.#ledger.queued;
-		return { models: modelsOf(versionsOf(this.#roster)), queue, room: queue < this.#settings.QUEUE_LIMIT };
+		return {
+			models: modelsOf(this.#offers.versions()),
+			queue,
+			load: this.#ledger.size,
+			room: queue < this.#settings.QUEUE_LIMIT,
+		};
 	}
 
 	async status(): Promise<PoolStatus> {
@@ -153,8 +161,8 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 
 	#admit(socket: WebSocket, hello: Hello): void {
 		const { worker, instance } = hello;
-		for (const other of [...this.#roster.members()]) {
-			if (other.hello.worker !== worker) continue;
+		const other = this.#roster.named(worker);
+		if (other) {
 			if (other.hello.instance === instance) this.#drop(other.socket, 1000, "replaced by a newer connection", true);
 			else this.#refuse(other.socket, `replaced by a newer process with the name ${worker}`);
 		}
@@ -189,9 +197,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		this.#roster.change(member.socket, { stale: stale.map((held) => ({ ...held, stuck: false })) });
 		for (const held of stale) this.#roster.send(member.socket, { type: "cancel", ...held });
 		// A process that begins anew has nothing of the one before; one that is back has let go of the rest.
-		for (const entry of this.#ledger.held())
-			if (entry.held.absent !== null && entry.held.worker === worker)
-				this.ctx.waitUntil(this.#dispatcher.lost(entry, "failed"));
+		for (const entry of this.#ledger.missed(worker)) this.ctx.waitUntil(this.#dispatcher.lost(entry, "failed"));
 	}
 
 	#refuse(socket: WebSocket, reason: string): void {
@@ -288,7 +294,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	}
 
 	#watching(): boolean {
-		return this.#ledger.size > 0 || this.#suspects.size > 0 || this.#roster.sockets().length > this.#roster.size;
+		return this.#ledger.size > 0 || this.#suspects.size > 0 || this.#roster.strangers > 0;
 	}
 
 	#beats(count: number): number {

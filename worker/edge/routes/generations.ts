@@ -12,6 +12,7 @@ import { readJson } from "../http/body.ts";
 import { ApiError, asApiError, jobError } from "../http/errors.ts";
 import { subjectOf } from "../http/input.ts";
 import { knownPrompt } from "../http/prompt.ts";
+import { continentOf } from "../http/request.ts";
 import { randomSeed, siblingSeed } from "../http/seeds.ts";
 import { type Size, type Sized, sized, text } from "../http/sizes.ts";
 import { COMMENT, sseEvent, sseResponse } from "../http/sse.ts";
@@ -152,7 +153,7 @@ async function whenDone(c: Context<App>, { input, about, usage, warning }: Order
 	c.req.raw.signal.addEventListener("abort", leave, { once: true });
 	try {
 		const seeds = Array.from({ length: body.n }, (_, i) => siblingSeed(input.seed, i));
-		const jobs = await startJobs(c.env, input, seeds);
+		const jobs = await startJobs(c.env, { ...input, continent: continentOf(c.req.raw) }, seeds);
 		endTime(c, "admission");
 		const made = await Promise.all(jobs.map((job) => finished(c.env, job, reader.signal)));
 		timed(c, made);
@@ -205,7 +206,7 @@ function timed(c: Context<App>, made: readonly Finished[]): void {
 }
 
 async function streamed(c: Context<App>, { input, about, usage, warning }: Order): Promise<Response> {
-	const job = await startJob(c.env, input);
+	const job = await startJob(c.env, { ...input, continent: continentOf(c.req.raw) });
 	const events = async function* (signal: AbortSignal) {
 		// Headers and first bytes leave at once, however long the queue is.
 		yield COMMENT;

@@ -6,6 +6,7 @@ import { MAX_SCALES, type StagePlan } from "../../protocol/plan.ts";
 import { asApiError, invalid, invalidInput } from "../http/errors.ts";
 import { Class, Name, Prompt, queryOf, requireOneWay, requireSubject, Seed, subjectOf, whole } from "../http/input.ts";
 import { knownPrompt } from "../http/prompt.ts";
+import { continentOf } from "../http/request.ts";
 import { randomSeed } from "../http/seeds.ts";
 import { COMMENT, SSE_HEADERS, sseEvent, sseResponse } from "../http/sse.ts";
 import { Warnings } from "../http/warnings.ts";
@@ -99,6 +100,7 @@ export async function preview(c: Context<App>): Promise<Response> {
 		format: { type: format, quality: QUALITY },
 		until,
 		branch,
+		continent: continentOf(c.req.raw),
 		unknownWords: known?.unknownWords,
 	});
 	return events(c, job, -1, warnings);
