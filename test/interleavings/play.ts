@@ -161,6 +161,9 @@ export class Play {
 	}
 
 	async cancel(picture: Picture): Promise<void> {
+		// One that has ended would be deleted.
+		const last = picture.readings.at(-1)!.events.at(-1)?.type;
+		if (picture.finished || last === "final" || last === "error") return;
 		picture.cancelled = true;
 		await this.world.cancel(picture.job);
 	}

@@ -33,7 +33,7 @@ const SETTINGS = { WORKER_SECRET: "simulated-secret-0123456789", QUEUE_LIMIT: "6
 
 interface Job {
 	deliver(attempt: number, event: WorkerEvent): Promise<{ go?: "on" | "stop"; refused?: string }>;
-	stop(): Promise<void>;
+	remove(): Promise<void>;
 	seen(after: number): Promise<boolean | null>;
 }
 
@@ -104,7 +104,7 @@ async function makeWorld(seed: number): Promise<World> {
 		async resume(id, after) {
 			return (await through(job(id).seen(after))) === null ? null : read(id, after);
 		},
-		cancel: (id) => through(job(id).stop()),
+		cancel: (id) => through(job(id).remove()),
 		scale: ({ request: { plan, seed } }, index) => {
 			const runs = plan.steps.flatMap(({ kind }, i) => (kind === "run" ? [i] : []));
 			const [height, width] = model.schedules[plan.schedule].grids[index];

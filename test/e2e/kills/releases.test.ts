@@ -19,7 +19,7 @@ afterAll(async () => {
 
 const picture = async (seed: number): Promise<unknown[]> => {
 	const events: ShownEvent[] = await Array.fromAsync(
-		follow({ prompt: "a cat", model: "tiny", seed }, { url: parts.url, retries: 100 }),
+		follow({ prompt: "a cat", model: "tiny", seed, cache: false }, { url: parts.url, retries: 100 }),
 	);
 	return events.map(({ ...event }) => ({ ...event, job: undefined, milliseconds: undefined }));
 };

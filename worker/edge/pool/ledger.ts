@@ -27,6 +27,8 @@ const Row = z.object({
 	needs: z.array(z.string()).default([]),
 	/** Name of the model, under which another version may be offered. */
 	model: z.string(),
+	/** What it costs to make (worker/policies/cost.ts); 0 where that is not known. */
+	cost: z.number().default(0),
 	/** Of the newest lease; 0 before the job has answered with one. */
 	attempt: z.number(),
 	/** Who holds it; null while it waits. */
@@ -112,7 +114,10 @@ export class Ledger {
 	}
 
 	/** New jobs, at the end. */
-	enqueue(jobs: readonly string[], { digest, model, needs }: Pick<Row, "digest" | "model" | "needs">): void {
+	enqueue(
+		jobs: readonly string[],
+		{ digest, model, cost, needs }: Pick<Row, "digest" | "model" | "cost" | "needs">,
+	): void {
 		for (const job of jobs) {
 			if (this.#entries.has(job)) continue;
 			const entry: Row = {
@@ -122,6 +127,7 @@ export class Ledger {
 				digest,
 				needs,
 				model,
+				cost,
 				attempt: 0,
 				held: null,
 				numerics: null,

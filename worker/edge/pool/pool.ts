@@ -7,14 +7,17 @@ import { DurableObject } from "cloudflare:workers";
 import type { Hello, Holding, WorkerMessage } from "../../protocol/messages.ts";
 import { Alarm } from "../alarm.ts";
 import { log } from "../log.ts";
-import type { Enqueued, PoolObject, PoolOffer, PoolStatus } from "../objects.ts";
+import type { Enqueued, Outlook, PoolObject, PoolOffer, PoolStatus, Standing } from "../objects.ts";
 import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { type Entry, Ledger, type Lent } from "./ledger.ts";
 import { modelsOf, Offers, statusOf } from "./offer.ts";
 import { Orphans } from "./orphans.ts";
+import { Paces } from "./pace.ts";
+import { Returns } from "./returns.ts";
 import { type Member, Roster } from "./roster.ts";
 import { commonVersion, readMessage } from "./seat.ts";
+import { type Books, outlookOf, standingOf } from "./standing.ts";
 
 const GRANT_MILLISECONDS = 30_000;
 
@@ -23,6 +26,8 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	#ledger: Ledger;
 	#roster: Roster;
 	#offers: Offers;
+	#books: Books;
+	#returns: Returns;
 	#alarm: Alarm;
 	#dispatcher: Dispatcher;
 	#orphans: Orphans;
@@ -30,6 +35,8 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	#swept = 0;
 	#suspects = new Map<string, number>();
 	#status: { at: number; status: PoolStatus } | undefined;
+	/** By digest. It is worked out from all workers of a model, and so not for every call. */
+	readonly #outlooks = new Map<string, { at: number; outlook: Outlook }>();
 
 	constructor(ctx: DurableObjectState, env: Env) {
 		super(ctx, env);
@@ -37,8 +44,10 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		this.#ledger = new Ledger(ctx.storage.sql);
 		this.#roster = new Roster(ctx);
 		this.#offers = new Offers(this.#roster);
+		this.#returns = new Returns(ctx.storage.kv, this.#roster.lost > 0);
 		this.#alarm = new Alarm(ctx);
-		this.#dispatcher = new Dispatcher(this.#ledger, this.#roster, this.#alarm, env, (work) => ctx.waitUntil(work));
+		this.#books = { ledger: this.#ledger, roster: this.#roster, paces: new Paces(ctx.storage.sql) };
+		this.#dispatcher = new Dispatcher(this.#books, this.#alarm, env, (work) => ctx.waitUntil(work));
 		this.#orphans = new Orphans(this.#ledger, this.#offers, env);
 		// Nothing is being granted by an instance that has just begun, and sockets may have dropped while there was none.
 		for (const entry of this.#ledger.held()) {
@@ -56,16 +65,26 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	}
 
 	/** Queues jobs, all or none, for workers that offer this model digest and can do what is needed. */
-	async enqueue(jobs: readonly string[], digest: string, needs: readonly string[] = []): Promise<Enqueued> {
+	async enqueue(
+		jobs: readonly string[],
+		digest: string,
+		cost?: number,
+		needs: readonly string[] = [],
+	): Promise<Enqueued> {
 		this.#sweep();
 		const version = this.#offers.versions().find(({ info }) => info.digest === digest);
 		if (!version) return "no-worker";
 		if (!this.#offers.able(digest, needs)) return "unable";
 		if (this.#ledger.queued + jobs.length > this.#settings.QUEUE_LIMIT) return "full";
-		this.#ledger.enqueue(jobs, { digest, model: version.info.id, needs: [...needs] });
+		this.#ledger.enqueue(jobs, { digest, model: version.info.id, cost: cost ?? 0, needs: [...needs] });
 		this.#dispatcher.dispatch(digest);
 		this.#alarm.by(Date.now() + this.#beats(1));
 		return "queued";
+	}
+
+	async standing(job: string): Promise<Standing | null> {
+		const entry = this.#ledger.get(job);
+		return entry ? standingOf(entry, this.#books) : null;
 	}
 
 	/** Nobody waits for this job any more: out of the books, and stopped where it runs. */
@@ -86,16 +105,23 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		this.#dispatcher.dispatch(entry.digest);
 	}
 
-	async offer(): Promise<PoolOffer> {
+	async offer(patience = 0): Promise<PoolOffer> {
 		this.#sweep();
+		if (this.#roster.size === 0) await this.#returns.next(patience * 1000);
 		if (this.#suspects.size > 0) this.#alarm.by(Date.now() + this.#beats(1));
 		const queue = this.#ledger.queued;
-		return {
-			models: modelsOf(this.#offers.versions()),
-			queue,
-			load: this.#ledger.size,
-			room: queue < this.#settings.QUEUE_LIMIT,
-		};
+		const versions = this.#offers.versions().map((version) => ({ ...version, ...this.#outlook(version.info.digest) }));
+		return { models: modelsOf(versions), queue, load: this.#ledger.size, room: queue < this.#settings.QUEUE_LIMIT };
+	}
+
+	/** Not older than a moment. */
+	#outlook(digest: string): Outlook {
+		const now = Date.now();
+		const kept = this.#outlooks.get(digest);
+		if (kept && now - kept.at < this.#settings.STATUS_SECONDS * 1000) return kept.outlook;
+		const outlook = outlookOf(digest, this.#books, (member) => this.#dispatcher.busy(member));
+		this.#outlooks.set(digest, { at: now, outlook });
+		return outlook;
 	}
 
 	async status(): Promise<PoolStatus> {
@@ -167,6 +193,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 			else this.#refuse(other.socket, `replaced by a newer process with the name ${worker}`);
 		}
 		const member = this.#roster.admit(socket, hello);
+		this.#returns.came();
 		this.#roster.send(socket, {
 			type: "welcome",
 			version: commonVersion(hello.versions)!,
@@ -214,6 +241,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		} catch {
 			// It is closed already.
 		}
+		if (back && this.#roster.member(session)) this.#returns.left();
 		this.#roster.forget(session);
 		this.#suspects.delete(session);
 		const now = Date.now();

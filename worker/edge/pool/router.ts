@@ -3,7 +3,7 @@
  * equals to the one with least to do. What the pools have is not older than a moment.
  */
 import { log } from "../log.ts";
-import { type PoolOffer, type PoolStatus, poolNamed } from "../objects.ts";
+import { type Outlook, type PoolOffer, type PoolStatus, poolNamed, type Version } from "../objects.ts";
 import { type Env, type PoolPlace, settingsOf } from "../settings.ts";
 
 /** A pool, and what it offered when it was asked last. Its `load` grows by what it was given since. */
@@ -18,14 +18,16 @@ const snapshots = new WeakMap<Env, Promise<Snapshot>>();
 
 /** Of all pools that answer: a region that fails takes its own pictures along, not those of the others. */
 async function snapshotOf(env: Env, newest: boolean): Promise<Snapshot> {
-	const { POOLS, STATUS_SECONDS } = settingsOf(env);
+	const { POOLS, STATUS_SECONDS, RETURN_SECONDS } = settingsOf(env);
+	// Where there is one pool, its workers are waited for that are about to come back.
+	const patience = POOLS.length === 1 ? RETURN_SECONDS : 0;
 	const now = Date.now();
 	const kept = await snapshots.get(env);
 	if (kept && POOLS.length > 1 && !newest && now - kept.at < STATUS_SECONDS * 1000) return kept;
 	const made = Promise.all(
 		POOLS.map(async (place): Promise<Known[]> => {
 			try {
-				return [{ ...place, offer: await poolNamed(env, place.name).offer() }];
+				return [{ ...place, offer: await poolNamed(env, place.name).offer(patience) }];
 			} catch (error) {
 				if (POOLS.length === 1) throw error;
 				log("pool not reached", { pool: place.name, message: String(error) });
@@ -100,7 +102,7 @@ function together(pools: readonly { offer: PoolOffer }[]): PoolOffer {
 	const models = new Map<string, PoolOffer["models"][number]>();
 	for (const { versions } of pools.flatMap(({ offer }) => offer.models)) {
 		for (const version of versions) {
-			const { info, since, slots } = version;
+			const { info, since } = version;
 			const model = models.get(info.id);
 			if (!model) {
 				models.set(info.id, { info, since, versions: [version] });
@@ -109,8 +111,7 @@ function together(pools: readonly { offer: PoolOffer }[]): PoolOffer {
 			const at = model.versions.findIndex((other) => other.info.digest === info.digest);
 			if (at === -1) model.versions.push(version);
 			else {
-				const other = model.versions[at];
-				model.versions[at] = { info, since: Math.min(since, other.since), slots: slots + other.slots };
+				model.versions[at] = both(model.versions[at], version);
 			}
 			if (since < model.since) [model.since, model.info] = [since, info];
 		}
@@ -120,6 +121,20 @@ function together(pools: readonly { offer: PoolOffer }[]): PoolOffer {
 		queue: pools.reduce((sum, { offer }) => sum + offer.queue, 0),
 		load: pools.reduce((sum, { offer }) => sum + offer.load, 0),
 		room: pools.some(({ offer }) => offer.room),
+	};
+}
+
+/** One version in two pools. A new job goes where it begins soonest. */
+function both(a: Version & Outlook, b: Version & Outlook): Version & Outlook {
+	const sooner = (b.waitMs ?? Number.POSITIVE_INFINITY) < (a.waitMs ?? Number.POSITIVE_INFINITY) ? b : a;
+	return {
+		info: a.info,
+		since: Math.min(a.since, b.since),
+		slots: a.slots + b.slots,
+		numerics: [...new Set([...a.numerics, ...b.numerics])],
+		waiting: a.waiting + b.waiting,
+		waitMs: sooner.waitMs,
+		pace: sooner.pace ?? a.pace ?? b.pace,
 	};
 }
 
