@@ -124,6 +124,8 @@ interface PeerOptions {
 	models?: ModelInfo[];
 	numerics?: string;
 	slots?: number;
+	/** What it can do; left out, as a worker of before that was said. */
+	capabilities?: readonly string[];
 	/** Answers every lease with the whole picture. */
 	automatic?: boolean;
 }
@@ -174,6 +176,7 @@ export class Peer {
 
 	hello() {
 		const { worker = "peer-1", models = [MODEL], numerics = "numerics-1", slots = 1, holding = [] } = this.#options;
+		const { capabilities } = this.#options;
 		return {
 			type: "hello",
 			versions: VERSIONS,
@@ -183,6 +186,7 @@ export class Peer {
 			adapter: { name: "Test adapter", software: true, runtime: "node", driver: "test 1" },
 			models: models.map((info) => ({ info, numerics })),
 			slots,
+			...(capabilities && { capabilities }),
 		};
 	}
 
