@@ -13,6 +13,7 @@ export default defineConfig({
 			miniflare: {
 				// The production settings, only quicker.
 				bindings: {
+					ORDERS: process.env.ORDERS ?? "12",
 					WORKER_SECRET: "test-secret-0123456789",
 					HEARTBEAT_SECONDS: 0.3,
 					REJOIN_SECONDS: 0.5,

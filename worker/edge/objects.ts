@@ -1,7 +1,7 @@
 /** The kinds of Durable Objects as others see them: what each can be asked, and what goes in and out. */
 import type { JobEvent, JobRequest, PlanEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
 import type { JobMode, JobResource } from "../protocol/jobs.ts";
-import type { Adapter, DeliveryAnswer, Lease } from "../protocol/messages.ts";
+import type { Adapter, DeliveryAnswer, Lease, Loading } from "../protocol/messages.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 
 /** Where the objects are found: bindings of wrangler.toml. */
@@ -83,8 +83,11 @@ export interface JobObject {
 	facts(): Promise<JobFacts | null>;
 	/** Takes an event of the attempt that holds the job. */
 	deliver(attempt: number, event: WorkerEvent): Promise<DeliveryAnswer | { refused: string }>;
-	/** Plans the job for another version of its model; false once a scale was made, or where there is no such plan. */
-	replan(model: ModelInfo): Promise<boolean>;
+	/**
+	 * Plans the job for another version of its model, and says what its worker must be able to do now; null once a scale
+	 * was made, or where there is no such plan.
+	 */
+	replan(model: ModelInfo): Promise<string[] | null>;
 	/** What another picture needs to go on from the first scales of this one; null when the job is unknown. */
 	trunk(scales: number): Promise<TrunkOf | null>;
 	/** Nobody wants the picture any more: ended, and stopped where it runs. One that has ended is deleted. */
@@ -125,11 +128,15 @@ export interface PoolOffer {
 	/** In the order they came; the first is the default. Each shows its oldest version, and has them all. */
 	models: { info: ModelInfo; since: number; versions: (Version & Outlook)[] }[];
 	queue: number;
+	/** Jobs that wait or are in a worker's hand. */
+	load: number;
 	/** Whether the queue takes one more. */
 	room: boolean;
 }
 export interface PoolStatus extends PoolOffer {
 	workers: WorkerStatus[];
+	/** Workers that are not ready yet. */
+	loading: Loading[];
 }
 
 /** Where a job stands in its pool. */
@@ -140,10 +147,16 @@ export interface Standing {
 	milliseconds: number | null;
 }
 
+/** `unable`: the model is offered, and by nobody who can do what is needed. */
+export type Enqueued = "queued" | "full" | "no-worker" | "unable";
+
 /** A pool of GPU workers; its `fetch` is the WebSocket of a worker whose secret the route has checked. */
 export interface PoolObject {
-	/** Queues jobs, all or none, for workers that offer this model digest. `cost`: of each (worker/policies/cost.ts). */
-	enqueue(jobs: readonly string[], digest: string, cost?: number): Promise<"queued" | "full" | "no-worker">;
+	/**
+	 * Queues jobs, all or none, for workers that offer this model digest and can do what is needed
+	 * (worker/protocol/capabilities.ts). `cost`: of each (worker/policies/cost.ts).
+	 */
+	enqueue(jobs: readonly string[], digest: string, cost?: number, needs?: readonly string[]): Promise<Enqueued>;
 	/** Null where it is not in the books. */
 	standing(job: string): Promise<Standing | null>;
 	/** Nobody waits for this job any more: out of the books, and stopped where it runs. */
@@ -157,6 +170,8 @@ export interface PoolObject {
 	offer(patience?: number): Promise<PoolOffer>;
 	/** For people; not older than a second. */
 	status(): Promise<PoolStatus>;
+	/** A worker that is not ready yet says how far it is. */
+	loading(loading: Loading): Promise<void>;
 }
 
 /** What was found under a name. `other`: it was taken for something else. `busy`: what it stands for is being made. */
@@ -169,13 +184,6 @@ export interface ClaimObject {
 	keep(value: string, until: number): Promise<void>;
 	drop(value?: string): Promise<void>;
 	value(): Promise<string | null>;
-}
-
-/**
- * Which pool serves a model. One for all today; splitting by model or region changes this function and nothing else.
- */
-export function poolNameOf(_model?: string): string {
-	return "default";
 }
 
 export function poolNamed(objects: Pick<Objects, "POOL">, name: string): DurableObjectStub<PoolObject> {

@@ -48,8 +48,10 @@ export class Connection {
 	#failures = 0;
 	#closed = false;
 
-	constructor(edge: string, secret: string, on: ConnectionEvents) {
+	/** `self`: what the worker's pool follows from, where the edge has several. */
+	constructor(edge: string, secret: string, on: ConnectionEvents, self: Readonly<Record<string, string>> = {}) {
 		this.#url = edgeUrl(edge, CONNECT_PATH);
+		for (const [name, value] of Object.entries(self)) this.#url.searchParams.set(name, value);
 		this.#url.protocol = this.#url.protocol === "https:" ? "wss:" : "ws:";
 		this.#secret = secret;
 		this.#on = on;

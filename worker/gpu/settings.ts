@@ -31,6 +31,8 @@ const Settings = z.object({
 	SLOTS: wholeNumber(1, 64).optional(),
 	/** A GPU that gives nothing for this long, and for longer than a picture's pace explains, counts as hung. */
 	WATCHDOG_SECONDS: z.coerce.number().min(0.1).max(86_400).default(90),
+	/** Where this machine is: the edge puts it into the pool nearest to that, where it has several (POOLS). */
+	REGION: z.string().max(32, "must have at most 32 characters").optional(),
 	WORKER_ID: z
 		.string()
 		.regex(/^[A-Za-z0-9._-]{1,64}$/, "must be 1 to 64 letters, digits, dots, dashes or underscores")

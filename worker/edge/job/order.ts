@@ -10,6 +10,7 @@ import { ownerOf } from "../auth/owner.ts";
 import { invalid } from "../http/errors.ts";
 import { requireOneWay, requireSubject, subjectOf } from "../http/input.ts";
 import { type KnownPrompt, knownPrompt } from "../http/prompt.ts";
+import { continentOf } from "../http/request.ts";
 import { randomSeed } from "../http/seeds.ts";
 import { type Size, sized } from "../http/sizes.ts";
 import type { Warnings } from "../http/warnings.ts";
@@ -60,14 +61,23 @@ export interface Keeping {
 	base?: string;
 	/** Whose it is. */
 	owner?: string;
+	/** Where the reader is, as Cloudflare names continents. */
+	continent?: string;
 	/** Whether a finished picture of the same request is as good as a new one. */
 	cache?: boolean;
 }
 
-/** Whose the picture is, and whether it may be one that is there already: by a field, or the header of HTTP. */
-export async function ownedBy(env: Env, request: Request, cache: boolean): Promise<Pick<Keeping, "owner" | "cache">> {
+/**
+ * Whose the picture is, and where they are; whether it may be one that is there already: by a field, or the header of
+ * HTTP.
+ */
+export async function ownedBy(
+	env: Env,
+	request: Request,
+	cache: boolean,
+): Promise<Pick<Keeping, "owner" | "cache" | "continent">> {
 	const fresh = /\bno-(cache|store)\b/i.test(request.headers.get("cache-control") ?? "");
-	return { owner: await ownerOf(env, request), cache: cache && !fresh };
+	return { owner: await ownerOf(env, request), cache: cache && !fresh, continent: continentOf(request) };
 }
 
 export interface Order {

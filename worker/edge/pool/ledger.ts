@@ -23,6 +23,8 @@ const Row = z.object({
 	job: z.string(),
 	seq: z.number(),
 	digest: z.string(),
+	/** What its worker must be able to do. */
+	needs: z.array(z.string()).default([]),
 	/** Name of the model, under which another version may be offered. */
 	model: z.string(),
 	/** What it costs to make (worker/policies/cost.ts); 0 where that is not known. */
@@ -58,6 +60,10 @@ export class Ledger {
 	/** By digest, the oldest first. */
 	readonly #waiting = new Map<string, Row[]>();
 	readonly #held = new Map<string, Set<Row>>();
+	/** Of those, the ones whose worker is missed, by its name. */
+	readonly #missed = new Map<string, Set<Row>>();
+	/** Sessions that hold more or less than when whoever counts them looked last; emptied there. */
+	readonly touched = new Set<string>();
 	#queued = 0;
 	#lastSeq = 0;
 
@@ -99,12 +105,19 @@ export class Ledger {
 	held(): Lent[] {
 		return [...this.#held.values()].flatMap((held) => [...held] as Lent[]);
 	}
+	/** Those that a worker held when its connection was lost. */
+	missed(worker: string): Lent[] {
+		return [...(this.#missed.get(worker) ?? NOBODY)] as Lent[];
+	}
 	get(job: string): Entry | undefined {
 		return this.#entries.get(job);
 	}
 
 	/** New jobs, at the end. */
-	enqueue(jobs: readonly string[], digest: string, model: string, cost = 0): void {
+	enqueue(
+		jobs: readonly string[],
+		{ digest, model, cost, needs }: Pick<Row, "digest" | "model" | "cost" | "needs">,
+	): void {
 		for (const job of jobs) {
 			if (this.#entries.has(job)) continue;
 			const entry: Row = {
@@ -112,6 +125,7 @@ export class Ledger {
 				job,
 				seq: this.#lastSeq + 1,
 				digest,
+				needs,
 				model,
 				cost,
 				attempt: 0,
@@ -174,9 +188,9 @@ export class Ledger {
 	}
 
 	/** Another version of its model will make it. */
-	move({ job }: Entry, digest: string): void {
+	move({ job }: Entry, digest: string, needs: string[]): void {
 		this.#change(job, (entry) => {
-			[entry.digest, entry.numerics, entry.orphaned] = [digest, null, null];
+			[entry.digest, entry.needs, entry.numerics, entry.orphaned] = [digest, needs, null, null];
 		});
 	}
 
@@ -211,9 +225,10 @@ export class Ledger {
 		this.#entries.set(entry.job, entry);
 		this.#lastSeq = Math.max(this.#lastSeq, entry.seq);
 		if (entry.held) {
-			const held = this.#held.get(entry.held.session);
-			if (held) held.add(entry);
-			else this.#held.set(entry.held.session, new Set([entry]));
+			const { session, worker, absent } = entry.held;
+			this.touched.add(session);
+			addTo(this.#held, session, entry);
+			if (absent !== null) addTo(this.#missed, worker, entry);
 			return;
 		}
 		this.#queued += 1;
@@ -225,9 +240,10 @@ export class Ledger {
 	#remove(entry: Row): void {
 		this.#entries.delete(entry.job);
 		if (entry.held) {
-			const held = this.#held.get(entry.held.session);
-			held?.delete(entry);
-			if (held?.size === 0) this.#held.delete(entry.held.session);
+			const { session, worker } = entry.held;
+			this.touched.add(session);
+			takeFrom(this.#held, session, entry);
+			takeFrom(this.#missed, worker, entry);
 			return;
 		}
 		this.#queued -= 1;
@@ -238,6 +254,17 @@ export class Ledger {
 }
 
 const NOBODY: ReadonlySet<never> = new Set();
+
+function addTo<T>(sets: Map<string, Set<T>>, key: string, value: T): void {
+	const set = sets.get(key);
+	if (set) set.add(value);
+	else sets.set(key, new Set([value]));
+}
+
+function takeFrom<T>(sets: Map<string, Set<T>>, key: string, value: T): void {
+	const set = sets.get(key);
+	if (set?.delete(value) && set.size === 0) sets.delete(key);
+}
 
 /** Index of the first entry whose place is not before `seq`. */
 function place(queue: readonly Entry[], seq: number): number {

@@ -4,14 +4,15 @@
  * seat attached. With nothing to watch it sleeps: pings are answered without it.
  */
 import { DurableObject } from "cloudflare:workers";
-import type { Hello, Holding, WorkerMessage } from "../../protocol/messages.ts";
+import type { Hello, Holding, Loading, WorkerMessage } from "../../protocol/messages.ts";
 import { Alarm } from "../alarm.ts";
 import { log } from "../log.ts";
-import type { PoolObject, PoolOffer, PoolStatus, Standing } from "../objects.ts";
+import type { Enqueued, Outlook, PoolObject, PoolOffer, PoolStatus, Standing } from "../objects.ts";
 import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { type Entry, Ledger, type Lent } from "./ledger.ts";
-import { modelsOf, statusOf, versionsOf } from "./offer.ts";
+import { LoadingWorkers } from "./loading.ts";
+import { modelsOf, Offers, statusOf } from "./offer.ts";
 import { Orphans } from "./orphans.ts";
 import { Paces } from "./pace.ts";
 import { Returns } from "./returns.ts";
@@ -25,26 +26,31 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	#settings: Settings;
 	#ledger: Ledger;
 	#roster: Roster;
+	#offers: Offers;
 	#books: Books;
 	#returns: Returns;
 	#alarm: Alarm;
 	#dispatcher: Dispatcher;
 	#orphans: Orphans;
+	#loading = new LoadingWorkers();
 	/** When silent workers were looked for last, and when those found so were last heard, by session. */
 	#swept = 0;
 	#suspects = new Map<string, number>();
 	#status: { at: number; status: PoolStatus } | undefined;
+	/** By digest. It is worked out from all workers of a model, and so not for every call. */
+	readonly #outlooks = new Map<string, { at: number; outlook: Outlook }>();
 
 	constructor(ctx: DurableObjectState, env: Env) {
 		super(ctx, env);
 		this.#settings = settingsOf(env);
 		this.#ledger = new Ledger(ctx.storage.sql);
 		this.#roster = new Roster(ctx);
+		this.#offers = new Offers(this.#roster);
 		this.#returns = new Returns(ctx.storage.kv, this.#roster.lost > 0);
 		this.#alarm = new Alarm(ctx);
 		this.#books = { ledger: this.#ledger, roster: this.#roster, paces: new Paces(ctx.storage.sql) };
 		this.#dispatcher = new Dispatcher(this.#books, this.#alarm, env, (work) => ctx.waitUntil(work));
-		this.#orphans = new Orphans(this.#ledger, this.#roster, env);
+		this.#orphans = new Orphans(this.#ledger, this.#offers, env);
 		// Nothing is being granted by an instance that has just begun, and sockets may have dropped while there was none.
 		for (const entry of this.#ledger.held()) {
 			if (entry.attempt === 0) this.#ledger.requeue(entry, null);
@@ -60,13 +66,19 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		return new Response(null, { status: 101, webSocket: client });
 	}
 
-	/** Queues jobs, all or none, for workers that offer this model digest. */
-	async enqueue(jobs: readonly string[], digest: string, cost?: number): Promise<"queued" | "full" | "no-worker"> {
+	/** Queues jobs, all or none, for workers that offer this model digest and can do what is needed. */
+	async enqueue(
+		jobs: readonly string[],
+		digest: string,
+		cost?: number,
+		needs: readonly string[] = [],
+	): Promise<Enqueued> {
 		this.#sweep();
-		const version = versionsOf(this.#roster).find(({ info }) => info.digest === digest);
+		const version = this.#offers.versions().find(({ info }) => info.digest === digest);
 		if (!version) return "no-worker";
+		if (!this.#offers.able(digest, needs)) return "unable";
 		if (this.#ledger.queued + jobs.length > this.#settings.QUEUE_LIMIT) return "full";
-		this.#ledger.enqueue(jobs, digest, version.info.id, cost);
+		this.#ledger.enqueue(jobs, { digest, model: version.info.id, cost: cost ?? 0, needs: [...needs] });
 		this.#dispatcher.dispatch(digest);
 		this.#alarm.by(Date.now() + this.#beats(1));
 		return "queued";
@@ -100,12 +112,18 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		if (this.#roster.size === 0) await this.#returns.next(patience * 1000);
 		if (this.#suspects.size > 0) this.#alarm.by(Date.now() + this.#beats(1));
 		const queue = this.#ledger.queued;
-		const taken = (member: Member) => this.#dispatcher.busy(member);
-		const versions = versionsOf(this.#roster).map((version) => ({
-			...version,
-			...outlookOf(version.info.digest, this.#books, taken),
-		}));
-		return { models: modelsOf(versions), queue, room: queue < this.#settings.QUEUE_LIMIT };
+		const versions = this.#offers.versions().map((version) => ({ ...version, ...this.#outlook(version.info.digest) }));
+		return { models: modelsOf(versions), queue, load: this.#ledger.size, room: queue < this.#settings.QUEUE_LIMIT };
+	}
+
+	/** Not older than a moment. */
+	#outlook(digest: string): Outlook {
+		const now = Date.now();
+		const kept = this.#outlooks.get(digest);
+		if (kept && now - kept.at < this.#settings.STATUS_SECONDS * 1000) return kept.outlook;
+		const outlook = outlookOf(digest, this.#books, (member) => this.#dispatcher.busy(member));
+		this.#outlooks.set(digest, { at: now, outlook });
+		return outlook;
 	}
 
 	async status(): Promise<PoolStatus> {
@@ -113,9 +131,14 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		if (!this.#status || now - this.#status.at >= this.#settings.STATUS_SECONDS * 1000) {
 			const offer = await this.offer();
 			const workers = [...this.#roster.members()].map((member) => statusOf(member, this.#dispatcher.busy(member)));
-			this.#status = { at: now, status: { ...offer, workers } };
+			this.#status = { at: now, status: { ...offer, workers, loading: this.#loading.within(this.#beats(3)) } };
 		}
 		return this.#status.status;
+	}
+
+	/** A worker that is not ready yet says how far it is. */
+	async loading(loading: Loading): Promise<void> {
+		this.#loading.say(loading);
 	}
 
 	override async webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): Promise<void> {
@@ -171,11 +194,12 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 
 	#admit(socket: WebSocket, hello: Hello): void {
 		const { worker, instance } = hello;
-		for (const other of [...this.#roster.members()]) {
-			if (other.hello.worker !== worker) continue;
+		const other = this.#roster.named(worker);
+		if (other) {
 			if (other.hello.instance === instance) this.#drop(other.socket, 1000, "replaced by a newer connection", true);
 			else this.#refuse(other.socket, `replaced by a newer process with the name ${worker}`);
 		}
+		this.#loading.forget(worker);
 		const member = this.#roster.admit(socket, hello);
 		this.#returns.came();
 		this.#roster.send(socket, {
@@ -208,9 +232,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		this.#roster.change(member.socket, { stale: stale.map((held) => ({ ...held, stuck: false })) });
 		for (const held of stale) this.#roster.send(member.socket, { type: "cancel", ...held });
 		// A process that begins anew has nothing of the one before; one that is back has let go of the rest.
-		for (const entry of this.#ledger.held())
-			if (entry.held.absent !== null && entry.held.worker === worker)
-				this.ctx.waitUntil(this.#dispatcher.lost(entry, "failed"));
+		for (const entry of this.#ledger.missed(worker)) this.ctx.waitUntil(this.#dispatcher.lost(entry, "failed"));
 	}
 
 	#refuse(socket: WebSocket, reason: string): void {
@@ -308,7 +330,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	}
 
 	#watching(): boolean {
-		return this.#ledger.size > 0 || this.#suspects.size > 0 || this.#roster.sockets().length > this.#roster.size;
+		return this.#ledger.size > 0 || this.#suspects.size > 0 || this.#roster.strangers > 0;
 	}
 
 	#beats(count: number): number {
