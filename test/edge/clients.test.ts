@@ -80,7 +80,7 @@ describe("clients with their defaults", () => {
 		expect(warningOf(response)).toContain("style: has no effect here");
 		const [{ url, b64_json }] = data.data!;
 		expect(b64_json).toBeUndefined();
-		expect(url).toMatch(/^http:\/\/edge\/v1\/pictures\/[0-9a-f]{64}\?expires=\d+&signature=[\w-]{43}$/);
+		expect(url).toMatch(/^http:\/\/edge\/v1\/jobs\/[0-9a-f]{64}\/image\?expires=\d+&signature=[\w-]{43}$/);
 		const path = url!.slice("http://edge".length);
 		const picture = await edge(path);
 		expect([picture.status, await picture.text()]).toEqual([200, expect.stringMatching(/picture of \d+$/)]);
@@ -115,8 +115,8 @@ describe("clients with their defaults", () => {
 	it("an operator says where the edge is reached", async () => {
 		const { pictureUrl } = await import("../../worker/edge/auth/picture-url.ts");
 		const settings = { ...(env as unknown as Env), PUBLIC_URL: "https://draw.example/api/" };
-		expect(await pictureUrl(settings, "http://edge", "ab".repeat(32))).toMatch(
-			/^https:\/\/draw\.example\/api\/v1\/pictures\/(ab){32}\?/,
+		expect(await pictureUrl(settings, "http://edge", "ab".repeat(32), 1)).toMatch(
+			/^https:\/\/draw\.example\/api\/v1\/jobs\/(ab){32}\/image\?/,
 		);
 	});
 
@@ -401,7 +401,7 @@ describe("what only the worker knows", () => {
 
 describe("several pictures", () => {
 	it("are queued all or not at all", async () => {
-		const peer = await Peer.join();
+		const peer = await Peer.join({ worker: "never measured" });
 		const open = (prompt: string) => Reader.open(`/v1/images/preview?prompt=${prompt}`);
 		await open("in hand");
 		const lease = await peer.next("lease");

@@ -25,9 +25,21 @@ export default defineConfig({
 					NO_WORKER_SECONDS: 0.5,
 					COMMENT_SECONDS: 0.2,
 					QUEUE_LIMIT: 4,
+					RETURN_SECONDS: 0.5,
+					WEBHOOK_LOCAL: true,
+					WEBHOOK_RETRY_SECONDS: 0.05,
 				},
 			},
 		}),
 	],
-	test: { name: "edge", include: ["test/edge/*.test.ts"], testTimeout: 15_000, silent: "passed-only" },
+	test: {
+		name: "edge",
+		globalSetup: "test/edge/receiver.ts",
+		include: ["test/edge/*.test.ts"],
+		testTimeout: 15_000,
+		silent: "passed-only",
+		// One edge for all files: every test leaves it empty. One at a time: they wait on timers, and hold them.
+		isolate: false,
+		maxWorkers: 1,
+	},
 });

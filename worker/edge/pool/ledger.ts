@@ -25,6 +25,8 @@ const Row = z.object({
 	digest: z.string(),
 	/** Name of the model, under which another version may be offered. */
 	model: z.string(),
+	/** What it costs to make (worker/policies/cost.ts); 0 where that is not known. */
+	cost: z.number().default(0),
 	/** Of the newest lease; 0 before the job has answered with one. */
 	attempt: z.number(),
 	/** Who holds it; null while it waits. */
@@ -102,7 +104,7 @@ export class Ledger {
 	}
 
 	/** New jobs, at the end. */
-	enqueue(jobs: readonly string[], digest: string, model: string): void {
+	enqueue(jobs: readonly string[], digest: string, model: string, cost = 0): void {
 		for (const job of jobs) {
 			if (this.#entries.has(job)) continue;
 			const entry: Row = {
@@ -111,6 +113,7 @@ export class Ledger {
 				seq: this.#lastSeq + 1,
 				digest,
 				model,
+				cost,
 				attempt: 0,
 				held: null,
 				numerics: null,

@@ -4,17 +4,21 @@
  * seat attached. With nothing to watch it sleeps: pings are answered without it.
  */
 import { DurableObject } from "cloudflare:workers";
-import type { Hello, Holding, WorkerMessage } from "../../protocol/messages.ts";
+import type { Hello, Holding, Loading, WorkerMessage } from "../../protocol/messages.ts";
 import { Alarm } from "../alarm.ts";
 import { log } from "../log.ts";
-import type { PoolObject, PoolOffer, PoolStatus } from "../objects.ts";
+import type { PoolObject, PoolOffer, PoolStatus, Standing } from "../objects.ts";
 import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { type Entry, Ledger, type Lent } from "./ledger.ts";
+import { LoadingWorkers } from "./loading.ts";
 import { modelsOf, statusOf, versionsOf } from "./offer.ts";
 import { Orphans } from "./orphans.ts";
+import { Paces } from "./pace.ts";
+import { Returns } from "./returns.ts";
 import { type Member, Roster } from "./roster.ts";
 import { commonVersion, readMessage } from "./seat.ts";
+import { type Books, outlookOf, standingOf } from "./standing.ts";
 
 const GRANT_MILLISECONDS = 30_000;
 
@@ -22,9 +26,12 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	#settings: Settings;
 	#ledger: Ledger;
 	#roster: Roster;
+	#books: Books;
+	#returns: Returns;
 	#alarm: Alarm;
 	#dispatcher: Dispatcher;
 	#orphans: Orphans;
+	#loading = new LoadingWorkers();
 	/** When silent workers were looked for last, and when those found so were last heard, by session. */
 	#swept = 0;
 	#suspects = new Map<string, number>();
@@ -35,8 +42,10 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		this.#settings = settingsOf(env);
 		this.#ledger = new Ledger(ctx.storage.sql);
 		this.#roster = new Roster(ctx);
+		this.#returns = new Returns(ctx.storage.kv, this.#roster.lost > 0);
 		this.#alarm = new Alarm(ctx);
-		this.#dispatcher = new Dispatcher(this.#ledger, this.#roster, this.#alarm, env, (work) => ctx.waitUntil(work));
+		this.#books = { ledger: this.#ledger, roster: this.#roster, paces: new Paces(ctx.storage.sql) };
+		this.#dispatcher = new Dispatcher(this.#books, this.#alarm, env, (work) => ctx.waitUntil(work));
 		this.#orphans = new Orphans(this.#ledger, this.#roster, env);
 		// Nothing is being granted by an instance that has just begun, and sockets may have dropped while there was none.
 		for (const entry of this.#ledger.held()) {
@@ -54,15 +63,20 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	}
 
 	/** Queues jobs, all or none, for workers that offer this model digest. */
-	async enqueue(jobs: readonly string[], digest: string): Promise<"queued" | "full" | "no-worker"> {
+	async enqueue(jobs: readonly string[], digest: string, cost?: number): Promise<"queued" | "full" | "no-worker"> {
 		this.#sweep();
 		const version = versionsOf(this.#roster).find(({ info }) => info.digest === digest);
 		if (!version) return "no-worker";
 		if (this.#ledger.queued + jobs.length > this.#settings.QUEUE_LIMIT) return "full";
-		this.#ledger.enqueue(jobs, digest, version.info.id);
+		this.#ledger.enqueue(jobs, digest, version.info.id, cost);
 		this.#dispatcher.dispatch(digest);
 		this.#alarm.by(Date.now() + this.#beats(1));
 		return "queued";
+	}
+
+	async standing(job: string): Promise<Standing | null> {
+		const entry = this.#ledger.get(job);
+		return entry ? standingOf(entry, this.#books) : null;
 	}
 
 	/** Nobody waits for this job any more: out of the books, and stopped where it runs. */
@@ -83,11 +97,17 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		this.#dispatcher.dispatch(entry.digest);
 	}
 
-	async offer(): Promise<PoolOffer> {
+	async offer(patience = 0): Promise<PoolOffer> {
 		this.#sweep();
+		if (this.#roster.size === 0) await this.#returns.next(patience * 1000);
 		if (this.#suspects.size > 0) this.#alarm.by(Date.now() + this.#beats(1));
 		const queue = this.#ledger.queued;
-		return { models: modelsOf(versionsOf(this.#roster)), queue, room: queue < this.#settings.QUEUE_LIMIT };
+		const taken = (member: Member) => this.#dispatcher.busy(member);
+		const versions = versionsOf(this.#roster).map((version) => ({
+			...version,
+			...outlookOf(version.info.digest, this.#books, taken),
+		}));
+		return { models: modelsOf(versions), queue, room: queue < this.#settings.QUEUE_LIMIT };
 	}
 
 	async status(): Promise<PoolStatus> {
@@ -95,9 +115,14 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		if (!this.#status || now - this.#status.at >= this.#settings.STATUS_SECONDS * 1000) {
 			const offer = await this.offer();
 			const workers = [...this.#roster.members()].map((member) => statusOf(member, this.#dispatcher.busy(member)));
-			this.#status = { at: now, status: { ...offer, workers } };
+			this.#status = { at: now, status: { ...offer, workers, loading: this.#loading.within(this.#beats(3)) } };
 		}
 		return this.#status.status;
+	}
+
+	/** A worker that is not ready yet says how far it is. */
+	async loading(loading: Loading): Promise<void> {
+		this.#loading.say(loading);
 	}
 
 	override async webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): Promise<void> {
@@ -158,7 +183,9 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 			if (other.hello.instance === instance) this.#drop(other.socket, 1000, "replaced by a newer connection", true);
 			else this.#refuse(other.socket, `replaced by a newer process with the name ${worker}`);
 		}
+		this.#loading.forget(worker);
 		const member = this.#roster.admit(socket, hello);
+		this.#returns.came();
 		this.#roster.send(socket, {
 			type: "welcome",
 			version: commonVersion(hello.versions)!,
@@ -208,6 +235,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		} catch {
 			// It is closed already.
 		}
+		if (back && this.#roster.member(session)) this.#returns.left();
 		this.#roster.forget(session);
 		this.#suspects.delete(session);
 		const now = Date.now();

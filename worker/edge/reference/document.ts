@@ -17,6 +17,19 @@ export function document(): Json {
 		},
 		servers: [{ url: "/" }],
 		paths: paths(),
+		webhooks: {
+			jobEnded: {
+				post: {
+					summary: "A job that was asked for with a webhook has ended",
+					description: "Headers and signature are as standardwebhooks.com has them.",
+					requestBody: { required: true, content: { "application/json": { schema: ref("WebhookMessage") } } },
+					responses: {
+						"2XX": { description: "It is taken." },
+						410: { description: "Nothing more is wanted. After anything else it is sent again." },
+					},
+				},
+			},
+		},
 		components: {
 			schemas: Object.fromEntries(
 				Object.entries(schemas).map(([name, schema]) => [name, jsonSchema(schema, name.endsWith("Request"))]),
@@ -39,27 +52,30 @@ function jsonSchema(schema: z.ZodType, comesIn: boolean): Json {
 
 export interface Parameter {
 	name: string;
-	in: "path" | "query";
+	in: "path" | "query" | "header";
 	required: boolean;
 	description: string;
 	schema: unknown;
 }
 
-export function parametersOf({ parameters = {}, query }: Operation): Parameter[] {
+export function parametersOf({ parameters = {}, headers = {}, query }: Operation): Parameter[] {
 	const { properties = {}, required = [] } = (query ? jsonSchema(query, true) : {}) as {
 		properties?: Record<string, Json>;
 		required?: string[];
 	};
-	return [
-		...Object.entries(parameters).map(
+	const named = (where: "path" | "header", all: Readonly<Record<string, string>>) =>
+		Object.entries(all).map(
 			([name, description]): Parameter => ({
 				name,
-				in: "path",
-				required: true,
+				in: where,
+				required: where === "path",
 				description,
 				schema: { type: "string" },
 			}),
-		),
+		);
+	return [
+		...named("path", parameters),
+		...named("header", headers),
 		...Object.entries(properties).map(
 			([name, { description = "", ...schema }]): Parameter => ({
 				name,
