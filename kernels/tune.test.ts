@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Gpu } from "./gpu/gpu.ts";
 import { kernel, write } from "./gpu/kernel.ts";
+import { openGpu } from "./gpu/native/open.ts";
 import { sharedGpu } from "./gpu/native/testing.ts";
 import { available, bucket, choose, orderOf, type Tunable } from "./gpu/variants.ts";
 import { conv3x3, convVariants } from "./image/conv.ts";
@@ -262,7 +263,8 @@ describe("choosing", () => {
 		expect(() => choose(tuned, of("z"), "four")).toThrow(/no variant z/);
 	});
 
-	test("a choice is made once a shape, for a tuning, and so many are kept", () => {
+	test("a choice is made once a shape, for a tuning, and so many are kept", async () => {
+		const own = await openGpu();
 		let asked = 0;
 		const tunable: Tunable<{ m: number; half: boolean }> = {
 			key: ({ m }) => `m${m}`,
@@ -273,12 +275,11 @@ describe("choosing", () => {
 			},
 			trial: () => expect.fail("nothing is measured"),
 		};
-		const choice = (m: number, half = false) => gpu.choice(tunable, { m, half }).name;
+		const choice = (m: number, half = false) => own.choice(tunable, { m, half }).name;
 		expect([choice(1), choice(1, true), choice(1), choice(1, true), asked]).toEqual(["a", "b", "a", "b", 2]);
-		const before = gpu.tuning;
-		gpu.tuning = { m1: "b" };
+		own.tuning = { m1: "b" };
 		expect([choice(1), choice(2)]).toEqual(["b", "a"]);
-		gpu.tuning = before;
+		own.tuning = {};
 		expect(choice(1)).toBe("a");
 		asked = 0;
 		for (let m = 0; m < 5000; m++) choice(m);
@@ -286,6 +287,7 @@ describe("choosing", () => {
 		choice(4999);
 		choice(0);
 		expect(asked).toBe(5000);
+		own.destroy();
 	});
 
 	test("one entry a shape class", async () => {

@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { benchGrowth } from "./growth.ts";
 import { growthChart } from "./growth-chart.ts";
 import { growthText } from "./tables.ts";
 
 test("every size is measured, memory by what the device holds, and drawn beside linear growth", async () => {
-	const gpu = await openGpu();
+	const gpu = await sharedGpu();
 	const bytes = gpu.bytes;
 	const report = await benchGrowth(gpu, { sides: [1, 4], pictures: [1, 2], prompts: [4, 64] });
 	expect(gpu.bytes).toBe(bytes);
@@ -25,5 +25,4 @@ test("every size is measured, memory by what the device holds, and drawn beside 
 	const svg = await growthChart(report);
 	for (const { of } of report.growths) expect(svg).toContain(of);
 	for (const name of ["time", "memory", "linear"]) expect(svg).toContain(`>${name}<`);
-	gpu.destroy();
 });
