@@ -56,12 +56,14 @@ all=exact,stagevar,stagevar-released,fastvar,sparsevar,skipvar,skipvar-static,sw
 sets=$(ls -d test/reference/*/ test/reference/drawn/*/ | while read -r d; do [ -e "$d/manifest.json" ] && echo "$d"; done |
 	grep -v -e emoji -e 'clip-tiny\|t5-tiny\|qwen2-tiny')
 if [ -n "$dry" ]; then
-	model=tiny rounds=1 pictures=1 together=1,2 blocks=1 whole=1 policies=exact,stagevar scales=0..2
+	model=tiny rounds=1 pictures=1 together=1,2 blocks=1 policies=exact,stagevar scales=0..2
 	# SwiftShader has no half precision.
-	shapes=infinity-125m sets=$(echo "$sets" | grep -e infinity-tiny -e var-tiny | head -2) half=f32 some=12x
+	shapes=infinity-125m sets=$(echo "$sets" | grep -e infinity-tiny -e var-tiny | head -2) half=f32 some="matmul 2x"
+	profiled="--model tiny"
 else
-	model=emoji-128 rounds=3 pictures=5 together=1,2,4,8,16 blocks=2 whole=8 policies=$all scales=0..12
+	model=emoji-128 rounds=3 pictures=5 together=1,2,4,8,16 blocks=2 policies=$all scales=0..12
 	shapes="infinity-2b infinity-8b" half=f16 some="matmul"
+	profiled="--shape infinity-2b --blocks 8"
 fi
 
 part adapter 40 $(firstlight bench --compile --model $model --policies exact --json)
@@ -84,8 +86,7 @@ for shape in $shapes; do
 	part shape-$shape 60 $(firstlight $run --dtype $half)
 	part torch-$shape 45 "$python" infra/bench/gpu/blocks.py $sizes --blocks $blocks --scales $scales --seconds 30
 done
-part profile 45 $(firstlight bench --profile --shape ${shapes%% *} --blocks $whole --policies exact --pictures 1 \
-	--dtype $half --json)
+part profile 45 $(firstlight bench --profile $profiled --policies exact --pictures 1 --dtype $half --json)
 part summary 10 $node infra/bench/gpu/summary.ts "$out"
 
 failed=$(grep -v '"result":"0"' "$out/parts.jsonl" | sed 's/.*"part":"\([^"]*\)".*/\1/' | tr '\n' ' ')
