@@ -120,7 +120,8 @@ async function timeScales(
 	if (performance.now() > deadline) return times;
 	const draws = new Map([["text.feats", features]]);
 	for await (const result of model.generate({ plan, prompt: "", seed: 1, previews: "none", draws, signal })) {
-		if (result.kind !== "scale") break;
+		if (result.kind === "revision") continue;
+		if (result.kind === "final") break;
 		times[result.index] = result.milliseconds.transformer;
 		if (performance.now() > deadline || result.step === result.steps) break;
 	}
