@@ -165,7 +165,7 @@ describe("limits", () => {
 		const begun = new ReadableStream({
 			start: (controller) => controller.enqueue(new TextEncoder().encode('{"prompt":')),
 		});
-		const request = new Request("http://edge/v1/images/generations", {
+		const request = new Request("http://localhost/v1/images/generations", {
 			method: "POST",
 			headers: json,
 			body: begun,
@@ -374,7 +374,7 @@ it("the edge answers within a while, or says that it does not", async () => {
 	const silent = { idFromName: () => "x", get: () => ({ status: () => new Promise(() => {}) }) };
 	const { promise, resolve } = Promise.withResolvers<Response>();
 	const response = Promise.resolve(
-		app.fetch(new Request("http://edge/healthz"), { ...(env as object), POOL: silent } as never),
+		app.fetch(new Request("http://localhost/healthz"), { ...(env as object), POOL: silent } as never),
 	);
 	response.then(resolve);
 	expect([(await promise).status, await codeOf(await promise)]).toEqual([504, "http_error"]);

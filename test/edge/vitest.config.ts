@@ -14,6 +14,9 @@ export default defineConfig({
 				// The production settings, only quicker.
 				bindings: {
 					WORKER_SECRET: "test-secret-0123456789",
+					ADMIN_SECRET: "admin-secret-0123456789",
+					// As on this machine alone; what is tested of keys asks for them.
+					API_KEYS: "none",
 					HEARTBEAT_SECONDS: 0.3,
 					REJOIN_SECONDS: 0.5,
 					STALL_SECONDS: 2,
@@ -29,5 +32,11 @@ export default defineConfig({
 			},
 		}),
 	],
-	test: { name: "edge", include: ["test/edge/*.test.ts"], testTimeout: 15_000, silent: "passed-only" },
+	test: {
+		name: "edge",
+		include: ["test/edge/*.test.ts"],
+		globalSetup: ["test/edge/moderation-server.ts"],
+		testTimeout: 15_000,
+		silent: "passed-only",
+	},
 });

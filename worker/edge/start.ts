@@ -5,15 +5,20 @@ import { checkPlan } from "../policies/validate.ts";
 import type { ImageFormat, Previews } from "../protocol/job.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
+import { requireAllowed } from "./admission/moderation.ts";
+import { picturesUsedUp, tooManyAtOnce } from "./admission/refusals.ts";
+import type { Caller } from "./auth/caller.ts";
 import { ApiError, invalid, unavailable } from "./http/errors.ts";
 import type { Subject } from "./http/input.ts";
 import type { Warnings } from "./http/warnings.ts";
 import type { Branch } from "./job/trunk.ts";
-import { type PoolOffer, type PoolStatus, poolNamed, poolNameOf } from "./objects.ts";
+import { type Customer, type PoolOffer, type PoolStatus, poolNamed, poolNameOf } from "./objects.ts";
 import { drawVersion } from "./pool/offer.ts";
 import { type Env, settingsOf } from "./settings.ts";
 
 export interface JobInput {
+	/** Who asks: the jobs are theirs. */
+	caller: Caller;
 	model: ModelInfo;
 	plan: StagePlan;
 	subject: Subject;
@@ -37,8 +42,13 @@ const noWorkers = () =>
 		"No GPU worker is connected at the moment. Try again in a few seconds; /healthz tells when one is there.",
 		5,
 	);
-const queueFull = () =>
-	unavailable("queue_full", "Too many pictures are waiting already. Try again in a few seconds.", 10);
+/** `wait`: milliseconds until a place is free, as measured. */
+const queueFull = (wait: number) =>
+	unavailable(
+		"queue_full",
+		"Too many pictures are waiting already. Try again in a few seconds.",
+		Math.max(1, Math.ceil(wait / 1000)),
+	);
 
 export function poolStatus(env: Env): Promise<PoolStatus> {
 	return poolNamed(env, poolNameOf()).status();
@@ -82,7 +92,7 @@ export async function chooseModel(env: Env, name: string | undefined, warnings: 
 	return {
 		model: drawVersion(found.versions, settingsOf(env).MODEL_WEIGHTS, Math.random()).info,
 		requireRoom() {
-			if (!offer.room) throw queueFull();
+			if (!offer.room) throw queueFull(offer.wait);
 		},
 	};
 }
@@ -137,9 +147,11 @@ export async function startJob(env: Env, input: JobInput): Promise<string> {
 /** A job for every seed, all of them or none: one that cannot be created or queued leaves nothing behind. */
 export async function startJobs(
 	env: Env,
-	{ model, plan, subject, previews, format, until, branch, unknownWords }: Omit<JobInput, "seed">,
+	{ caller, model, plan, subject, previews, format, until, branch, unknownWords }: Omit<JobInput, "seed">,
 	seeds: readonly number[],
 ): Promise<string[]> {
+	if (caller.admitted && seeds.length > caller.admitted.pictures) throw picturesUsedUp(caller.admitted);
+	await requireAllowed(env, subject.prompt);
 	const { grids, image } = model.schedules[plan.schedule];
 	const { width, height } = format.size ?? image;
 	const pool = poolNameOf(model.id);
@@ -148,6 +160,9 @@ export async function startJobs(
 		jobs.map(({ seed, id }) =>
 			env.JOB.get(id).create({
 				request: { model: model.id, ...subject, seed, plan, previews, format, until, trunk: branch?.trunk },
+				owner: caller.owner,
+				traceparent: caller.traceparent,
+				requestId: caller.requestId,
 				trunk: branch && { madeUnder: branch.madeUnder, scales: branch.scales },
 				pool,
 				bitsPerToken: model.bitsPerToken,
@@ -159,11 +174,19 @@ export async function startJobs(
 	try {
 		const failed = created.find(({ status }) => status === "rejected");
 		if (failed) throw (failed as PromiseRejectedResult).reason;
-		const answer = await poolNamed(env, pool).enqueue(ids, model.digest);
-		if (answer !== "queued") throw answer === "full" ? queueFull() : noWorkers();
+		const answer = await poolNamed(env, pool).enqueue(ids, model.digest, customerOf(caller));
+		if (answer === "no-worker") throw noWorkers();
+		if (answer !== "queued")
+			throw answer.refused === "busy"
+				? tooManyAtOnce(caller.admitted?.limits.concurrent ?? 0, answer.wait)
+				: queueFull(answer.wait);
 	} catch (error) {
 		await Promise.allSettled(jobs.map(({ id }) => env.JOB.get(id).discard()));
 		throw error;
 	}
+	caller.queued += ids.length;
 	return ids;
 }
+
+const customerOf = ({ owner, admitted }: Caller): Customer | undefined =>
+	admitted ? { owner, weight: admitted.limits.weight, concurrent: admitted.limits.concurrent } : undefined;

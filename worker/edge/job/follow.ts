@@ -1,8 +1,9 @@
 /** A job's log, followed by the Worker that holds the response: pulled only as fast as the reader takes it. */
 import type { JobEvent } from "../../protocol/job.ts";
 import { ApiError } from "../http/errors.ts";
+import type { Owner } from "../objects.ts";
 import type { Env } from "../settings.ts";
-import { END } from "./readers.ts";
+import { END, OWNER_HEADER } from "./readers.ts";
 
 const RETRIES = 3;
 
@@ -35,14 +36,17 @@ export function jobId(env: Env, id: string): DurableObjectId | null {
 /**
  * Events after number `after`, up to the end of the log; null after each silence. While it runs, and however slowly the
  * reader takes the events, one stream to the job is open, which is how the job knows that somebody is there; `signal`
- * ends that. A deploy or a restart breaks streams: it goes on with a fresh one.
+ * ends that. A deploy or a restart breaks streams: it goes on with a fresh one. `owner` is who asks; to anybody else
+ * than its own the job is gone.
  */
 export async function* follow(
 	env: Env,
 	job: string,
 	after: number,
 	signal: AbortSignal,
+	owner: Owner = null,
 ): AsyncGenerator<LogRow | null> {
+	const headers: Record<string, string> = owner === null ? {} : { [OWNER_HEADER]: owner };
 	const id = env.JOB.idFromString(job);
 	let n = after;
 	for (let failures = 0; !signal.aborted; ) {
@@ -50,7 +54,7 @@ export async function* follow(
 		const leave = () => void lines?.cancel();
 		signal.addEventListener("abort", leave, { once: true });
 		try {
-			const { status, body } = await env.JOB.get(id).fetch(new Request(`http://job/${n}`, { signal }));
+			const { status, body } = await env.JOB.get(id).fetch(new Request(`http://job/${n}`, { signal, headers }));
 			if (status === 404) throw jobGone();
 			if (body === null) throw new Error(`the job answered ${status}`);
 			lines = new Lines(body);

@@ -3,18 +3,21 @@
  * their own pace; workers append to it over HTTP. A job that nobody reads is stopped, an attempt of which nothing comes
  * is given to another worker.
  */
+
 import { DurableObject } from "cloudflare:workers";
 import type { ErrorEvent, FinalEvent, JobEvent, RevisionEvent, ScaleEvent, WorkerEvent } from "../../protocol/job.ts";
 import type { DeliveryAnswer, Lease } from "../../protocol/messages.ts";
 import type { ModelInfo } from "../../protocol/model-info.ts";
 import { Alarm } from "../alarm.ts";
+import { signingSecret } from "../auth/secret.ts";
 import { signToken } from "../auth/token.ts";
-import { type JobObject, type NewJob, poolNamed, type TrunkOf } from "../objects.ts";
+import { logError } from "../log.ts";
+import { type JobObject, type NewJob, type Owner, poolNamed, type TrunkOf } from "../objects.ts";
 import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { plannedAnew } from "../start.ts";
 import { finalProblem, revisionProblem, scaleProblem } from "./checks.ts";
 import { JobLog } from "./log.ts";
-import { Readers } from "./readers.ts";
+import { OWNER_HEADER, Readers } from "./readers.ts";
 import { type JobRecord, MIXED, nextScale, pictureOf, RECORD_VERSION, stallOf } from "./record.ts";
 
 type Answer = DeliveryAnswer | { refused: string };
@@ -39,6 +42,11 @@ export class Job extends DurableObject<Env> implements JobObject {
 			() => this.#watch(),
 			this.#settings.COMMENT_SECONDS * 1000,
 		);
+	}
+
+	/** Nobody else's job can be told from none. */
+	#knownTo(owner: Owner): boolean {
+		return this.#job !== undefined && (this.#job.owner ?? null) === owner;
 	}
 
 	get #id(): string {
@@ -73,16 +81,16 @@ export class Job extends DurableObject<Env> implements JobObject {
 
 	/**
 	 * Events after the number in the path as they come, to the end of the log (readers.ts). Whoever holds the stream is
-	 * there. 404 when the job is unknown, or its log was deleted.
+	 * there. 404 when the job is unknown to who asks, or its log was deleted.
 	 */
 	override async fetch(request: Request): Promise<Response> {
-		if (!this.#job) return new Response(null, { status: 404 });
+		if (!this.#knownTo(request.headers.get(OWNER_HEADER))) return new Response(null, { status: 404 });
 		return new Response(this.#readers.stream(Number(new URL(request.url).pathname.slice(1)), request.signal));
 	}
 
 	/** Whether everything was seen by whoever saw event `after`; null when the job is unknown, or its log was deleted. */
-	async seen(after: number): Promise<boolean | null> {
-		return this.#job ? this.ended() && after + 1 >= this.#log.length() : null;
+	async seen(owner: Owner, after: number): Promise<boolean | null> {
+		return this.#knownTo(owner) ? this.ended() && after + 1 >= this.#log.length() : null;
 	}
 
 	/** JSON of the final event; null where there is none, or the log was deleted. */
@@ -94,8 +102,6 @@ export class Job extends DurableObject<Env> implements JobObject {
 	async lease(numerics: string): Promise<Lease | null> {
 		const job = this.#job;
 		if (!job || job.ended !== null) return null;
-		const secret = this.#settings.WORKER_SECRET;
-		if (secret === undefined) throw new Error("WORKER_SECRET is not set");
 		const attempt = job.attempt + 1;
 		this.#save({ ...job, attempt, numerics, sign: { at: Date.now(), scales: 0 } });
 		this.#watch();
@@ -103,12 +109,14 @@ export class Job extends DurableObject<Env> implements JobObject {
 			type: "lease",
 			job: this.#id,
 			attempt,
-			token: await signToken(secret, this.#id, attempt),
+			token: await signToken(signingSecret(this.env), this.#id, attempt),
 			deliver: `/internal/jobs/${this.#id}/events`,
 			request: job.request,
 			codes: this.#log.codes(),
 			madeUnder: job.madeUnder,
 			pace: job.pace,
+			traceparent: job.traceparent,
+			requestId: job.requestId,
 		};
 	}
 
@@ -198,16 +206,19 @@ export class Job extends DurableObject<Env> implements JobObject {
 	}
 
 	/** What another picture needs to go on from the first scales of this one; null when the job is unknown. */
-	async trunk(scales: number): Promise<TrunkOf | null> {
-		if (!this.#job) return null;
+	async trunk(owner: Owner, scales: number): Promise<TrunkOf | null> {
+		if (!this.#job || !this.#knownTo(owner)) return null;
 		const { request, madeUnder } = this.#job;
 		return { request, madeUnder, scales: this.#log.scales(scales) };
 	}
 
 	/** Nobody wants the picture any more: ended, and stopped where it runs. */
-	async stop(): Promise<void> {
+	async stop(owner: Owner): Promise<boolean> {
+		// One that is forgotten cannot be told from another's, but where all are everybody's.
+		if (!this.#knownTo(owner)) return this.#job === undefined && owner === null;
 		if (!this.ended())
 			await this.#endAndCancel({ type: "error", code: "cancelled", message: "The picture was cancelled." });
+		return true;
 	}
 
 	/** Ends the job with an error, unless it has ended. */
@@ -258,7 +269,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 		try {
 			await poolNamed(this.env, pool).stalled(this.#id, attempt);
 		} catch (error) {
-			console.error(JSON.stringify({ event: "pool not reached", job: this.#id, message: String(error) }));
+			logError("pool not reached", { job: this.#id, message: String(error) });
 			next = { ...sign, at: now };
 		}
 		// By the answer another worker may have it.
@@ -271,10 +282,8 @@ export class Job extends DurableObject<Env> implements JobObject {
 		// Not awaited by the caller: the pool may be asking this very job for a lease.
 		this.ctx.waitUntil(
 			poolNamed(this.env, pool)
-				.cancel(this.#id)
-				.catch((error: unknown) =>
-					console.error(JSON.stringify({ event: "cancel failed", job: this.#id, message: String(error) })),
-				),
+				.cancel(this.#id, event.code)
+				.catch((error: unknown) => logError("cancel failed", { job: this.#id, message: String(error) })),
 		);
 	}
 

@@ -2,6 +2,7 @@
 import type { ScaleEvent, Trunk } from "../../protocol/job.ts";
 import type { StagePlan } from "../../protocol/plan.ts";
 import { invalid } from "../http/errors.ts";
+import type { Owner } from "../objects.ts";
 import type { Env } from "../settings.ts";
 import { jobGone, jobId } from "./follow.ts";
 
@@ -21,9 +22,10 @@ export async function branchOf(
 	{ from, scales }: { from: string; scales: number },
 	plan: StagePlan,
 	seed: number,
+	owner: Owner = null,
 ): Promise<Branch> {
 	const id = jobId(env, from);
-	const found = id && (await env.JOB.get(id).trunk(scales));
+	const found = id && (await env.JOB.get(id).trunk(owner, scales));
 	if (!found) throw jobGone("from");
 	const { request } = found;
 	if (request.plan.model !== plan.model || request.plan.schedule !== plan.schedule)

@@ -6,11 +6,15 @@ import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { chooseMember } from "./choose.ts";
 import type { Cause, Entry, Ledger, Lent } from "./ledger.ts";
 import type { Member, Roster } from "./roster.ts";
+import { Tally } from "./tally.ts";
+import { Turnover } from "./turnover.ts";
 
 /** A worker that has to stop is no fault of the job, but there is an end to everything. */
 const MOST_PREEMPTIONS = 20;
 
 export class Dispatcher {
+	readonly turnover = new Turnover();
+	readonly tally = new Tally();
 	readonly #ledger: Ledger;
 	readonly #roster: Roster;
 	readonly #alarm: Alarm;
@@ -33,19 +37,23 @@ export class Dispatcher {
 	 * waiting; any other goes on elsewhere.
 	 */
 	async lost(entry: Lent, cause: Cause): Promise<void> {
-		const { session } = entry.held;
+		const { session, granted } = entry.held;
 		const { job, attempt } = entry;
 		const ended = await this.#ended(job);
 		if (entry.held?.session !== session || entry.attempt !== attempt || this.#ledger.get(job) !== entry) return;
-		if (ended) this.#ledger.end(job);
-		else this.takeBack(entry, cause);
+		if (ended) {
+			this.turnover.took(Date.now() - granted);
+			this.#ledger.end(job);
+		} else this.takeBack(entry, cause);
 		this.dispatch(entry.digest);
 	}
 
 	/** Back into the queue, or to its end when it has come back too often. */
 	takeBack(entry: Entry, cause: Cause | null): void {
-		if (cause !== null)
+		if (cause !== null) {
 			log("lease lost", { job: entry.job, attempt: entry.attempt, worker: entry.held?.worker, cause });
+			this.tally.count("firstlight_leases_lost_total", { cause });
+		}
 		this.#ledger.requeue(entry, cause);
 		if (this.exhausted(entry)) this.#later(this.fail(entry));
 		else if (entry.notBefore > Date.now()) this.#alarm.by(entry.notBefore);
@@ -69,7 +77,7 @@ export class Dispatcher {
 		}
 	}
 
-	/** Gives waiting jobs of a model to the best workers, oldest job first. */
+	/** Gives waiting jobs of a model to the best workers, in turn. */
 	dispatch(digest: string): void {
 		const now = Date.now();
 		const patience = this.#settings.NUMERICS_SECONDS * 1000;
@@ -120,6 +128,8 @@ export class Dispatcher {
 			return;
 		}
 		this.#ledger.begin(job, lease.attempt);
+		if (lease.attempt > 1) this.tally.count("firstlight_resumes_total");
+		else this.tally.observe("firstlight_queue_wait_seconds", (Date.now() - entry.queued) / 1000);
 		this.#roster.send(socket, lease);
 	}
 

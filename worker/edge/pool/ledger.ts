@@ -3,6 +3,8 @@
  * model and by worker, and in SQLite, from which they are read again on waking.
  */
 import { z } from "zod";
+import type { Owner } from "../objects.ts";
+import { Turns } from "./turns.ts";
 
 const RECORD_VERSION = 1;
 
@@ -22,6 +24,12 @@ const Row = z.object({
 	version: z.literal(RECORD_VERSION),
 	job: z.string(),
 	seq: z.number(),
+	/** Whose it is, what that weighs, and when its turn is (turns.ts). */
+	owner: z.string().nullable().default(null),
+	weight: z.number().positive().default(1),
+	turn: z.number().default(0),
+	/** When it was queued. */
+	queued: z.number().default(0),
 	digest: z.string(),
 	/** Name of the model, under which another version may be offered. */
 	model: z.string(),
@@ -53,9 +61,12 @@ const FIRST_PAUSE_MS = 200;
 export class Ledger {
 	readonly #sql: SqlStorage;
 	readonly #entries = new Map<string, Row>();
-	/** By digest, the oldest first. */
+	/** By digest, in turn. */
 	readonly #waiting = new Map<string, Row[]>();
 	readonly #held = new Map<string, Set<Row>>();
+	/** How many each owner has, and how many of those wait. */
+	readonly #owned = new Map<Owner, { all: number; waiting: number }>();
+	readonly #turns = new Turns();
 	#queued = 0;
 	#lastSeq = 0;
 
@@ -68,8 +79,11 @@ export class Ledger {
 		`);
 		for (const { job, record } of sql.exec<{ job: string; record: string }>("SELECT job, record FROM book").toArray()) {
 			const parsed = Row.safeParse(JSON.parse(record));
-			if (parsed.success) this.#insert(parsed.data);
-			else sql.exec("DELETE FROM book WHERE job = ?", job);
+			if (parsed.success) {
+				const { owner, weight, turn, held } = parsed.data;
+				this.#turns.known(owner, weight, turn, held === null);
+				this.#insert(parsed.data);
+			} else sql.exec("DELETE FROM book WHERE job = ?", job);
 		}
 	}
 
@@ -85,7 +99,7 @@ export class Ledger {
 	digests(): string[] {
 		return [...this.#waiting.keys()];
 	}
-	/** Jobs that wait for a model, the oldest first. */
+	/** Jobs that wait for a model, in turn. */
 	waiting(digest: string): readonly Entry[] {
 		return this.#waiting.get(digest) ?? [];
 	}
@@ -97,18 +111,31 @@ export class Ledger {
 	held(): Lent[] {
 		return [...this.#held.values()].flatMap((held) => [...held] as Lent[]);
 	}
+	/** How many jobs an owner has, and how many of those wait. */
+	of(owner: Owner): Readonly<{ all: number; waiting: number }> {
+		return this.#owned.get(owner) ?? NOTHING;
+	}
 	get(job: string): Entry | undefined {
 		return this.#entries.get(job);
 	}
 
-	/** New jobs, at the end. */
-	enqueue(jobs: readonly string[], digest: string, model: string): void {
+	/** New jobs, after those of their owner. */
+	enqueue(
+		jobs: readonly string[],
+		digest: string,
+		model: string,
+		{ owner, weight }: { owner: Owner; weight: number } = { owner: null, weight: 1 },
+	): void {
 		for (const job of jobs) {
 			if (this.#entries.has(job)) continue;
 			const entry: Row = {
 				version: RECORD_VERSION,
 				job,
 				seq: this.#lastSeq + 1,
+				owner,
+				weight,
+				turn: this.#turns.next(owner, weight),
+				queued: Date.now(),
 				digest,
 				model,
 				attempt: 0,
@@ -126,7 +153,8 @@ export class Ledger {
 	}
 
 	/** From the queue to a worker; the job has yet to answer with its lease. */
-	grant({ job }: Entry, to: { session: string; worker: string; instance: string; numerics: string }): void {
+	grant({ job, turn }: Entry, to: { session: string; worker: string; instance: string; numerics: string }): void {
+		this.#turns.given(turn);
 		this.#change(job, (entry) => {
 			entry.attempt = 0;
 			entry.held = { ...to, granted: Date.now(), absent: null };
@@ -188,6 +216,7 @@ export class Ledger {
 		const entry = this.#entries.get(job);
 		if (!entry) return;
 		this.#remove(entry);
+		if (entry.held === null) this.#turns.gone(entry.owner, entry.weight, entry.turn);
 		this.#sql.exec("DELETE FROM book WHERE job = ?", job);
 	}
 
@@ -207,6 +236,7 @@ export class Ledger {
 	#insert(entry: Row): void {
 		this.#entries.set(entry.job, entry);
 		this.#lastSeq = Math.max(this.#lastSeq, entry.seq);
+		this.#own(entry, 1);
 		if (entry.held) {
 			const held = this.#held.get(entry.held.session);
 			if (held) held.add(entry);
@@ -216,11 +246,12 @@ export class Ledger {
 		this.#queued += 1;
 		const queue = this.#waiting.get(entry.digest);
 		if (!queue) this.#waiting.set(entry.digest, [entry]);
-		else queue.splice(place(queue, entry.seq), 0, entry);
+		else queue.splice(place(queue, entry), 0, entry);
 	}
 
 	#remove(entry: Row): void {
 		this.#entries.delete(entry.job);
+		this.#own(entry, -1);
 		if (entry.held) {
 			const held = this.#held.get(entry.held.session);
 			held?.delete(entry);
@@ -229,19 +260,27 @@ export class Ledger {
 		}
 		this.#queued -= 1;
 		const queue = this.#waiting.get(entry.digest);
-		if (queue) queue.splice(place(queue, entry.seq), 1);
+		if (queue) queue.splice(place(queue, entry), 1);
 		if (queue?.length === 0) this.#waiting.delete(entry.digest);
+	}
+
+	#own({ owner, held }: Row, by: 1 | -1): void {
+		const { all, waiting } = this.of(owner);
+		if (all + by === 0) this.#owned.delete(owner);
+		else this.#owned.set(owner, { all: all + by, waiting: waiting + (held ? 0 : by) });
 	}
 }
 
 const NOBODY: ReadonlySet<never> = new Set();
+const NOTHING = { all: 0, waiting: 0 } as const;
 
-/** Index of the first entry whose place is not before `seq`. */
-function place(queue: readonly Entry[], seq: number): number {
+/** Index of the first entry whose turn is not before this one's. */
+function place(queue: readonly Entry[], { turn, seq }: Entry): number {
 	let [from, to] = [0, queue.length];
 	while (from < to) {
 		const middle = (from + to) >> 1;
-		if (queue[middle].seq < seq) from = middle + 1;
+		const other = queue[middle];
+		if (other.turn < turn || (other.turn === turn && other.seq < seq)) from = middle + 1;
 		else to = middle;
 	}
 	return from;

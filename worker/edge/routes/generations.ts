@@ -7,6 +7,7 @@ import type { FinalEvent, ImageFormat, ScaleEvent } from "../../protocol/job.ts"
 import { MAX_REQUEST_BYTES } from "../../protocol/limits.ts";
 import type { ModelInfo } from "../../protocol/model-info.ts";
 import type { StagePlan } from "../../protocol/plan.ts";
+import type { Caller } from "../auth/caller.ts";
 import { pictureUrl } from "../auth/picture-url.ts";
 import { readJson } from "../http/body.ts";
 import { ApiError, asApiError, jobError } from "../http/errors.ts";
@@ -17,6 +18,7 @@ import { type Size, type Sized, sized, text } from "../http/sizes.ts";
 import { COMMENT, sseEvent, sseResponse } from "../http/sse.ts";
 import { Warnings } from "../http/warnings.ts";
 import { follow } from "../job/follow.ts";
+import type { Owner } from "../objects.ts";
 import { type App, type Env, settingsOf } from "../settings.ts";
 import { chooseModel, givenPlan, type JobInput, makePlan, startJob, startJobs } from "../start.ts";
 import { asUrl, type Body, parseBody, qualityOf } from "./generations-body.ts";
@@ -71,11 +73,11 @@ export async function generations(c: Context<App>): Promise<Response> {
 	const settings = settingsOf(c.env);
 	const warnings = new Warnings(settings);
 	const body = parseBody(await readJson(c.req.raw, MAX_REQUEST_BYTES, settings.BODY_SECONDS), warnings, settings);
-	const order = await orderOf(c.env, body, warnings);
+	const order = await orderOf(c.env, c.var.caller, body, warnings);
 	return body.stream ? streamed(c, order) : whenDone(c, order, body);
 }
 
-async function orderOf(env: Env, body: Body, warnings: Warnings): Promise<Order> {
+async function orderOf(env: Env, caller: Caller, body: Body, warnings: Warnings): Promise<Order> {
 	const { model, requireRoom } = await chooseModel(env, body.model, warnings);
 	const subject = subjectOf(model, body);
 	const asked = sized(model, body.size, warnings);
@@ -84,6 +86,7 @@ async function orderOf(env: Env, body: Body, warnings: Warnings): Promise<Order>
 	warnings.unknownWords(known?.unknownWords);
 	requireRoom();
 	const input: JobInput = {
+		caller,
 		model,
 		plan,
 		subject,
@@ -154,7 +157,7 @@ async function whenDone(c: Context<App>, { input, about, usage, warning }: Order
 		const seeds = Array.from({ length: body.n }, (_, i) => siblingSeed(input.seed, i));
 		const jobs = await startJobs(c.env, input, seeds);
 		endTime(c, "admission");
-		const made = await Promise.all(jobs.map((job) => finished(c.env, job, reader.signal)));
+		const made = await Promise.all(jobs.map((job) => finished(c.env, job, reader.signal, input.caller.owner)));
 		timed(c, made);
 		const { origin } = new URL(c.req.url);
 		const answer: Answer = {
@@ -185,10 +188,10 @@ interface Finished {
 	scales: number;
 }
 
-async function finished(env: Env, job: string, signal: AbortSignal): Promise<Finished> {
+async function finished(env: Env, job: string, signal: AbortSignal, owner: Owner): Promise<Finished> {
 	const queued = Date.now();
 	let scales = 0;
-	for await (const row of follow(env, job, 0, signal)) {
+	for await (const row of follow(env, job, 0, signal, owner)) {
 		if (row?.type === "scale") scales += (JSON.parse(row.json) as ScaleEvent).milliseconds;
 		if (row?.type === "final") return { final: JSON.parse(row.json) as FinalEvent, since: Date.now() - queued, scales };
 		if (row?.type === "error") throw jobError(JSON.parse(row.json));
@@ -211,7 +214,7 @@ async function streamed(c: Context<App>, { input, about, usage, warning }: Order
 		yield COMMENT;
 		let partial = 0;
 		try {
-			for await (const row of follow(c.env, job, 0, signal)) {
+			for await (const row of follow(c.env, job, 0, signal, input.caller.owner)) {
 				if (row === null) yield COMMENT;
 				else if (row.type === "scale") {
 					const { base64 } = JSON.parse(row.json) as ScaleEvent;

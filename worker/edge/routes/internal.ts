@@ -2,13 +2,14 @@
 import type { Context } from "hono";
 import { WorkerEvent } from "../../protocol/job.ts";
 import { MAX_CODES_CHARS, MAX_IMAGE_BYTES } from "../../protocol/limits.ts";
-import { requireSecret, secretOf } from "../auth/secret.ts";
+import { signingSecret } from "../auth/secret.ts";
 import { bearer, verifyToken } from "../auth/token.ts";
+import { workerOf } from "../auth/worker-token.ts";
 import { readJson } from "../http/body.ts";
 import { ApiError, invalidInput } from "../http/errors.ts";
 import { bytesProblem } from "../job/checks.ts";
 import { jobId } from "../job/follow.ts";
-import { poolNamed, poolNameOf } from "../objects.ts";
+import { poolNamed, poolNameOf, WORKER_HEADER } from "../objects.ts";
 import { type App, settingsOf } from "../settings.ts";
 
 type C = Context<App>;
@@ -17,13 +18,16 @@ type C = Context<App>;
 const MAX_DELIVERY_BYTES = 4 * Math.ceil(MAX_IMAGE_BYTES / 3) + MAX_CODES_CHARS + 64 * 1024;
 
 export async function connect(c: C): Promise<Response> {
-	await requireSecret(c.env, c.req.raw);
+	const worker = await workerOf(c.env, c.req.raw);
 	if (c.req.header("upgrade")?.toLowerCase() !== "websocket") {
 		throw new ApiError(426, "upgrade_required", "GPU workers connect here by WebSocket.", {
 			headers: { upgrade: "websocket", connection: "upgrade" },
 		});
 	}
-	const { webSocket } = await poolNamed(c.env, poolNameOf()).fetch(c.req.raw);
+	const request = new Request(c.req.raw);
+	request.headers.delete(WORKER_HEADER);
+	if (worker !== null) request.headers.set(WORKER_HEADER, worker);
+	const { webSocket } = await poolNamed(c.env, poolNameOf()).fetch(request);
 	// The pool's own answer takes no headers of ours.
 	return new Response(null, { status: 101, webSocket });
 }
@@ -31,7 +35,7 @@ export async function connect(c: C): Promise<Response> {
 export async function deliver(c: C): Promise<Response> {
 	const job = c.req.param("job") ?? "";
 	// The token first: without one nothing is read and no object wakes.
-	const attempt = await verifyToken(secretOf(c.env), job, bearer(c.req.raw));
+	const attempt = await verifyToken(signingSecret(c.env), job, bearer(c.req.raw));
 	const id = jobId(c.env, job);
 	if (attempt === null || id === null) {
 		throw new ApiError(

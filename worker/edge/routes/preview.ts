@@ -80,17 +80,19 @@ export async function preview(c: Context<App>): Promise<Response> {
 		throw invalid("scales", "from and scales go together: a job, and how many of its first scales to take over.");
 	requireSubject(parsed.data);
 	requireOneWay(parsed.data);
+	const { caller } = c.var;
 	const warnings = new Warnings(settingsOf(c.env));
 	const { model, requireRoom } = await chooseModel(c.env, parsed.data.model, warnings);
 	const subject = subjectOf(model, parsed.data);
 	const plan =
 		parsed.data.plan === undefined ? makePlan(model, policy, schedule) : givenPlan(model, parsed.data.plan, schedule);
-	const branch = other && scales ? await branchOf(c.env, { from: other, scales }, plan, seed) : undefined;
+	const branch = other && scales ? await branchOf(c.env, { from: other, scales }, plan, seed, caller.owner) : undefined;
 	if (until !== undefined) requireEnd(plan, until, scales);
 	const known = subject.prompt === undefined ? undefined : await knownPrompt(c.env, model, subject.prompt);
 	warnings.unknownWords(known?.unknownWords);
 	requireRoom();
 	const job = await startJob(c.env, {
+		caller,
 		model,
 		plan,
 		subject,
@@ -121,7 +123,7 @@ async function resume(c: Context<App>, lastEventId: string): Promise<Response> {
 	/** A job alone is read from its beginning. */
 	const after = Number(match[2] ?? -1);
 	const id = jobId(c.env, match[1]);
-	const seen = id && (await c.env.JOB.get(id).seen(after));
+	const seen = id && (await c.env.JOB.get(id).seen(c.var.caller.owner, after));
 	if (seen === null) throw jobGone();
 	// 204 is how an EventSource is told to stop coming back.
 	if (seen) return new Response(null, { status: 204 });
@@ -132,7 +134,7 @@ function events(c: Context<App>, job: string, after: number, warnings?: Warnings
 	const make = async function* (signal: AbortSignal) {
 		yield "retry: 1000\n\n";
 		try {
-			for await (const row of follow(c.env, job, after, signal)) {
+			for await (const row of follow(c.env, job, after, signal, c.var.caller.owner)) {
 				yield row === null ? COMMENT : sseEvent(row.type, row.json, `${job}.${row.n}`);
 			}
 		} catch (error) {
