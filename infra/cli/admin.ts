@@ -8,8 +8,8 @@ import { UsageError } from "./usage.ts";
 
 /** For the help of commands that use it. */
 export const SECRET_HELP =
-	"\nADMIN_SECRET is the edge's, or FIRSTLIGHT_KEY a key with the scope admin; that of an `npm start` on this machine\n" +
-	"is found in STATE_DIR.";
+	"\nADMIN_SECRET is the edge's, or FIRSTLIGHT_KEY a key with the scope admin; that of an `npm start` on this\n" +
+	"machine is found in STATE_DIR.";
 
 export type Ask = (method: "GET" | "POST" | "DELETE", path: string, body?: object) => Promise<unknown>;
 

@@ -23,7 +23,7 @@ const PROMPT = "the victim's secret lighthouse";
 const LATE_MS = 5000;
 /** What would tell of the inside. */
 const INSIDE =
-	/\bat \S+ \(|\.ts:\d|node_modules|SQLITE|durable object|workerd|cloudflare:|TypeError|ReferenceError|stack|ZodError|hono/i;
+	/\bat \S+ \(|\.ts:\d|node_modules|SQLITE|durable object|workerd|cloudflare:|TypeError|ReferenceError|ZodError/i;
 /** Refusals that name a time to come again, and what a mistaken operator would have to mend: none of these here. */
 const ALLOWED_5XX = ["no_workers", "queue_full"];
 
@@ -270,7 +270,7 @@ async function stale(): Promise<Stale> {
 	return made;
 }
 
-/** Sends so many drawn requests, some at a time, and holds every answer to the promises. Gives how many of each status. */
+/** Sends so many drawn requests, and holds every answer to the promises. Gives how many there were of each status. */
 export async function attack(count: number, seed: number): Promise<Record<string, number>> {
 	const past = await stale();
 	const statuses: Record<string, number> = {};

@@ -20,7 +20,7 @@ const text = async () => (await edge("/metrics")).text();
 const value = async (line: string) =>
 	Number(new RegExp(`^${line.replace(/[{}"+]/g, "\\$&")} (\\S+)$`, "m").exec(await text())?.[1] ?? 0);
 
-it("a finished picture is one line, and one of each metric; its trace goes from the request to the worker", async () => {
+it("a finished picture is one line, and one of each metric; its trace goes from request to worker", async () => {
 	const peer = await Peer.join({ worker: "gpu-1" });
 	const before = await value('firstlight_pictures_total{policy="exact"}');
 	const traceparent = `00-${"ab".repeat(16)}-${"cd".repeat(8)}-01`;

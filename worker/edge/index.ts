@@ -72,7 +72,7 @@ for (const path of ["/v1/models", "/v1/models/:model", "/v1/policies", "/healthz
 const METHODS = { GET: ["GET", "HEAD"], POST: ["POST"], DELETE: ["DELETE"] } as const;
 type Method = keyof typeof METHODS;
 
-/** Every route says whom it lets in. Those that are open have signatures or secrets of their own, or nothing to hide. */
+/** Every route says whom it lets in. Those that are open have secrets of their own, or nothing to hide. */
 const routes: readonly [method: Method, path: string, access: Access, handler: Handler<App>][] = [
 	["GET", "/v1/images/preview", "picture", preview],
 	["POST", "/v1/images/generations", "picture", generations],

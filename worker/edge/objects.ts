@@ -89,9 +89,8 @@ export interface NewJob {
 }
 
 /**
- * One picture being made. Its `fetch`, with the number of an event as path and who asks as `owner` in the query, streams
- * the events after that one as they come (readers.ts); whoever holds the stream is there. To whom it does not belong it
- * is unknown.
+ * One picture being made. Its `fetch`, with the number of an event as path and who asks in a header, streams the events
+ * after that one as they come (readers.ts); whoever holds the stream is there. To others than its owner it is unknown.
  */
 export interface JobObject {
 	/** Starts the log with the `plan` event. The caller queues the job in its pool. */
@@ -163,8 +162,8 @@ export interface PoolStatus extends PoolOffer {
 export const WORKER_HEADER = "x-firstlight-worker";
 
 /**
- * A pool of GPU workers; its `fetch` is the WebSocket of a worker whose credentials the route has checked, under the name
- * that they give it.
+ * A pool of GPU workers; its `fetch` is the WebSocket of a worker whose credentials the route has checked, under the
+ * name that they give it.
  */
 export interface PoolObject {
 	/** Queues jobs, all or none, for workers that offer this model digest. */

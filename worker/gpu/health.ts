@@ -1,4 +1,4 @@
-/** A worker's health port: /live, /ready and /metrics, for who watches over it. Without a secret: on this machine alone. */
+/** A worker's health port: /live, /ready and /metrics, for who watches over it. It asks for no secret. */
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import { Metrics } from "./metrics.ts";

@@ -42,8 +42,8 @@ export function tokens(applicant: Applicant): () => Promise<string> {
 }
 
 /**
- * What a request for a model's files carries: a token for that model, where it is the edge that delivers it. Nobody else
- * gets to see anything.
+ * What a request for a model's files carries: a token for that model, where it is the edge that delivers it. Nobody
+ * else gets to see anything.
  */
 export async function modelHeaders(
 	where: string,

@@ -43,7 +43,7 @@ export const ClientSettings = z.object({
 	/** Its bearer token. */
 	MODERATION_KEY: z.string().max(512).optional(),
 	MODERATION_SECONDS: z.coerce.number().min(0.1).max(60).default(3),
-	/** What becomes of a prompt when the service does not answer in time, or not as it should: refused, or let through. */
+	/** What becomes of a prompt that the service does not judge as it should, and in time: refused, or let through. */
 	MODERATION_FAILS: z.enum(["closed", "open"], "must be closed or open").default("closed"),
 });
 export type ClientSettings = z.infer<typeof ClientSettings>;

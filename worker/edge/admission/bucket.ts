@@ -1,4 +1,4 @@
-/** What one key has taken, and whether it may take more: a bucket of requests a minute, and a count of pictures a day. */
+/** What a key has taken, and whether it may take more: a bucket of requests a minute, a count of pictures a day. */
 import type { Limits } from "../../protocol/api-key.ts";
 
 export interface Taken {

@@ -1,4 +1,4 @@
-/** What is left to a key, as headers: of the IETF's draft (draft-ietf-httpapi-ratelimit-headers), and as OpenAI has it. */
+/** What is left to a key, as headers: the IETF's (draft-ietf-httpapi-ratelimit-headers), and those of OpenAI. */
 import type { Limits } from "../../protocol/api-key.ts";
 import type { Left } from "./bucket.ts";
 

@@ -12,8 +12,8 @@ import { ticketOf } from "./ticket.ts";
 import { bearer, sameSecret } from "./token.ts";
 
 /**
- * What a route asks of who comes: nothing, any key, a scope, the scope to make a picture, which is counted, or to look at
- * metrics, which on this machine alone everybody may.
+ * What a route asks of who comes: nothing, any key, a scope, the scope to make a picture, which is counted, or to look
+ * at metrics, which on this machine alone everybody may.
  */
 export type Access = "open" | "known" | Scope | "picture" | "metrics";
 

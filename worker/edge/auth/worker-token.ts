@@ -18,7 +18,7 @@ export const signWorkerToken = (env: Env, worker: string): Promise<string> =>
 export const signModelToken = (env: Env, model: string): Promise<string> =>
 	signClaims(env, "model", { sub: model }, settingsOf(env).MODEL_TOKEN_SECONDS);
 
-/** The name that a request's token has; null where it brings the registration secret itself, as workers of before do. */
+/** The name that a request's token has; null where it brings the registration secret itself, as older workers do. */
 export async function workerOf(env: Env, request: Request): Promise<string | null> {
 	const token = bearer(request);
 	if (await isRegistrationSecret(env, token)) return null;

@@ -76,8 +76,8 @@ export function subjectOf(
 }
 
 /**
- * The query's parameters, but for a ticket, which was looked at before. Refuses one that is given twice, and bytes that are not UTF-8: read leniently they become
- * U+FFFD, and a picture of that is nobody's wish.
+ * The query's parameters, but for a ticket, which was looked at before. Refuses one that is given twice, and bytes that
+ * are not UTF-8: read leniently they become U+FFFD, and a picture of that is nobody's wish.
  */
 export function queryOf(url: string): Record<string, string> {
 	const query = new Map<string, string>();

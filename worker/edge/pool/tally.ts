@@ -1,6 +1,6 @@
 /**
- * What the pool has seen, counted for `/metrics`: in memory, and so from nothing after a sleep, as Prometheus expects of
- * counters. Labels are words of ours; none has anything of a request in it.
+ * What the pool has seen, counted for `/metrics`: in memory, and so from nothing after a sleep, as Prometheus expects
+ * of counters. Labels are words of ours; none has anything of a request in it.
  */
 
 /** Every metric of the edge: what it is, its kind, and its labels. */
