@@ -17,6 +17,8 @@ const StartSettings = z.object({
 	/** A name or an address of this machine to listen at; left out: this machine alone can connect. */
 	HOST: z.string().max(253, "must be a name or an address").optional(),
 	GPU_WORKERS: wholeNumber(0, 16).default(1),
+	/** Of the first worker; the others have those after it. */
+	HEALTH_PORT: wholeNumber(1, 65_000).optional(),
 	MODELS: z.string().default("emoji-128"),
 	STATE_DIR: z
 		.string()

@@ -34,7 +34,16 @@ try {
 
 async function start(): Promise<void> {
 	checkEnvironment({ ...process.env, EDGE_URL: undefined });
-	const { PORT, HOST, GPU_WORKERS, MODELS, STATE_DIR: state, READY_SECONDS, clients } = readStartSettings(process.env);
+	const {
+		PORT,
+		HOST,
+		GPU_WORKERS,
+		MODELS,
+		STATE_DIR: state,
+		READY_SECONDS,
+		HEALTH_PORT,
+		clients,
+	} = readStartSettings(process.env);
 	await outputFolder("STATE_DIR", state);
 	const addresses = await holdAddresses(state, PORT, HOST);
 	const url = urlOf(addresses[0], PORT);
@@ -92,7 +101,15 @@ async function start(): Promise<void> {
 			...common,
 			name: `worker ${i}`,
 			script: [join(root, "worker", "gpu", "main.ts")],
-			env: { ...common.env, EDGE_URL: url, WORKER_SECRET: secret, MODELS, WORKER_ID: `local-${i}` },
+			env: {
+				...common.env,
+				EDGE_URL: url,
+				WORKER_SECRET: secret,
+				MODELS,
+				WORKER_ID: `local-${i}`,
+				// One after the other.
+				HEALTH_PORT: HEALTH_PORT === undefined ? "" : String(HEALTH_PORT + i),
+			},
 			restart: true,
 			// What keeps it from its first start will not be gone at the next.
 			ended: (code) => ready || stop(code || 1),

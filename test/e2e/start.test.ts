@@ -6,7 +6,7 @@ import { networkInterfaces } from "node:os";
 import chromium from "@sparticuz/chromium";
 import { chromium as browserType } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Firstlight, sse } from "./firstlight.ts";
+import { Firstlight, freePort, sse } from "./firstlight.ts";
 
 const NOWHERE = "http://127.0.0.1:9";
 /** Where tests run as root, it runs as a user to whom neither the checkout nor a home belongs. */
@@ -25,8 +25,10 @@ const BARE = {
 };
 
 let firstlight: Firstlight;
+let healthPort: number;
 beforeAll(async () => {
-	firstlight = await Firstlight.start(BARE, NOBODY);
+	healthPort = await freePort();
+	firstlight = await Firstlight.start({ ...BARE, HEALTH_PORT: String(healthPort) }, NOBODY);
 });
 afterAll(() => firstlight?.stop());
 
@@ -91,6 +93,18 @@ it("serves the page, and logs a line a picture", async () => {
 	expect(firstlight.log.slice(before).filter(Boolean)).toEqual([
 		expect.stringMatching(/^\[worker\] job [0-9a-f]{8}: picture of tiny by exact in \d+\.\d s$/),
 	]);
+});
+
+it("its worker says how it is, on this machine alone", async () => {
+	const ask = (path: string, host = "127.0.0.1") => asked(`http://${host}:${healthPort}${path}`);
+	expect([(await ask("/live")).status, (await ask("/ready")).status]).toEqual([200, 200]);
+	const { body } = await ask("/metrics");
+	expect(body).toMatch(/^firstlight_gpu_pictures_total\{policy="exact",outcome="done"\} [1-9]/m);
+	expect(body).toMatch(/^firstlight_gpu_device_bytes [1-9]\d{4,}$/m);
+	expect((await asked(`${firstlight.url}/metrics`)).body).toMatch(
+		/^firstlight_pictures_total\{policy="exact"\} [1-9]/m,
+	);
+	for (const other of others) expect((await ask("/live", other)).code).toBe("ECONNREFUSED");
 });
 
 it("a caller who leaves before the whole answer is noticed, and the pictures are not made", async () => {

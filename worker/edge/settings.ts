@@ -28,7 +28,7 @@ const Settings = z.object({
 	/** Shared with the GPU workers. Absent or too short: /internal refuses everything. */
 	WORKER_SECRET: z.string().min(16).max(512).optional().catch(undefined),
 	/** The secret that will come after it: both are good, while workers change over. */
-	WORKER_SECRET_NEXT: z.string().min(16).max(512).optional(),
+	WORKER_SECRET_NEXT: z.string().min(16).max(512).optional().catch(undefined),
 	/** A worker's token, which it needs to dial, and one for the files of a model, which a long download may need. */
 	WORKER_TOKEN_SECONDS: seconds(1, 86_400, 600),
 	MODEL_TOKEN_SECONDS: seconds(1, 604_800, 21_600),
