@@ -105,7 +105,8 @@ const download = async (kind: string): Promise<{ name: string; bytes: Buffer<Arr
 };
 const events = async (query: Record<string, string>) =>
 	Array.fromAsync(sse(await fetch(`${parts.url}/v1/images/preview?${new URLSearchParams(query)}`)));
-const finalOf = async (query: Record<string, string>) => (await events(query)).at(-1)?.data as unknown as FinalEvent;
+const finalOf = async (query: Record<string, string>) =>
+	(await events({ cache: "false", ...query })).at(-1)?.data as unknown as FinalEvent;
 const THREE_WORDS = "a photo of a cat";
 
 it("opened before a worker is there it waits, says so, and goes on by itself", async () => {

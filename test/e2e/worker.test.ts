@@ -16,7 +16,7 @@ beforeAll(async () => {
 afterAll(() => firstlight?.stop());
 
 const preview = (seed: number, init?: RequestInit) =>
-	fetch(`${firstlight.url}/v1/images/preview?prompt=a+cat&seed=${seed}`, init);
+	fetch(`${firstlight.url}/v1/images/preview?prompt=a+cat&cache=false&seed=${seed}`, init);
 const log: string[] = [];
 const logged = async (text: string | RegExp, times = 1) => {
 	while (log.filter((line) => line.match(text)).length < times) await new Promise((resolve) => setTimeout(resolve, 20));

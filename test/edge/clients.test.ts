@@ -115,8 +115,8 @@ describe("clients with their defaults", () => {
 	it("an operator says where the edge is reached", async () => {
 		const { pictureUrl } = await import("../../worker/edge/auth/picture-url.ts");
 		const settings = { ...(env as unknown as Env), PUBLIC_URL: "https://draw.example/api/" };
-		expect(await pictureUrl(settings, "http://localhost", "ab".repeat(32))).toMatch(
-			/^https:\/\/draw\.example\/api\/v1\/pictures\/(ab){32}\?/,
+		expect(await pictureUrl(settings, "http://localhost", "ab".repeat(32), 1)).toMatch(
+			/^https:\/\/draw\.example\/api\/v1\/jobs\/(ab){32}\/image\?/,
 		);
 	});
 

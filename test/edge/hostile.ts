@@ -16,7 +16,7 @@ import { type MintedKey, newKey } from "../../worker/protocol/api-key.ts";
 import { ADMIN, deliver, finalEvent, Peer, SECRET, scaleEvent } from "./peer.ts";
 import { everybodyLeaves, Reader } from "./reader.ts";
 
-const settings = { ...(env as unknown as Env), API_KEYS: "required" };
+const settings: Env = { ...(env as unknown as Env), API_KEYS: "required" };
 /** What the victim drew: nobody else may ever see it. */
 const PROMPT = "the victim's secret lighthouse";
 /** Longest that an answer may take to begin and to be read. */
@@ -174,6 +174,7 @@ const drawn = (ids: readonly string[], credentials: readonly string[]): fc.Arbit
 		fc.constantFrom(
 			"/v1/images/preview",
 			"/v1/images/generations",
+			"/v1/jobs",
 			"/v1/models",
 			"/v1/models/test-32",
 			"/v1/policies",
@@ -188,7 +189,9 @@ const drawn = (ids: readonly string[], credentials: readonly string[]): fc.Arbit
 			"/internal/workers/token",
 		),
 		id.map((job) => `/v1/jobs/${job}`),
-		id.map((job) => `/v1/pictures/${job}`),
+		fc
+			.tuple(id, fc.constantFrom("image", "events", "refine", "branch", "x"))
+			.map(([job, view]) => `/v1/jobs/${job}/${view}`),
 		id.map((job) => `/internal/jobs/${job}/events`),
 		id.map((key) => `/v1/admin/keys/${key}`),
 		id.map((worker) => `/v1/admin/workers/${worker}`),

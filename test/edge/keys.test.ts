@@ -141,6 +141,13 @@ describe("a job", () => {
 			expect(await codeOf(follow)).toEqual([404, "job_not_found"]);
 			const branch = await ask(`/v1/images/preview?prompt=x&from=${id}&scales=1`, other.key);
 			expect(await codeOf(branch)).toEqual([404, "job_not_found"]);
+			for (const view of ["", "/events"])
+				expect(await codeOf(await ask(`/v1/jobs/${id}${view}`, other.key))).toEqual([404, "job_not_found"]);
+			for (const [kin, body] of [
+				["refine", {}],
+				["branch", { from: 1, count: 1 }],
+			] as const)
+				expect(await codeOf(await send(`/v1/jobs/${id}/${kin}`, other.key, body))).toEqual([404, "job_not_found"]);
 			const stop = await ask(`/v1/jobs/${id}`, other.key, { method: "DELETE" });
 			expect(await codeOf(stop)).toEqual([404, "job_not_found"]);
 			// Nor is it told to whoever needs no key.
@@ -151,6 +158,7 @@ describe("a job", () => {
 		expect((await reader.rest()).at(-1)!.event).toBe("final");
 		const again = new Reader(await ask(`/v1/images/preview?lastEventId=${job}`, mine.key));
 		expect((await again.rest()).map(({ event }) => event).at(-1)).toBe("final");
+		expect(((await (await ask(`/v1/jobs/${job}`, mine.key)).json()) as { state: string }).state).toBe("done");
 		expect((await ask(`/v1/jobs/${job}`, mine.key, { method: "DELETE" })).status).toBe(204);
 	});
 });
@@ -287,7 +295,7 @@ describe("a moderation service", () => {
 			{
 				MODERATION_URL: inject("moderation"),
 				MODERATION_KEY: "moderation-key",
-				MODERATION_SECONDS: 0.3,
+				MODERATION_SECONDS: prompt === "slow" ? 0.3 : 10,
 				...more,
 			},
 		);

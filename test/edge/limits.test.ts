@@ -99,7 +99,7 @@ describe("two keys", () => {
 		expect((await open(greedy, 1)).status).toBe(200);
 		const first = await peer.next("lease");
 		for (const seed of [2, 3]) expect((await open(greedy, seed)).status).toBe(200);
-		const full = await open(greedy, 4);
+		const full = await ask("/v1/images/preview?prompt=x&seed=4", greedy);
 		expect(Number(full.headers.get("retry-after"))).toBeGreaterThan(0);
 		expect(await refusal(full)).toEqual([503, "queue_full", "server_error"]);
 		expect((await open(modest, 9)).status).toBe(200);

@@ -131,6 +131,16 @@ async function workerToken(worker: string): Promise<string> {
 	return ((await response.json()) as { token: string }).token;
 }
 
+/** A key of somebody who is not whoever needs none here. */
+export async function newKey(): Promise<string> {
+	const response = await edge("/v1/admin/keys", {
+		method: "POST",
+		headers: { "content-type": "application/json", authorization: `Bearer ${ADMIN}` },
+		body: '{"name":"somebody"}',
+	});
+	return ((await response.json()) as { key: string }).key;
+}
+
 interface PeerOptions {
 	worker?: string;
 	/** Of the process; another one each time. */

@@ -318,7 +318,8 @@ describe("hostile requests", () => {
 			"/v1/images/generations",
 			"/v1/images/preview",
 			"/v1/models/%ff",
-			"/v1/pictures/x",
+			"/v1/jobs/x/image",
+			"/v1/jobs/x/events",
 			"/internal/jobs/x/events",
 		];
 		return Array.from({ length: count }, (): [string, RequestInit] => {

@@ -19,8 +19,8 @@ const NEWER = ModelInfo.parse({ ...MODEL, digest: `sha256:${"d4".repeat(32)}` })
 
 it("draws a version by its workers' slots, or by what an operator gave it", () => {
 	const versions = [
-		{ info: MODEL, since: 1, slots: 3 },
-		{ info: NEWER, since: 2, slots: 1 },
+		{ info: MODEL, since: 1, slots: 3, numerics: ["a"] },
+		{ info: NEWER, since: 2, slots: 1, numerics: ["a"] },
 	];
 	const drawn = (weights: Record<string, number>) =>
 		[0, 0.2, 0.4, 0.6, 0.8, 0.999].map((draw) => drawVersion(versions, weights, draw).info.digest === NEWER.digest);

@@ -15,11 +15,13 @@ import { type Access, admit } from "./auth/caller.ts";
 import { ApiError, asApiError } from "./http/errors.ts";
 import { nearestPath, tidyPath, withinLimits } from "./http/request.ts";
 import { health, model, models, policyList } from "./routes/catalog.ts";
+import { jobEvents } from "./routes/events.ts";
 import { modelFile } from "./routes/files.ts";
 import { generations } from "./routes/generations.ts";
 import { connect, deliver } from "./routes/internal.ts";
-import { cancelJob } from "./routes/jobs.ts";
+import { createJobs, job, removeJob } from "./routes/jobs.ts";
 import { listKeys, makeTicket, mintKey, revokeKey } from "./routes/keys.ts";
+import { branch, refine } from "./routes/kin.ts";
 import { metrics } from "./routes/metrics.ts";
 import { picture } from "./routes/pictures.ts";
 import { preview } from "./routes/preview.ts";
@@ -29,6 +31,7 @@ import { type App, settingsOf } from "./settings.ts";
 
 export { Account } from "./admission/account.ts";
 export { Keyring } from "./admission/keyring.ts";
+export { Claim } from "./claim/claim.ts";
 export { Job } from "./job/job.ts";
 export { Pool } from "./pool/pool.ts";
 export type { Env } from "./settings.ts";
@@ -58,7 +61,16 @@ const open = cors({
 		return CORS_ORIGINS.includes("*") ? "*" : CORS_ORIGINS.includes(origin) ? origin : null;
 	},
 	allowMethods: ["GET", "HEAD", "POST", "DELETE", "OPTIONS"],
-	exposeHeaders: ["x-request-id", "retry-after", "x-should-retry", "warning", "server-timing", ...LIMIT_HEADERS],
+	exposeHeaders: [
+		"location",
+		"firstlight-policy",
+		"x-request-id",
+		"retry-after",
+		"x-should-retry",
+		"warning",
+		"server-timing",
+		...LIMIT_HEADERS,
+	],
 	maxAge: 86_400,
 });
 const timed = timing({ crossOrigin: true });
@@ -67,7 +79,8 @@ const soon = timeout(10_000, new HTTPException(504, { message: "The edge took to
 
 for (const path of ["/v1/*", "/healthz", "/openapi.json"]) app.use(path, open);
 app.use("/v1/images/*", timed);
-for (const path of ["/v1/models", "/v1/models/:model", "/v1/policies", "/healthz"]) app.use(path, soon);
+for (const path of ["/v1/jobs/:job", "/v1/models", "/v1/models/:model", "/v1/policies", "/healthz"])
+	app.use(path, soon);
 
 const METHODS = { GET: ["GET", "HEAD"], POST: ["POST"], DELETE: ["DELETE"] } as const;
 type Method = keyof typeof METHODS;
@@ -76,8 +89,13 @@ type Method = keyof typeof METHODS;
 const routes: readonly [method: Method, path: string, access: Access, handler: Handler<App>][] = [
 	["GET", "/v1/images/preview", "picture", preview],
 	["POST", "/v1/images/generations", "picture", generations],
-	["GET", "/v1/pictures/:job", "open", picture],
-	["DELETE", "/v1/jobs/:job", "generate", cancelJob],
+	["POST", "/v1/jobs", "picture", createJobs],
+	["GET", "/v1/jobs/:job", "generate", job],
+	["DELETE", "/v1/jobs/:job", "generate", removeJob],
+	["GET", "/v1/jobs/:job/events", "generate", jobEvents],
+	["GET", "/v1/jobs/:job/image", "open", picture],
+	["POST", "/v1/jobs/:job/refine", "picture", refine],
+	["POST", "/v1/jobs/:job/branch", "picture", branch],
 	["GET", "/v1/models", "read", models],
 	["GET", "/v1/models/:model", "read", model],
 	["GET", "/v1/models/:model/files/:file", "open", modelFile],

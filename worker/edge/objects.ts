@@ -1,6 +1,7 @@
-/** The Durable Objects as others see them: what each can be asked, and what goes in and out. */
+/** The kinds of Durable Objects as others see them: what each can be asked, and what goes in and out. */
 import type { KeyDescription, Limits, Scope } from "../protocol/api-key.ts";
-import type { JobRequest, PlanEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
+import type { JobEvent, JobRequest, PlanEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
+import type { JobMode, JobResource } from "../protocol/jobs.ts";
 import type { Adapter, DeliveryAnswer, Lease } from "../protocol/messages.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { Left } from "./admission/bucket.ts";
@@ -9,6 +10,7 @@ import type { Left } from "./admission/bucket.ts";
 export interface Objects {
 	JOB: DurableObjectNamespace<JobObject>;
 	POOL: DurableObjectNamespace<PoolObject>;
+	CLAIM: DurableObjectNamespace<ClaimObject>;
 	ACCOUNT: DurableObjectNamespace<AccountObject>;
 	KEYRING: DurableObjectNamespace<KeyringObject>;
 }
@@ -86,7 +88,30 @@ export interface NewJob {
 	/** First scales that are there already, of another picture, and under which numerics they were made. */
 	trunk?: Omit<TrunkOf, "request">;
 	event: Omit<PlanEvent, "type" | "job">;
+	/** Interactive where it is left out. */
+	mode?: JobMode;
+	/** Of a background job: how long it is kept after its end, and may at least take before it. */
+	ttlSeconds?: number;
+	webhook?: WebhookTarget;
+	/** Where clients reach this edge, for the addresses in a webhook. */
+	base?: string;
+	/** Whether its owner may find the finished picture again. */
+	findable?: boolean;
 }
+
+export interface WebhookTarget {
+	url: string;
+	/** Absent: the operator's. */
+	secret?: string;
+}
+
+/** A job as it knows itself: all but its place in the queue. */
+export type JobFacts = Omit<JobResource, "state" | "place" | "estimate_seconds" | "links"> & {
+	/** Null while there is something left to do. */
+	outcome: Outcome | null;
+	pool: string;
+};
+export type Outcome = "done" | "failed" | "cancelled";
 
 /**
  * One picture being made. Its `fetch`, with the number of an event as path and who asks in a header, streams the events
@@ -95,6 +120,13 @@ export interface NewJob {
 export interface JobObject {
 	/** Starts the log with the `plan` event. The caller queues the job in its pool. */
 	create(job: NewJob): Promise<void>;
+	/**
+	 * Starts and ends it with what a finished job has in its log, which need not be made again; false where that one is
+	 * not there any more.
+	 */
+	copy(job: NewJob, finished: string): Promise<boolean>;
+	/** All of its log, where it is done; else null. */
+	whole(): Promise<JobEvent[] | null>;
 	/** Forgets a job that its pool refused. */
 	discard(): Promise<void>;
 	/** Whether everything was seen by whoever saw event `after`; null when the job is unknown, or its log was deleted. */
@@ -106,16 +138,21 @@ export interface JobObject {
 	 * left to do.
 	 */
 	lease(numerics: string): Promise<Lease | null>;
-	/** Whether nothing is left to do: finished, failed, or forgotten. */
-	ended(): boolean;
+	/** How it ended; a forgotten one counts as cancelled. Null while something is left to do. */
+	outcome(): Outcome | null;
+	/** What its resource shows; null when the job is unknown. */
+	facts(owner: Owner): Promise<JobFacts | null>;
 	/** Takes an event of the attempt that holds the job. */
 	deliver(attempt: number, event: WorkerEvent): Promise<DeliveryAnswer | { refused: string }>;
 	/** Plans the job for another version of its model; false once a scale was made, or where there is no such plan. */
 	replan(model: ModelInfo): Promise<boolean>;
 	/** What another picture needs to go on from the first scales of this one; null when the job is unknown. */
 	trunk(owner: Owner, scales: number): Promise<TrunkOf | null>;
-	/** Nobody wants the picture any more: ended, and stopped where it runs. False where it is not theirs to stop. */
-	stop(owner: Owner): Promise<boolean>;
+	/**
+	 * Nobody wants the picture any more: ended, and stopped where it runs. One that has ended is deleted. False where it
+	 * is not theirs.
+	 */
+	remove(owner: Owner): Promise<boolean>;
 	/** Ends the job with an error, unless it has ended. */
 	fail(code: string, message: string): Promise<void>;
 }
@@ -136,14 +173,24 @@ export interface Version {
 	since: number;
 	/** Of all its workers. */
 	slots: number;
+	/** Under which a new picture may be made. */
+	numerics: string[];
+}
+/** For a job of some version that comes now. */
+export interface Outlook {
+	/** Jobs that wait for it. */
+	waiting: number;
+	/** Until it begins; null where its workers have made nothing to tell by. */
+	waitMs: number | null;
+	/** Milliseconds a unit of cost (worker/policies/cost.ts) on the worker that will have it. */
+	pace: number | null;
 }
 export interface PoolOffer {
 	/** In the order they came; the first is the default. Each shows its oldest version, and has them all. */
-	models: { info: ModelInfo; since: number; versions: Version[] }[];
+	models: { info: ModelInfo; since: number; versions: (Version & Outlook)[] }[];
 	queue: number;
-	/** Whether the queue takes one more; if not, `wait` is how many milliseconds it takes for a place to be free. */
+	/** Whether the queue takes one more. */
 	room: boolean;
-	wait: number;
 }
 /** For whom jobs are queued: what that weighs, and how many it may have at once. */
 export interface Customer {
@@ -151,11 +198,19 @@ export interface Customer {
 	weight: number;
 	concurrent: number;
 }
-/** `busy`: it has as many at once as it may. `wait`: milliseconds after which it is worth while to ask again. */
-export type Enqueued = "queued" | "no-worker" | { refused: "full" | "busy"; wait: number };
+/** `busy`: it has as many at once as it may. */
+export type Enqueued = "queued" | "full" | "busy" | "no-worker";
 
 export interface PoolStatus extends PoolOffer {
 	workers: WorkerStatus[];
+}
+
+/** Where a job stands in its pool. */
+export interface Standing {
+	/** Jobs before it in the queue; null where a worker has it. */
+	ahead: number | null;
+	/** Until it is done, by what its workers took before; null where that is not known. */
+	milliseconds: number | null;
 }
 
 /** The name that a worker's token has, as the route that checked it tells the pool. */
@@ -166,14 +221,19 @@ export const WORKER_HEADER = "x-firstlight-worker";
  * name that they give it.
  */
 export interface PoolObject {
-	/** Queues jobs, all or none, for workers that offer this model digest. */
-	enqueue(jobs: readonly string[], digest: string, by?: Customer): Promise<Enqueued>;
+	/** Queues jobs, all or none, for workers that offer this model digest. `cost`: of each (worker/policies/cost.ts). */
+	enqueue(jobs: readonly string[], digest: string, cost?: number, by?: Customer): Promise<Enqueued>;
+	/** Null where it is not in the books. */
+	standing(job: string): Promise<Standing | null>;
 	/** Nobody waits for this job any more: out of the books, and stopped where it runs. `reason`: the error's code. */
 	cancel(job: string, reason?: string): Promise<void>;
 	/** Nothing came of a lease for too long. */
 	stalled(job: string, attempt: number): Promise<void>;
-	/** What new jobs can be queued for now. */
-	offer(): Promise<PoolOffer>;
+	/**
+	 * What new jobs can be queued for now. Where nothing can, but workers that were there may be about to dial again, it
+	 * waits for one for up to so many seconds.
+	 */
+	offer(patience?: number): Promise<PoolOffer>;
 	/** For people; not older than a second. */
 	status(): Promise<PoolStatus>;
 	/** What it has seen, in Prometheus's text format. */
@@ -182,6 +242,18 @@ export interface PoolObject {
 	revokedWorkers(): Promise<string[]>;
 	/** Whether a worker may come. One that is revoked is dropped at once. */
 	judge(worker: string, revoked: boolean): Promise<void>;
+}
+
+/** What was found under a name. `other`: it was taken for something else. `busy`: what it stands for is being made. */
+export type Taken = { is: "new" | "busy" | "other" } | { is: "kept"; value: string };
+
+/** What a name stands for, for a time (claim/claim.ts). */
+export interface ClaimObject {
+	take(fingerprint: string): Promise<Taken>;
+	/** `until`, in milliseconds since 1970. */
+	keep(value: string, until: number): Promise<void>;
+	drop(value?: string): Promise<void>;
+	value(): Promise<string | null>;
 }
 
 /**

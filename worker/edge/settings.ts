@@ -47,6 +47,10 @@ const Settings = z.object({
 	BODY_SECONDS: seconds(0.1, 600, 30),
 	/** A finished job's log can be read for this long. */
 	JOB_KEEP_SECONDS: seconds(0.1, 86_400, 3600),
+	/** The answer under an Idempotency-Key is given again for this long. */
+	IDEMPOTENCY_SECONDS: seconds(0.1, 604_800, 86_400),
+	/** A webhook that was not taken is tried again after this long, then after four times as long each time. */
+	WEBHOOK_RETRY_SECONDS: seconds(0.01, 3600, 5),
 	/** A queued job whose model no worker offers any more ends with an error after this long. */
 	NO_WORKER_SECONDS: seconds(0.1, 3600, 60),
 	/**
@@ -59,6 +63,11 @@ const Settings = z.object({
 	QUEUE_LIMIT: z.coerce.number().int().min(1).max(10_000).default(64),
 	/** A worker whose connection is lost keeps its jobs for this long: it dials again. */
 	REJOIN_SECONDS: seconds(0, 60, 2),
+	/**
+	 * A request that finds no worker waits this long for one to dial again, where some had just been there: a deploy
+	 * drops all connections at once.
+	 */
+	RETURN_SECONDS: seconds(0, 60, 5),
 	/**
 	 * An attempt of which nothing came for this long, and for longer than the picture's pace explains, goes to another
 	 * worker (worker/protocol/allowance.ts).

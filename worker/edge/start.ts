@@ -1,8 +1,10 @@
 /** From what was asked for to queued jobs: choose the model, let the policy plan, create, queue. */
+import type { Load } from "../policies/choose.ts";
 import { customPlan } from "../policies/custom.ts";
 import { findPolicy, PlanError, policies } from "../policies/index.ts";
 import { checkPlan } from "../policies/validate.ts";
 import type { ImageFormat, Previews } from "../protocol/job.ts";
+import type { JobMode } from "../protocol/jobs.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { requireAllowed } from "./admission/moderation.ts";
@@ -11,8 +13,19 @@ import type { Caller } from "./auth/caller.ts";
 import { ApiError, invalid, unavailable } from "./http/errors.ts";
 import type { Subject } from "./http/input.ts";
 import type { Warnings } from "./http/warnings.ts";
-import type { Branch } from "./job/trunk.ts";
-import { type Customer, type PoolOffer, type PoolStatus, poolNamed, poolNameOf } from "./objects.ts";
+import { findPicture } from "./job/found.ts";
+import { type Branch, trunkFor } from "./job/trunk.ts";
+import {
+	type Customer,
+	type NewJob,
+	type Outlook,
+	type PoolOffer,
+	type PoolStatus,
+	poolNamed,
+	poolNameOf,
+	type Version,
+	type WebhookTarget,
+} from "./objects.ts";
 import { drawVersion } from "./pool/offer.ts";
 import { type Env, settingsOf } from "./settings.ts";
 
@@ -31,6 +44,20 @@ export interface JobInput {
 	branch?: Branch;
 	/** Words of the prompt that the model does not know, where the edge can tell. */
 	unknownWords?: string[];
+	/** Why this plan (worker/policies/choose.ts). */
+	reason?: string;
+	/** What it costs to make (worker/policies/cost.ts). */
+	cost?: number;
+	/** When a caller for whom there is no room may come again. */
+	retrySeconds?: number;
+	mode?: JobMode;
+	ttlSeconds?: number;
+	webhook?: WebhookTarget;
+	base?: string;
+	/** Whether the owner may find the finished picture again. */
+	findable?: boolean;
+	/** Numerics under which the owner's finished picture is as good as a new one. Absent: it is made anew. */
+	again?: readonly string[];
 }
 
 /** Models of OpenAI's that clients send by default: here they are the default model. */
@@ -42,13 +69,17 @@ const noWorkers = () =>
 		"No GPU worker is connected at the moment. Try again in a few seconds; /healthz tells when one is there.",
 		5,
 	);
-/** `wait`: milliseconds until a place is free, as measured. */
-const queueFull = (wait: number) =>
-	unavailable(
-		"queue_full",
-		"Too many pictures are waiting already. Try again in a few seconds.",
-		Math.max(1, Math.ceil(wait / 1000)),
-	);
+const queueFull = (seconds: number) =>
+	unavailable("queue_full", "Too many pictures are waiting already. Try again in a few seconds.", seconds);
+
+/** Where nothing was measured, and at most: by then other workers may have come. */
+const RETRY_SECONDS = { otherwise: 10, most: 60 };
+
+/** When a place in a full queue comes free: as soon as one that waits is begun, by the pace of its workers. */
+function retryAfter({ waiting, waitMs }: Outlook): number {
+	if (waitMs === null) return RETRY_SECONDS.otherwise;
+	return Math.min(RETRY_SECONDS.most, Math.max(1, Math.ceil(waitMs / Math.max(1, waiting) / 1000)));
+}
 
 export function poolStatus(env: Env): Promise<PoolStatus> {
 	return poolNamed(env, poolNameOf()).status();
@@ -72,8 +103,13 @@ export function modelNotFound({ models }: PoolOffer, name: string): ApiError {
 	);
 }
 
-interface Chosen {
+export interface Chosen {
 	model: ModelInfo;
+	/** Under which it may be made now. */
+	numerics: readonly string[];
+	load: Omit<Load, "exactMs"> & Pick<Outlook, "pace">;
+	/** When a caller for whom there is no room may come again. */
+	retrySeconds: number;
 	/**
 	 * Refuses where the queue is full. Called when all else was found right, since coming again helps nobody whose
 	 * request is wrong, and before anything is written; the pool itself has the last word.
@@ -81,20 +117,40 @@ interface Chosen {
 	requireRoom(): void;
 }
 
-/** The model to draw with. Refuses where there is none. */
-export async function chooseModel(env: Env, name: string | undefined, warnings: Warnings): Promise<Chosen> {
-	const offer = await poolNamed(env, poolNameOf()).offer();
+/** The model to draw with: by name, or the very version of a digest. Refuses where there is none. */
+export async function chooseModel(
+	env: Env,
+	{ name, digest }: { name?: string; digest?: string },
+	warnings: Warnings,
+): Promise<Chosen> {
+	const offer = await poolNamed(env, poolNameOf()).offer(settingsOf(env).RETURN_SECONDS);
 	if (offer.models.length === 0) throw noWorkers();
+	const { QUEUE_LIMIT, MODEL_WEIGHTS } = settingsOf(env);
+	const chosen = (version: Version & Outlook): Chosen => ({
+		model: version.info,
+		numerics: version.numerics,
+		load: { ...version, filled: offer.queue / QUEUE_LIMIT },
+		retrySeconds: retryAfter(version),
+		requireRoom() {
+			if (!offer.room) throw queueFull(retryAfter(version));
+		},
+	});
+	if (digest !== undefined) {
+		const version = offer.models.flatMap(({ versions }) => versions).find(({ info }) => info.digest === digest);
+		if (!version)
+			throw new ApiError(
+				404,
+				"model_not_found",
+				"The version of the model that made this job is not offered any more. Ask for a new picture.",
+				{ param: "job" },
+			);
+		return chosen(version);
+	}
 	const found = findModel(offer, env, name);
 	if (!found) throw modelNotFound(offer, name ?? "auto");
 	const { id } = found.info;
 	if (name !== undefined && name !== "auto" && name !== id) warnings.say(`model: ${name} stands for ${id} here`);
-	return {
-		model: drawVersion(found.versions, settingsOf(env).MODEL_WEIGHTS, Math.random()).info,
-		requireRoom() {
-			if (!offer.room) throw queueFull(offer.wait);
-		},
-	};
+	return chosen(drawVersion(found.versions, MODEL_WEIGHTS, Math.random()));
 }
 
 /** The plan of a policy for a model; a request it cannot plan is a 400 in the policy's own words. */
@@ -141,15 +197,20 @@ export function plannedAnew(model: ModelInfo, plan: StagePlan): StagePlan | null
 
 /** Creates the job and queues it. Its id is the address of its log. */
 export async function startJob(env: Env, input: JobInput): Promise<string> {
-	return (await startJobs(env, input, [input.seed]))[0];
+	return (await startJobs(env, input, [input.seed]))[0].id;
+}
+
+export interface Started {
+	id: string;
+	/** Whether the picture was there already. */
+	cached: boolean;
 }
 
 /** A job for every seed, all of them or none: one that cannot be created or queued leaves nothing behind. */
-export async function startJobs(
-	env: Env,
-	{ caller, model, plan, subject, previews, format, until, branch, unknownWords }: Omit<JobInput, "seed">,
-	seeds: readonly number[],
-): Promise<string[]> {
+export async function startJobs(env: Env, input: Omit<JobInput, "seed">, seeds: readonly number[]): Promise<Started[]> {
+	const { model, plan, subject, previews, format, until, branch, unknownWords, cost, reason } = input;
+	const { caller, mode, ttlSeconds, webhook, base, findable, again } = input;
+	const { owner, traceparent, requestId } = caller;
 	if (caller.admitted && seeds.length > caller.admitted.pictures) throw picturesUsedUp(caller.admitted);
 	await requireAllowed(env, subject.prompt);
 	const { grids, image } = model.schedules[plan.schedule];
@@ -157,35 +218,57 @@ export async function startJobs(
 	const pool = poolNameOf(model.id);
 	const jobs = seeds.map((seed) => ({ seed, id: env.JOB.newUniqueId() }));
 	const created = await Promise.allSettled(
-		jobs.map(({ seed, id }) =>
-			env.JOB.get(id).create({
-				request: { model: model.id, ...subject, seed, plan, previews, format, until, trunk: branch?.trunk },
-				owner: caller.owner,
-				traceparent: caller.traceparent,
-				requestId: caller.requestId,
+		jobs.map(async ({ seed, id }): Promise<Started> => {
+			const job: NewJob = {
+				request: {
+					model: model.id,
+					...subject,
+					seed,
+					plan,
+					previews,
+					format,
+					until,
+					trunk: branch && trunkFor(branch, seed),
+				},
 				trunk: branch && { madeUnder: branch.madeUnder, scales: branch.scales },
 				pool,
 				bitsPerToken: model.bitsPerToken,
-				event: { model: model.id, policy: plan.policy, seed, width, height, plan, grids, unknownWords },
-			}),
-		),
+				event: { model: model.id, policy: plan.policy, seed, width, height, plan, grids, unknownWords, reason },
+				mode,
+				ttlSeconds,
+				webhook,
+				base,
+				owner,
+				// What others began is not what was asked for.
+				findable: findable && !branch,
+				traceparent,
+				requestId,
+			};
+			const before = findable && again && (await findPicture(env, owner, job.request, again));
+			const cached = !!before && (await env.JOB.get(id).copy(job, before));
+			if (!cached) await env.JOB.get(id).create(job);
+			return { id: id.toString(), cached };
+		}),
 	);
-	const ids = jobs.map(({ id }) => id.toString());
 	try {
-		const failed = created.find(({ status }) => status === "rejected");
-		if (failed) throw (failed as PromiseRejectedResult).reason;
-		const answer = await poolNamed(env, pool).enqueue(ids, model.digest, customerOf(caller));
-		if (answer === "no-worker") throw noWorkers();
-		if (answer !== "queued")
-			throw answer.refused === "busy"
-				? tooManyAtOnce(caller.admitted?.limits.concurrent ?? 0, answer.wait)
-				: queueFull(answer.wait);
+		const started = created.map((one) => {
+			if (one.status === "rejected") throw one.reason;
+			return one.value;
+		});
+		const ids = started.flatMap(({ id, cached }) => (cached ? [] : id));
+		if (ids.length === 0) return started;
+		const answer = await poolNamed(env, pool).enqueue(ids, model.digest, cost, customerOf(caller));
+		if (answer === "queued") {
+			caller.queued += ids.length;
+			return started;
+		}
+		const seconds = input.retrySeconds ?? RETRY_SECONDS.otherwise;
+		if (answer === "busy") throw tooManyAtOnce(caller.admitted?.limits.concurrent ?? 0, 1000 * seconds);
+		throw answer === "full" ? queueFull(seconds) : noWorkers();
 	} catch (error) {
 		await Promise.allSettled(jobs.map(({ id }) => env.JOB.get(id).discard()));
 		throw error;
 	}
-	caller.queued += ids.length;
-	return ids;
 }
 
 const customerOf = ({ owner, admitted }: Caller): Customer | undefined =>

@@ -1,6 +1,11 @@
 /** What an operator says of how clients are served: the edge's, which `npm start` checks and passes on. */
 import { z } from "zod";
 
+/** As Standard Webhooks writes a key. */
+export const WebhookSecret = z
+	.string()
+	.regex(/^whsec_[A-Za-z0-9+/]{32,88}={0,2}$/, "must be whsec_ and base64 of 24 to 64 bytes");
+
 export const ClientSettings = z.object({
 	/**
 	 * Whether what cannot be done as it was asked (a size the model does not make, a model of OpenAI's, a style) is
@@ -19,6 +24,10 @@ export const ClientSettings = z.object({
 		.max(4096)
 		.default("")
 		.transform((names) => names.split(",").filter(Boolean)),
+	/** Signs messages to webhooks that came without a secret: `whsec_` and base64 of 24 to 64 bytes. */
+	WEBHOOK_SECRET: WebhookSecret.optional(),
+	/** Whether a webhook may be http://127.0.0.1 as well: on a machine of one's own. */
+	WEBHOOK_LOCAL: z.union([z.boolean(), z.stringbool()], "must be true or false").default(false),
 	/** Where clients reach this edge, for addresses of pictures. Absent: where the request went. */
 	PUBLIC_URL: z.url({ protocol: /^https?$/, error: "must be an http or https address" }).optional(),
 	/** `none`: whoever comes by a loopback address needs no key. All others do, whatever this says. */

@@ -11,7 +11,13 @@ afterAll(() => firstlight?.stop());
 
 const ask = (policy: string) =>
 	fetch(
-		`${firstlight.url}/v1/images/preview?${new URLSearchParams({ prompt: "a cat", seed: "7", model: "tiny", policy })}`,
+		`${firstlight.url}/v1/images/preview?${new URLSearchParams({
+			prompt: "a cat",
+			seed: "7",
+			model: "tiny",
+			policy,
+			cache: "false",
+		})}`,
 	);
 
 /** The events of a picture, with every worker killed as soon as scale number `at` has come. */

@@ -4,17 +4,18 @@ import { type Env, settingsOf } from "../settings.ts";
 import { signingSecret } from "./secret.ts";
 import { signText, verifyText } from "./token.ts";
 
-export const PICTURE_PATH = "/v1/pictures";
+/** Where clients reach this edge: where the request came in, or a PUBLIC_URL of the operator's in its place. */
+export function baseOf(env: Env, origin: string): string {
+	return (settingsOf(env).PUBLIC_URL ?? origin).replace(/\/+$/, "");
+}
 
-/** `origin` is where the request came in; a PUBLIC_URL of the operator's stands in its place. */
-export async function pictureUrl(env: Env, origin: string, job: string): Promise<string> {
-	const { PUBLIC_URL, JOB_KEEP_SECONDS } = settingsOf(env);
-	const expires = Math.floor(Date.now() / 1000 + JOB_KEEP_SECONDS);
+/** `expires`: when the job is deleted, in seconds since 1970. */
+export async function pictureUrl(env: Env, origin: string, job: string, expires: number): Promise<string> {
 	const query = new URLSearchParams({
 		expires: `${expires}`,
 		signature: await signText(signingSecret(env), message(job, expires)),
 	});
-	return `${(PUBLIC_URL ?? origin).replace(/\/+$/, "")}${PICTURE_PATH}/${job}?${query}`;
+	return `${baseOf(env, origin)}/v1/jobs/${job}/image?${query}`;
 }
 
 /** Whether the address was given out here and is still good. */

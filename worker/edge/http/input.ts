@@ -35,10 +35,21 @@ export const Prompt = z
 /** Of a model, policy or schedule. */
 export const Name = z.string().min(1, "is empty").max(64, "is longer than 64 characters");
 
-/** The two ways to say how a picture is made exclude each other. */
-export function requireOneWay({ plan, policy }: { plan?: unknown; policy?: string }): void {
+export const JobId = z.string().regex(/^[0-9a-f]{64}$/, "must be the id of a job");
+
+export const Quality = z
+	.enum(["high", "medium", "low"], "must be high, medium or low")
+	.describe("In place of a policy: how much of the score may be given for speed.");
+export const MaxMs = whole(1, 86_400_000).describe(
+	"Milliseconds within which the picture is wanted: a policy that was not named is thinned for it, as far as low goes.",
+);
+
+/** The ways to say how a picture is made exclude each other. */
+export function requireOneWay({ plan, policy, quality }: { plan?: unknown; policy?: string; quality?: string }): void {
 	if (plan !== undefined && policy !== undefined)
 		throw invalid("plan", "plan: stands in place of a policy; give one of them.");
+	if (quality !== undefined && (plan !== undefined || (policy !== undefined && policy !== "auto")))
+		throw invalid("quality", "quality: stands in place of a policy or plan; give one of them.");
 }
 
 /** What the picture should show: text, or one of the model's classes. */

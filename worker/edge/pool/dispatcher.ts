@@ -2,30 +2,32 @@
 import type { Lease } from "../../protocol/messages.ts";
 import type { Alarm } from "../alarm.ts";
 import { log, notReached } from "../log.ts";
+import type { Outcome } from "../objects.ts";
 import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { chooseMember } from "./choose.ts";
 import type { Cause, Entry, Ledger, Lent } from "./ledger.ts";
 import type { Member, Roster } from "./roster.ts";
+import type { Books } from "./standing.ts";
 import { Tally } from "./tally.ts";
-import { Turnover } from "./turnover.ts";
 
 /** A worker that has to stop is no fault of the job, but there is an end to everything. */
 const MOST_PREEMPTIONS = 20;
 
 export class Dispatcher {
-	readonly turnover = new Turnover();
 	readonly tally = new Tally();
 	readonly #ledger: Ledger;
 	readonly #roster: Roster;
+	readonly #paces: Books["paces"];
 	readonly #alarm: Alarm;
 	readonly #env: Env;
 	readonly #settings: Settings;
 	/** Goes on with something that nobody waits for. */
 	readonly #later: (work: Promise<unknown>) => void;
 
-	constructor(ledger: Ledger, roster: Roster, alarm: Alarm, env: Env, later: (work: Promise<unknown>) => void) {
+	constructor({ ledger, roster, paces }: Books, alarm: Alarm, env: Env, later: (work: Promise<unknown>) => void) {
 		this.#ledger = ledger;
 		this.#roster = roster;
+		this.#paces = paces;
 		this.#alarm = alarm;
 		this.#env = env;
 		this.#settings = settingsOf(env);
@@ -37,14 +39,15 @@ export class Dispatcher {
 	 * waiting; any other goes on elsewhere.
 	 */
 	async lost(entry: Lent, cause: Cause): Promise<void> {
-		const { session, granted } = entry.held;
+		const { session, worker, granted } = entry.held;
 		const { job, attempt } = entry;
-		const ended = await this.#ended(job);
+		const taken = Date.now() - granted;
+		const outcome = await this.#outcome(job);
 		if (entry.held?.session !== session || entry.attempt !== attempt || this.#ledger.get(job) !== entry) return;
-		if (ended) {
-			this.turnover.took(Date.now() - granted);
-			this.#ledger.end(job);
-		} else this.takeBack(entry, cause);
+		// What others had begun says nothing of this worker.
+		if (outcome === "done" && attempt === 1) this.#paces.note(worker, entry.digest, taken, entry.cost);
+		if (outcome !== null) this.#ledger.end(job);
+		else this.takeBack(entry, cause);
 		this.dispatch(entry.digest);
 	}
 
@@ -133,12 +136,12 @@ export class Dispatcher {
 		this.#roster.send(socket, lease);
 	}
 
-	async #ended(job: string): Promise<boolean> {
+	async #outcome(job: string): Promise<Outcome | null> {
 		try {
-			return await this.#job(job).ended();
+			return await this.#job(job).outcome();
 		} catch (error) {
 			notReached(job, error);
-			return false;
+			return null;
 		}
 	}
 

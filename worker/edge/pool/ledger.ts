@@ -33,6 +33,8 @@ const Row = z.object({
 	digest: z.string(),
 	/** Name of the model, under which another version may be offered. */
 	model: z.string(),
+	/** What it costs to make (worker/policies/cost.ts); 0 where that is not known. */
+	cost: z.number().default(0),
 	/** Of the newest lease; 0 before the job has answered with one. */
 	attempt: z.number(),
 	/** Who holds it; null while it waits. */
@@ -124,7 +126,7 @@ export class Ledger {
 		jobs: readonly string[],
 		digest: string,
 		model: string,
-		{ owner, weight }: { owner: Owner; weight: number } = { owner: null, weight: 1 },
+		{ cost, owner, weight }: { cost: number; owner: Owner; weight: number },
 	): void {
 		for (const job of jobs) {
 			if (this.#entries.has(job)) continue;
@@ -138,6 +140,7 @@ export class Ledger {
 				queued: Date.now(),
 				digest,
 				model,
+				cost,
 				attempt: 0,
 				held: null,
 				numerics: null,

@@ -1,5 +1,5 @@
 /** What a pool offers, and which version of a model a new job gets. */
-import type { PoolOffer, Version, WorkerStatus } from "../objects.ts";
+import type { Outlook, PoolOffer, Version, WorkerStatus } from "../objects.ts";
 import type { Ledger } from "./ledger.ts";
 import { infoOf, type Member, type Roster } from "./roster.ts";
 import type { Sample } from "./tally.ts";
@@ -10,18 +10,20 @@ export function versionsOf(roster: Roster): Version[] {
 	for (const digest of roster.digests()) {
 		let first: Member | undefined;
 		let slots = 0;
+		const numerics = new Set<string>();
 		for (const member of roster.offering(digest)) {
 			if (member.seat.draining) continue;
 			first ??= member;
 			slots += member.hello.slots;
+			numerics.add(member.offers.get(digest)!);
 		}
-		if (first) versions.push({ info: infoOf(first, digest), since: first.since, slots });
+		if (first) versions.push({ info: infoOf(first, digest), since: first.since, slots, numerics: [...numerics] });
 	}
 	return versions;
 }
 
 /** The same by model. */
-export function modelsOf(versions: readonly Version[]): PoolOffer["models"] {
+export function modelsOf(versions: readonly (Version & Outlook)[]): PoolOffer["models"] {
 	const models = new Map<string, PoolOffer["models"][number]>();
 	for (const version of versions) {
 		const { info, since } = version;
@@ -36,11 +38,11 @@ export function modelsOf(versions: readonly Version[]): PoolOffer["models"] {
  * The version of a model that a new job gets: one of several in proportion to what an operator gave it, or else to its
  * workers' slots. `draw` is from 0 up to 1.
  */
-export function drawVersion(
-	versions: readonly Version[],
+export function drawVersion<V extends Version>(
+	versions: readonly V[],
 	weights: Readonly<Record<string, number>>,
 	draw: number,
-): Version {
+): V {
 	const weigh = ({ info, slots }: Version) => weights[info.digest] ?? slots;
 	const all = versions.reduce((sum, version) => sum + weigh(version), 0);
 	let rest = draw * all;

@@ -13,6 +13,7 @@ import {
 	type PoolObject,
 	type PoolOffer,
 	type PoolStatus,
+	type Standing,
 	WORKER_HEADER,
 } from "../objects.ts";
 import { type Env, type Settings, settingsOf } from "../settings.ts";
@@ -20,8 +21,11 @@ import { Dispatcher } from "./dispatcher.ts";
 import { type Entry, Ledger, type Lent } from "./ledger.ts";
 import { modelsOf, samplesOf, statusOf, versionsOf } from "./offer.ts";
 import { Orphans } from "./orphans.ts";
+import { Paces } from "./pace.ts";
+import { Returns } from "./returns.ts";
 import { type Member, Roster } from "./roster.ts";
 import { commonVersion, readMessage } from "./seat.ts";
+import { type Books, outlookOf, standingOf } from "./standing.ts";
 import { mayWait } from "./turns.ts";
 
 const GRANT_MILLISECONDS = 30_000;
@@ -33,6 +37,8 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	#settings: Settings;
 	#ledger: Ledger;
 	#roster: Roster;
+	#books: Books;
+	#returns: Returns;
 	#alarm: Alarm;
 	#dispatcher: Dispatcher;
 	#orphans: Orphans;
@@ -48,8 +54,10 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		this.#settings = settingsOf(env);
 		this.#ledger = new Ledger(ctx.storage.sql);
 		this.#roster = new Roster(ctx);
+		this.#returns = new Returns(ctx.storage.kv, this.#roster.lost > 0);
 		this.#alarm = new Alarm(ctx);
-		this.#dispatcher = new Dispatcher(this.#ledger, this.#roster, this.#alarm, env, (work) => ctx.waitUntil(work));
+		this.#books = { ledger: this.#ledger, roster: this.#roster, paces: new Paces(ctx.storage.sql) };
+		this.#dispatcher = new Dispatcher(this.#books, this.#alarm, env, (work) => ctx.waitUntil(work));
 		this.#orphans = new Orphans(this.#ledger, this.#roster, env);
 		// Nothing is being granted by an instance that has just begun, and sockets may have dropped while there was none.
 		for (const entry of this.#ledger.held()) {
@@ -67,19 +75,23 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	}
 
 	/** Queues jobs, all or none, for workers that offer this model digest. */
-	async enqueue(jobs: readonly string[], digest: string, by: Customer = NOBODY): Promise<Enqueued> {
+	async enqueue(jobs: readonly string[], digest: string, cost = 0, by: Customer = NOBODY): Promise<Enqueued> {
 		this.#sweep();
 		const version = versionsOf(this.#roster).find(({ info }) => info.digest === digest);
 		if (!version) return "no-worker";
-		const { turnover } = this.#dispatcher;
 		const { all, waiting } = this.#ledger.of(by.owner);
-		if (all + jobs.length > by.concurrent) return { refused: "busy", wait: turnover.picture };
+		if (all + jobs.length > by.concurrent) return "busy";
 		const places = { mine: waiting, more: jobs.length, queued: this.#ledger.queued, limit: this.#settings.QUEUE_LIMIT };
-		if (!mayWait(by.owner, places)) return { refused: "full", wait: turnover.place(version.slots) };
-		this.#ledger.enqueue(jobs, digest, version.info.id, by);
+		if (!mayWait(by.owner, places)) return "full";
+		this.#ledger.enqueue(jobs, digest, version.info.id, { ...by, cost });
 		this.#dispatcher.dispatch(digest);
 		this.#alarm.by(Date.now() + this.#beats(1));
 		return "queued";
+	}
+
+	async standing(job: string): Promise<Standing | null> {
+		const entry = this.#ledger.get(job);
+		return entry ? standingOf(entry, this.#books) : null;
 	}
 
 	/** Nobody waits for this job any more: out of the books, and stopped where it runs. */
@@ -101,17 +113,17 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		this.#dispatcher.dispatch(entry.digest);
 	}
 
-	async offer(): Promise<PoolOffer> {
+	async offer(patience = 0): Promise<PoolOffer> {
 		this.#sweep();
+		if (this.#roster.size === 0) await this.#returns.next(patience * 1000);
 		if (this.#suspects.size > 0) this.#alarm.by(Date.now() + this.#beats(1));
 		const queue = this.#ledger.queued;
-		const versions = versionsOf(this.#roster);
-		return {
-			models: modelsOf(versions),
-			queue,
-			room: queue < this.#settings.QUEUE_LIMIT,
-			wait: this.#dispatcher.turnover.place(versions.reduce((sum, { slots }) => sum + slots, 0)),
-		};
+		const taken = (member: Member) => this.#dispatcher.busy(member);
+		const versions = versionsOf(this.#roster).map((version) => ({
+			...version,
+			...outlookOf(version.info.digest, this.#books, taken),
+		}));
+		return { models: modelsOf(versions), queue, room: queue < this.#settings.QUEUE_LIMIT };
 	}
 
 	async status(): Promise<PoolStatus> {
@@ -208,6 +220,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 			else this.#refuse(other.socket, `replaced by a newer process with the name ${worker}`);
 		}
 		const member = this.#roster.admit(socket, hello);
+		this.#returns.came();
 		this.#roster.send(socket, {
 			type: "welcome",
 			version: commonVersion(hello.versions)!,
@@ -257,6 +270,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		} catch {
 			// It is closed already.
 		}
+		if (back && this.#roster.member(session)) this.#returns.left();
 		this.#roster.forget(session);
 		this.#suspects.delete(session);
 		this.#memory.delete(this.#roster.seat(socket).worker ?? "");

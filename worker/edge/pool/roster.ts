@@ -28,6 +28,8 @@ export class Roster {
 	readonly #seats = new WeakMap<WebSocket, Seat>();
 	/** Names of those that are not let in. */
 	readonly revoked: ReadonlySet<string>;
+	/** Workers whose connection dropped while there was no pool to see it. */
+	readonly lost: number;
 
 	constructor(ctx: DurableObjectState) {
 		this.#ctx = ctx;
@@ -43,14 +45,19 @@ export class Roster {
 				.map(({ worker }) => worker),
 		);
 		const sockets = new Map(this.sockets().map((socket) => [this.seat(socket).session, socket]));
+		let lost = 0;
 		for (const { session, hello, since } of ctx.storage.sql
 			.exec<{ session: string; hello: string; since: number }>("SELECT * FROM worker ORDER BY since, rowid")
 			.toArray()) {
 			const socket = sockets.get(session);
 			// What it said was parsed when it came. A new release of this code drops sockets, and so meets none of the old.
 			if (socket) this.#insert(socket, JSON.parse(hello), since);
-			else ctx.storage.sql.exec("DELETE FROM worker WHERE session = ?", session);
+			else {
+				lost += 1;
+				ctx.storage.sql.exec("DELETE FROM worker WHERE session = ?", session);
+			}
 		}
+		this.lost = lost;
 	}
 
 	/** Admitted workers, the longest-standing first. */

@@ -1,7 +1,7 @@
 /**
  * Whose turn it is, so that nobody who asks for much can starve another: start-time fair queueing (Goyal, Vin and
- * Cheng, 1996). Every owner has a clock of its own, on which a job takes 1 / weight; the job that starts first on its owner's
- * clock goes first. An owner who was away begins at the time of the job that was given out last. Pure.
+ * Cheng, 1996). Every owner has a clock of its own, on which a job takes 1 / weight; the job that starts first on its
+ * owner's clock goes first. An owner who was away begins at the time of the job that was given out last. Pure.
  */
 
 export class Turns {

@@ -47,27 +47,30 @@ function jsonSchema(schema: z.ZodType, comesIn: boolean): Json {
 
 export interface Parameter {
 	name: string;
-	in: "path" | "query";
+	in: "path" | "query" | "header";
 	required: boolean;
 	description: string;
 	schema: unknown;
 }
 
-export function parametersOf({ parameters = {}, query }: Operation): Parameter[] {
+export function parametersOf({ parameters = {}, headers = {}, query }: Operation): Parameter[] {
 	const { properties = {}, required = [] } = (query ? jsonSchema(query, true) : {}) as {
 		properties?: Record<string, Json>;
 		required?: string[];
 	};
-	return [
-		...Object.entries(parameters).map(
+	const named = (where: "path" | "header", all: Readonly<Record<string, string>>) =>
+		Object.entries(all).map(
 			([name, description]): Parameter => ({
 				name,
-				in: "path",
-				required: true,
+				in: where,
+				required: where === "path",
 				description,
 				schema: { type: "string" },
 			}),
-		),
+		);
+	return [
+		...named("path", parameters),
+		...named("header", headers),
 		...Object.entries(properties).map(
 			([name, { description = "", ...schema }]): Parameter => ({
 				name,

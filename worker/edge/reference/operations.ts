@@ -2,11 +2,13 @@
 import { z } from "zod";
 import { KeyDescription, KeyList, MintedKey, NewKey } from "../../protocol/api-key.ts";
 import { FinalEvent, PlanEvent, RevisionEvent, ScaleEvent } from "../../protocol/job.ts";
+import { JobList, JobResource, WebhookMessage } from "../../protocol/jobs.ts";
 import { StagePlan } from "../../protocol/plan.ts";
 import { ErrorBody } from "../http/errors.ts";
 import { Health, ModelDescription, PolicyDescription } from "../routes/catalog.ts";
 import { Answer } from "../routes/generations.ts";
 import { Body } from "../routes/generations-body.ts";
+import { BranchBody, JobBody, RefineBody } from "../routes/jobs-body.ts";
 import { NewTicket, Ticket } from "../routes/keys.ts";
 import { Query } from "../routes/preview.ts";
 import { WorkerList } from "../routes/workers.ts";
@@ -15,6 +17,12 @@ import { WorkerList } from "../routes/workers.ts";
 export const schemas = {
 	GenerationRequest: Body,
 	GenerationAnswer: Answer,
+	JobRequest: JobBody,
+	RefineRequest: RefineBody,
+	BranchRequest: BranchBody,
+	Job: JobResource,
+	Jobs: JobList,
+	WebhookMessage,
 	PlanEvent,
 	ScaleEvent: ScaleEvent.omit({ codes: true }),
 	RevisionEvent,
@@ -51,6 +59,8 @@ export interface Operation {
 	description?: string;
 	parameters?: Readonly<Record<string, string>>;
 	query?: z.ZodObject;
+	/** Headers it looks at, and what they do. */
+	headers?: Readonly<Record<string, string>>;
 	body?: SchemaName;
 	answers: Readonly<Record<number, Content>>;
 	/** What opens it: any of these, by their names in the document. Left out: it is open. */
@@ -64,6 +74,19 @@ const noEntry = json("Error", "No key, a wrong one, or one that is not good any 
 const tooMuch = json("Error", "More than the key may have; `retry-after` says when to come again.");
 /** Of all routes that look at who asks. */
 const admission = { 401: noEntry, 403: json("Error", "The key lacks the scope."), 429: tooMuch };
+const noJob = json("Error", "No such job is kept.");
+const once = {
+	"Idempotency-Key":
+		"1 to 255 visible characters: the same request under the same key is done once, and answered alike.",
+};
+const job = { job: "As its plan event, or the answer that made it, names it." };
+const created = {
+	201: json("Jobs", "They are queued; `location` is the first one's address."),
+	400: wrong,
+	409: json("Error", "The request with this Idempotency-Key is still being answered."),
+	422: json("Error", "The Idempotency-Key was used for another request."),
+	503: busy,
+};
 const unknownModel = json("Error", "No such model is offered.");
 
 export const operations: readonly Operation[] = [
@@ -105,10 +128,52 @@ export const operations: readonly Operation[] = [
 		},
 	},
 	{
+		method: "post",
+		path: "/v1/jobs",
+		summary: "Pictures to be made, read or not: up to nine jobs",
+		description:
+			"The other routes are views of the same jobs. With `webhook` the end of each is told to an address of yours: a " +
+			"WebhookMessage, signed as standardwebhooks.com has it, sent again until it is taken.",
+		headers: once,
+		body: "JobRequest",
+		needs: ["key"],
+		answers: {
+			...admission,
+			...created,
+			404: unknownModel,
+			413: json("Error", "The body is too large."),
+			415: json("Error", "The body is not JSON, or packed in a way that is not read here."),
+		},
+	},
+	{
 		method: "get",
-		path: "/v1/pictures/{job}",
+		path: "/v1/jobs/{job}",
+		summary: "How it stands with a job: state, place in the queue, estimate, links",
+		parameters: job,
+		needs: ["key", "ticket"],
+		answers: { ...admission, 200: json("Job", "The job."), 404: noJob },
+	},
+	{
+		method: "get",
+		path: "/v1/jobs/{job}/events",
+		summary: "The events of a job from its beginning, then as they come",
+		description: "As the preview route's; also of a job that has ended, for as long as it is kept.",
+		parameters: job,
+		headers: { "Last-Event-ID": "`<job>.<n>`: goes on after that event." },
+		query: z.object({ lastEventId: z.string().optional().describe("The same, for who can set no header.") }),
+		needs: ["key", "ticket"],
+		answers: {
+			...admission,
+			200: { description: "The events.", type: "text/event-stream" },
+			204: { description: "The job has ended and all of it was seen." },
+			404: noJob,
+		},
+	},
+	{
+		method: "get",
+		path: "/v1/jobs/{job}/image",
 		summary: "A finished picture, by the address that was given with it",
-		parameters: { job: "The job that made it." },
+		parameters: job,
 		query: z.object({
 			expires: z.string().describe("Seconds since 1970 at which the address ends."),
 			signature: z.string().describe("Of job and end."),
@@ -122,14 +187,34 @@ export const operations: readonly Operation[] = [
 	{
 		method: "delete",
 		path: "/v1/jobs/{job}",
-		summary: "Stops a picture that nobody wants any more",
-		parameters: { job: "As its plan event names it." },
+		summary: "Stops a picture that nobody wants any more; deletes a job that has ended, prompt and pictures",
+		parameters: job,
 		needs: ["key"],
 		answers: {
 			...admission,
-			204: { description: "It is stopped, or had ended." },
+			204: { description: "It is stopped, or deleted." },
 			404: json("Error", "No such job can be."),
 		},
+	},
+	{
+		method: "post",
+		path: "/v1/jobs/{job}/refine",
+		summary: "Finishes a job's picture by another plan, from its own first scales, which are not made again",
+		parameters: job,
+		headers: once,
+		body: "RefineRequest",
+		needs: ["key"],
+		answers: { ...admission, ...created, 404: noJob },
+	},
+	{
+		method: "post",
+		path: "/v1/jobs/{job}/branch",
+		summary: "Up to nine siblings of a job's picture, which share its first scales",
+		parameters: job,
+		headers: once,
+		body: "BranchRequest",
+		needs: ["key"],
+		answers: { ...admission, ...created, 404: noJob },
 	},
 	{
 		method: "get",
