@@ -1,7 +1,7 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { Gpu } from "./gpu/gpu.ts";
 import { kernel, write } from "./gpu/kernel.ts";
-import { openGpu } from "./gpu/native/open.ts";
+import { sharedGpu } from "./gpu/native/testing.ts";
 import { available, bucket, choose, orderOf } from "./gpu/variants.ts";
 import { conv3x3, convVariants } from "./image/conv.ts";
 import type { Shapes } from "./index.ts";
@@ -10,11 +10,7 @@ import { matmulVariants } from "./matmul/variants.ts";
 import { Bench, randomFloats, words } from "./testing.ts";
 import { fastest, fastestOrder, measure, near, trials, tune, tuningId } from "./tune.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const SHAPES: Shapes = {
 	matmul: [

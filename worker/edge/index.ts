@@ -9,7 +9,7 @@ import { requestId } from "hono/request-id";
 import { NONCE, secureHeaders } from "hono/secure-headers";
 import { timeout } from "hono/timeout";
 import { timing } from "hono/timing";
-import { CONNECT_PATH, REGISTER_PATH } from "../protocol/messages.ts";
+import { CONNECT_PATH, LOADING_PATH, REGISTER_PATH } from "../protocol/messages.ts";
 import { LIMIT_HEADERS } from "./admission/headers.ts";
 import { type Access, admit } from "./auth/caller.ts";
 import { ApiError, asApiError } from "./http/errors.ts";
@@ -18,7 +18,7 @@ import { health, model, models, policyList } from "./routes/catalog.ts";
 import { jobEvents } from "./routes/events.ts";
 import { modelFile } from "./routes/files.ts";
 import { generations } from "./routes/generations.ts";
-import { connect, deliver } from "./routes/internal.ts";
+import { connect, deliver, loading } from "./routes/internal.ts";
 import { createJobs, job, removeJob } from "./routes/jobs.ts";
 import { listKeys, makeTicket, mintKey, revokeKey } from "./routes/keys.ts";
 import { branch, refine } from "./routes/kin.ts";
@@ -113,6 +113,7 @@ const routes: readonly [method: Method, path: string, access: Access, handler: H
 	["GET", "/docs", "open", reference],
 	["POST", REGISTER_PATH, "open", register],
 	["GET", CONNECT_PATH, "open", connect],
+	["POST", LOADING_PATH, "open", loading],
 	["POST", "/internal/jobs/:job/events", "open", deliver],
 ];
 for (const [method, path, access, handler] of routes) app.on(method, path, admit(access), handler);

@@ -2,7 +2,7 @@
 import type { KeyDescription, Limits, Scope } from "../protocol/api-key.ts";
 import type { JobEvent, JobRequest, PlanEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
 import type { JobMode, JobResource } from "../protocol/jobs.ts";
-import type { Adapter, DeliveryAnswer, Lease } from "../protocol/messages.ts";
+import type { Adapter, DeliveryAnswer, Lease, Loading } from "../protocol/messages.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { Left } from "./admission/bucket.ts";
 
@@ -203,6 +203,8 @@ export type Enqueued = "queued" | "full" | "busy" | "no-worker";
 
 export interface PoolStatus extends PoolOffer {
 	workers: WorkerStatus[];
+	/** Workers that are not ready yet. */
+	loading: Loading[];
 }
 
 /** Where a job stands in its pool. */
@@ -242,6 +244,8 @@ export interface PoolObject {
 	revokedWorkers(): Promise<string[]>;
 	/** Whether a worker may come. One that is revoked is dropped at once. */
 	judge(worker: string, revoked: boolean): Promise<void>;
+	/** A worker that is not ready yet says how far it is. */
+	loading(loading: Loading): Promise<void>;
 }
 
 /** What was found under a name. `other`: it was taken for something else. `busy`: what it stands for is being made. */

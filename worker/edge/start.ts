@@ -15,10 +15,12 @@ import type { Subject } from "./http/input.ts";
 import type { Warnings } from "./http/warnings.ts";
 import { findPicture } from "./job/found.ts";
 import { type Branch, trunkFor } from "./job/trunk.ts";
+import { notReached } from "./log.ts";
 import {
 	type Customer,
 	type NewJob,
 	type Outlook,
+	type Owner,
 	type PoolOffer,
 	type PoolStatus,
 	poolNamed,
@@ -206,6 +208,23 @@ export interface Started {
 	cached: boolean;
 }
 
+/** Whether the job has its picture from one that was made before. What goes wrong there is no reason not to make it. */
+async function found(
+	env: Env,
+	id: DurableObjectId,
+	job: NewJob,
+	owner: Owner,
+	numerics: readonly string[],
+): Promise<boolean> {
+	try {
+		const before = await findPicture(env, owner, job.request, numerics);
+		return before !== null && (await env.JOB.get(id).copy(job, before));
+	} catch (error) {
+		notReached(id.toString(), error);
+		return false;
+	}
+}
+
 /** A job for every seed, all of them or none: one that cannot be created or queued leaves nothing behind. */
 export async function startJobs(env: Env, input: Omit<JobInput, "seed">, seeds: readonly number[]): Promise<Started[]> {
 	const { model, plan, subject, previews, format, until, branch, unknownWords, cost, reason } = input;
@@ -244,8 +263,7 @@ export async function startJobs(env: Env, input: Omit<JobInput, "seed">, seeds: 
 				traceparent,
 				requestId,
 			};
-			const before = findable && again && (await findPicture(env, owner, job.request, again));
-			const cached = !!before && (await env.JOB.get(id).copy(job, before));
+			const cached = findable === true && again !== undefined && (await found(env, id, job, owner, again));
 			if (!cached) await env.JOB.get(id).create(job);
 			return { id: id.toString(), cached };
 		}),

@@ -1,7 +1,6 @@
 /** Who waits for a round or a slot is served, refused or let go, whatever becomes of the others. */
-import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { expect, test } from "vitest";
+import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { Taps } from "../../worker/families/shared/taps.ts";
 import { Weights } from "../families/shared/weights.ts";
@@ -13,11 +12,7 @@ import type { PictureOptions } from "./round/picture.ts";
 import { Rounds } from "./rounds.ts";
 import type { LoadedModel } from "./types.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const tiny = () => openModelFolder(findModel("tiny"));
 const never = new AbortController().signal;

@@ -41,7 +41,6 @@ const studio = new Studio({
 	tiles,
 	model: () => model(),
 	source: () => here.source(model()),
-	times: () => kept.kept.slice(0, 9).flatMap(({ facts }) => facts?.milliseconds ?? []),
 	async prepare(signal) {
 		if (catalog.models.length > 0) return;
 		await ready(signal, studio.waiting);
@@ -62,7 +61,7 @@ const soleAdapter = () => (workers?.adapters.length === 1 ? workers.adapters[0] 
 openDialogs(model, () => {
 	const run = viewer.runs.at(-1);
 	const ask: Ask = run?.ask ?? { prompt: "a photo of a red apple", seed: "7", policy: choices.policy, format: "png" };
-	return { ask: { ...ask, model: ask.model ?? model()?.id }, alone: run?.trunk === undefined };
+	return { ask: { ...ask, model: ask.model ?? model()?.id }, alone: run?.trunk === undefined, size: run };
 });
 acceptPictures((found) => (typeof found === "string" ? announce(found) : restore(found)));
 offerTakeaway(() => viewer.runs.at(-1));

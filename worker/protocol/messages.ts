@@ -65,6 +65,17 @@ export const Made = z.object({
 });
 export type Made = z.infer<typeof Made>;
 
+/** How far a worker is with a model that it cannot draw with yet. */
+export const Loading = z.object({
+	worker: Hello.shape.worker,
+	model: ModelInfo.shape.id,
+	/** Weights come first, then the kernels are compiled. */
+	part: z.enum(["weights", "kernels"]),
+	/** Share of that part, from 0 to 1. */
+	done: z.number().min(0).max(1),
+});
+export type Loading = z.infer<typeof Loading>;
+
 /** Worker to pool. */
 export const WorkerMessage = z.discriminatedUnion("type", [
 	Hello,
@@ -141,5 +152,8 @@ export type Registered = z.infer<typeof Registered>;
 
 /** Path a worker registers at. */
 export const REGISTER_PATH = "/internal/workers/token";
+/** Path that a worker which is not ready yet posts a Loading to, now and then; an edge that has none is not missed. */
+export const LOADING_PATH = "/internal/pool/loading";
+
 /** Path a worker dials. */
 export const CONNECT_PATH = "/internal/pool/connect";

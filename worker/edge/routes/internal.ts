@@ -1,7 +1,8 @@
-/** For GPU workers only: the socket to the pool, and deliveries to a job. */
+/** For GPU workers only: the socket to the pool, how far one is that is not ready yet, and deliveries to a job. */
 import type { Context } from "hono";
 import { WorkerEvent } from "../../protocol/job.ts";
 import { MAX_CODES_CHARS, MAX_IMAGE_BYTES } from "../../protocol/limits.ts";
+import { Loading } from "../../protocol/messages.ts";
 import { signingSecret } from "../auth/secret.ts";
 import { bearer, verifyToken } from "../auth/token.ts";
 import { workerOf } from "../auth/worker-token.ts";
@@ -30,6 +31,17 @@ export async function connect(c: C): Promise<Response> {
 	const { webSocket } = await poolNamed(c.env, poolNameOf()).fetch(request);
 	// The pool's own answer takes no headers of ours.
 	return new Response(null, { status: 101, webSocket });
+}
+
+const MAX_LOADING_BYTES = 1024;
+
+export async function loading(c: C): Promise<Response> {
+	await workerOf(c.env, c.req.raw);
+	const body = await readJson(c.req.raw, MAX_LOADING_BYTES, settingsOf(c.env).BODY_SECONDS);
+	const parsed = Loading.safeParse(body, { reportInput: true });
+	if (!parsed.success) throw invalidInput(parsed.error);
+	await poolNamed(c.env, poolNameOf()).loading(parsed.data);
+	return new Response(null, { status: 204 });
 }
 
 export async function deliver(c: C): Promise<Response> {
