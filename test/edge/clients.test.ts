@@ -401,7 +401,7 @@ describe("what only the worker knows", () => {
 
 describe("several pictures", () => {
 	it("are queued all or not at all", async () => {
-		const peer = await Peer.join({ worker: "never measured" });
+		const peer = await Peer.join({ worker: "never-measured" });
 		const open = (prompt: string) => Reader.open(`/v1/images/preview?prompt=${prompt}`);
 		await open("in hand");
 		const lease = await peer.next("lease");

@@ -126,7 +126,7 @@ describe("a job", () => {
 	});
 
 	it("says how long it will take, once its worker has made one", async () => {
-		const peer = await Peer.join({ worker: "never measured" });
+		const peer = await Peer.join({ worker: "never-measured" });
 		const first = await create();
 		expect(first.estimate_seconds).toBeNull();
 		const lease = await peer.next("lease");

@@ -369,7 +369,7 @@ describe("the queue", () => {
 	});
 
 	it("refuses with 503 when it is full, and takes more when it is not", async () => {
-		const peer = await Peer.join({ worker: "never measured" });
+		const peer = await Peer.join({ worker: "never-measured" });
 		const readers = [await open()];
 		const lease = await peer.next("lease");
 		for (let i = 0; i < 4; i++) readers.push(await open());
