@@ -29,9 +29,8 @@ test("opened before a worker is there it waits, says how far it is, and goes on 
 	parts.halt();
 	await page.waitForSelector("#loading[value]");
 	const [, share] =
-		/^(?:reading|preparing the GPU for) (?:var-)?tiny, (\d+) %$/.exec(
-			(await page.textContent("#loading-note")) ?? "",
-		) ?? [];
+		/^(?:reading (?:var-)?tiny|preparing the GPU), (\d+) %$/.exec((await page.textContent("#loading-note")) ?? "") ??
+		[];
 	expect(Number(share)).toBe(Math.round(100 * Number(await bar())));
 	expect(await status()).toBe("The model is loading. The picture begins by itself.");
 	expect(await findings(page)).toEqual([]);
