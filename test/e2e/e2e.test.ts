@@ -14,11 +14,10 @@ beforeAll(async () => {
 });
 afterAll(() => firstlight?.stop());
 
-const preview = (query: Record<string, string>, init?: RequestInit) =>
-	fetch(
-		`${firstlight.url}/v1/images/preview?${new URLSearchParams({ prompt: "a photo of a cat", cache: "false", ...query })}`,
-		init,
-	);
+const preview = (query: Record<string, string>, init?: RequestInit) => {
+	const all = new URLSearchParams({ prompt: "a photo of a cat", cache: "false", ...query });
+	return fetch(`${firstlight.url}/v1/images/preview?${all}`, init);
+};
 const size = async (bytes: Buffer) => {
 	const { width, height } = await sharp(bytes).metadata();
 	return { width, height };

@@ -58,6 +58,14 @@ export class Parts {
 		await kill(this.#edge);
 	}
 
+	/** Edge and worker are there and run, whatever was done to them. */
+	async both(): Promise<void> {
+		if (!runs(this.#edge)) await this.startEdge();
+		if (!runs(this.#worker)) this.launchWorker();
+		this.goOn();
+		await this.#ready();
+	}
+
 	/** What a further worker needs to dial this edge. */
 	workerSettings(): Record<string, string> {
 		return { EDGE_URL: this.url, WORKER_SECRET: SECRET, MODELS: this.#models };
@@ -65,10 +73,19 @@ export class Parts {
 
 	/** Resolves when it offers its models. */
 	async startWorker(): Promise<void> {
+		this.launchWorker();
+		await this.#ready();
+	}
+
+	/** It has yet to load them. */
+	launchWorker(): void {
 		this.#worker = this.#spawn([process.execPath, join(root, "worker", "gpu", "main.ts")], {
 			...this.workerSettings(),
 			WORKER_ID: "parts",
 		});
+	}
+
+	async #ready(): Promise<void> {
 		await until(async () => (await fetch(`${this.url}/healthz`)).ok);
 	}
 
@@ -109,8 +126,12 @@ export class Parts {
 	}
 }
 
+function runs(child: ChildProcess | undefined): child is ChildProcess {
+	return child !== undefined && child.exitCode === null && child.signalCode === null;
+}
+
 async function kill(child: ChildProcess | undefined): Promise<void> {
-	if (!child || child.exitCode !== null || child.signalCode !== null) return;
+	if (!runs(child)) return;
 	const ended = once(child, "exit");
 	process.kill(-(child.pid as number), "SIGKILL");
 	await ended;

@@ -1,4 +1,4 @@
-/** Which policy a request gets where it leaves that open: in real requests; the rule itself is worker/policies/choose.ts. */
+/** Which policy a request gets where it leaves that open; the rule itself is worker/policies/choose.ts. */
 import { afterEach, expect, it } from "vitest";
 import { createJobs, getJob, removeJob } from "../../worker/protocol/job-client.ts";
 import type { ModelInfo } from "../../worker/protocol/model-info.ts";

@@ -80,7 +80,7 @@ describe("clients with their defaults", () => {
 		expect(warningOf(response)).toContain("style: has no effect here");
 		const [{ url, b64_json }] = data.data!;
 		expect(b64_json).toBeUndefined();
-		expect(url).toMatch(/^http:\/\/edge\/v1\/pictures\/[0-9a-f]{64}\?expires=\d+&signature=[\w-]{43}$/);
+		expect(url).toMatch(/^http:\/\/edge\/v1\/jobs\/[0-9a-f]{64}\/image\?expires=\d+&signature=[\w-]{43}$/);
 		const path = url!.slice("http://edge".length);
 		const picture = await edge(path);
 		expect([picture.status, await picture.text()]).toEqual([200, expect.stringMatching(/picture of \d+$/)]);
@@ -401,7 +401,7 @@ describe("what only the worker knows", () => {
 
 describe("several pictures", () => {
 	it("are queued all or not at all", async () => {
-		const peer = await Peer.join();
+		const peer = await Peer.join({ worker: "never measured" });
 		const open = (prompt: string) => Reader.open(`/v1/images/preview?prompt=${prompt}`);
 		await open("in hand");
 		const lease = await peer.next("lease");

@@ -58,7 +58,7 @@ async function makeWorld(): Promise<World> {
 				leave: () => peer.leave(),
 			};
 		},
-		ask: (seed) => read(`prompt=x&seed=${seed}`),
+		ask: (seed) => read(`prompt=x&cache=false&seed=${seed}`),
 		resume: (job, after) => read(`lastEventId=${job}.${after}`),
 		async cancel(job) {
 			await edge(`/v1/jobs/${job}`, { method: "DELETE" });

@@ -37,6 +37,7 @@ export interface Health {
 		draining: boolean;
 	}[];
 	models: string[];
+	loading: { model: string; part: string; done: number }[];
 	queue: number;
 }
 export async function health(): Promise<Health> {

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { signToken } from "../../worker/edge/auth/token.ts";
 import { poolNamed } from "../../worker/edge/objects.ts";
 import type { Env } from "../../worker/edge/settings.ts";
-import { CONNECT_PATH, type Lease, VERSIONS } from "../../worker/protocol/messages.ts";
+import { CONNECT_PATH, type Lease, LOADING_PATH, VERSIONS } from "../../worker/protocol/messages.ts";
 import {
 	codesOf,
 	deliver,
@@ -27,7 +27,7 @@ afterEach(everybodyLeaves);
 
 describe("a worker that joins", () => {
 	it("is welcomed and shown with its adapter", async () => {
-		expect(await health()).toEqual({ status: "no-workers", workers: [], models: [], queue: 0 });
+		expect(await health()).toEqual({ status: "no-workers", workers: [], models: [], loading: [], queue: 0 });
 		await Peer.join({ models: [MODEL, OTHER_MODEL], slots: 2 });
 		expect(await health()).toEqual({
 			status: "ok",
@@ -44,8 +44,35 @@ describe("a worker that joins", () => {
 				},
 			],
 			models: ["test-32", "other-32"],
+			loading: [],
 			queue: 0,
 		});
+	});
+
+	it("is seen while it loads, until it is ready or silent", async () => {
+		const say = (body: unknown, secret = SECRET) =>
+			edge(LOADING_PATH, {
+				method: "POST",
+				headers: { "content-type": "application/json", authorization: `Bearer ${secret}` },
+				body: JSON.stringify(body),
+			});
+		const half = { worker: "peer-1", model: "test-32", part: "weights", done: 0.5 };
+		expect((await say(half)).status).toBe(204);
+		expect((await say({ ...half, worker: "peer-2", part: "kernels", done: 0.25 })).status).toBe(204);
+		expect(await health()).toMatchObject({
+			status: "no-workers",
+			loading: [
+				{ model: "test-32", part: "weights", done: 0.5 },
+				{ model: "test-32", part: "kernels", done: 0.25 },
+			],
+		});
+		await Peer.join();
+		expect((await health()).loading).toEqual([{ model: "test-32", part: "kernels", done: 0.25 }]);
+		await until(health, ({ loading }) => loading.length === 0);
+		expect((await say(half, "wrong-secret-0123456789")).status).toBe(401);
+		expect((await say({ ...half, done: 2 })).status).toBe(400);
+		expect((await say({ ...half, model: "x".repeat(2000) })).status).toBe(413);
+		expect((await health()).loading).toEqual([]);
 	});
 
 	it.each([
@@ -341,7 +368,7 @@ describe("the queue", () => {
 	});
 
 	it("refuses with 503 when it is full, and takes more when it is not", async () => {
-		const peer = await Peer.join();
+		const peer = await Peer.join({ worker: "never measured" });
 		const readers = [await open()];
 		const lease = await peer.next("lease");
 		for (let i = 0; i < 4; i++) readers.push(await open());

@@ -9,13 +9,14 @@ import { requestId } from "hono/request-id";
 import { NONCE, secureHeaders } from "hono/secure-headers";
 import { timeout } from "hono/timeout";
 import { timing } from "hono/timing";
+import { CONNECT_PATH, LOADING_PATH } from "../protocol/messages.ts";
 import { ApiError, asApiError } from "./http/errors.ts";
 import { nearestPath, tidyPath, withinLimits } from "./http/request.ts";
 import { health, model, models, policyList } from "./routes/catalog.ts";
 import { jobEvents } from "./routes/events.ts";
 import { modelFile } from "./routes/files.ts";
 import { generations } from "./routes/generations.ts";
-import { connect, deliver } from "./routes/internal.ts";
+import { connect, deliver, loading } from "./routes/internal.ts";
 import { createJobs, job, removeJob } from "./routes/jobs.ts";
 import { branch, refine } from "./routes/kin.ts";
 import { picture } from "./routes/pictures.ts";
@@ -87,7 +88,8 @@ const routes: readonly [method: "GET" | "POST" | "DELETE", path: string, handler
 	["GET", "/healthz", health],
 	["GET", "/openapi.json", openApi],
 	["GET", "/docs", reference],
-	["GET", "/internal/pool/connect", connect],
+	["GET", CONNECT_PATH, connect],
+	["POST", LOADING_PATH, loading],
 	["POST", "/internal/jobs/:job/events", deliver],
 ];
 for (const [method, path, handler] of routes) app.on(method, path, handler);

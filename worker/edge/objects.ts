@@ -1,7 +1,7 @@
 /** The kinds of Durable Objects as others see them: what each can be asked, and what goes in and out. */
 import type { JobEvent, JobRequest, PlanEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
 import type { JobMode, JobResource } from "../protocol/jobs.ts";
-import type { Adapter, DeliveryAnswer, Lease } from "../protocol/messages.ts";
+import type { Adapter, DeliveryAnswer, Lease, Loading } from "../protocol/messages.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 
 /** Where the objects are found: bindings of wrangler.toml. */
@@ -135,6 +135,8 @@ export interface PoolOffer {
 }
 export interface PoolStatus extends PoolOffer {
 	workers: WorkerStatus[];
+	/** Workers that are not ready yet. */
+	loading: Loading[];
 }
 
 /** Where a job stands in its pool. */
@@ -168,6 +170,8 @@ export interface PoolObject {
 	offer(patience?: number): Promise<PoolOffer>;
 	/** For people; not older than a second. */
 	status(): Promise<PoolStatus>;
+	/** A worker that is not ready yet says how far it is. */
+	loading(loading: Loading): Promise<void>;
 }
 
 /** What was found under a name. `other`: it was taken for something else. `busy`: what it stands for is being made. */

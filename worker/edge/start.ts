@@ -13,6 +13,7 @@ import type { Subject } from "./http/input.ts";
 import type { Warnings } from "./http/warnings.ts";
 import { findPicture } from "./job/found.ts";
 import { type Branch, trunkFor } from "./job/trunk.ts";
+import { notReached } from "./log.ts";
 import {
 	type Enqueued,
 	type NewJob,
@@ -210,6 +211,23 @@ export interface Started {
 	cached: boolean;
 }
 
+/** Whether the job has its picture from one that was made before. What goes wrong there is no reason not to make it. */
+async function found(
+	env: Env,
+	id: DurableObjectId,
+	job: NewJob,
+	owner: string,
+	numerics: readonly string[],
+): Promise<boolean> {
+	try {
+		const before = await findPicture(env, owner, job.request, numerics);
+		return before !== null && (await env.JOB.get(id).copy(job, before));
+	} catch (error) {
+		notReached(id.toString(), error);
+		return false;
+	}
+}
+
 /**
  * A job for every seed, all of them or none: one that cannot be created or queued leaves nothing behind. A pool that
  * does not take them passes them on to the next best.
@@ -264,8 +282,7 @@ async function startIn(
 				// What others began is not what was asked for.
 				owner: branch ? undefined : owner,
 			};
-			const before = owner !== undefined && again && (await findPicture(env, owner, job.request, again));
-			const cached = !!before && (await env.JOB.get(id).copy(job, before));
+			const cached = owner !== undefined && again !== undefined && (await found(env, id, job, owner, again));
 			if (!cached) await env.JOB.get(id).create(job);
 			return { id: id.toString(), cached };
 		}),

@@ -3,9 +3,8 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { kernel, write } from "../../kernels/gpu/kernel.ts";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { openModel } from "../engine/open.ts";
 import type { LoadedModel } from "../engine/types.ts";
@@ -16,7 +15,7 @@ import type { StagePlan } from "../protocol/plan.ts";
 import { readMetadata } from "./encode.ts";
 import { runLease } from "./lease.ts";
 
-let gpu: Gpu;
+const gpu = await sharedGpu();
 let model: LoadedModel;
 let server: Server;
 let edge: string;
@@ -24,7 +23,6 @@ let events: WorkerEvent[] = [];
 /** What the server answers; by default it takes everything. */
 let statusOf = (_: WorkerEvent) => 200;
 beforeAll(async () => {
-	gpu = await openGpu();
 	model = await openModel(gpu, await openModelFolder(findModel("tiny")));
 	server = createServer(async (request, response) => {
 		const event: WorkerEvent = JSON.parse(Buffer.concat(await Array.fromAsync(request)).toString());
@@ -37,7 +35,6 @@ beforeAll(async () => {
 afterAll(() => {
 	server.close();
 	model.destroy();
-	gpu.destroy();
 });
 
 const run = async (given: Partial<Lease> & { plan?: StagePlan } = {}, watchdogSeconds = 60, on = model) => {

@@ -1,4 +1,4 @@
-/** What a picture costs beside others of its model, before anybody has made it: enough to tell how long a queue takes. */
+/** What a picture costs beside others of its model, before it is made: enough to tell how long a queue takes. */
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { Reduction, StagePlan, Step } from "../protocol/plan.ts";
 import { findPolicy } from "./index.ts";

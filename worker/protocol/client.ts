@@ -1,6 +1,6 @@
 /**
- * A reader of pictures being made, new ones or a job's, for whoever is not an EventSource: scales come as an async iterator that goes on
- * across lost connections by itself. Needs fetch alone; knows no platform.
+ * A reader of pictures being made, new ones or a job's, for whoever is not an EventSource: scales come as an async
+ * iterator that goes on across lost connections by itself. Needs fetch alone; knows no platform.
  */
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 import { z } from "zod";
@@ -100,9 +100,9 @@ const MAX_EVENT_CHARS = 4 * 1024 * 1024;
 const RETRY_MS = 1000;
 
 /**
- * Asks for a picture, or goes to a job that there is, and yields its events, each once and in their order, up to `final` or `error`. A connection that
- * breaks, or skips an event, is opened again after the last event that came. Throws RefusedError where the edge
- * refuses, LostError where the stream cannot be taken up again, and the signal's reason.
+ * Asks for a picture, or goes to a job that there is, and yields its events, each once and in their order, up to
+ * `final` or `error`. A connection that breaks, or skips an event, is opened again after the last event that came. Throws
+ * RefusedError where the edge refuses, LostError where the stream cannot be taken up again, and the signal's reason.
  */
 export async function* follow(what: Ask | { job: string }, options: ClientOptions): AsyncGenerator<ShownEvent> {
 	const { retries = 5, signal } = options;

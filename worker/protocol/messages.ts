@@ -54,6 +54,17 @@ export const Hello = z.object({
 });
 export type Hello = z.infer<typeof Hello>;
 
+/** How far a worker is with a model that it cannot draw with yet. */
+export const Loading = z.object({
+	worker: Hello.shape.worker,
+	model: ModelInfo.shape.id,
+	/** Weights come first, then the kernels are compiled. */
+	part: z.enum(["weights", "kernels"]),
+	/** Share of that part, from 0 to 1. */
+	done: z.number().min(0).max(1),
+});
+export type Loading = z.infer<typeof Loading>;
+
 /** Worker to pool. */
 export const WorkerMessage = z.discriminatedUnion("type", [
 	Hello,
@@ -107,6 +118,9 @@ export type PoolMessage = z.infer<typeof PoolMessage>;
 /** Answer to a delivered event. */
 export const DeliveryAnswer = z.object({ go: z.enum(["on", "stop"]) });
 export type DeliveryAnswer = z.infer<typeof DeliveryAnswer>;
+
+/** Path that a worker which is not ready yet posts a Loading to, now and then; an edge that has none is not missed. */
+export const LOADING_PATH = "/internal/pool/loading";
 
 /** Path a worker dials. */
 export const CONNECT_PATH = "/internal/pool/connect";

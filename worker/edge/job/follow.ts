@@ -35,8 +35,8 @@ export function jobId(env: Env, id: string): DurableObjectId | null {
 /**
  * Events after number `after`, up to the end of the log; null after each silence. While it runs, and however slowly the
  * reader takes the events, one stream to the job is open, which is how the job knows that somebody is there; `signal`
- * ends that. A deploy or a restart breaks streams: it goes on with a fresh one. That shows only to who reads, so while the
- * reader takes nothing a second stream, of silence, is read in its place.
+ * ends that. A deploy or a restart breaks streams: it goes on with a fresh one. That shows only to who reads, so while
+ * the reader takes nothing a second stream, of silence, is read in its place.
  */
 export async function* follow(
 	env: Env,

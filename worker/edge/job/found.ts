@@ -1,6 +1,6 @@
 /**
- * A finished picture is found again by what was asked for, as long as its job is kept: the same model, words, seed, plan,
- * numerics and format give the same bytes, so they need not be made twice. Whoever asks with another key finds nothing.
+ * A finished picture is found again by what was asked for, as long as its job is kept: the same model, words, seed,
+ * plan, numerics and format give the same bytes, so they need not be made twice. With another key nothing is found.
  */
 import type { JobRequest } from "../../protocol/job.ts";
 import { StagePlan } from "../../protocol/plan.ts";

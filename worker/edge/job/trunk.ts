@@ -23,8 +23,8 @@ export async function trunkOf(env: Env, job: string, scales: number, param: stri
 }
 
 /**
- * The first scales of a job, for a picture by this plan; `most`: as many as there are, and the plan can take over. Throws
- * a 404 for a job that is not kept, and a 400 for scales that the plan cannot take over.
+ * The first scales of a job, for a picture by this plan; `most`: as many as there are, and the plan can take over.
+ * Throws a 404 for a job that is not kept, and a 400 for scales that the plan cannot take over.
  */
 export async function branchOf(
 	env: Env,

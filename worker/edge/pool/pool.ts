@@ -4,13 +4,14 @@
  * seat attached. With nothing to watch it sleeps: pings are answered without it.
  */
 import { DurableObject } from "cloudflare:workers";
-import type { Hello, Holding, WorkerMessage } from "../../protocol/messages.ts";
+import type { Hello, Holding, Loading, WorkerMessage } from "../../protocol/messages.ts";
 import { Alarm } from "../alarm.ts";
 import { log } from "../log.ts";
 import type { Enqueued, Outlook, PoolObject, PoolOffer, PoolStatus, Standing } from "../objects.ts";
 import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { type Entry, Ledger, type Lent } from "./ledger.ts";
+import { LoadingWorkers } from "./loading.ts";
 import { modelsOf, Offers, statusOf } from "./offer.ts";
 import { Orphans } from "./orphans.ts";
 import { Paces } from "./pace.ts";
@@ -31,6 +32,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	#alarm: Alarm;
 	#dispatcher: Dispatcher;
 	#orphans: Orphans;
+	#loading = new LoadingWorkers();
 	/** When silent workers were looked for last, and when those found so were last heard, by session. */
 	#swept = 0;
 	#suspects = new Map<string, number>();
@@ -135,9 +137,14 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		if (!this.#status || now - this.#status.at >= this.#settings.STATUS_SECONDS * 1000) {
 			const offer = await this.offer();
 			const workers = [...this.#roster.members()].map((member) => statusOf(member, this.#dispatcher.busy(member)));
-			this.#status = { at: now, status: { ...offer, workers } };
+			this.#status = { at: now, status: { ...offer, workers, loading: this.#loading.within(this.#beats(3)) } };
 		}
 		return this.#status.status;
+	}
+
+	/** A worker that is not ready yet says how far it is. */
+	async loading(loading: Loading): Promise<void> {
+		this.#loading.say(loading);
 	}
 
 	override async webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): Promise<void> {
@@ -198,6 +205,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 			if (other.hello.instance === instance) this.#drop(other.socket, 1000, "replaced by a newer connection", true);
 			else this.#refuse(other.socket, `replaced by a newer process with the name ${worker}`);
 		}
+		this.#loading.forget(worker);
 		const member = this.#roster.admit(socket, hello);
 		this.#returns.came();
 		this.#roster.send(socket, {

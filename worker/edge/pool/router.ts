@@ -95,7 +95,11 @@ export async function statusOfAll(env: Env): Promise<PoolStatus> {
 	const asked = await Promise.allSettled(POOLS.map(({ name }) => poolNamed(env, name).status()));
 	const answered = asked.flatMap((each) => (each.status === "fulfilled" ? each.value : []));
 	if (answered.length === 0) throw (asked[0] as PromiseRejectedResult).reason;
-	return { ...together(answered.map((offer) => ({ offer }))), workers: answered.flatMap(({ workers }) => workers) };
+	return {
+		...together(answered.map((offer) => ({ offer }))),
+		workers: answered.flatMap(({ workers }) => workers),
+		loading: answered.flatMap(({ loading }) => loading),
+	};
 }
 
 function together(pools: readonly { offer: PoolOffer }[]): PoolOffer {

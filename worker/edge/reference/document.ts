@@ -17,6 +17,19 @@ export function document(): Json {
 		},
 		servers: [{ url: "/" }],
 		paths: paths(),
+		webhooks: {
+			jobEnded: {
+				post: {
+					summary: "A job that was asked for with a webhook has ended",
+					description: "Headers and signature are as standardwebhooks.com has them.",
+					requestBody: { required: true, content: { "application/json": { schema: ref("WebhookMessage") } } },
+					responses: {
+						"2XX": { description: "It is taken." },
+						410: { description: "Nothing more is wanted. After anything else it is sent again." },
+					},
+				},
+			},
+		},
 		components: {
 			schemas: Object.fromEntries(
 				Object.entries(schemas).map(([name, schema]) => [name, jsonSchema(schema, name.endsWith("Request"))]),

@@ -15,6 +15,7 @@ export function lastEventId(c: Context<App>): string | null {
 export async function jobEvents(c: Context<App>): Promise<Response> {
 	if (c.req.method === "HEAD") return new Response(null, { headers: SSE_HEADERS });
 	const job = c.req.param("job") ?? "";
+	if (!jobId(c.env, job)) throw jobGone("job");
 	const last = lastEventId(c) ?? job;
 	if (last.split(".", 1)[0] === job) return resume(c, last);
 	throw invalid("lastEventId", "Last-Event-ID is the id of another job's event; ask that job for it.");

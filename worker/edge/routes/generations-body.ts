@@ -82,7 +82,7 @@ export function parseBody(json: unknown, warnings: Warnings, settings: Settings)
 	if (!parsed.success) throw invalidInput(parsed.error);
 	const body = parsed.data;
 	requireSubject(body);
-	requireOneWay(body);
+	requireOneWay({ plan: body.plan, policy: body.policy });
 	if (body.plan !== undefined && body.quality !== "auto")
 		throw invalid(
 			"quality",

@@ -1,17 +1,18 @@
-/** For GPU workers only: the socket to the pool, and deliveries to a job. */
+/** For GPU workers only: the socket to the pool, how far one is that is not ready yet, and deliveries to a job. */
 import type { Context } from "hono";
 import { z } from "zod";
 import { WorkerEvent } from "../../protocol/job.ts";
 import { MAX_CODES_CHARS, MAX_IMAGE_BYTES } from "../../protocol/limits.ts";
+import { Loading } from "../../protocol/messages.ts";
 import { requireSecret, secretOf } from "../auth/secret.ts";
 import { bearer, verifyToken } from "../auth/token.ts";
 import { readJson } from "../http/body.ts";
 import { ApiError, invalidInput } from "../http/errors.ts";
 import { bytesProblem } from "../job/checks.ts";
 import { jobId } from "../job/follow.ts";
-import { poolNamed } from "../objects.ts";
+import { type PoolObject, poolNamed } from "../objects.ts";
 import { poolOfWorker } from "../pool/router.ts";
-import { type App, settingsOf } from "../settings.ts";
+import { type App, type Env, settingsOf } from "../settings.ts";
 
 type C = Context<App>;
 
@@ -35,12 +36,29 @@ export async function connect(c: C): Promise<Response> {
 	const dial = Dial.safeParse(c.req.query(), { reportInput: true });
 	if (!dial.success) throw invalidInput(dial.error);
 	const { worker = "", region, models } = dial.data;
-	const pool = poolOfWorker(c.env, { worker, region, models: models ? models.split(",") : [] });
-	if (pool === null)
-		throw new ApiError(404, "no_pool", "No pool of this edge takes workers of these models; see its setting POOLS.");
-	const { webSocket } = await poolNamed(c.env, pool).fetch(c.req.raw);
+	const pool = poolFor(c.env, { worker, region, models: models ? models.split(",") : [] });
+	const { webSocket } = await pool.fetch(c.req.raw);
 	// The pool's own answer takes no headers of ours.
 	return new Response(null, { status: 101, webSocket });
+}
+
+function poolFor(env: Env, worker: Parameters<typeof poolOfWorker>[1]): DurableObjectStub<PoolObject> {
+	const pool = poolOfWorker(env, worker);
+	if (pool !== null) return poolNamed(env, pool);
+	throw new ApiError(404, "no_pool", "No pool of this edge takes workers of these models; see its setting POOLS.");
+}
+
+const MAX_LOADING_BYTES = 1024;
+
+export async function loading(c: C): Promise<Response> {
+	await requireSecret(c.env, c.req.raw);
+	const body = await readJson(c.req.raw, MAX_LOADING_BYTES, settingsOf(c.env).BODY_SECONDS);
+	const parsed = Loading.safeParse(body, { reportInput: true });
+	if (!parsed.success) throw invalidInput(parsed.error);
+	const { worker, model } = parsed.data;
+	// Whichever pool keeps it: it is told of all of them together.
+	await poolFor(c.env, { worker, models: [model] }).loading(parsed.data);
+	return new Response(null, { status: 204 });
 }
 
 export async function deliver(c: C): Promise<Response> {
