@@ -32,7 +32,9 @@ export class Parts {
 		const { port } = server.address() as { port: number };
 		await new Promise((resolve) => server.close(resolve));
 		const parts = new Parts(port, models);
-		const lines = Object.entries({ WORKER_SECRET: SECRET, ...settings }).map(([name, value]) => `${name}=${value}\n`);
+		const lines = Object.entries({ WORKER_SECRET: SECRET, API_KEYS: "none", ...settings }).map(
+			([name, value]) => `${name}=${value}\n`,
+		);
 		writeFileSync(join(parts.state, "edge.env"), lines.join(""));
 		await parts.startEdge();
 		return parts;

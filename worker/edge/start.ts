@@ -8,6 +8,9 @@ import type { ImageFormat, Previews } from "../protocol/job.ts";
 import type { JobMode } from "../protocol/jobs.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
+import { requireAllowed } from "./admission/moderation.ts";
+import { picturesUsedUp, tooManyAtOnce } from "./admission/refusals.ts";
+import type { Caller } from "./auth/caller.ts";
 import { ApiError, invalid, unavailable } from "./http/errors.ts";
 import type { Subject } from "./http/input.ts";
 import type { Warnings } from "./http/warnings.ts";
@@ -15,9 +18,11 @@ import { findPicture } from "./job/found.ts";
 import { type Branch, trunkFor } from "./job/trunk.ts";
 import { notReached } from "./log.ts";
 import {
+	type Customer,
 	type Enqueued,
 	type NewJob,
 	type Outlook,
+	type Owner,
 	type PoolOffer,
 	type PoolStatus,
 	poolNamed,
@@ -29,6 +34,8 @@ import { given, offerOf, poolsFor, statusOfAll } from "./pool/router.ts";
 import { type Env, settingsOf } from "./settings.ts";
 
 export interface JobInput {
+	/** Who asks: the jobs are theirs. */
+	caller: Caller;
 	model: ModelInfo;
 	plan: StagePlan;
 	subject: Subject;
@@ -53,8 +60,8 @@ export interface JobInput {
 	ttlSeconds?: number;
 	webhook?: WebhookTarget;
 	base?: string;
-	/** Whose it is: to them the finished picture can be found again. */
-	owner?: string;
+	/** Whether the owner may find the finished picture again. */
+	findable?: boolean;
 	/** Numerics under which the owner's finished picture is as good as a new one. Absent: it is made anew. */
 	again?: readonly string[];
 }
@@ -216,7 +223,7 @@ async function found(
 	env: Env,
 	id: DurableObjectId,
 	job: NewJob,
-	owner: string,
+	owner: Owner,
 	numerics: readonly string[],
 ): Promise<boolean> {
 	try {
@@ -241,8 +248,11 @@ export async function startJobs(env: Env, input: Omit<JobInput, "seed">, seeds: 
 			return started;
 		}
 		refused = started;
+		if (refused === "busy") break;
 	}
-	if (refused === "full") throw queueFull(input.retrySeconds ?? RETRY_SECONDS.otherwise);
+	const seconds = input.retrySeconds ?? RETRY_SECONDS.otherwise;
+	if (refused === "busy") throw tooManyAtOnce(input.caller.admitted?.limits.concurrent ?? 0, 1000 * seconds);
+	if (refused === "full") throw queueFull(seconds);
 	throw refused === "unable" ? unable() : noWorkers();
 }
 
@@ -254,7 +264,10 @@ async function startIn(
 	seeds: readonly number[],
 ): Promise<Started[] | Exclude<Enqueued, "queued">> {
 	const { model, plan, subject, previews, format, until, branch, unknownWords, cost, reason } = input;
-	const { mode, ttlSeconds, webhook, base, owner, again } = input;
+	const { caller, mode, ttlSeconds, webhook, base, findable, again } = input;
+	const { owner, traceparent, requestId } = caller;
+	if (caller.admitted && seeds.length > caller.admitted.pictures) throw picturesUsedUp(caller.admitted);
+	await requireAllowed(env, subject.prompt);
 	const { grids, image } = model.schedules[plan.schedule];
 	const { width, height } = format.size ?? image;
 	const jobs = seeds.map((seed) => ({ seed, id: env.JOB.newUniqueId() }));
@@ -279,10 +292,13 @@ async function startIn(
 				ttlSeconds,
 				webhook,
 				base,
+				owner,
 				// What others began is not what was asked for.
-				owner: branch ? undefined : owner,
+				findable: findable && !branch,
+				traceparent,
+				requestId,
 			};
-			const cached = owner !== undefined && again !== undefined && (await found(env, id, job, owner, again));
+			const cached = findable === true && again !== undefined && (await found(env, id, job, owner, again));
 			if (!cached) await env.JOB.get(id).create(job);
 			return { id: id.toString(), cached };
 		}),
@@ -296,8 +312,11 @@ async function startIn(
 		const ids = started.flatMap(({ id, cached }) => (cached ? [] : id));
 		if (ids.length === 0) return started;
 		const needs = needsOf({ plan, format, until, trunk: branch && trunkFor(branch, seeds[0]) });
-		const answer = await poolNamed(env, pool).enqueue(ids, model.digest, cost, needs);
-		if (answer === "queued") return started;
+		const answer = await poolNamed(env, pool).enqueue(ids, model.digest, { cost, needs, by: customerOf(caller) });
+		if (answer === "queued") {
+			caller.queued += ids.length;
+			return started;
+		}
 		await discard();
 		return answer;
 	} catch (error) {
@@ -305,3 +324,6 @@ async function startIn(
 		throw error;
 	}
 }
+
+const customerOf = ({ owner, admitted }: Caller): Customer | undefined =>
+	admitted ? { owner, weight: admitted.limits.weight, concurrent: admitted.limits.concurrent } : undefined;

@@ -147,7 +147,9 @@ export class ObjectHost {
 	async connect(name: string, id: string): Promise<Socket> {
 		await this.#clock.sleep(this.#latency());
 		const { object } = this.#instance(name, id);
-		const answer = (await (object.fetch as (request: object) => Promise<{ webSocket: Socket }>)({})) as {
+		const answer = (await (object.fetch as (request: object) => Promise<{ webSocket: Socket }>)({
+			headers: new Headers(),
+		})) as {
 			webSocket: Socket;
 		};
 		return answer.webSocket;

@@ -30,6 +30,7 @@ async function newJobs(count: number): Promise<string[]> {
 					previews: "none",
 					format: { type: "png", quality: 90 },
 				},
+				owner: null,
 				pool: "default",
 				bitsPerToken: MODEL.bitsPerToken,
 				event: { model: MODEL.id, policy: "exact", seed: 1, ...image, plan, grids },

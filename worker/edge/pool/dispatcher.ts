@@ -8,11 +8,13 @@ import { FreeSlots } from "./choose.ts";
 import type { Cause, Entry, Ledger, Lent } from "./ledger.ts";
 import type { Member, Roster } from "./roster.ts";
 import type { Books } from "./standing.ts";
+import { Tally } from "./tally.ts";
 
 /** A worker that has to stop is no fault of the job, but there is an end to everything. */
 const MOST_PREEMPTIONS = 20;
 
 export class Dispatcher {
+	readonly tally = new Tally();
 	readonly #ledger: Ledger;
 	readonly #roster: Roster;
 	readonly #paces: Books["paces"];
@@ -52,8 +54,10 @@ export class Dispatcher {
 
 	/** Back into the queue, or to its end when it has come back too often. */
 	takeBack(entry: Entry, cause: Cause | null): void {
-		if (cause !== null)
+		if (cause !== null) {
 			log("lease lost", { job: entry.job, attempt: entry.attempt, worker: entry.held?.worker, cause });
+			this.tally.count("firstlight_leases_lost_total", { cause });
+		}
 		this.#ledger.requeue(entry, cause);
 		if (this.exhausted(entry)) this.#later(this.fail(entry));
 		else if (entry.notBefore > Date.now()) this.#alarm.by(entry.notBefore);
@@ -77,7 +81,7 @@ export class Dispatcher {
 		}
 	}
 
-	/** Gives waiting jobs of a model to the best workers, oldest job first. */
+	/** Gives waiting jobs of a model to the best workers, in turn. */
 	dispatch(digest: string): void {
 		this.#count();
 		if (!this.#free.has(digest)) return;
@@ -145,6 +149,8 @@ export class Dispatcher {
 			return;
 		}
 		this.#ledger.begin(job, lease.attempt);
+		if (lease.attempt > 1) this.tally.count("firstlight_resumes_total");
+		else this.tally.observe("firstlight_queue_wait_seconds", (Date.now() - entry.queued) / 1000);
 		this.#roster.send(socket, lease);
 	}
 

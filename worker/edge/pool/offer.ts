@@ -1,7 +1,9 @@
 /** What a pool offers, and which version of a model a new job gets. */
 import type { Outlook, PoolOffer, Version, WorkerStatus } from "../objects.ts";
 import { able } from "./choose.ts";
+import type { Ledger } from "./ledger.ts";
 import { infoOf, type Member, type Roster } from "./roster.ts";
+import type { Sample } from "./tally.ts";
 
 /** Versions of models that are offered by workers which take leases, counted again when one came, went or drains. */
 export class Offers {
@@ -94,4 +96,25 @@ export function statusOf({ hello, seat }: Member, busy: number): WorkerStatus {
 		slots: hello.slots,
 		draining: seat.draining,
 	};
+}
+
+/** What is true now, for `/metrics`. */
+export function samplesOf(
+	ledger: Pick<Ledger, "queued">,
+	roster: Roster,
+	memory: ReadonlyMap<string, number>,
+	busy: (member: Member) => number,
+): Sample[] {
+	const samples: Sample[] = [{ name: "firstlight_queue", labels: {}, value: ledger.queued }];
+	for (const member of roster.members()) {
+		const { worker, adapter, slots } = member.hello;
+		const labels = { worker, adapter: adapter.name, software: adapter.software, draining: member.seat.draining };
+		samples.push(
+			{ name: "firstlight_worker_busy", labels, value: busy(member) },
+			{ name: "firstlight_worker_slots", labels, value: slots },
+		);
+		const bytes = memory.get(worker);
+		if (bytes !== undefined) samples.push({ name: "firstlight_worker_device_bytes", labels: { worker }, value: bytes });
+	}
+	return samples;
 }

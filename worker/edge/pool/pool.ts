@@ -4,23 +4,38 @@
  * seat attached. With nothing to watch it sleeps: pings are answered without it.
  */
 import { DurableObject } from "cloudflare:workers";
-import type { Hello, Holding, Loading, WorkerMessage } from "../../protocol/messages.ts";
+import type { Hello, Holding, Loading, Made, WorkerMessage } from "../../protocol/messages.ts";
 import { Alarm } from "../alarm.ts";
 import { log } from "../log.ts";
-import type { Enqueued, Outlook, PoolObject, PoolOffer, PoolStatus, Standing } from "../objects.ts";
+import {
+	type Customer,
+	type Enqueued,
+	type Outlook,
+	type PoolObject,
+	type PoolOffer,
+	type PoolStatus,
+	type Standing,
+	type Wanted,
+	WORKER_HEADER,
+} from "../objects.ts";
 import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { type Entry, Ledger, type Lent } from "./ledger.ts";
 import { LoadingWorkers } from "./loading.ts";
-import { modelsOf, Offers, statusOf } from "./offer.ts";
+import { modelsOf, Offers, samplesOf, statusOf } from "./offer.ts";
 import { Orphans } from "./orphans.ts";
 import { Paces } from "./pace.ts";
 import { Returns } from "./returns.ts";
 import { type Member, Roster } from "./roster.ts";
 import { commonVersion, readMessage } from "./seat.ts";
 import { type Books, outlookOf, standingOf } from "./standing.ts";
+import type { Seen } from "./tally.ts";
+import { mayWait } from "./turns.ts";
 
 const GRANT_MILLISECONDS = 30_000;
+const REVOKED = "it was revoked; whoever runs this edge can admit it again";
+/** Where no key is asked for. */
+const NOBODY: Customer = { owner: null, weight: 1, concurrent: Number.POSITIVE_INFINITY };
 
 export class Pool extends DurableObject<Env> implements PoolObject {
 	#settings: Settings;
@@ -36,6 +51,8 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	/** When silent workers were looked for last, and when those found so were last heard, by session. */
 	#swept = 0;
 	#suspects = new Map<string, number>();
+	/** Bytes of device memory by worker, as it said last. */
+	#memory = new Map<string, number>();
 	#status: { at: number; status: PoolStatus } | undefined;
 	/** By digest. It is worked out from all workers of a model, and so not for every call. */
 	readonly #outlooks = new Map<string, { at: number; outlook: Outlook }>();
@@ -64,27 +81,29 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		}
 	}
 
-	/** The WebSocket of a worker whose secret the route has checked. */
-	override async fetch(_request: Request): Promise<Response> {
+	/** The WebSocket of a worker whose credentials the route has checked. */
+	override async fetch(request: Request): Promise<Response> {
 		const { 0: client, 1: server } = new WebSocketPair();
-		this.#roster.accept(server);
+		this.#roster.accept(server, request.headers.get(WORKER_HEADER));
 		this.#alarm.by(Date.now() + this.#beats(1));
 		return new Response(null, { status: 101, webSocket: client });
 	}
 
-	/** Queues jobs, all or none, for workers that offer this model digest and can do what is needed. */
 	async enqueue(
 		jobs: readonly string[],
 		digest: string,
-		cost?: number,
-		needs: readonly string[] = [],
+		{ cost = 0, needs = [], by = NOBODY }: Wanted = {},
 	): Promise<Enqueued> {
 		this.#sweep();
 		const version = this.#offers.versions().find(({ info }) => info.digest === digest);
 		if (!version) return "no-worker";
 		if (!this.#offers.able(digest, needs)) return "unable";
-		if (this.#ledger.queued + jobs.length > this.#settings.QUEUE_LIMIT) return "full";
-		this.#ledger.enqueue(jobs, { digest, model: version.info.id, cost: cost ?? 0, needs: [...needs] });
+		const { owner, weight, concurrent } = by;
+		const { all, waiting } = this.#ledger.of(owner);
+		if (all + jobs.length > concurrent) return "busy";
+		const places = { mine: waiting, more: jobs.length, queued: this.#ledger.queued, limit: this.#settings.QUEUE_LIMIT };
+		if (!mayWait(owner, places)) return "full";
+		this.#ledger.enqueue(jobs, { digest, model: version.info.id, cost, needs: [...needs], owner, weight });
 		this.#dispatcher.dispatch(digest);
 		this.#alarm.by(Date.now() + this.#beats(1));
 		return "queued";
@@ -96,9 +115,10 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	}
 
 	/** Nobody waits for this job any more: out of the books, and stopped where it runs. */
-	async cancel(job: string): Promise<void> {
+	async cancel(job: string, reason = "cancelled"): Promise<void> {
 		const entry = this.#ledger.get(job);
 		if (!entry) return;
+		this.#dispatcher.tally.count("firstlight_cancelled_total", { reason });
 		this.#takeAway(entry, false);
 		this.#ledger.end(job);
 	}
@@ -198,8 +218,33 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		for (const digest of await this.#orphans.look(now)) this.#dispatcher.dispatch(digest);
 	}
 
+	async metrics(): Promise<Seen> {
+		return this.#dispatcher.tally.seen(
+			samplesOf(this.#ledger, this.#roster, this.#memory, (member) => this.#dispatcher.busy(member)),
+		);
+	}
+
+	async revokedWorkers(): Promise<string[]> {
+		return [...this.#roster.revoked];
+	}
+
+	async judge(worker: string, revoked: boolean): Promise<void> {
+		this.#roster.judge(worker, revoked);
+		this.#status = undefined;
+		if (!revoked) return;
+		for (const { hello, socket } of [...this.#roster.members()])
+			if (hello.worker === worker) this.#refuse(socket, REVOKED);
+	}
+
 	#admit(socket: WebSocket, hello: Hello): void {
 		const { worker, instance } = hello;
+		const { named } = this.#roster.seat(socket);
+		const stranger = named !== null && named !== worker && `its token is for ${named}, not for ${worker}`;
+		const problem = stranger || (this.#roster.revoked.has(worker) && REVOKED);
+		if (problem) {
+			this.#refuse(socket, problem);
+			return;
+		}
 		const other = this.#roster.named(worker);
 		if (other) {
 			if (other.hello.instance === instance) this.#drop(other.socket, 1000, "replaced by a newer connection", true);
@@ -258,6 +303,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		if (back && this.#roster.member(session)) this.#returns.left();
 		this.#roster.forget(session);
 		this.#suspects.delete(session);
+		this.#memory.delete(this.#roster.seat(socket).worker ?? "");
 		const now = Date.now();
 		for (const entry of [...this.#ledger.heldBy(session)]) {
 			if (entry.attempt === 0) this.#dispatcher.takeBack(entry, null);
@@ -270,19 +316,43 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 
 	async #release(
 		member: Member,
-		{ job, attempt, outcome, cause, reason }: Extract<WorkerMessage, { type: "release" }>,
+		{ job, attempt, outcome, cause, reason, made }: Extract<WorkerMessage, { type: "release" }>,
 	): Promise<void> {
 		const { seat, socket, hello } = member;
 		this.#letGo(member, (held) => held.job === job && held.attempt === attempt);
 		const entry = this.#ledger.get(job);
 		// An old attempt, or one that has gone to another worker meanwhile, has been let go by now.
 		if (entry?.held?.session === seat.session && entry.attempt === attempt) {
+			if (made) this.#made(entry as Lent, made);
 			if (outcome === "handed-back") log("lease handed back", { job, attempt, worker: hello.worker, cause, reason });
 			// "Done" with the picture missing would leave its readers waiting for ever.
 			await this.#dispatcher.lost(entry as Lent, cause);
 		}
 		if (this.#roster.member(seat.session)?.socket !== socket) return;
 		for (const digest of member.offers.keys()) this.#dispatcher.dispatch(digest);
+	}
+
+	/** A finished picture is one line, and one of each metric. */
+	#made({ job, attempt, queued, held }: Lent, made: Made): void {
+		const { tally } = this.#dispatcher;
+		const waited = held.granted - queued;
+		this.#memory.set(held.worker, made.memory);
+		tally.count("firstlight_pictures_total", { policy: made.policy });
+		if (made.first !== null && attempt === 1)
+			tally.observe("firstlight_first_preview_seconds", (waited + made.first) / 1000);
+		for (const [scale, milliseconds] of made.scales)
+			tally.observe("firstlight_scale_seconds", milliseconds / 1000, { scale });
+		log("picture", {
+			job,
+			attempt,
+			worker: held.worker,
+			policy: made.policy,
+			request: made.requestId,
+			traceparent: made.traceparent,
+			waited,
+			first: made.first,
+			milliseconds: made.whole,
+		});
 	}
 
 	/**

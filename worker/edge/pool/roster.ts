@@ -36,6 +36,8 @@ export class Roster {
 	/** Sessions of which something changed since whoever counts their slots looked last; emptied there. */
 	readonly touched = new Set<string>();
 	readonly #seats = new WeakMap<WebSocket, Seat>();
+	/** Names of those that are not let in. */
+	readonly revoked: ReadonlySet<string>;
 	/** Workers whose connection dropped while there was no pool to see it. */
 	readonly lost: number;
 
@@ -44,6 +46,13 @@ export class Roster {
 		ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG));
 		ctx.storage.sql.exec(
 			"CREATE TABLE IF NOT EXISTS worker (session TEXT PRIMARY KEY, hello TEXT NOT NULL, since INTEGER NOT NULL)",
+		);
+		ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS revoked (worker TEXT PRIMARY KEY)");
+		this.revoked = new Set(
+			ctx.storage.sql
+				.exec<{ worker: string }>("SELECT worker FROM revoked")
+				.toArray()
+				.map(({ worker }) => worker),
 		);
 		const sockets = new Map(this.sockets().map((socket) => [this.seat(socket).session, socket]));
 		let lost = 0;
@@ -101,8 +110,8 @@ export class Roster {
 	}
 
 	/** A socket that has yet to say hello. */
-	accept(socket: WebSocket): void {
-		const seat = newSeat(crypto.randomUUID());
+	accept(socket: WebSocket, named: string | null): void {
+		const seat = newSeat(crypto.randomUUID(), named);
 		this.#ctx.acceptWebSocket(socket, [seat.session]);
 		this.#seats.set(socket, seat);
 		this.#strangers.add(seat.session);
@@ -153,6 +162,17 @@ export class Roster {
 			if (others?.size === 0) this.#byDigest.delete(digest);
 		}
 		this.#ctx.storage.sql.exec("DELETE FROM worker WHERE session = ?", session);
+	}
+
+	/** Whether a name is let in from now on. */
+	judge(worker: string, revoked: boolean): void {
+		const names = this.revoked as Set<string>;
+		if (revoked) names.add(worker);
+		else names.delete(worker);
+		const query = revoked
+			? "INSERT OR IGNORE INTO revoked (worker) VALUES (?)"
+			: "DELETE FROM revoked WHERE worker = ?";
+		this.#ctx.storage.sql.exec(query, worker);
 	}
 
 	send(socket: WebSocket, message: PoolMessage): void {
