@@ -1,5 +1,8 @@
 /** Commands with --json, which fast and slow tests share. */
+import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -27,6 +30,16 @@ afterAll(() => edge[Symbol.asyncDispose]());
 const mix = join(dir, "mix.json");
 await writeFile(mix, JSON.stringify({ requests: [{ prompts: "nothing", format: "png" }] }));
 
+const ADMIN_SECRET = "admin-secret-0123456789";
+/** A keyring in name only. */
+const keyring = createServer((request, response) => {
+	const known = request.headers.authorization === `Bearer ${ADMIN_SECRET}` && request.url?.startsWith("/v1/admin/");
+	response.writeHead(known ? 200 : 401).end(known ? '{"object":"list","data":[]}' : "{}");
+}).listen(0, "127.0.0.1");
+await once(keyring, "listening");
+afterAll(() => keyring.close());
+const keyringUrl = `http://127.0.0.1:${(keyring.address() as AddressInfo).port}`;
+
 const few = ["--prompts", "2", "--timings", "0", "--diversity", "0", "--policies", "exact"];
 const CASES: Record<string, [args: string[], result: unknown]> = {
 	generate: [
@@ -38,6 +51,8 @@ const CASES: Record<string, [args: string[], result: unknown]> = {
 	inspect: [["tiny"], { name: "tiny", total: { of: "all" }, precisions: { int8: {} } }],
 	import: [["tiny", "--dtype", "int8", "--out", join(dir, "int8")], { name: "tiny-int8", shards: 1 }],
 	verify: [[reference], { misses: 0, runs: [{ folder: reference, name: "sq", misses: 0 }, { name: "r2" }] }],
+	keys: [["list", "--url", keyringUrl], { object: "list", data: [] }],
+	workers: [["list", "--url", keyringUrl], { data: [] }],
 	publish: [["tiny"], { name: "tiny", bucket: "firstlight-models", remote: false }],
 	eval: [[...tiny, ...few, "--out", evaluation], { model: "tiny", policies: [{ policy: "exact" }] }],
 	calibrate: [
@@ -73,7 +88,7 @@ export function documentOf(names: readonly string[]): void {
 
 	it.each(names)("%s", async (name) => {
 		const [args, result] = CASES[name];
-		const env = { FIRSTLIGHT_CACHE: join(dir, "cache"), STATE_DIR: join(dir, "state") };
+		const env = { FIRSTLIGHT_CACHE: join(dir, "cache"), STATE_DIR: join(dir, "state"), ADMIN_SECRET };
 		const { code, stdout, stderr } = await firstlight([name, ...args, "--json", "--quiet"], env);
 		expect(stderr).toBe("");
 		expect(code).toBe(0);

@@ -38,7 +38,7 @@ it.each<[string, Record<string, string>, Record<string, string>, [string, string
 	["a schedule that nothing was measured for", { schedule: "2:1" }, { ect: "2g" }, ["exact", "unmeasured"]],
 	["a deadline before anything was measured", { max_ms: "1" }, {}, ["stagevar", "deadline-unmeasured"]],
 ])("for %s", async (_, query, headers, expected) => {
-	await Peer.join({ models: [TRADED], worker: "never measured" });
+	await Peer.join({ models: [TRADED], worker: "never-measured" });
 	expect(await chosen(await open(query, headers))).toEqual(expected);
 });
 

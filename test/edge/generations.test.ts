@@ -444,7 +444,7 @@ describe("the catalog", () => {
 
 	it("keeps what went wrong inside to itself", async () => {
 		const { default: app } = await import("../../worker/edge/index.ts");
-		const response = await app.fetch(new Request("http://edge/internal/pool/connect"), {
+		const response = await app.fetch(new Request("http://localhost/internal/pool/connect"), {
 			QUEUE_LIMIT: "many",
 		} as never);
 		expect(response.status).toBe(500);

@@ -9,7 +9,7 @@ import { follow } from "../../worker/protocol/client.ts";
 import { createJobs, getJob, type JobAsk, removeJob } from "../../worker/protocol/job-client.ts";
 import { type JobResource, WebhookMessage } from "../../worker/protocol/jobs.ts";
 import { post } from "./client.ts";
-import { delivered, edge, finalEvent, MODEL, ORIGIN, Peer, scaleEvent } from "./peer.ts";
+import { delivered, edge, finalEvent, MODEL, newKey, ORIGIN, Peer, scaleEvent } from "./peer.ts";
 import { everybodyLeaves, pause, Reader, until } from "./reader.ts";
 import type { Received } from "./receiver.ts";
 
@@ -126,7 +126,7 @@ describe("a job", () => {
 	});
 
 	it("says how long it will take, once its worker has made one", async () => {
-		const peer = await Peer.join({ worker: "never measured" });
+		const peer = await Peer.join({ worker: "never-measured" });
 		const first = await create();
 		expect(first.estimate_seconds).toBeNull();
 		const lease = await peer.next("lease");
@@ -218,7 +218,8 @@ describe("Idempotency-Key", () => {
 		const other = await send({ ...body, prompt: "another" }, "one");
 		expect([other.status, ((await other.json()) as any).error.code]).toEqual([422, "idempotency_key_reused"]);
 		// Another caller's key of the same name is another one.
-		expect((await send({ ...body, prompt: "theirs" }, "one", { authorization: "Bearer somebody" })).status).toBe(201);
+		const theirs = { authorization: `Bearer ${await newKey()}` };
+		expect((await send({ ...body, prompt: "theirs" }, "one", theirs)).status).toBe(201);
 	});
 
 	it("is refused while the first one is being answered, and free after one that failed", async () => {

@@ -6,6 +6,7 @@ import { poolNamed } from "../../worker/edge/objects.ts";
 import type { Env } from "../../worker/edge/settings.ts";
 import { CONNECT_PATH, type Lease, LOADING_PATH, VERSIONS } from "../../worker/protocol/messages.ts";
 import {
+	ADMIN,
 	codesOf,
 	deliver,
 	delivered,
@@ -278,7 +279,7 @@ describe("deliveries", () => {
 
 	it("need the token of this job, and reach nobody without", async () => {
 		const [peer, reader, lease] = await start();
-		const other = await signToken(SECRET, "ab".repeat(32), 1);
+		const other = await signToken(ADMIN, "ab".repeat(32), 1);
 		for (const token of ["", "garbage", SECRET, other, lease.token.replace(/^1/, "2")]) {
 			const response = await deliver(lease, scaleEvent(lease, 0), token);
 			expect(response.status).toBe(401);
@@ -293,7 +294,7 @@ describe("deliveries", () => {
 		const job = "ab".repeat(32);
 		const response = await edge(`/internal/jobs/${job}/events`, {
 			method: "POST",
-			headers: { authorization: `Bearer ${await signToken(SECRET, job, 1)}`, "content-type": "application/json" },
+			headers: { authorization: `Bearer ${await signToken(ADMIN, job, 1)}`, "content-type": "application/json" },
 			body: "{}",
 		});
 		expect(response.status).toBe(401);
@@ -301,7 +302,7 @@ describe("deliveries", () => {
 
 	it("of an attempt yet to come are answered stop", async () => {
 		const [, , lease] = await start();
-		expect(await (await deliver(lease, scaleEvent(lease, 0), await signToken(SECRET, lease.job, 2))).json()).toEqual({
+		expect(await (await deliver(lease, scaleEvent(lease, 0), await signToken(ADMIN, lease.job, 2))).json()).toEqual({
 			go: "stop",
 		});
 	});
@@ -368,16 +369,14 @@ describe("the queue", () => {
 	});
 
 	it("refuses with 503 when it is full, and takes more when it is not", async () => {
-		const peer = await Peer.join({ worker: "never measured" });
+		const peer = await Peer.join({ worker: "never-measured" });
 		const readers = [await open()];
 		const lease = await peer.next("lease");
 		for (let i = 0; i < 4; i++) readers.push(await open());
 		const refused = await edge("/v1/images/preview?prompt=x");
-		expect([refused.status, refused.headers.get("retry-after"), refused.headers.get("x-should-retry")]).toEqual([
-			503,
-			"10",
-			"true",
-		]);
+		expect([refused.status, refused.headers.get("x-should-retry")]).toEqual([503, "true"]);
+		// As long as a place takes to be free, as measured.
+		expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(0);
 		expect(await refused.json()).toMatchObject({ error: { code: "queue_full", type: "server_error" } });
 		await peer.finish(lease);
 		await peer.next("lease");
@@ -413,7 +412,7 @@ describe("without a worker secret", () => {
 		const { default: app } = await import("../../worker/edge/index.ts");
 		for (const WORKER_SECRET of [undefined, "", "short"]) {
 			for (const secret of ["", "short"]) {
-				const request = new Request(`http://edge${CONNECT_PATH}`, {
+				const request = new Request(`http://localhost${CONNECT_PATH}`, {
 					headers: { upgrade: "websocket", authorization: `Bearer ${secret}` },
 				});
 				const response = await app.fetch(request, { ...env, WORKER_SECRET } as never);

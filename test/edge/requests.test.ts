@@ -15,7 +15,7 @@ let asked: Promise<Response>;
 beforeAll(() => {
 	const silent = { idFromName: () => "x", get: () => ({ status: () => new Promise(() => {}) }) };
 	const settings = { ...(env as object), POOL: silent };
-	asked = Promise.resolve(app.fetch(new Request("http://edge/healthz"), settings as never));
+	asked = Promise.resolve(app.fetch(new Request("http://localhost/healthz"), settings as never));
 });
 afterEach(everybodyLeaves);
 
@@ -172,7 +172,7 @@ describe("limits", () => {
 		const begun = new ReadableStream({
 			start: (controller) => controller.enqueue(new TextEncoder().encode('{"prompt":')),
 		});
-		const request = new Request("http://edge/v1/images/generations", {
+		const request = new Request("http://localhost/v1/images/generations", {
 			method: "POST",
 			headers: json,
 			body: begun,

@@ -13,7 +13,11 @@ export default defineConfig({
 			miniflare: {
 				// The production settings, only quicker.
 				bindings: {
+					ORDERS: process.env.ORDERS ?? "12",
 					WORKER_SECRET: "test-secret-0123456789",
+					ADMIN_SECRET: "admin-secret-0123456789",
+					// As on this machine alone; what is tested of keys asks for them.
+					API_KEYS: "none",
 					HEARTBEAT_SECONDS: 0.3,
 					REJOIN_SECONDS: 0.5,
 					STALL_SECONDS: 2,
@@ -34,12 +38,9 @@ export default defineConfig({
 	],
 	test: {
 		name: "edge",
-		globalSetup: "test/edge/receiver.ts",
+		globalSetup: ["test/edge/receiver.ts", "test/edge/moderation-server.ts"],
 		include: ["test/edge/*.test.ts"],
 		testTimeout: 15_000,
 		silent: "passed-only",
-		// One edge for all files: every test leaves it empty. One at a time: they wait on timers, and hold them.
-		isolate: false,
-		maxWorkers: 1,
 	},
 });

@@ -3,10 +3,14 @@ import type { Load } from "../policies/choose.ts";
 import { customPlan } from "../policies/custom.ts";
 import { findPolicy, PlanError, policies } from "../policies/index.ts";
 import { checkPlan } from "../policies/validate.ts";
+import { needsOf } from "../protocol/capabilities.ts";
 import type { ImageFormat, Previews } from "../protocol/job.ts";
 import type { JobMode } from "../protocol/jobs.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
+import { requireAllowed } from "./admission/moderation.ts";
+import { picturesUsedUp, tooManyAtOnce } from "./admission/refusals.ts";
+import type { Caller } from "./auth/caller.ts";
 import { ApiError, invalid, unavailable } from "./http/errors.ts";
 import type { Subject } from "./http/input.ts";
 import type { Warnings } from "./http/warnings.ts";
@@ -14,19 +18,24 @@ import { findPicture } from "./job/found.ts";
 import { type Branch, trunkFor } from "./job/trunk.ts";
 import { notReached } from "./log.ts";
 import {
+	type Customer,
+	type Enqueued,
 	type NewJob,
 	type Outlook,
+	type Owner,
 	type PoolOffer,
 	type PoolStatus,
 	poolNamed,
-	poolNameOf,
 	type Version,
 	type WebhookTarget,
 } from "./objects.ts";
 import { drawVersion } from "./pool/offer.ts";
+import { given, offerOf, poolsFor, statusOfAll } from "./pool/router.ts";
 import { type Env, settingsOf } from "./settings.ts";
 
 export interface JobInput {
+	/** Who asks: the jobs are theirs. */
+	caller: Caller;
 	model: ModelInfo;
 	plan: StagePlan;
 	subject: Subject;
@@ -37,6 +46,8 @@ export interface JobInput {
 	until?: number;
 	/** What the picture goes on from. */
 	branch?: Branch;
+	/** Where the reader is, as Cloudflare names continents. */
+	continent?: string;
 	/** Words of the prompt that the model does not know, where the edge can tell. */
 	unknownWords?: string[];
 	/** Why this plan (worker/policies/choose.ts). */
@@ -49,8 +60,8 @@ export interface JobInput {
 	ttlSeconds?: number;
 	webhook?: WebhookTarget;
 	base?: string;
-	/** Whose it is: to them the finished picture can be found again. */
-	owner?: string;
+	/** Whether the owner may find the finished picture again. */
+	findable?: boolean;
 	/** Numerics under which the owner's finished picture is as good as a new one. Absent: it is made anew. */
 	again?: readonly string[];
 }
@@ -63,6 +74,12 @@ const noWorkers = () =>
 		"no_workers",
 		"No GPU worker is connected at the moment. Try again in a few seconds; /healthz tells when one is there.",
 		5,
+	);
+const unable = () =>
+	unavailable(
+		"no_workers",
+		"The GPU workers that are connected cannot make such a picture yet. Try again later, or with another policy.",
+		60,
 	);
 const queueFull = (seconds: number) =>
 	unavailable("queue_full", "Too many pictures are waiting already. Try again in a few seconds.", seconds);
@@ -77,7 +94,7 @@ function retryAfter({ waiting, waitMs }: Outlook): number {
 }
 
 export function poolStatus(env: Env): Promise<PoolStatus> {
-	return poolNamed(env, poolNameOf()).status();
+	return statusOfAll(env);
 }
 
 /** The model of this name or alias, out of those offered; the first for none, "auto", and a model of OpenAI's. */
@@ -118,7 +135,7 @@ export async function chooseModel(
 	{ name, digest }: { name?: string; digest?: string },
 	warnings: Warnings,
 ): Promise<Chosen> {
-	const offer = await poolNamed(env, poolNameOf()).offer(settingsOf(env).RETURN_SECONDS);
+	const offer = await offerOf(env, (offer) => offer.room && findModel(offer, env, name) !== undefined);
 	if (offer.models.length === 0) throw noWorkers();
 	const { QUEUE_LIMIT, MODEL_WEIGHTS } = settingsOf(env);
 	const chosen = (version: Version & Outlook): Chosen => ({
@@ -206,7 +223,7 @@ async function found(
 	env: Env,
 	id: DurableObjectId,
 	job: NewJob,
-	owner: string,
+	owner: Owner,
 	numerics: readonly string[],
 ): Promise<boolean> {
 	try {
@@ -218,13 +235,41 @@ async function found(
 	}
 }
 
-/** A job for every seed, all of them or none: one that cannot be created or queued leaves nothing behind. */
+/**
+ * A job for every seed, all of them or none: one that cannot be created or queued leaves nothing behind. A pool that
+ * does not take them passes them on to the next best.
+ */
 export async function startJobs(env: Env, input: Omit<JobInput, "seed">, seeds: readonly number[]): Promise<Started[]> {
+	let refused: Exclude<Enqueued, "queued"> = "no-worker";
+	for (const pool of await poolsFor(env, input.model.digest, input.continent)) {
+		const started = await startIn(env, pool, input, seeds);
+		if (typeof started !== "string") {
+			await given(env, pool, started.filter(({ cached }) => !cached).length);
+			return started;
+		}
+		refused = started;
+		if (refused === "busy") break;
+	}
+	const seconds = input.retrySeconds ?? RETRY_SECONDS.otherwise;
+	if (refused === "busy") throw tooManyAtOnce(input.caller.admitted?.limits.concurrent ?? 0, 1000 * seconds);
+	if (refused === "full") throw queueFull(seconds);
+	throw refused === "unable" ? unable() : noWorkers();
+}
+
+/** The jobs, or why the pool does not take them. */
+async function startIn(
+	env: Env,
+	pool: string,
+	input: Omit<JobInput, "seed">,
+	seeds: readonly number[],
+): Promise<Started[] | Exclude<Enqueued, "queued">> {
 	const { model, plan, subject, previews, format, until, branch, unknownWords, cost, reason } = input;
-	const { mode, ttlSeconds, webhook, base, owner, again } = input;
+	const { caller, mode, ttlSeconds, webhook, base, findable, again } = input;
+	const { owner, traceparent, requestId } = caller;
+	if (caller.admitted && seeds.length > caller.admitted.pictures) throw picturesUsedUp(caller.admitted);
+	await requireAllowed(env, subject.prompt);
 	const { grids, image } = model.schedules[plan.schedule];
 	const { width, height } = format.size ?? image;
-	const pool = poolNameOf(model.id);
 	const jobs = seeds.map((seed) => ({ seed, id: env.JOB.newUniqueId() }));
 	const created = await Promise.allSettled(
 		jobs.map(async ({ seed, id }): Promise<Started> => {
@@ -247,14 +292,18 @@ export async function startJobs(env: Env, input: Omit<JobInput, "seed">, seeds: 
 				ttlSeconds,
 				webhook,
 				base,
+				owner,
 				// What others began is not what was asked for.
-				owner: branch ? undefined : owner,
+				findable: findable && !branch,
+				traceparent,
+				requestId,
 			};
-			const cached = owner !== undefined && again !== undefined && (await found(env, id, job, owner, again));
+			const cached = findable === true && again !== undefined && (await found(env, id, job, owner, again));
 			if (!cached) await env.JOB.get(id).create(job);
 			return { id: id.toString(), cached };
 		}),
 	);
+	const discard = () => Promise.allSettled(jobs.map(({ id }) => env.JOB.get(id).discard()));
 	try {
 		const started = created.map((one) => {
 			if (one.status === "rejected") throw one.reason;
@@ -262,11 +311,19 @@ export async function startJobs(env: Env, input: Omit<JobInput, "seed">, seeds: 
 		});
 		const ids = started.flatMap(({ id, cached }) => (cached ? [] : id));
 		if (ids.length === 0) return started;
-		const answer = await poolNamed(env, pool).enqueue(ids, model.digest, cost);
-		if (answer === "queued") return started;
-		throw answer === "full" ? queueFull(input.retrySeconds ?? RETRY_SECONDS.otherwise) : noWorkers();
+		const needs = needsOf({ plan, format, until, trunk: branch && trunkFor(branch, seeds[0]) });
+		const answer = await poolNamed(env, pool).enqueue(ids, model.digest, { cost, needs, by: customerOf(caller) });
+		if (answer === "queued") {
+			caller.queued += ids.length;
+			return started;
+		}
+		await discard();
+		return answer;
 	} catch (error) {
-		await Promise.allSettled(jobs.map(({ id }) => env.JOB.get(id).discard()));
+		await discard();
 		throw error;
 	}
 }
+
+const customerOf = ({ owner, admitted }: Caller): Customer | undefined =>
+	admitted ? { owner, weight: admitted.limits.weight, concurrent: admitted.limits.concurrent } : undefined;

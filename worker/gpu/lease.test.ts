@@ -37,6 +37,16 @@ afterAll(() => {
 	model.destroy();
 });
 
+/** As the lease below is said to have been made. */
+const MADE = {
+	policy: expect.any(String),
+	first: expect.any(Number),
+	whole: expect.any(Number),
+	scales: expect.arrayContaining([[expect.any(Number), expect.any(Number)]]),
+	memory: 1234,
+	traceparent: undefined,
+	requestId: undefined,
+};
 const run = async (given: Partial<Lease> & { plan?: StagePlan } = {}, watchdogSeconds = 60, on = model) => {
 	events = [];
 	const lease: Lease = {
@@ -57,7 +67,7 @@ const run = async (given: Partial<Lease> & { plan?: StagePlan } = {}, watchdogSe
 		madeUnder: given.madeUnder ?? null,
 		pace: null,
 	};
-	const bench = { model: on, adapter: gpu.facts.name, edge, watchdogSeconds };
+	const bench = { model: on, adapter: gpu.facts.name, edge, memory: () => 1234, watchdogSeconds };
 	const outcome = await runLease(lease, bench, new AbortController().signal);
 	return { outcome, types: events.map(({ type }) => type) };
 };
@@ -82,7 +92,7 @@ test("a refused kernel fails the job for good, saying what and where, and the wo
 	});
 	expect((events.at(-1) as { message: string }).message.length).toBeLessThan(1000);
 	const next = await run();
-	expect(next.outcome).toEqual({ outcome: "done", reason: "" });
+	expect(next.outcome).toEqual({ outcome: "done", reason: "", made: MADE });
 	expect(next.types.at(-1)).toBe("final");
 	gpu.free(y);
 });
@@ -119,7 +129,7 @@ test("an event that the edge refuses ends the job; one that it has no time for i
 	expect(events.at(-1)).toMatchObject({ type: "error", code: "delivery_refused" });
 	let busy = 2;
 	statusOf = ({ type }) => (type === "final" && busy-- > 0 ? [429, 503][busy] : 200);
-	expect((await run()).outcome).toEqual({ outcome: "done", reason: "" });
+	expect((await run()).outcome).toEqual({ outcome: "done", reason: "", made: MADE });
 	expect(finals()).toHaveLength(3);
 	statusOf = () => 200;
 });

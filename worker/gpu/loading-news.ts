@@ -1,6 +1,6 @@
 /** How far a worker is that is not ready yet, told to the edge: readers see it wait. */
 import { LOADING_PATH, type Loading } from "../protocol/messages.ts";
-import { edgeHeaders, edgeUrl, type Settings } from "./settings.ts";
+import { edgeUrl, type Settings } from "./settings.ts";
 
 const EVERY_MS = 1000;
 
@@ -37,7 +37,10 @@ export class LoadingNews {
 		try {
 			const response = await fetch(this.#url, {
 				method: "POST",
-				headers: { "content-type": "application/json", ...edgeHeaders(this.#url.href, this.#settings) },
+				headers: {
+					"content-type": "application/json",
+					authorization: `Bearer ${this.#settings.WORKER_SECRET}`,
+				},
 				body: JSON.stringify(this.#newest),
 				signal: AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(5 * EVERY_MS)]),
 			});

@@ -87,8 +87,8 @@ export function subjectOf(
 }
 
 /**
- * The query's parameters. Refuses one that is given twice, and bytes that are not UTF-8: read leniently they become
- * U+FFFD, and a picture of that is nobody's wish.
+ * The query's parameters, but for a ticket, which was looked at before. Refuses one that is given twice, and bytes that
+ * are not UTF-8: read leniently they become U+FFFD, and a picture of that is nobody's wish.
  */
 export function queryOf(url: string): Record<string, string> {
 	const query = new Map<string, string>();
@@ -97,6 +97,7 @@ export function queryOf(url: string): Record<string, string> {
 		const at = pair.indexOf("=");
 		const name = decoded(at === -1 ? pair : pair.slice(0, at), "the query");
 		const shown = name.slice(0, 64);
+		if (name === "ticket") continue;
 		if (query.has(name)) throw invalid(shown, `${shown} is given more than once; give it once.`);
 		query.set(name, at === -1 ? "" : decoded(pair.slice(at + 1), shown));
 	}

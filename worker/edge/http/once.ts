@@ -1,7 +1,6 @@
 /** Idempotency-Key: a request that is sent again, since its answer was lost, is not done again. */
 import type { Context } from "hono";
-import { ownerOf } from "../auth/owner.ts";
-import { secretOf } from "../auth/secret.ts";
+import { signingSecret } from "../auth/secret.ts";
 import { signText } from "../auth/token.ts";
 import { type App, settingsOf } from "../settings.ts";
 import { ApiError, invalid } from "./errors.ts";
@@ -22,8 +21,8 @@ export async function once(c: Context<App>, body: unknown, make: () => Promise<M
 	if (key === undefined) return answer(await make());
 	if (!/^[\x21-\x7e]{1,255}$/.test(key))
 		throw invalid("Idempotency-Key", "Idempotency-Key: must be 1 to 255 visible ASCII characters, as a UUID is.");
-	const secret = secretOf(c.env);
-	const named = JSON.stringify([await ownerOf(c.env, c.req.raw), key]);
+	const secret = signingSecret(c.env);
+	const named = JSON.stringify([c.var.caller.owner, key]);
 	const name = await signText(secret, `firstlight idempotency 1\n${named}`);
 	const asked = JSON.stringify([c.req.method, c.req.path, body]);
 	const claim = c.env.CLAIM.get(c.env.CLAIM.idFromName(name));

@@ -1,8 +1,9 @@
 /** A job's log, followed by the Worker that holds the response: pulled only as fast as the reader takes it. */
 import type { JobEvent } from "../../protocol/job.ts";
 import { ApiError } from "../http/errors.ts";
+import type { Owner } from "../objects.ts";
 import { type Env, settingsOf } from "../settings.ts";
-import { END } from "./readers.ts";
+import { END, OWNER_HEADER } from "./readers.ts";
 
 const RETRIES = 3;
 
@@ -36,14 +37,17 @@ export function jobId(env: Env, id: string): DurableObjectId | null {
  * Events after number `after`, up to the end of the log; null after each silence. While it runs, and however slowly the
  * reader takes the events, one stream to the job is open, which is how the job knows that somebody is there; `signal`
  * ends that. A deploy or a restart breaks streams: it goes on with a fresh one. That shows only to who reads, so while
- * the reader takes nothing a second stream, of silence, is read in its place.
+ * the reader takes nothing a second stream, of silence, is read in its place. `owner` is who asks; to anybody else than
+ * its own the job is gone.
  */
 export async function* follow(
 	env: Env,
 	job: string,
 	after: number,
 	signal: AbortSignal,
+	owner: Owner = null,
 ): AsyncGenerator<LogRow | null> {
+	const headers: Record<string, string> = owner === null ? {} : { [OWNER_HEADER]: owner };
 	const id = env.JOB.idFromString(job);
 	let n = after;
 	for (let failures = 0; !signal.aborted; ) {
@@ -51,7 +55,7 @@ export async function* follow(
 		const leave = () => void lines?.cancel();
 		signal.addEventListener("abort", leave, { once: true });
 		try {
-			const { status, body } = await env.JOB.get(id).fetch(new Request(`http://job/${n}`, { signal }));
+			const { status, body } = await env.JOB.get(id).fetch(new Request(`http://job/${n}`, { signal, headers }));
 			if (status === 404) throw jobGone();
 			if (body === null) throw new Error(`the job answered ${status}`);
 			lines = new Lines(body);
@@ -61,7 +65,7 @@ export async function* follow(
 				if (signal.aborted || row === END) return;
 				failures = 0;
 				if (row !== null) n = row.n;
-				const attendance = attend(env, id, signal);
+				const attendance = attend(env, id, headers, signal);
 				try {
 					yield row;
 				} finally {
@@ -88,7 +92,7 @@ const NOTHING = Number.MAX_SAFE_INTEGER;
  * Stays with a job whose reader takes nothing, from a part of the grace on: reads its stream past all events, and opens
  * it again at once where it breaks.
  */
-function attend(env: Env, id: DurableObjectId, signal: AbortSignal): { end(): void } {
+function attend(env: Env, id: DurableObjectId, headers: Record<string, string>, signal: AbortSignal): { end(): void } {
 	const patience = (settingsOf(env).READER_GRACE_SECONDS * 1000) / 4;
 	const done = new AbortController();
 	const either = AbortSignal.any([signal, done.signal]);
@@ -98,7 +102,7 @@ function attend(env: Env, id: DurableObjectId, signal: AbortSignal): { end(): vo
 			const leave = () => void lines?.cancel();
 			either.addEventListener("abort", leave, { once: true });
 			try {
-				const { body } = await env.JOB.get(id).fetch(new Request(`http://job/${NOTHING}`, { signal: either }));
+				const { body } = await env.JOB.get(id).fetch(new Request(`http://job/${NOTHING}`, { signal: either, headers }));
 				// The job is gone: who follows it will see.
 				if (body === null) return;
 				lines = new Lines(body);

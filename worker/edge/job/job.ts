@@ -4,26 +4,35 @@
  * is given to another worker.
  */
 import { DurableObject } from "cloudflare:workers";
+import { needsOf } from "../../protocol/capabilities.ts";
 import type { ErrorEvent, FinalEvent, JobEvent, WorkerEvent } from "../../protocol/job.ts";
 import type { Lease } from "../../protocol/messages.ts";
 import type { ModelInfo } from "../../protocol/model-info.ts";
 import { Alarm } from "../alarm.ts";
+import { signingSecret } from "../auth/secret.ts";
 import { signToken } from "../auth/token.ts";
-import { log } from "../log.ts";
-import { type JobFacts, type JobObject, type NewJob, type Outcome, poolNamed, type TrunkOf } from "../objects.ts";
+import { log, logError } from "../log.ts";
+import {
+	type JobFacts,
+	type JobObject,
+	type NewJob,
+	type Outcome,
+	type Owner,
+	poolNamed,
+	type TrunkOf,
+} from "../objects.ts";
 import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { plannedAnew } from "../start.ts";
 import { factsOf, outcomeOf } from "./facts.ts";
 import { picturesClaim } from "./found.ts";
 import { JobLog } from "./log.ts";
-import { Readers } from "./readers.ts";
+import { OWNER_HEADER, Readers } from "./readers.ts";
 import { type JobRecord, MIXED, RECORD_VERSION, stallOf } from "./record.ts";
 import { type Answer, settled, take } from "./take.ts";
 import { tell } from "./tell.ts";
 import { answered, newHook, tried } from "./webhook.ts";
 
-const notNoted = (job: string) => (error: unknown) =>
-	console.error(JSON.stringify({ event: "picture not noted", job, message: String(error) }));
+const notNoted = (job: string) => (error: unknown) => logError("picture not noted", { job, message: String(error) });
 
 export class Job extends DurableObject<Env> implements JobObject {
 	#job: JobRecord | undefined;
@@ -45,6 +54,11 @@ export class Job extends DurableObject<Env> implements JobObject {
 			() => this.#watch(),
 			this.#settings.COMMENT_SECONDS * 1000,
 		);
+	}
+
+	/** Nobody else's job can be told from none. */
+	#knownTo(owner: Owner): boolean {
+		return this.#job !== undefined && (this.#job.owner ?? null) === owner;
 	}
 
 	get #id(): string {
@@ -110,16 +124,16 @@ export class Job extends DurableObject<Env> implements JobObject {
 
 	/**
 	 * Events after the number in the path as they come, to the end of the log (readers.ts). Whoever holds the stream is
-	 * there. 404 when the job is unknown, or its log was deleted.
+	 * there. 404 when the job is unknown to who asks, or its log was deleted.
 	 */
 	override async fetch(request: Request): Promise<Response> {
-		if (!this.#job) return new Response(null, { status: 404 });
+		if (!this.#knownTo(request.headers.get(OWNER_HEADER))) return new Response(null, { status: 404 });
 		return new Response(this.#readers.stream(Number(new URL(request.url).pathname.slice(1)), request.signal));
 	}
 
 	/** Whether everything was seen by whoever saw event `after`; null when the job is unknown, or its log was deleted. */
-	async seen(after: number): Promise<boolean | null> {
-		return this.#job ? this.#ended() && after + 1 >= this.#log.length() : null;
+	async seen(owner: Owner, after: number): Promise<boolean | null> {
+		return this.#knownTo(owner) ? this.#ended() && after + 1 >= this.#log.length() : null;
 	}
 
 	/** JSON of the final event; null where there is none, or the log was deleted. */
@@ -133,8 +147,6 @@ export class Job extends DurableObject<Env> implements JobObject {
 	async lease(numerics: string): Promise<Lease | null> {
 		const job = this.#job;
 		if (!job || job.ended !== null) return null;
-		const secret = this.#settings.WORKER_SECRET;
-		if (secret === undefined) throw new Error("WORKER_SECRET is not set");
 		const attempt = job.attempt + 1;
 		this.#save({ ...job, attempt, numerics, sign: { at: Date.now(), scales: 0 } });
 		this.#watch();
@@ -142,12 +154,14 @@ export class Job extends DurableObject<Env> implements JobObject {
 			type: "lease",
 			job: this.#id,
 			attempt,
-			token: await signToken(secret, this.#id, attempt),
+			token: await signToken(signingSecret(this.env), this.#id, attempt),
 			deliver: `/internal/jobs/${this.#id}/events`,
 			request: job.request,
 			codes: this.#log.codes(),
 			madeUnder: job.madeUnder,
 			pace: job.pace,
+			traceparent: job.traceparent,
+			requestId: job.requestId,
 		};
 	}
 
@@ -158,7 +172,11 @@ export class Job extends DurableObject<Env> implements JobObject {
 	}
 
 	/** What its resource shows; null when the job is unknown. */
-	async facts(): Promise<JobFacts | null> {
+	async facts(owner: Owner): Promise<JobFacts | null> {
+		return this.#knownTo(owner) ? this.#facts() : null;
+	}
+
+	#facts(): JobFacts | null {
 		const job = this.#job;
 		if (!job) return null;
 		const last = job.ended === null ? null : this.#log.last();
@@ -196,39 +214,42 @@ export class Job extends DurableObject<Env> implements JobObject {
 
 	/** Where this picture is found again; null for one that is not. */
 	async #claim() {
-		const { owner, request, asked = request.plan, madeUnder } = this.#job!;
-		if (owner === undefined || request.trunk || madeUnder === null || madeUnder === MIXED) return null;
+		const { owner, findable, request, asked = request.plan, madeUnder } = this.#job!;
+		if (!findable || request.trunk || madeUnder === null || madeUnder === MIXED) return null;
 		return picturesClaim(this.env, owner, { ...request, plan: asked }, madeUnder);
 	}
 
-	/** Plans the job for another version of its model; false once a scale was made, or where there is no such plan. */
-	async replan(model: ModelInfo): Promise<boolean> {
+	/** Plans the job for another version of its model; null once a scale was made, or where there is no such plan. */
+	async replan(model: ModelInfo): Promise<string[] | null> {
 		const job = this.#job;
-		if (!job || job.ended !== null || this.#log.lastScale() !== -1) return false;
+		if (!job || job.ended !== null || this.#log.lastScale() !== -1) return null;
 		const plan = plannedAnew(model, job.request.plan);
-		if (plan === null) return false;
+		if (plan === null) return null;
 		const { grids, image } = model.schedules[plan.schedule];
 		const { width, height } = job.request.format.size ?? image;
 		const event = { ...job.event, plan, grids, width, height };
 		this.#save({ ...job, request: { ...job.request, plan }, event, bitsPerToken: model.bitsPerToken });
 		this.#append({ type: "plan", job: this.#id, ...event });
-		return true;
+		return needsOf({ ...job.request, plan });
 	}
 
 	/** What another picture needs to go on from the first scales of this one; null when the job is unknown. */
-	async trunk(scales: number): Promise<TrunkOf | null> {
-		if (!this.#job) return null;
+	async trunk(owner: Owner, scales: number): Promise<TrunkOf | null> {
+		if (!this.#job || !this.#knownTo(owner)) return null;
 		const { request, madeUnder } = this.#job;
 		return { request, madeUnder, scales: this.#log.scales(scales) };
 	}
 
 	/** Nobody wants the picture any more: ended, and stopped where it runs. One that has ended is deleted. */
-	async remove(): Promise<void> {
+	async remove(owner: Owner): Promise<boolean> {
+		// One that is forgotten cannot be told from another's, but where all are everybody's.
+		if (!this.#knownTo(owner)) return this.#job === undefined && owner === null;
 		if (this.#ended()) {
 			const claim = this.#job && (await this.#claim());
 			await this.#forget();
 			await claim?.drop(this.#id);
 		} else await this.#endAndCancel({ type: "error", code: "cancelled", message: "The picture was cancelled." });
+		return true;
 	}
 
 	/** Ends the job with an error, unless it has ended. */
@@ -281,7 +302,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 		try {
 			await poolNamed(this.env, pool).stalled(this.#id, attempt);
 		} catch (error) {
-			console.error(JSON.stringify({ event: "pool not reached", job: this.#id, message: String(error) }));
+			logError("pool not reached", { job: this.#id, message: String(error) });
 			next = { ...sign, at: now };
 		}
 		// By the answer another worker may have it.
@@ -294,10 +315,8 @@ export class Job extends DurableObject<Env> implements JobObject {
 		// Not awaited by the caller: the pool may be asking this very job for a lease.
 		this.ctx.waitUntil(
 			poolNamed(this.env, pool)
-				.cancel(this.#id)
-				.catch((error: unknown) =>
-					console.error(JSON.stringify({ event: "cancel failed", job: this.#id, message: String(error) })),
-				),
+				.cancel(this.#id, event.code)
+				.catch((error: unknown) => logError("cancel failed", { job: this.#id, message: String(error) })),
 		);
 	}
 
@@ -315,7 +334,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 		if (!hook || hook.next === null || now < hook.next) return;
 		const first = this.#settings.WEBHOOK_RETRY_SECONDS * 1000;
 		this.#save({ ...this.#job!, hook: tried(hook, now, first) });
-		const facts = await this.facts();
+		const facts = this.#facts();
 		if (!facts || ended === null) return;
 		const answer = await tell(this.env, hook, { base, facts, ended });
 		if (!this.#job?.hook) return;

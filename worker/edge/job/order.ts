@@ -1,4 +1,5 @@
 /** From what a route was asked to a job that can be queued: one way for all of them. */
+import type { Context } from "hono";
 import { type Asked, choosePolicy } from "../../policies/choose.ts";
 import { costOf } from "../../policies/cost.ts";
 import type { Quality } from "../../policies/quality.ts";
@@ -6,15 +7,16 @@ import type { ImageFormat, Previews } from "../../protocol/job.ts";
 import type { JobMode } from "../../protocol/jobs.ts";
 import type { ModelInfo } from "../../protocol/model-info.ts";
 import type { StagePlan } from "../../protocol/plan.ts";
-import { ownerOf } from "../auth/owner.ts";
+import type { Caller } from "../auth/caller.ts";
 import { invalid } from "../http/errors.ts";
 import { requireOneWay, requireSubject, subjectOf } from "../http/input.ts";
 import { type KnownPrompt, knownPrompt } from "../http/prompt.ts";
+import { continentOf } from "../http/request.ts";
 import { randomSeed } from "../http/seeds.ts";
 import { type Size, sized } from "../http/sizes.ts";
 import type { Warnings } from "../http/warnings.ts";
 import type { WebhookTarget } from "../objects.ts";
-import type { Env } from "../settings.ts";
+import type { App, Env } from "../settings.ts";
 import { type Chosen, chooseModel, givenPlan, type JobInput, makePlan } from "../start.ts";
 import { branchOf } from "./trunk.ts";
 
@@ -58,16 +60,23 @@ export interface Keeping {
 	webhook?: WebhookTarget;
 	/** Where the request came in. */
 	base?: string;
-	/** Whose it is. */
-	owner?: string;
+	/** Who asks: it is theirs. */
+	caller: Caller;
+	/** Where they are, as Cloudflare names continents. */
+	continent?: string;
+	/** Whether they may find the finished picture again. */
+	findable?: boolean;
 	/** Whether a finished picture of the same request is as good as a new one. */
 	cache?: boolean;
 }
 
-/** Whose the picture is, and whether it may be one that is there already: by a field, or the header of HTTP. */
-export async function ownedBy(env: Env, request: Request, cache: boolean): Promise<Pick<Keeping, "owner" | "cache">> {
-	const fresh = /\bno-(cache|store)\b/i.test(request.headers.get("cache-control") ?? "");
-	return { owner: await ownerOf(env, request), cache: cache && !fresh };
+/**
+ * Whose the picture is, and where they are; whether it may be one that is there already: by a field, or the header of
+ * HTTP.
+ */
+export function ownedBy({ req, var: { caller } }: Context<App>, cache: boolean): Keeping {
+	const fresh = /\bno-(cache|store)\b/i.test(req.header("cache-control") ?? "");
+	return { caller, continent: continentOf(req.raw), findable: true, cache: cache && !fresh };
 }
 
 export interface Order {
@@ -104,7 +113,7 @@ export async function orderOf(
 	const { seed = randomSeed(), from, scales, until, previews, size = "auto" } = wish;
 	const { schedule, resized } = size === "auto" ? { schedule: wish.schedule } : sized(model, size, warnings);
 	const { plan, reason } = planOf(wish, model, schedule, load);
-	const branch = from && scales ? await branchOf(env, { from, scales }, plan) : undefined;
+	const branch = from && scales ? await branchOf(env, { from, scales }, plan, keeping.caller.owner) : undefined;
 	if (until !== undefined) requireEnd(plan, until, branch?.scales.length);
 	const known = subject.prompt === undefined ? undefined : await knownPrompt(env, model, subject.prompt);
 	warnings.unknownWords(known?.unknownWords);

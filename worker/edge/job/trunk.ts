@@ -2,7 +2,7 @@
 import type { ScaleEvent, Trunk } from "../../protocol/job.ts";
 import type { StagePlan } from "../../protocol/plan.ts";
 import { invalid } from "../http/errors.ts";
-import type { TrunkOf } from "../objects.ts";
+import type { Owner, TrunkOf } from "../objects.ts";
 import type { Env } from "../settings.ts";
 import { jobGone, jobId } from "./follow.ts";
 
@@ -15,9 +15,13 @@ export interface Branch {
 }
 
 /** What there is of a job for another to begin with: its first scales, as many as that. Throws a 404. */
-export async function trunkOf(env: Env, job: string, scales: number, param: string): Promise<TrunkOf> {
+export async function trunkOf(
+	env: Env,
+	owner: Owner,
+	{ job, scales, param }: { job: string; scales: number; param: string },
+): Promise<TrunkOf> {
 	const id = jobId(env, job);
-	const found = id && (await env.JOB.get(id).trunk(scales));
+	const found = id && (await env.JOB.get(id).trunk(owner, scales));
 	if (!found) throw jobGone(param);
 	return found;
 }
@@ -30,10 +34,19 @@ export async function branchOf(
 	env: Env,
 	{ from, scales }: { from: string; scales: number | "most" },
 	plan: StagePlan,
+	owner: Owner,
 ): Promise<Branch> {
 	const last = plan.decide?.after ?? plan.steps.findLastIndex(({ kind }) => kind === "run");
 	const count = scales === "most" ? last + 1 : scales;
-	const { request, madeUnder, scales: made } = await trunkOf(env, from, count, "from");
+	const {
+		request,
+		madeUnder,
+		scales: made,
+	} = await trunkOf(env, owner, {
+		job: from,
+		scales: count,
+		param: "from",
+	});
 	if (request.plan.model !== plan.model || request.plan.schedule !== plan.schedule)
 		throw invalid("from", "from: is a picture of another model or schedule; ask for the same ones.");
 	if (count > last + 1)

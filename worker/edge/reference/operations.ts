@@ -1,5 +1,6 @@
 /** What the routes take and give, as data, out of the schemas that they parse with. */
 import { z } from "zod";
+import { KeyDescription, KeyList, MintedKey, NewKey } from "../../protocol/api-key.ts";
 import { FinalEvent, PlanEvent, RevisionEvent, ScaleEvent } from "../../protocol/job.ts";
 import { JobList, JobResource, WebhookMessage } from "../../protocol/jobs.ts";
 import { StagePlan } from "../../protocol/plan.ts";
@@ -8,7 +9,9 @@ import { Health, ModelDescription, PolicyDescription } from "../routes/catalog.t
 import { Answer } from "../routes/generations.ts";
 import { Body } from "../routes/generations-body.ts";
 import { BranchBody, JobBody, RefineBody } from "../routes/jobs-body.ts";
+import { NewTicket, Ticket } from "../routes/keys.ts";
 import { Query } from "../routes/preview.ts";
+import { WorkerList } from "../routes/workers.ts";
 
 /** By the name that the document has for each. */
 export const schemas = {
@@ -29,6 +32,13 @@ export const schemas = {
 	Models: z.strictObject({ object: z.literal("list"), data: z.array(ModelDescription) }),
 	Policies: z.strictObject({ object: z.literal("list"), data: z.array(PolicyDescription) }),
 	Health,
+	KeyRequest: NewKey,
+	Key: KeyDescription,
+	MintedKey,
+	Keys: KeyList,
+	TicketRequest: NewTicket,
+	Ticket,
+	Workers: WorkerList,
 	Error: ErrorBody,
 } satisfies Record<string, z.ZodType>;
 export type SchemaName = keyof typeof schemas;
@@ -39,6 +49,8 @@ export interface Content {
 	json?: SchemaName;
 	type?: string;
 }
+export type SecurityName = "key" | "ticket" | "admin" | "worker";
+
 export interface Operation {
 	method: "get" | "post" | "delete";
 	/** Parameters as OpenAPI writes them. */
@@ -51,13 +63,17 @@ export interface Operation {
 	headers?: Readonly<Record<string, string>>;
 	body?: SchemaName;
 	answers: Readonly<Record<number, Content>>;
-	/** Whether it needs the workers' secret. */
-	secret?: boolean;
+	/** What opens it: any of these, by their names in the document. Left out: it is open. */
+	needs?: readonly SecurityName[];
 }
 
 const json = (name: SchemaName, description: string): Content => ({ description, json: name });
 const wrong = json("Error", "A value is wrong; `param` names it.");
 const busy = json("Error", "No worker, or a full queue; `retry-after` says when to come again.");
+const noEntry = json("Error", "No key, a wrong one, or one that is not good any more.");
+const tooMuch = json("Error", "More than the key may have; `retry-after` says when to come again.");
+/** Of all routes that look at who asks. */
+const admission = { 401: noEntry, 403: json("Error", "The key lacks the scope."), 429: tooMuch };
 const noJob = json("Error", "No such job is kept.");
 const once = {
 	"Idempotency-Key":
@@ -82,7 +98,9 @@ export const operations: readonly Operation[] = [
 			"With `stream` the answer is a stream of `image_generation.partial_image` and `image_generation.completed` " +
 			"events. What is done otherwise than it was asked is said in a `warning` header.",
 		body: "GenerationRequest",
+		needs: ["key"],
 		answers: {
+			...admission,
 			200: json("GenerationAnswer", "The pictures, or with `stream` text/event-stream."),
 			400: wrong,
 			404: unknownModel,
@@ -99,7 +117,9 @@ export const operations: readonly Operation[] = [
 			"Events are `plan` (PlanEvent), `scale` (ScaleEvent), `revision` (RevisionEvent), `final` (FinalEvent) and " +
 			"`error`. A GET with Last-Event-ID goes on after that event.",
 		query: Query,
+		needs: ["key", "ticket"],
 		answers: {
+			...admission,
 			200: { description: "The events.", type: "text/event-stream" },
 			204: { description: "The job has ended and all of it was seen." },
 			400: wrong,
@@ -116,7 +136,9 @@ export const operations: readonly Operation[] = [
 			"WebhookMessage, signed as standardwebhooks.com has it, sent again until it is taken.",
 		headers: once,
 		body: "JobRequest",
+		needs: ["key"],
 		answers: {
+			...admission,
 			...created,
 			404: unknownModel,
 			413: json("Error", "The body is too large."),
@@ -128,7 +150,8 @@ export const operations: readonly Operation[] = [
 		path: "/v1/jobs/{job}",
 		summary: "How it stands with a job: state, place in the queue, estimate, links",
 		parameters: job,
-		answers: { 200: json("Job", "The job."), 404: noJob },
+		needs: ["key", "ticket"],
+		answers: { ...admission, 200: json("Job", "The job."), 404: noJob },
 	},
 	{
 		method: "get",
@@ -138,7 +161,9 @@ export const operations: readonly Operation[] = [
 		parameters: job,
 		headers: { "Last-Event-ID": "`<job>.<n>`: goes on after that event." },
 		query: z.object({ lastEventId: z.string().optional().describe("The same, for who can set no header.") }),
+		needs: ["key", "ticket"],
 		answers: {
+			...admission,
 			200: { description: "The events.", type: "text/event-stream" },
 			204: { description: "The job has ended and all of it was seen." },
 			404: noJob,
@@ -164,7 +189,9 @@ export const operations: readonly Operation[] = [
 		path: "/v1/jobs/{job}",
 		summary: "Stops a picture that nobody wants any more; deletes a job that has ended, prompt and pictures",
 		parameters: job,
+		needs: ["key"],
 		answers: {
+			...admission,
 			204: { description: "It is stopped, or deleted." },
 			404: json("Error", "No such job can be."),
 		},
@@ -176,7 +203,8 @@ export const operations: readonly Operation[] = [
 		parameters: job,
 		headers: once,
 		body: "RefineRequest",
-		answers: { ...created, 404: noJob },
+		needs: ["key"],
+		answers: { ...admission, ...created, 404: noJob },
 	},
 	{
 		method: "post",
@@ -185,31 +213,34 @@ export const operations: readonly Operation[] = [
 		parameters: job,
 		headers: once,
 		body: "BranchRequest",
-		answers: { ...created, 404: noJob },
+		needs: ["key"],
+		answers: { ...admission, ...created, 404: noJob },
 	},
 	{
 		method: "get",
 		path: "/v1/models",
 		summary: "Models of the connected workers, the default one first",
-		answers: { 200: json("Models", "The models.") },
+		needs: ["key", "ticket"],
+		answers: { ...admission, 200: json("Models", "The models.") },
 	},
 	{
 		method: "get",
 		path: "/v1/models/{model}",
 		summary: "One model: sizes, schedules, vocabulary, and what policies were measured to cost and gain",
 		parameters: { model: "Its name or an alias." },
-		answers: { 200: json("Model", "The model."), 404: unknownModel },
+		needs: ["key", "ticket"],
+		answers: { ...admission, 200: json("Model", "The model."), 404: unknownModel },
 	},
 	{
 		method: "get",
 		path: "/v1/models/{model}/files/{file}",
 		summary: "A file of a published model, for GPU workers, and for browsers where it is public",
 		parameters: { model: "Its name or digest.", file: "manifest.json, or a file that it lists." },
-		secret: true,
+		needs: ["worker"],
 		answers: {
 			200: { description: "The file.", type: "application/octet-stream" },
 			206: { description: "The range that was asked for.", type: "application/octet-stream" },
-			401: json("Error", "The workers' secret is missing or wrong."),
+			401: json("Error", "The token is missing, wrong, or for another model."),
 			404: json("Error", "No such model or file is published."),
 		},
 	},
@@ -217,13 +248,76 @@ export const operations: readonly Operation[] = [
 		method: "get",
 		path: "/v1/policies",
 		summary: "Policies, and the schedules that each can plan by model",
-		answers: { 200: json("Policies", "The policies.") },
+		needs: ["key", "ticket"],
+		answers: { ...admission, 200: json("Policies", "The policies.") },
+	},
+	{
+		method: "post",
+		path: "/v1/tickets",
+		summary: "A ticket, for an EventSource, which cannot send a key",
+		description: "Sent as `?ticket=` in place of a key, by GET. Good for two minutes and for one scope.",
+		body: "TicketRequest",
+		needs: ["key"],
+		answers: { ...admission, 201: json("Ticket", "The ticket."), 400: wrong },
+	},
+	{
+		method: "post",
+		path: "/v1/admin/keys",
+		summary: "A new API key",
+		body: "KeyRequest",
+		needs: ["admin"],
+		answers: { ...admission, 201: json("MintedKey", "The key, shown this once."), 400: wrong },
+	},
+	{
+		method: "get",
+		path: "/v1/admin/keys",
+		summary: "All keys, without what is secret of them",
+		needs: ["admin"],
+		answers: { ...admission, 200: json("Keys", "The keys, the oldest first.") },
+	},
+	{
+		method: "delete",
+		path: "/v1/admin/keys/{key}",
+		summary: "Revokes a key: from now on it opens nothing",
+		parameters: { key: "Its id." },
+		needs: ["admin"],
+		answers: { ...admission, 200: json("Key", "The key."), 404: json("Error", "There is no such key.") },
+	},
+	{
+		method: "get",
+		path: "/v1/admin/workers",
+		summary: "GPU workers by name, and names that were revoked",
+		needs: ["admin"],
+		answers: { ...admission, 200: json("Workers", "The workers.") },
+	},
+	{
+		method: "delete",
+		path: "/v1/admin/workers/{worker}",
+		summary: "Revokes a worker: it is dropped, and not let in any more",
+		parameters: { worker: "Its name." },
+		needs: ["admin"],
+		answers: { ...admission, 204: { description: "It is revoked." }, 400: wrong },
+	},
+	{
+		method: "post",
+		path: "/v1/admin/workers/{worker}",
+		summary: "Lets a worker in that was revoked",
+		parameters: { worker: "Its name." },
+		needs: ["admin"],
+		answers: { ...admission, 204: { description: "It may come again." }, 400: wrong },
 	},
 	{
 		method: "get",
 		path: "/healthz",
 		summary: "Workers, their adapters, models and queue",
 		answers: { 200: json("Health", "There is a worker."), 503: json("Health", "There is none.") },
+	},
+	{
+		method: "get",
+		path: "/metrics",
+		summary: "Queue, workers and times, for Prometheus",
+		needs: ["admin"],
+		answers: { ...admission, 200: { description: "Prometheus's text format.", type: "text/plain" } },
 	},
 	{
 		method: "get",

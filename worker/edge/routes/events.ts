@@ -30,7 +30,7 @@ export async function resume(c: Context<App>, last: string): Promise<Response> {
 	/** A job alone is read from its beginning. */
 	const after = Number(match[2] ?? -1);
 	const id = jobId(c.env, match[1]);
-	const seen = id && (await c.env.JOB.get(id).seen(after));
+	const seen = id && (await c.env.JOB.get(id).seen(c.var.caller.owner, after));
 	if (seen === null) throw jobGone();
 	// 204 is how an EventSource is told to stop coming back.
 	if (seen) return new Response(null, { status: 204 });
@@ -42,7 +42,7 @@ export function eventsOf(c: Context<App>, job: string, after: number, headers: R
 	const make = async function* (signal: AbortSignal) {
 		yield "retry: 1000\n\n";
 		try {
-			for await (const row of follow(c.env, job, after, signal)) {
+			for await (const row of follow(c.env, job, after, signal, c.var.caller.owner)) {
 				yield row === null ? COMMENT : sseEvent(row.type, row.json, `${job}.${row.n}`);
 			}
 		} catch (error) {

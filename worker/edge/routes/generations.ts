@@ -15,6 +15,7 @@ import { COMMENT, sseEvent, sseResponse } from "../http/sse.ts";
 import { Warnings } from "../http/warnings.ts";
 import { follow } from "../job/follow.ts";
 import { hintsOf, orderOf, ownedBy } from "../job/order.ts";
+import type { Owner } from "../objects.ts";
 import { type App, type Env, settingsOf } from "../settings.ts";
 import { type JobInput, startJobs } from "../start.ts";
 import { asUrl, type Body, parseBody, qualityOf } from "./generations-body.ts";
@@ -92,7 +93,7 @@ async function asAsked(c: Context<App>, body: Body, warnings: Warnings): Promise
 			previews: stream && partial_images > 0 ? partial_images : "none",
 			format: { type: output_format, quality: output_format === "png" ? 100 : Math.max(1, output_compression) },
 		},
-		await ownedBy(c.env, c.req.raw, body.cache),
+		ownedBy(c, body.cache),
 		warnings,
 	);
 	const { input, known } = order;
@@ -147,7 +148,7 @@ async function whenDone(c: Context<App>, { input, about, usage, headers }: Order
 		const seeds = Array.from({ length: body.n }, (_, i) => siblingSeed(input.seed, i));
 		const jobs = await startJobs(c.env, input, seeds);
 		endTime(c, "admission");
-		const made = await Promise.all(jobs.map(({ id }) => finished(c.env, id, reader.signal)));
+		const made = await Promise.all(jobs.map(({ id }) => finished(c.env, id, reader.signal, input.caller.owner)));
 		timed(c, made);
 		const { origin } = new URL(c.req.url);
 		const expires = now() + settingsOf(c.env).JOB_KEEP_SECONDS;
@@ -180,10 +181,10 @@ interface Finished {
 	scales: number;
 }
 
-async function finished(env: Env, job: string, signal: AbortSignal): Promise<Finished> {
+async function finished(env: Env, job: string, signal: AbortSignal, owner: Owner): Promise<Finished> {
 	const queued = Date.now();
 	let scales = 0;
-	for await (const row of follow(env, job, 0, signal)) {
+	for await (const row of follow(env, job, 0, signal, owner)) {
 		if (row?.type === "scale") scales += (JSON.parse(row.json) as ScaleEvent).milliseconds;
 		if (row?.type === "final") return { final: JSON.parse(row.json) as FinalEvent, since: Date.now() - queued, scales };
 		if (row?.type === "error") throw jobError(JSON.parse(row.json));
@@ -206,7 +207,7 @@ async function streamed(c: Context<App>, { input, about, usage, headers }: Order
 		yield COMMENT;
 		let partial = 0;
 		try {
-			for await (const row of follow(c.env, job, 0, signal)) {
+			for await (const row of follow(c.env, job, 0, signal, input.caller.owner)) {
 				if (row === null) yield COMMENT;
 				else if (row.type === "scale") {
 					const { base64 } = JSON.parse(row.json) as ScaleEvent;

@@ -100,7 +100,7 @@ export function keepingOf(
 	{ mode, ttl_seconds: ttlSeconds, webhook }: Manner,
 	base: string,
 	{ WEBHOOK_LOCAL, WEBHOOK_SECRET }: Settings,
-): Keeping {
+): Omit<Keeping, "caller"> {
 	if (ttlSeconds !== undefined && mode !== "background")
 		throw invalid("ttl_seconds", "ttl_seconds: is for jobs of mode background; leave it out, or the mode.");
 	if (webhook) {

@@ -39,10 +39,11 @@ async function goOn(
 	seedsOf: (job: { seed: number }) => number[],
 ): Promise<Response> {
 	const settings = settingsOf(c.env);
-	const keeping = keepingOf(manner, originOf(c), settings);
+	const { caller } = c.var;
+	const keeping = { ...keepingOf(manner, originOf(c), settings), caller };
 	const job = c.req.param("job") ?? "";
 	return once(c, json, async () => {
-		const { request } = await trunkOf(c.env, job, 0, "job");
+		const { request } = await trunkOf(c.env, caller.owner, { job, scales: 0, param: "job" });
 		const { format, ...how } = wished(manner);
 		const wish: Wish = {
 			prompt: request.prompt,

@@ -79,7 +79,7 @@ export async function preview(c: Context<App>): Promise<Response> {
 	const { input, headers } = await orderOf(
 		c.env,
 		{ ...wish, maxMs, hints: hintsOf(c.req.raw), format: { type: format, quality: QUALITY }, previews: "all" },
-		await ownedBy(c.env, c.req.raw, cache),
+		ownedBy(c, cache),
 		warnings,
 	);
 	return eventsOf(c, await startJob(c.env, input), -1, { ...headers, ...warnings.headers() });
