@@ -40,7 +40,8 @@ export class Parts {
 		return parts;
 	}
 
-	async startEdge(): Promise<void> {
+	/** `main`: another release of it than this checkout's. */
+	async startEdge(main?: string): Promise<void> {
 		const options = {
 			port: String(this.#port),
 			"env-file": join(this.state, "edge.env"),
@@ -50,7 +51,7 @@ export class Parts {
 			"log-level": "warn",
 		};
 		const flags = Object.entries(options).map(([name, value]) => `--${name}=${value}`);
-		this.#edge = this.#spawn(wrangler("dev", ...flags), WRANGLER_ENV);
+		this.#edge = this.#spawn(wrangler("dev", ...(main ? [main] : []), ...flags), WRANGLER_ENV);
 		await until(async () => (await fetch(`${this.url}/healthz`)).status < 600);
 	}
 
@@ -67,6 +68,11 @@ export class Parts {
 		await this.#ready();
 	}
 
+	/** What a further worker needs to dial this edge. */
+	workerSettings(): Record<string, string> {
+		return { EDGE_URL: this.url, WORKER_SECRET: SECRET, MODELS: this.#models };
+	}
+
 	/** Resolves when it offers its models. */
 	async startWorker(): Promise<void> {
 		this.launchWorker();
@@ -76,9 +82,7 @@ export class Parts {
 	/** It has yet to load them. */
 	launchWorker(): void {
 		this.#worker = this.#spawn([process.execPath, join(root, "worker", "gpu", "main.ts")], {
-			EDGE_URL: this.url,
-			WORKER_SECRET: SECRET,
-			MODELS: this.#models,
+			...this.workerSettings(),
 			WORKER_ID: "parts",
 		});
 	}

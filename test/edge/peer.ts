@@ -151,6 +151,8 @@ interface PeerOptions {
 	models?: ModelInfo[];
 	numerics?: string;
 	slots?: number;
+	/** What it can do; left out, as a worker of before that was said. */
+	capabilities?: readonly string[];
 	/** Answers every lease with the whole picture. */
 	automatic?: boolean;
 }
@@ -202,6 +204,7 @@ export class Peer {
 
 	hello() {
 		const { worker = "peer-1", models = [MODEL], numerics = "numerics-1", slots = 1, holding = [] } = this.#options;
+		const { capabilities } = this.#options;
 		return {
 			type: "hello",
 			versions: VERSIONS,
@@ -211,6 +214,7 @@ export class Peer {
 			adapter: { name: "Test adapter", software: true, runtime: "node", driver: "test 1" },
 			models: models.map((info) => ({ info, numerics })),
 			slots,
+			...(capabilities && { capabilities }),
 		};
 	}
 

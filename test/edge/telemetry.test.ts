@@ -2,7 +2,7 @@
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, expect, it, type MockInstance, vi } from "vitest";
 import app from "../../worker/edge/index.ts";
-import { METRICS, Tally } from "../../worker/edge/pool/tally.ts";
+import { exposition, METRICS, Tally } from "../../worker/edge/pool/tally.ts";
 import { traceFor } from "../../worker/protocol/trace.ts";
 import { ADMIN, delivered, edge, finalEvent, Peer, runs, scaleEvent } from "./peer.ts";
 import { everybodyLeaves, Reader, until } from "./reader.ts";
@@ -119,13 +119,14 @@ it("metrics are for this machine, and for who has the scope", async () => {
 it("a tally is bounded, whatever it is told", () => {
 	const tally = new Tally();
 	for (let i = 0; i < 1000; i++) tally.count("firstlight_pictures_total", { policy: `policy "${i}"\n` });
-	const made = tally
-		.text([])
-		.split("\n")
-		.filter((line) => line.startsWith("firstlight_pictures_total{"));
+	const made = tally.lines([]).firstlight_pictures_total!;
 	expect(made).toHaveLength(201);
 	expect(made[0]).toBe('firstlight_pictures_total{policy="policy \\"0\\"\\n"} 1');
 	expect(made.at(-1)).toBe('firstlight_pictures_total{policy="other"} 800');
+	// Of several pools each has its name, and each metric is described once.
+	const other = tally.lines([{ name: "firstlight_queue", labels: {}, value: 3 }], { pool: "eu" });
+	const text = exposition([tally.lines([{ name: "firstlight_queue", labels: {}, value: 2 }]), other]);
+	expect(text).toContain('# TYPE firstlight_queue gauge\nfirstlight_queue 2\nfirstlight_queue{pool="eu"} 3\n');
 });
 
 it("a trace is gone on with where there is one", () => {

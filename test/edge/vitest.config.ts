@@ -13,6 +13,7 @@ export default defineConfig({
 			miniflare: {
 				// The production settings, only quicker.
 				bindings: {
+					ORDERS: process.env.ORDERS ?? "12",
 					WORKER_SECRET: "test-secret-0123456789",
 					ADMIN_SECRET: "admin-secret-0123456789",
 					// As on this machine alone; what is tested of keys asks for them.

@@ -5,6 +5,7 @@ import type { JobMode, JobResource } from "../protocol/jobs.ts";
 import type { Adapter, DeliveryAnswer, Lease, Loading } from "../protocol/messages.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { Left } from "./admission/bucket.ts";
+import type { Labels, Lines } from "./pool/tally.ts";
 
 /** Where the objects are found: bindings of wrangler.toml. */
 export interface Objects {
@@ -144,8 +145,11 @@ export interface JobObject {
 	facts(owner: Owner): Promise<JobFacts | null>;
 	/** Takes an event of the attempt that holds the job. */
 	deliver(attempt: number, event: WorkerEvent): Promise<DeliveryAnswer | { refused: string }>;
-	/** Plans the job for another version of its model; false once a scale was made, or where there is no such plan. */
-	replan(model: ModelInfo): Promise<boolean>;
+	/**
+	 * Plans the job for another version of its model, and says what its worker must be able to do now; null once a scale
+	 * was made, or where there is no such plan.
+	 */
+	replan(model: ModelInfo): Promise<string[] | null>;
 	/** What another picture needs to go on from the first scales of this one; null when the job is unknown. */
 	trunk(owner: Owner, scales: number): Promise<TrunkOf | null>;
 	/**
@@ -189,6 +193,8 @@ export interface PoolOffer {
 	/** In the order they came; the first is the default. Each shows its oldest version, and has them all. */
 	models: { info: ModelInfo; since: number; versions: (Version & Outlook)[] }[];
 	queue: number;
+	/** Jobs that wait or are in a worker's hand. */
+	load: number;
 	/** Whether the queue takes one more. */
 	room: boolean;
 }
@@ -198,8 +204,8 @@ export interface Customer {
 	weight: number;
 	concurrent: number;
 }
-/** `busy`: it has as many at once as it may. */
-export type Enqueued = "queued" | "full" | "busy" | "no-worker";
+/** `busy`: it has as many at once as it may. `unable`: the model is offered, by nobody who can do what is needed. */
+export type Enqueued = "queued" | "full" | "busy" | "no-worker" | "unable";
 
 export interface PoolStatus extends PoolOffer {
 	workers: WorkerStatus[];
@@ -223,8 +229,17 @@ export const WORKER_HEADER = "x-firstlight-worker";
  * name that they give it.
  */
 export interface PoolObject {
-	/** Queues jobs, all or none, for workers that offer this model digest. `cost`: of each (worker/policies/cost.ts). */
-	enqueue(jobs: readonly string[], digest: string, cost?: number, by?: Customer): Promise<Enqueued>;
+	/**
+	 * Queues jobs, all or none, for workers that offer this model digest and can do what is needed
+	 * (worker/protocol/capabilities.ts). `cost`: of each (worker/policies/cost.ts).
+	 */
+	enqueue(
+		jobs: readonly string[],
+		digest: string,
+		cost?: number,
+		needs?: readonly string[],
+		by?: Customer,
+	): Promise<Enqueued>;
 	/** Null where it is not in the books. */
 	standing(job: string): Promise<Standing | null>;
 	/** Nobody waits for this job any more: out of the books, and stopped where it runs. `reason`: the error's code. */
@@ -238,8 +253,8 @@ export interface PoolObject {
 	offer(patience?: number): Promise<PoolOffer>;
 	/** For people; not older than a second. */
 	status(): Promise<PoolStatus>;
-	/** What it has seen, in Prometheus's text format. */
-	metrics(): Promise<string>;
+	/** What it has seen, in Prometheus's lines, with these labels. */
+	metrics(labels: Labels): Promise<Lines>;
 	/** Names that are not let in. */
 	revokedWorkers(): Promise<string[]>;
 	/** Whether a worker may come. One that is revoked is dropped at once. */
@@ -258,13 +273,6 @@ export interface ClaimObject {
 	keep(value: string, until: number): Promise<void>;
 	drop(value?: string): Promise<void>;
 	value(): Promise<string | null>;
-}
-
-/**
- * Which pool serves a model. One for all today; splitting by model or region changes this function and nothing else.
- */
-export function poolNameOf(_model?: string): string {
-	return "default";
 }
 
 export function poolNamed(objects: Pick<Objects, "POOL">, name: string): DurableObjectStub<PoolObject> {

@@ -24,6 +24,15 @@ export interface App {
 const seconds = (least: number, most: number, otherwise: number) =>
 	z.coerce.number().min(least).max(most).default(otherwise);
 
+const PoolPlace = z.strictObject({
+	name: z.string().regex(/^[a-z0-9-]{1,32}$/),
+	/** Models of its workers. Absent: all. */
+	models: z.array(z.string().max(64)).max(64).optional(),
+	/** What it is nearest to: continents of readers as Cloudflare names them (`EU`), and regions of workers. */
+	near: z.array(z.string().max(32)).max(64).default([]),
+});
+export type PoolPlace = z.infer<typeof PoolPlace>;
+
 const Settings = z.object({
 	/** Shared with the GPU workers. Absent or too short: /internal refuses everything. */
 	WORKER_SECRET: z.string().min(16).max(512).optional().catch(undefined),
@@ -86,6 +95,15 @@ const Settings = z.object({
 		.default("{}")
 		.transform((text) => JSON.parse(text) as unknown)
 		.pipe(z.record(Digest, z.number().min(0))),
+	/**
+	 * Pools of workers by model and region, as JSON: `[{"name": "eu", "near": ["EU", "AF"]}, {"name": "us"}]`. Two of the
+	 * same kind share its workers and pictures.
+	 */
+	POOLS: z
+		.string()
+		.default('[{"name": "default"}]')
+		.transform((text) => JSON.parse(text) as unknown)
+		.pipe(z.array(PoolPlace).min(1).max(64)),
 	/** Leases of one job that failed or gave nothing. Those that a worker had to hand back are counted apart. */
 	MAX_ATTEMPTS: z.coerce.number().int().min(1).max(100).default(3),
 });

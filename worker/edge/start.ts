@@ -3,6 +3,7 @@ import type { Load } from "../policies/choose.ts";
 import { customPlan } from "../policies/custom.ts";
 import { findPolicy, PlanError, policies } from "../policies/index.ts";
 import { checkPlan } from "../policies/validate.ts";
+import { needsOf } from "../protocol/capabilities.ts";
 import type { ImageFormat, Previews } from "../protocol/job.ts";
 import type { JobMode } from "../protocol/jobs.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
@@ -18,17 +19,18 @@ import { type Branch, trunkFor } from "./job/trunk.ts";
 import { notReached } from "./log.ts";
 import {
 	type Customer,
+	type Enqueued,
 	type NewJob,
 	type Outlook,
 	type Owner,
 	type PoolOffer,
 	type PoolStatus,
 	poolNamed,
-	poolNameOf,
 	type Version,
 	type WebhookTarget,
 } from "./objects.ts";
 import { drawVersion } from "./pool/offer.ts";
+import { given, offerOf, poolsFor, statusOfAll } from "./pool/router.ts";
 import { type Env, settingsOf } from "./settings.ts";
 
 export interface JobInput {
@@ -44,6 +46,8 @@ export interface JobInput {
 	until?: number;
 	/** What the picture goes on from. */
 	branch?: Branch;
+	/** Where the reader is, as Cloudflare names continents. */
+	continent?: string;
 	/** Words of the prompt that the model does not know, where the edge can tell. */
 	unknownWords?: string[];
 	/** Why this plan (worker/policies/choose.ts). */
@@ -71,6 +75,12 @@ const noWorkers = () =>
 		"No GPU worker is connected at the moment. Try again in a few seconds; /healthz tells when one is there.",
 		5,
 	);
+const unable = () =>
+	unavailable(
+		"no_workers",
+		"The GPU workers that are connected cannot make such a picture yet. Try again later, or with another policy.",
+		60,
+	);
 const queueFull = (seconds: number) =>
 	unavailable("queue_full", "Too many pictures are waiting already. Try again in a few seconds.", seconds);
 
@@ -84,7 +94,7 @@ function retryAfter({ waiting, waitMs }: Outlook): number {
 }
 
 export function poolStatus(env: Env): Promise<PoolStatus> {
-	return poolNamed(env, poolNameOf()).status();
+	return statusOfAll(env);
 }
 
 /** The model of this name or alias, out of those offered; the first for none, "auto", and a model of OpenAI's. */
@@ -125,7 +135,7 @@ export async function chooseModel(
 	{ name, digest }: { name?: string; digest?: string },
 	warnings: Warnings,
 ): Promise<Chosen> {
-	const offer = await poolNamed(env, poolNameOf()).offer(settingsOf(env).RETURN_SECONDS);
+	const offer = await offerOf(env, (offer) => offer.room && findModel(offer, env, name) !== undefined);
 	if (offer.models.length === 0) throw noWorkers();
 	const { QUEUE_LIMIT, MODEL_WEIGHTS } = settingsOf(env);
 	const chosen = (version: Version & Outlook): Chosen => ({
@@ -225,16 +235,41 @@ async function found(
 	}
 }
 
-/** A job for every seed, all of them or none: one that cannot be created or queued leaves nothing behind. */
+/**
+ * A job for every seed, all of them or none: one that cannot be created or queued leaves nothing behind. A pool that
+ * does not take them passes them on to the next best.
+ */
 export async function startJobs(env: Env, input: Omit<JobInput, "seed">, seeds: readonly number[]): Promise<Started[]> {
+	const { caller, subject, retrySeconds = RETRY_SECONDS.otherwise } = input;
+	if (caller.admitted && seeds.length > caller.admitted.pictures) throw picturesUsedUp(caller.admitted);
+	await requireAllowed(env, subject.prompt);
+	let refused: Exclude<Enqueued, "queued"> = "no-worker";
+	for (const pool of await poolsFor(env, input.model.digest, input.continent)) {
+		const started = await startIn(env, pool, input, seeds);
+		if (typeof started !== "string") {
+			await given(env, pool, started.filter(({ cached }) => !cached).length);
+			return started;
+		}
+		// What one pool finds too much is not passed on to the next.
+		if (started === "busy") throw tooManyAtOnce(caller.admitted?.limits.concurrent ?? 0, 1000 * retrySeconds);
+		refused = started;
+	}
+	if (refused === "full") throw queueFull(retrySeconds);
+	throw refused === "unable" ? unable() : noWorkers();
+}
+
+/** The jobs, or why the pool does not take them. */
+async function startIn(
+	env: Env,
+	pool: string,
+	input: Omit<JobInput, "seed">,
+	seeds: readonly number[],
+): Promise<Started[] | Exclude<Enqueued, "queued">> {
 	const { model, plan, subject, previews, format, until, branch, unknownWords, cost, reason } = input;
 	const { caller, mode, ttlSeconds, webhook, base, findable, again } = input;
 	const { owner, traceparent, requestId } = caller;
-	if (caller.admitted && seeds.length > caller.admitted.pictures) throw picturesUsedUp(caller.admitted);
-	await requireAllowed(env, subject.prompt);
 	const { grids, image } = model.schedules[plan.schedule];
 	const { width, height } = format.size ?? image;
-	const pool = poolNameOf(model.id);
 	const jobs = seeds.map((seed) => ({ seed, id: env.JOB.newUniqueId() }));
 	const created = await Promise.allSettled(
 		jobs.map(async ({ seed, id }): Promise<Started> => {
@@ -268,6 +303,7 @@ export async function startJobs(env: Env, input: Omit<JobInput, "seed">, seeds: 
 			return { id: id.toString(), cached };
 		}),
 	);
+	const discard = () => Promise.allSettled(jobs.map(({ id }) => env.JOB.get(id).discard()));
 	try {
 		const started = created.map((one) => {
 			if (one.status === "rejected") throw one.reason;
@@ -275,16 +311,16 @@ export async function startJobs(env: Env, input: Omit<JobInput, "seed">, seeds: 
 		});
 		const ids = started.flatMap(({ id, cached }) => (cached ? [] : id));
 		if (ids.length === 0) return started;
-		const answer = await poolNamed(env, pool).enqueue(ids, model.digest, cost, customerOf(caller));
+		const needs = needsOf({ plan, format, until, trunk: branch && trunkFor(branch, seeds[0]) });
+		const answer = await poolNamed(env, pool).enqueue(ids, model.digest, cost, needs, customerOf(caller));
 		if (answer === "queued") {
 			caller.queued += ids.length;
 			return started;
 		}
-		const seconds = input.retrySeconds ?? RETRY_SECONDS.otherwise;
-		if (answer === "busy") throw tooManyAtOnce(caller.admitted?.limits.concurrent ?? 0, 1000 * seconds);
-		throw answer === "full" ? queueFull(seconds) : noWorkers();
+		await discard();
+		return answer;
 	} catch (error) {
-		await Promise.allSettled(jobs.map(({ id }) => env.JOB.get(id).discard()));
+		await discard();
 		throw error;
 	}
 }

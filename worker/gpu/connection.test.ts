@@ -25,6 +25,7 @@ const hello: Hello = {
 	adapter: { name: "none", software: true, runtime: "node", driver: "" },
 	models: [],
 	slots: 1,
+	capabilities: [],
 	holding: [],
 };
 

@@ -50,9 +50,18 @@ export class Connection {
 	#failures = 0;
 	#closed = false;
 
-	/** `credential`: what to dial with, asked for each time. A RegistrationRefused is for good. */
-	constructor(edge: string, credential: () => Promise<string>, on: ConnectionEvents) {
+	/**
+	 * `credential`: what to dial with, asked for each time. A RegistrationRefused is for good. `self`: what the worker's
+	 * pool follows from, where the edge has several.
+	 */
+	constructor(
+		edge: string,
+		credential: () => Promise<string>,
+		on: ConnectionEvents,
+		self: Readonly<Record<string, string>> = {},
+	) {
 		this.#url = edgeUrl(edge, CONNECT_PATH);
+		for (const [name, value] of Object.entries(self)) this.#url.searchParams.set(name, value);
 		this.#url.protocol = this.#url.protocol === "https:" ? "wss:" : "ws:";
 		this.#credential = credential;
 		this.#on = on;

@@ -32,6 +32,8 @@ const Settings = z.object({
 	SLOTS: wholeNumber(1, 64).optional(),
 	/** A GPU that gives nothing for this long, and for longer than a picture's pace explains, counts as hung. */
 	WATCHDOG_SECONDS: z.coerce.number().min(0.1).max(86_400).default(90),
+	/** Where this machine is: the edge puts it into the pool nearest to that, where it has several (POOLS). */
+	REGION: z.string().max(32, "must have at most 32 characters").optional(),
 	/** Where /live, /ready and /metrics are answered; left out: nowhere. */
 	HEALTH_PORT: wholeNumber(1, 65_535).optional(),
 	HEALTH_HOST: z.string().max(253, "must be a name or an address").default("127.0.0.1"),

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { CAPABILITIES } from "../protocol/capabilities.ts";
 import { type Hello, type Lease, VERSIONS } from "../protocol/messages.ts";
 import { Connection } from "./connection.ts";
 import { ENDED, type ExitCode } from "./exit.ts";
@@ -55,30 +56,39 @@ export class GpuWorker {
 			};
 		this.device = device;
 		this.ended = new Promise((resolve) => (this.#end = resolve));
-		this.#connection = new Connection(settings.EDGE_URL, tokens(applicantOf(settings)), {
-			hello: () => this.#hello(),
-			holding: () => this.#hands.holding(),
-			admitted: () => {
-				this.#admitted = true;
-				log(`admitted by ${settings.EDGE_URL}, ready for pictures`);
-				// A connection that was away when the worker began to stop.
-				if (this.#draining) this.#connection.send({ type: "draining" });
+		this.#connection = new Connection(
+			settings.EDGE_URL,
+			tokens(applicantOf(settings)),
+			{
+				hello: () => this.#hello(),
+				holding: () => this.#hands.holding(),
+				admitted: () => {
+					this.#admitted = true;
+					log(`admitted by ${settings.EDGE_URL}, ready for pictures`);
+					// A connection that was away when the worker began to stop.
+					if (this.#draining) this.#connection.send({ type: "draining" });
+				},
+				refused: (reason) => {
+					this.#admitted = false;
+					log(`refused by the edge: ${reason}`, { level: "error" });
+					this.#hands.abortAll("refused");
+					this.#finish(ENDED.misconfigured);
+				},
+				leased: (lease) => this.#take(lease),
+				unreadable: (holding) => {
+					const reason = "this worker does not know all that the lease asks for";
+					log(`job ${holding.job.slice(0, 8)}: ${reason}`, { ...holding, level: "warn" });
+					this.#connection.send({ type: "release", ...holding, outcome: "handed-back", cause: "failed", reason });
+				},
+				cancelled: (holding) => this.#hands.cancel(holding),
+				log,
 			},
-			refused: (reason) => {
-				this.#admitted = false;
-				log(`refused by the edge: ${reason}`, { level: "error" });
-				this.#hands.abortAll("refused");
-				this.#finish(ENDED.misconfigured);
+			{
+				worker: settings.WORKER_ID,
+				models: [...device.models.keys()].join(","),
+				...(settings.REGION && { region: settings.REGION }),
 			},
-			leased: (lease) => this.#take(lease),
-			unreadable: (holding) => {
-				const reason = "this worker does not know all that the lease asks for";
-				log(`job ${holding.job.slice(0, 8)}: ${reason}`, { ...holding, level: "warn" });
-				this.#connection.send({ type: "release", ...holding, outcome: "handed-back", cause: "failed", reason });
-			},
-			cancelled: (holding) => this.#hands.cancel(holding),
-			log,
-		});
+		);
 		this.#watch(device);
 		this.#connection.dial();
 	}
@@ -104,6 +114,7 @@ export class GpuWorker {
 			adapter: { name: name.slice(0, 200), driver: driver.slice(0, 200), software, runtime },
 			models: [...this.device.models.values()].map(({ info, numerics }) => ({ info, numerics })),
 			slots: this.device.slots,
+			capabilities: [...CAPABILITIES],
 			holding: this.#hands.holding(),
 		};
 	}

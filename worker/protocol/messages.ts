@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import { Pace } from "./allowance.ts";
+import { FIRST_CAPABILITIES } from "./capabilities.ts";
 import { JobRequest, PackedCodes } from "./job.ts";
 import { ModelInfo } from "./model-info.ts";
 import { MAX_SCALES } from "./plan.ts";
@@ -44,6 +45,11 @@ export const Hello = z.object({
 		.min(1)
 		.max(64),
 	slots: z.int().min(1).max(64),
+	/** What it can do (capabilities.ts): it is leased nothing that asks for more. Names that are not known do no harm. */
+	capabilities: z
+		.array(z.string().max(64))
+		.max(64)
+		.default([...FIRST_CAPABILITIES]),
 	/** From before its connection was lost: they stay its own where nobody else has got them. */
 	holding: Holdings,
 });

@@ -27,7 +27,7 @@ export class Socket {
 	readyState = 1;
 	other!: Socket;
 	onmessage: ((data: string) => void) | null = null;
-	onclose: (() => void) | null = null;
+	onclose: ((code: number) => void) | null = null;
 	#attachment: unknown = null;
 	readonly #clock: VirtualClock;
 	readonly #latency: () => number;
@@ -43,13 +43,14 @@ export class Socket {
 		this.#later(() => this.other.readyState === 1 && this.other.onmessage?.(data));
 	}
 
-	close(): void {
+	/** Without a code: the connection breaks. */
+	close(code = 1006): void {
 		if (this.readyState === 3) return;
 		this.readyState = 3;
 		this.#later(() => {
 			if (this.other.readyState === 3) return;
 			this.other.readyState = 3;
-			this.other.onclose?.();
+			this.other.onclose?.(code);
 		});
 	}
 
@@ -273,12 +274,12 @@ function contextOf(id: string, clock: VirtualClock, fate: Fate, object: () => Ho
 				if (automatic?.request === data) socket.send(automatic.response);
 				else call("webSocketMessage", socket, data);
 			};
-			socket.onclose = () => {
+			socket.onclose = (code) => {
 				sockets.splice(
 					sockets.findIndex((each) => each.socket === socket),
 					1,
 				);
-				call("webSocketClose", socket, 1006, "", false);
+				call("webSocketClose", socket, code, "", code === 1000);
 			};
 		},
 		getWebSockets: (tag?: string) =>

@@ -4,6 +4,7 @@
  * is given to another worker.
  */
 import { DurableObject } from "cloudflare:workers";
+import { needsOf } from "../../protocol/capabilities.ts";
 import type { ErrorEvent, FinalEvent, JobEvent, WorkerEvent } from "../../protocol/job.ts";
 import type { Lease } from "../../protocol/messages.ts";
 import type { ModelInfo } from "../../protocol/model-info.ts";
@@ -218,18 +219,18 @@ export class Job extends DurableObject<Env> implements JobObject {
 		return picturesClaim(this.env, owner, { ...request, plan: asked }, madeUnder);
 	}
 
-	/** Plans the job for another version of its model; false once a scale was made, or where there is no such plan. */
-	async replan(model: ModelInfo): Promise<boolean> {
+	/** Plans the job for another version of its model; null once a scale was made, or where there is no such plan. */
+	async replan(model: ModelInfo): Promise<string[] | null> {
 		const job = this.#job;
-		if (!job || job.ended !== null || this.#log.lastScale() !== -1) return false;
+		if (!job || job.ended !== null || this.#log.lastScale() !== -1) return null;
 		const plan = plannedAnew(model, job.request.plan);
-		if (plan === null) return false;
+		if (plan === null) return null;
 		const { grids, image } = model.schedules[plan.schedule];
 		const { width, height } = job.request.format.size ?? image;
 		const event = { ...job.event, plan, grids, width, height };
 		this.#save({ ...job, request: { ...job.request, plan }, event, bitsPerToken: model.bitsPerToken });
 		this.#append({ type: "plan", job: this.#id, ...event });
-		return true;
+		return needsOf({ ...job.request, plan });
 	}
 
 	/** What another picture needs to go on from the first scales of this one; null when the job is unknown. */

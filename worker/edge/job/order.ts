@@ -11,6 +11,7 @@ import type { Caller } from "../auth/caller.ts";
 import { invalid } from "../http/errors.ts";
 import { requireOneWay, requireSubject, subjectOf } from "../http/input.ts";
 import { type KnownPrompt, knownPrompt } from "../http/prompt.ts";
+import { continentOf } from "../http/request.ts";
 import { randomSeed } from "../http/seeds.ts";
 import { type Size, sized } from "../http/sizes.ts";
 import type { Warnings } from "../http/warnings.ts";
@@ -63,14 +64,19 @@ export interface Keeping {
 	caller: Caller;
 	/** Whether they may find the finished picture again. */
 	findable?: boolean;
+	/** Where the reader is, as Cloudflare names continents. */
+	continent?: string;
 	/** Whether a finished picture of the same request is as good as a new one. */
 	cache?: boolean;
 }
 
-/** Whose the picture is, and whether it may be one that is there already: by a field, or the header of HTTP. */
+/**
+ * Whose the picture is, and where they are; whether it may be one that is there already: by a field, or the header of
+ * HTTP.
+ */
 export function ownedBy({ req, var: { caller } }: Context<App>, cache: boolean): Keeping {
 	const fresh = /\bno-(cache|store)\b/i.test(req.header("cache-control") ?? "");
-	return { caller, findable: true, cache: cache && !fresh };
+	return { caller, findable: true, cache: cache && !fresh, continent: continentOf(req.raw) };
 }
 
 export interface Order {

@@ -4,7 +4,7 @@ import type { Alarm } from "../alarm.ts";
 import { log, notReached } from "../log.ts";
 import type { Outcome } from "../objects.ts";
 import { type Env, type Settings, settingsOf } from "../settings.ts";
-import { chooseMember } from "./choose.ts";
+import { FreeSlots } from "./choose.ts";
 import type { Cause, Entry, Ledger, Lent } from "./ledger.ts";
 import type { Member, Roster } from "./roster.ts";
 import type { Books } from "./standing.ts";
@@ -21,6 +21,7 @@ export class Dispatcher {
 	readonly #alarm: Alarm;
 	readonly #env: Env;
 	readonly #settings: Settings;
+	readonly #free = new FreeSlots();
 	/** Goes on with something that nobody waits for. */
 	readonly #later: (work: Promise<unknown>) => void;
 
@@ -82,6 +83,8 @@ export class Dispatcher {
 
 	/** Gives waiting jobs of a model to the best workers, in turn. */
 	dispatch(digest: string): void {
+		this.#count();
+		if (!this.#free.has(digest)) return;
 		const now = Date.now();
 		const patience = this.#settings.NUMERICS_SECONDS * 1000;
 		for (const entry of [...this.#ledger.waiting(digest)]) {
@@ -90,9 +93,12 @@ export class Dispatcher {
 				this.#alarm.by(entry.notBefore);
 				continue;
 			}
-			const offering = this.#roster.offering(digest);
-			const chosen = chooseMember(entry, offering, (member) => this.#free(member), { now, patience });
-			if (chosen === null) return;
+			this.#count();
+			const chosen = this.#free.choose(entry, { now, patience });
+			if (chosen === null) {
+				if (!this.#free.has(digest)) return;
+				continue;
+			}
 			if (typeof chosen === "number") this.#alarm.by(chosen);
 			else this.#later(this.#grant(entry, chosen));
 		}
@@ -102,8 +108,20 @@ export class Dispatcher {
 		return this.#ledger.heldBy(seat.session).size + seat.stale.length;
 	}
 
+	/** Counts free slots again of those who came, went, or have more or less in hand. */
+	#count(): void {
+		for (const touched of [this.#roster.touched, this.#ledger.touched]) {
+			for (const session of touched) {
+				const member = this.#roster.member(session);
+				if (member) this.#free.put(member, this.#slotsOf(member));
+				else this.#free.remove(session);
+			}
+			touched.clear();
+		}
+	}
+
 	/** Slots for new leases. One stuck picture says that the device is. */
-	#free(member: Member): number {
+	#slotsOf(member: Member): number {
 		const { draining, stale } = member.seat;
 		return draining || stale.some(({ stuck }) => stuck) ? 0 : member.hello.slots - this.busy(member);
 	}

@@ -31,6 +31,8 @@ const Row = z.object({
 	/** When it was queued. */
 	queued: z.number().default(0),
 	digest: z.string(),
+	/** What its worker must be able to do. */
+	needs: z.array(z.string()).default([]),
 	/** Name of the model, under which another version may be offered. */
 	model: z.string(),
 	/** What it costs to make (worker/policies/cost.ts); 0 where that is not known. */
@@ -69,6 +71,10 @@ export class Ledger {
 	/** How many each owner has, and how many of those wait. */
 	readonly #owned = new Map<Owner, { all: number; waiting: number }>();
 	readonly #turns = new Turns();
+	/** Of those, the ones whose worker is missed, by its name. */
+	readonly #missed = new Map<string, Set<Row>>();
+	/** Sessions that hold more or less than when whoever counts them looked last; emptied there. */
+	readonly touched = new Set<string>();
 	#queued = 0;
 	#lastSeq = 0;
 
@@ -117,6 +123,10 @@ export class Ledger {
 	of(owner: Owner): Readonly<{ all: number; waiting: number }> {
 		return this.#owned.get(owner) ?? NOTHING;
 	}
+	/** Those that a worker held when its connection was lost. */
+	missed(worker: string): Lent[] {
+		return [...(this.#missed.get(worker) ?? NOBODY)] as Lent[];
+	}
 	get(job: string): Entry | undefined {
 		return this.#entries.get(job);
 	}
@@ -124,9 +134,14 @@ export class Ledger {
 	/** New jobs, after those of their owner. */
 	enqueue(
 		jobs: readonly string[],
-		digest: string,
-		model: string,
-		{ cost, owner, weight }: { cost: number; owner: Owner; weight: number },
+		{
+			digest,
+			model,
+			cost,
+			needs,
+			owner,
+			weight,
+		}: Pick<Row, "digest" | "model" | "cost" | "needs" | "owner" | "weight">,
 	): void {
 		for (const job of jobs) {
 			if (this.#entries.has(job)) continue;
@@ -139,6 +154,7 @@ export class Ledger {
 				turn: this.#turns.next(owner, weight),
 				queued: Date.now(),
 				digest,
+				needs,
 				model,
 				cost,
 				attempt: 0,
@@ -202,9 +218,9 @@ export class Ledger {
 	}
 
 	/** Another version of its model will make it. */
-	move({ job }: Entry, digest: string): void {
+	move({ job }: Entry, digest: string, needs: string[]): void {
 		this.#change(job, (entry) => {
-			[entry.digest, entry.numerics, entry.orphaned] = [digest, null, null];
+			[entry.digest, entry.needs, entry.numerics, entry.orphaned] = [digest, needs, null, null];
 		});
 	}
 
@@ -241,9 +257,10 @@ export class Ledger {
 		this.#lastSeq = Math.max(this.#lastSeq, entry.seq);
 		this.#own(entry, 1);
 		if (entry.held) {
-			const held = this.#held.get(entry.held.session);
-			if (held) held.add(entry);
-			else this.#held.set(entry.held.session, new Set([entry]));
+			const { session, worker, absent } = entry.held;
+			this.touched.add(session);
+			addTo(this.#held, session, entry);
+			if (absent !== null) addTo(this.#missed, worker, entry);
 			return;
 		}
 		this.#queued += 1;
@@ -256,9 +273,10 @@ export class Ledger {
 		this.#entries.delete(entry.job);
 		this.#own(entry, -1);
 		if (entry.held) {
-			const held = this.#held.get(entry.held.session);
-			held?.delete(entry);
-			if (held?.size === 0) this.#held.delete(entry.held.session);
+			const { session, worker } = entry.held;
+			this.touched.add(session);
+			takeFrom(this.#held, session, entry);
+			takeFrom(this.#missed, worker, entry);
 			return;
 		}
 		this.#queued -= 1;
@@ -276,6 +294,17 @@ export class Ledger {
 
 const NOBODY: ReadonlySet<never> = new Set();
 const NOTHING = { all: 0, waiting: 0 } as const;
+
+function addTo<T>(sets: Map<string, Set<T>>, key: string, value: T): void {
+	const set = sets.get(key);
+	if (set) set.add(value);
+	else sets.set(key, new Set([value]));
+}
+
+function takeFrom<T>(sets: Map<string, Set<T>>, key: string, value: T): void {
+	const set = sets.get(key);
+	if (set?.delete(value) && set.size === 0) sets.delete(key);
+}
 
 /** Index of the first entry whose turn is not before this one's. */
 function place(queue: readonly Entry[], { turn, seq }: Entry): number {

@@ -1,11 +1,48 @@
 /** What a pool offers, and which version of a model a new job gets. */
 import type { Outlook, PoolOffer, Version, WorkerStatus } from "../objects.ts";
+import { able } from "./choose.ts";
 import type { Ledger } from "./ledger.ts";
 import { infoOf, type Member, type Roster } from "./roster.ts";
 import type { Sample } from "./tally.ts";
 
-/** Versions of models that are offered by workers which take leases, in the order they came. */
-export function versionsOf(roster: Roster): Version[] {
+/** Versions of models that are offered by workers which take leases, counted again when one came, went or drains. */
+export class Offers {
+	readonly #roster: Roster;
+	#edition = -1;
+	#versions: readonly Version[] = [];
+	/** What workers of a model can do, each combination once. */
+	readonly #abilities = new Map<string, ReadonlySet<string>[]>();
+
+	constructor(roster: Roster) {
+		this.#roster = roster;
+	}
+
+	/** In the order they came. */
+	versions(): readonly Version[] {
+		this.#count();
+		return this.#versions;
+	}
+
+	/** Whether any worker, draining or not, offers a model and can do all of this. */
+	able(digest: string, needs: readonly string[]): boolean {
+		this.#count();
+		return (this.#abilities.get(digest) ?? []).some((capabilities) => able(capabilities, needs));
+	}
+
+	#count(): void {
+		if (this.#edition === this.#roster.edition) return;
+		this.#edition = this.#roster.edition;
+		this.#versions = versionsOf(this.#roster);
+		this.#abilities.clear();
+		for (const digest of this.#roster.digests()) {
+			const members = [...this.#roster.offering(digest)];
+			const distinct = new Map(members.map(({ abilities, capabilities }) => [abilities, capabilities]));
+			this.#abilities.set(digest, [...distinct.values()]);
+		}
+	}
+}
+
+function versionsOf(roster: Roster): Version[] {
 	const versions: Version[] = [];
 	for (const digest of roster.digests()) {
 		let first: Member | undefined;

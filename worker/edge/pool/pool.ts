@@ -10,6 +10,7 @@ import { log } from "../log.ts";
 import {
 	type Customer,
 	type Enqueued,
+	type Outlook,
 	type PoolObject,
 	type PoolOffer,
 	type PoolStatus,
@@ -20,13 +21,14 @@ import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { type Entry, Ledger, type Lent } from "./ledger.ts";
 import { LoadingWorkers } from "./loading.ts";
-import { modelsOf, samplesOf, statusOf, versionsOf } from "./offer.ts";
+import { modelsOf, Offers, samplesOf, statusOf } from "./offer.ts";
 import { Orphans } from "./orphans.ts";
 import { Paces } from "./pace.ts";
 import { Returns } from "./returns.ts";
 import { type Member, Roster } from "./roster.ts";
 import { commonVersion, readMessage } from "./seat.ts";
 import { type Books, outlookOf, standingOf } from "./standing.ts";
+import type { Labels, Lines } from "./tally.ts";
 import { mayWait } from "./turns.ts";
 
 const GRANT_MILLISECONDS = 30_000;
@@ -38,6 +40,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	#settings: Settings;
 	#ledger: Ledger;
 	#roster: Roster;
+	#offers: Offers;
 	#books: Books;
 	#returns: Returns;
 	#alarm: Alarm;
@@ -50,17 +53,20 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	/** Bytes of device memory by worker, as it said last. */
 	#memory = new Map<string, number>();
 	#status: { at: number; status: PoolStatus } | undefined;
+	/** By digest. It is worked out from all workers of a model, and so not for every call. */
+	readonly #outlooks = new Map<string, { at: number; outlook: Outlook }>();
 
 	constructor(ctx: DurableObjectState, env: Env) {
 		super(ctx, env);
 		this.#settings = settingsOf(env);
 		this.#ledger = new Ledger(ctx.storage.sql);
 		this.#roster = new Roster(ctx);
+		this.#offers = new Offers(this.#roster);
 		this.#returns = new Returns(ctx.storage.kv, this.#roster.lost > 0);
 		this.#alarm = new Alarm(ctx);
 		this.#books = { ledger: this.#ledger, roster: this.#roster, paces: new Paces(ctx.storage.sql) };
 		this.#dispatcher = new Dispatcher(this.#books, this.#alarm, env, (work) => ctx.waitUntil(work));
-		this.#orphans = new Orphans(this.#ledger, this.#roster, env);
+		this.#orphans = new Orphans(this.#ledger, this.#offers, env);
 		// Nothing is being granted by an instance that has just begun, and sockets may have dropped while there was none.
 		for (const entry of this.#ledger.held()) {
 			if (entry.attempt === 0) this.#ledger.requeue(entry, null);
@@ -76,16 +82,23 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		return new Response(null, { status: 101, webSocket: client });
 	}
 
-	/** Queues jobs, all or none, for workers that offer this model digest. */
-	async enqueue(jobs: readonly string[], digest: string, cost = 0, by: Customer = NOBODY): Promise<Enqueued> {
+	/** Queues jobs, all or none, for workers that offer this model digest and can do what is needed. */
+	async enqueue(
+		jobs: readonly string[],
+		digest: string,
+		cost = 0,
+		needs: readonly string[] = [],
+		{ owner, weight, concurrent }: Customer = NOBODY,
+	): Promise<Enqueued> {
 		this.#sweep();
-		const version = versionsOf(this.#roster).find(({ info }) => info.digest === digest);
+		const version = this.#offers.versions().find(({ info }) => info.digest === digest);
 		if (!version) return "no-worker";
-		const { all, waiting } = this.#ledger.of(by.owner);
-		if (all + jobs.length > by.concurrent) return "busy";
+		if (!this.#offers.able(digest, needs)) return "unable";
+		const { all, waiting } = this.#ledger.of(owner);
+		if (all + jobs.length > concurrent) return "busy";
 		const places = { mine: waiting, more: jobs.length, queued: this.#ledger.queued, limit: this.#settings.QUEUE_LIMIT };
-		if (!mayWait(by.owner, places)) return "full";
-		this.#ledger.enqueue(jobs, digest, version.info.id, { ...by, cost });
+		if (!mayWait(owner, places)) return "full";
+		this.#ledger.enqueue(jobs, { digest, model: version.info.id, cost, needs: [...needs], owner, weight });
 		this.#dispatcher.dispatch(digest);
 		this.#alarm.by(Date.now() + this.#beats(1));
 		return "queued";
@@ -120,12 +133,18 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		if (this.#roster.size === 0) await this.#returns.next(patience * 1000);
 		if (this.#suspects.size > 0) this.#alarm.by(Date.now() + this.#beats(1));
 		const queue = this.#ledger.queued;
-		const taken = (member: Member) => this.#dispatcher.busy(member);
-		const versions = versionsOf(this.#roster).map((version) => ({
-			...version,
-			...outlookOf(version.info.digest, this.#books, taken),
-		}));
-		return { models: modelsOf(versions), queue, room: queue < this.#settings.QUEUE_LIMIT };
+		const versions = this.#offers.versions().map((version) => ({ ...version, ...this.#outlook(version.info.digest) }));
+		return { models: modelsOf(versions), queue, load: this.#ledger.size, room: queue < this.#settings.QUEUE_LIMIT };
+	}
+
+	/** Not older than a moment. */
+	#outlook(digest: string): Outlook {
+		const now = Date.now();
+		const kept = this.#outlooks.get(digest);
+		if (kept && now - kept.at < this.#settings.STATUS_SECONDS * 1000) return kept.outlook;
+		const outlook = outlookOf(digest, this.#books, (member) => this.#dispatcher.busy(member));
+		this.#outlooks.set(digest, { at: now, outlook });
+		return outlook;
 	}
 
 	async status(): Promise<PoolStatus> {
@@ -194,10 +213,9 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		for (const digest of await this.#orphans.look(now)) this.#dispatcher.dispatch(digest);
 	}
 
-	async metrics(): Promise<string> {
-		return this.#dispatcher.tally.text(
-			samplesOf(this.#ledger, this.#roster, this.#memory, (member) => this.#dispatcher.busy(member)),
-		);
+	async metrics(labels: Labels): Promise<Lines> {
+		const busy = (member: Member) => this.#dispatcher.busy(member);
+		return this.#dispatcher.tally.lines(samplesOf(this.#ledger, this.#roster, this.#memory, busy), labels);
 	}
 
 	async revokedWorkers(): Promise<string[]> {
@@ -221,8 +239,8 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 			this.#refuse(socket, problem);
 			return;
 		}
-		for (const other of [...this.#roster.members()]) {
-			if (other.hello.worker !== worker) continue;
+		const other = this.#roster.named(worker);
+		if (other) {
 			if (other.hello.instance === instance) this.#drop(other.socket, 1000, "replaced by a newer connection", true);
 			else this.#refuse(other.socket, `replaced by a newer process with the name ${worker}`);
 		}
@@ -259,9 +277,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		this.#roster.change(member.socket, { stale: stale.map((held) => ({ ...held, stuck: false })) });
 		for (const held of stale) this.#roster.send(member.socket, { type: "cancel", ...held });
 		// A process that begins anew has nothing of the one before; one that is back has let go of the rest.
-		for (const entry of this.#ledger.held())
-			if (entry.held.absent !== null && entry.held.worker === worker)
-				this.ctx.waitUntil(this.#dispatcher.lost(entry, "failed"));
+		for (const entry of this.#ledger.missed(worker)) this.ctx.waitUntil(this.#dispatcher.lost(entry, "failed"));
 	}
 
 	#refuse(socket: WebSocket, reason: string): void {
@@ -384,7 +400,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	}
 
 	#watching(): boolean {
-		return this.#ledger.size > 0 || this.#suspects.size > 0 || this.#roster.sockets().length > this.#roster.size;
+		return this.#ledger.size > 0 || this.#suspects.size > 0 || this.#roster.strangers > 0;
 	}
 
 	#beats(count: number): number {

@@ -16,6 +16,9 @@ export interface Member {
 	readonly since: number;
 	/** Numerics id by digest of what it offers. */
 	readonly offers: ReadonlyMap<string, string>;
+	readonly capabilities: ReadonlySet<string>;
+	/** The same as one text, equal for those who can do the same. */
+	readonly abilities: string;
 }
 
 const OPEN = 1;
@@ -25,6 +28,13 @@ export class Roster {
 	/** By session, the longest-standing first. */
 	readonly #members = new Map<string, Member>();
 	readonly #byDigest = new Map<string, Set<Member>>();
+	readonly #byName = new Map<string, Member>();
+	/** Sessions that have yet to say hello. */
+	readonly #strangers = new Set<string>();
+	/** Another number whenever a worker came, went, or began to drain. */
+	edition = 0;
+	/** Sessions of which something changed since whoever counts their slots looked last; emptied there. */
+	readonly touched = new Set<string>();
 	readonly #seats = new WeakMap<WebSocket, Seat>();
 	/** Names of those that are not let in. */
 	readonly revoked: ReadonlySet<string>;
@@ -58,6 +68,7 @@ export class Roster {
 			}
 		}
 		this.lost = lost;
+		for (const session of sockets.keys()) if (!this.#members.has(session)) this.#strangers.add(session);
 	}
 
 	/** Admitted workers, the longest-standing first. */
@@ -66,6 +77,14 @@ export class Roster {
 	}
 	get size(): number {
 		return this.#members.size;
+	}
+	/** How many sockets have yet to say hello. */
+	get strangers(): number {
+		return this.#strangers.size;
+	}
+	/** The worker of this name. */
+	named(worker: string): Member | undefined {
+		return this.#byName.get(worker);
 	}
 	member(session: string): Member | undefined {
 		return this.#members.get(session);
@@ -95,6 +114,7 @@ export class Roster {
 		const seat = newSeat(crypto.randomUUID(), named);
 		this.#ctx.acceptWebSocket(socket, [seat.session]);
 		this.#seats.set(socket, seat);
+		this.#strangers.add(seat.session);
 		sit(socket, seat);
 	}
 
@@ -109,7 +129,10 @@ export class Roster {
 	}
 
 	change(socket: WebSocket, change: Partial<Seat>): void {
-		sit(socket, Object.assign(this.seat(socket), change));
+		const seat = Object.assign(this.seat(socket), change);
+		sit(socket, seat);
+		this.touched.add(seat.session);
+		if ("draining" in change) this.edition += 1;
 	}
 
 	admit(socket: WebSocket, { type: _, holding: __, ...hello }: Hello): Member {
@@ -126,9 +149,13 @@ export class Roster {
 	}
 
 	forget(session: string): void {
+		this.#strangers.delete(session);
 		const member = this.#members.get(session);
 		if (!member) return;
 		this.#members.delete(session);
+		if (this.#byName.get(member.hello.worker) === member) this.#byName.delete(member.hello.worker);
+		this.touched.add(session);
+		this.edition += 1;
 		for (const digest of member.offers.keys()) {
 			const others = this.#byDigest.get(digest);
 			others?.delete(member);
@@ -158,8 +185,15 @@ export class Roster {
 
 	#insert(socket: WebSocket, hello: Member["hello"], since: number): Member {
 		const offers = new Map(hello.models.map(({ info, numerics }) => [info.digest, numerics]));
-		const member: Member = { socket, seat: this.seat(socket), hello, since, offers };
-		this.#members.set(member.seat.session, member);
+		const capabilities = new Set(hello.capabilities);
+		const abilities = [...capabilities].sort().join(" ");
+		const member: Member = { socket, seat: this.seat(socket), hello, since, offers, capabilities, abilities };
+		const { session } = member.seat;
+		this.#strangers.delete(session);
+		this.#members.set(session, member);
+		this.#byName.set(hello.worker, member);
+		this.touched.add(session);
+		this.edition += 1;
 		for (const digest of offers.keys()) {
 			const others = this.#byDigest.get(digest);
 			if (others) others.add(member);

@@ -31,6 +31,19 @@ export interface Sample {
 	value: number;
 }
 
+/** By metric. */
+export type Lines = Partial<Record<MetricName, string[]>>;
+
+/** The lines of several pools as one text. */
+export function exposition(pools: readonly Lines[]): string {
+	const names = Object.keys(METRICS) as MetricName[];
+	const lines = names.flatMap((name) => {
+		const [kind, help] = METRICS[name];
+		return [`# HELP ${name} ${help}`, `# TYPE ${name} ${kind}`, ...pools.flatMap((pool) => pool[name] ?? [])];
+	});
+	return `${lines.join("\n")}\n`;
+}
+
 interface Histogram {
 	labels: Labels;
 	counts: number[];
@@ -55,23 +68,23 @@ export class Tally {
 		made.sum += seconds;
 	}
 
-	/** In Prometheus's text format, with what is true now. */
-	text(now: readonly Sample[]): string {
-		const lines: string[] = [];
-		for (const [name, [kind, help]] of Object.entries(METRICS)) {
-			lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${kind}`);
-			for (const sample of [...now, ...this.#counters.values()])
-				if (sample.name === name) lines.push(`${name}${labelled(sample.labels)} ${sample.value}`);
-			for (const { labels, counts, sum } of this.#histograms.get(name as MetricName)?.values() ?? []) {
+	/** Lines of Prometheus's text format by metric, with what is true now; `more` labels go with all of them. */
+	lines(now: readonly Sample[], more: Labels = {}): Lines {
+		const all: Lines = {};
+		const add = (name: MetricName, end: string, labels: Labels, value: number) =>
+			(all[name] ??= []).push(`${name}${end}${labelled({ ...labels, ...more })} ${value}`);
+		for (const { name, labels, value } of [...now, ...this.#counters.values()]) add(name, "", labels, value);
+		for (const [name, histograms] of this.#histograms)
+			for (const { labels, counts, sum } of histograms.values()) {
 				let below = 0;
 				counts.forEach((count, i) => {
 					below += count;
-					lines.push(`${name}_bucket${labelled({ ...labels, le: BOUNDS[i] ?? "+Inf" })} ${below}`);
+					add(name, "_bucket", { ...labels, le: BOUNDS[i] ?? "+Inf" }, below);
 				});
-				lines.push(`${name}_sum${labelled(labels)} ${sum}`, `${name}_count${labelled(labels)} ${below}`);
+				add(name, "_sum", labels, sum);
+				add(name, "_count", labels, below);
 			}
-		}
-		return `${lines.join("\n")}\n`;
+		return all;
 	}
 
 	#of<T>(all: Map<string, T>, name: MetricName, labels: Labels, make: (labels: Labels) => T): T {

@@ -8,12 +8,19 @@ import { signModelToken, signWorkerToken } from "../auth/worker-token.ts";
 import { readJson } from "../http/body.ts";
 import { ApiError, invalid, invalidInput } from "../http/errors.ts";
 import { log } from "../log.ts";
-import { poolNamed, poolNameOf } from "../objects.ts";
+import { type PoolObject, poolNamed } from "../objects.ts";
+import { statusOfAll } from "../pool/router.ts";
 import { type App, settingsOf } from "../settings.ts";
 
 type C = Context<App>;
 
-const pool = (c: C) => poolNamed(c.env, poolNameOf());
+/** A worker may come to any pool. */
+const pools = (c: C): DurableObjectStub<PoolObject>[] =>
+	settingsOf(c.env).POOLS.map(({ name }) => poolNamed(c.env, name));
+
+async function revokedWorkers(c: C): Promise<string[]> {
+	return [...new Set((await Promise.all(pools(c).map((pool) => pool.revokedWorkers()))).flat())];
+}
 
 export async function register(c: C): Promise<Response> {
 	await requireSecret(c.env, c.req.raw);
@@ -23,7 +30,7 @@ export async function register(c: C): Promise<Response> {
 	});
 	if (!parsed.success) throw invalidInput(parsed.error);
 	const { worker, models } = parsed.data;
-	if ((await pool(c).revokedWorkers()).includes(worker))
+	if ((await revokedWorkers(c)).includes(worker))
 		throw new ApiError(
 			403,
 			"worker_revoked",
@@ -58,7 +65,7 @@ export const WorkerList = z.strictObject({
 });
 
 export async function listWorkers(c: C): Promise<Response> {
-	const [{ workers }, revoked] = await Promise.all([pool(c).status(), pool(c).revokedWorkers()]);
+	const [{ workers }, revoked] = await Promise.all([statusOfAll(c.env), revokedWorkers(c)]);
 	return c.json<z.infer<typeof WorkerList>>({
 		object: "list",
 		data: [
@@ -82,7 +89,7 @@ async function judge(c: C, revoked: boolean): Promise<Response> {
 	const worker = c.req.param("worker") ?? "";
 	if (!Registration.shape.worker.safeParse(worker).success)
 		throw invalid("worker", "worker: is no worker's name; GET /v1/admin/workers lists them.");
-	await pool(c).judge(worker, revoked);
+	await Promise.all(pools(c).map((pool) => pool.judge(worker, revoked)));
 	log(revoked ? "worker revoked" : "worker admitted again", { request: c.var.requestId, worker });
 	return new Response(null, { status: 204 });
 }
