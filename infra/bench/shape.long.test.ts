@@ -32,7 +32,7 @@ test("every policy named runs the scales asked for, low rank included, and those
 	const shape = {
 		name: "narrow",
 		depth: 2,
-		folder: (depth: number) => randomInfinity({ width: 8, heads: 1, ffn: 16 }, depth),
+		folder: (depth: number) => randomInfinity({ width: 8, heads: 1, ffn: 16, bits: 32 }, depth),
 	};
 	const names = ["exact", "stagevar", "stagevar-released"];
 	const bytes = gpu.bytes;

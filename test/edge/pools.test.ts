@@ -1,4 +1,4 @@
-/** Two pools behind one edge: workers find theirs, pictures go to the nearest with room, the rest where least is to do. */
+/** Two pools behind one edge: workers find theirs, pictures go to the nearest with room, or where least is to do. */
 import { env } from "cloudflare:workers";
 import { afterEach, expect, it } from "vitest";
 import app from "../../worker/edge/index.ts";
@@ -53,7 +53,7 @@ async function ask(edge: Env, continent: string | undefined, query = ""): Promis
 
 const load = async (name: string): Promise<number> => (await poolNamed({ POOL }, name).offer()).load;
 
-it("a picture goes to the region of its reader, elsewhere where that has no room, and is delivered and read there", async () => {
+it("a picture goes to the region of its reader, elsewhere where that has no room", async () => {
 	const eu = await join(REGIONS, "w1", { region: "EU" });
 	const us = await join(REGIONS, "w2", { region: "NA" });
 	const reader = await ask(REGIONS, "SA");

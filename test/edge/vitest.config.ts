@@ -42,8 +42,5 @@ export default defineConfig({
 		include: ["test/edge/*.test.ts"],
 		testTimeout: 15_000,
 		silent: "passed-only",
-		// One edge for all files: every test leaves it empty. One at a time: they wait on timers, and hold them.
-		isolate: false,
-		maxWorkers: 1,
 	},
 });

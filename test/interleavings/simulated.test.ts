@@ -1,4 +1,4 @@
-/** Some of the orders that `npm run test:interleavings` plays by thousands. Clocks are the process's: it has its own. */
+/** Some of the orders that `npm run test:interleavings` plays by thousands. Clocks are a process's own. */
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";

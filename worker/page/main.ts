@@ -65,8 +65,7 @@ openDialogs(model, () => {
 });
 acceptPictures((found) => (typeof found === "string" ? announce(found) : restore(found)));
 offerTakeaway(() => viewer.runs.at(-1));
-select("model").addEventListener("change", modelChosen);
-select("schedule").addEventListener("change", modelChosen);
+for (const id of ["model", "schedule"]) select(id).addEventListener("change", () => modelChosen());
 $("stop").addEventListener("click", () => studio.stop());
 $("back").addEventListener("click", () => tiles.show());
 $("another").addEventListener("click", () => {
@@ -119,14 +118,15 @@ async function loadCatalog(wanted = new URLSearchParams()): Promise<void> {
 	$("model-setting").hidden = catalog.models.length < 2;
 	const names = workers?.adapters ?? [];
 	setText($("adapter"), names.length > 0 ? `Computed by ${names.join("; ")}.` : "No GPU worker is connected yet.");
-	modelChosen();
-	form.fill({ schedule: wanted.get("schedule") ?? undefined });
+	modelChosen(wanted.get("schedule") ?? undefined);
 }
 
-function modelChosen(): void {
+/** Everything is drawn for the chosen model; at this schedule, where it has it. */
+function modelChosen(schedule?: string): void {
 	const chosen = model();
 	if (!chosen) return;
 	form.setModel(chosen);
+	form.fill({ schedule });
 	choices.draw(chosen, form.schedule, catalog.policies, workers?.adapters ?? []);
 	viewer.setModel(chosen, form.schedule);
 	here.offer(chosen);
@@ -218,11 +218,9 @@ function fieldsOf(link: URLSearchParams): Partial<Pick<Ask, "prompt" | "class" |
 
 /** Settings of a picture, back in the form. */
 function restore({ prompt, class: label, seed, schedule, policy, model: name, ...rest }: Settings | Ask): void {
-	if (name && catalog.models.some(({ id }) => id === name)) {
-		select("model").value = name;
-		modelChosen();
-	}
-	form.fill({ prompt, class: label, seed, schedule });
+	if (name && catalog.models.some(({ id }) => id === name)) select("model").value = name;
+	modelChosen(schedule ?? model()?.defaultSchedule);
+	form.fill({ prompt, class: label, seed });
 	choices.want(policy);
 	const trunk = "trunk" in rest ? rest.trunk : undefined;
 	const shares = trunk ? ` Its first ${trunk.scales} scales were those of seed ${trunk.seed}.` : "";

@@ -1,4 +1,4 @@
-/** What a picture asks of a worker, and what a worker says it can do: names, so that one that is not known harms nobody. */
+/** What a picture asks of a worker, and what a worker says it can do: names, and one that is not known does no harm. */
 import type { JobRequest } from "./job.ts";
 import { outcomesOf } from "./plan.ts";
 

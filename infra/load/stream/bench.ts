@@ -1,6 +1,6 @@
 /**
- * `npm run bench:stream`: how long a scale takes from a worker's send to a client's receive, and what a crowd of readers
- * of one job, a fifth of them slow or stopped, does to the others and to the edge's memory.
+ * `npm run bench:stream`: how long a scale takes from a worker's send to a client's receive, and what a crowd of
+ * readers of one job, a fifth of them slow or stopped, does to the others and to the edge's memory.
  */
 import { distributionOf } from "../distribution.ts";
 import { type Crowd, crowd } from "./crowd.ts";

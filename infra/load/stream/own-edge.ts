@@ -1,4 +1,4 @@
-/** An edge of our own for a measurement: `npm start` without workers, on a free port, with a state that is thrown away. */
+/** An edge of our own for a measurement: `npm start` without workers, on a free port; its state is thrown away. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";

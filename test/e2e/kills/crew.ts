@@ -1,4 +1,4 @@
-/** GPU worker processes, each behind a line of its own; one that is lost has a successor of its name, warm if wished. */
+/** GPU worker processes, each behind a line of its own; one that is lost has a successor, warm if wished. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";

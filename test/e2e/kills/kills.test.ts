@@ -109,6 +109,8 @@ async function disturbed(at: number, fault: Fault) {
 
 describe.each(Object.entries(FAULTS))("%s", (name, fault) => {
 	it.each(Array.from({ length: MOST_DELIVERIES }, (_, at) => at))("at delivery %i", async (at) => {
+		// Where no policy settles its plan on the way, there is one delivery less.
+		if (policies.every((policy) => usual.get(policy)!.deliveries.length <= at)) return;
 		const { pictures, doomed, ended, refused, late } = await disturbed(at, fault);
 		for (const [policy, events] of pictures) expect([policy, events]).toEqual([policy, usual.get(policy)!.events]);
 		expect(ended).toBe(fault.ends);

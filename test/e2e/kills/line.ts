@@ -1,4 +1,4 @@
-/** The network between one worker and its edge: every delivery can be seen, held, doubled, and all of it can go dead. */
+/** The network between one worker and its edge: deliveries can be seen, held, doubled, and all can go dead. */
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";

@@ -182,7 +182,7 @@ it("a model of several shapes is asked for one, and everything has it", async ()
 	expect(await code()).toContain('"size": "48x96"');
 	await page.keyboard.press("Escape");
 	await open(Object.fromEntries(new URL(page.url()).searchParams));
-	expect(await page.inputValue("#schedule")).toBe("2:1");
+	expect([await page.inputValue("#schedule"), await aspect("#print-a .paper")]).toEqual(["2:1", 0.5]);
 	await page.selectOption("#schedule", "1:1");
 	await page.setViewportSize(PHONE);
 	await page.click("#history li:first-child button");

@@ -48,9 +48,9 @@ export class FreeSlots {
 	}
 
 	/**
-	 * The best of the workers with a free slot that can do it; null where there is none, and a time where a better one is waited for
-	 * until then. The same numerics id continues bit for bit, so it is waited for; the worker that had the job last is
-	 * the last resort; then the job goes where most is free.
+	 * The best of the workers with a free slot that can do it; null where there is none, and a time where a better one
+	 * is waited for until then. The same numerics id continues bit for bit, so it is waited for; the worker that had the
+	 * job last is the last resort; then the job goes where most is free.
 	 */
 	choose(entry: Entry, { now, patience }: { now: number; patience: number }): Member | number | null {
 		let best: Member | null = null;

@@ -64,7 +64,13 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		this.#offers = new Offers(this.#roster);
 		this.#returns = new Returns(ctx.storage.kv, this.#roster.lost > 0);
 		this.#alarm = new Alarm(ctx);
-		this.#books = { ledger: this.#ledger, roster: this.#roster, paces: new Paces(ctx.storage.sql) };
+		this.#books = {
+			ledger: this.#ledger,
+			roster: this.#roster,
+			paces: new Paces(ctx.storage.sql),
+			crews: new Map(),
+			recountMs: this.#settings.STATUS_SECONDS * 1000,
+		};
 		this.#dispatcher = new Dispatcher(this.#books, this.#alarm, env, (work) => ctx.waitUntil(work));
 		this.#orphans = new Orphans(this.#ledger, this.#offers, env);
 		// Nothing is being granted by an instance that has just begun, and sockets may have dropped while there was none.

@@ -8,12 +8,25 @@ export interface Books {
 	ledger: Ledger;
 	roster: Roster;
 	paces: Paces;
+	/** All workers of a model taken together, by digest; counted again after so many milliseconds. */
+	crews: Map<string, Crew>;
+	recountMs: number;
+}
+
+interface Crew {
+	at: number;
+	/** The mean of its workers'; null where nothing was measured. */
+	pace: number | null;
+	/** Of those that take leases. */
+	slots: number;
+	/** Milliseconds until what they have in hand is done. */
+	inHand: number;
 }
 
 export function standingOf(entry: Entry, books: Books): Standing {
 	const { digest, held, cost } = entry;
 	if (held) {
-		const pace = books.paces.of(held.worker, digest) ?? books.paces.among(workersOf(digest, books), digest);
+		const pace = books.paces.of(held.worker, digest) ?? crewOf(digest, books).pace;
 		return { ahead: null, milliseconds: pace === null ? null : left(entry, pace) };
 	}
 	const queue = books.ledger.waiting(digest);
@@ -41,15 +54,25 @@ function progress(
 	digest: string,
 	books: Books,
 ): { pace: number | null; wait: number | null } {
-	const pace = books.paces.among(workersOf(digest, books), digest);
+	const { pace, slots, inHand } = crewOf(digest, books);
 	if (pace === null) return { pace, wait: null };
-	let [slots, milliseconds] = [0, 0];
-	for (const { seat, hello } of books.roster.offering(digest)) {
-		if (!seat.draining) slots += hello.slots;
-		for (const held of books.ledger.heldBy(seat.session)) milliseconds += left(held, pace);
-	}
-	for (const { cost } of before) milliseconds += cost * pace;
+	const milliseconds = before.reduce((sum, { cost }) => sum + cost * pace, inHand);
 	return { pace, wait: slots === 0 ? null : milliseconds / slots };
+}
+
+function crewOf(digest: string, books: Books): Crew {
+	const now = Date.now();
+	const kept = books.crews.get(digest);
+	if (kept && now - kept.at < books.recountMs) return kept;
+	const pace = books.paces.among(workersOf(digest, books), digest);
+	const crew: Crew = { at: now, pace, slots: 0, inHand: 0 };
+	for (const { seat, hello } of books.roster.offering(digest)) {
+		if (!seat.draining) crew.slots += hello.slots;
+		if (pace === null) continue;
+		for (const held of books.ledger.heldBy(seat.session)) crew.inHand += left(held, pace);
+	}
+	books.crews.set(digest, crew);
+	return crew;
 }
 
 const workersOf = (digest: string, { roster }: Books): string[] =>
