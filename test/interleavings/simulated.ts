@@ -105,7 +105,9 @@ async function makeWorld(seed: number): Promise<World> {
 		async resume(id, after) {
 			return (await through(job(id).seen(null, after))) === null ? null : read(id, after);
 		},
-		cancel: (id) => through(job(id).remove(null)),
+		async cancel(id) {
+			await through(job(id).remove(null));
+		},
 		scale: ({ request: { plan, seed } }, index) => {
 			const runs = plan.steps.flatMap(({ kind }, i) => (kind === "run" ? [i] : []));
 			const [height, width] = model.schedules[plan.schedule].grids[index];
