@@ -1,9 +1,9 @@
 /**
  * `npm run bench:page`: what a preview costs the page, in the Chromium that comes with the project. Thirty previews of
- * 256 x 256 come a tenth of a second apart, several times over. Each is timed from the moment when the last of its bytes
- * is in the page's hands: until its pixels are drawn in the document, and until the page's part of the frame that shows
- * them has ended, for which a clock of 60 Hz alone takes 8 ms in the mean. Other programs only ever make it slower: what
- * counts is the run that they disturbed least. Beside that, what the page weighs.
+ * 256 x 256 come a tenth of a second apart, several times over. Each is timed from the moment when the last of its
+ * bytes is in the page's hands: until its pixels are drawn in the document, and until the page's part of the frame that
+ * shows them has ended, for which a clock of 60 Hz alone takes 8 ms in the mean. Other programs only ever make it
+ * slower: what counts is the run that they disturbed least. Beside that, what the page weighs.
  */
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";

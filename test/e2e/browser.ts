@@ -22,9 +22,9 @@ const THEMES = (["light", "dark"] as const).flatMap((colorScheme) =>
 );
 
 /**
- * Controls whose edge stands out from what is around it by less than 3:1 (WCAG 1.4.11), by theme, each with the contrast
- * of its weakest side. Judged by the pixels that are drawn, where they are enabled and not covered; what is text alone
- * is known by its text.
+ * Controls whose edge stands out from what is around it by less than 3:1 (WCAG 1.4.11), by theme, each with the
+ * contrast of its weakest side. Judged by the pixels that are drawn, where they are enabled and not covered; what is
+ * text alone is known by its text.
  */
 export async function faintControls(page: Page): Promise<string[]> {
 	const size = page.viewportSize();
@@ -57,8 +57,9 @@ async function faintNow(page: Page): Promise<string[]> {
 			const over = document.elementFromPoint((left + right) / 2, (top + bottom) / 2);
 			const seen = over && (box.contains(over) || over.contains(control)) && !over.matches("dialog");
 			if (!seen || (box === control && getComputedStyle(control).opacity === "0")) return [];
-			const { id, className, textContent } = control;
-			const name = `${control.localName}${id && `#${id}`}${className && `.${className}`} ${textContent?.trim().slice(0, 20)}`;
+			const { localName, id, className, textContent } = control;
+			const text = textContent?.trim().slice(0, 20);
+			const name = `${localName}${id && `#${id}`}${className && `.${className}`} ${text}`;
 			return [{ name, left, top, right, bottom, range: control.matches("[type=range]") }];
 		});
 	});
@@ -67,7 +68,8 @@ async function faintNow(page: Page): Promise<string[]> {
 		.raw()
 		.toBuffer({ resolveWithObject: true });
 	const luminance = (x: number, y: number) => {
-		const at = 3 * (Math.min(info.height - 1, Math.max(0, y)) * info.width + Math.min(info.width - 1, Math.max(0, x)));
+		const within = (value: number, size: number) => Math.min(size - 1, Math.max(0, value));
+		const at = 3 * (within(y, info.height) * info.width + within(x, info.width));
 		const [r, g, b] = [...data.subarray(at, at + 3)].map((value) => {
 			const share = value / 255;
 			return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;

@@ -53,7 +53,9 @@ export class Rounds {
 		}
 	}
 
-	/** Opens pictures one after the other in one slot, which nobody else gets in between, and closes each after its use. */
+	/**
+	 * Opens pictures one after the other in one slot, which nobody else gets in between, and closes each after its use.
+	 */
 	async tryOut(options: readonly PictureOptions[], use: (picture: Picture, i: number) => void): Promise<void> {
 		await this.#slots.take(new AbortController().signal);
 		try {
@@ -159,7 +161,9 @@ export class Rounds {
 		return batch;
 	}
 
-	/** Returns when the codes are there: the next round is recorded while the device still makes pictures of this one. */
+	/**
+	 * Returns when the codes are there: the next round is recorded while the device still makes pictures of this one.
+	 */
 	async #round(batch: readonly Waiting[]): Promise<void> {
 		const begun = performance.now();
 		try {
