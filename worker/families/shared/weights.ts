@@ -97,7 +97,7 @@ export class Weights {
 	}
 }
 
-/** A module's tensors by the rest of their names: every scale asks for them again, so each name is put together once. */
+/** A module's tensors by the rest of their names, each put together once: every scale asks for them again. */
 export class Module {
 	#weights: Weights;
 	#name: string;
