@@ -76,8 +76,11 @@ export class Play {
 
 	#live(): void {
 		const now = this.world.now();
-		// A machine that has much else to do: everybody was silent.
-		if (now - this.#lived > 2 * this.world.times.heartbeat) this.troubles += MOST_ATTEMPTS;
+		// A machine that has much else to do: everybody was silent, and may count as gone.
+		if (now - this.#lived > 2 * this.world.times.heartbeat) {
+			this.troubles += MOST_ATTEMPTS;
+			this.alone = true;
+		}
 		this.#lived = now;
 		for (const worker of this.workers) worker.live();
 	}

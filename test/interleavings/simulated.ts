@@ -33,7 +33,7 @@ const SETTINGS = { WORKER_SECRET: "simulated-secret-0123456789", QUEUE_LIMIT: "6
 
 interface Job {
 	deliver(attempt: number, event: WorkerEvent): Promise<{ go?: "on" | "stop"; refused?: string }>;
-	remove(): Promise<void>;
+	remove(owner: null): Promise<unknown>;
 	seen(after: number): Promise<boolean | null>;
 }
 
@@ -93,7 +93,8 @@ async function makeWorld(seed: number): Promise<World> {
 		async ask(seed) {
 			const plan = edge.makePlan(model, "exact", undefined);
 			const format = { type: "webp", quality: 90 };
-			const input = { model, plan, subject: { prompt: "a photo" }, seed, previews: "all", format };
+			const caller = { owner: null, scopes: [], admitted: null, queued: 0, traceparent: "", requestId: "" };
+			const input = { caller, model, plan, subject: { prompt: "a photo" }, seed, previews: "all", format };
 			try {
 				return read(await through(edge.startJob(host.env, input)), -1);
 			} catch (error) {
@@ -104,7 +105,9 @@ async function makeWorld(seed: number): Promise<World> {
 		async resume(id, after) {
 			return (await through(job(id).seen(after))) === null ? null : read(id, after);
 		},
-		cancel: (id) => through(job(id).remove()),
+		async cancel(id) {
+			await through(job(id).remove(null));
+		},
 		scale: ({ request: { plan, seed } }, index) => {
 			const runs = plan.steps.flatMap(({ kind }, i) => (kind === "run" ? [i] : []));
 			const [height, width] = model.schedules[plan.schedule].grids[index];
