@@ -8,6 +8,9 @@ import { verdictOf, wrong } from "./verdicts.ts";
 /** Bind groups kept; a busy worker goes over its few shapes of rounds again and again. */
 const MAX_GROUPS = 8192;
 
+/** Programs that are compiled at a time: a core each. */
+const SIDE_BY_SIDE = navigator.hardwareConcurrency || 4;
+
 /** A program's pipeline, and its bind groups by where the parts lie that they are of. */
 export interface Compiled {
 	pipeline: GPUComputePipeline;
@@ -36,6 +39,9 @@ export class Programs {
 	#compiled = new Map<Program, Compiled>();
 	/** Those that are being compiled ahead of their use. */
 	#compiling = new Map<Program, Promise<void>>();
+	/** How many of them are at it, and those that wait for their turn. */
+	#side = 0;
+	#line: (() => void)[] = [];
 	/** Programs that are refused, or not yet known to be good. */
 	#doubts = new Map<Program, Doubt>();
 	/** Bind groups kept, of all programs. */
@@ -86,9 +92,14 @@ export class Programs {
 		const known = this.#compiling.get(program);
 		if (known) return known;
 		const compiling = (async () => {
-			const pipeline = await this.#pipeline(label, program);
-			if (this.#late) await this.#tryOut(program, pipeline);
-			if (!this.#compiled.has(program)) this.#compiled.set(program, { pipeline, groups: new Map() });
+			await this.#turn();
+			try {
+				const pipeline = await this.#pipeline(label, program);
+				if (this.#late) await this.#tryOut(program, pipeline);
+				if (!this.#compiled.has(program)) this.#compiled.set(program, { pipeline, groups: new Map() });
+			} finally {
+				this.#next();
+			}
 		})();
 		this.#compiling.set(program, compiling);
 		const done = () => {
@@ -96,6 +107,18 @@ export class Programs {
 		};
 		compiling.then(done, done);
 		return compiling;
+	}
+
+	/** Waits until a core is free for another one: Dawn would start all at once, and the first be ready with the last. */
+	async #turn(): Promise<void> {
+		if (this.#side < SIDE_BY_SIDE) this.#side++;
+		else await new Promise<void>((resolve) => this.#line.push(resolve));
+	}
+
+	#next(): void {
+		const next = this.#line.shift();
+		if (next) next();
+		else this.#side--;
 	}
 
 	async #pipeline(label: string, program: Program): Promise<GPUComputePipeline> {

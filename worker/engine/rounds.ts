@@ -53,9 +53,7 @@ export class Rounds {
 		}
 	}
 
-	/**
-	 * Opens pictures one after the other in one slot, which nobody else gets in between, and closes each after its use.
-	 */
+	/** Opens pictures one after the other in one slot, which nobody gets in between, and closes each after its use. */
 	async tryOut(options: readonly PictureOptions[], use: (picture: Picture, i: number) => void): Promise<void> {
 		await this.#slots.take(new AbortController().signal);
 		try {

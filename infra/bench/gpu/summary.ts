@@ -1,6 +1,6 @@
 /**
- * `node infra/bench/gpu/summary.ts OUT`: what the parts of `infra/bench/gpu.sh` say together, as JSON: its parts, for
- * every shape the scales of the exact plan beside the same blocks in PyTorch, and operators by their share of the
+ * `node infra/bench/gpu/summary.ts OUT`: what the parts of `infra/bench/gpu.sh` say together, as JSON: its parts, and
+ * for every shape the scales of the exact plan beside the same blocks in PyTorch, and operators by their share of the
  * limits.
  */
 import { existsSync, readFileSync } from "node:fs";
