@@ -4,7 +4,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { kernel, write } from "../../kernels/gpu/kernel.ts";
-import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { openModel } from "../engine/open.ts";
 import type { LoadedModel } from "../engine/types.ts";
@@ -15,7 +15,8 @@ import type { StagePlan } from "../protocol/plan.ts";
 import { readMetadata } from "./encode.ts";
 import { runLease } from "./lease.ts";
 
-const gpu = await sharedGpu();
+// Of its own: it is lost in the end.
+const gpu = await openGpu();
 let model: LoadedModel;
 let server: Server;
 let edge: string;
