@@ -105,6 +105,11 @@ export class Parts {
 		}
 	}
 
+	/** Leaves the worker standing still. */
+	halt(): void {
+		process.kill(this.#worker?.pid as number, "SIGSTOP");
+	}
+
 	goOn(): void {
 		process.kill(this.#worker?.pid as number, "SIGCONT");
 	}

@@ -125,6 +125,10 @@ it("a tally is bounded, whatever it is told", () => {
 	expect(made).toHaveLength(201);
 	expect(made[0]).toBe('firstlight_pictures_total{policy="policy \\"0\\"\\n"} 1');
 	expect(made.at(-1)).toBe('firstlight_pictures_total{policy="other"} 800');
+	// Of several pools each has its name, and each metric is described once.
+	const other = tally.lines([{ name: "firstlight_queue", labels: {}, value: 3 }], { pool: "eu" });
+	const text = exposition([tally.lines([{ name: "firstlight_queue", labels: {}, value: 2 }]), other]);
+	expect(text).toContain('# TYPE firstlight_queue gauge\nfirstlight_queue 2\nfirstlight_queue{pool="eu"} 3\n');
 });
 
 it("what several pools have seen is told as one", () => {

@@ -103,7 +103,10 @@ async function makeWorld(seed: number): Promise<World> {
 			}
 		},
 		async resume(id, after) {
-			return (await through(job(id).seen(after))) === null ? null : read(id, after);
+			return (await through(job(id).seen(null, after))) === null ? null : read(id, after);
+		},
+		async cancel(id) {
+			await through(job(id).remove(null));
 		},
 		async cancel(id) {
 			await through(job(id).remove(null));

@@ -240,6 +240,9 @@ async function found(
  * does not take them passes them on to the next best.
  */
 export async function startJobs(env: Env, input: Omit<JobInput, "seed">, seeds: readonly number[]): Promise<Started[]> {
+	const { caller, subject, retrySeconds = RETRY_SECONDS.otherwise } = input;
+	if (caller.admitted && seeds.length > caller.admitted.pictures) throw picturesUsedUp(caller.admitted);
+	await requireAllowed(env, subject.prompt);
 	let refused: Exclude<Enqueued, "queued"> = "no-worker";
 	for (const pool of await poolsFor(env, input.model.digest, input.continent)) {
 		const started = await startIn(env, pool, input, seeds);
@@ -247,6 +250,8 @@ export async function startJobs(env: Env, input: Omit<JobInput, "seed">, seeds: 
 			await given(env, pool, started.filter(({ cached }) => !cached).length);
 			return started;
 		}
+		// What one pool finds too much is not passed on to the next.
+		if (started === "busy") throw tooManyAtOnce(caller.admitted?.limits.concurrent ?? 0, 1000 * retrySeconds);
 		refused = started;
 		if (refused === "busy") break;
 	}
@@ -266,8 +271,6 @@ async function startIn(
 	const { model, plan, subject, previews, format, until, branch, unknownWords, cost, reason } = input;
 	const { caller, mode, ttlSeconds, webhook, base, findable, again } = input;
 	const { owner, traceparent, requestId } = caller;
-	if (caller.admitted && seeds.length > caller.admitted.pictures) throw picturesUsedUp(caller.admitted);
-	await requireAllowed(env, subject.prompt);
 	const { grids, image } = model.schedules[plan.schedule];
 	const { width, height } = format.size ?? image;
 	const jobs = seeds.map((seed) => ({ seed, id: env.JOB.newUniqueId() }));

@@ -39,10 +39,7 @@ export function sayWaiting(state: Waiting | null, running: boolean): void {
 function inWords(progress: Progress | undefined): Loading {
 	if (!progress) return {};
 	const { model, part, done } = progress;
-	return {
-		done,
-		note: `${part === "weights" ? `reading ${model}` : `preparing the GPU for ${model}`}, ${percent(done)}`,
-	};
+	return { done, note: `${part === "weights" ? `reading ${model}` : "preparing the GPU"}, ${percent(done)}` };
 }
 
 /** What is known of something that loads: its share from 0 to 1, and the same in words. */

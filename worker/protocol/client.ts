@@ -101,8 +101,9 @@ const RETRY_MS = 1000;
 
 /**
  * Asks for a picture, or goes to a job that there is, and yields its events, each once and in their order, up to
- * `final` or `error`. A connection that breaks, or skips an event, is opened again after the last event that came. Throws
- * RefusedError where the edge refuses, LostError where the stream cannot be taken up again, and the signal's reason.
+ * `final` or `error`. A connection that breaks, or skips an event, is opened again after the last event that came.
+ * Throws RefusedError where the edge refuses, LostError where the stream cannot be taken up again, and the signal's
+ * reason.
  */
 export async function* follow(what: Ask | { job: string }, options: ClientOptions): AsyncGenerator<ShownEvent> {
 	const { retries = 5, signal } = options;

@@ -33,7 +33,7 @@ it("a second question takes the first one's place; Esc and Stop stop; what is wr
 	await done();
 
 	// While the worker stands still: Enter asks for another picture, Stop and Esc for none.
-	await parts.slice(async () => true);
+	parts.halt();
 	await page.click("#go");
 	await page.fill("#prompt", "a photo of two horses");
 	await page.press("#prompt", "Enter");
@@ -42,7 +42,7 @@ it("a second question takes the first one's place; Esc and Stop stop; what is wr
 	await done();
 	expect(queries.at(-1)?.get("prompt")).toBe("a photo of two horses");
 	expect(await page.getAttribute("#picture", "alt")).toBe("a photo of two horses");
-	await parts.slice(async () => true);
+	parts.halt();
 	for (const stop of [() => page.keyboard.press("Escape"), () => page.click("#stop")]) {
 		await page.click("#go");
 		await state("running");

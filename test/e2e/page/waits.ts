@@ -4,6 +4,9 @@ import { expect, test } from "vitest";
 import { findings } from "../browser.ts";
 import { done, facts, finalOf, it, open, page, parts, state, status, THREE_WORDS } from "./setup.ts";
 
+const pause = () => new Promise((resolve) => setTimeout(resolve, 20));
+const health = async (): Promise<{ queue: number; loading: unknown[] }> => (await fetch(`${parts.url}/healthz`)).json();
+
 test("opened before a worker is there it waits, says how far it is, and goes on by itself", async () => {
 	await parts.killWorker();
 	const response = await page.goto(parts.url);
@@ -22,12 +25,12 @@ test("opened before a worker is there it waits, says how far it is, and goes on 
 	const bar = () => page.getAttribute("#loading", "value");
 	expect(await bar()).toBe(null);
 	parts.launchWorker();
-	await parts.slice(async () => (await (await fetch(`${parts.url}/healthz`)).json()).loading.length > 0);
+	while ((await health()).loading.length === 0) await pause();
+	parts.halt();
 	await page.waitForSelector("#loading[value]");
 	const [, share] =
-		/^(?:reading|preparing the GPU for) (?:var-)?tiny, (\d+) %$/.exec(
-			(await page.textContent("#loading-note")) ?? "",
-		) ?? [];
+		/^(?:reading (?:var-)?tiny|preparing the GPU), (\d+) %$/.exec((await page.textContent("#loading-note")) ?? "") ??
+		[];
 	expect(Number(share)).toBe(Math.round(100 * Number(await bar())));
 	expect(await status()).toBe("The model is loading. The picture begins by itself.");
 	expect(await findings(page)).toEqual([]);
@@ -41,7 +44,7 @@ it("goes on where it was when the worker is killed, and when the edge is", async
 	await open({ prompt: THREE_WORDS, seed: "11" });
 	const whole = await finalOf({ prompt: THREE_WORDS, seed: "11", format: "png" });
 	const begun = async () => (await page.$$('#film > li[data-state="done"]')).length > 0;
-	await parts.slice(async () => true);
+	parts.halt();
 	await page.click("#go");
 	await parts.slice(begun);
 	await parts.killWorker();
@@ -50,7 +53,7 @@ it("goes on where it was when the worker is killed, and when the edge is", async
 	expect((await facts())["SHA-256"]).toBe(whole.sha256);
 
 	const again = await finalOf({ prompt: THREE_WORDS, seed: "12", format: "png" });
-	await parts.slice(async () => true);
+	parts.halt();
 	await page.fill("#seed", "12");
 	await page.click("#go");
 	await page.waitForSelector('#film > li[data-state="now"]');
@@ -67,10 +70,9 @@ it("goes on where it was when the worker is killed, and when the edge is", async
 it("says how many pictures are before this one, and when it will be done", async () => {
 	await finalOf({ prompt: THREE_WORDS, seed: "20" });
 	await open({ prompt: THREE_WORDS, seed: "21" });
-	await parts.slice(async () => true);
+	parts.halt();
 	const others = ["22", "23"].map((seed) => finalOf({ prompt: THREE_WORDS, seed }));
-	const waiting = async () => (await (await fetch(`${parts.url}/healthz`)).json()).queue;
-	while ((await waiting()) !== 1) await new Promise((resolve) => setTimeout(resolve, 50));
+	while ((await health()).queue !== 1) await pause();
 	await page.click("#go");
 	await page.waitForFunction(() => document.querySelector("#status")?.textContent?.includes("before this one"));
 	expect(await status()).toMatch(/^One picture is before this one\. Done in about [\d.]+ seconds\.$/);

@@ -45,7 +45,8 @@ export function outlookOf(digest: string, books: Books, taken: (member: Member) 
 	}
 	const { pace, wait } = progress(waiting, digest, books);
 	if (next === null || waiting.length > 0) return { waiting: waiting.length, pace, waitMs: wait };
-	return { waiting: 0, pace: books.paces.of(next.hello.worker, digest) ?? pace, waitMs: 0 };
+	const its = books.paces.of(next.hello.worker, digest) ?? pace;
+	return { waiting: 0, pace: its, waitMs: its === null ? null : 0 };
 }
 
 /** Milliseconds a unit of cost, and until all of these and what is in hand is done; null where nothing was measured. */

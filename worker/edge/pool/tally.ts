@@ -31,6 +31,19 @@ export interface Sample {
 	value: number;
 }
 
+/** By metric. */
+export type Lines = Partial<Record<MetricName, string[]>>;
+
+/** The lines of several pools as one text. */
+export function exposition(pools: readonly Lines[]): string {
+	const names = Object.keys(METRICS) as MetricName[];
+	const lines = names.flatMap((name) => {
+		const [kind, help] = METRICS[name];
+		return [`# HELP ${name} ${help}`, `# TYPE ${name} ${kind}`, ...pools.flatMap((pool) => pool[name] ?? [])];
+	});
+	return `${lines.join("\n")}\n`;
+}
+
 interface Histogram {
 	labels: Labels;
 	counts: number[];

@@ -28,7 +28,7 @@ const Dial = z.object({
 const MAX_DELIVERY_BYTES = 4 * Math.ceil(MAX_IMAGE_BYTES / 3) + MAX_CODES_CHARS + 64 * 1024;
 
 export async function connect(c: C): Promise<Response> {
-	const worker = await workerOf(c.env, c.req.raw);
+	const named = await workerOf(c.env, c.req.raw);
 	if (c.req.header("upgrade")?.toLowerCase() !== "websocket") {
 		throw new ApiError(426, "upgrade_required", "GPU workers connect here by WebSocket.", {
 			headers: { upgrade: "websocket", connection: "upgrade" },
