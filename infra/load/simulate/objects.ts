@@ -221,19 +221,26 @@ class Instance {
 	/** A request to its `fetch`, whose stream breaks when the object is gone. */
 	async fetch(request: unknown, latency: () => number): Promise<unknown> {
 		await this.#clock.sleep(latency());
-		const answer = (await (this.object.fetch as (request: unknown) => Promise<{ body: unknown }>)(request)) as {
+		const gone = this.#gone.promise;
+		// What is gone hears nothing any more, not even that its reader left.
+		let here = true;
+		gone.catch(() => (here = false));
+		const left = new AbortController();
+		const { signal } = request as Request;
+		signal.addEventListener("abort", () => here && left.abort(), { once: true });
+		const asked = new Request(request as Request, { signal: left.signal });
+		const answer = (await (this.object.fetch as (request: unknown) => Promise<{ body: unknown }>)(asked)) as {
 			body: ReadableStream<Uint8Array> | null;
 		};
 		if (answer.body === null) return answer;
 		const reader = answer.body.getReader();
-		const gone = this.#gone.promise;
 		const body = new ReadableStream<Uint8Array>({
 			async pull(controller) {
 				const { done, value } = await Promise.race([reader.read(), gone]);
 				if (done) controller.close();
 				else controller.enqueue(value as Uint8Array);
 			},
-			cancel: () => reader.cancel(),
+			cancel: () => (here ? reader.cancel() : undefined),
 		});
 		return Object.assign(answer, { body });
 	}
