@@ -9,8 +9,8 @@ const common = {
 	// What Node made of the sources, kept: each process that a test starts would strip and compile them again.
 	env: { NODE_COMPILE_CACHE: join(import.meta.dirname, "node_modules", ".cache", "node") },
 };
-/** Whole processes with deadlines: each file alone on the machine. */
-const ALONE = ["test/e2e/*.test.ts"];
+/** Whole processes with deadlines: two files at a time, since most of what they do is wait for one another. */
+const WHOLE = ["test/e2e/*.test.ts"];
 /** What is only worth its time now and then: `npm run test:long`. */
 const NOW_AND_THEN = ["{infra,kernels,model-shards,worker,test}/**/*.long.test.ts"];
 /** What starts processes, or looks at its own: a process a file. */
@@ -24,7 +24,15 @@ const APART = [
 ];
 
 /** Begun first, so that none is left to run alone at the end; what takes longest on one core, Deno, in front. */
-const LONG = ["golden/deno", "package/package", "cli/", "golden/bits.test", "golden/reference", "engine/families/"];
+const LONG = [
+	"e2e/page",
+	"golden/deno",
+	"package/package",
+	"cli/",
+	"golden/bits.test",
+	"golden/reference",
+	"engine/families/",
+];
 
 class LongestFirst extends BaseSequencer {
 	override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -56,14 +64,14 @@ export default defineConfig({
 					...common,
 					name: "parts",
 					include: ["{infra,kernels,model-shards,test,worker}/**/*.test.ts"],
-					exclude: [...APART, ...ALONE, ...NOW_AND_THEN, "test/e2e/**", "test/edge/**", "test/idle/**"],
+					exclude: [...APART, ...WHOLE, ...NOW_AND_THEN, "test/e2e/**", "test/edge/**", "test/idle/**"],
 					// Two processes for all files, with a device each (sharedGpu): a kernel is compiled once, or twice.
 					isolate: false,
 					maxWorkers: 2,
 					sequence: { groupOrder: 1 },
 				},
 			},
-			{ test: { ...common, name: "whole", include: ALONE, fileParallelism: false, sequence: { groupOrder: 2 } } },
+			{ test: { ...common, name: "whole", include: WHOLE, maxWorkers: 2, sequence: { groupOrder: 2 } } },
 			{ test: { ...common, name: "long", include: NOW_AND_THEN, fileParallelism: false, sequence: { groupOrder: 3 } } },
 		],
 	},

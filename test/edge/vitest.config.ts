@@ -40,6 +40,8 @@ export default defineConfig({
 		name: "edge",
 		globalSetup: ["test/edge/receiver.ts", "test/edge/moderation-server.ts"],
 		include: ["test/edge/*.test.ts"],
+		// They wait on timers for half of their time.
+		maxWorkers: 2,
 		testTimeout: 15_000,
 		silent: "passed-only",
 	},

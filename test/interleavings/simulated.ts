@@ -67,7 +67,11 @@ async function makeWorld(seed: number): Promise<World> {
 			for await (const row of edge.follow(host.env, id, after, leaving.signal))
 				if (row) events.push({ n: row.n, type: row.type, json: JSON.parse(row.json) });
 			reading.ended = !leaving.signal.aborted;
-		})().catch((error: unknown) => host.errors.push(String(error)));
+		})().catch((error: { code?: string }) => {
+			// Its log was deleted between two of its streams.
+			if (error.code === "job_not_found") reading.ended = true;
+			else host.errors.push(String(error));
+		});
 		readings.add(reading);
 		return reading;
 	};

@@ -130,6 +130,11 @@ export class Ledger {
 	get(job: string): Entry | undefined {
 		return this.#entries.get(job);
 	}
+	/** The same where somebody holds it. */
+	lent(job: string): Lent | undefined {
+		const entry = this.#entries.get(job);
+		return entry?.held ? (entry as Lent) : undefined;
+	}
 
 	/** New jobs, after those of their owner. */
 	enqueue(

@@ -200,7 +200,10 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		// First, so that what fails below is tried again.
 		if (this.#watching()) this.#alarm.by(now + this.#beats(1));
 		this.#sweep();
-		for (const entry of this.#ledger.held()) {
+		// Jobs are asked in between, and what was held may be let go, or over, by then.
+		for (const { job } of this.#ledger.held()) {
+			const entry = this.#ledger.lent(job);
+			if (!entry) continue;
 			const { absent, granted } = entry.held;
 			if (entry.attempt === 0) {
 				if (now - granted > GRANT_MILLISECONDS) this.#dispatcher.takeBack(entry, null);
@@ -211,8 +214,10 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 			}
 		}
 		for (const digest of this.#ledger.digests()) {
-			for (const entry of [...this.#ledger.waiting(digest)])
-				if (this.#dispatcher.exhausted(entry)) await this.#dispatcher.fail(entry);
+			for (const { job } of [...this.#ledger.waiting(digest)]) {
+				const entry = this.#ledger.get(job);
+				if (entry && !entry.held && this.#dispatcher.exhausted(entry)) await this.#dispatcher.fail(entry);
+			}
 			this.#dispatcher.dispatch(digest);
 		}
 		for (const digest of await this.#orphans.look(now)) this.#dispatcher.dispatch(digest);
