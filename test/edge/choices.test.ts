@@ -3,8 +3,8 @@ import { afterEach, expect, it } from "vitest";
 import { createJobs, getJob, removeJob } from "../../worker/protocol/job-client.ts";
 import type { ModelInfo } from "../../worker/protocol/model-info.ts";
 import { post } from "./client.ts";
-import { edge, MODEL, ORIGIN, Peer } from "./peer.ts";
-import { everybodyLeaves, pause, Reader } from "./reader.ts";
+import { edge, health, MODEL, ORIGIN, Peer } from "./peer.ts";
+import { everybodyLeaves, pause, Reader, until } from "./reader.ts";
 
 afterEach(everybodyLeaves);
 
@@ -79,6 +79,8 @@ it("a deadline, by what the worker that will have it took before", async () => {
 	peer.release(await peer.next("lease"));
 	await everybodyLeaves();
 	await Peer.join({ models: [model], worker: "slow", slots: 4 });
+	// What nobody waits for any more is over: a picture that comes now begins at once.
+	await until(health, ({ queue }) => queue === 0);
 	expect(await within(10)).toEqual(["exact", "quality-high"]);
 	// Exact takes all of it, stagevar two thirds, stagevar-released one.
 	expect(await within(0.82)).toEqual(["stagevar", "deadline"]);
