@@ -1,15 +1,12 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
 import { keptTuning, loadTuning } from "./choices.ts";
-import type { Gpu } from "./gpu/gpu.ts";
-import { openGpu } from "./gpu/native/open.ts";
+import { sharedGpu } from "./gpu/native/testing.ts";
 import type { TuningStore } from "./gpu/tuning-store.ts";
 import type { Tuning } from "./gpu/variants.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
+const { tuning, tuningStore } = gpu;
+afterAll(() => Object.assign(gpu, { tuning, tuningStore }));
 
 const SHAPES = { matmul: [{ m: 1, k: 8, n: 8 }], conv: [], attention: [] };
 
@@ -63,5 +60,4 @@ test("where nothing can be kept, nothing is measured unless it is asked for", as
 	expect(await loadTuning(gpu, SHAPES)).toEqual({});
 	expect(gpu.tuning).toEqual({});
 	expect(Object.keys(await loadTuning(gpu, SHAPES, { measure: "all" }))).toEqual(["matmul 8x8 m1"]);
-	gpu.tuning = {};
 });

@@ -4,14 +4,14 @@
  * lvp_icd.json these tests run on a CPU. Its compiler takes f32(f16(x)) for x, to the last bit: where an adapter does,
  * which is tried out first, the left factors of a product are expected as they are.
  */
-import { afterAll, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { attention } from "./attention/attention.ts";
 import { rotateAndCache } from "./attention/rope.ts";
 import { DeviceError } from "./gpu/errors.ts";
 import { Gpu } from "./gpu/gpu.ts";
 import { kernel, read, write } from "./gpu/kernel.ts";
 import { NULL_FACTS, openNullDevice } from "./gpu/native/null-backend.ts";
-import { openGpu } from "./gpu/native/open.ts";
+import { sharedGpu } from "./gpu/native/testing.ts";
 import { available } from "./gpu/variants.ts";
 import { conv3x3, convWeight } from "./image/conv.ts";
 import { matmul, transposeWeight } from "./matmul/matmul.ts";
@@ -20,8 +20,7 @@ import { Bench, maxError, randomFloats, words } from "./testing.ts";
 import { copy } from "./tokens/gather.ts";
 import { rowTable } from "./tokens/rows.ts";
 
-const gpu = await openGpu();
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 const has = gpu.device.features.has("shader-f16");
 const where = has ? `on ${gpu.facts.name}` : `SKIPPED, ${gpu.facts.name} has no shader-f16`;
 const round = (values: Float32Array) => Float32Array.from(new Float16Array(values));

@@ -1,8 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { Gpu } from "./gpu/gpu.ts";
 import { kernel, write } from "./gpu/kernel.ts";
 import { openGpu } from "./gpu/native/open.ts";
-import { available, bucket, choose, orderOf } from "./gpu/variants.ts";
+import { sharedGpu } from "./gpu/native/testing.ts";
+import { available, bucket, choose, orderOf, type Tunable } from "./gpu/variants.ts";
 import { conv3x3, convVariants } from "./image/conv.ts";
 import type { Shapes } from "./index.ts";
 import { matmul, matmulTunable } from "./matmul/matmul.ts";
@@ -10,11 +11,7 @@ import { matmulVariants } from "./matmul/variants.ts";
 import { Bench, randomFloats, words } from "./testing.ts";
 import { fastest, fastestOrder, measure, near, trials, tune, tuningId } from "./tune.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const SHAPES: Shapes = {
 	matmul: [
@@ -264,6 +261,33 @@ describe("choosing", () => {
 			"a",
 		]);
 		expect(() => choose(tuned, of("z"), "four")).toThrow(/no variant z/);
+	});
+
+	test("a choice is made once a shape, for a tuning, and so many are kept", async () => {
+		const own = await openGpu();
+		let asked = 0;
+		const tunable: Tunable<{ m: number; half: boolean }> = {
+			key: ({ m }) => `m${m}`,
+			variants: [{ name: "a" }, { name: "b" }],
+			untuned(_, { half }) {
+				asked++;
+				return half ? "b" : "a";
+			},
+			trial: () => expect.fail("nothing is measured"),
+		};
+		const choice = (m: number, half = false) => own.choice(tunable, { m, half }).name;
+		expect([choice(1), choice(1, true), choice(1), choice(1, true), asked]).toEqual(["a", "b", "a", "b", 2]);
+		own.tuning = { m1: "b" };
+		expect([choice(1), choice(2)]).toEqual(["b", "a"]);
+		own.tuning = {};
+		expect(choice(1)).toBe("a");
+		asked = 0;
+		for (let m = 0; m < 5000; m++) choice(m);
+		expect(asked).toBe(4999);
+		choice(4999);
+		choice(0);
+		expect(asked).toBe(5000);
+		own.destroy();
 	});
 
 	test("one entry a shape class", async () => {

@@ -33,7 +33,7 @@ interface Compiled {
 
 /** Compiles one program after the other, and takes the time of each. */
 class OneByOne extends Gpu {
-	readonly compiled: Compiled[] = [];
+	readonly times: Compiled[] = [];
 	progress: Watch["progress"];
 
 	override async compile(programs: ReadonlyMap<Program, string>): Promise<void> {
@@ -42,7 +42,7 @@ class OneByOne extends Gpu {
 			const before = process.cpuUsage();
 			await super.compile(new Map([[program, label]]));
 			const { user, system } = process.cpuUsage(before);
-			this.compiled.push({ program, cpu: (user + system) / 1000 });
+			this.times.push({ program, cpu: (user + system) / 1000 });
 			this.progress?.(++done, programs.size);
 		}
 	}
@@ -64,7 +64,7 @@ export async function benchCompile(
 	await model.compile(names.map((name) => policies[name].plan(model.info, {})));
 	model.destroy();
 	gpu.destroy();
-	const byOperator = Map.groupBy(gpu.compiled, ({ program }) => program.name);
+	const byOperator = Map.groupBy(gpu.times, ({ program }) => program.name);
 	const operators = [...byOperator].map(
 		([operator, of]): CompiledOperator => ({
 			operator,

@@ -1,46 +1,110 @@
 /**
- * `npx node infra/bench/kernels.ts [--model NAME] [--only TEXT] [--rounds N] [--json FILE]`: GFLOPS of every variant of
- * the heavy operators at a model's shapes on the adapter at hand (those whose line contains TEXT), each checked against
- * the plainest variant. `*` marks the one that runs by default, `!` one whose bits differ, which is never chosen.
+ * `npx node infra/bench/kernels.ts [--model NAME | --shape NAME] [--dtype f16] [--only TEXT] [--rounds N] [--seconds N]
+ * [--json FILE]`: GFLOPS of every variant of the heavy operators at a model's shapes on the adapter at hand (those
+ * whose line contains TEXT), each checked against the plainest variant. `*` marks the one that runs by default, `!` one
+ * whose bits differ, which is never chosen. Behind it, the best one's share of what the adapter can do at that shape:
+ * the time that its operations take at the best rate seen here, or its bytes at that of a copy, whichever is longer.
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { keptTuning } from "../../kernels/choices.ts";
+import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { Scope } from "../../kernels/gpu/scope.ts";
+import { copy } from "../../kernels/tokens/gather.ts";
 import { measure, trials } from "../../kernels/tune.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { kernelShapes } from "../../worker/engine/shapes.ts";
+import { DTYPES } from "../../worker/families/shared/weights.ts";
+import { oneOf } from "../cli/usage.ts";
+import { SHAPES } from "./shape.ts";
 
 const { values } = parseArgs({
 	options: {
 		model: { type: "string", default: "emoji-128" },
+		shape: { type: "string" },
+		dtype: { type: "string", default: "f32" },
 		only: { type: "string", default: "" },
 		rounds: { type: "string", default: "3" },
+		seconds: { type: "string", default: "3600" },
 		json: { type: "string" },
 	},
 });
 const gpu = await openGpu();
 gpu.tuning = keptTuning(gpu);
-const shapes = kernelShapes(await openModelFolder(findModel(values.model)));
-console.log(`${values.model} on ${gpu.facts.name} (${gpu.facts.driver}); GFLOPS, best of ${values.rounds}`);
+const shape = SHAPES.find(({ name }) => name === values.shape);
+if (values.shape !== undefined) {
+	const names = SHAPES.map(({ name }) => name);
+	oneOf("shape", values.shape, names);
+}
+const folder = shape ? shape.folder(1) : await openModelFolder(findModel(values.model));
+const name = shape?.name ?? values.model;
+const deadline = performance.now() + Number(values.seconds) * 1000;
+const bandwidth = await copyRate(gpu);
+console.log(`${name} on ${gpu.facts.name} (${gpu.facts.driver}); GFLOPS, best of ${values.rounds}`);
+console.log(`copying: ${bandwidth.toFixed(1)} GB/s, read and written`);
 
-const report = [];
-for (const trial of trials(shapes)) {
+const rows = [];
+let left = 0;
+for (const trial of trials(kernelShapes(folder, oneOf("dtype", values.dtype, DTYPES)))) {
 	if (!trial.name.includes(values.only)) continue;
+	if (performance.now() > deadline) {
+		left++;
+		continue;
+	}
 	const chosen = trial.chosen(gpu).name;
-	const variants = (await measure(gpu, trial, Math.max(1, Number(values.rounds)))).map(
-		({ variant, milliseconds, right }) => ({
+	const measured = await measure(gpu, trial, Math.max(1, Number(values.rounds)));
+	const read = trial.inputs.reduce((sum, { size, dtype }) => sum + size * (dtype === "f16" ? 2 : 4), 0);
+	const right = measured.filter((each) => each.right).map(({ milliseconds }) => milliseconds);
+	rows.push({
+		shape: trial.name,
+		chosen,
+		flops: trial.flops,
+		bytes: read + 4 * trial.outputs,
+		best_ms: Math.min(...right),
+		variants: measured.map(({ variant, milliseconds, right }) => ({
 			variant,
 			gflops: Number((trial.flops / milliseconds / 1e6).toFixed(2)),
 			right,
-		}),
-	);
-	report.push({ shape: trial.name, chosen, variants });
+		})),
+	});
+}
+const rate = Math.max(...rows.map(({ flops, best_ms }) => flops / best_ms / 1e6));
+const report = rows.map((row) => ({ ...row, share: least(row.flops, row.bytes) / row.best_ms }));
+for (const { shape, chosen, variants, share } of report) {
 	const said = variants.map(
 		({ variant, gflops, right }) => `${variant === chosen ? "*" : ""}${variant}${right ? "" : "!"} ${gflops}`,
 	);
-	console.log(`${trial.name}: ${said.join(" · ")}`);
+	console.log(`${shape}: ${said.join(" · ")} (${(100 * share).toFixed(0)} %)`);
 }
-if (values.json)
-	writeFileSync(values.json, JSON.stringify({ model: values.model, adapter: gpu.facts, report }, null, "\t"));
+if (left > 0) console.log(`${left} shapes were left out: the time was spent.`);
+if (values.json) {
+	const limits = { gflops: rate, copy_gigabytes_a_second: bandwidth };
+	const document = { model: name, dtype: values.dtype, adapter: gpu.facts, limits, left_out: left, report };
+	writeFileSync(values.json, JSON.stringify(document, null, "\t"));
+}
 process.exit(0);
+
+/** Milliseconds that no program is under at these limits. */
+function least(flops: number, bytes: number): number {
+	return Math.max(flops / rate, bytes / bandwidth) / 1e6;
+}
+
+/** GB/s, read and written, of a copy that no cache holds on a GPU. */
+async function copyRate(gpu: Gpu): Promise<number> {
+	const count = gpu.facts.software ? 1 << 22 : 1 << 26;
+	using scope = new Scope(gpu);
+	const x = scope.tensor("copy from", [count]);
+	const y = scope.tensor("copy to", [count]);
+	const times: number[] = [];
+	const REPEATS = 8;
+	for (let i = 0; i < 4; i++) {
+		const begun = performance.now();
+		const pass = gpu.pass("copy");
+		for (let j = 0; j < REPEATS; j++) copy(pass, { x, y, count, label: "copy" });
+		pass.submit();
+		await gpu.read([{ ...y, bytes: 16 }]);
+		times.push((performance.now() - begun) / REPEATS);
+	}
+	return (2 * 4 * count) / Math.min(...times) / 1e6;
+}

@@ -1,16 +1,11 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { expect, test } from "vitest";
+import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { type ProfileReport, profile, profileHost } from "./profile.ts";
 import { INFINITY_2B, randomInfinity } from "./random-model.ts";
 import { profileText } from "./tables.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
 

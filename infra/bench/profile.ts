@@ -8,6 +8,7 @@ import { clockOf, type DeviceClock, Profiler, type Run, type SubmissionTimes } f
 import { openModel } from "../../worker/engine/open.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
 import type { ModelFolder } from "../../worker/families/folder.ts";
+import type { Dtype } from "../../worker/families/shared/weights.ts";
 import { policies } from "../../worker/policies/index.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
 import { median, type Watch } from "./measure.ts";
@@ -78,6 +79,7 @@ export interface ProfileOptions extends Pick<Watch, "signal"> {
 	pictures: number;
 	/** Default: the best that the device has. */
 	clock?: DeviceClock;
+	dtype?: Dtype;
 }
 
 /**
@@ -87,9 +89,9 @@ export interface ProfileOptions extends Pick<Watch, "signal"> {
 export async function profile(
 	gpu: Gpu,
 	folder: ModelFolder,
-	{ policies: names, pictures, clock = clockOf(gpu.device), signal }: ProfileOptions,
+	{ policies: names, pictures, clock = clockOf(gpu.device), dtype, signal }: ProfileOptions,
 ): Promise<ProfileReport> {
-	const model = await openModel(gpu, folder);
+	const model = await openModel(gpu, folder, { dtype });
 	const make = maker(gpu, folder, model, signal);
 	const reports: PolicyProfile[] = [];
 	try {

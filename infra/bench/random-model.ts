@@ -11,7 +11,8 @@ import { infinityTensors } from "../../worker/families/infinity/tensors.ts";
 import { modelInfo, modelOf } from "../../worker/families/model.ts";
 import { NO_DIGEST } from "../../worker/families/planned.ts";
 
-const SIDES = [1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64];
+/** Of the grids at 1024x1024. */
+export const SIDES: readonly number[] = [1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64];
 const SCHEDULE = "1:1";
 
 /** What the shapes of the family differ in. */
@@ -19,15 +20,21 @@ export interface Dimensions {
 	width: number;
 	heads: number;
 	ffn: number;
+	/** Of a token's code. */
+	bits: number;
 }
-export const INFINITY_2B: Dimensions = { width: 2048, heads: 16, ffn: 8192 };
+export const INFINITY_125M: Dimensions = { width: 768, heads: 8, ffn: 3072, bits: 16 };
+export const INFINITY_2B: Dimensions = { width: 2048, heads: 16, ffn: 8192, bits: 32 };
+export const INFINITY_8B: Dimensions = { width: 3584, heads: 28, ffn: 14336, bits: 56 };
 
 /**
  * Infinity at 1024x1024 with `depth` blocks. The decoder is a token one: it is not run. StageVAR's published setting
  * (arXiv 2512.16483, threshold 0.96): text-free from width 40 on, low rank at width 40, 48 and 64 skipped. Every chunk
- * gets the mean of the published eight ratios, so that a part of the blocks costs its share of all.
+ * gets the mean of the published eight ratios, so that a part of the blocks costs its share of all. `sides`: of other
+ * grids, which those settings are not for.
  */
-export function randomInfinity({ width, heads, ffn }: Dimensions, depth: number): ModelFolder {
+export function randomInfinity({ width, heads, ffn, bits }: Dimensions, depth: number, sides = SIDES): ModelFolder {
+	const largest = sides[sides.length - 1];
 	const chunkBlocks = depth % 4 === 0 ? 4 : depth;
 	const ratios = [0.0168, 0.1365, 0.2104, 0.2503, 0.2559, 0.1979, 0.157, 0.1909];
 	const mean = ratios.reduce((sum, ratio) => sum + ratio, 0) / ratios.length;
@@ -40,9 +47,9 @@ export function randomInfinity({ width, heads, ffn }: Dimensions, depth: number)
 		textChannels: 2048,
 		textMaxTokens: 512,
 		poolHeads: heads,
-		bits: 32,
+		bits,
 		normEps: 1e-6,
-		ropeReach: { [SCHEDULE]: [64, 64] },
+		ropeReach: { [SCHEDULE]: [largest, largest] },
 		vae: { baseChannels: 4, multipliers: [1, 1, 1, 1, 1], residualBlocks: 1, normGroups: 4, normEps: 1e-6 },
 		textEncoder: null,
 	};
@@ -52,7 +59,12 @@ export function randomInfinity({ width, heads, ffn }: Dimensions, depth: number)
 		name: `infinity-random-${width}-${depth}`,
 		family: "infinity",
 		config,
-		schedules: { [SCHEDULE]: { grids: SIDES.map((side) => [side, side]), image: { height: 1024, width: 1024 } } },
+		schedules: {
+			[SCHEDULE]: {
+				grids: sides.map((side) => [side, side]),
+				image: { height: 16 * largest, width: 16 * largest },
+			},
+		},
 		defaultSchedule: SCHEDULE,
 		sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
 		tokenizer: null,
@@ -69,7 +81,7 @@ export function randomInfinity({ width, heads, ffn }: Dimensions, depth: number)
 	};
 	const model = modelOf(manifest);
 	const rankRatio = { 10: Array.from({ length: depth / chunkBlocks }, () => mean) };
-	const calibration = {
+	const calibration = sides === SIDES && {
 		[SCHEDULE]: {
 			structureFrom: 6,
 			fidelityFrom: 10,
@@ -88,7 +100,7 @@ export function randomInfinity({ width, heads, ffn }: Dimensions, depth: number)
 		...model,
 		dir: "",
 		digest: NO_DIGEST,
-		info: { ...modelInfo(model, NO_DIGEST), calibration },
+		info: { ...modelInfo(model, NO_DIGEST), ...(calibration && { calibration }) },
 		tokenizer: null,
 		tensors: () => randomTensors(manifest),
 	};

@@ -1,6 +1,5 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { expect, test } from "vitest";
+import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { INFINITY_2B, randomInfinity } from "./random-model.ts";
 import { benchShape, extrapolate } from "./shape.ts";
 
@@ -27,17 +26,13 @@ test("the published setting of StageVAR: text-free from width 40, low rank there
 	expect(scales.at(-2)?.rows).toBe("both");
 });
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 test("every policy named runs the scales asked for, low rank included, and those alone are measured", async () => {
 	const shape = {
 		name: "narrow",
 		depth: 2,
-		folder: (depth: number) => randomInfinity({ width: 8, heads: 1, ffn: 16 }, depth),
+		folder: (depth: number) => randomInfinity({ width: 8, heads: 1, ffn: 16, bits: 32 }, depth),
 	};
 	const names = ["exact", "stagevar", "stagevar-released"];
 	const bytes = gpu.bytes;

@@ -8,10 +8,11 @@ import type { LoadedModel } from "../../worker/engine/types.ts";
 import type { ModelFolder } from "../../worker/families/folder.ts";
 import { infinity } from "../../worker/families/infinity/index.ts";
 import { configOf } from "../../worker/families/model.ts";
+import type { Dtype } from "../../worker/families/shared/weights.ts";
 import { policies } from "../../worker/policies/index.ts";
 import type { Stage, StagePlan, Step } from "../../worker/protocol/plan.ts";
 import { median, type Watch } from "./measure.ts";
-import { INFINITY_2B, randomFloats, randomInfinity } from "./random-model.ts";
+import { INFINITY_2B, INFINITY_8B, INFINITY_125M, randomFloats, randomInfinity } from "./random-model.ts";
 
 export interface Shape {
 	name: string;
@@ -20,7 +21,9 @@ export interface Shape {
 	folder(depth: number): ModelFolder;
 }
 export const SHAPES: readonly Shape[] = [
+	{ name: "infinity-125m", depth: 12, folder: (depth) => randomInfinity(INFINITY_125M, depth) },
 	{ name: "infinity-2b", depth: 32, folder: (depth) => randomInfinity(INFINITY_2B, depth) },
+	{ name: "infinity-8b", depth: 40, folder: (depth) => randomInfinity(INFINITY_8B, depth) },
 ];
 
 export interface ShapeOptions extends Pick<Watch, "signal"> {
@@ -31,6 +34,7 @@ export interface ShapeOptions extends Pick<Watch, "signal"> {
 	/** First and last scale to time; those before are run too, for their keys. */
 	scales: [from: number, to: number];
 	maxSeconds: number;
+	dtype?: Dtype;
 	/** At most. */
 	rounds?: number;
 }
@@ -75,11 +79,11 @@ const TELLING_TOKENS = 16;
  */
 export async function benchShape(
 	gpu: Gpu,
-	{ shape, policies: names, blocks, scales: [from, to], maxSeconds, rounds = MOST_ROUNDS, signal }: ShapeOptions,
+	{ shape, policies: names, blocks, scales: [from, to], maxSeconds, dtype, rounds = MOST_ROUNDS, signal }: ShapeOptions,
 ): Promise<ShapeReport> {
 	const { name: shapeName, depth, folder } = shape;
 	const part = folder(blocks);
-	const model = await openModel(gpu, part);
+	const model = await openModel(gpu, part, { dtype });
 	const features = randomFloats(TEXT_TOKENS * configOf(part, infinity).textChannels, 2);
 	const planOf = (name: string, last: number) => upTo(policies[name].plan(model.info, {}), last);
 	// Beforehand, so that nothing keeps an interrupt waiting.
@@ -116,7 +120,8 @@ async function timeScales(
 	if (performance.now() > deadline) return times;
 	const draws = new Map([["text.feats", features]]);
 	for await (const result of model.generate({ plan, prompt: "", seed: 1, previews: "none", draws, signal })) {
-		if (result.kind !== "scale") break;
+		if (result.kind === "revision") continue;
+		if (result.kind === "final") break;
 		times[result.index] = result.milliseconds.transformer;
 		if (performance.now() > deadline || result.step === result.steps) break;
 	}

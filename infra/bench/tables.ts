@@ -1,5 +1,6 @@
 /** What the benchmarks print. */
 import type { CompiledOperator, CompileReport } from "./compile.ts";
+import type { GrowthReport } from "./growth.ts";
 import { mib } from "./measure.ts";
 import type { Row } from "./peers/compare.ts";
 import type { PicturesReport } from "./pictures.ts";
@@ -32,7 +33,7 @@ export function table(rows: readonly Record<string, Cell>[]): string {
 export const digits = (value: number) => Number(value.toPrecision(3));
 
 export function picturesText(report: PicturesReport): string {
-	const { loaded_ms, warm_ms, device_bytes, resident_bytes, matmul_gflops } = report;
+	const { loaded_ms, cold_preview_ms, warm_ms, device_bytes, resident_bytes, matmul_gflops } = report;
 	const exact = report.policies[0].total_ms;
 	const policies = report.policies.map(({ policy, total_ms, first_preview_ms, scales }) => {
 		const share = ((100 * first_preview_ms) / total_ms).toFixed(1);
@@ -54,7 +55,8 @@ export function picturesText(report: PicturesReport): string {
 	const faster = report.policies.map(({ policy, total_ms }) => `${policy} ${(exact / total_ms).toFixed(2)}x`);
 	return [
 		`${report.model}: ${report.pictures} pictures a policy, medians`,
-		`cold start: ${loaded}, ${Math.round(warm_ms)} ms to the first picture done`,
+		`cold start: ${loaded}, ${Math.round(cold_preview_ms)} ms to the first preview, ` +
+			`${Math.round(warm_ms)} ms to the first picture done`,
 		`memory: ${mib(device_bytes)} on the device between pictures, ${mib(resident_bytes)} resident`,
 		`matmul 512x768x768: ${matmul_gflops.toFixed(2)} GFLOPS; ` +
 			`${whole}: ${report.picture_gflops.toFixed(2)} GFLOPS (${share} %)`,
@@ -234,6 +236,26 @@ const hostCells = ({ record_ms, encode_ms, submit_ms, copy_ms }: HostTimes) => (
 
 const deviceCell = ({ device_ms }: { device_ms: number | null }): Record<string, Cell> =>
 	device_ms === null ? {} : { device: time(device_ms) };
+
+/** `a unit more`: what the step from the size before costs, by its own unit. */
+export function growthText({ dimensions: { width, depth }, growths }: GrowthReport): string {
+	const parts = growths.map(({ of, points }) => {
+		const rows = points.map(({ size, milliseconds, bytes }, i) => {
+			const before = points[i - 1];
+			const more = before && (milliseconds - before.milliseconds) / (size - before.size);
+			const bytesMore = before && (bytes - before.bytes) / (size - before.size);
+			return {
+				[of]: size,
+				time: time(milliseconds),
+				"a unit more": before ? time(Math.max(0, more)) : "",
+				memory: mib(bytes),
+				"a unit more ": before ? `${(bytesMore / 1024).toFixed(1)} KiB` : "",
+			};
+		});
+		return table(rows);
+	});
+	return [`${depth} blocks of width ${width}: the transformer of a picture`, ...parts].join("\n\n");
+}
 
 /** Those that take most; the others together. */
 function operatorsTable(operators: readonly Operator[], total: number): string {

@@ -7,8 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { z } from "zod";
-import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { POLICIES_FILE, policiesText } from "../../model-shards/format/policies.ts";
 import { heldPolicies } from "../../model-shards/held-policies.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
@@ -40,17 +39,15 @@ const calm = definePolicy(
 const others = Object.values(policies);
 
 let dir: string;
-let gpu: Gpu;
+const gpu = await sharedGpu();
 let model: LoadedModel;
 beforeAll(async () => {
 	dir = await mkdtemp(join(tmpdir(), "firstlight-paper-"));
 	await cp(findModel("tiny"), dir, { recursive: true });
-	gpu = await openGpu();
 	model = await openModel(gpu, await openModelFolder(dir));
 });
 afterAll(async () => {
 	model.destroy();
-	gpu.destroy();
 	await rm(dir, { recursive: true });
 });
 const path = () => join(dir, POLICIES_FILE);

@@ -1,7 +1,6 @@
 /** What is seen of a picture of the tiny model, and by which names. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
@@ -9,16 +8,12 @@ import { policies } from "../../worker/policies/index.ts";
 import type { ScaleObservation } from "../../worker/policies/measurements/measurement.ts";
 import { observe } from "./observe.ts";
 
-let gpu: Gpu;
+const gpu = await sharedGpu();
 let model: LoadedModel;
 beforeAll(async () => {
-	gpu = await openGpu();
 	model = await openModel(gpu, await openModelFolder(findModel("tiny")), { slots: 2 });
 });
-afterAll(() => {
-	model.destroy();
-	gpu.destroy();
-});
+afterAll(() => model.destroy());
 
 const seen = (observed: LoadedModel, ranks = false): Promise<ScaleObservation[]> =>
 	observe(observed, policies.exact.plan(model.info, {}), { prompt: "a photo of a cat", seed: 7, ranks });

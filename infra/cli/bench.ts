@@ -1,9 +1,11 @@
 import { findModel } from "../../model-shards/open.ts";
+import { DTYPES } from "../../worker/families/shared/weights.ts";
 import { policies } from "../../worker/policies/index.ts";
 import { picturesChart, shapeChart } from "../bench/charts.ts";
 import { SHAPES } from "../bench/shape.ts";
 import {
 	compileText,
+	growthText,
 	peersText,
 	picturesText,
 	precisionText,
@@ -20,6 +22,8 @@ import type { Define } from "./program.ts";
 import { UsageError } from "./usage.ts";
 
 const MANY = 100_000;
+/** Of a shape. */
+const BLOCKS = 2;
 
 /**
  * Times of the model's policies (the default), of peers on the same adapter, of several pictures in one batch, of int8
@@ -45,19 +49,25 @@ export const define: Define = (command, terminal) =>
 				SHAPES.map(({ name }) => name),
 			),
 		)
-		.option("--blocks <number>", "of the shape, to run; the rest is extrapolated", count("blocks", 1, 1000), 2)
+		.option(
+			"--blocks <number>",
+			"of the shape, to run, the rest extrapolated (default: 2; of --profile, all)",
+			count("blocks", 1, 1000),
+		)
+		.addOption(choice("dtype", "of the weights of --shape and --profile", DTYPES).default("f32" as const))
 		.option("--scales <first..last>", "of the shape, to time (default: 0..12, on a CPU 0..3)", scalesRange)
 		.option("--peers", "operators and the transformer against other runtimes on this adapter")
 		.addOption(patternOption("rows", "of the comparison with peers, by name"))
 		.addOption(patternOption("runtimes", "to compare with, by name"))
 		.option("--profile", "where the time of a picture of the model, or of the whole shape, goes: by operator and scale")
 		.option("--compile", "kernels of the model's pictures and the time their compiling takes, by operator")
+		.option("--growth", "time and memory against tokens, pictures together and the prompt, on a narrow random model")
 		.option("--host", "of the profile: the host's part alone, on a device that runs nothing")
 		.option("--max-seconds <number>", "for --shape and --peers each", positive("max-seconds"), 100)
 		.option("--json [file]", "print the results as one JSON document, or write them to the file")
 		.option("--svg <file>", "draw the times by scale", given("svg"))
 		.action(async (options) => {
-			const { model, pictures, together, precision, peers, maxSeconds } = options;
+			const { model, pictures, together, precision, peers, maxSeconds, dtype } = options;
 			const names = options.policies.map(({ name }) => name);
 			if (options.host && !options.profile)
 				throw new UsageError("--host says whose profile: give --profile beside it.");
@@ -67,14 +77,27 @@ export const define: Define = (command, terminal) =>
 				const file = typeof options.json === "string" ? await outputFile("--json", options.json) : undefined;
 				const { profile, profileHost } = await import("../bench/profile.ts");
 				const shape = SHAPES.find(({ name }) => name === options.shape);
-				const folder = shape ? shape.folder(shape.depth) : await openFolder(model, terminal);
-				const asked = { policies: names, pictures: pictures ?? 3, signal: terminal.signal };
+				const folder = shape ? shape.folder(options.blocks ?? shape.depth) : await openFolder(model, terminal);
+				const asked = { policies: names, pictures: pictures ?? 3, dtype, signal: terminal.signal };
 				const report = options.host
 					? await profileHost(folder, asked)
 					: await profile(await openAdapter(terminal), folder, asked);
 				terminal.print(`${report.adapter.name} (${report.adapter.driver})\n\n${profileText(report)}`);
 				await file?.write(JSON.stringify({ profile: report }, null, "\t"));
 				terminal.result({ profile: report });
+				return;
+			}
+			if (options.growth) {
+				const svg = options.svg === undefined ? undefined : await OutputFile.at("--svg", options.svg);
+				const { benchGrowth } = await import("../bench/growth.ts");
+				using bar = terminal.progress("{bar} {value}/{total} sizes");
+				const { signal } = terminal;
+				const report = await benchGrowth(await openAdapter(terminal), undefined, { signal, progress: bar.report });
+				bar[Symbol.dispose]();
+				const { growthChart } = await import("../bench/growth-chart.ts");
+				terminal.print(`${report.adapter.name} (${report.adapter.driver})\n\n${growthText(report)}`);
+				await svg?.write(await growthChart(report));
+				terminal.result({ growth: report });
 				return;
 			}
 			if (options.compile) {
@@ -129,7 +152,8 @@ export const define: Define = (command, terminal) =>
 			if (wanted) {
 				const { benchShape } = await import("../bench/shape.ts");
 				const scales = options.scales ?? [0, software ? 3 : 12];
-				const shape = { shape: wanted, policies: names, blocks: options.blocks, scales, maxSeconds, signal };
+				const blocks = options.blocks ?? BLOCKS;
+				const shape = { shape: wanted, policies: names, blocks, scales, maxSeconds, dtype, signal };
 				const made = await benchShape(gpu, shape);
 				terminal.print(shapeText(made));
 				report.shape = made;

@@ -58,8 +58,11 @@ export const define: Define = (command, terminal) =>
 					: await readPlan(options.plan, folder.info, schedule);
 			const { gpu, model } = await openReadyAdapter(terminal, async (gpu) => {
 				const model = await openModel(gpu, folder);
-				// Beforehand, so that nothing keeps an interrupt waiting.
-				await model.compile([plan]);
+				// Scales run beside the compiling of what later ones need, but where a slow driver may have to give way.
+				if (!gpu.facts.late) gpu.compiling = undefined;
+				const compiled = model.compile([plan]);
+				if (gpu.facts.late) await compiled;
+				else compiled.catch(() => {});
 				return { gpu, model };
 			});
 			const metadata = {

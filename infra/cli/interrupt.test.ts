@@ -6,6 +6,7 @@ import { afterAll, expect, it } from "vitest";
 import { openModelFolder } from "../../model-shards/open.ts";
 import { firstlight, Running } from "./testing.ts";
 
+// What stays of other commands is in interrupt.long.test.ts.
 const dir = await mkdtemp(join(tmpdir(), "interrupt-"));
 afterAll(() => rm(dir, { recursive: true }));
 
@@ -57,26 +58,4 @@ it("an interrupted evaluation says where it stays and goes on from there", { ret
 	const { code: again, stdout } = await firstlight(["eval", "--from", out, "--json"]);
 	expect(again).toBe(0);
 	expect(JSON.parse(stdout).policies[0].quality.pictures).toBe(held);
-});
-
-it("Ctrl-C in mid-measurement ends calibrate and leaves no file", { retry: 2 }, async () => {
-	const out = join(dir, "calibration");
-	using running = Running.onTerminal("calibrate", "--model", "tiny", "--count", "500", "--out", out);
-	await running.until((text) => text.includes("2/500"));
-	const { code, milliseconds } = await running.interrupt();
-	expect(code).toBe(130);
-	expect(milliseconds).toBeLessThan(SOON);
-	expect(running.text.lastIndexOf(SHOW)).toBeGreaterThan(running.text.lastIndexOf(HIDE));
-	expect(await readdir(out)).toEqual([]);
-});
-
-it("Ctrl-C between pictures ends bench, and leaves no report", { retry: 2 }, async () => {
-	const json = join(dir, "bench", "bench.json");
-	const args = ["--model", "tiny", "--policies", "exact", "--pictures", "5000", "--json", json];
-	using running = Running.onTerminal("bench", ...args);
-	await running.until((text) => text.includes("2/5000"));
-	const { code, milliseconds } = await running.interrupt();
-	expect(code).toBe(130);
-	expect(milliseconds).toBeLessThan(SOON);
-	expect(await readdir(join(dir, "bench"))).toEqual([]);
 });

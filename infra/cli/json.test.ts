@@ -1,80 +1,13 @@
 /** With --json every command that reports writes one JSON document to stdout, and nothing else. */
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, it } from "vitest";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
-import { diskTuning } from "../../kernels/gpu/native/tune-cache.ts";
-import { KERNELS_VERSION, trials } from "../../kernels/tune.ts";
-import { findModel, openModelFolder } from "../../model-shards/open.ts";
-import { kernelShapes } from "../../worker/engine/shapes.ts";
-import { FaultyServer } from "../load/testing/faulty-server.ts";
+import { expect, it } from "vitest";
 import { COMMANDS } from "./program.ts";
 import { firstlight } from "./testing.ts";
+import { dir, documentOf, evaluation, picture, SLOW, tiny } from "./testing-json.ts";
 
-const dir = await mkdtemp(join(tmpdir(), "json-"));
-afterAll(() => rm(dir, { recursive: true }));
-const tiny = ["--model", "tiny"];
-const picture = join(dir, "pictures", "cat.webp");
-const evaluation = join(dir, "eval.jsonl");
-const reference = join(import.meta.dirname, "..", "..", "test", "reference", "infinity-tiny");
-
-/** An edge in name only, which does nothing wrong. */
-const edge = await FaultyServer.start({});
-afterAll(() => edge[Symbol.asyncDispose]());
-const mix = join(dir, "mix.json");
-await writeFile(mix, JSON.stringify({ requests: [{ prompts: "nothing", format: "png" }] }));
-
-const few = ["--prompts", "2", "--timings", "0", "--diversity", "0", "--policies", "exact"];
-const CASES: Record<string, [args: string[], result: unknown]> = {
-	generate: [
-		["a cat", ...tiny, "--seed", "7", "--out", picture, "--scales-dir", join(dir, "scales")],
-		{ out: picture, prompt: "a cat", seed: 7, width: 64, height: 64, scales: [{ scale: 0 }, {}, {}, {}] },
-	],
-	plan: [tiny, { policy: "exact", schedule: "1:1" }],
-	models: [[], [{ name: "emoji-128" }, { name: "tiny", family: "infinity", draws: "text" }]],
-	inspect: [["tiny"], { name: "tiny", total: { of: "all" }, precisions: { int8: {} } }],
-	import: [["tiny", "--dtype", "int8", "--out", join(dir, "int8")], { name: "tiny-int8", shards: 1 }],
-	verify: [[reference], { misses: 0, runs: [{ folder: reference, name: "sq", misses: 0 }, { name: "r2" }] }],
-	publish: [["tiny"], { name: "tiny", bucket: "firstlight-models", remote: false }],
-	eval: [[...tiny, ...few, "--out", evaluation], { model: "tiny", policies: [{ policy: "exact" }] }],
-	calibrate: [
-		[...tiny, "--count", "1", "--out", join(dir, "calibration")],
-		{ model: "tiny", schedule: "1:1", out: join(dir, "calibration", "policies.json"), calibration: {} },
-	],
-	paper: [[], [{ model: "Infinity-2B" }, { model: "Infinity-8B" }, { model: "STAR" }, { model: "HART" }]],
-	tune: [tiny, { model: "tiny", cache: join(dir, "cache"), measured: {} }],
-	bench: [[...tiny, "--pictures", "1", "--policies", "exact"], { pictures: { model: "tiny", pictures: 1 } }],
-	load: [
-		[edge.url, "--concurrency", "2", "--duration", "3", "--warmup", "0", "--mix", mix],
-		{ valid: true, reasons: [] },
-	],
-	simulate: [["--workers", "2", "--seconds", "10", "--service", "200"], { broken: [], thrown: [], refused: 0 }],
-	bundle: [["--out", join(dir, "bundle")], { folder: join(dir, "bundle"), bytes: { models: 0 } }],
-	"bench-import": [["--size", "125m", "--dry"], { name: "infinity-125m", bytes_written: expect.any(Number) }],
-	soak: [["tiny", "4", "--policies", "exact,stagevar"], { model: "tiny", pictures: 4 }],
-};
-
-/** All that tune would measure of tiny, but its last shape, as if it had been measured: that takes long. */
-beforeAll(async () => {
-	const gpu = await openGpu();
-	const shapes = kernelShapes(await openModelFolder(findModel("tiny")));
-	const known = Object.fromEntries(trials(shapes).map((trial) => [trial.key, trial.chosen(gpu).name]));
-	delete known[trials(shapes).at(-1)?.key ?? ""];
-	const disk = diskTuning(join(dir, "cache"));
-	const { driver, name, runtime } = gpu.facts;
-	disk.write([name, driver, runtime].join(" / "), KERNELS_VERSION, known);
-	gpu.destroy();
-});
-
-it.each(Object.keys(COMMANDS))("%s", async (name) => {
-	const [args, result] = CASES[name];
-	const env = { FIRSTLIGHT_CACHE: join(dir, "cache"), STATE_DIR: join(dir, "state") };
-	const { code, stdout, stderr } = await firstlight([name, ...args, "--json", "--quiet"], env);
-	expect(stderr).toBe("");
-	expect(code).toBe(0);
-	expect(JSON.parse(stdout)).toMatchObject(result as object);
-});
+// The slow ones are in json.long.test.ts.
+documentOf(Object.keys(COMMANDS).filter((name) => !SLOW.includes(name)));
 
 it("a profile of the host alone is a document too, and a file where one is named", async () => {
 	const file = join(dir, "profile.json");

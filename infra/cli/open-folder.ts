@@ -1,11 +1,11 @@
 import { isUrl, openModelAt } from "../../model-shards/open.ts";
 import type { ModelFolder } from "../../worker/families/folder.ts";
-import { edgeHeaders } from "../../worker/gpu/settings.ts";
+import { modelHeaders } from "../../worker/gpu/registration.ts";
 import type { Terminal } from "./terminal.ts";
 
 /**
  * The model folder behind a bundled name, a path or a URL, with a bar while its shards come; the edge that EDGE_URL
- * names is shown WORKER_SECRET.
+ * names gives a token for WORKER_SECRET.
  */
 export async function openFolder(where: string, terminal: Terminal): Promise<ModelFolder> {
 	const bar = terminal.progress("{bar} {percentage} % of the model, {eta_formatted} left");
@@ -17,7 +17,7 @@ export async function openFolder(where: string, terminal: Terminal): Promise<Mod
 			if (done < total) bar.report(done, total);
 			else bar[Symbol.dispose]();
 		},
-		...(isUrl(where) && { headers: edgeHeaders(where, process.env) }),
+		...(isUrl(where) && { headers: await modelHeaders(where, process.env) }),
 	});
 	const total = folder.manifest.shards.reduce((sum, shard) => sum + shard.bytes, 0);
 	return folder;

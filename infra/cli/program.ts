@@ -56,6 +56,16 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
 		about: "a GPU worker as a folder that needs nothing else",
 		load: () => import("./bundle.ts"),
 	},
+	keys: {
+		group: DEPLOYMENT,
+		about: "mint, list and revoke an edge's API keys",
+		load: () => import("./keys.ts"),
+	},
+	workers: {
+		group: DEPLOYMENT,
+		about: "list, revoke and admit an edge's GPU workers",
+		load: () => import("./workers.ts"),
+	},
 	eval: {
 		group: MEASUREMENTS,
 		about: "policies side by side by the GenEval protocol",

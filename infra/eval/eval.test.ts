@@ -5,8 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
-import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
@@ -22,14 +21,13 @@ import { SecondJudge } from "./second-judge/second-judge.ts";
 import { summarise } from "./summary.ts";
 
 let dir: string;
-let gpu: Gpu;
+const gpu = await sharedGpu();
 let folder: ModelFolder;
 let model: LoadedModel;
 let judge: Judge;
 let head: Head;
 beforeAll(async () => {
 	dir = await mkdtemp(join(tmpdir(), "firstlight-eval-"));
-	gpu = await openGpu();
 	folder = await openModelFolder(findModel("tiny"));
 	model = await openModel(gpu, folder, { slots: 3 });
 	judge = await Judge.open();
@@ -47,7 +45,6 @@ beforeAll(async () => {
 afterAll(async () => {
 	await judge.close();
 	model.destroy();
-	gpu.destroy();
 	await rm(dir, { recursive: true });
 });
 

@@ -1,22 +1,16 @@
 /** The engine against the second implementation, on kept sets of it: `npm run fuzz:models` makes others. */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { describe, expect, it } from "vitest";
+import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { temporaryFolder } from "../temporary.ts";
 import { verifySet } from "../verify/verify.ts";
 import { writeDrawn } from "./drawn.ts";
 
 const sets = join(import.meta.dirname, "..", "..", "test", "reference", "drawn");
+const gpu = await sharedGpu();
 
 describe("random models within what the official classes take", () => {
-	let gpu: Gpu;
-	beforeAll(async () => {
-		gpu = await openGpu();
-	});
-	afterAll(() => gpu.destroy());
-
 	it.each(readdirSync(sets))("%s", async (name) => {
 		using whole = await temporaryFolder("firstlight-set-");
 		await writeDrawn(join(sets, name), whole.path);

@@ -155,7 +155,8 @@ function breaker({ asked: { reader } }: Trace) {
 
 function askOf({ asked }: Trace): Ask {
 	const { prompt, class: label, model, policy, seed, format } = asked;
-	return { prompt, class: label, model, policy, seed, format };
+	// Each is to be made: what is found again tells nothing of the workers.
+	return { prompt, class: label, model, policy, seed, format, cache: false };
 }
 
 function requestOf(trace: Trace, target: Target, after: EventId | null) {
@@ -173,6 +174,7 @@ function requestOf(trace: Trace, target: Target, after: EventId | null) {
 		method: "POST" as const,
 		headers: { ...headers, "content-type": "application/json" },
 		body: JSON.stringify({
+			cache: false,
 			prompt,
 			class: label,
 			model,

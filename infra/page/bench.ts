@@ -1,7 +1,9 @@
 /**
  * `npm run bench:page`: what a preview costs the page, in the Chromium that comes with the project. Thirty previews of
- * 256 x 256 come a tenth of a second apart; each is timed from its event's text to the picture in the document, and to
- * the end of the frame that shows it. Beside that, what the page weighs.
+ * 256 x 256 come a tenth of a second apart, several times over. Each is timed from the moment when the last of its
+ * bytes is in the page's hands: until its pixels are drawn in the document, and until the page's part of the frame that
+ * shows them has ended, for which a clock of 60 Hz alone takes 8 ms in the mean. Other programs only ever make it
+ * slower: what counts is the run that they disturbed least. Beside that, what the page weighs.
  */
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
@@ -23,10 +25,16 @@ const EVENTS = 30;
 const SIDE = 256;
 const GAP_MS = 100;
 
+const RUNS = 5;
+
+/** Milliseconds of each preview. */
 export interface PageCost {
-	/** Milliseconds of each preview: until it is in the document, and until its frame has ended. */
-	shown: number[];
-	painted: number[];
+	/** From its bytes to pixels in the document. */
+	drawn: number[];
+	/** The decoder's part of that. */
+	decoded: number[];
+	/** From its bytes to the end of its frame. */
+	framed: number[];
 }
 
 /** Gzipped bytes of what the page loads, and of the engine that it loads when it is asked for. */
@@ -75,16 +83,33 @@ export async function pageCost(site = SITE): Promise<PageCost> {
 	}
 }
 
-/** Runs in the page before its scripts. An event begins where its text is parsed, and is shown by an attribute. */
+/** Runs in the page before its scripts. A preview begins with the newest bytes read when it is parsed. */
 function watchPreviews(): void {
-	const cost: PageCost = { shown: [], painted: [] };
+	const cost: PageCost = { drawn: [], decoded: [], framed: [] };
 	Object.assign(globalThis, { cost });
-	let begun = 0;
+	const arrived = new Map<string, number>();
+	let newest = 0;
+	const { read } = ReadableStreamDefaultReader.prototype;
+	ReadableStreamDefaultReader.prototype.read = async function () {
+		const chunk = await read.call(this);
+		newest = performance.now();
+		return chunk;
+	};
 	const parse = JSON.parse;
 	JSON.parse = (text, ...rest) => {
-		if (String(text).startsWith('{"type":"scale"')) begun = performance.now();
-		return parse(text, ...rest);
+		const value = parse(text, ...rest);
+		if (value?.type === "scale") arrived.set(String(value.index), newest);
+		return value;
 	};
+	const decode = createImageBitmap;
+	Object.assign(globalThis, {
+		createImageBitmap: async (picture: Blob) => {
+			const begun = performance.now();
+			const bitmap = await decode(picture);
+			cost.decoded.push(performance.now() - begun);
+			return bitmap;
+		},
+	});
 	addEventListener("DOMContentLoaded", () => {
 		const paper = document.querySelector("#print-a .paper") as HTMLElement;
 		new MutationObserver((changes) => {
@@ -92,12 +117,12 @@ function watchPreviews(): void {
 				.flatMap(({ addedNodes }) => [...addedNodes])
 				.find((node): node is HTMLElement => node instanceof HTMLElement && node.dataset.scale !== undefined)
 				?.dataset.scale;
-			if (scale === undefined || scale === "final") return;
-			const from = begun;
-			cost.shown.push(performance.now() - from);
+			const from = arrived.get(scale ?? "");
+			if (from === undefined) return;
+			cost.drawn.push(performance.now() - from);
 			requestAnimationFrame(() => {
 				const { port1, port2 } = new MessageChannel();
-				port1.onmessage = () => cost.painted.push(performance.now() - from);
+				port1.onmessage = () => cost.framed.push(performance.now() - from);
 				port2.postMessage(null);
 			});
 		}).observe(paper, { childList: true });
@@ -144,26 +169,33 @@ async function stream(response: ServerResponse, info: ModelInfo, pictures: reado
 	response.end();
 }
 
-/** A soft picture, as previews are. */
-async function picture(seed: number): Promise<string> {
-	const data = Uint8Array.from({ length: 16 * 16 * 3 }, (_, i) => (i * 37 + seed * 61) % 256);
-	const small = sharp(data, { raw: { width: 16, height: 16, channels: 3 } });
-	return (await small.resize(SIDE, SIDE, { kernel: "cubic" }).png().toBuffer()).toString("base64");
+/** Pictures that this engine made, side by side: a part of them is as hard to decode as a preview. */
+const SHEET = join(import.meta.dirname, "..", "..", "docs", "bench", "emoji-128-sheet.webp");
+
+/** Another part for every number. */
+async function picture(n: number): Promise<string> {
+	const { width, height } = await sharp(SHEET).metadata();
+	const place = { left: (n * 97) % (width - SIDE), top: (n * 53) % (height - SIDE), width: SIDE, height: SIDE };
+	return (await sharp(SHEET).extract(place).png().toBuffer()).toString("base64");
 }
 
 if (import.meta.main) {
 	const site = await mkdtemp(join(tmpdir(), "firstlight-page-"));
 	try {
 		await buildPage(site);
-		const { shown, painted } = await pageCost(site);
-		const row = (name: string, times: number[]) => {
-			const sorted = times.toSorted((a, b) => a - b);
-			const at = (share: number) => sorted[Math.floor(share * (sorted.length - 1))].toFixed(1).padStart(6);
-			console.log(`${name.padEnd(28)} median ${at(0.5)} ms   95 % ${at(0.95)} ms   most ${at(1)} ms`);
-		};
-		console.log(`${shown.length} previews of ${SIDE} x ${SIDE}`);
-		row("event to picture in document", shown);
-		row("event to end of its frame", painted);
+		const runs: PageCost[] = [];
+		while (runs.length < RUNS) runs.push(await pageCost(site));
+		const at = (times: number[], share: number) =>
+			times.toSorted((a, b) => a - b)[Math.floor(share * (times.length - 1))];
+		const ms = (times: number[], share: number) => `${at(times, share).toFixed(1).padStart(6)} ms`;
+		const row = (name: string, times: number[]) =>
+			console.log(`${name.padEnd(28)} median ${ms(times, 0.5)}   95 % ${ms(times, 0.95)}   most ${ms(times, 1)}`);
+		const [best] = runs.toSorted((a, b) => at(a.drawn, 0.95) - at(b.drawn, 0.95));
+		console.log(`${EVENTS} previews of ${SIDE} x ${SIDE}, the least disturbed of ${RUNS} runs`);
+		row("event to pixels drawn", best.drawn);
+		row("  of that, decoding", best.decoded);
+		row("event to end of its frame", best.framed);
+		console.log(`medians of all runs, pixels drawn: ${runs.map(({ drawn }) => ms(drawn, 0.5).trim()).join(", ")}`);
 		const { page, engine } = await pageWeight(site);
 		console.log(`page ${(page / 1000).toFixed(1)} kB gzipped, engine ${(engine / 1000).toFixed(1)} kB`);
 	} finally {

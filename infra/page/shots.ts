@@ -1,10 +1,10 @@
 /**
- * `npm run shots:page -- URL`: the page of a running Firstlight in each of its states, at the sizes and in the colours
- * that people have, into docs/page as WebP. To be looked at whenever the page changes.
+ * `npm run shots:page -- URL [WAY]`: the page of a running Firstlight in each of its states, at the sizes and in the
+ * colours that people have, into docs/page as WebP. To be looked at whenever the page changes.
  */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import type { Browser, BrowserContextOptions, Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import sharp from "sharp";
 import { launch } from "./chromium.ts";
 
@@ -13,14 +13,17 @@ const url = process.argv[2] ?? "http://localhost:8787";
 const PROMPT = "a photo of a giraffe";
 const QUALITY = 45;
 
-const desktop = { viewport: { width: 1440, height: 900 } };
-const laptop = { viewport: { width: 1366, height: 768 } };
-const phone = { viewport: { width: 390, height: 844 } };
-const dark = { colorScheme: "dark" } as const;
-const forced = { forcedColors: "active" } as const;
+/** Sizes and colours that people have. */
+const LOOKS = {
+	desktop: { width: 1440, height: 900 },
+	laptop: { width: 1366, height: 768 },
+	phone: { width: 390, height: 844 },
+	"desktop-dark": { width: 1440, height: 900, colorScheme: "dark" },
+	"desktop-forced": { width: 1440, height: 900, forcedColors: "active" },
+} as const;
 
-/** Each way leads the page into a state, and takes its picture wherever it calls `shot`. */
-type Way = (page: Page, shot: (name: string) => Promise<void>) => Promise<void>;
+/** Each way leads the page into states, and takes the picture of each in every look. */
+type Way = (page: Page, shot: (state: string) => Promise<void>) => Promise<void>;
 
 const open = async (page: Page, query: Record<string, string> = {}) => {
 	await page.goto(`${url}/?${new URLSearchParams(query)}`);
@@ -37,10 +40,14 @@ const one: Way = async (page, shot) => {
 	await open(page, { prompt: PROMPT, seed: "7", policy: "stagevar-auto" });
 	await shot("idle");
 	await page.click("#go");
-	await scale(page, 5);
-	await shot("running");
 	await done(page);
 	await shot("done");
+};
+const running: Way = async (page, shot) => {
+	await open(page, { prompt: PROMPT, seed: "7", policy: "exact" });
+	await page.click("#go");
+	await scale(page, 3);
+	await shot("running");
 };
 const compared: Way = async (page, shot) => {
 	await open(page, { prompt: "a photo of two horses", seed: "7", policy: "stagevar-auto", compare: "exact" });
@@ -70,8 +77,9 @@ const wrong: Way = async (page, shot) => {
 	await shot("error");
 };
 const loading: Way = async (page, shot) => {
+	const loading = [{ model: "emoji-128", part: "kernels", done: 0.62 }];
 	await page.route("**/healthz", (route) =>
-		route.fulfill({ status: 503, json: { status: "", workers: [], queue: 0 } }),
+		route.fulfill({ status: 503, json: { status: "no-workers", workers: [], models: [], loading, queue: 0 } }),
 	);
 	await page.goto(`${url}/?prompt=${encodeURIComponent(PROMPT)}`);
 	await page.click("#go");
@@ -79,39 +87,23 @@ const loading: Way = async (page, shot) => {
 	await shot("loading");
 };
 
-const ALL: [name: string, options: BrowserContextOptions, ways: Way[]][] = [
-	["desktop", desktop, [one, compared, nine, words, wrong, loading]],
-	["laptop", laptop, [one, compared]],
-	["phone", phone, [one, compared, nine]],
-	["desktop-dark", { ...desktop, ...dark }, [one]],
-	["phone-dark", { ...phone, ...dark }, [one]],
-	["desktop-forced", { ...desktop, ...forced }, [one, compared]],
-];
-/** Of those that differ little, one is enough. */
-const LEFT_OUT = [
-	/^(laptop|desktop-dark|phone-dark|desktop-forced)-(idle|running|compare$)/,
-	/^(desktop|phone|desktop-forced)-compare-running/,
-];
+const WAYS: Record<string, Way> = { one, running, compared, nine, words, wrong, loading };
 
-async function take(
-	browser: Browser,
-	name: string,
-	options: BrowserContextOptions,
-	ways: readonly Way[],
-): Promise<void> {
-	const context = await browser.newContext(options);
-	for (const way of ways) {
-		const page = await context.newPage();
-		await way(page, async (state) => {
-			const file = `${name}-${state}`;
-			if (LEFT_OUT.some((pattern) => pattern.test(file))) return;
+async function take(browser: Browser, way: Way): Promise<void> {
+	const context = await browser.newContext({ viewport: LOOKS.desktop });
+	const page = await context.newPage();
+	await way(page, async (state) => {
+		for (const [name, { width, height, ...colours }] of Object.entries(LOOKS)) {
+			await page.setViewportSize({ width, height });
+			await page.emulateMedia({ colorScheme: "light", forcedColors: "none", ...colours });
 			await sharp(await page.screenshot())
 				.webp({ quality: QUALITY })
-				.toFile(join(out, `${file}.webp`));
-			console.log(file);
-		});
-		await page.close();
-	}
+				.toFile(join(out, `${name}-${state}.webp`));
+			console.log(`${name}-${state}`);
+		}
+		await page.setViewportSize(LOOKS.desktop);
+		await page.emulateMedia({ colorScheme: "light", forcedColors: "none" });
+	});
 	await context.close();
 }
 
@@ -119,7 +111,7 @@ await mkdir(out, { recursive: true });
 const browser = await launch();
 try {
 	const wanted = process.argv[3];
-	for (const [name, options, ways] of ALL) if (!wanted || wanted === name) await take(browser, name, options, ways);
+	for (const [name, way] of Object.entries(WAYS)) if (!wanted || wanted === name) await take(browser, way);
 } finally {
 	await browser.close();
 }

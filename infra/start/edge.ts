@@ -20,6 +20,7 @@ const EdgeSettings = z.object({
 	ADDRESSES: z.string().transform((list) => list.split(",")),
 	PORT: z.coerce.number().int(),
 	WORKER_SECRET: z.string().min(16),
+	ADMIN_SECRET: z.string().min(16),
 	STATE_DIR: z.string().min(1),
 });
 
@@ -42,7 +43,7 @@ try {
 	process.exit(1);
 }
 
-async function options({ WORKER_SECRET, STATE_DIR }: z.infer<typeof EdgeSettings>) {
+async function options({ WORKER_SECRET, ADMIN_SECRET, STATE_DIR }: z.infer<typeof EdgeSettings>) {
 	const { workerOptions, main } = unstable_getMiniflareWorkerOptions(join(root, "wrangler.toml"));
 	if (main === undefined) throw new Error("wrangler.toml names no main.");
 	const { modulesRules: _, ...worker } = workerOptions;
@@ -64,7 +65,14 @@ async function options({ WORKER_SECRET, STATE_DIR }: z.infer<typeof EdgeSettings
 				...worker,
 				name: "firstlight",
 				assets: { ...(worker.assets as object), directory: site },
-				bindings: { ...(worker.bindings as Record<string, string> | undefined), WORKER_SECRET, ...passedOn() },
+				bindings: {
+					...(worker.bindings as Record<string, string> | undefined),
+					WORKER_SECRET,
+					ADMIN_SECRET,
+					// No proxy of Cloudflare's is before it: whoever sends that header has written it.
+					CLIENT_ADDRESS_HEADER: "",
+					...passedOn(),
+				},
 				modules: [{ type: "ESModule", path: join(root, "edge.js"), contents: await bundle(main) }],
 				modulesRoot: root,
 				unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],

@@ -17,6 +17,8 @@ const StartSettings = z.object({
 	/** A name or an address of this machine to listen at; left out: this machine alone can connect. */
 	HOST: z.string().max(253, "must be a name or an address").optional(),
 	GPU_WORKERS: wholeNumber(0, 16).default(1),
+	/** Of the first worker; the others have those after it. */
+	HEALTH_PORT: wholeNumber(1, 65_000).optional(),
 	MODELS: z.string().default("emoji-128"),
 	STATE_DIR: z
 		.string()
@@ -28,10 +30,10 @@ const StartSettings = z.object({
 export type StartSettings = z.infer<typeof StartSettings>;
 
 /** Throws SettingsError, or ModelFormatError for a model that is not on this machine: a line each. */
-export function readStartSettings(environment: Environment): StartSettings {
+export function readStartSettings(environment: Environment): StartSettings & { clients: ClientSettings } {
 	const settings = parseSettings(StartSettings, environment);
 	// The edge reads them itself; it would say what is wrong only once somebody asks.
-	parseSettings(ClientSettings, environment);
+	const clients = parseSettings(ClientSettings, environment);
 	// The workers read theirs again; what they would refuse is refused here, where it is said once.
 	const { MODELS } = readSettings({ ...environment, ...WORKER_STAND_INS, MODELS: settings.MODELS });
 	for (const model of MODELS) {
@@ -39,7 +41,7 @@ export function readStartSettings(environment: Environment): StartSettings {
 			if (!URL.canParse(model)) throw new SettingsError(`MODELS: ${model} is no URL`);
 		} else findModel(model);
 	}
-	return settings;
+	return { ...settings, clients };
 }
 
 /** In place of what `start` itself will tell the workers. */

@@ -8,13 +8,14 @@ import { Agent, get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cacheFolder } from "../../kernels/gpu/native/cache-settings.ts";
+import type { ClientSettings } from "../../worker/protocol/client-settings.ts";
 import { checkEnvironment } from "../cli/environment.ts";
 import { outputFolder } from "../cli/output.ts";
 import { UsageError } from "../cli/usage.ts";
 import { Children } from "./children.ts";
 import { isLoopback, listenAddresses, urlOf } from "./listen.ts";
 import { readStartSettings } from "./settings.ts";
-import { hold, stateFolder, writableFolder } from "./state.ts";
+import { ADMIN_FILE, hold, stateFolder, writableFolder } from "./state.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 const children = new Children();
@@ -33,15 +34,31 @@ try {
 
 async function start(): Promise<void> {
 	checkEnvironment({ ...process.env, EDGE_URL: undefined });
-	const { PORT, HOST, GPU_WORKERS, MODELS, STATE_DIR: state, READY_SECONDS } = readStartSettings(process.env);
+	const {
+		PORT,
+		HOST,
+		GPU_WORKERS,
+		MODELS,
+		STATE_DIR: state,
+		READY_SECONDS,
+		HEALTH_PORT,
+		clients,
+	} = readStartSettings(process.env);
 	await outputFolder("STATE_DIR", state);
 	const addresses = await holdAddresses(state, PORT, HOST);
 	const url = urlOf(addresses[0], PORT);
-	const secret = randomBytes(24).toString("hex");
-	// For a worker of another terminal (docs/operating.md).
+	const keys = apiKeys(clients, addresses);
+	const [secret, admin] = [0, 1].map(() => randomBytes(24).toString("hex"));
+	// For a worker of another terminal, and apart from it, for `firstlight keys` (docs/operating.md).
 	writeFileSync(join(state, "edge.env"), `WORKER_SECRET=${secret}\n`, { mode: 0o600 });
+	writeFileSync(join(state, ADMIN_FILE), `ADMIN_SECRET=${admin}\n`, { mode: 0o600 });
 	for (const open of addresses.filter((address) => !isLoopback(address)))
-		console.log(`Listening on ${open}, port ${PORT}: whoever reaches this machine there can make pictures.`);
+		console.log(`Listening on ${open}, port ${PORT}: whoever reaches this machine there needs an API key.`);
+	console.log(
+		keys === "none"
+			? "No API key is needed: only this machine can connect."
+			: "API keys are needed: npx firstlight keys mint NAME",
+	);
 
 	let awaited = "The edge";
 	const late = setTimeout(() => {
@@ -63,6 +80,8 @@ async function start(): Promise<void> {
 				ADDRESSES: addresses.join(","),
 				PORT: String(PORT),
 				WORKER_SECRET: secret,
+				ADMIN_SECRET: admin,
+				API_KEYS: keys,
 				STATE_DIR: edge,
 				TMPDIR: temporary,
 				// Its configuration is read by wrangler, which has nothing to say here.
@@ -82,7 +101,15 @@ async function start(): Promise<void> {
 			...common,
 			name: `worker ${i}`,
 			script: [join(root, "worker", "gpu", "main.ts")],
-			env: { ...common.env, EDGE_URL: url, WORKER_SECRET: secret, MODELS, WORKER_ID: `local-${i}` },
+			env: {
+				...common.env,
+				EDGE_URL: url,
+				WORKER_SECRET: secret,
+				MODELS,
+				WORKER_ID: `local-${i}`,
+				// One after the other.
+				HEALTH_PORT: HEALTH_PORT === undefined ? "" : String(HEALTH_PORT + i),
+			},
 			restart: true,
 			// What keeps it from its first start will not be gone at the next.
 			ended: (code) => ready || stop(code || 1),
@@ -92,6 +119,14 @@ async function start(): Promise<void> {
 	ready = true;
 	clearTimeout(late);
 	console.log(`Firstlight is ready on ${url.replace("127.0.0.1", "localhost")}`);
+}
+
+/** Whether clients need keys: not where only this machine can connect, unless it is said or a proxy is. */
+function apiKeys({ API_KEYS, PUBLIC_URL }: ClientSettings, addresses: readonly string[]): "required" | "none" {
+	const alone = addresses.every(isLoopback);
+	if (API_KEYS === "none" && !alone)
+		throw new UsageError("API_KEYS: none is for this machine alone, and HOST lets others connect.", "Leave one out.");
+	return API_KEYS ?? (alone && PUBLIC_URL === undefined ? "none" : "required");
 }
 
 /** Takes the state folder and the addresses for this process. Throws what says why they cannot be had. */

@@ -9,6 +9,9 @@ import { Temporary } from "../temporary.ts";
 /** Where `npm start` keeps its state, unless STATE_DIR says otherwise. */
 export const defaultStateDir = (): string => join(import.meta.dirname, "..", "..", ".firstlight");
 
+/** What an edge's keeper needs, of the state's. */
+export const ADMIN_FILE = "admin.env";
+
 /** A folder of the state's. */
 export const stateFolder = (state: string, name: "edge" | "tmp" | "cache"): string => join(state, name);
 

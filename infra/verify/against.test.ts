@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { importFolder } from "../../model-shards/import/folder.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
@@ -10,7 +10,7 @@ import { exact } from "../../worker/policies/exact.ts";
 import { difference } from "./against.ts";
 
 test("a model does not differ from itself, and less from its int8 copy than from its int4 one", async () => {
-	const gpu = await openGpu();
+	const gpu = await sharedGpu();
 	const dir = await mkdtemp(join(tmpdir(), "against-"));
 	try {
 		const original = await openModelFolder(findModel("tiny"));
@@ -41,7 +41,6 @@ test("a model does not differ from itself, and less from its int8 copy than from
 		expect(worst[0]).toBeGreaterThan(0);
 		expect(worst[0]).toBeLessThan(worst[1] / 5);
 	} finally {
-		gpu.destroy();
 		await rm(dir, { recursive: true });
 	}
 });

@@ -1,16 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Gpu } from "../gpu/gpu.ts";
-import { openGpu } from "../gpu/native/open.ts";
+import { describe, expect, test } from "vitest";
+import { sharedGpu } from "../gpu/native/testing.ts";
 import { available } from "../gpu/variants.ts";
 import { Bench, maxError, words } from "../testing.ts";
 import { type Row, rowTable } from "../tokens/rows.ts";
 import { attention, attentionVariants } from "./attention.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const KEYS = 150;
 /** Ragged rows whose key ranges start anywhere and overlap: one key, an odd number, all. */

@@ -1,7 +1,7 @@
 import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { bucket, choose, inQuads, range, type Tunable, type Variant } from "../gpu/variants.ts";
+import { bucket, inQuads, range, type Tunable, type Variant } from "../gpu/variants.ts";
 import { ROW, type RowTable, rowTable } from "../tokens/rows.ts";
 import { CACHED, LANES, OWN, quadCode, type Source, tokenCode } from "./programs.ts";
 
@@ -88,7 +88,7 @@ export function attention(pass: Pass, op: Attention): void {
 	const tokens = Math.max(...rows.map((row) => row.tokens));
 	const keys = Math.max(...rows.map((row) => row.keys + (own ? row.tokens : 0)));
 	const shape = { rows: rows.length, tokens, keys, heads, headDim, own: own !== undefined };
-	const variant = op.variant ?? choose(pass.gpu, attentionTunable, shape);
+	const variant = op.variant ?? pass.gpu.choice(attentionTunable, shape);
 	pass.run(attending, {
 		label,
 		options: { variant, heads, headDim, own: shape.own },

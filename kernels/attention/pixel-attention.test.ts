@@ -1,15 +1,10 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Gpu } from "../gpu/gpu.ts";
-import { openGpu } from "../gpu/native/open.ts";
+import { expect, test } from "vitest";
+import { sharedGpu } from "../gpu/native/testing.ts";
 import type { ImageShape } from "../image/images.ts";
 import { Bench, maxError, words } from "../testing.ts";
 import { pixelAttention } from "./pixel-attention.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const IMAGES: ImageShape[] = [
 	{ pixel: 0, height: 1, width: 1 },

@@ -141,13 +141,11 @@ export function quadCode(tokens: number, d4: number, sources: readonly Source[])
 			${each(t, (i) => mixes(j, i))} }`,
 		)}
 	}`;
-	const store = (i: number) => `${around(`total${i}`)}
-	${each(
-		four,
-		(s) => `{ let t = id.x * ${4 * tokens}u + ${4 * i}u + (lane ^ ${s}u); if (t < row.tokens) {
-			let at = (row.token + t) * width4 + head + lane * ${d4 / 4}u;
-			${each(own, (c) => `y[at + ${c}u] = o${i}_${s}_${c} / total${i}_${s};`)} } }`,
-	)}`;
+	const shares = each(
+		t,
+		(i) => each(four, (r) => each(own, (c) => `o${i}_${r}_${c} / total${i}_${r}`, ", "), ", "),
+		", ",
+	);
 	return `
 @compute @workgroup_size(4)
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invocation: u32) {
@@ -157,12 +155,22 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invoc
 	let row = rows[id.z];
 	let head = id.y * ${d4}u;
 	if (id.x * ${4 * tokens}u >= row.tokens) { return; }
-	let first = id.x * ${4 * tokens}u + lane;
-	${each(t, (i) => `let t${i} = row.token + min(first + ${4 * i}u, row.tokens - 1u);`)}
-	${each(t, (i) => each(d, (c) => `let q${i}_${c} = q[t${i} * p.qStride4 + head + ${c}u] * p.scale;`))}
+	let first = id.x * ${4 * tokens}u;
+	// Loops, so that a load and a store are compiled once each.
+	var qs: array<vec4f, ${tokens * d4}>;
+	for (var n = 0u; n < ${tokens * d4}u; n++) {
+		let token = row.token + min(first + n / ${d4}u * 4u + lane, row.tokens - 1u);
+		qs[n] = q[token * p.qStride4 + head + n % ${d4}u] * p.scale;
+	}
+	${each(t, (i) => each(d, (c) => `let q${i}_${c} = qs[${i * d4 + c}];`))}
 	${each(t, (i) => each(four, (s) => each(own, (c) => `var o${i}_${s}_${c} = vec4f(0);`)))}
 	${each(t, (i) => `var top_${i} = LEAST; var total${i} = 0.0;`)}
 	${each(sources, loop)}
-	${each(t, store)}
+	${each(t, (i) => around(`total${i}`))}
+	var outs = array<vec4f, ${tokens * d4}>(${shares});
+	for (var n = 0u; n < ${tokens * d4}u; n++) {
+		let token = first + n / ${d4}u * 4u + (lane ^ ((n / ${d4 / 4}u) % 4u));
+		if (token < row.tokens) { y[(row.token + token) * width4 + head + lane * ${d4 / 4}u + n % ${d4 / 4}u] = outs[n]; }
+	}
 }`;
 }

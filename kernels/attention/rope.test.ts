@@ -1,15 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Gpu } from "../gpu/gpu.ts";
-import { openGpu } from "../gpu/native/open.ts";
+import { describe, expect, test } from "vitest";
+import { sharedGpu } from "../gpu/native/testing.ts";
 import { Bench, maxError, words } from "../testing.ts";
 import { NOWHERE, type Row, rowTable } from "../tokens/rows.ts";
 import { infinityRopeTable, rotateAndCache, starRopeTable } from "./rope.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const ROWS: Row[] = [
 	{ token: 0, tokens: 2, cond: 0, rope: 3, key: 0, keys: 0, append: 40 },

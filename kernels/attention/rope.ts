@@ -183,13 +183,22 @@ export function infinityRopeTable(
 			}
 		}
 	};
-	const all = (of: (angle: number) => number) =>
-		grids.flatMap(([height, width]) => {
-			const lines = Array.from({ length: height }, (_, y) => turns(y, height, 0, of));
-			const columns = Array.from({ length: width }, (_, x) => turns(x, width, 1, of));
-			return lines.flatMap((line) => columns.flatMap((column) => [...line, ...column]));
-		});
-	return Float32Array.from([...all(Math.cos), ...all(Math.sin)]);
+	const side = (count: number, axis: 0 | 1, of: (angle: number) => number) =>
+		Array.from({ length: count }, (_, i) => Float32Array.from(turns(i, count, axis, of)));
+	const positions = grids.reduce((sum, [height, width]) => sum + height * width, 0);
+	const table = new Float32Array(2 * positions * half);
+	let at = 0;
+	for (const turn of [Math.cos, Math.sin])
+		for (const [height, width] of grids) {
+			const columns = side(width, 1, turn);
+			for (const line of side(height, 0, turn))
+				for (const column of columns) {
+					table.set(line, at);
+					table.set(column, at + half / 2);
+					at += half;
+				}
+		}
+	return table;
 }
 
 function largeSide([height, width]: readonly [number, number], axis: 0 | 1): number {

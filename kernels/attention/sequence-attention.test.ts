@@ -1,16 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Gpu } from "../gpu/gpu.ts";
-import { openGpu } from "../gpu/native/open.ts";
+import { describe, expect, test } from "vitest";
+import { sharedGpu } from "../gpu/native/testing.ts";
 import { Bench, maxError, words } from "../testing.ts";
 import { rowTable } from "../tokens/rows.ts";
 import { attention } from "./attention.ts";
 import { type SequenceAttention, sequenceAttention } from "./sequence-attention.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const ROWS = 9;
 interface Setup {

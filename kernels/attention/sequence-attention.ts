@@ -1,7 +1,7 @@
 import { kernel, optional, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { bucket, choose, range, type Tunable, type Variant } from "../gpu/variants.ts";
+import { bucket, range, type Tunable, type Variant } from "../gpu/variants.ts";
 import { groups } from "../gpu/workgroups.ts";
 
 /** Heads of a projection: `stride` floats a token, the first head from float `at` on. */
@@ -142,7 +142,7 @@ export function sequenceAttention(pass: Pass, op: SequenceAttention): void {
 	if (headDim % 4) throw new RangeError(`${label}: head dimension ${headDim} must be a multiple of 4`);
 	if (heads % kvHeads) throw new RangeError(`${label}: ${heads} heads do not share ${kvHeads} heads of keys evenly`);
 	const shape = { tokens, heads, kvHeads, headDim, causal };
-	const { lanes } = op.variant ?? choose(pass.gpu, sequenceTunable, shape);
+	const { lanes } = op.variant ?? pass.gpu.choice(sequenceTunable, shape);
 	pass.run(attending, {
 		label,
 		options: { lanes, heads, kvHeads, headDim, causal },

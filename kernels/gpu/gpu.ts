@@ -11,7 +11,7 @@ import type { Profiler, Submission } from "./profile.ts";
 import { type CompileProgress, Programs } from "./programs.ts";
 import { type Tensor, tensorBytes } from "./tensor.ts";
 import type { TuningStore } from "./tuning-store.ts";
-import type { Tuning } from "./variants.ts";
+import { Choices, type Tunable, type Tuning, type Variant } from "./variants.ts";
 import { type Verdict, verdictOf, wrong } from "./verdicts.ts";
 
 /** After this part of its patience it is guessed how long an adapter will take. */
@@ -22,8 +22,6 @@ export class Gpu {
 	readonly facts: AdapterFacts;
 	/** The most that one binding holds, and so one tensor. */
 	readonly bindingBytes: number;
-	/** Variants measured on this adapter; empty where nothing was measured. */
-	tuning: Tuning = {};
 	/** Where they are kept; undefined where the platform has no such place. */
 	tuningStore: TuningStore | undefined;
 	/** Told how far compiling is. */
@@ -36,6 +34,8 @@ export class Gpu {
 	bytes = 0;
 	/** Settles when the device is gone, with the reason. */
 	readonly lost: Promise<string>;
+	#tuning: Tuning = {};
+	#choices = new Choices();
 	#lost: string | undefined;
 	#programs: Programs;
 	/** Of what was submitted and not read: they belong to the next read. */
@@ -64,6 +64,21 @@ export class Gpu {
 			this.#stray ??= new KernelError((event as GPUUncapturedErrorEvent).error.message);
 		});
 		this.#arena = this.#allocate("arena", ARENA_BYTES, [ARENA_BYTES / 4], GPUBufferUsage.UNIFORM);
+	}
+
+	/** Variants measured on this adapter; empty where nothing was measured. */
+	get tuning(): Tuning {
+		return this.#tuning;
+	}
+
+	set tuning(tuning: Tuning) {
+		this.#tuning = tuning;
+		this.#choices.clear();
+	}
+
+	/** Which variant of an operator runs at a shape. */
+	choice<S, V extends Variant>(tunable: Tunable<S, V>, shape: S): V {
+		return this.#choices.of(this, tunable, shape);
 	}
 
 	/**
@@ -246,6 +261,11 @@ export class Gpu {
 			this.compiling?.(done, total);
 			this.#assertPatience(done, total, performance.now() - begun);
 		});
+	}
+
+	/** Settles when those of these programs that are being compiled are there. Rejects as `compile` does. */
+	async compiled(programs: Iterable<Program>): Promise<void> {
+		await this.#programs.compiled(programs);
 	}
 
 	#assertPatience(done: number, total: number, passed: number): void {

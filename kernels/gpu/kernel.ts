@@ -3,6 +3,7 @@
  * where it is run, and the compiler checks them there. Structs, binding numbers and enables are written from the same
  * lists; the text is made once for the same options and kinds of tensors.
  */
+import { Branch } from "./branch.ts";
 import type { Tensor } from "./tensor.ts";
 
 type Scalar = "u32" | "f32";
@@ -96,33 +97,22 @@ export type Call<P extends Fields, B extends Bindings, O extends object> = {
 } & (keyof P extends never ? { params?: undefined } : { params: Values<P> }) &
 	(keyof O extends never ? { options?: undefined } : { options: Required<O> });
 
-/** Programs by one option after the other, then by the kinds of tensors. */
-class Branch {
-	#branches = new Map<unknown, Branch>();
-	program: Program | undefined;
-
-	by(value: unknown): Branch {
-		let branch = this.#branches.get(value);
-		if (!branch) this.#branches.set(value, (branch = new Branch()));
-		return branch;
-	}
-}
-
 export class Kernel<P extends Fields = Fields, B extends Bindings = Bindings, O extends object = object> {
 	readonly name: string;
 	/** Of the uniform, where there is one. */
 	readonly params: Struct<P> | undefined;
 	#declaration: Declaration<P, B, O>;
-	#bindings: readonly (readonly [name: string, binding: Binding])[];
+	#bindings: readonly { name: string; binding: Binding }[];
 	/** As the first call names them: TypeScript lets no call leave one out. */
 	#options: readonly (keyof O)[] | undefined;
-	#programs = new Branch();
+	/** By one option after the other, then by the kinds of tensors. */
+	#programs = new Branch<Program>();
 
 	constructor(declaration: Declaration<P, B, O>) {
 		this.name = declaration.name;
 		this.params = declaration.params && new Struct("Params", declaration.params);
 		this.#declaration = declaration;
-		this.#bindings = Object.entries(declaration.bindings);
+		this.#bindings = Object.entries(declaration.bindings).map(([name, binding]) => ({ name, binding }));
 	}
 
 	/**
@@ -133,7 +123,8 @@ export class Kernel<P extends Fields = Fields, B extends Bindings = Bindings, O 
 		const named: Readonly<Record<string, Tensor | undefined>> = tensors;
 		// One digit for each binding: whether one is there that need not be, and whether it is f16.
 		let kinds = 0;
-		for (const [name, { element, optional }] of this.#bindings) {
+		for (const { name, binding } of this.#bindings) {
+			const { element, optional } = binding;
 			const tensor = named[name];
 			const half = tensor?.dtype === "f16";
 			if (!tensor && !optional) throw new RangeError(`${label}: ${this.name} needs ${name}.`);
@@ -147,7 +138,7 @@ export class Kernel<P extends Fields = Fields, B extends Bindings = Bindings, O 
 			for (const name of this.#options) branch = branch.by(options[name]);
 		}
 		branch = branch.by(kinds);
-		return (branch.program ??= {
+		return (branch.leaf ??= {
 			name: this.name,
 			code: this.#text(options ?? ({} as Required<O>), named),
 			bindings: into.length,
@@ -155,7 +146,7 @@ export class Kernel<P extends Fields = Fields, B extends Bindings = Bindings, O 
 	}
 
 	#text(options: Required<O>, tensors: Readonly<Record<string, Tensor | undefined>>): string {
-		const bound = this.#bindings.flatMap(([name, binding]) => {
+		const bound = this.#bindings.flatMap(({ name, binding }) => {
 			const tensor = tensors[name];
 			return tensor ? [{ name, ...binding, dtype: tensor.dtype ?? ("f32" as const) }] : [];
 		});

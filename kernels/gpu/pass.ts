@@ -71,7 +71,9 @@ export class Pass {
 	/** Records one dispatch. Throws RangeError where a tensor is missing or of a kind that the kernel does not read. */
 	run<P extends Fields, B extends Bindings, O extends object>(kernel: Kernel<P, B, O>, call: Call<P, B, O>): void {
 		const { label, options, params, bindings: tensors, groups } = call;
-		const [x, y = 1, z = 1] = groups;
+		const x = groups[0];
+		const y = groups[1] ?? 1;
+		const z = groups[2] ?? 1;
 		if (x * y * z === 0) return;
 		const bindings = kernel.params && params ? [this.#uniform(kernel.params, params)] : [];
 		const program = kernel.program(label, options, tensors, bindings);
@@ -98,7 +100,7 @@ export class Pass {
 	#uniform<P extends Fields>(struct: Struct<P>, params: Values<P>): Tensor {
 		const uniform = this.#reserve(Math.ceil(struct.words / 4) * 4);
 		const at = uniform.offset / 4;
-		this.#words.fill(0, at + struct.words, at + uniform.bytes / 4);
+		for (let i = at + struct.words; i < at + uniform.bytes / 4; i++) this.#words[i] = 0;
 		struct.pack(params, this.#words, this.#floats, at);
 		return uniform;
 	}

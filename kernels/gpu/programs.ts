@@ -8,6 +8,9 @@ import { verdictOf, wrong } from "./verdicts.ts";
 /** Bind groups kept; a busy worker goes over its few shapes of rounds again and again. */
 const MAX_GROUPS = 8192;
 
+/** Programs that are compiled at a time: a core each. */
+const SIDE_BY_SIDE = navigator.hardwareConcurrency || 4;
+
 /** A program's pipeline, and its bind groups by where the parts lie that they are of. */
 export interface Compiled {
 	pipeline: GPUComputePipeline;
@@ -34,6 +37,11 @@ export class Programs {
 	/** What a program is tried out with. */
 	#nothing: GPUBuffer[] = [];
 	#compiled = new Map<Program, Compiled>();
+	/** Those that are being compiled ahead of their use. */
+	#compiling = new Map<Program, Promise<void>>();
+	/** How many of them are at it, and those that wait for their turn. */
+	#side = 0;
+	#line: (() => void)[] = [];
 	/** Programs that are refused, or not yet known to be good. */
 	#doubts = new Map<Program, Doubt>();
 	/** Bind groups kept, of all programs. */
@@ -49,7 +57,7 @@ export class Programs {
 	/** Compiles what these dispatches run and was not compiled before; returns the doubts about their programs. */
 	prepare(dispatches: readonly Dispatch[]): Doubt[] {
 		for (const { label, program } of dispatches) if (!this.#compiled.has(program)) this.#compile(label, program);
-		return this.#doubtsOf(dispatches.map(({ program }) => program));
+		return this.#doubts.size === 0 ? [] : this.#doubtsOf(dispatches.map(({ program }) => program));
 	}
 
 	/** Of a program that was compiled. */
@@ -66,14 +74,51 @@ export class Programs {
 		const missing = [...programs].filter(([program]) => !this.#compiled.has(program));
 		let done = 0;
 		progress(done, missing.length);
-		const compile = async ([program, label]: [Program, string]) => {
-			const pipeline = await this.#pipeline(label, program);
-			if (this.#late) await this.#tryOut(program, pipeline);
-			this.#compiled.set(program, { pipeline, groups: new Map() });
+		const count = async (compiling: Promise<void>) => {
+			await compiling;
 			progress(++done, missing.length);
 		};
-		if (this.#late) for (const each of missing) await compile(each);
-		else await Promise.all(missing.map(compile));
+		if (this.#late) for (const [program, label] of missing) await count(this.#ahead(program, label));
+		else await Promise.all(missing.map(([program, label]) => count(this.#ahead(program, label))));
+	}
+
+	/** Settles when those of these that are being compiled are there. Rejects as `compile` does. */
+	async compiled(programs: Iterable<Program>): Promise<void> {
+		await Promise.all([...programs].map((program) => this.#compiling.get(program)));
+	}
+
+	/** Compiles a program, once where two ask for it. */
+	#ahead(program: Program, label: string): Promise<void> {
+		const known = this.#compiling.get(program);
+		if (known) return known;
+		const compiling = (async () => {
+			await this.#turn();
+			try {
+				const pipeline = await this.#pipeline(label, program);
+				if (this.#late) await this.#tryOut(program, pipeline);
+				if (!this.#compiled.has(program)) this.#compiled.set(program, { pipeline, groups: new Map() });
+			} finally {
+				this.#next();
+			}
+		})();
+		this.#compiling.set(program, compiling);
+		const done = () => {
+			this.#compiling.delete(program);
+		};
+		compiling.then(done, done);
+		return compiling;
+	}
+
+	/** Waits until a core is free for another one: Dawn would start all at once, and the first be ready with the last. */
+	async #turn(): Promise<void> {
+		if (this.#side < SIDE_BY_SIDE) this.#side++;
+		else await new Promise<void>((resolve) => this.#line.push(resolve));
+	}
+
+	#next(): void {
+		const next = this.#line.shift();
+		if (next) next();
+		else this.#side--;
 	}
 
 	async #pipeline(label: string, program: Program): Promise<GPUComputePipeline> {
@@ -122,7 +167,6 @@ export class Programs {
 
 	/** Those of these programs, each once. */
 	#doubtsOf(programs: Iterable<Program>): Doubt[] {
-		if (this.#doubts.size === 0) return [];
 		return [...new Set(programs)].flatMap((program) => this.#doubts.get(program) ?? []);
 	}
 

@@ -2,6 +2,7 @@
  * Variants: several programs for one operator; all of one order of sums give the same bits. Which one runs is data, by
  * operator and shape.
  */
+import { Branch } from "./branch.ts";
 import type { Gpu } from "./gpu.ts";
 import type { Pass } from "./pass.ts";
 import type { Tensor } from "./tensor.ts";
@@ -64,6 +65,35 @@ export function orderOf<S, V extends Variant>(gpu: Gpu, tunable: Tunable<S, V>, 
 	const key = tunable.orderKey?.(shape);
 	const order = key === undefined ? undefined : gpu.tuning[key];
 	return order !== undefined && usable(gpu, tunable, shape).some((variant) => variant.order === order) ? order : PLAIN;
+}
+
+/** Shapes that a choice is kept of; a busy worker goes over its few again and again. */
+const MOST_CHOICES = 4096;
+
+/** Choices by operator and shape: every dispatch asks for one. */
+export class Choices {
+	#kept = new Branch<Variant>();
+	#count = 0;
+
+	/**
+	 * As `choose`, remembered. For the one place where an operator runs, so that its shapes have the same fields in the
+	 * same order.
+	 */
+	of<S, V extends Variant>(gpu: Gpu, tunable: Tunable<S, V>, shape: S): V {
+		if (this.#count >= MOST_CHOICES) this.clear();
+		let branch = this.#kept.by(tunable);
+		for (const name in shape) branch = branch.by(shape[name]);
+		if (!branch.leaf) {
+			branch.leaf = choose(gpu, tunable, shape);
+			this.#count++;
+		}
+		return branch.leaf as V;
+	}
+
+	clear(): void {
+		this.#kept.clear();
+		this.#count = 0;
+	}
 }
 
 /** The measured choice at a shape, where it can run here in the order that the shape has, else the operator's own. */

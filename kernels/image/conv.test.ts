@@ -1,15 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Gpu } from "../gpu/gpu.ts";
-import { openGpu } from "../gpu/native/open.ts";
+import { describe, expect, test } from "vitest";
+import { sharedGpu } from "../gpu/native/testing.ts";
 import { Bench, maxError, randomFloats, words } from "../testing.ts";
 import { conv3x3, convWeight } from "./conv.ts";
 import type { ImageShape } from "./images.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 /** Images one after another, height and width of each. */
 function lay(sizes: readonly (readonly [number, number])[]): ImageShape[] {

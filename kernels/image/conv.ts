@@ -2,7 +2,7 @@ import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import { swapped } from "../gpu/quad.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { bucket, choose, inQuads, range, type Tunable, type Variant } from "../gpu/variants.ts";
+import { bucket, inQuads, range, type Tunable, type Variant } from "../gpu/variants.ts";
 import { IMAGE, type ImageShape, largest } from "./images.ts";
 
 export interface Conv {
@@ -95,7 +95,7 @@ export function conv3x3(pass: Pass, op: Conv): void {
 	const { x, y, weight, bias, images, inChannels, outChannels, upsample = false, add = false, label } = op;
 	if (inChannels % 4 || outChannels % 4)
 		throw new RangeError(`${label}: ${inChannels} and ${outChannels} channels must be multiples of 4`);
-	const variant = op.variant ?? choose(pass.gpu, convTunable, { ...largest(images), inChannels, outChannels });
+	const variant = op.variant ?? pass.gpu.choice(convTunable, { ...largest(images), inChannels, outChannels });
 	const { quad, width } = variant;
 	const { columns, blockX, blockY, across } = tileOf(variant, outChannels);
 	const runs = Math.max(...images.map((image) => image.height * Math.ceil(image.width / width)));

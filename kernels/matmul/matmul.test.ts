@@ -1,16 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Gpu } from "../gpu/gpu.ts";
-import { openGpu } from "../gpu/native/open.ts";
+import { describe, expect, test } from "vitest";
+import { sharedGpu } from "../gpu/native/testing.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { Bench, maxError, randomFloats, words } from "../testing.ts";
 import { type Row, rowTable } from "../tokens/rows.ts";
 import { matmul, transposeWeight } from "./matmul.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const geluReference = (x: number) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
 

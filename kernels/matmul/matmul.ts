@@ -2,7 +2,7 @@ import type { MatrixShape } from "../gpu/facts.ts";
 import { kernel, optional, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { bucket, choose, inQuads, type Tunable } from "../gpu/variants.ts";
+import { bucket, inQuads, type Tunable } from "../gpu/variants.ts";
 import { GELU } from "../pointwise/activation.ts";
 import { ROW, type RowTable } from "../tokens/rows.ts";
 import type { Form, MatmulVariant } from "./form.ts";
@@ -114,7 +114,7 @@ export function matmul(pass: Pass, op: Matmul): void {
 	for (let part: Matrix | undefined = weight, first = 0; part; first += part.shape[1], part = part.next) {
 		const columns = weight.next ? part.shape[1] : n;
 		// By the whole shape, so that parts are summed as the whole is.
-		const variant = op.variant ?? choose(pass.gpu, matmulTunable, { m, k, n, half: part.dtype === "f16" });
+		const variant = op.variant ?? pass.gpu.choice(matmulTunable, { m, k, n, half: part.dtype === "f16" });
 		const { quantised } = part;
 		pass.run(multiplying, {
 			label,

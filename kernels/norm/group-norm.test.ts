@@ -1,15 +1,10 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Gpu } from "../gpu/gpu.ts";
-import { openGpu } from "../gpu/native/open.ts";
+import { expect, test } from "vitest";
+import { sharedGpu } from "../gpu/native/testing.ts";
 import type { ImageShape } from "../image/images.ts";
 import { Bench, maxError, words } from "../testing.ts";
 import { groupNormScratch, groupNormSilu } from "./group-norm.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const EPS = 1e-6;
 /** Fewer pixels than slices, one pixel, and numbers that slices do not divide. */

@@ -1,14 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Gpu } from "../gpu/gpu.ts";
-import { openGpu } from "../gpu/native/open.ts";
+import { describe, expect, test } from "vitest";
+import { sharedGpu } from "../gpu/native/testing.ts";
 import { Bench, maxError, words } from "../testing.ts";
 import { layerNorm, rmsNorm } from "./layer-norm.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const EPS = 1e-6;
 const TOKENS = 77;

@@ -1,15 +1,10 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Gpu } from "../gpu/gpu.ts";
-import { openGpu } from "../gpu/native/open.ts";
+import { expect, test } from "vitest";
+import { sharedGpu } from "../gpu/native/testing.ts";
 import { Bench, maxError, words } from "../testing.ts";
 import { type Row, rowTable } from "../tokens/rows.ts";
 import { modulatedNorm } from "./modulated-norm.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const [TOKENS, WIDTH, STRIDE, EPS] = [70, 44, 132, 1e-6];
 const ROWS: Row[] = [

@@ -1,14 +1,9 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Gpu } from "../gpu/gpu.ts";
-import { openGpu } from "../gpu/native/open.ts";
+import { expect, test } from "vitest";
+import { sharedGpu } from "../gpu/native/testing.ts";
 import { Bench, maxError } from "../testing.ts";
 import { type Activation, activate, silu } from "./activation.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 /** By its series, which converges everywhere; in f64 it is exact to 1e-12 up to 4, and 1 beyond. */
 function erf(x: number): number {

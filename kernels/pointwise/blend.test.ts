@@ -1,15 +1,10 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Gpu } from "../gpu/gpu.ts";
-import { openGpu } from "../gpu/native/open.ts";
+import { expect, test } from "vitest";
+import { sharedGpu } from "../gpu/native/testing.ts";
 import { Bench, maxError } from "../testing.ts";
 import { copyWords } from "../tokens/gather.ts";
 import { blend } from "./blend.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 test.each([false, true])("blend over ragged images with gaps, add %s: their pixels and no others", async (add) => {
 	using bench = new Bench(gpu);

@@ -1,16 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Gpu } from "../gpu/gpu.ts";
-import { openGpu } from "../gpu/native/open.ts";
+import { describe, expect, test } from "vitest";
+import { sharedGpu } from "../gpu/native/testing.ts";
 import { Bench, maxError, randomFloats, words } from "../testing.ts";
 import { codeValues, sampleBits } from "./bits.ts";
 import { PURPOSE, philox } from "./random.ts";
 import type { SampleRow } from "./row.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const PLAIN: Omit<SampleRow, "cond" | "uncond" | "tokens" | "out"> = {
 	guidance: 1,

@@ -1,15 +1,10 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Gpu } from "../gpu/gpu.ts";
-import { openGpu } from "../gpu/native/open.ts";
+import { expect, test } from "vitest";
+import { sharedGpu } from "../gpu/native/testing.ts";
 import { Bench, maxError, words } from "../testing.ts";
 import { denoise, drawNormals } from "./diffusion.ts";
 import { PURPOSE, philox } from "./random.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const draw = async (
 	bench: Bench,

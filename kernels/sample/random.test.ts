@@ -1,7 +1,6 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Gpu } from "../gpu/gpu.ts";
+import { describe, expect, test } from "vitest";
 import { kernel, read, write } from "../gpu/kernel.ts";
-import { openGpu } from "../gpu/native/open.ts";
+import { sharedGpu } from "../gpu/native/testing.ts";
 import { Bench, words } from "../testing.ts";
 import { PHILOX, philox } from "./random.ts";
 
@@ -25,11 +24,7 @@ const VECTORS: [number[], number[], number[]][] = [
 	],
 ];
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 describe("philox", () => {
 	test.each(VECTORS)("host: counter %j, key %j", (counter, key, answer) => {

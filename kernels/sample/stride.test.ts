@@ -1,7 +1,6 @@
 /** Logits whose rows are longer than their values: what lies behind them is of no effect. */
-import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Gpu } from "../gpu/gpu.ts";
-import { openGpu } from "../gpu/native/open.ts";
+import { expect, test } from "vitest";
+import { sharedGpu } from "../gpu/native/testing.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { Bench, randomFloats } from "../testing.ts";
@@ -9,11 +8,7 @@ import { codeValues, sampleBits } from "./bits.ts";
 import { sampleCategories } from "./categories.ts";
 import { seekTemperature } from "./temperature.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const TOKENS = 5;
 const row = { cond: 0, uncond: TOKENS, tokens: TOKENS, out: 0, guidance: 2.5, tau: 0.8, topK: 0, topP: 0.9 };

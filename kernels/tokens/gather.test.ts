@@ -1,14 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Gpu } from "../gpu/gpu.ts";
-import { openGpu } from "../gpu/native/open.ts";
+import { describe, expect, test } from "vitest";
+import { sharedGpu } from "../gpu/native/testing.ts";
 import { Bench, maxError, words } from "../testing.ts";
 import { copy, gatherRows, packRgb, subtractFrom } from "./gather.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const INDEX = [3, 0, 0, 6, 2, 5, 6, 1, 4, 3, 3];
 const EXTRA = [1, 1, 0, 2, 0, 1, 2, 2, 0, 0, 1];

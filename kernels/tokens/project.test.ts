@@ -1,15 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Gpu } from "../gpu/gpu.ts";
-import { openGpu } from "../gpu/native/open.ts";
+import { describe, expect, test } from "vitest";
+import { sharedGpu } from "../gpu/native/testing.ts";
 import { PURPOSE, philox } from "../sample/random.ts";
 import { Bench, maxError, words } from "../testing.ts";
 import { drawPositions, drawProjection, farthestPositions, project, type ReduceRow, squaredNorms } from "./project.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 /**
  * Rows of different lengths with different counts, one reduced to a token and one kept whole; their outputs lie in

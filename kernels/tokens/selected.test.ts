@@ -1,15 +1,10 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Gpu } from "../gpu/gpu.ts";
-import { openGpu } from "../gpu/native/open.ts";
+import { expect, test } from "vitest";
+import { sharedGpu } from "../gpu/native/testing.ts";
 import { Bench, words } from "../testing.ts";
 import type { ReduceRow } from "./project.ts";
 import { clearOthers, gatherSelected, scatterRows, spreadSelected } from "./selected.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 /**
  * Rows of different lengths with different counts, one reduced to a token and one kept whole; their outputs lie in

@@ -4,6 +4,8 @@ import OpenAI from "openai";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readMetadata } from "../../worker/gpu/encode.ts";
+import { follow } from "../../worker/protocol/client.ts";
+import { branchJob, createJobs, getJob, refineJob } from "../../worker/protocol/job-client.ts";
 import { Firstlight, type SseEvent, sse } from "./firstlight.ts";
 
 let firstlight: Firstlight;
@@ -12,8 +14,10 @@ beforeAll(async () => {
 });
 afterAll(() => firstlight?.stop());
 
-const preview = (query: Record<string, string>, init?: RequestInit) =>
-	fetch(`${firstlight.url}/v1/images/preview?${new URLSearchParams({ prompt: "a photo of a cat", ...query })}`, init);
+const preview = (query: Record<string, string>, init?: RequestInit) => {
+	const all = new URLSearchParams({ prompt: "a photo of a cat", cache: "false", ...query });
+	return fetch(`${firstlight.url}/v1/images/preview?${all}`, init);
+};
 const size = async (bytes: Buffer) => {
 	const { width, height } = await sharp(bytes).metadata();
 	return { width, height };
@@ -130,6 +134,31 @@ it("a body of 100 kB, of another type or broken gets a clear error and the next 
 	for (const response of wrong)
 		expect(await response.json()).toMatchObject({ error: { message: expect.any(String), code: expect.any(String) } });
 	expect((await post(JSON.stringify({ model: "tiny", prompt: "a photo of a cat" }))).status).toBe(200);
+});
+
+it("a sketch is refined with the bytes of a picture whose early scales are the same, and branched", async () => {
+	const options = { url: firstlight.url };
+	const done = async ({ id }: { id: string }) => {
+		for await (const event of follow({ job: id }, options)) if (event.type === "final") return event.sha256;
+	};
+	const ask = { prompt: "a photo of a cat", seed: 21, policy: "exact", cache: false };
+	const [sketch] = await createJobs({ ...ask, until: 1 }, options);
+	const [whole] = await createJobs(ask, options);
+	await done(sketch);
+	expect(await done(await refineJob(sketch.id, { policy: "exact" }, options))).toBe(await done(whole));
+	// Of another plan: as if the whole picture had been made by it from the same two scales.
+	const finished = await refineJob(sketch.id, { policy: "stagevar" }, options);
+	const [other] = await createJobs({ ...ask, policy: "stagevar", from: whole.id, scales: 2 }, options);
+	expect(await done(finished)).toBe(await done(other));
+	const siblings = await branchJob(sketch.id, { from: 2, count: 2 }, options);
+	const pictures = await Promise.all(siblings.map(done));
+	expect(new Set([...pictures, await done(whole)]).size).toBe(3);
+	const image = await fetch((await getJob(whole.id, options)).links.image!);
+	expect(
+		createHash("sha256")
+			.update(Buffer.from(await image.arrayBuffer()))
+			.digest("hex"),
+	).toBe(await done(whole));
 });
 
 it("a picture goes on elsewhere when its worker is killed", async () => {

@@ -106,7 +106,7 @@ export class Firstlight {
 	}
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
 	const server = createServer().listen(0);
 	await once(server, "listening");
 	const { port } = server.address() as { port: number };

@@ -32,13 +32,16 @@ export class Parts {
 		const { port } = server.address() as { port: number };
 		await new Promise((resolve) => server.close(resolve));
 		const parts = new Parts(port, models);
-		const lines = Object.entries({ WORKER_SECRET: SECRET, ...settings }).map(([name, value]) => `${name}=${value}\n`);
+		const lines = Object.entries({ WORKER_SECRET: SECRET, API_KEYS: "none", ...settings }).map(
+			([name, value]) => `${name}=${value}\n`,
+		);
 		writeFileSync(join(parts.state, "edge.env"), lines.join(""));
 		await parts.startEdge();
 		return parts;
 	}
 
-	async startEdge(): Promise<void> {
+	/** `main`: another release of it than this checkout's. */
+	async startEdge(main?: string): Promise<void> {
 		const options = {
 			port: String(this.#port),
 			"env-file": join(this.state, "edge.env"),
@@ -48,7 +51,7 @@ export class Parts {
 			"log-level": "warn",
 		};
 		const flags = Object.entries(options).map(([name, value]) => `--${name}=${value}`);
-		this.#edge = this.#spawn(wrangler("dev", ...flags), WRANGLER_ENV);
+		this.#edge = this.#spawn(wrangler("dev", ...(main ? [main] : []), ...flags), WRANGLER_ENV);
 		await until(async () => (await fetch(`${this.url}/healthz`)).status < 600);
 	}
 
@@ -57,14 +60,34 @@ export class Parts {
 		await kill(this.#edge);
 	}
 
+	/** Edge and worker are there and run, whatever was done to them. */
+	async both(): Promise<void> {
+		if (!runs(this.#edge)) await this.startEdge();
+		if (!runs(this.#worker)) this.launchWorker();
+		this.goOn();
+		await this.#ready();
+	}
+
+	/** What a further worker needs to dial this edge. */
+	workerSettings(): Record<string, string> {
+		return { EDGE_URL: this.url, WORKER_SECRET: SECRET, MODELS: this.#models };
+	}
+
 	/** Resolves when it offers its models. */
 	async startWorker(): Promise<void> {
+		this.launchWorker();
+		await this.#ready();
+	}
+
+	/** It has yet to load them. */
+	launchWorker(): void {
 		this.#worker = this.#spawn([process.execPath, join(root, "worker", "gpu", "main.ts")], {
-			EDGE_URL: this.url,
-			WORKER_SECRET: SECRET,
-			MODELS: this.#models,
+			...this.workerSettings(),
 			WORKER_ID: "parts",
 		});
+	}
+
+	async #ready(): Promise<void> {
 		await until(async () => (await fetch(`${this.url}/healthz`)).ok);
 	}
 
@@ -80,6 +103,11 @@ export class Parts {
 			await new Promise((resolve) => setTimeout(resolve, 15));
 			process.kill(pid, "SIGSTOP");
 		}
+	}
+
+	/** Leaves the worker standing still. */
+	halt(): void {
+		process.kill(this.#worker?.pid as number, "SIGSTOP");
 	}
 
 	goOn(): void {
@@ -105,8 +133,12 @@ export class Parts {
 	}
 }
 
+function runs(child: ChildProcess | undefined): child is ChildProcess {
+	return child !== undefined && child.exitCode === null && child.signalCode === null;
+}
+
 async function kill(child: ChildProcess | undefined): Promise<void> {
-	if (!child || child.exitCode !== null || child.signalCode !== null) return;
+	if (!runs(child)) return;
 	const ended = once(child, "exit");
 	process.kill(-(child.pid as number), "SIGKILL");
 	await ended;

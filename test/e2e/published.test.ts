@@ -100,7 +100,9 @@ it("a worker loads it through the edge, goes on where the line broke, and makes 
 	expect(line.asked.filter((text) => /^if-range/i.test(text))).toEqual(Array(2).fill(`If-Range: "${shard.sha256}"`));
 
 	const picture = async () =>
-		(await Array.fromAsync(sse(await fetch(`${firstlight.url}/v1/images/preview?prompt=a+cat&seed=5`)))).at(-1);
+		(await Array.fromAsync(sse(await fetch(`${firstlight.url}/v1/images/preview?prompt=a+cat&cache=false&seed=5`)))).at(
+			-1,
+		);
 	const remote = await picture();
 	expect(remote).toMatchObject({ event: "final", data: { digest: local.digest } });
 	await worker.stop();

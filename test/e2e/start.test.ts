@@ -6,7 +6,7 @@ import { networkInterfaces } from "node:os";
 import chromium from "@sparticuz/chromium";
 import { chromium as browserType } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Firstlight, sse } from "./firstlight.ts";
+import { Firstlight, freePort, sse } from "./firstlight.ts";
 
 const NOWHERE = "http://127.0.0.1:9";
 /** Where tests run as root, it runs as a user to whom neither the checkout nor a home belongs. */
@@ -25,8 +25,10 @@ const BARE = {
 };
 
 let firstlight: Firstlight;
+let healthPort: number;
 beforeAll(async () => {
-	firstlight = await Firstlight.start(BARE, NOBODY);
+	healthPort = await freePort();
+	firstlight = await Firstlight.start({ ...BARE, HEALTH_PORT: String(healthPort) }, NOBODY);
 });
 afterAll(() => firstlight?.stop());
 
@@ -51,6 +53,7 @@ it("says which adapter, which model, that it is ready, and no more", async () =>
 		/^\[worker\] adapter: /,
 		/^\[worker\] model tiny loaded and warm in \d+\.\d s$/,
 		/^\[worker\] admitted by http:\/\/127\.0\.0\.1:\d+, ready for pictures$/,
+		/^No API key is needed: only this machine can connect\.$/,
 		/^Firstlight is ready on http:\/\/localhost:\d+$/,
 	];
 	// What takes long is told of while it does.
@@ -90,6 +93,18 @@ it("serves the page, and logs a line a picture", async () => {
 	expect(firstlight.log.slice(before).filter(Boolean)).toEqual([
 		expect.stringMatching(/^\[worker\] job [0-9a-f]{8}: picture of tiny by exact in \d+\.\d s$/),
 	]);
+});
+
+it("its worker says how it is, on this machine alone", async () => {
+	const ask = (path: string, host = "127.0.0.1") => asked(`http://${host}:${healthPort}${path}`);
+	expect([(await ask("/live")).status, (await ask("/ready")).status]).toEqual([200, 200]);
+	const { body } = await ask("/metrics");
+	expect(body).toMatch(/^firstlight_gpu_pictures_total\{policy="exact",outcome="done"\} [1-9]/m);
+	expect(body).toMatch(/^firstlight_gpu_device_bytes [1-9]\d{4,}$/m);
+	expect((await asked(`${firstlight.url}/metrics`)).body).toMatch(
+		/^firstlight_pictures_total\{policy="exact"\} [1-9]/m,
+	);
+	for (const other of others) expect((await ask("/live", other)).code).toBe("ECONNREFUSED");
 });
 
 it("a caller who leaves before the whole answer is noticed, and the pictures are not made", async () => {
@@ -175,6 +190,7 @@ it.each<[settings: Record<string, string>, said: RegExp]>([
 	[{ STRICT: "perhaps" }, /^STRICT: must be true or false\n$/],
 	[{ MODEL_ALIASES: "sdxl" }, /^MODEL_ALIASES: must be name=model, with commas between them\n$/],
 	[{ PUBLIC_URL: "draw.example" }, /^PUBLIC_URL: must be an http or https address\n$/],
+	[{ HOST: "0.0.0.0", API_KEYS: "none" }, /^API_KEYS: none is for this machine alone, .* Leave one out\.\n$/],
 	[{ HOST: "203.0.113.7" }, /^HOST: 203\.0\.113\.7 is no address of this machine \(\w+\)\.\n$/],
 	[{ STATE_DIR: "/proc/none" }, /^STATE_DIR \/proc\/none cannot be written: .*\n$/],
 ])("a wrong setting ends the start with one line: %j", async (settings, said) => {
@@ -213,12 +229,26 @@ describe("nothing outlives it", () => {
 		const open = await Firstlight.start({ GPU_WORKERS: "0", HOST: "0.0.0.0" });
 		expect(open.log.filter(Boolean)).toEqual([
 			expect.stringMatching(
-				/^Listening on 0\.0\.0\.0, port \d+: whoever reaches this machine there can make pictures\.$/,
+				/^Listening on 0\.0\.0\.0, port \d+: whoever reaches this machine there needs an API key\.$/,
 			),
+			"API keys are needed: npx firstlight keys mint NAME",
 			`Firstlight is ready on ${open.url}`,
 		]);
 		for (const other of others)
 			expect((await asked(`http://${other}:${new URL(open.url).port}/healthz`)).status).toBe(503);
+		const models = (key?: string) =>
+			fetch(`${open.url}/v1/models`, { headers: key ? { authorization: `Bearer ${key}` } : {} });
+		expect((await models()).status).toBe(401);
+		const keys = async (...args: string[]) => JSON.parse(await open.cli("keys", ...args, "--url", open.url, "--json"));
+		const { id, key } = await keys("mint", "studio", "--per-day", "5");
+		expect((await models(key)).headers.get("x-ratelimit-limit-images")).toBe("5");
+		expect((await keys("list")).data).toMatchObject([{ id, name: "studio", revoked: null }]);
+		expect(await keys("revoke", id)).toMatchObject({ id, revoked: expect.any(Number) });
+		expect((await models(key)).status).toBe(401);
+		const workers = async (...args: string[]) =>
+			JSON.parse(await open.cli("workers", ...args, "--url", open.url, "--json")).data;
+		expect(await workers("revoke", "stray")).toEqual([{ worker: "stray", state: "revoked" }]);
+		expect(await workers("admit", "stray")).toEqual([]);
 		const started = open.descendants().map(({ pid }) => pid);
 		expect(await open.stop("SIGHUP")).toBe(0);
 		await gone(started);

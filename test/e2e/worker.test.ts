@@ -16,7 +16,7 @@ beforeAll(async () => {
 afterAll(() => firstlight?.stop());
 
 const preview = (seed: number, init?: RequestInit) =>
-	fetch(`${firstlight.url}/v1/images/preview?prompt=a+cat&seed=${seed}`, init);
+	fetch(`${firstlight.url}/v1/images/preview?prompt=a+cat&cache=false&seed=${seed}`, init);
 const log: string[] = [];
 const logged = async (text: string | RegExp, times = 1) => {
 	while (log.filter((line) => line.match(text)).length < times) await new Promise((resolve) => setTimeout(resolve, 20));
@@ -106,7 +106,7 @@ it("a worker with a wrong secret says what the edge said and ends for good", asy
 	const settings = readSettings({ ...firstlight.workerSettings(), WORKER_SECRET: "a-wrong-secret-0123456789" });
 	const worker = await GpuWorker.start(settings, (line) => log.push(line));
 	expect(await worker.ended).toBe(ENDED.misconfigured);
-	expect(log.at(-1)).toMatch(/refused by the edge: 401: The worker's secret is missing or wrong/);
+	expect(log.at(-1)).toMatch(/refused by the edge: 401: The worker's secret or token is missing or wrong/);
 });
 
 it("a model that cannot be used is no reason to start again", async () => {

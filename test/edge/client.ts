@@ -4,9 +4,9 @@ import { edge } from "./peer.ts";
 
 export const client = new OpenAI({
 	apiKey: "unused",
-	baseURL: "http://edge/v1",
+	baseURL: "http://localhost/v1",
 	maxRetries: 0,
-	fetch: (input, init) => edge(String(input).replace("http://edge", ""), init as RequestInit),
+	fetch: (input, init) => edge(String(input).replace("http://localhost", ""), init as RequestInit),
 });
 
 export const post = (

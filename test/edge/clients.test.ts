@@ -15,7 +15,7 @@ afterEach(everybodyLeaves);
 const warningOf = (response: Response) => response.headers.get("warning");
 /** The same edge with another setting. */
 const set = (settings: object, path: string, init?: RequestInit) =>
-	app.fetch(new Request(`http://edge${path}`, init), { ...(env as unknown as Env), ...settings } as never);
+	app.fetch(new Request(`http://localhost${path}`, init), { ...(env as unknown as Env), ...settings } as never);
 const json = { "content-type": "application/json" };
 
 /** A request's answer and the lease that a worker got for it. */
@@ -80,8 +80,8 @@ describe("clients with their defaults", () => {
 		expect(warningOf(response)).toContain("style: has no effect here");
 		const [{ url, b64_json }] = data.data!;
 		expect(b64_json).toBeUndefined();
-		expect(url).toMatch(/^http:\/\/edge\/v1\/pictures\/[0-9a-f]{64}\?expires=\d+&signature=[\w-]{43}$/);
-		const path = url!.slice("http://edge".length);
+		expect(url).toMatch(/^http:\/\/localhost\/v1\/jobs\/[0-9a-f]{64}\/image\?expires=\d+&signature=[\w-]{43}$/);
+		const path = url!.slice("http://localhost".length);
 		const picture = await edge(path);
 		expect([picture.status, await picture.text()]).toEqual([200, expect.stringMatching(/picture of \d+$/)]);
 		expect(Object.fromEntries(picture.headers)).toMatchObject({
@@ -115,8 +115,8 @@ describe("clients with their defaults", () => {
 	it("an operator says where the edge is reached", async () => {
 		const { pictureUrl } = await import("../../worker/edge/auth/picture-url.ts");
 		const settings = { ...(env as unknown as Env), PUBLIC_URL: "https://draw.example/api/" };
-		expect(await pictureUrl(settings, "http://edge", "ab".repeat(32))).toMatch(
-			/^https:\/\/draw\.example\/api\/v1\/pictures\/(ab){32}\?/,
+		expect(await pictureUrl(settings, "http://localhost", "ab".repeat(32), 1)).toMatch(
+			/^https:\/\/draw\.example\/api\/v1\/jobs\/(ab){32}\/image\?/,
 		);
 	});
 
@@ -401,13 +401,14 @@ describe("what only the worker knows", () => {
 
 describe("several pictures", () => {
 	it("are queued all or not at all", async () => {
-		const peer = await Peer.join();
+		const peer = await Peer.join({ worker: "never-measured" });
 		const open = (prompt: string) => Reader.open(`/v1/images/preview?prompt=${prompt}`);
 		await open("in hand");
 		const lease = await peer.next("lease");
 		for (let i = 0; i < 2; i++) await open("waits");
 		const refused = await post({ prompt: "too many", n: 3 });
-		expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "10"]);
+		expect(refused.status).toBe(503);
+		expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(0);
 		const taken = post({ prompt: "as many as fit", n: 2 });
 		await peer.finish(lease);
 		const prompts = [];

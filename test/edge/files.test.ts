@@ -1,9 +1,10 @@
 /** Published models out of a real R2 bucket. */
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { signModelToken, signWorkerToken } from "../../worker/edge/auth/worker-token.ts";
 import type { Env } from "../../worker/edge/settings.ts";
 import { fileKey, nameKey, policiesKey } from "../../worker/protocol/model-files.ts";
-import { edge, SECRET } from "./peer.ts";
+import { edge, registered, SECRET } from "./peer.ts";
 
 const bucket = (env as unknown as Env).MODEL_BUCKET as R2Bucket;
 const bytes = Uint8Array.from({ length: 100_000 }, (_, i) => (i * 7919) >> 3);
@@ -38,8 +39,11 @@ async function publish(name: string, shard = bytes, more: object = {}): Promise<
 	await put(nameKey(name), JSON.stringify({ digest }));
 	return digest;
 }
-const get = (path: string, headers: Record<string, string> = {}, method = "GET") =>
-	edge(`/v1/models/${path}`, { method, headers: { authorization: `Bearer ${SECRET}`, ...headers } });
+/** With a token for the model in the path. */
+const get = async (path: string, headers: Record<string, string> = {}, method = "GET") => {
+	const token = await signModelToken(env as unknown as Env, decodeURIComponent(path.split("/")[0]));
+	return edge(`/v1/models/${path}`, { method, headers: { authorization: `Bearer ${token}`, ...headers } });
+};
 
 let digest: string;
 let etag: string;
@@ -191,16 +195,28 @@ describe("GET /v1/models/:model/files/:file", () => {
 });
 
 describe("what is not for everybody", () => {
-	it.each<[string, Record<string, string>]>([
-		["no secret", { authorization: "" }],
-		["a wrong one", { authorization: "Bearer wrong-secret-0123456789" }],
-		["another scheme", { authorization: `Basic ${SECRET}` }],
-	])("needs the worker's secret: %s", async (_, headers) => {
-		for (const path of ["small/files/shard-000.bin", "nope/files/manifest.json"]) {
-			const response = await get(path, headers);
-			expect(response.status).toBe(401);
-			expect(await response.json()).toMatchObject({ error: { type: "authentication_error", code: "invalid_secret" } });
-		}
+	it("needs a token for that very model", async () => {
+		const settings = env as unknown as Env;
+		const tokens = [
+			"",
+			"wrong-secret-0123456789",
+			SECRET,
+			await signModelToken(settings, "other"),
+			await signModelToken(settings, digest),
+			await signWorkerToken(settings, "small"),
+			await signModelToken({ ...settings, MODEL_TOKEN_SECONDS: 1 }, "small"),
+		];
+		await new Promise((resolve) => setTimeout(resolve, 2100));
+		for (const authorization of [...tokens.map((token) => `Bearer ${token}`), `Basic ${SECRET}`])
+			for (const path of ["small/files/shard-000.bin", "nope/files/manifest.json"]) {
+				const response = await get(path, { authorization });
+				expect(response.status).toBe(401);
+				expect(await response.json()).toMatchObject({ error: { type: "authentication_error", code: "invalid_token" } });
+			}
+		// As a worker comes by it.
+		const { models } = (await (await registered("w", ["small", digest])).json()) as { models: Record<string, string> };
+		for (const [model, token] of Object.entries(models))
+			expect((await get(`${model}/files/manifest.json`, { authorization: `Bearer ${token}` })).status).toBe(200);
 	});
 
 	it.each<[string, string, string]>([
@@ -211,7 +227,7 @@ describe("what is not for everybody", () => {
 		["a model that is not there", "other/files/manifest.json", "model_not_published"],
 		["a digest that is not there", `sha256:${"0".repeat(64)}/files/manifest.json`, "model_not_published"],
 		["a model's name with a path in it", "..%2Ffiles%2Fx/files/manifest.json", "model_not_published"],
-		["a very long name", `${"x".repeat(2000)}/files/manifest.json`, "model_not_published"],
+		["a very long name", `${"x".repeat(500)}/files/manifest.json`, "model_not_published"],
 	])("%s is a 404", async (_, path, code) => {
 		await put("other", "secret");
 		const response = await get(path);

@@ -10,7 +10,7 @@ import { everybodyLeaves, pause, Reader, until } from "./reader.ts";
 
 afterEach(everybodyLeaves);
 
-const open = (query = "") => Reader.open(`/v1/images/preview?prompt=x${query}`);
+const open = (query = "") => Reader.open(`/v1/images/preview?prompt=x&cache=false${query}`);
 const holding = ({ job, attempt }: Lease) => [{ job, attempt }];
 const scales = async (reader: Reader) => (await reader.rest()).map(({ data }) => data.index ?? data.code ?? data.type);
 const WHOLE = ["plan", 0, 1, 2, 3, "final"];

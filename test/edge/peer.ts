@@ -14,12 +14,15 @@ import {
 	PING,
 	PONG,
 	type PoolMessage,
+	REGISTER_PATH,
 	VERSIONS,
 } from "../../worker/protocol/messages.ts";
 import { ModelInfo } from "../../worker/protocol/model-info.ts";
 
 export const SECRET = "test-secret-0123456789";
-export const ORIGIN = "http://edge";
+/** What the edge signs with. */
+export const ADMIN = "admin-secret-0123456789";
+export const ORIGIN = "http://localhost";
 
 export function edge(path: string, init?: RequestInit): Promise<Response> {
 	return exports.default.fetch(`${ORIGIN}${path}`, init);
@@ -37,6 +40,7 @@ export interface Health {
 		draining: boolean;
 	}[];
 	models: string[];
+	loading: { model: string; part: string; done: number }[];
 	queue: number;
 }
 export async function health(): Promise<Health> {
@@ -114,6 +118,30 @@ export const CLASS_MODEL = ModelInfo.parse({
 	calibration: {},
 });
 
+/** Registers as a worker, and may ask for models. */
+export function registered(worker: string, models: string[] = [], secret = SECRET): Promise<Response> {
+	return edge(REGISTER_PATH, {
+		method: "POST",
+		headers: { "content-type": "application/json", authorization: `Bearer ${secret}` },
+		body: JSON.stringify({ worker, models }),
+	});
+}
+async function workerToken(worker: string): Promise<string> {
+	const response = await registered(worker);
+	if (response.status !== 200) throw new Error(`not registered: ${response.status} ${await response.text()}`);
+	return ((await response.json()) as { token: string }).token;
+}
+
+/** A key of somebody who is not whoever needs none here. */
+export async function newKey(): Promise<string> {
+	const response = await edge("/v1/admin/keys", {
+		method: "POST",
+		headers: { "content-type": "application/json", authorization: `Bearer ${ADMIN}` },
+		body: '{"name":"somebody"}',
+	});
+	return ((await response.json()) as { key: string }).key;
+}
+
 interface PeerOptions {
 	worker?: string;
 	/** Of the process; another one each time. */
@@ -123,6 +151,8 @@ interface PeerOptions {
 	models?: ModelInfo[];
 	numerics?: string;
 	slots?: number;
+	/** What it can do; left out, as a worker of before that was said. */
+	capabilities?: readonly string[];
 	/** Answers every lease with the whole picture. */
 	automatic?: boolean;
 }
@@ -141,7 +171,8 @@ export class Peer {
 
 	/** A socket to the pool, before `hello`. */
 	static async dial(options: PeerOptions = {}): Promise<Peer> {
-		const response = await edge(CONNECT_PATH, { headers: { upgrade: "websocket", authorization: `Bearer ${SECRET}` } });
+		const token = await workerToken(options.worker ?? "peer-1");
+		const response = await edge(CONNECT_PATH, { headers: { upgrade: "websocket", authorization: `Bearer ${token}` } });
 		if (!response.webSocket) throw new Error(`no socket: ${response.status} ${await response.text()}`);
 		return new Peer(response.webSocket, options);
 	}
@@ -173,6 +204,7 @@ export class Peer {
 
 	hello() {
 		const { worker = "peer-1", models = [MODEL], numerics = "numerics-1", slots = 1, holding = [] } = this.#options;
+		const { capabilities } = this.#options;
 		return {
 			type: "hello",
 			versions: VERSIONS,
@@ -182,6 +214,7 @@ export class Peer {
 			adapter: { name: "Test adapter", software: true, runtime: "node", driver: "test 1" },
 			models: models.map((info) => ({ info, numerics })),
 			slots,
+			...(capabilities && { capabilities }),
 		};
 	}
 

@@ -6,6 +6,7 @@ import { poolNamed } from "../../worker/edge/objects.ts";
 import { drawVersion } from "../../worker/edge/pool/offer.ts";
 import type { Env } from "../../worker/edge/settings.ts";
 import { policies } from "../../worker/policies/index.ts";
+import { CAPABILITIES, needsOf } from "../../worker/protocol/capabilities.ts";
 import { VERSIONS } from "../../worker/protocol/messages.ts";
 import { ModelInfo } from "../../worker/protocol/model-info.ts";
 import { deliver, delivered, edge, finalEvent, health, MODEL, Peer, pictureOf, scaleEvent } from "./peer.ts";
@@ -19,8 +20,8 @@ const NEWER = ModelInfo.parse({ ...MODEL, digest: `sha256:${"d4".repeat(32)}` })
 
 it("draws a version by its workers' slots, or by what an operator gave it", () => {
 	const versions = [
-		{ info: MODEL, since: 1, slots: 3 },
-		{ info: NEWER, since: 2, slots: 1 },
+		{ info: MODEL, since: 1, slots: 3, numerics: ["a"] },
+		{ info: NEWER, since: 2, slots: 1, numerics: ["a"] },
 	];
 	const drawn = (weights: Record<string, number>) =>
 		[0, 0.2, 0.4, 0.6, 0.8, 0.999].map((draw) => drawVersion(versions, weights, draw).info.digest === NEWER.digest);
@@ -82,6 +83,39 @@ it("a worker of a later release is admitted by the newest version that both spea
 	expect(JSON.stringify(events)).not.toContain("tomorrow");
 	// People's input stays strict.
 	expect((await edge("/v1/images/preview?prompt=x&tomorrow=1")).status).toBe(400);
+});
+
+it("a worker gets nothing that it cannot do, and what only a later one can does no harm", async () => {
+	const early = await Peer.join({ worker: "early", capabilities: ["png", "of tomorrow"] });
+	expect((await open("&format=webp")).response.status).toBe(503);
+	expect((await open("&format=png&policy=stagevar")).response.status).toBe(503);
+	const first = await open("&format=png");
+	const lease = await early.next("lease");
+	// Of before workers said what they can: all that there was then.
+	const silent = await Peer.join({ worker: "silent" });
+	const second = await open("&format=webp");
+	expect((await silent.next("lease")).request.format.type).toBe("webp");
+	// It waits for one that can, though another is free, and holds up nobody behind it.
+	const third = await open("&format=webp&seed=3");
+	await early.finish(lease);
+	expect((await first.rest()).at(-1)).toMatchObject({ event: "final" });
+	const fourth = await open("&format=png&seed=4");
+	expect((await early.next("lease")).request).toMatchObject({ seed: 4, format: { type: "png" } });
+	silent.leave();
+	// Its model is offered still, but nobody is left who can make these.
+	for (const reader of [second, third])
+		expect((await reader.rest()).at(-1)).toMatchObject({ event: "error", data: { code: "no_workers" } });
+	expect(await health()).toMatchObject({ queue: 0, workers: [{ busy: 1 }] });
+	await fourth.leave();
+});
+
+it("what a plan asks of a worker has a name that this release's workers say", () => {
+	const format = { type: "png", quality: 90, size: { width: 64, height: 64 } } as const;
+	const more = { format, until: 1, trunk: { seed: 1, scales: 1 } };
+	const plans = Object.values(policies).map((policy) => policy.plan(MODEL, {}));
+	const needs = new Set(plans.flatMap((plan) => needsOf({ plan, ...more })));
+	expect([...needs].filter((need) => !CAPABILITIES.includes(need))).toEqual([]);
+	expect(needs.size).toBeGreaterThan(7);
 });
 
 it("what another release has stored, and cannot be read, is dropped; the rest goes on", async () => {

@@ -1,7 +1,8 @@
 /** Pictures that end early, and those that go on from another one's first scales. */
 import { afterEach, expect, it } from "vitest";
 import { policies } from "../../worker/policies/index.ts";
-import { deliver, delivered, edge, finalEvent, MODEL, Peer, scaleEvent } from "./peer.ts";
+import { branchJob, createJobs, getJob, refineJob, removeJob } from "../../worker/protocol/job-client.ts";
+import { deliver, delivered, edge, finalEvent, MODEL, ORIGIN, Peer, scaleEvent } from "./peer.ts";
 import { everybodyLeaves, Reader } from "./reader.ts";
 
 afterEach(everybodyLeaves);
@@ -50,4 +51,100 @@ it("a sketch ends with its last scale, and a picture of that scale's size; anoth
 	expect(next.madeUnder).toBe("numerics-1");
 	await peer.finish(next);
 	expect((await whole.rest()).map(({ event }) => event)).toEqual(["plan", ...Array(4).fill("scale"), "final"]);
+});
+
+const options = { url: ORIGIN, fetch: (url: string, init: RequestInit) => edge(url.replace(ORIGIN, ""), init) };
+
+/** A job that ends after its second scale. */
+async function sketch(peer: Peer, more: object = {}) {
+	const [job] = await createJobs({ prompt: "x", seed: 3, until: 1, cache: false, ...more }, options);
+	const lease = await peer.next("lease");
+	for (const index of [0, 1]) await delivered(lease, scaleEvent(lease, index));
+	await delivered(lease, { ...finalEvent(lease), width: 16, height: 16 });
+	peer.release(lease);
+	return { job, lease };
+}
+
+it("refine finishes a job by another plan from its own first scales: as many as there are, or fewer", async () => {
+	const peer = await Peer.join();
+	const { job, lease } = await sketch(peer, { format: "webp" });
+	const refined = await refineJob(job.id, { policy: "stagevar", format: "jpeg" }, options);
+	expect(refined).toMatchObject({ policy: "stagevar", seed: job.seed, state: "running", scales: { made: 2, of: 4 } });
+	const next = await peer.next("lease");
+	expect(next.request).toMatchObject({ prompt: "x", seed: 3, format: { type: "jpeg" } });
+	expect([next.codes, next.madeUnder]).toEqual([[0, 1].map((index) => scaleEvent(lease, index).codes), "numerics-1"]);
+	expect(next.request.trunk).toBeUndefined();
+	await peer.finish(next);
+	expect((await getJob(refined.id, options)).state).toBe("done");
+
+	await refineJob(job.id, { scales: 1 }, options);
+	const fewer = await peer.next("lease");
+	expect([fewer.codes.length, fewer.request.plan.policy]).toEqual([1, "exact"]);
+	await peer.finish(fewer);
+	// What hangs on a decision of the plan's own is made anew, however many scales there are.
+	await refineJob(
+		refined.id,
+		{ plan: { ...open, decide: { ...open.decide, after: 0, cases: [{ below: 0.5, steps: steps.slice(1) }] } } },
+		options,
+	);
+	const decided = await peer.next("lease");
+	expect(decided.codes.length).toBe(1);
+	await removeJob(decided.job, options);
+});
+
+it("branch makes siblings of other seeds that share first scales, and they know whose these are", async () => {
+	const peer = await Peer.join({ slots: 4 });
+	const { job, lease } = await sketch(peer);
+	const siblings = await branchJob(job.id, { from: 2, count: 3 }, options);
+	expect(new Set([job.seed, ...siblings.map(({ seed }) => seed)]).size).toBe(4);
+	const leases = [await peer.next("lease"), await peer.next("lease"), await peer.next("lease")];
+	for (const { codes, request } of leases) {
+		expect(codes).toEqual([0, 1].map((index) => scaleEvent(lease, index).codes));
+		expect(request.trunk).toEqual({ seed: 3, scales: 2 });
+	}
+	await Promise.all(leases.map((each) => peer.finish(each)));
+	// The same again, and a sibling's own finish: its first scales are still not its own.
+	expect((await branchJob(job.id, { from: 1, count: 1 }, options))[0].seed).toBe(siblings[0].seed);
+	await peer.finish(await peer.next("lease"));
+	await refineJob(siblings[1].id, { policy: "stagevar", scales: 3 }, options);
+	const finished = await peer.next("lease");
+	expect([finished.codes.length, finished.request.trunk]).toEqual([3, { seed: 3, scales: 2 }]);
+	await peer.finish(finished);
+	const [chosen] = await branchJob(job.id, { from: 2, seed: 9 }, options);
+	expect(chosen.seed).toBe(9);
+	await peer.finish(await peer.next("lease"));
+});
+
+it.each<[string, string, object, string]>([
+	["more scales than there are", "branch", { from: 3 }, "scales"],
+	["no number of scales", "branch", {}, "from"],
+	["ten siblings", "branch", { from: 1, count: 10 }, "count"],
+	["more siblings than are queued here", "branch", { from: 1, count: 9 }, "count"],
+	["more scales of its own", "refine", { scales: 3 }, "scales"],
+	["an end before what it has", "refine", { until: 0 }, "until"],
+	["another prompt", "refine", { prompt: "y" }, "prompt"],
+	["no such policy", "refine", { policy: "nope" }, "policy"],
+])("refuses to go on with %s", async (_, route, body, param) => {
+	const peer = await Peer.join();
+	const { job } = await sketch(peer);
+	const response = await edge(`/v1/jobs/${job.id}/${route}`, {
+		method: "POST",
+		headers: { "content-type": "application/json" },
+		body: JSON.stringify(body),
+	});
+	expect([response.status, ((await response.json()) as any).error.param]).toEqual([400, param]);
+});
+
+it("there is nothing to go on from where a job has no scale yet, or is deleted, or its model is gone", async () => {
+	const peer = await Peer.join();
+	const [job] = await createJobs({ prompt: "x", cache: false }, options);
+	await expect(refineJob(job.id, {}, options)).rejects.toMatchObject({ status: 400 });
+	await removeJob(job.id, options);
+	await removeJob(job.id, options);
+	await expect(refineJob(job.id, {}, options)).rejects.toMatchObject({ status: 404, code: "job_not_found" });
+	peer.release(await peer.next("lease"));
+	const { job: other } = await sketch(peer);
+	peer.leave();
+	await Peer.join({ worker: "newer", models: [{ ...MODEL, digest: `sha256:${"d4".repeat(32)}` }] });
+	await expect(refineJob(other.id, {}, options)).rejects.toMatchObject({ status: 404, code: "model_not_found" });
 });

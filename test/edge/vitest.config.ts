@@ -13,7 +13,11 @@ export default defineConfig({
 			miniflare: {
 				// The production settings, only quicker.
 				bindings: {
+					ORDERS: process.env.ORDERS ?? "12",
 					WORKER_SECRET: "test-secret-0123456789",
+					ADMIN_SECRET: "admin-secret-0123456789",
+					// As on this machine alone; what is tested of keys asks for them.
+					API_KEYS: "none",
 					HEARTBEAT_SECONDS: 0.3,
 					REJOIN_SECONDS: 0.5,
 					STALL_SECONDS: 2,
@@ -25,9 +29,20 @@ export default defineConfig({
 					NO_WORKER_SECONDS: 0.5,
 					COMMENT_SECONDS: 0.2,
 					QUEUE_LIMIT: 4,
+					RETURN_SECONDS: 0.5,
+					WEBHOOK_LOCAL: true,
+					WEBHOOK_RETRY_SECONDS: 0.05,
 				},
 			},
 		}),
 	],
-	test: { name: "edge", include: ["test/edge/*.test.ts"], testTimeout: 15_000, silent: "passed-only" },
+	test: {
+		name: "edge",
+		globalSetup: ["test/edge/receiver.ts", "test/edge/moderation-server.ts"],
+		include: ["test/edge/*.test.ts"],
+		// They wait on timers for half of their time.
+		maxWorkers: 2,
+		testTimeout: 15_000,
+		silent: "passed-only",
+	},
 });

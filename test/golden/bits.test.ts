@@ -1,29 +1,19 @@
 /** What the engine computes stays, bit for bit, or its version was raised. */
-import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
-import { arithmetic, changedCases, models, readBits, runBits, VERSIONS } from "./bits.ts";
+import { expect, it } from "vitest";
+import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
+import { models } from "./bits.ts";
+import { expectRecorded, LARGEST } from "./bits-recorded.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
+const all = await models();
 
-const RECORD = "then record what is computed now: node test/golden/bits.ts";
+it.each(all.filter((model) => model !== LARGEST))(
+	"%s makes the recorded codes and pictures by every plan",
+	async (model) => await expectRecorded(gpu, model),
+);
 
-it.each(await models())("%s makes the recorded codes and pictures by every plan", async (model) => {
-	const { versions, arithmetic: recorded, cases } = await readBits(model);
-	expect(versions, `The bits were recorded under other versions: look why they were raised, ${RECORD}`).toEqual(
-		VERSIONS,
-	);
-	const unrecorded = cases.flatMap(({ name, codes }) => (codes === "" ? [name] : []));
-	expect(unrecorded, "These were never recorded; node test/golden/bits.ts records them.").toEqual([]);
-	const made = await runBits(gpu, model, cases);
-	if ((await arithmetic(gpu)) !== recorded)
-		return console.warn(
-			`${model}: this processor's arithmetic is not the recorded one, so only that it runs was tested.`,
-		);
-	const message = `Other bits than recorded. If that is meant, raise ENGINE_VERSION or KERNELS_VERSION, ${RECORD}`;
-	expect(changedCases(cases, made), message).toEqual([]);
+// By every plan: bits.long.test.ts.
+it(`${LARGEST} makes the recorded codes and pictures, exact and with what late scales leave out`, async () => {
+	expect(all).toContain(LARGEST);
+	await expectRecorded(gpu, LARGEST, ["exact", "stagevar", "stagevar-auto"]);
 });

@@ -1,20 +1,15 @@
 /** The engine against the official code's recordings, on this machine's adapter, in Node. */
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { verifySet } from "../../infra/verify/verify.ts";
-import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { findModel } from "../../model-shards/open.ts";
 import { SETS } from "./sets.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 const reference = (name: string) => join(root, "test", "reference", name);
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 it.each<[name: string, runs: number, model?: string]>([...SETS, ["emoji-128", 3, findModel("emoji-128")]])(
 	"every recorded tensor of %s is within its bound",

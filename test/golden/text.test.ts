@@ -6,8 +6,7 @@ import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { Pass } from "../../kernels/gpu/pass.ts";
 import { Scope } from "../../kernels/gpu/scope.ts";
 import type { Tensor } from "../../kernels/gpu/tensor.ts";
@@ -35,16 +34,12 @@ import { policies } from "../../worker/policies/index.ts";
 
 const reference = (name: string) => join(import.meta.dirname, "..", "reference", name);
 const WIDTH = 32;
-let gpu: Gpu;
+const gpu = await sharedGpu();
 let dir: string;
 beforeAll(async () => {
-	gpu = await openGpu();
 	dir = await mkdtemp(join(tmpdir(), "text-"));
 });
-afterAll(async () => {
-	gpu.destroy();
-	await rm(dir, { recursive: true });
-});
+afterAll(() => rm(dir, { recursive: true }));
 
 /** The recordings of a set by name. */
 async function golden(set: string): Promise<Record<string, Float32Array | Int32Array>> {

@@ -1,23 +1,18 @@
 /** Promises of batching, on the tiny model: what a picture gets does not depend on who shares its rounds. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { policies } from "../policies/index.ts";
 import { openModel } from "./open.ts";
 import type { GenerateOptions, GenerateResult, LoadedModel } from "./types.ts";
 
 const SLOTS = 4;
-let gpu: Gpu;
+const gpu = await sharedGpu();
 let model: LoadedModel;
 beforeAll(async () => {
-	gpu = await openGpu();
 	model = await openModel(gpu, await openModelFolder(findModel("tiny")), { slots: SLOTS });
 });
-afterAll(() => {
-	model.destroy();
-	gpu.destroy();
-});
+afterAll(() => model.destroy());
 
 type Ask = Omit<GenerateOptions, "model">;
 const ask = (policy: string, seed: number, more: Partial<Ask> & { schedule?: string } = {}): Ask => {

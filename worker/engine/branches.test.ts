@@ -1,7 +1,6 @@
 /** Branches on the tiny model: each is what its plan makes alone. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { commonSteps } from "../policies/common-steps.ts";
 import { policies } from "../policies/index.ts";
@@ -10,18 +9,14 @@ import type { Branch } from "./branches.ts";
 import { openModel } from "./open.ts";
 import type { LoadedModel } from "./types.ts";
 
-let gpu: Gpu;
+const gpu = await sharedGpu();
 let model: LoadedModel;
 let exact: StagePlan;
 beforeAll(async () => {
-	gpu = await openGpu();
 	model = await openModel(gpu, await openModelFolder(findModel("tiny")), { slots: 3 });
 	exact = policies.exact.plan(model.info, {});
 });
-afterAll(() => {
-	model.destroy();
-	gpu.destroy();
-});
+afterAll(() => model.destroy());
 
 const subject = { prompt: "a photo of a cat", seed: 7 };
 async function alone(plan: StagePlan): Promise<Branch> {

@@ -6,32 +6,39 @@ import type { NextScaleModel } from "./round/next-scale.ts";
 import type { Picture } from "./round/picture.ts";
 import type { Rounds } from "./rounds.ts";
 
+type Programs = Map<Program, string>;
+
 /**
  * Compiles every kernel that a picture by one of these plans needs, with all of its previews and whatever the plan
- * turns out to be, those of the first plan's first scales first. Waits for a slot, makes no picture.
+ * turns out to be, those of the first plan's first scales first. Waits for a slot, makes no picture. Pictures by these
+ * plans that are asked for meanwhile run each scale as soon as its kernels are there.
  */
 export async function compilePlans(gpu: Gpu, rounds: Rounds, plans: readonly StagePlan[]): Promise<void> {
-	const programs = new Map<Program, string>();
-	for (const plan of plans.flatMap(outcomesOf)) {
-		const options = { plan, seed: 0, ids: [0], draws: new Map(), taps: new Taps(gpu, undefined) };
-		const picture = await rounds.open(options, new AbortController().signal);
-		try {
-			for (const [program, label] of gpu.rehearse(() => rehearse(rounds.model, picture))) programs.set(program, label);
-		} finally {
-			rounds.close(picture);
-		}
-	}
-	await gpu.compile(programs);
+	const scales = new Map(plans.map((plan) => [plan, plan.steps.map((): Programs => new Map())]));
+	const outcomes = plans.flatMap((plan) => outcomesOf(plan).map((outcome) => ({ plan, outcome })));
+	const common = { seed: 0, ids: [0], draws: new Map(), taps: new Taps(gpu, undefined) };
+	await rounds.tryOut(
+		outcomes.map(({ outcome }) => ({ ...common, plan: outcome })),
+		(picture, i) => {
+			for (const [scale, programs] of (scales.get(outcomes[i].plan) as Programs[]).entries())
+				for (const [program, label] of gpu.rehearse(() => rehearse(rounds.model, picture, scale)))
+					programs.set(program, label);
+		},
+	);
+	const all = gpu.compile(new Map([...scales.values()].flat().flatMap((programs) => [...programs])));
+	const there = (programs: Programs) => gpu.compiled(programs.keys());
+	rounds.compiling.begin(new Map([...scales].map(([plan, byScale]) => [plan, byScale.map(there)])), all);
+	await all;
 }
 
-/** Records every round of a picture, which then has run in name alone. */
-function rehearse(model: NextScaleModel, picture: Picture): void {
-	const { plan } = picture;
-	const last = plan.steps.length - 1;
-	const looked = scalesLookedAt(plan);
-	for (const [scale, { kind }] of plan.steps.entries()) {
-		if (kind === "run")
-			model.round([{ picture, scale, sample: true, pictures: scale === last ? [scale] : [scale, last] }]);
-		if (looked.has(scale)) void model.look(picture, scale, { width: 1, height: 1, data: new Uint8Array(3) });
+/** Records a round of a picture, which then has run in name alone; the last one with the finished picture. */
+function rehearse(model: NextScaleModel, picture: Picture, scale: number): void {
+	const { plan, grids } = picture;
+	const last = plan.steps.findLastIndex(({ kind }) => kind === "run");
+	if (plan.steps[scale].kind === "run") {
+		const pictures = scale === last ? [...new Set([scale, grids.length - 1])] : [scale];
+		model.round([{ picture, scale, sample: true, pictures }]);
 	}
+	if (scalesLookedAt(plan).has(scale))
+		void model.look(picture, scale, { width: 1, height: 1, data: new Uint8Array(3) });
 }

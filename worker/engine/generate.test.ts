@@ -1,22 +1,17 @@
 /** Promises of the generator, on the tiny model: real engine, real kernels. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { policies } from "../policies/index.ts";
 import { openModel } from "./open.ts";
 import type { FinalResult, GenerateOptions, GenerateResult, LoadedModel, ScaleResult } from "./types.ts";
 
-let gpu: Gpu;
+const gpu = await sharedGpu();
 let model: LoadedModel;
 beforeAll(async () => {
-	gpu = await openGpu();
 	model = await openModel(gpu, await openModelFolder(findModel("tiny")));
 });
-afterAll(() => {
-	model.destroy();
-	gpu.destroy();
-});
+afterAll(() => model.destroy());
 
 async function collect(options: Partial<GenerateOptions> = {}): Promise<GenerateResult[]> {
 	const plan = options.plan ?? policies.exact.plan(model.info, {});

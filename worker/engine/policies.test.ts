@@ -7,8 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { readReferenceSet } from "../../infra/verify/reference-set.ts";
-import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { importReferenceSet } from "../../model-shards/import/reference.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { policies } from "../policies/index.ts";
@@ -18,16 +17,12 @@ import type { StagePlan } from "../protocol/plan.ts";
 import { openModel } from "./open.ts";
 import type { GenerateResult } from "./types.ts";
 
-let gpu: Gpu;
+const gpu = await sharedGpu();
 let dir: string;
 beforeAll(async () => {
-	gpu = await openGpu();
 	dir = await mkdtemp(join(tmpdir(), "policies-"));
 });
-afterAll(async () => {
-	gpu.destroy();
-	await rm(dir, { recursive: true });
-});
+afterAll(() => rm(dir, { recursive: true }));
 
 const reference = (set: string) => join(import.meta.dirname, "..", "..", "test", "reference", set);
 

@@ -1,7 +1,6 @@
 /** Who waits for a round or a slot is served, refused or let go, whatever becomes of the others. */
-import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { expect, test } from "vitest";
+import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { Taps } from "../../worker/families/shared/taps.ts";
 import { Weights } from "../families/shared/weights.ts";
@@ -13,11 +12,7 @@ import type { PictureOptions } from "./round/picture.ts";
 import { Rounds } from "./rounds.ts";
 import type { LoadedModel } from "./types.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const tiny = () => openModelFolder(findModel("tiny"));
 const never = new AbortController().signal;
@@ -99,4 +94,46 @@ test("a wrong request is refused alone, and a picture that cannot be opened give
 	// The loop goes on.
 	expect((await run(1)).codes).toBeInstanceOf(Uint8Array);
 	rounds.close(picture);
+});
+
+test("a scale waits for its own kernels and for no other's; whoever goes meanwhile is let go", async () => {
+	using tiny = await openTiny(1);
+	const { rounds, options, schedule } = tiny;
+	const given = options();
+	const kernels = given.plan.steps.map(() => Promise.withResolvers<void>());
+	const scales = kernels.map(({ promise }) => promise);
+	rounds.compiling.begin(
+		new Map([[given.plan, scales]]),
+		Promise.all(scales).then(() => {}),
+	);
+	const generation = { ...given, grids: schedule.grids, previews: "none" as const };
+	const made: number[] = [];
+	const leaving = new AbortController();
+	const picture = (async () => {
+		for await (const result of walk(rounds, { ...generation, signal: leaving.signal }))
+			if (result.kind === "scale") {
+				made.push(result.index);
+				if (result.index === 1) leaving.abort(new Error("gone"));
+				else kernels[result.index + 1].resolve();
+			}
+	})();
+	// Those of the second scale alone start nothing, and the next picture's slot is not waited for in vain.
+	kernels[1].resolve();
+	await new Promise((resolve) => setTimeout(resolve, 50));
+	expect(made).toEqual([]);
+	kernels[0].resolve();
+	await expect(picture).rejects.toThrow("gone");
+	expect(made).toEqual([0, 1]);
+
+	// A plan that nobody compiled waits for whatever is being compiled.
+	const other = options();
+	const whole = (async () => {
+		const indices: number[] = [];
+		for await (const result of walk(rounds, { ...generation, ...other }))
+			if (result.kind === "scale") indices.push(result.index);
+		return indices;
+	})();
+	await new Promise((resolve) => setTimeout(resolve, 50));
+	for (const { resolve } of kernels) resolve();
+	expect(await whole).toEqual(schedule.grids.map((_, i) => i));
 });

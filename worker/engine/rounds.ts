@@ -1,3 +1,4 @@
+import { Compiling } from "./compiling.ts";
 import type { NextScaleModel } from "./round/next-scale.ts";
 import type { ScaleRequest } from "./round/parts.ts";
 import type { Picture, PictureOptions } from "./round/picture.ts";
@@ -25,6 +26,8 @@ interface Waiting {
  */
 export class Rounds {
 	readonly model: NextScaleModel;
+	/** What scales wait for, beside each other. */
+	readonly compiling = new Compiling();
 	#waiting: Waiting[] = [];
 	#running = false;
 	/** When the device finished what was submitted last. */
@@ -47,6 +50,23 @@ export class Rounds {
 		} catch (error) {
 			this.#slots.give();
 			throw error;
+		}
+	}
+
+	/** Opens pictures one after the other in one slot, which nobody gets in between, and closes each after its use. */
+	async tryOut(options: readonly PictureOptions[], use: (picture: Picture, i: number) => void): Promise<void> {
+		await this.#slots.take(new AbortController().signal);
+		try {
+			for (const [i, each] of options.entries()) {
+				const picture = await this.model.open(each);
+				try {
+					use(picture, i);
+				} finally {
+					this.model.close(picture);
+				}
+			}
+		} finally {
+			this.#slots.give();
 		}
 	}
 
@@ -75,6 +95,7 @@ export class Rounds {
 				await this.#gather(tasks);
 				const batch = this.#next();
 				if (batch.length > 0) await this.#round(batch);
+				else await this.#change();
 			}
 		} catch (error) {
 			for (const { reject } of this.#waiting.splice(0)) reject(error);
@@ -92,7 +113,24 @@ export class Rounds {
 		}
 	}
 
-	/** The oldest request of each picture, as many as one round takes. */
+	/** Waits until kernels are there that somebody waits for, or somebody goes. */
+	async #change(): Promise<void> {
+		if (this.#waiting.length === 0) return;
+		using stack = new DisposableStack();
+		const oldest = new Map(this.#waiting.toReversed().map((waiting) => [waiting.request.picture, waiting]));
+		await Promise.race(
+			[...oldest.values()].flatMap(({ request, signal }) => {
+				const gone = new Promise<void>((resolve) => {
+					const listen = () => resolve();
+					signal.addEventListener("abort", listen);
+					stack.defer(() => signal.removeEventListener("abort", listen));
+				});
+				return [this.compiling.missing(request) ?? Promise.resolve(), gone];
+			}),
+		);
+	}
+
+	/** The oldest request of each picture whose kernels are there, as many as one round takes. */
 	#next(): Waiting[] {
 		for (const waiting of this.#waiting) if (waiting.signal.aborted) waiting.reject(waiting.signal.reason);
 		this.#waiting = this.#waiting.filter(({ signal }) => !signal.aborted);
@@ -104,7 +142,8 @@ export class Rounds {
 			const { request, reject } = waiting;
 			try {
 				const more = this.model.tokensOf(request);
-				if (!pictures.has(request.picture) && (batch.length === 0 || tokens + more <= this.model.maxTokens)) {
+				const ready = !pictures.has(request.picture) && !this.compiling.missing(request);
+				if (ready && (batch.length === 0 || tokens + more <= this.model.maxTokens)) {
 					batch.push(waiting);
 					settled.add(waiting);
 					tokens += more;
@@ -120,7 +159,9 @@ export class Rounds {
 		return batch;
 	}
 
-	/** Returns when the codes are there: the next round is recorded while the device still makes pictures of this one. */
+	/**
+	 * Returns when the codes are there: the next round is recorded while the device still makes pictures of this one.
+	 */
 	async #round(batch: readonly Waiting[]): Promise<void> {
 		const begun = performance.now();
 		try {

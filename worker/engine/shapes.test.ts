@@ -38,6 +38,9 @@ afterAll(() => gpu.destroy());
 function watched(): ReadonlySet<string> {
 	const asked = new Set<string>();
 	const tuning = new Proxy<Tuning>({}, { get: (_, key) => void asked.add(String(key)) });
+	// What was chosen for the model before is forgotten.
+	Reflect.deleteProperty(gpu, "tuning");
+	gpu.tuning = {};
 	Object.defineProperty(gpu, "tuning", { get: () => tuning, set: () => {}, configurable: true });
 	return asked;
 }

@@ -275,8 +275,11 @@ export interface Graph {
 	readonly startTokens: number;
 	/** By slot and guidance row: input of scale 0, before the level embedding. [slots * 2 * startTokens, width] */
 	readonly start: Tensor;
-	/** Added to every token's embedding: row `index(picture, scale)[i]` of the table to token i. */
-	readonly embedding: { table: Tensor; index(picture: PictureView, scale: number): number[] };
+	/** Added to every token's embedding: row first + i * step of the table to token i. */
+	readonly embedding: {
+		table: Tensor;
+		index(picture: PictureView, scale: number): { first: number; step: 0 | 1 };
+	};
 	/** Keys that cross attention needs, by guidance row. Throws RangeError for text of another size than the model's. */
 	contextKeys(subject: Subject): readonly number[];
 	/** First rotary position of a scale; 0 where there is none. */

@@ -1,7 +1,7 @@
 /** A graph that there is no memory for: whatever it had allocated by then is given back. */
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { Gpu } from "../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { SMALL_HEAD } from "../../model-shards/testing.ts";
 import type { Described } from "./checkpoints.ts";
 import { Weights } from "./shared/weights.ts";
@@ -17,11 +17,7 @@ class Short extends Gpu {
 	}
 }
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const text = { width: 16, heads: 2, layers: 1, ffn: 16, vocabulary: 8, maxTokens: 4, normEps: 1e-5 };
 const words: WordTransformerConfig = { kind: "word-transformer", ...text, padId: 0, unknownId: 1, endId: 2 };

@@ -25,6 +25,7 @@ const hello: Hello = {
 	adapter: { name: "none", software: true, runtime: "node", driver: "" },
 	models: [],
 	slots: 1,
+	capabilities: [],
 	holding: [],
 };
 
@@ -61,7 +62,7 @@ async function dial(answer: (say: (message: object) => void) => void, refuse?: {
 		});
 	});
 	await once(server, "listening");
-	connection = new Connection(`http://localhost:${(server.address() as AddressInfo).port}`, "secret", {
+	connection = new Connection(`http://localhost:${(server.address() as AddressInfo).port}`, async () => "token", {
 		hello: () => hello,
 		holding: () => [],
 		admitted: () => see("admitted"),

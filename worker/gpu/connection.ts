@@ -9,6 +9,7 @@ import {
 	PoolMessage,
 	type WorkerMessage,
 } from "../protocol/messages.ts";
+import { RegistrationRefused } from "./registration.ts";
 import { edgeUrl } from "./settings.ts";
 
 export interface ConnectionEvents {
@@ -37,7 +38,8 @@ const SILENT_BEATS = 3;
  */
 export class Connection {
 	#url: URL;
-	#secret: string;
+	#credential: () => Promise<string>;
+	#dials = 0;
 	#on: ConnectionEvents;
 	#socket: WebSocket | undefined;
 	#heartbeat: ReturnType<typeof setInterval> | undefined;
@@ -48,17 +50,41 @@ export class Connection {
 	#failures = 0;
 	#closed = false;
 
-	constructor(edge: string, secret: string, on: ConnectionEvents) {
+	/**
+	 * `credential`: what to dial with, asked for each time. A RegistrationRefused is for good. `self`: what the worker's
+	 * pool follows from, where the edge has several.
+	 */
+	constructor(
+		edge: string,
+		credential: () => Promise<string>,
+		on: ConnectionEvents,
+		self: Readonly<Record<string, string>> = {},
+	) {
 		this.#url = edgeUrl(edge, CONNECT_PATH);
+		for (const [name, value] of Object.entries(self)) this.#url.searchParams.set(name, value);
 		this.#url.protocol = this.#url.protocol === "https:" ? "wss:" : "ws:";
-		this.#secret = secret;
+		this.#credential = credential;
 		this.#on = on;
 	}
 
 	dial(): void {
 		this.#closed = false;
+		const dial = ++this.#dials;
+		const current = () => dial === this.#dials && !this.#closed;
+		this.#credential().then(
+			(token) => current() && this.#open({ authorization: `Bearer ${token}` }),
+			(error: Error) => {
+				if (!current()) return;
+				if (!(error instanceof RegistrationRefused)) return this.#again(error.message);
+				this.close();
+				this.#on.refused(error.message);
+			},
+		);
+	}
+
+	#open(headers: Record<string, string>): void {
 		// Node and Deno both take headers here; the DOM's types do not know it.
-		const socket = new WebSocket(this.#url, { headers: this.#headers() } as unknown as string[]);
+		const socket = new WebSocket(this.#url, { headers } as unknown as string[]);
 		this.#socket = socket;
 		let opened = false;
 		const late = setTimeout(() => this.#dropped(socket, "no answer"), DIAL_MS);
@@ -77,7 +103,7 @@ export class Connection {
 			clearTimeout(late);
 			if (socket !== this.#socket || this.#closed) return;
 			if (opened) this.#dropped(socket, String(code));
-			else void this.#ask().then((reason) => this.#dropped(socket, reason));
+			else void this.#ask(headers).then((reason) => this.#dropped(socket, reason));
 		};
 	}
 
@@ -92,10 +118,6 @@ export class Connection {
 		clearTimeout(this.#retry);
 		clearInterval(this.#heartbeat);
 		this.#socket?.close(1000, "worker stops");
-	}
-
-	#headers(): Record<string, string> {
-		return { authorization: `Bearer ${this.#secret}` };
 	}
 
 	#sendText(text: string): boolean {
@@ -152,6 +174,10 @@ export class Connection {
 		// Its own close may never come: the other side is gone.
 		this.#socket = undefined;
 		socket.close();
+		this.#again(why);
+	}
+
+	#again(why: string): void {
 		// Spread, so that a restarted edge does not meet all its workers at once.
 		const pause = Math.min(10_000, 250 * 2 ** this.#failures++) * (0.5 + Math.random());
 		if (this.#failures > 1)
@@ -160,11 +186,11 @@ export class Connection {
 	}
 
 	/** A WebSocket does not tell why it was refused, a plain GET does. Ends here when it was for the secret. */
-	async #ask(): Promise<string> {
+	async #ask(headers: Record<string, string>): Promise<string> {
 		const url = new URL(this.#url);
 		url.protocol = url.protocol.replace("ws", "http");
 		try {
-			const response = await fetch(url, { headers: this.#headers(), signal: AbortSignal.timeout(DIAL_MS) });
+			const response = await fetch(url, { headers, signal: AbortSignal.timeout(DIAL_MS) });
 			const { error } = (await response.json()) as { error?: { message?: unknown } };
 			const said = `${response.status}: ${String(error?.message ?? "").slice(0, 500)}`;
 			if ((response.status === 401 || response.status === 403) && !this.#closed) {

@@ -22,7 +22,7 @@ const LATER = [408, 425, 429];
  * the edge. Throws DeliveryError, RefusedError, or the signal's reason.
  */
 export function deliverer(
-	{ deliver, token }: Lease,
+	{ deliver, token, traceparent }: Lease,
 	edge: string,
 	signal: AbortSignal,
 ): (event: WorkerEvent) => Promise<DeliveryAnswer> {
@@ -33,7 +33,11 @@ export function deliverer(
 			try {
 				const response = await fetch(edgeUrl(edge, deliver), {
 					method: "POST",
-					headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+					headers: {
+						authorization: `Bearer ${token}`,
+						"content-type": "application/json",
+						...(traceparent && { traceparent }),
+					},
 					body: JSON.stringify(event),
 					signal: AbortSignal.any([signal, AbortSignal.timeout(20_000)]),
 				});

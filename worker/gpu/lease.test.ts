@@ -3,7 +3,6 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { kernel, write } from "../../kernels/gpu/kernel.ts";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
@@ -16,7 +15,8 @@ import type { StagePlan } from "../protocol/plan.ts";
 import { readMetadata } from "./encode.ts";
 import { runLease } from "./lease.ts";
 
-let gpu: Gpu;
+// Of its own: it is lost in the end.
+const gpu = await openGpu();
 let model: LoadedModel;
 let server: Server;
 let edge: string;
@@ -24,7 +24,6 @@ let events: WorkerEvent[] = [];
 /** What the server answers; by default it takes everything. */
 let statusOf = (_: WorkerEvent) => 200;
 beforeAll(async () => {
-	gpu = await openGpu();
 	model = await openModel(gpu, await openModelFolder(findModel("tiny")));
 	server = createServer(async (request, response) => {
 		const event: WorkerEvent = JSON.parse(Buffer.concat(await Array.fromAsync(request)).toString());
@@ -37,9 +36,18 @@ beforeAll(async () => {
 afterAll(() => {
 	server.close();
 	model.destroy();
-	gpu.destroy();
 });
 
+/** As the lease below is said to have been made. */
+const MADE = {
+	policy: expect.any(String),
+	first: expect.any(Number),
+	whole: expect.any(Number),
+	scales: expect.arrayContaining([[expect.any(Number), expect.any(Number)]]),
+	memory: 1234,
+	traceparent: undefined,
+	requestId: undefined,
+};
 const run = async (given: Partial<Lease> & { plan?: StagePlan } = {}, watchdogSeconds = 60, on = model) => {
 	events = [];
 	const lease: Lease = {
@@ -60,7 +68,7 @@ const run = async (given: Partial<Lease> & { plan?: StagePlan } = {}, watchdogSe
 		madeUnder: given.madeUnder ?? null,
 		pace: null,
 	};
-	const bench = { model: on, adapter: gpu.facts.name, edge, watchdogSeconds };
+	const bench = { model: on, adapter: gpu.facts.name, edge, memory: () => 1234, watchdogSeconds };
 	const outcome = await runLease(lease, bench, new AbortController().signal);
 	return { outcome, types: events.map(({ type }) => type) };
 };
@@ -85,7 +93,7 @@ test("a refused kernel fails the job for good, saying what and where, and the wo
 	});
 	expect((events.at(-1) as { message: string }).message.length).toBeLessThan(1000);
 	const next = await run();
-	expect(next.outcome).toEqual({ outcome: "done", reason: "" });
+	expect(next.outcome).toEqual({ outcome: "done", reason: "", made: MADE });
 	expect(next.types.at(-1)).toBe("final");
 	gpu.free(y);
 });
@@ -122,7 +130,7 @@ test("an event that the edge refuses ends the job; one that it has no time for i
 	expect(events.at(-1)).toMatchObject({ type: "error", code: "delivery_refused" });
 	let busy = 2;
 	statusOf = ({ type }) => (type === "final" && busy-- > 0 ? [429, 503][busy] : 200);
-	expect((await run()).outcome).toEqual({ outcome: "done", reason: "" });
+	expect((await run()).outcome).toEqual({ outcome: "done", reason: "", made: MADE });
 	expect(finals()).toHaveLength(3);
 	statusOf = () => 200;
 });

@@ -5,7 +5,7 @@ import { PromptError } from "../families/text/tokenizer.ts";
 import { PlanError } from "../policies/index.ts";
 import { allowance, type Pace } from "../protocol/allowance.ts";
 import type { ImageFormat } from "../protocol/job.ts";
-import type { Lease } from "../protocol/messages.ts";
+import type { Lease, Made } from "../protocol/messages.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { DeliveryError, deliverer, RefusedError } from "./delivery.ts";
 import { encodeImage } from "./encode.ts";
@@ -17,6 +17,8 @@ export interface Outcome {
 	/** Of one handed back. `hung`: so did the device. */
 	cause?: "failed" | "preempted" | "hung";
 	reason: string;
+	/** Of a finished picture. */
+	made?: Made;
 }
 
 /** What a lease is run on. */
@@ -24,6 +26,8 @@ export interface Bench {
 	model: LoadedModel;
 	adapter: string;
 	edge: string;
+	/** Bytes of device memory in use. */
+	memory(): number;
 	/** A device that gives nothing for this long, and for longer than the picture's pace explains, counts as hung. */
 	watchdogSeconds: number;
 }
@@ -44,6 +48,8 @@ export async function runLease(lease: Lease, bench: Bench, signal: AbortSignal):
 	// What others began under other numerics is nobody's bits alone.
 	const numerics = lease.madeUnder === null || lease.madeUnder === model.numerics ? model.numerics : "mixed";
 	let { plan } = lease.request;
+	const scales: Made["scales"] = [];
+	let first: number | null = null;
 	/** The plan as it is by now: a picture made after it was settled says so, whoever settled it. */
 	const metadata = () => ({
 		...(label === undefined ? { prompt } : { class: label }),
@@ -96,6 +102,8 @@ export async function runLease(lease: Lease, bench: Bench, signal: AbortSignal):
 					mime: picture && mime,
 					base64: picture?.toString("base64") ?? null,
 				});
+				first ??= performance.now() - begun;
+				scales.push([index, milliseconds.transformer + milliseconds.preview]);
 				if (go === "stop") return { outcome: "done", reason: "told to stop" };
 				if (index === until && preview && step < steps) await finish(preview, bare);
 			} else if (result.kind === "revision") {
@@ -104,7 +112,10 @@ export async function runLease(lease: Lease, bench: Bench, signal: AbortSignal):
 				if (go === "stop") return { outcome: "done", reason: "told to stop" };
 			} else await finish(result.image, format);
 		}
-		return { outcome: "done", reason: "" };
+		const { traceparent, requestId } = lease;
+		const about = { policy: lease.request.plan.policy, traceparent, requestId };
+		const made = { first, whole: performance.now() - begun, scales, memory: bench.memory(), ...about };
+		return { outcome: "done", reason: "", made };
 	} catch (error) {
 		if (signal.aborted && !(error instanceof HungError))
 			return signal.reason === HAND_BACK

@@ -3,19 +3,28 @@
  * when an `npm start` is.
  */
 import { ENDED } from "./exit.ts";
+import { type Log, workerLog } from "./log.ts";
+import type { Metrics } from "./metrics.ts";
 import { endWithParent } from "./parent.ts";
 import { readSettings, SettingsError } from "./settings.ts";
 import { GpuWorker } from "./worker.ts";
 
-const log = (line: string) => console.log(`[worker] ${line}`);
+let log: Log = (line) => console.log(`[worker] ${line}`);
 endWithParent(() => process.exit(1));
 try {
-	const worker = await GpuWorker.start(readSettings(process.env), log);
+	const settings = readSettings(process.env);
+	log = workerLog(settings);
+	let metrics: Metrics | undefined;
+	if (settings.HEALTH_PORT !== undefined) {
+		const { watchedAt } = await import("./health.ts");
+		({ metrics } = await watchedAt(settings.HEALTH_PORT, settings.HEALTH_HOST));
+	}
+	const worker = await GpuWorker.start(settings, log, metrics);
 	process.on("SIGTERM", () => worker.drain());
 	process.on("SIGINT", () => worker.drain());
 	// Dawn keeps a process alive and may fail when it is dropped: the device is destroyed by now, so exit.
 	process.exit(await worker.ended);
 } catch (error) {
-	log((error as Error).message);
+	log((error as Error).message, { level: "error" });
 	process.exit(error instanceof SettingsError ? ENDED.misconfigured : ENDED.failed);
 }

@@ -8,8 +8,11 @@ import type { ModelFolder } from "../families/folder.ts";
 import { PlanError, policies } from "../policies/index.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
+import { LoadingNews } from "./loading-news.ts";
+import type { Log } from "./log.ts";
 import { byteLog, countLog } from "./progress-log.ts";
-import { edgeHeaders, type Settings, SettingsError } from "./settings.ts";
+import { modelHeaders, RegistrationRefused } from "./registration.ts";
+import { type Settings, SettingsError } from "./settings.ts";
 
 /** One open device with the models on it. */
 export interface Device {
@@ -22,10 +25,16 @@ export interface Device {
 }
 
 /** Opens the adapter, loads the models and compiles their kernels, so that the first job meets a warm worker. */
-export const openDevice = (settings: Settings, log: (line: string) => void): Promise<Device> =>
-	openReady((gpu) => loadModels(gpu, settings, log), log);
+export async function openDevice(settings: Settings, log: Log): Promise<Device> {
+	const news = new LoadingNews(settings);
+	try {
+		return await openReady((gpu) => loadModels(gpu, settings, log, news), log);
+	} finally {
+		news.stop();
+	}
+}
 
-async function loadModels(gpu: Gpu, settings: Settings, log: (line: string) => void): Promise<Device> {
+async function loadModels(gpu: Gpu, settings: Settings, log: Log, news: LoadingNews): Promise<Device> {
 	log(`adapter: ${gpu.facts.name}`);
 	// A GPU has room for several pictures at once; on a CPU they would only slow each other.
 	const slots = settings.SLOTS ?? (gpu.facts.software ? 1 : 4);
@@ -35,8 +44,16 @@ async function loadModels(gpu: Gpu, settings: Settings, log: (line: string) => v
 		const folder = await openFolder(where, settings, log).catch((error: unknown) => {
 			throw lasting(error, where) ? new SettingsError((error as Error).message, { cause: error }) : error;
 		});
-		gpu.compiling = countLog("kernels compiled", log);
-		const model = await openModel(gpu, folder, { slots });
+		const { id } = folder.info;
+		const compiled = countLog("kernels compiled", log);
+		gpu.compiling = (done, total) => {
+			compiled(done, total);
+			news.say(id, "kernels", done, total);
+		};
+		const model = await openModel(gpu, folder, {
+			slots,
+			progress: (done, total) => news.say(id, "weights", done, total),
+		});
 		await model.compile(plansOf(model.info));
 		// A first small picture: what a driver puts off until a kernel runs is done by now.
 		for await (const _ of model.generate({
@@ -61,10 +78,13 @@ async function loadModels(gpu: Gpu, settings: Settings, log: (line: string) => v
 }
 
 /** Its shards are read while it is loaded; those of a URL say how far they are. */
-async function openFolder(where: string, settings: Settings, log: (line: string) => void): Promise<ModelFolder> {
+async function openFolder(where: string, settings: Settings, log: Log): Promise<ModelFolder> {
 	if (!isUrl(where)) return await openModelAt(where);
 	let came = (_bytes: number): void => {};
-	const folder = await openModelAt(where, { headers: edgeHeaders(where, settings), progress: (bytes) => came(bytes) });
+	const folder = await openModelAt(where, {
+		headers: await modelHeaders(where, settings),
+		progress: (bytes) => came(bytes),
+	});
 	came = byteLog(
 		`model ${folder.info.id}`,
 		folder.manifest.shards.reduce((sum, { bytes }) => sum + bytes, 0),
@@ -75,6 +95,7 @@ async function openFolder(where: string, settings: Settings, log: (line: string)
 
 /** Whether a model that cannot be opened will not be so at the next start. What comes over a network may. */
 function lasting(error: unknown, where: string): boolean {
+	if (error instanceof RegistrationRefused) return true;
 	return error instanceof MissingFileError || (error instanceof ModelFormatError && !isUrl(where));
 }
 

@@ -1,28 +1,31 @@
 import { expect, it } from "vitest";
 import { byteLog } from "./progress-log.ts";
-import { edgeHeaders, edgeUrl, readSettings } from "./settings.ts";
+import { modelAt, modelHeaders } from "./registration.ts";
+import { edgeUrl, readSettings } from "./settings.ts";
 
 const WORKER_SECRET = "0123456789abcdef";
 
-it.each<[string, string | undefined, boolean]>([
+it.each<[string, string, boolean]>([
 	["https://edge.example/v1/models/x/files", "https://edge.example", true],
 	["https://edge.example/v1/models/x/files", "https://edge.example/", true],
 	["http://edge.example/v1/models/x/files", "https://edge.example", false],
 	["https://edge.example:8443/x", "https://edge.example", false],
 	["https://other.example/edge.example", "https://edge.example", false],
 	["https://edge.example@other.example/x", "https://edge.example", false],
-	["https://edge.example/x", undefined, false],
 	["https://edge.example/x", "nonsense", false],
+	["https://edge.example/v1/models/x", "https://edge.example", false],
+	["https://edge.example/v1/models/x/files/../../y", "https://edge.example", false],
+	["https://edge.example/v1/models/a/x/files", "https://edge.example", false],
 	["https://edge.example/firstlight/v1/models/x/files", "https://edge.example/firstlight", true],
 	["https://edge.example/firstlight/v1/models/x/files", "https://edge.example/firstlight/", true],
 	["https://edge.example/firstlights/v1/models/x/files", "https://edge.example/firstlight", false],
 	["https://edge.example/v1/models/x/files", "https://edge.example/firstlight", false],
 	["https://edge.example/firstlight/../other", "https://edge.example/firstlight", false],
-])("the secret goes to the edge alone: %s of %s", (where, EDGE_URL, goes) => {
-	expect(edgeHeaders(where, { EDGE_URL, WORKER_SECRET })).toEqual(
-		goes ? { authorization: `Bearer ${WORKER_SECRET}` } : {},
-	);
-	expect(edgeHeaders(where, { EDGE_URL })).toEqual({});
+])("the secret goes to the edge alone: %s of %s", async (where, EDGE_URL, goes) => {
+	expect(modelAt(where, EDGE_URL)).toBe(goes ? "x" : undefined);
+	expect(await modelHeaders(where, { EDGE_URL })).toEqual({});
+	expect(await modelHeaders(where, { WORKER_SECRET })).toEqual({});
+	if (!goes) expect(await modelHeaders(where, { EDGE_URL, WORKER_SECRET })).toEqual({});
 });
 
 it("an edge may lie behind a path", () => {

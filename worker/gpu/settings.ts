@@ -1,5 +1,6 @@
 import { hostname } from "node:os";
 import { z } from "zod";
+import { WorkerName } from "../protocol/messages.ts";
 
 /** A whole number of the environment, within bounds. */
 export const wholeNumber = (low: number, high: number) => {
@@ -31,14 +32,17 @@ const Settings = z.object({
 	SLOTS: wholeNumber(1, 64).optional(),
 	/** A GPU that gives nothing for this long, and for longer than a picture's pace explains, counts as hung. */
 	WATCHDOG_SECONDS: z.coerce.number().min(0.1).max(86_400).default(90),
-	WORKER_ID: z
-		.string()
-		.regex(/^[A-Za-z0-9._-]{1,64}$/, "must be 1 to 64 letters, digits, dots, dashes or underscores")
-		.default(
-			`${hostname()
-				.replace(/[^A-Za-z0-9._-]/g, "-")
-				.slice(0, 40)}-${process.pid}`,
-		),
+	/** Where this machine is: the edge puts it into the pool nearest to that, where it has several (POOLS). */
+	REGION: z.string().max(32, "must have at most 32 characters").optional(),
+	/** Where /live, /ready and /metrics are answered; left out: nowhere. */
+	HEALTH_PORT: wholeNumber(1, 65_535).optional(),
+	HEALTH_HOST: z.string().max(253, "must be a name or an address").default("127.0.0.1"),
+	LOG_FORMAT: z.enum(["text", "json"], "must be text or json").default("text"),
+	WORKER_ID: WorkerName.default(
+		`${hostname()
+			.replace(/[^A-Za-z0-9._-]/g, "-")
+			.slice(0, 40)}-${process.pid}`,
+	),
 });
 export type Settings = z.infer<typeof Settings>;
 
@@ -67,15 +71,4 @@ export function edgeUrl(edge: string, path: string): URL {
 	const url = new URL(edge);
 	url.pathname = `${url.pathname.replace(/\/$/, "")}${path}`;
 	return url;
-}
-
-/** What a request to `where` carries: the secret, where it is the edge that is asked. Nobody else gets to see it. */
-export function edgeHeaders(
-	where: string,
-	{ EDGE_URL, WORKER_SECRET }: { EDGE_URL?: string; WORKER_SECRET?: string },
-): Record<string, string> {
-	if (!WORKER_SECRET || !EDGE_URL || !URL.canParse(EDGE_URL)) return {};
-	return new URL(where).href.startsWith(edgeUrl(EDGE_URL, "/").href)
-		? { authorization: `Bearer ${WORKER_SECRET}` }
-		: {};
 }

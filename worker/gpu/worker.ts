@@ -1,11 +1,21 @@
 import { randomUUID } from "node:crypto";
+import { CAPABILITIES } from "../protocol/capabilities.ts";
 import { type Hello, type Lease, VERSIONS } from "../protocol/messages.ts";
 import { Connection } from "./connection.ts";
 import { ENDED, type ExitCode } from "./exit.ts";
 import { Hands } from "./hands.ts";
 import { HAND_BACK, type Outcome, runLease } from "./lease.ts";
+import type { Log } from "./log.ts";
+import type { Metrics } from "./metrics.ts";
 import { type Device, openDevice } from "./models.ts";
+import { tokens } from "./registration.ts";
 import type { Settings } from "./settings.ts";
+
+const applicantOf = ({ EDGE_URL, WORKER_SECRET, WORKER_ID }: Settings) => ({
+	edge: EDGE_URL,
+	secret: WORKER_SECRET,
+	worker: WORKER_ID,
+});
 
 /** A picture in hand is finished within this time of being told to stop, or handed back. */
 const DRAIN_MS = 10_000;
@@ -20,7 +30,9 @@ export class GpuWorker {
 	/** Settles when the worker has ended, with its exit code. */
 	readonly ended: Promise<ExitCode>;
 	#settings: Settings;
-	#log: (line: string) => void;
+	#log: Log;
+	#metrics: Metrics | undefined;
+	#admitted = false;
 	#end!: (code: ExitCode) => void;
 	#instance = randomUUID();
 	#hands = new Hands();
@@ -28,37 +40,55 @@ export class GpuWorker {
 	#connection: Connection;
 
 	/** Opens the adapter and the models, then dials. Throws what opening throws. */
-	static async start(settings: Settings, log: (line: string) => void): Promise<GpuWorker> {
-		return new GpuWorker(settings, await openDevice(settings, log), log);
+	static async start(settings: Settings, log: Log, metrics?: Metrics): Promise<GpuWorker> {
+		return new GpuWorker(settings, await openDevice(settings, log), log, metrics);
 	}
 
-	private constructor(settings: Settings, device: Device, log: (line: string) => void) {
+	private constructor(settings: Settings, device: Device, log: Log, metrics: Metrics | undefined) {
 		this.#settings = settings;
 		this.#log = log;
+		this.#metrics = metrics;
+		if (metrics)
+			metrics.look = {
+				memory: () => this.device.gpu.bytes,
+				busy: () => this.#hands.holding().length,
+				ready: () => this.#admitted && !this.#draining,
+			};
 		this.device = device;
 		this.ended = new Promise((resolve) => (this.#end = resolve));
-		this.#connection = new Connection(settings.EDGE_URL, settings.WORKER_SECRET, {
-			hello: () => this.#hello(),
-			holding: () => this.#hands.holding(),
-			admitted: () => {
-				log(`admitted by ${settings.EDGE_URL}, ready for pictures`);
-				// A connection that was away when the worker began to stop.
-				if (this.#draining) this.#connection.send({ type: "draining" });
+		this.#connection = new Connection(
+			settings.EDGE_URL,
+			tokens(applicantOf(settings)),
+			{
+				hello: () => this.#hello(),
+				holding: () => this.#hands.holding(),
+				admitted: () => {
+					this.#admitted = true;
+					log(`admitted by ${settings.EDGE_URL}, ready for pictures`);
+					// A connection that was away when the worker began to stop.
+					if (this.#draining) this.#connection.send({ type: "draining" });
+				},
+				refused: (reason) => {
+					this.#admitted = false;
+					log(`refused by the edge: ${reason}`, { level: "error" });
+					this.#hands.abortAll("refused");
+					this.#finish(ENDED.misconfigured);
+				},
+				leased: (lease) => this.#take(lease),
+				unreadable: (holding) => {
+					const reason = "this worker does not know all that the lease asks for";
+					log(`job ${holding.job.slice(0, 8)}: ${reason}`, { ...holding, level: "warn" });
+					this.#connection.send({ type: "release", ...holding, outcome: "handed-back", cause: "failed", reason });
+				},
+				cancelled: (holding) => this.#hands.cancel(holding),
+				log,
 			},
-			refused: (reason) => {
-				log(`refused by the edge: ${reason}`);
-				this.#hands.abortAll("refused");
-				this.#finish(ENDED.misconfigured);
+			{
+				worker: settings.WORKER_ID,
+				models: [...device.models.keys()].join(","),
+				...(settings.REGION && { region: settings.REGION }),
 			},
-			leased: (lease) => this.#take(lease),
-			unreadable: (holding) => {
-				const reason = "this worker does not know all that the lease asks for";
-				log(`job ${holding.job.slice(0, 8)}: ${reason}`);
-				this.#connection.send({ type: "release", ...holding, outcome: "handed-back", cause: "failed", reason });
-			},
-			cancelled: (holding) => this.#hands.cancel(holding),
-			log,
-		});
+		);
 		this.#watch(device);
 		this.#connection.dial();
 	}
@@ -84,6 +114,7 @@ export class GpuWorker {
 			adapter: { name: name.slice(0, 200), driver: driver.slice(0, 200), software, runtime },
 			models: [...this.device.models.values()].map(({ info, numerics }) => ({ info, numerics })),
 			slots: this.device.slots,
+			capabilities: [...CAPABILITIES],
 			holding: this.#hands.holding(),
 		};
 	}
@@ -94,12 +125,21 @@ export class GpuWorker {
 		this.#hands.take(
 			lease,
 			(signal) => this.#run(lease, signal),
-			({ job, attempt }, { outcome, cause, reason }) => {
+			({ job, attempt, traceparent, requestId }, { outcome, cause, reason, made }) => {
 				const seconds = ((performance.now() - begun) / 1000).toFixed(1);
 				const ended = reason ? `${outcome}, ${reason}` : `picture of ${model} by ${plan.policy} in ${seconds} s`;
-				this.#log(`job ${job.slice(0, 8)}: ${ended}`);
+				this.#log(`job ${job.slice(0, 8)}: ${ended}`, {
+					job,
+					attempt,
+					request: requestId,
+					traceparent,
+					policy: plan.policy,
+					outcome,
+					milliseconds: Math.round(performance.now() - begun),
+				});
+				this.#metrics?.ended(plan.policy, outcome, made);
 				const told = cause === "preempted" ? cause : "failed";
-				this.#connection.send({ type: "release", job, attempt, outcome, cause: told, reason });
+				this.#connection.send({ type: "release", job, attempt, outcome, cause: told, reason, made });
 				if (cause === "hung") this.#giveUp();
 			},
 		);
@@ -113,6 +153,7 @@ export class GpuWorker {
 			model,
 			adapter: this.device.gpu.facts.name,
 			edge: this.#settings.EDGE_URL,
+			memory: () => this.device.gpu.bytes,
 			watchdogSeconds: this.#settings.WATCHDOG_SECONDS,
 		};
 		return runLease(lease, bench, signal);
@@ -122,14 +163,14 @@ export class GpuWorker {
 	#watch(device: Device): void {
 		device.gpu.lost.then(async (reason) => {
 			if (this.#draining) return;
-			this.#log(`the GPU device was lost (${reason}); opening it again`);
+			this.#log(`the GPU device was lost (${reason}); opening it again`, { level: "warn" });
 			this.#hands.abortAll(HAND_BACK);
 			await this.#hands.idle();
 			this.#connection.close();
 			try {
 				this.device = await openDevice(this.#settings, this.#log);
 			} catch (error) {
-				this.#log(`it cannot be opened again: ${(error as Error).message}`);
+				this.#log(`it cannot be opened again: ${(error as Error).message}`, { level: "error" });
 				return this.#finish(ENDED.failed);
 			}
 			this.#watch(this.device);
@@ -139,7 +180,7 @@ export class GpuWorker {
 
 	/** Nothing more comes from a device that hangs: its pictures go on elsewhere, and a new process tries. */
 	#giveUp(): void {
-		this.#log("the GPU hangs; the worker ends, so that a new one can try");
+		this.#log("the GPU hangs; the worker ends, so that a new one can try", { level: "error" });
 		for (const holding of this.#hands.holding())
 			this.#connection.send({
 				type: "release",

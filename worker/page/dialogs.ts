@@ -6,12 +6,20 @@ import { groupsOf } from "./vocabulary.ts";
 
 const DIALOGS: Record<string, string> = { how: "how", model: "model-dialog", code: "code-dialog" };
 
-/** `ask`: what the code is to ask for; `model`: the one chosen. */
-export function openDialogs(model: () => Model | undefined, ask: () => { ask: Ask; alone: boolean }): void {
+/** What the code in the dialog is to ask for. */
+interface Wanted {
+	ask: Ask;
+	/** Its first scales are its own. */
+	alone: boolean;
+	size: { width: number; height: number } | undefined;
+}
+
+/** `model`: the one chosen. */
+export function openDialogs(model: () => Model | undefined, wanted: () => Wanted): void {
 	let code: Code = "curl";
 	const drawCode = () => {
-		const { ask: what, alone } = ask();
-		$("code").textContent = codeOf(what, code);
+		const { ask, alone, size } = wanted();
+		$("code").textContent = codeOf(ask, code, size);
 		$("code-note").textContent = alone
 			? "Any client of OpenAI's image API works; the seed makes the same picture again."
 			: "This picture took its first scales from another one: the code makes the picture of its seed alone.";

@@ -1,5 +1,6 @@
 /** What the page asks of its edge. Addresses are relative to the page, so that both may lie behind a path prefix. */
 import type { JobEvent } from "../protocol/job.ts";
+import type { JobResource } from "../protocol/jobs.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { PolicyEntry } from "./offers.ts";
 
@@ -26,13 +27,19 @@ export type Model = ModelInfo & {
 	files?: string;
 };
 
-/** Workers and queue as they are now. */
+/** Workers as they are now. */
 export interface Health {
 	adapters: string[];
-	queue: number;
-	slots: number;
-	busy: number;
 	ready: boolean;
+	/** How far workers are that are not ready yet. */
+	loading: Progress[];
+}
+
+/** Of a model that is being loaded: its weights first, then kernels are compiled for it. `done`: share of that part. */
+export interface Progress {
+	model: string;
+	part: "weights" | "kernels";
+	done: number;
 }
 
 export interface Catalog {
@@ -69,16 +76,22 @@ export async function catalog(): Promise<Catalog> {
 /** Null when the edge cannot be reached. */
 export async function health(): Promise<Health | null> {
 	try {
-		const { status, workers, queue } = await (await fetch(at("healthz"), { cache: "no-store" })).json();
-		const sum = (field: "slots" | "busy") =>
-			workers.reduce((total: number, worker: Record<string, number>) => total + worker[field], 0);
+		const { status, workers, loading = [] } = await (await fetch(at("healthz"), { cache: "no-store" })).json();
 		return {
 			adapters: [...new Set<string>(workers.map(({ adapter }: { adapter: string }) => adapter))],
-			queue,
-			slots: sum("slots"),
-			busy: sum("busy"),
 			ready: status === "ok",
+			loading,
 		};
+	} catch {
+		return null;
+	}
+}
+
+/** Where a job stands, as the edge knows it; null where it cannot be asked. */
+export async function standing(job: string): Promise<Pick<JobResource, "state" | "place" | "estimate_seconds"> | null> {
+	try {
+		const answer = await fetch(at(`v1/jobs/${job}`), { cache: "no-store" });
+		return answer.ok ? await answer.json() : null;
 	} catch {
 		return null;
 	}
@@ -132,12 +145,13 @@ export async function* events(
 
 /** Fields of each server-sent event, by name. */
 async function* frames(body: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<Map<string, string>> {
-	const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+	const reader = body.getReader();
+	const decoder = new TextDecoder();
 	try {
 		for (let text = ""; ; ) {
 			const { value, done } = await reader.read();
 			if (done) return;
-			text += value;
+			text += decoder.decode(value, { stream: true });
 			const whole = text.split("\n\n");
 			text = whole.pop() ?? "";
 			for (const frame of whole)

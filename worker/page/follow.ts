@@ -1,11 +1,11 @@
 /** One picture from the edge, whatever happens on the way: waits for a worker, and comes back to a cut stream. */
 import type { JobEvent } from "../protocol/job.ts";
-import { type Ask, askAddress, cancel, events, health, jobAddress, Lost, Refusal } from "./edge.ts";
+import { type Ask, askAddress, cancel, events, health, jobAddress, Lost, type Progress, Refusal } from "./edge.ts";
 
 /** What a person should know while no event comes. */
 export type Waiting =
-	/** No worker is there yet: a model is being loaded. */
-	| { kind: "loading" }
+	/** No worker is there yet: a model is being loaded. `progress`: how far, where a worker says it. */
+	| { kind: "loading"; progress?: Progress }
 	/** The edge does not answer; the picture goes on where it was. */
 	| { kind: "lost"; begun: boolean }
 	/** The queue is full. */
@@ -45,7 +45,8 @@ export async function* follow(
 			} catch (error) {
 				signal.throwIfAborted();
 				if (error instanceof Refusal && error.later !== undefined && !lastId) {
-					waiting({ kind: error.code === "no_workers" ? "loading" : "full" });
+					if (error.code === "no_workers") await ready(signal, waiting);
+					else waiting({ kind: "full" });
 					await pause(Math.min(error.later, 1000), signal);
 				} else if (error instanceof Lost && lost < MAX_LOST) {
 					waiting({ kind: "lost", begun: lastId !== "" });
@@ -65,9 +66,15 @@ export async function ready(signal: AbortSignal, waiting: (state: Waiting) => vo
 	for (;;) {
 		const now = await health();
 		if (now?.ready) return;
-		waiting(now ? { kind: "loading" } : { kind: "lost", begun: false });
+		waiting(now ? { kind: "loading", progress: farthest(now.loading) } : { kind: "lost", begun: false });
 		await pause(1000, signal);
 	}
+}
+
+/** Of several workers that load, the one that will be ready first. */
+function farthest(all: readonly Progress[]): Progress | undefined {
+	const far = ({ part, done }: Progress) => (part === "kernels" ? 1 : 0) + done;
+	return all.toSorted((a, b) => far(b) - far(a)).at(0);
 }
 
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {

@@ -2,6 +2,7 @@
 
 import { $, el } from "./dom.ts";
 import type { Ask, Model } from "./edge.ts";
+import { sizeName } from "./run.ts";
 import { randomSeed, seedOf } from "./units.ts";
 import { unknownIn, wordsOf } from "./vocabulary.ts";
 
@@ -84,7 +85,9 @@ export class Form {
 		name.setAttribute("for", text ? "prompt" : "class");
 		name.classList.toggle("unseen", text);
 		const before = this.#schedule.value;
-		this.#schedule.replaceChildren(...Object.keys(schedules).map((schedule) => new Option(schedule, schedule)));
+		this.#schedule.replaceChildren(
+			...Object.entries(schedules).map(([schedule, { image }]) => new Option(shapeOf(image), schedule)),
+		);
 		this.#schedule.value = before in schedules ? before : defaultSchedule;
 		$("shape-setting").hidden = Object.keys(schedules).length < 2;
 		this.#mark();
@@ -215,4 +218,10 @@ export class Form {
 		);
 		return fit[Math.floor(Math.random() * fit.length)] ?? SURPRISES[0];
 	}
+}
+
+/** A shape in people's words; schedules are named by height to width. */
+function shapeOf({ width, height }: { width: number; height: number }): string {
+	const word = width === height ? "square" : width > height ? "wide" : "tall";
+	return `${word}, ${sizeName([height, width])}`;
 }

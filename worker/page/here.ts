@@ -4,6 +4,7 @@ import { $, setText } from "./dom.ts";
 import { type Ask, type Model, Refusal } from "./edge.ts";
 import type { FromEngine, ToEngine } from "./engine-messages.ts";
 import type { Source } from "./maker.ts";
+import { showLoading } from "./status.ts";
 
 const NOTE =
 	"The same engine on your own GPU; nothing you type leaves this machine. Sums may run in another order there, so " +
@@ -81,15 +82,9 @@ export class Here {
 	}
 
 	#loading(done: number, total: number): void {
-		const bar = $<HTMLProgressElement>("loading");
-		bar.hidden = done >= total;
-		[bar.max, bar.value] = [total, done];
 		const megabytes = (bytes: number) => (bytes / 2 ** 20).toFixed(1);
-		this.#announce(
-			done < total
-				? `The model is coming into this browser: ${megabytes(done)} of ${megabytes(total)} MB.`
-				: "The model is here. Preparing your GPU.",
-		);
-		if (done >= total) bar.removeAttribute("value");
+		const note = `${megabytes(done)} of ${megabytes(total)} MB`;
+		showLoading(done < total ? { done: done / total, note } : null);
+		this.#announce(done < total ? "The model is coming into this browser." : "The model is here. Preparing your GPU.");
 	}
 }

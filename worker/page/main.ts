@@ -41,7 +41,6 @@ const studio = new Studio({
 	tiles,
 	model: () => model(),
 	source: () => here.source(model()),
-	times: () => kept.kept.slice(0, 9).flatMap(({ facts }) => facts?.milliseconds ?? []),
 	async prepare(signal) {
 		if (catalog.models.length > 0) return;
 		await ready(signal, studio.waiting);
@@ -62,12 +61,11 @@ const soleAdapter = () => (workers?.adapters.length === 1 ? workers.adapters[0] 
 openDialogs(model, () => {
 	const run = viewer.runs.at(-1);
 	const ask: Ask = run?.ask ?? { prompt: "a photo of a red apple", seed: "7", policy: choices.policy, format: "png" };
-	return { ask: { ...ask, model: ask.model ?? model()?.id }, alone: run?.trunk === undefined };
+	return { ask: { ...ask, model: ask.model ?? model()?.id }, alone: run?.trunk === undefined, size: run };
 });
 acceptPictures((found) => (typeof found === "string" ? announce(found) : restore(found)));
 offerTakeaway(() => viewer.runs.at(-1));
-select("model").addEventListener("change", modelChosen);
-select("schedule").addEventListener("change", modelChosen);
+for (const id of ["model", "schedule"]) select(id).addEventListener("change", () => modelChosen());
 $("stop").addEventListener("click", () => studio.stop());
 $("back").addEventListener("click", () => tiles.show());
 $("another").addEventListener("click", () => {
@@ -120,14 +118,15 @@ async function loadCatalog(wanted = new URLSearchParams()): Promise<void> {
 	$("model-setting").hidden = catalog.models.length < 2;
 	const names = workers?.adapters ?? [];
 	setText($("adapter"), names.length > 0 ? `Computed by ${names.join("; ")}.` : "No GPU worker is connected yet.");
-	modelChosen();
-	form.fill({ schedule: wanted.get("schedule") ?? undefined });
+	modelChosen(wanted.get("schedule") ?? undefined);
 }
 
-function modelChosen(): void {
+/** Everything is drawn for the chosen model; at this schedule, where it has it. */
+function modelChosen(schedule?: string): void {
 	const chosen = model();
 	if (!chosen) return;
 	form.setModel(chosen);
+	form.fill({ schedule });
 	choices.draw(chosen, form.schedule, catalog.policies, workers?.adapters ?? []);
 	viewer.setModel(chosen, form.schedule);
 	here.offer(chosen);
@@ -219,11 +218,9 @@ function fieldsOf(link: URLSearchParams): Partial<Pick<Ask, "prompt" | "class" |
 
 /** Settings of a picture, back in the form. */
 function restore({ prompt, class: label, seed, schedule, policy, model: name, ...rest }: Settings | Ask): void {
-	if (name && catalog.models.some(({ id }) => id === name)) {
-		select("model").value = name;
-		modelChosen();
-	}
-	form.fill({ prompt, class: label, seed, schedule });
+	if (name && catalog.models.some(({ id }) => id === name)) select("model").value = name;
+	modelChosen(schedule ?? model()?.defaultSchedule);
+	form.fill({ prompt, class: label, seed });
 	choices.want(policy);
 	const trunk = "trunk" in rest ? rest.trunk : undefined;
 	const shares = trunk ? ` Its first ${trunk.scales} scales were those of seed ${trunk.seed}.` : "";

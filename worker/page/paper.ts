@@ -1,76 +1,89 @@
 /** The paper: each picture is laid under the one before, which fades away. */
+import { el } from "./dom.ts";
+
+/** A preview is drawn at once; the finished picture is an image, which can be saved with all that its file holds. */
+type Sheet = HTMLCanvasElement | HTMLImageElement;
 
 export class Paper {
-	/** The picture that lies there now. */
-	image: HTMLImageElement;
+	/** What lies there now. */
+	sheet: Sheet;
+	#subject = "";
 	/** Pictures are shown in the order they came, however long each takes to decode. */
 	#turn: Promise<void> = Promise.resolve();
 	#epoch = 0;
 
-	/** `image`: the empty one, whose place and name every picture takes. */
-	constructor(image: HTMLImageElement) {
-		this.image = image;
+	/** `empty`: an image without a picture, whose place every picture takes. */
+	constructor(empty: HTMLImageElement) {
+		this.sheet = empty;
 	}
 
 	clear(subject: string): void {
 		this.#epoch++;
-		const empty = this.#like(new Image());
-		empty.hidden = true;
-		empty.alt = subject;
-		for (const leaving of this.image.parentElement?.querySelectorAll(".leaving") ?? []) leaving.remove();
-		this.image.replaceWith(empty);
-		revoke(this.image);
-		this.image = empty;
+		this.#subject = subject;
+		for (const leaving of this.sheet.parentElement?.querySelectorAll(".leaving") ?? []) leaving.remove();
+		this.#lay(el("img", { hidden: true }), false);
 	}
 
-	/** Resolves once it is on the screen, or the paper was cleared. `scale`: its index, or `final`. */
+	/** Resolves once it lies there, or the paper was cleared. `scale`: its index, or `final`. */
 	show(blob: Blob, scale: string, fade = true): Promise<void> {
 		const epoch = this.#epoch;
-		const next = new Image();
-		next.src = URL.createObjectURL(blob);
-		const decoded = next.decode();
+		const decoded: Promise<Sheet> = scale === "final" ? imageOf(blob) : drawingOf(blob);
 		this.#turn = this.#turn
 			.then(() => decoded)
 			.then(
-				() => {
-					if (epoch !== this.#epoch) return revoke(next);
-					const before = this.image;
-					this.#like(next);
+				(next) => {
+					if (epoch !== this.#epoch) return remove(next);
 					next.dataset.scale = scale;
-					// What was decoded is what is shown: the element itself takes the place.
-					before.before(next);
-					this.image = next;
-					if (fade && before.src) leave(before);
-					else {
-						before.remove();
-						revoke(before);
-					}
+					this.#lay(next, fade && this.sheet.dataset.scale !== undefined);
 				},
-				() => revoke(next),
+				// What cannot be decoded leaves what is there.
+				() => {},
 			);
 		return this.#turn;
 	}
 
-	#like(next: HTMLImageElement): HTMLImageElement {
-		next.id = this.image.id;
-		next.alt = this.image.alt;
+	#lay(next: Sheet, fade: boolean): void {
+		const before = this.sheet;
+		next.id = before.id;
 		next.draggable = false;
-		return next;
+		if (next instanceof HTMLImageElement) next.alt = this.#subject;
+		else if (this.#subject) [next.role, next.ariaLabel] = ["img", this.#subject];
+		before.before(next);
+		this.sheet = next;
+		if (fade) leave(before);
+		else remove(before);
 	}
 }
 
-function leave(image: HTMLImageElement): void {
-	image.removeAttribute("id");
-	image.alt = "";
-	image.className = "leaving";
-	const gone = () => {
-		image.remove();
-		revoke(image);
-	};
-	image.addEventListener("animationend", gone);
+/** The pixels, drawn as soon as they are decoded: an image would wait for frames of the page before it says so. */
+async function drawingOf(blob: Blob): Promise<HTMLCanvasElement> {
+	const bitmap = await createImageBitmap(blob);
+	const canvas = el("canvas", { width: bitmap.width, height: bitmap.height });
+	canvas.getContext("bitmaprenderer")?.transferFromImageBitmap(bitmap);
+	return canvas;
+}
+
+async function imageOf(blob: Blob): Promise<HTMLImageElement> {
+	const image = el("img", { src: URL.createObjectURL(blob) });
+	try {
+		await image.decode();
+		return image;
+	} catch (error) {
+		remove(image);
+		throw error;
+	}
+}
+
+function leave(sheet: Sheet): void {
+	for (const name of ["id", "role", "aria-label"]) sheet.removeAttribute(name);
+	if (sheet instanceof HTMLImageElement) sheet.alt = "";
+	sheet.className = "leaving";
+	const gone = () => remove(sheet);
+	sheet.addEventListener("animationend", gone);
 	setTimeout(gone, 1000);
 }
 
-function revoke(image: HTMLImageElement): void {
-	if (image.src.startsWith("blob:")) URL.revokeObjectURL(image.src);
+function remove(sheet: Sheet): void {
+	sheet.remove();
+	if (sheet instanceof HTMLImageElement && sheet.src.startsWith("blob:")) URL.revokeObjectURL(sheet.src);
 }

@@ -69,13 +69,18 @@ export function linkOf({ ask, job, trunk }: Pick<Run, "ask" | "job" | "trunk">):
 	return url;
 }
 
-/** What asks this edge for the same picture from elsewhere. */
-export function codeOf(ask: Ask, code: Code, base = new URL(".", document.baseURI).href): string {
-	const { prompt, class: label, model, seed, policy } = ask;
+/** What asks this edge for the same picture from elsewhere. `size`: of the picture, which tells its shape. */
+export function codeOf(
+	ask: Ask,
+	code: Code,
+	size: { width: number; height: number } | undefined,
+	base = new URL(".", document.baseURI).href,
+): string {
+	const { prompt, class: label, model, schedule, seed, policy } = ask;
 	if (code === "curl") {
 		const query = new URLSearchParams(
-			Object.entries({ prompt, class: label, model, seed, policy }).filter((field): field is [string, string] =>
-				Boolean(field[1]),
+			Object.entries({ prompt, class: label, model, schedule, seed, policy }).filter(
+				(field): field is [string, string] => Boolean(field[1]),
 			),
 		);
 		return `curl -N '${base}v1/images/preview?${query.toString().replaceAll("'", "%27")}'`;
@@ -84,6 +89,8 @@ export function codeOf(ask: Ask, code: Code, base = new URL(".", document.baseUR
 	// A class stands in place of a prompt, which OpenAI's clients do not leave out.
 	const extra: Record<string, string | number> = { seed: Number(seed), policy };
 	if (label !== undefined) extra.class = Number(label);
+	// Clients of OpenAI name a shape by its size; the model's first one goes without saying.
+	if (schedule !== undefined && size) extra.size = `${size.width}x${size.height}`;
 	if (code === "typescript")
 		return `import { writeFile } from "node:fs/promises";
 import OpenAI from "openai";

@@ -1,9 +1,9 @@
 /** What the page says of itself: milestones, and why nothing happens for now. */
 import { $, setText } from "./dom.ts";
-import { health } from "./edge.ts";
+import { type Progress, standing } from "./edge.ts";
 import type { Waiting } from "./follow.ts";
 import type { Run } from "./run.ts";
-import { briefly, seconds } from "./units.ts";
+import { percent, seconds } from "./units.ts";
 
 /** Milestones only: a screen reader says each of them. */
 export function announce(text: string): void {
@@ -21,11 +21,11 @@ let asked = false;
 
 /** Why no event comes; null when they come again. `running`: a picture was asked for. */
 export function sayWaiting(state: Waiting | null, running: boolean): void {
+	if (state || waited) showLoading(state?.kind === "loading" ? inWords(state.progress) : null);
 	if (state?.kind === waited && running === asked) return;
 	asked = running;
 	const before = waited;
 	waited = state?.kind;
-	$("loading").hidden = state?.kind !== "loading";
 	if (!state) {
 		if (before === "lost") announce(running ? "Connected again." : "");
 		else if (before) announce("");
@@ -36,16 +36,46 @@ export function sayWaiting(state: Waiting | null, running: boolean): void {
 	else announce("Firstlight does not answer. Trying again.");
 }
 
-/** While a picture waits for a worker: how many are waiting, and about how long that takes by those made before. */
-export async function sayQueue(run: Run, before: readonly number[]): Promise<void> {
-	if (run.state !== "waiting" || !run.plan || waited) return;
-	const now = await health();
-	if (!now || run.state !== "waiting" || now.queue === 0) return;
-	const typical = before.toSorted((a, b) => a - b)[before.length >> 1];
-	const wait = typical ? `, about ${briefly((now.queue * typical) / Math.max(1, now.slots))}` : "";
-	announce(
-		now.queue === 1 ? `Next in the queue${wait}.` : `${now.queue} pictures are waiting, this one among them${wait}.`,
-	);
+function inWords(progress: Progress | undefined): Loading {
+	if (!progress) return {};
+	const { model, part, done } = progress;
+	return { done, note: `${part === "weights" ? `reading ${model}` : "preparing the GPU"}, ${percent(done)}` };
+}
+
+/** What is known of something that loads: its share from 0 to 1, and the same in words. */
+interface Loading {
+	done?: number;
+	note?: string;
+}
+
+/** The bar below the status, which says nothing aloud: it changes every second. Null hides it. */
+export function showLoading(loading: Loading | null): void {
+	$("loading-row").hidden = loading === null;
+	const bar = $<HTMLProgressElement>("loading");
+	if (loading?.done === undefined) bar.removeAttribute("value");
+	else bar.value = loading.done;
+	setText($("loading-note"), loading?.note ?? "");
+}
+
+/** Whose place was said last, and as what. */
+let placed: { run: Run; as: string } | undefined;
+
+/**
+ * While a picture waits for a worker: how many are before it, and when it will be done, as the edge says. Said aloud
+ * whenever its place changes.
+ */
+export async function sayQueue(run: Run): Promise<void> {
+	if (run.state !== "waiting" || !run.job || waited) return;
+	const now = await standing(run.job);
+	if (!now || run.state !== "waiting") return;
+	const { state, place, estimate_seconds: left } = now;
+	const as = `${state} ${place}`;
+	if (placed?.run === run && placed.as === as) return;
+	placed = { run, as };
+	const wait = left === null ? "" : ` Done in about ${seconds(1000 * left)}.`;
+	if (state === "running") announce(`A worker has begun.${wait}`);
+	else if (place === 0) announce(`Next in the queue.${wait}`);
+	else if (place) announce(`${place === 1 ? "One picture is" : `${place} pictures are`} before this one.${wait}`);
 }
 
 export function finishedInWords(run: Run): string {

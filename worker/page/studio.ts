@@ -14,7 +14,7 @@ import type { Viewer } from "./viewer.ts";
 
 /** Streams at once: a browser opens six connections to a host, and some must be left. */
 const TOGETHER = 4;
-const QUEUE_MS = 2000;
+const QUEUE_MS = 1000;
 const SKETCHES = 9;
 const SIBLINGS = 4;
 
@@ -29,8 +29,6 @@ export interface Room {
 	model(): Model | undefined;
 	/** Keeps a finished picture. */
 	keep(run: Run): Promise<void>;
-	/** Milliseconds of the last pictures on the worker. */
-	times(): number[];
 }
 
 export class Studio {
@@ -180,7 +178,7 @@ export class Studio {
 	/** A run to its end, shown and kept. */
 	async #made(run: Run, source = this.#room.source()): Promise<void> {
 		const { signal } = this.#running as AbortController;
-		const queue = setInterval(() => sayQueue(run, this.#room.times()), QUEUE_MS);
+		const queue = source ? undefined : setInterval(() => sayQueue(run), QUEUE_MS);
 		try {
 			await make(run, signal, this.#watch, source);
 		} finally {

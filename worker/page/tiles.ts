@@ -66,7 +66,7 @@ export class Tiles {
 		const blob = run.picture ?? run.frames.at(-1)?.blob;
 		const scale = run.picture ? "final" : String(run.frames.at(-1)?.index);
 		tile.button.disabled = !blob;
-		if (blob && tile.paper.image.dataset.scale !== scale) {
+		if (blob && tile.paper.sheet.dataset.scale !== scale) {
 			tile.paper.show(blob, scale);
 			tile.place.hidden = true;
 		} else if (run.state === "failed") tile.place.textContent = "failed";

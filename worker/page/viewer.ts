@@ -89,7 +89,13 @@ export class Viewer {
 
 	/** Everything that changes with time alone. */
 	tick(): void {
-		const run = this.run;
+		const { run } = this;
+		this.#sayTime();
+		if (run?.state === "running") this.#time.draw(run, this.#model?.blocks, this.#exact(run));
+	}
+
+	#sayTime(): void {
+		const { run } = this;
 		if (!run) return;
 		const now = current(run);
 		if (run.state === "waiting" || run.state === "running") {
@@ -99,7 +105,6 @@ export class Viewer {
 			const scale = all.length > 0 ? `scale ${place} of ${all.length}${size} · ` : "";
 			setText($("clock"), scale + clock(performance.now() - run.begun));
 			document.title = `${all.length > 0 ? `${run.frames.length}/${all.length} ` : "… "}${subjectOf(run.ask)}`;
-			if (run.state === "running") this.#time.draw(run, this.#model?.blocks, this.#exact(run));
 		} else {
 			setText($("clock"), run.took === undefined ? "" : clock(run.took));
 			document.title = run.state === "done" ? `✓ ${subjectOf(run.ask)}` : "Firstlight";
@@ -131,7 +136,7 @@ export class Viewer {
 		for (const id of ["download-menu", "copy-menu"]) $(id).hidden = sketch;
 		$("hold").textContent = `Hold for ${this.#heldName()}`;
 		this.#drawFacts(done && !sketch ? run : undefined);
-		this.tick();
+		this.#sayTime();
 	}
 
 	#drawFacts(run: Run | undefined): void {
@@ -179,7 +184,7 @@ export class Viewer {
 		const frame = run.frames.at(-1);
 		const scale = run.picture ? "final" : frame && String(frame.index);
 		const blob = run.picture ?? frame?.blob;
-		if (blob && scale !== undefined && paper.image.dataset.scale !== scale) paper.show(blob, scale, fade);
+		if (blob && scale !== undefined && paper.sheet.dataset.scale !== scale) paper.show(blob, scale, fade);
 	}
 
 	/** While held: the finished picture, or where that is shown already, what the exact scales had settled. */

@@ -1,69 +1,15 @@
 import { expect, it } from "vitest";
-import { ModelInfo, type Trade } from "../protocol/model-info.ts";
+import type { ModelInfo } from "../protocol/model-info.ts";
 import { policyOfQuality, type Quality } from "./quality.ts";
+import { measured, TRADES } from "./testing/trades.ts";
 
-const grids: [number, number][] = [1, 2, 3, 4].map((side) => [side, side]);
-const info = ModelInfo.parse({
-	id: "test",
-	digest: `sha256:${"ab".repeat(32)}`,
-	family: "infinity",
-	schedules: { "1:1": { grids, image: { height: 32, width: 32 } }, wide: { grids, image: { height: 32, width: 64 } } },
-	defaultSchedule: "1:1",
-	blocks: 4,
-	chunks: [
-		[0, 2],
-		[2, 4],
-	],
-	bitsPerToken: 8,
-	maxPromptTokens: 16,
-	guidesByText: true,
-	sampling: { guidance: 3, tau: 0.5, topK: 0, topP: 0 },
-	calibration: {
-		"1:1": {
-			structureFrom: 1,
-			fidelityFrom: 2,
-			measured: {
-				skipFrom: 3,
-				guidanceTo: 2,
-				textGuidance: 1.5,
-				earlyTau: 0.4,
-				rankRatio: { 2: [0.5, 0.5], 3: [0.5, 0.5] },
-				detailRatio: { 2: 0.5, 3: 0.5 },
-				look: { after: 1, from: 2, hold: 0.8 },
-				detail: [0.1, 0.2],
-			},
-		},
-	},
-});
-/** [delta, speedup] by policy. */
-const measured = (trades: Record<string, [number, number]>): ModelInfo => ({
-	...info,
-	trades: Object.fromEntries(
-		Object.entries(trades).map(([policy, [delta, speedup]]): [string, Trade] => [
-			policy,
-			{ score: 0.9 + delta, delta, speedup },
-		]),
-	),
-});
 const chosen = (model: ModelInfo, schedule?: string) =>
 	(["high", "medium", "low"] as Quality[]).map((quality) => policyOfQuality(quality, model, schedule));
-
-/** emoji-128's, as they were measured. */
-const EMOJI: Record<string, [number, number]> = {
-	exact: [0, 1],
-	stagevar: [-0.6958, 1.736],
-	"stagevar-released": [-0.6458, 2.2056],
-	fastvar: [-0.3542, 1.5453],
-	sparsevar: [-0.0875, 1.3048],
-	skipvar: [-0.1833, 1.2606],
-	diverse: [-0.1208, 0.94],
-	"stagevar-auto": [-0.05, 1.2606],
-};
 
 it.each<[string, Record<string, [number, number]>, [string, string, string]]>([
 	["nothing was measured", {}, ["exact", "exact", "exact"]],
 	["exact alone was measured", { exact: [0, 1] }, ["exact", "exact", "exact"]],
-	["none loses as little as .01", EMOJI, ["exact", "stagevar-auto", "stagevar-auto"]],
+	["none loses as little as .01", TRADES.emoji, ["exact", "stagevar-auto", "stagevar-auto"]],
 	[
 		"each has its own",
 		{ switti: [-0.004, 1.2], "stagevar-auto": [-0.01, 1.9], sparsevar: [-0.05, 2.5], stagevar: [-0.4, 9] },

@@ -10,10 +10,10 @@ const LOSS: Readonly<Record<Exclude<Quality, "high">, number>> = { medium: 0.01,
 /** Trades are kept to four digits: a loss of .01, as the difference of two scores, is not a hair more. */
 const HAIR = 1e-9;
 
-interface Choice extends Pick<Trade, "delta" | "speedup"> {
+export interface Choice extends Pick<Trade, "delta" | "speedup"> {
 	policy: string;
 }
-const EXACT: Choice = { policy: "exact", delta: 0, speedup: 1 };
+export const EXACT: Choice = { policy: "exact", delta: 0, speedup: 1 };
 
 /**
  * The policy's name: for `high` exact; for `medium` the fastest that loses at most .01 of exact's score, for `low` at
@@ -21,16 +21,25 @@ const EXACT: Choice = { policy: "exact", delta: 0, speedup: 1 };
  * (left out: the model's default).
  */
 export function policyOfQuality(quality: Quality, info: ModelInfo, schedule?: string): string {
-	if (quality === "high") return EXACT.policy;
-	const choices = worthwhile(info, schedule);
-	const near = choices.filter(({ delta }) => delta >= -LOSS[quality] - HAIR);
-	const [best = EXACT] =
-		near.length > 0 ? near.toSorted((a, b) => b.speedup - a.speedup) : choices.toSorted((a, b) => b.delta - a.delta);
-	return best.policy;
+	return choiceOfQuality(quality, info, schedule).policy;
 }
 
+/** The same with what it costs and gains. */
+export function choiceOfQuality(quality: Quality, info: ModelInfo, schedule?: string): Choice {
+	if (quality === "high") return EXACT;
+	const choices = worthwhile(info, schedule);
+	const near = choices.filter((choice) => losesAtMost(quality, choice));
+	const [best = EXACT] =
+		near.length > 0 ? near.toSorted((a, b) => b.speedup - a.speedup) : choices.toSorted((a, b) => b.delta - a.delta);
+	return best;
+}
+
+/** Whether a choice is within what this quality may cost. */
+export const losesAtMost = (quality: Exclude<Quality, "high">, { delta }: Choice): boolean =>
+	delta >= -LOSS[quality] - HAIR;
+
 /** Measured policies that can plan the schedule, without those that another one, exact included, beats. */
-function worthwhile(info: ModelInfo, schedule: string | undefined): Choice[] {
+export function worthwhile(info: ModelInfo, schedule: string | undefined): Choice[] {
 	const measured = Object.entries(info.trades ?? {}).flatMap(([name, { delta, speedup }]): Choice[] => {
 		const policy = findPolicy(name);
 		if (!policy || policy.name === EXACT.policy || !canPlan(policy, info, schedule)) return [];

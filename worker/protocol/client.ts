@@ -1,6 +1,6 @@
 /**
- * A reader of the preview route, for whoever is not an EventSource: scales come as an async iterator that goes on
- * across lost connections by itself. Needs fetch alone; knows no platform.
+ * A reader of pictures being made, new ones or a job's, for whoever is not an EventSource: scales come as an async
+ * iterator that goes on across lost connections by itself. Needs fetch alone; knows no platform.
  */
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 import { z } from "zod";
@@ -26,10 +26,18 @@ export interface Ask {
 	model?: string;
 	seed?: number;
 	policy?: string;
+	quality?: "high" | "medium" | "low";
+	/** Milliseconds within which the picture is wanted. */
+	max_ms?: number;
 	/** A plan in place of a policy: JSON. */
 	plan?: string;
 	schedule?: string;
 	format?: "png" | "webp" | "jpeg";
+	/** `false`: made anew, though it may be there already. */
+	cache?: boolean;
+	until?: number;
+	from?: string;
+	scales?: number;
 }
 
 /** One event of a stream, before anybody has looked at what it says. */
@@ -92,12 +100,14 @@ const MAX_EVENT_CHARS = 4 * 1024 * 1024;
 const RETRY_MS = 1000;
 
 /**
- * Asks for a picture and yields its events, each once and in their order, up to `final` or `error`. A connection that
- * breaks, or skips an event, is opened again after the last event that came. Throws RefusedError where the edge
- * refuses, LostError where the stream cannot be taken up again, and the signal's reason.
+ * Asks for a picture, or goes to a job that there is, and yields its events, each once and in their order, up to
+ * `final` or `error`. A connection that breaks, or skips an event, is opened again after the last event that came.
+ * Throws RefusedError where the edge refuses, LostError where the stream cannot be taken up again, and the signal's
+ * reason.
  */
-export async function* follow(ask: Ask, options: ClientOptions): AsyncGenerator<ShownEvent> {
+export async function* follow(what: Ask | { job: string }, options: ClientOptions): AsyncGenerator<ShownEvent> {
 	const { retries = 5, signal } = options;
+	const address = "job" in what ? eventsUrl(options.url, what.job) : previewUrl(options.url, what);
 	let last: EventId | null = null;
 	let retryMs = RETRY_MS;
 	for (let idle = 0; ; idle++) {
@@ -105,7 +115,7 @@ export async function* follow(ask: Ask, options: ClientOptions): AsyncGenerator<
 		let problem = "the stream ended before the picture was finished";
 		let later = 0;
 		try {
-			for await (const frame of connect(ask, options, last, (milliseconds) => (retryMs = milliseconds))) {
+			for await (const frame of connect(address, options, last, (milliseconds) => (retryMs = milliseconds))) {
 				if (frame.id) {
 					if (last && frame.id.job !== last.job) throw new LostError("an event of another job came");
 					const next = last ? last.n + 1 : 0;
@@ -135,24 +145,24 @@ export async function* follow(ask: Ask, options: ClientOptions): AsyncGenerator<
 			problem = (error as Error).message;
 		}
 		// Without an id there is nothing to go on from: another request would be another picture.
-		if (last === null) throw new LostError(`The picture cannot be followed: ${problem}.`);
+		if (last === null && !("job" in what)) throw new LostError(`The picture cannot be followed: ${problem}.`);
 		if (last !== before) idle = 0;
-		if (idle >= retries) throw new LostError(`The picture was lost after event ${last.n}: ${problem}.`);
+		if (idle >= retries) throw new LostError(`The picture was lost after event ${last?.n ?? "none"}: ${problem}.`);
 		await pause(Math.max(retryMs * (0.5 + Math.random() / 2), later * 1000), signal);
 	}
 }
 
 /** One connection: its frames as they come. Throws RefusedError, and what fetch throws. */
 async function* connect(
-	ask: Ask,
-	{ url, key, signal, fetch = globalThis.fetch, witness }: ClientOptions,
+	address: string,
+	{ key, signal, fetch = globalThis.fetch, witness }: ClientOptions,
 	after: EventId | null,
 	onRetry: (milliseconds: number) => void,
 ): AsyncGenerator<Frame> {
 	const headers: Record<string, string> = { accept: "text/event-stream" };
 	if (key !== undefined) headers.authorization = `Bearer ${key}`;
 	if (after) headers["last-event-id"] = `${after.job}.${after.n}`;
-	const response = await fetch(previewUrl(url, ask), { headers, signal });
+	const response = await fetch(address, { headers, signal });
 	witness?.answered?.(response, after);
 	if (response.status === 204) {
 		witness?.closed?.(null);
@@ -183,6 +193,11 @@ async function* connect(
 		await reader?.cancel().catch(() => {});
 		witness?.closed?.(problem);
 	}
+}
+
+/** The address of a job's stream. */
+export function eventsUrl(url: string, job: string): string {
+	return new URL(`/v1/jobs/${encodeURIComponent(job)}/events`, url).href;
 }
 
 /** The address of a picture's stream. */

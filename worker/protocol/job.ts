@@ -83,6 +83,10 @@ export const PlanEvent = z.object({
 	grids: z.array(z.tuple([z.int(), z.int()])),
 	/** Words of the prompt that the model's vocabulary lacks, as written. Absent where the edge does not know it. */
 	unknownWords: z.array(z.string()).max(MAX_PROMPT_CHARS).optional(),
+	/** Why this policy: `request` where it was named, else what chose it, such as `load`. */
+	reason: z.string().max(64).optional(),
+	/** Whether the picture was there already, of the same request before. */
+	cached: z.boolean().optional(),
 });
 export const ScaleEvent = z.object({
 	type: z.literal("scale"),

@@ -20,5 +20,7 @@ export const MAX_INFO_TOKENIZER_BYTES = 16 * 1024;
 export const MAX_SEED = 0xffff_ffff;
 export const MAX_PARTIAL_IMAGES = 16;
 export const MAX_IMAGES_PER_REQUEST = 10;
+/** Jobs that one request makes: a page of sketches. */
+export const MAX_IMAGES_PER_BATCH = 9;
 /** Of a picture that is asked for by its size: made at a size of the model's and resized. */
 export const MAX_PICTURE_SIDE = 2048;

@@ -5,9 +5,11 @@
  */
 import { z } from "zod";
 import { Pace } from "./allowance.ts";
+import { FIRST_CAPABILITIES } from "./capabilities.ts";
 import { JobRequest, PackedCodes } from "./job.ts";
 import { ModelInfo } from "./model-info.ts";
 import { MAX_SCALES } from "./plan.ts";
+import { TraceParent } from "./trace.ts";
 
 /** The oldest and the newest version that this release speaks. */
 export const VERSIONS = { min: 3, max: 3 } as const;
@@ -43,10 +45,42 @@ export const Hello = z.object({
 		.min(1)
 		.max(64),
 	slots: z.int().min(1).max(64),
+	/** What it can do (capabilities.ts): it is leased nothing that asks for more. Names that are not known do no harm. */
+	capabilities: z
+		.array(z.string().max(64))
+		.max(64)
+		.default([...FIRST_CAPABILITIES]),
 	/** From before its connection was lost: they stay its own where nobody else has got them. */
 	holding: Holdings,
 });
 export type Hello = z.infer<typeof Hello>;
+
+/** What a worker says of a picture that it has finished, for logs and metrics. */
+export const Made = z.object({
+	/** Milliseconds from the lease to the first scale's delivery, and to the end. */
+	first: z.number().min(0).nullable(),
+	whole: z.number().min(0),
+	/** Number and milliseconds of each scale that it ran. */
+	scales: z.array(z.tuple([z.int().min(0), z.number().min(0)])).max(MAX_SCALES),
+	/** Bytes of device memory in use. */
+	memory: z.int().min(0),
+	policy: z.string().max(64),
+	/** As the lease had them. */
+	traceparent: TraceParent.optional(),
+	requestId: z.string().max(64).optional(),
+});
+export type Made = z.infer<typeof Made>;
+
+/** How far a worker is with a model that it cannot draw with yet. */
+export const Loading = z.object({
+	worker: Hello.shape.worker,
+	model: ModelInfo.shape.id,
+	/** Weights come first, then the kernels are compiled. */
+	part: z.enum(["weights", "kernels"]),
+	/** Share of that part, from 0 to 1. */
+	done: z.number().min(0).max(1),
+});
+export type Loading = z.infer<typeof Loading>;
 
 /** Worker to pool. */
 export const WorkerMessage = z.discriminatedUnion("type", [
@@ -62,6 +96,7 @@ export const WorkerMessage = z.discriminatedUnion("type", [
 		cause: z.enum(["failed", "preempted"]).default("failed"),
 		/** Why it was handed back, for the log. */
 		reason: z.string().max(500),
+		made: Made.optional(),
 	}),
 	/** No new leases; those in hand are finished. */
 	z.object({ type: z.literal("draining") }),
@@ -84,6 +119,9 @@ export const Lease = z.object({
 	madeUnder: z.string().nullable(),
 	/** How long the newest of them took. */
 	pace: Pace.nullable(),
+	/** Of the request that the picture is for (trace.ts), and its id. */
+	traceparent: TraceParent.optional(),
+	requestId: z.string().max(64).optional(),
 });
 export type Lease = z.infer<typeof Lease>;
 
@@ -101,6 +139,27 @@ export type PoolMessage = z.infer<typeof PoolMessage>;
 /** Answer to a delivered event. */
 export const DeliveryAnswer = z.object({ go: z.enum(["on", "stop"]) });
 export type DeliveryAnswer = z.infer<typeof DeliveryAnswer>;
+
+/** A worker's name: of its log, and what a token is for. */
+export const WorkerName = z
+	.string()
+	.regex(/^[A-Za-z0-9._-]{1,64}$/, "must be 1 to 64 letters, digits, dots, dashes or underscores");
+
+/** What a worker asks for with the registration secret: a token in its name, and one for each model it will load. */
+export const Registration = z.object({ worker: WorkerName, models: z.array(z.string().max(128)).max(64).default([]) });
+export const Registered = z.object({
+	/** To dial the pool with. */
+	token: z.string(),
+	/** When that ends, in seconds since 1970. */
+	expires: z.int(),
+	models: z.record(z.string(), z.string()),
+});
+export type Registered = z.infer<typeof Registered>;
+
+/** Path a worker registers at. */
+export const REGISTER_PATH = "/internal/workers/token";
+/** Path that a worker which is not ready yet posts a Loading to, now and then; an edge that has none is not missed. */
+export const LOADING_PATH = "/internal/pool/loading";
 
 /** Path a worker dials. */
 export const CONNECT_PATH = "/internal/pool/connect";

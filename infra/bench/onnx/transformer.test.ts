@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Gpu } from "../../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../../kernels/gpu/native/open.ts";
+import { sharedGpu } from "../../../kernels/gpu/native/testing.ts";
 import { findModel } from "../../../model-shards/open.ts";
 import { relativeError } from "../peers/contender.ts";
 import { PROVIDERS } from "../peers/onnxruntime.ts";
@@ -8,16 +7,12 @@ import { conditionFeeds, exportedContender, type Generation, generateTapped } fr
 import { FORMULATIONS } from "./transformer.ts";
 
 const provider = PROVIDERS.find(({ cpu }) => cpu)!;
-let gpu: Gpu;
+const gpu = await sharedGpu();
 let generation: Generation;
 beforeAll(async () => {
-	gpu = await openGpu();
 	generation = await generateTapped(gpu, findModel("tiny"));
 });
-afterAll(() => {
-	generation?.model.destroy();
-	gpu?.destroy();
-});
+afterAll(() => generation?.model.destroy());
 
 test.each(FORMULATIONS)(
 	"the exported transformer gives the engine's logits at every scale: %s",

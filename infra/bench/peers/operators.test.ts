@@ -1,6 +1,5 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Gpu } from "../../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../../kernels/gpu/native/open.ts";
+import { expect, test } from "vitest";
+import { sharedGpu } from "../../../kernels/gpu/native/testing.ts";
 import { Comparison } from "./compare.ts";
 import { type Contender, type Peer, relativeError } from "./contender.ts";
 import { firstlight } from "./firstlight.ts";
@@ -14,11 +13,7 @@ const SMALL: Workload[] = [
 	{ name: "attention", op: "attention", rows: 2, tokens: 5, keys: 9, heads: 3, headDim: 8 },
 	{ name: "conv", op: "conv3x3", height: 6, width: 5, input: 8, output: 12 },
 ];
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 test.each(SMALL)("$name: ONNX Runtime computes what the kernels compute, in every way it is asked", async (work) => {
 	const ours = firstlight(gpu, work);

@@ -29,7 +29,7 @@ export async function loadEdge(random: Random): Promise<Edge> {
 	settleCrypto(random);
 	const load = async (file: string) => await import(new URL(`../../../worker/edge/${file}.ts`, import.meta.url).href);
 	const [{ Pool }, { Job }, { startJob, makePlan }, { follow }] = await Promise.all(
-		["pool", "job", "start", "follow"].map(load),
+		["pool/pool", "job/job", "start", "job/follow"].map(load),
 	);
 	return { Pool, Job, startJob, makePlan, follow };
 }

@@ -1,5 +1,6 @@
 /** A GPU worker as the edge sees it: its messages, its deliveries, its times, and what can go wrong with it. */
 import { createHash } from "node:crypto";
+import { CAPABILITIES } from "../../../worker/protocol/capabilities.ts";
 import type { Hello, Holding, Lease } from "../../../worker/protocol/messages.ts";
 import { VERSIONS } from "../../../worker/protocol/messages.ts";
 import type { ModelInfo } from "../../../worker/protocol/model-info.ts";
@@ -105,6 +106,7 @@ export class SimulatedWorker {
 			adapter: { name: "simulated", software: false, runtime: "node", driver: "none" },
 			models: [{ info: model, numerics: "simulated" }],
 			slots: 1,
+			capabilities: [...CAPABILITIES],
 		};
 	}
 

@@ -27,7 +27,7 @@ export class Socket {
 	readyState = 1;
 	other!: Socket;
 	onmessage: ((data: string) => void) | null = null;
-	onclose: (() => void) | null = null;
+	onclose: ((code: number) => void) | null = null;
 	#attachment: unknown = null;
 	readonly #clock: VirtualClock;
 	readonly #latency: () => number;
@@ -43,13 +43,14 @@ export class Socket {
 		this.#later(() => this.other.readyState === 1 && this.other.onmessage?.(data));
 	}
 
-	close(): void {
+	/** Without a code: the connection breaks. */
+	close(code = 1006): void {
 		if (this.readyState === 3) return;
 		this.readyState = 3;
 		this.#later(() => {
 			if (this.other.readyState === 3) return;
 			this.other.readyState = 3;
-			this.other.onclose?.();
+			this.other.onclose?.(code);
 		});
 	}
 
@@ -146,7 +147,9 @@ export class ObjectHost {
 	async connect(name: string, id: string): Promise<Socket> {
 		await this.#clock.sleep(this.#latency());
 		const { object } = this.#instance(name, id);
-		const answer = (await (object.fetch as (request: object) => Promise<{ webSocket: Socket }>)({})) as {
+		const answer = (await (object.fetch as (request: object) => Promise<{ webSocket: Socket }>)({
+			headers: new Headers(),
+		})) as {
 			webSocket: Socket;
 		};
 		return answer.webSocket;
@@ -218,19 +221,26 @@ class Instance {
 	/** A request to its `fetch`, whose stream breaks when the object is gone. */
 	async fetch(request: unknown, latency: () => number): Promise<unknown> {
 		await this.#clock.sleep(latency());
-		const answer = (await (this.object.fetch as (request: unknown) => Promise<{ body: unknown }>)(request)) as {
+		const gone = this.#gone.promise;
+		// What is gone hears nothing any more, not even that its reader left.
+		let here = true;
+		gone.catch(() => (here = false));
+		const left = new AbortController();
+		const { signal } = request as Request;
+		signal.addEventListener("abort", () => here && left.abort(), { once: true });
+		const asked = new Request(request as Request, { signal: left.signal });
+		const answer = (await (this.object.fetch as (request: unknown) => Promise<{ body: unknown }>)(asked)) as {
 			body: ReadableStream<Uint8Array> | null;
 		};
 		if (answer.body === null) return answer;
 		const reader = answer.body.getReader();
-		const gone = this.#gone.promise;
 		const body = new ReadableStream<Uint8Array>({
 			async pull(controller) {
 				const { done, value } = await Promise.race([reader.read(), gone]);
 				if (done) controller.close();
 				else controller.enqueue(value as Uint8Array);
 			},
-			cancel: () => reader.cancel(),
+			cancel: () => (here ? reader.cancel() : undefined),
 		});
 		return Object.assign(answer, { body });
 	}
@@ -271,12 +281,12 @@ function contextOf(id: string, clock: VirtualClock, fate: Fate, object: () => Ho
 				if (automatic?.request === data) socket.send(automatic.response);
 				else call("webSocketMessage", socket, data);
 			};
-			socket.onclose = () => {
+			socket.onclose = (code) => {
 				sockets.splice(
 					sockets.findIndex((each) => each.socket === socket),
 					1,
 				);
-				call("webSocketClose", socket, 1006, "", false);
+				call("webSocketClose", socket, code, "", code === 1000);
 			};
 		},
 		getWebSockets: (tag?: string) =>

@@ -29,16 +29,3 @@ it("the same seed is the same run", async () => {
 	const once = () => simulated("--chaos", "--workers", "3", "--seconds", "30", "--seed", "7");
 	expect(await once()).toEqual(await once());
 });
-
-it("one worker is the queue that Pollaczek and Khinchine knew", async () => {
-	// Poisson arrivals, one server: mean wait = u / (1 - u) * service / 2 * (1 + variation), less than a tenth of it.
-	const outcome = (await simulated(
-		...["--workers", "1", "--service", "1000", "--rate", "0.5", "--seconds", "4000", "--queue", "1000"],
-	)) as Outcome;
-	const service = (outcome.finalMs.mean as number) - (outcome.waitMs.mean as number);
-	const use = (0.5 * service) / 1000;
-	expect(outcome.utilization).toBeCloseTo(use, 1);
-	const expected = (use / (1 - use)) * (service / 2) * 1.01;
-	expect((outcome.waitMs.mean as number) / expected).toBeGreaterThan(0.8);
-	expect((outcome.waitMs.mean as number) / expected).toBeLessThan(1.2);
-});

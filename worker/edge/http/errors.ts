@@ -1,8 +1,18 @@
 /** Everything that can go wrong, as OpenAI's error object. */
+
 import { HTTPException } from "hono/http-exception";
 import { z } from "zod";
+import { logError } from "../log.ts";
 
-const ErrorType = z.enum(["invalid_request_error", "authentication_error", "server_error"]);
+/** OpenAI's words, and one of ours for GPU workers. */
+const ErrorType = z.enum([
+	"invalid_request_error",
+	"authentication_error",
+	"server_error",
+	"requests",
+	"insufficient_quota",
+	"image_generation_user_error",
+]);
 export type ErrorType = z.infer<typeof ErrorType>;
 
 export const ErrorBody = z.strictObject({
@@ -107,7 +117,7 @@ export function asApiError(error: unknown, requestId: string): ApiError {
 	if (error instanceof ApiError) return error;
 	if (error instanceof HTTPException) return new ApiError(error.status, "http_error", error.message);
 	const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined };
-	console.error(JSON.stringify({ event: "unexpected error", request: requestId, message, stack }));
+	logError("unexpected error", { request: requestId, message, stack });
 	return new ApiError(
 		500,
 		"internal_error",

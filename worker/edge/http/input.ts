@@ -35,10 +35,21 @@ export const Prompt = z
 /** Of a model, policy or schedule. */
 export const Name = z.string().min(1, "is empty").max(64, "is longer than 64 characters");
 
-/** The two ways to say how a picture is made exclude each other. */
-export function requireOneWay({ plan, policy }: { plan?: unknown; policy?: string }): void {
+export const JobId = z.string().regex(/^[0-9a-f]{64}$/, "must be the id of a job");
+
+export const Quality = z
+	.enum(["high", "medium", "low"], "must be high, medium or low")
+	.describe("In place of a policy: how much of the score may be given for speed.");
+export const MaxMs = whole(1, 86_400_000).describe(
+	"Milliseconds within which the picture is wanted: a policy that was not named is thinned for it, as far as low goes.",
+);
+
+/** The ways to say how a picture is made exclude each other. */
+export function requireOneWay({ plan, policy, quality }: { plan?: unknown; policy?: string; quality?: string }): void {
 	if (plan !== undefined && policy !== undefined)
 		throw invalid("plan", "plan: stands in place of a policy; give one of them.");
+	if (quality !== undefined && (plan !== undefined || (policy !== undefined && policy !== "auto")))
+		throw invalid("quality", "quality: stands in place of a policy or plan; give one of them.");
 }
 
 /** What the picture should show: text, or one of the model's classes. */
@@ -76,8 +87,8 @@ export function subjectOf(
 }
 
 /**
- * The query's parameters. Refuses one that is given twice, and bytes that are not UTF-8: read leniently they become
- * U+FFFD, and a picture of that is nobody's wish.
+ * The query's parameters, but for a ticket, which was looked at before. Refuses one that is given twice, and bytes that
+ * are not UTF-8: read leniently they become U+FFFD, and a picture of that is nobody's wish.
  */
 export function queryOf(url: string): Record<string, string> {
 	const query = new Map<string, string>();
@@ -86,6 +97,7 @@ export function queryOf(url: string): Record<string, string> {
 		const at = pair.indexOf("=");
 		const name = decoded(at === -1 ? pair : pair.slice(0, at), "the query");
 		const shown = name.slice(0, 64);
+		if (name === "ticket") continue;
 		if (query.has(name)) throw invalid(shown, `${shown} is given more than once; give it once.`);
 		query.set(name, at === -1 ? "" : decoded(pair.slice(at + 1), shown));
 	}

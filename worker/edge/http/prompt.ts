@@ -1,6 +1,8 @@
 /** What the edge knows of a prompt before any worker sees it, by the model's own tokenizer. */
+
 import { PromptError, type PromptTokenizer, promptTokenizer, within } from "../../families/text/tokenizer.ts";
 import type { ModelInfo } from "../../protocol/model-info.ts";
+import { logError } from "../log.ts";
 import { tokenizerFileOf, tokenizerIn } from "../published.ts";
 import type { Env } from "../settings.ts";
 import { invalid } from "./errors.ts";
@@ -46,7 +48,7 @@ function made({ id, digest }: ModelInfo, json: unknown): PromptTokenizer | null 
 	try {
 		return promptTokenizer(json, Infinity);
 	} catch (error) {
-		console.error(JSON.stringify({ event: "tokenizer not read", model: id, digest, message: String(error) }));
+		logError("tokenizer not read", { model: id, digest, message: String(error) });
 		return null;
 	}
 }

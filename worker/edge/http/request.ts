@@ -18,6 +18,12 @@ export function nearestPath(path: string, routes: readonly string[]): string | u
 	return routes.some(fits) ? meant : undefined;
 }
 
+/** Where the reader is, as Cloudflare names continents; elsewhere nobody knows. */
+export function continentOf(request: Request): string | undefined {
+	const { cf } = request as Request & { cf?: { continent?: unknown } };
+	return typeof cf?.continent === "string" ? cf.continent : undefined;
+}
+
 /** Refuses addresses and headers that are larger than any real client's. */
 export const withinLimits: MiddlewareHandler<App> = async (c, next) => {
 	if (c.req.url.length > MAX_URL_CHARS)

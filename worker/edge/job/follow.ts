@@ -1,8 +1,9 @@
 /** A job's log, followed by the Worker that holds the response: pulled only as fast as the reader takes it. */
 import type { JobEvent } from "../../protocol/job.ts";
 import { ApiError } from "../http/errors.ts";
-import type { Env } from "../settings.ts";
-import { END } from "./readers.ts";
+import type { Owner } from "../objects.ts";
+import { type Env, settingsOf } from "../settings.ts";
+import { END, OWNER_HEADER } from "./readers.ts";
 
 const RETRIES = 3;
 
@@ -35,14 +36,18 @@ export function jobId(env: Env, id: string): DurableObjectId | null {
 /**
  * Events after number `after`, up to the end of the log; null after each silence. While it runs, and however slowly the
  * reader takes the events, one stream to the job is open, which is how the job knows that somebody is there; `signal`
- * ends that. A deploy or a restart breaks streams: it goes on with a fresh one.
+ * ends that. A deploy or a restart breaks streams: it goes on with a fresh one. That shows only to who reads, so while
+ * the reader takes nothing a second stream, of silence, is read in its place. `owner` is who asks; to anybody else than
+ * its own the job is gone.
  */
 export async function* follow(
 	env: Env,
 	job: string,
 	after: number,
 	signal: AbortSignal,
+	owner: Owner = null,
 ): AsyncGenerator<LogRow | null> {
+	const headers: Record<string, string> = owner === null ? {} : { [OWNER_HEADER]: owner };
 	const id = env.JOB.idFromString(job);
 	let n = after;
 	for (let failures = 0; !signal.aborted; ) {
@@ -50,7 +55,7 @@ export async function* follow(
 		const leave = () => void lines?.cancel();
 		signal.addEventListener("abort", leave, { once: true });
 		try {
-			const { status, body } = await env.JOB.get(id).fetch(new Request(`http://job/${n}`, { signal }));
+			const { status, body } = await env.JOB.get(id).fetch(new Request(`http://job/${n}`, { signal, headers }));
 			if (status === 404) throw jobGone();
 			if (body === null) throw new Error(`the job answered ${status}`);
 			lines = new Lines(body);
@@ -60,18 +65,65 @@ export async function* follow(
 				if (signal.aborted || row === END) return;
 				failures = 0;
 				if (row !== null) n = row.n;
-				yield row;
+				const attendance = attend(env, id, headers, signal);
+				try {
+					yield row;
+				} finally {
+					attendance.end();
+				}
 			}
 		} catch (error) {
 			if (signal.aborted) return;
 			failures += 1;
 			if (error instanceof ApiError || failures > RETRIES) throw error;
-			await pause(250 * failures);
+			// The first one is a stream that broke: its job is there again at once.
+			await pause(250 * (failures - 1));
 		} finally {
 			signal.removeEventListener("abort", leave);
 			leave();
 		}
 	}
+}
+
+/** After every event that there can be. */
+const NOTHING = Number.MAX_SAFE_INTEGER;
+
+/**
+ * Stays with a job whose reader takes nothing, from a part of the grace on: reads its stream past all events, and opens
+ * it again at once where it breaks.
+ */
+function attend(env: Env, id: DurableObjectId, headers: Record<string, string>, signal: AbortSignal): { end(): void } {
+	const patience = (settingsOf(env).READER_GRACE_SECONDS * 1000) / 4;
+	const done = new AbortController();
+	const either = AbortSignal.any([signal, done.signal]);
+	const stay = async () => {
+		for (let failures = 0; !either.aborted && failures <= RETRIES; ) {
+			let lines: Lines | undefined;
+			const leave = () => void lines?.cancel();
+			either.addEventListener("abort", leave, { once: true });
+			try {
+				const { body } = await env.JOB.get(id).fetch(new Request(`http://job/${NOTHING}`, { signal: either, headers }));
+				// The job is gone: who follows it will see.
+				if (body === null) return;
+				lines = new Lines(body);
+				while (!either.aborted && (await lines.event()) !== END) failures = 0;
+				return;
+			} catch {
+				failures += 1;
+				if (!either.aborted) await pause(Math.min(patience, 250 * failures));
+			} finally {
+				either.removeEventListener("abort", leave);
+				leave();
+			}
+		}
+	};
+	const timer = setTimeout(stay, patience);
+	return {
+		end() {
+			clearTimeout(timer);
+			done.abort();
+		},
+	};
 }
 
 /** The stream of a job (readers.ts), event by event. */

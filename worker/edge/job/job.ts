@@ -4,20 +4,35 @@
  * is given to another worker.
  */
 import { DurableObject } from "cloudflare:workers";
-import type { ErrorEvent, FinalEvent, JobEvent, RevisionEvent, ScaleEvent, WorkerEvent } from "../../protocol/job.ts";
-import type { DeliveryAnswer, Lease } from "../../protocol/messages.ts";
+import { needsOf } from "../../protocol/capabilities.ts";
+import type { ErrorEvent, FinalEvent, JobEvent, WorkerEvent } from "../../protocol/job.ts";
+import type { Lease } from "../../protocol/messages.ts";
 import type { ModelInfo } from "../../protocol/model-info.ts";
 import { Alarm } from "../alarm.ts";
+import { signingSecret } from "../auth/secret.ts";
 import { signToken } from "../auth/token.ts";
-import { type JobObject, type NewJob, poolNamed, type TrunkOf } from "../objects.ts";
+import { log, logError } from "../log.ts";
+import {
+	type JobFacts,
+	type JobObject,
+	type NewJob,
+	type Outcome,
+	type Owner,
+	poolNamed,
+	type TrunkOf,
+} from "../objects.ts";
 import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { plannedAnew } from "../start.ts";
-import { finalProblem, revisionProblem, scaleProblem } from "./checks.ts";
+import { factsOf, outcomeOf } from "./facts.ts";
+import { picturesClaim } from "./found.ts";
 import { JobLog } from "./log.ts";
-import { Readers } from "./readers.ts";
-import { type JobRecord, MIXED, nextScale, pictureOf, RECORD_VERSION, stallOf } from "./record.ts";
+import { OWNER_HEADER, Readers } from "./readers.ts";
+import { type JobRecord, MIXED, RECORD_VERSION, stallOf } from "./record.ts";
+import { type Answer, settled, take } from "./take.ts";
+import { tell } from "./tell.ts";
+import { answered, newHook, tried } from "./webhook.ts";
 
-type Answer = DeliveryAnswer | { refused: string };
+const notNoted = (job: string) => (error: unknown) => logError("picture not noted", { job, message: String(error) });
 
 export class Job extends DurableObject<Env> implements JobObject {
 	#job: JobRecord | undefined;
@@ -35,10 +50,15 @@ export class Job extends DurableObject<Env> implements JobObject {
 		this.#alarm = new Alarm(ctx);
 		this.#readers = new Readers(
 			this.#log,
-			() => this.ended(),
+			() => this.#ended(),
 			() => this.#watch(),
 			this.#settings.COMMENT_SECONDS * 1000,
 		);
+	}
+
+	/** Nobody else's job can be told from none. */
+	#knownTo(owner: Owner): boolean {
+		return this.#job !== undefined && (this.#job.owner ?? null) === owner;
 	}
 
 	get #id(): string {
@@ -47,23 +67,54 @@ export class Job extends DurableObject<Env> implements JobObject {
 
 	/** Starts the log with the `plan` event. The caller queues the job in its pool. */
 	async create({ trunk, ...job }: NewJob): Promise<void> {
+		this.#begin(job, trunk?.madeUnder ?? null);
+		this.#append({ type: "plan", job: this.#id, ...job.event });
+		for (const scale of trunk?.scales ?? []) this.#append(scale);
+		this.#readers.awaitAgain();
+		this.#watch();
+	}
+
+	/**
+	 * Starts and ends it with what a finished job has in its log; false where that one is not there any more.
+	 */
+	async copy({ trunk: _, ...job }: NewJob, finished: string): Promise<boolean> {
+		const events = await this.env.JOB.get(this.env.JOB.idFromString(finished)).whole();
+		const final = events?.at(-1);
+		if (!events || final?.type !== "final") return false;
+		const event = { ...job.event, cached: true };
+		this.#begin({ ...job, event }, final.numerics);
+		this.#append({ type: "plan", job: this.#id, ...event });
+		for (const each of events) {
+			if (each.type === "revision") this.#save(settled(this.#job!, each, Date.now()));
+			if (each.type === "revision" || each.type === "scale") this.#append(each);
+		}
+		await this.#done(final);
+		return true;
+	}
+
+	/** All of its log, where it is done; else null. */
+	async whole(): Promise<JobEvent[] | null> {
+		return this.outcome() === "done" && this.#job ? this.#log.all() : null;
+	}
+
+	#begin({ webhook, ...job }: Omit<NewJob, "trunk">, madeUnder: string | null): void {
 		if (this.#job) throw new Error("this job exists already");
+		const created = Date.now();
+		const seconds = Math.max(this.#settings.JOB_DEADLINE_SECONDS, job.ttlSeconds ?? 0);
 		this.#log.begin();
 		this.#save({
 			...job,
 			version: RECORD_VERSION,
 			attempt: 0,
 			numerics: "",
-			madeUnder: trunk?.madeUnder ?? null,
+			madeUnder,
 			pace: null,
 			sign: null,
-			deadline: Date.now() + this.#settings.JOB_DEADLINE_SECONDS * 1000,
+			created,
+			deadline: created + seconds * 1000,
 			ended: null,
+			...(webhook && { hook: newHook(webhook) }),
 		});
-		this.#append({ type: "plan", job: this.#id, ...job.event });
-		for (const scale of trunk?.scales ?? []) this.#append(scale);
-		this.#readers.awaitAgain();
-		this.#watch();
 	}
 
 	/** Forgets a job that its pool refused. */
@@ -73,29 +124,29 @@ export class Job extends DurableObject<Env> implements JobObject {
 
 	/**
 	 * Events after the number in the path as they come, to the end of the log (readers.ts). Whoever holds the stream is
-	 * there. 404 when the job is unknown, or its log was deleted.
+	 * there. 404 when the job is unknown to who asks, or its log was deleted.
 	 */
 	override async fetch(request: Request): Promise<Response> {
-		if (!this.#job) return new Response(null, { status: 404 });
+		if (!this.#knownTo(request.headers.get(OWNER_HEADER))) return new Response(null, { status: 404 });
 		return new Response(this.#readers.stream(Number(new URL(request.url).pathname.slice(1)), request.signal));
 	}
 
 	/** Whether everything was seen by whoever saw event `after`; null when the job is unknown, or its log was deleted. */
-	async seen(after: number): Promise<boolean | null> {
-		return this.#job ? this.ended() && after + 1 >= this.#log.length() : null;
+	async seen(owner: Owner, after: number): Promise<boolean | null> {
+		return this.#knownTo(owner) ? this.#ended() && after + 1 >= this.#log.length() : null;
 	}
 
 	/** JSON of the final event; null where there is none, or the log was deleted. */
 	async final(): Promise<string | null> {
-		return this.#job ? this.#log.final() : null;
+		if (!this.#job) return null;
+		const { type, json } = this.#log.last();
+		return type === "final" ? json : null;
 	}
 
 	/** The next attempt, with the codes of the scales logged so far; null when nothing is left to do. */
 	async lease(numerics: string): Promise<Lease | null> {
 		const job = this.#job;
 		if (!job || job.ended !== null) return null;
-		const secret = this.#settings.WORKER_SECRET;
-		if (secret === undefined) throw new Error("WORKER_SECRET is not set");
 		const attempt = job.attempt + 1;
 		this.#save({ ...job, attempt, numerics, sign: { at: Date.now(), scales: 0 } });
 		this.#watch();
@@ -103,17 +154,38 @@ export class Job extends DurableObject<Env> implements JobObject {
 			type: "lease",
 			job: this.#id,
 			attempt,
-			token: await signToken(secret, this.#id, attempt),
+			token: await signToken(signingSecret(this.env), this.#id, attempt),
 			deliver: `/internal/jobs/${this.#id}/events`,
 			request: job.request,
 			codes: this.#log.codes(),
 			madeUnder: job.madeUnder,
 			pace: job.pace,
+			traceparent: job.traceparent,
+			requestId: job.requestId,
 		};
 	}
 
+	/** How it ended; a forgotten one counts as cancelled. Null while something is left to do. */
+	outcome(): Outcome | null {
+		if (!this.#job) return "cancelled";
+		return this.#job.ended === null ? null : outcomeOf(this.#log.last());
+	}
+
+	/** What its resource shows; null when the job is unknown. */
+	async facts(owner: Owner): Promise<JobFacts | null> {
+		return this.#knownTo(owner) ? this.#facts() : null;
+	}
+
+	#facts(): JobFacts | null {
+		const job = this.#job;
+		if (!job) return null;
+		const last = job.ended === null ? null : this.#log.last();
+		const expires = job.ended === null ? job.deadline : this.#deletion(job, job.ended);
+		return factsOf(this.#id, job, { made: this.#log.made(), last, expires });
+	}
+
 	/** Whether nothing is left to do: finished, failed, or forgotten. */
-	ended(): boolean {
+	#ended(): boolean {
 		return this.#job === undefined || this.#job.ended !== null;
 	}
 
@@ -124,95 +196,65 @@ export class Job extends DurableObject<Env> implements JobObject {
 	async deliver(attempt: number, event: WorkerEvent): Promise<Answer> {
 		const job = this.#job;
 		if (!job || job.ended !== null || job.attempt !== attempt) return { go: "stop" };
-		switch (event.type) {
-			case "error":
-				this.#end(event);
-				return { go: "stop" };
-			case "revision":
-				return this.#revise(job, event);
-			case "scale":
-				return this.#scale(job, event);
-			case "final":
-				return this.#final(job, event);
-		}
+		const taken = take(job, event, this.#log.lastScale(), Date.now());
+		if (taken.record) this.#save(taken.record);
+		if (taken.event?.type === "final") await this.#done(taken.event);
+		else if (taken.event?.type === "error") this.#end(taken.event);
+		else if (taken.event) this.#append(taken.event);
+		return taken.answer;
 	}
 
-	#scale(job: JobRecord, event: ScaleEvent): Answer {
-		const problem = scaleProblem(pictureOf(job), event);
-		if (problem) return { refused: problem };
-		const { plan } = job.request;
-		const missing = nextScale(job, this.#log.lastScale());
-		if (missing !== -1 && event.index > missing) return { refused: `scale ${event.index} before scale ${missing}` };
-		if (plan.decide && event.index > plan.decide.after)
-			return { refused: `scale ${event.index} before the plan is settled` };
-		if (event.index === missing) {
-			const now = Date.now();
-			const { at, scales } = job.sign ?? { at: now, scales: 0 };
-			this.#save({
-				...job,
-				// The first scale of an attempt brings the text, and what was replayed before it.
-				pace: scales > 0 ? { scale: event.index, milliseconds: now - at } : job.pace,
-				sign: { at: now, scales: scales + 1 },
-				madeUnder: job.madeUnder === null || job.madeUnder === job.numerics ? job.numerics : MIXED,
-			});
-			this.#append(event);
-		}
-		return { go: "on" };
+	/** Ends it with its picture, which is found again from then on. */
+	async #done(event: FinalEvent): Promise<void> {
+		this.#end(event);
+		const claim = await this.#claim();
+		const { ended } = this.#job ?? {};
+		if (ended) await claim?.keep(this.#id, this.#deletion(this.#job!, ended)).catch(notNoted(this.#id));
 	}
 
-	/** Settles the rest of the plan, once: a later attempt reads it. */
-	#revise(job: JobRecord, event: RevisionEvent): Answer {
-		const { plan } = job.request;
-		const problem = revisionProblem(plan, event, this.#log.lastScale());
-		if (problem) return { refused: problem };
-		if (!plan.decide) return { go: "on" };
-		this.#save({
-			...job,
-			request: { ...job.request, plan: event.plan },
-			sign: { at: Date.now(), scales: job.sign?.scales ?? 0 },
-		});
-		this.#append(event);
-		return { go: "on" };
+	/** Where this picture is found again; null for one that is not. */
+	async #claim() {
+		const { owner, findable, request, asked = request.plan, madeUnder } = this.#job!;
+		if (!findable || request.trunk || madeUnder === null || madeUnder === MIXED) return null;
+		return picturesClaim(this.env, owner, { ...request, plan: asked }, madeUnder);
 	}
 
-	#final(job: JobRecord, event: FinalEvent): Answer {
-		const missing = nextScale(job, this.#log.lastScale());
-		const problem = missing === -1 ? finalProblem(pictureOf(job), event) : `final before scale ${missing}`;
-		if (problem) return { refused: problem };
-		this.#end({ ...event, numerics: job.madeUnder === job.numerics ? event.numerics : MIXED });
-		return { go: "stop" };
-	}
-
-	/** Plans the job for another version of its model; false once a scale was made, or where there is no such plan. */
-	async replan(model: ModelInfo): Promise<boolean> {
+	/** Plans the job for another version of its model; null once a scale was made, or where there is no such plan. */
+	async replan(model: ModelInfo): Promise<string[] | null> {
 		const job = this.#job;
-		if (!job || job.ended !== null || this.#log.lastScale() !== -1) return false;
+		if (!job || job.ended !== null || this.#log.lastScale() !== -1) return null;
 		const plan = plannedAnew(model, job.request.plan);
-		if (plan === null) return false;
+		if (plan === null) return null;
 		const { grids, image } = model.schedules[plan.schedule];
 		const { width, height } = job.request.format.size ?? image;
 		const event = { ...job.event, plan, grids, width, height };
 		this.#save({ ...job, request: { ...job.request, plan }, event, bitsPerToken: model.bitsPerToken });
 		this.#append({ type: "plan", job: this.#id, ...event });
-		return true;
+		return needsOf({ ...job.request, plan });
 	}
 
 	/** What another picture needs to go on from the first scales of this one; null when the job is unknown. */
-	async trunk(scales: number): Promise<TrunkOf | null> {
-		if (!this.#job) return null;
+	async trunk(owner: Owner, scales: number): Promise<TrunkOf | null> {
+		if (!this.#job || !this.#knownTo(owner)) return null;
 		const { request, madeUnder } = this.#job;
 		return { request, madeUnder, scales: this.#log.scales(scales) };
 	}
 
-	/** Nobody wants the picture any more: ended, and stopped where it runs. */
-	async stop(): Promise<void> {
-		if (!this.ended())
-			await this.#endAndCancel({ type: "error", code: "cancelled", message: "The picture was cancelled." });
+	/** Nobody wants the picture any more: ended, and stopped where it runs. One that has ended is deleted. */
+	async remove(owner: Owner): Promise<boolean> {
+		// One that is forgotten cannot be told from another's, but where all are everybody's.
+		if (!this.#knownTo(owner)) return this.#job === undefined && owner === null;
+		if (this.#ended()) {
+			const claim = this.#job && (await this.#claim());
+			await this.#forget();
+			await claim?.drop(this.#id);
+		} else await this.#endAndCancel({ type: "error", code: "cancelled", message: "The picture was cancelled." });
+		return true;
 	}
 
 	/** Ends the job with an error, unless it has ended. */
 	async fail(code: string, message: string): Promise<void> {
-		if (!this.ended()) this.#end({ type: "error", code, message });
+		if (!this.#ended()) this.#end({ type: "error", code, message });
 	}
 
 	/** Looks at all that has its time. Alarms may come twice, early or late. */
@@ -222,7 +264,8 @@ export class Job extends DurableObject<Env> implements JobObject {
 		if (!job) return this.#forget();
 		const now = Date.now();
 		if (job.ended !== null) {
-			if (now >= this.#deletion(job.ended)) return this.#forget();
+			if (now >= this.#deletion(job, job.ended)) return this.#forget();
+			await this.#tell(now);
 		} else if (now >= job.deadline) {
 			await this.#endAndCancel({
 				type: "error",
@@ -233,12 +276,13 @@ export class Job extends DurableObject<Env> implements JobObject {
 			});
 		} else {
 			await this.#lookForReaders(now);
-			if (!this.ended()) await this.#lookForSigns(now);
+			if (!this.#ended()) await this.#lookForSigns(now);
 		}
 		this.#watch();
 	}
 
 	async #lookForReaders(now: number): Promise<void> {
+		if (this.#job?.mode === "background") return;
 		const since = this.#readers.absentSince;
 		const grace = this.#settings.READER_GRACE_SECONDS * 1000;
 		if (since === null || now < since + grace) return;
@@ -258,7 +302,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 		try {
 			await poolNamed(this.env, pool).stalled(this.#id, attempt);
 		} catch (error) {
-			console.error(JSON.stringify({ event: "pool not reached", job: this.#id, message: String(error) }));
+			logError("pool not reached", { job: this.#id, message: String(error) });
 			next = { ...sign, at: now };
 		}
 		// By the answer another worker may have it.
@@ -271,17 +315,31 @@ export class Job extends DurableObject<Env> implements JobObject {
 		// Not awaited by the caller: the pool may be asking this very job for a lease.
 		this.ctx.waitUntil(
 			poolNamed(this.env, pool)
-				.cancel(this.#id)
-				.catch((error: unknown) =>
-					console.error(JSON.stringify({ event: "cancel failed", job: this.#id, message: String(error) })),
-				),
+				.cancel(this.#id, event.code)
+				.catch((error: unknown) => logError("cancel failed", { job: this.#id, message: String(error) })),
 		);
 	}
 
 	#end(event: Extract<JobEvent, { type: "final" | "error" }>): void {
-		this.#save({ ...this.#job!, ended: Date.now() });
+		const now = Date.now();
+		const { hook, ...job } = this.#job!;
+		this.#save({ ...job, ended: now, ...(hook && { hook: { ...hook, next: now } }) });
 		this.#append(event);
 		this.#watch();
+	}
+
+	/** The webhook, where it has its time. What is not taken is tried again, until the job is deleted. */
+	async #tell(now: number): Promise<void> {
+		const { hook, base = "", ended } = this.#job!;
+		if (!hook || hook.next === null || now < hook.next) return;
+		const first = this.#settings.WEBHOOK_RETRY_SECONDS * 1000;
+		this.#save({ ...this.#job!, hook: tried(hook, now, first) });
+		const facts = this.#facts();
+		if (!facts || ended === null) return;
+		const answer = await tell(this.env, hook, { base, facts, ended });
+		if (!this.#job?.hook) return;
+		this.#save({ ...this.#job, hook: answered(this.#job.hook, answer, Date.now(), first) });
+		log("webhook", { job: this.#id, answer, tries: this.#job.hook.tries });
 	}
 
 	async #forget(): Promise<void> {
@@ -292,17 +350,26 @@ export class Job extends DurableObject<Env> implements JobObject {
 		this.#alarm.rang();
 	}
 
-	#deletion(ended: number): number {
-		return ended + this.#settings.JOB_KEEP_SECONDS * 1000;
+	#deletion({ ttlSeconds }: JobRecord, ended: number): number {
+		return ended + (ttlSeconds ?? this.#settings.JOB_KEEP_SECONDS) * 1000;
 	}
 
 	/** The next time to look. */
 	#watch(): void {
 		const job = this.#job;
 		if (!job) return;
-		const absent = this.#readers.absentSince;
+		this.#alarm.by(job.ended === null ? this.#looksAt(job) : this.#endsAt(job, job.ended));
+	}
+
+	/** Of one that has ended: the next try of its webhook, or its deletion. */
+	#endsAt(job: JobRecord, ended: number): number {
+		return Math.min(this.#deletion(job, ended), job.hook?.next ?? Number.POSITIVE_INFINITY);
+	}
+
+	#looksAt(job: JobRecord): number {
+		const absent = job.mode === "background" ? null : this.#readers.absentSince;
 		const leaves = absent === null ? Number.POSITIVE_INFINITY : absent + this.#settings.READER_GRACE_SECONDS * 1000;
-		this.#alarm.by(job.ended === null ? Math.min(job.deadline, leaves, this.#stall(job)) : this.#deletion(job.ended));
+		return Math.min(job.deadline, leaves, this.#stall(job));
 	}
 
 	#stall(job: JobRecord): number {

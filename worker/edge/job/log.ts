@@ -64,17 +64,34 @@ export class JobLog {
 		)[0];
 	}
 
-	/** JSON of the finished picture's event, whole; null where there is none. */
-	final(): string | null {
+	/** The newest event that is no scale's, with its JSON whole. */
+	last(): { type: JobEvent["type"]; json: string } {
 		const [event] = this.#exec<Entry & Record<string, SqlValue>>(
-			"SELECT n, type, pieces FROM event WHERE type = 'final'",
+			"SELECT n, type, pieces FROM event WHERE scale IS NULL ORDER BY n DESC LIMIT 1",
 		);
-		return event ? Array.from({ length: event.pieces }, (_, i) => this.piece(event.n, i)).join("") : null;
+		return { type: event.type, json: this.#whole(event) };
 	}
 
 	/** One piece of an event's JSON. */
 	piece(n: number, i: number): string {
 		return this.#exec<{ json: string }>("SELECT json FROM piece WHERE n = ? AND i = ?", n, i)[0].json;
+	}
+
+	#whole({ n, pieces }: Entry): string {
+		return Array.from({ length: pieces }, (_, i) => this.piece(n, i)).join("");
+	}
+
+	/** Every event, as it came. */
+	all(): JobEvent[] {
+		const rows = this.#exec<Entry & { codes: string | null } & Record<string, SqlValue>>(
+			"SELECT n, type, pieces, codes FROM event ORDER BY n",
+		);
+		return rows.map(({ codes, ...row }) => ({ ...JSON.parse(this.#whole(row)), ...(codes !== null && { codes }) }));
+	}
+
+	/** How many scales there are. */
+	made(): number {
+		return this.#exec<{ made: number }>("SELECT count(scale) AS made FROM event")[0].made;
 	}
 
 	/** Number of the last scale; -1 when there is none. */
@@ -95,10 +112,7 @@ export class JobLog {
 			"SELECT n, type, pieces, codes FROM event WHERE scale < ? ORDER BY scale",
 			count,
 		);
-		return rows.map(({ n, pieces, codes }) => {
-			const json = Array.from({ length: pieces }, (_, i) => this.piece(n, i)).join("");
-			return { ...JSON.parse(json), codes };
-		});
+		return rows.map((row) => ({ ...JSON.parse(this.#whole(row)), codes: row.codes }));
 	}
 
 	#exec<T extends Record<string, SqlValue>>(query: string, ...bindings: SqlValue[]): T[] {

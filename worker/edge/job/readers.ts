@@ -8,6 +8,9 @@ import type { JobLog } from "./log.ts";
 /** The last line of a log that has come to its end. */
 export const END = "end";
 
+/** Who asks for a stream; absent where no key was asked for. */
+export const OWNER_HEADER = "x-owner";
+
 const encoder = new TextEncoder();
 
 export class Readers {

@@ -1,12 +1,14 @@
 /** What a job keeps beside its log, and what follows from it. */
 import { allowance, type Pace } from "../../protocol/allowance.ts";
+import type { StagePlan } from "../../protocol/plan.ts";
 import type { NewJob } from "../objects.ts";
 import type { Picture } from "./checks.ts";
+import type { Hook } from "./webhook.ts";
 
 /** Raised when a record of before cannot be read any more: such jobs are forgotten. */
 export const RECORD_VERSION = 1;
 
-export interface JobRecord extends NewJob {
+export interface JobRecord extends Omit<NewJob, "trunk" | "webhook"> {
 	version: typeof RECORD_VERSION;
 	attempt: number;
 	/** Of the worker that makes this attempt. */
@@ -17,8 +19,14 @@ export interface JobRecord extends NewJob {
 	pace: Pace | null;
 	/** When this attempt last gave a sign; `scales`: how many it has delivered. Null where there is no attempt. */
 	sign: { at: number; scales: number } | null;
+	/** Absent in records of before. */
+	created?: number;
 	deadline: number;
 	ended: number | null;
+	/** The plan as it was asked for, where it was settled since. */
+	asked?: StagePlan;
+	/** Who is told of its end. */
+	hook?: Hook;
 }
 
 /** Numerics of what was not all made under one id. */

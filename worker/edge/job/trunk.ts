@@ -2,45 +2,70 @@
 import type { ScaleEvent, Trunk } from "../../protocol/job.ts";
 import type { StagePlan } from "../../protocol/plan.ts";
 import { invalid } from "../http/errors.ts";
+import type { Owner, TrunkOf } from "../objects.ts";
 import type { Env } from "../settings.ts";
 import { jobGone, jobId } from "./follow.ts";
 
 export interface Branch {
 	scales: ScaleEvent[];
 	madeUnder: string | null;
-	/** Of a picture that has another seed from there on. */
-	trunk?: Trunk;
+	/** The seed that drew the last of them, and what that one's picture had begun with. */
+	seed: number;
+	before?: Trunk;
+}
+
+/** What there is of a job for another to begin with: its first scales, as many as that. Throws a 404. */
+export async function trunkOf(
+	env: Env,
+	owner: Owner,
+	{ job, scales, param }: { job: string; scales: number; param: string },
+): Promise<TrunkOf> {
+	const id = jobId(env, job);
+	const found = id && (await env.JOB.get(id).trunk(owner, scales));
+	if (!found) throw jobGone(param);
+	return found;
 }
 
 /**
- * The first scales of a job, for a picture by this plan and seed. Throws a 404 for a job that is not kept, and a 400
- * for scales that the plan cannot take over.
+ * The first scales of a job, for a picture by this plan; `most`: as many as there are, and the plan can take over.
+ * Throws a 404 for a job that is not kept, and a 400 for scales that the plan cannot take over.
  */
 export async function branchOf(
 	env: Env,
-	{ from, scales }: { from: string; scales: number },
+	{ from, scales }: { from: string; scales: number | "most" },
 	plan: StagePlan,
-	seed: number,
+	owner: Owner,
 ): Promise<Branch> {
-	const id = jobId(env, from);
-	const found = id && (await env.JOB.get(id).trunk(scales));
-	if (!found) throw jobGone("from");
-	const { request } = found;
+	const last = plan.decide?.after ?? plan.steps.findLastIndex(({ kind }) => kind === "run");
+	const count = scales === "most" ? last + 1 : scales;
+	const {
+		request,
+		madeUnder,
+		scales: made,
+	} = await trunkOf(env, owner, {
+		job: from,
+		scales: count,
+		param: "from",
+	});
 	if (request.plan.model !== plan.model || request.plan.schedule !== plan.schedule)
 		throw invalid("from", "from: is a picture of another model or schedule; ask for the same ones.");
-	const last = plan.decide?.after ?? plan.steps.findLastIndex(({ kind }) => kind === "run");
-	if (scales > last + 1)
+	if (count > last + 1)
 		throw invalid(
 			"scales",
 			`scales: this plan takes over at most ${last + 1}: later ones hang on what it does itself.`,
 		);
-	if (found.scales.length < scales)
-		throw invalid("scales", `scales: that picture has ${found.scales.length} so far; ask for no more.`);
+	if (made.length < (scales === "most" ? 1 : count))
+		throw invalid("scales", `scales: that picture has ${made.length} so far; ask for no more, or later.`);
 	const steps = plan.steps.filter(({ kind }) => kind === "run").length;
-	const shared = request.trunk && request.trunk.scales >= scales ? request.trunk.seed : request.seed;
+	const trunk = request.trunk;
 	return {
-		madeUnder: found.madeUnder,
-		scales: found.scales.map((scale) => ({ ...scale, steps })),
-		trunk: shared === seed ? undefined : { seed: shared, scales },
+		madeUnder,
+		scales: made.map((scale) => ({ ...scale, steps })),
+		...(trunk && trunk.scales >= made.length ? { seed: trunk.seed } : { seed: request.seed, before: trunk }),
 	};
+}
+
+/** What a picture of this seed says of its first scales; nothing where they are its own. */
+export function trunkFor({ seed, before, scales }: Branch, own: number): Trunk | undefined {
+	return own === seed ? before : { seed, scales: scales.length };
 }

@@ -2,26 +2,33 @@
 import type { Lease } from "../../protocol/messages.ts";
 import type { Alarm } from "../alarm.ts";
 import { log, notReached } from "../log.ts";
+import type { Outcome } from "../objects.ts";
 import { type Env, type Settings, settingsOf } from "../settings.ts";
-import { chooseMember } from "./choose.ts";
+import { FreeSlots } from "./choose.ts";
 import type { Cause, Entry, Ledger, Lent } from "./ledger.ts";
 import type { Member, Roster } from "./roster.ts";
+import type { Books } from "./standing.ts";
+import { Tally } from "./tally.ts";
 
 /** A worker that has to stop is no fault of the job, but there is an end to everything. */
 const MOST_PREEMPTIONS = 20;
 
 export class Dispatcher {
+	readonly tally = new Tally();
 	readonly #ledger: Ledger;
 	readonly #roster: Roster;
+	readonly #paces: Books["paces"];
 	readonly #alarm: Alarm;
 	readonly #env: Env;
 	readonly #settings: Settings;
+	readonly #free = new FreeSlots();
 	/** Goes on with something that nobody waits for. */
 	readonly #later: (work: Promise<unknown>) => void;
 
-	constructor(ledger: Ledger, roster: Roster, alarm: Alarm, env: Env, later: (work: Promise<unknown>) => void) {
+	constructor({ ledger, roster, paces }: Books, alarm: Alarm, env: Env, later: (work: Promise<unknown>) => void) {
 		this.#ledger = ledger;
 		this.#roster = roster;
+		this.#paces = paces;
 		this.#alarm = alarm;
 		this.#env = env;
 		this.#settings = settingsOf(env);
@@ -33,19 +40,24 @@ export class Dispatcher {
 	 * waiting; any other goes on elsewhere.
 	 */
 	async lost(entry: Lent, cause: Cause): Promise<void> {
-		const { session } = entry.held;
+		const { session, worker, granted } = entry.held;
 		const { job, attempt } = entry;
-		const ended = await this.#ended(job);
+		const taken = Date.now() - granted;
+		const outcome = await this.#outcome(job);
 		if (entry.held?.session !== session || entry.attempt !== attempt || this.#ledger.get(job) !== entry) return;
-		if (ended) this.#ledger.end(job);
+		// What others had begun says nothing of this worker.
+		if (outcome === "done" && attempt === 1) this.#paces.note(worker, entry.digest, taken, entry.cost);
+		if (outcome !== null) this.#ledger.end(job);
 		else this.takeBack(entry, cause);
 		this.dispatch(entry.digest);
 	}
 
 	/** Back into the queue, or to its end when it has come back too often. */
 	takeBack(entry: Entry, cause: Cause | null): void {
-		if (cause !== null)
+		if (cause !== null) {
 			log("lease lost", { job: entry.job, attempt: entry.attempt, worker: entry.held?.worker, cause });
+			this.tally.count("firstlight_leases_lost_total", { cause });
+		}
 		this.#ledger.requeue(entry, cause);
 		if (this.exhausted(entry)) this.#later(this.fail(entry));
 		else if (entry.notBefore > Date.now()) this.#alarm.by(entry.notBefore);
@@ -69,8 +81,10 @@ export class Dispatcher {
 		}
 	}
 
-	/** Gives waiting jobs of a model to the best workers, oldest job first. */
+	/** Gives waiting jobs of a model to the best workers, in turn. */
 	dispatch(digest: string): void {
+		this.#count();
+		if (!this.#free.has(digest)) return;
 		const now = Date.now();
 		const patience = this.#settings.NUMERICS_SECONDS * 1000;
 		for (const entry of [...this.#ledger.waiting(digest)]) {
@@ -79,9 +93,12 @@ export class Dispatcher {
 				this.#alarm.by(entry.notBefore);
 				continue;
 			}
-			const offering = this.#roster.offering(digest);
-			const chosen = chooseMember(entry, offering, (member) => this.#free(member), { now, patience });
-			if (chosen === null) return;
+			this.#count();
+			const chosen = this.#free.choose(entry, { now, patience });
+			if (chosen === null) {
+				if (!this.#free.has(digest)) return;
+				continue;
+			}
 			if (typeof chosen === "number") this.#alarm.by(chosen);
 			else this.#later(this.#grant(entry, chosen));
 		}
@@ -91,8 +108,20 @@ export class Dispatcher {
 		return this.#ledger.heldBy(seat.session).size + seat.stale.length;
 	}
 
+	/** Counts free slots again of those who came, went, or have more or less in hand. */
+	#count(): void {
+		for (const touched of [this.#roster.touched, this.#ledger.touched]) {
+			for (const session of touched) {
+				const member = this.#roster.member(session);
+				if (member) this.#free.put(member, this.#slotsOf(member));
+				else this.#free.remove(session);
+			}
+			touched.clear();
+		}
+	}
+
 	/** Slots for new leases. One stuck picture says that the device is. */
-	#free(member: Member): number {
+	#slotsOf(member: Member): number {
 		const { draining, stale } = member.seat;
 		return draining || stale.some(({ stuck }) => stuck) ? 0 : member.hello.slots - this.busy(member);
 	}
@@ -120,15 +149,17 @@ export class Dispatcher {
 			return;
 		}
 		this.#ledger.begin(job, lease.attempt);
+		if (lease.attempt > 1) this.tally.count("firstlight_resumes_total");
+		else this.tally.observe("firstlight_queue_wait_seconds", (Date.now() - entry.queued) / 1000);
 		this.#roster.send(socket, lease);
 	}
 
-	async #ended(job: string): Promise<boolean> {
+	async #outcome(job: string): Promise<Outcome | null> {
 		try {
-			return await this.#job(job).ended();
+			return await this.#job(job).outcome();
 		} catch (error) {
 			notReached(job, error);
-			return false;
+			return null;
 		}
 	}
 

@@ -3,6 +3,8 @@
  * model and by worker, and in SQLite, from which they are read again on waking.
  */
 import { z } from "zod";
+import type { Owner } from "../objects.ts";
+import { Turns } from "./turns.ts";
 
 const RECORD_VERSION = 1;
 
@@ -22,9 +24,19 @@ const Row = z.object({
 	version: z.literal(RECORD_VERSION),
 	job: z.string(),
 	seq: z.number(),
+	/** Whose it is, what that weighs, and when its turn is (turns.ts). */
+	owner: z.string().nullable().default(null),
+	weight: z.number().positive().default(1),
+	turn: z.number().default(0),
+	/** When it was queued. */
+	queued: z.number().default(0),
 	digest: z.string(),
+	/** What its worker must be able to do. */
+	needs: z.array(z.string()).default([]),
 	/** Name of the model, under which another version may be offered. */
 	model: z.string(),
+	/** What it costs to make (worker/policies/cost.ts); 0 where that is not known. */
+	cost: z.number().default(0),
 	/** Of the newest lease; 0 before the job has answered with one. */
 	attempt: z.number(),
 	/** Who holds it; null while it waits. */
@@ -53,9 +65,16 @@ const FIRST_PAUSE_MS = 200;
 export class Ledger {
 	readonly #sql: SqlStorage;
 	readonly #entries = new Map<string, Row>();
-	/** By digest, the oldest first. */
+	/** By digest, in turn. */
 	readonly #waiting = new Map<string, Row[]>();
 	readonly #held = new Map<string, Set<Row>>();
+	/** Of those, the ones whose worker is missed, by its name. */
+	readonly #missed = new Map<string, Set<Row>>();
+	/** Sessions that hold more or less than when whoever counts them looked last; emptied there. */
+	readonly touched = new Set<string>();
+	/** How many each owner has, and how many of those wait. */
+	readonly #owned = new Map<Owner, { all: number; waiting: number }>();
+	readonly #turns = new Turns();
 	#queued = 0;
 	#lastSeq = 0;
 
@@ -68,8 +87,11 @@ export class Ledger {
 		`);
 		for (const { job, record } of sql.exec<{ job: string; record: string }>("SELECT job, record FROM book").toArray()) {
 			const parsed = Row.safeParse(JSON.parse(record));
-			if (parsed.success) this.#insert(parsed.data);
-			else sql.exec("DELETE FROM book WHERE job = ?", job);
+			if (parsed.success) {
+				const { owner, weight, turn, held } = parsed.data;
+				this.#turns.known(owner, weight, turn, held === null);
+				this.#insert(parsed.data);
+			} else sql.exec("DELETE FROM book WHERE job = ?", job);
 		}
 	}
 
@@ -85,7 +107,7 @@ export class Ledger {
 	digests(): string[] {
 		return [...this.#waiting.keys()];
 	}
-	/** Jobs that wait for a model, the oldest first. */
+	/** Jobs that wait for a model, in turn. */
 	waiting(digest: string): readonly Entry[] {
 		return this.#waiting.get(digest) ?? [];
 	}
@@ -97,20 +119,49 @@ export class Ledger {
 	held(): Lent[] {
 		return [...this.#held.values()].flatMap((held) => [...held] as Lent[]);
 	}
+	/** Those that a worker held when its connection was lost. */
+	missed(worker: string): Lent[] {
+		return [...(this.#missed.get(worker) ?? NOBODY)] as Lent[];
+	}
+	/** How many jobs an owner has, and how many of those wait. */
+	of(owner: Owner): Readonly<{ all: number; waiting: number }> {
+		return this.#owned.get(owner) ?? NOTHING;
+	}
 	get(job: string): Entry | undefined {
 		return this.#entries.get(job);
 	}
+	/** The same where somebody holds it. */
+	lent(job: string): Lent | undefined {
+		const entry = this.#entries.get(job);
+		return entry?.held ? (entry as Lent) : undefined;
+	}
 
-	/** New jobs, at the end. */
-	enqueue(jobs: readonly string[], digest: string, model: string): void {
+	/** New jobs, after those of their owner. */
+	enqueue(
+		jobs: readonly string[],
+		{
+			digest,
+			model,
+			cost,
+			needs,
+			owner,
+			weight,
+		}: Pick<Row, "digest" | "model" | "cost" | "needs" | "owner" | "weight">,
+	): void {
 		for (const job of jobs) {
 			if (this.#entries.has(job)) continue;
 			const entry: Row = {
 				version: RECORD_VERSION,
 				job,
 				seq: this.#lastSeq + 1,
+				owner,
+				weight,
+				turn: this.#turns.next(owner, weight),
+				queued: Date.now(),
 				digest,
+				needs,
 				model,
+				cost,
 				attempt: 0,
 				held: null,
 				numerics: null,
@@ -126,7 +177,8 @@ export class Ledger {
 	}
 
 	/** From the queue to a worker; the job has yet to answer with its lease. */
-	grant({ job }: Entry, to: { session: string; worker: string; instance: string; numerics: string }): void {
+	grant({ job, turn }: Entry, to: { session: string; worker: string; instance: string; numerics: string }): void {
+		this.#turns.given(turn);
 		this.#change(job, (entry) => {
 			entry.attempt = 0;
 			entry.held = { ...to, granted: Date.now(), absent: null };
@@ -171,9 +223,9 @@ export class Ledger {
 	}
 
 	/** Another version of its model will make it. */
-	move({ job }: Entry, digest: string): void {
+	move({ job }: Entry, digest: string, needs: string[]): void {
 		this.#change(job, (entry) => {
-			[entry.digest, entry.numerics, entry.orphaned] = [digest, null, null];
+			[entry.digest, entry.needs, entry.numerics, entry.orphaned] = [digest, needs, null, null];
 		});
 	}
 
@@ -188,6 +240,7 @@ export class Ledger {
 		const entry = this.#entries.get(job);
 		if (!entry) return;
 		this.#remove(entry);
+		if (entry.held === null) this.#turns.gone(entry.owner, entry.weight, entry.turn);
 		this.#sql.exec("DELETE FROM book WHERE job = ?", job);
 	}
 
@@ -207,41 +260,64 @@ export class Ledger {
 	#insert(entry: Row): void {
 		this.#entries.set(entry.job, entry);
 		this.#lastSeq = Math.max(this.#lastSeq, entry.seq);
+		this.#own(entry, 1);
 		if (entry.held) {
-			const held = this.#held.get(entry.held.session);
-			if (held) held.add(entry);
-			else this.#held.set(entry.held.session, new Set([entry]));
+			const { session, worker, absent } = entry.held;
+			this.touched.add(session);
+			addTo(this.#held, session, entry);
+			if (absent !== null) addTo(this.#missed, worker, entry);
 			return;
 		}
 		this.#queued += 1;
 		const queue = this.#waiting.get(entry.digest);
 		if (!queue) this.#waiting.set(entry.digest, [entry]);
-		else queue.splice(place(queue, entry.seq), 0, entry);
+		else queue.splice(place(queue, entry), 0, entry);
 	}
 
 	#remove(entry: Row): void {
 		this.#entries.delete(entry.job);
+		this.#own(entry, -1);
 		if (entry.held) {
-			const held = this.#held.get(entry.held.session);
-			held?.delete(entry);
-			if (held?.size === 0) this.#held.delete(entry.held.session);
+			const { session, worker } = entry.held;
+			this.touched.add(session);
+			takeFrom(this.#held, session, entry);
+			takeFrom(this.#missed, worker, entry);
 			return;
 		}
 		this.#queued -= 1;
 		const queue = this.#waiting.get(entry.digest);
-		if (queue) queue.splice(place(queue, entry.seq), 1);
+		if (queue) queue.splice(place(queue, entry), 1);
 		if (queue?.length === 0) this.#waiting.delete(entry.digest);
+	}
+
+	#own({ owner, held }: Row, by: 1 | -1): void {
+		const { all, waiting } = this.of(owner);
+		if (all + by === 0) this.#owned.delete(owner);
+		else this.#owned.set(owner, { all: all + by, waiting: waiting + (held ? 0 : by) });
 	}
 }
 
 const NOBODY: ReadonlySet<never> = new Set();
+const NOTHING = { all: 0, waiting: 0 } as const;
 
-/** Index of the first entry whose place is not before `seq`. */
-function place(queue: readonly Entry[], seq: number): number {
+function addTo<T>(sets: Map<string, Set<T>>, key: string, value: T): void {
+	const set = sets.get(key);
+	if (set) set.add(value);
+	else sets.set(key, new Set([value]));
+}
+
+function takeFrom<T>(sets: Map<string, Set<T>>, key: string, value: T): void {
+	const set = sets.get(key);
+	if (set?.delete(value) && set.size === 0) sets.delete(key);
+}
+
+/** Index of the first entry whose turn is not before this one's. */
+function place(queue: readonly Entry[], { turn, seq }: Entry): number {
 	let [from, to] = [0, queue.length];
 	while (from < to) {
 		const middle = (from + to) >> 1;
-		if (queue[middle].seq < seq) from = middle + 1;
+		const other = queue[middle];
+		if (other.turn < turn || (other.turn === turn && other.seq < seq)) from = middle + 1;
 		else to = middle;
 	}
 	return from;

@@ -6,17 +6,16 @@
 import { notReached } from "../log.ts";
 import { type Env, settingsOf } from "../settings.ts";
 import type { Entry, Ledger } from "./ledger.ts";
-import { versionsOf } from "./offer.ts";
-import type { Roster } from "./roster.ts";
+import type { Offers } from "./offer.ts";
 
 export class Orphans {
 	readonly #ledger: Ledger;
-	readonly #roster: Roster;
+	readonly #offers: Offers;
 	readonly #env: Env;
 
-	constructor(ledger: Ledger, roster: Roster, env: Env) {
+	constructor(ledger: Ledger, offers: Offers, env: Env) {
 		this.#ledger = ledger;
-		this.#roster = roster;
+		this.#offers = offers;
 		this.#env = env;
 	}
 
@@ -24,9 +23,8 @@ export class Orphans {
 	async look(now: number): Promise<Set<string>> {
 		const moved = new Set<string>();
 		for (const digest of this.#ledger.digests()) {
-			const offered = this.#roster.offering(digest).size > 0;
 			for (const entry of [...this.#ledger.waiting(digest)]) {
-				if (offered) {
+				if (this.#offers.able(digest, entry.needs)) {
 					if (entry.orphaned !== null) this.#ledger.orphan(entry, null);
 				} else {
 					const to = await this.#keep(entry, now).catch((error: unknown) => notReached(entry.job, error));
@@ -40,17 +38,20 @@ export class Orphans {
 	async #keep(entry: Entry, now: number): Promise<string | undefined> {
 		const { job, model } = entry;
 		const waits = () => this.#ledger.get(job) === entry && entry.held === null;
-		const other = versionsOf(this.#roster).find(({ info }) => info.id === model);
-		if (other && (await this.#job(job).replan(other.info)) && waits()) {
-			this.#ledger.move(entry, other.info.digest);
-			return other.info.digest;
+		const other = this.#offers.versions().find(({ info }) => info.id === model && info.digest !== entry.digest);
+		if (other) {
+			const needs = await this.#job(job).replan(other.info);
+			if (needs && waits()) {
+				this.#ledger.move(entry, other.info.digest, needs);
+				return other.info.digest;
+			}
 		}
 		if (entry.orphaned === null) {
 			if (waits()) this.#ledger.orphan(entry, now);
 		} else if (now - entry.orphaned >= settingsOf(this.#env).NO_WORKER_SECONDS * 1000) {
 			await this.#job(job).fail(
 				"no_workers",
-				"The GPU workers that offer this model went away and did not come back. Try again later.",
+				"The GPU workers that can make this picture went away and did not come back. Try again later.",
 			);
 			if (waits()) this.#ledger.end(job);
 		}

@@ -4,40 +4,76 @@
  * seat attached. With nothing to watch it sleeps: pings are answered without it.
  */
 import { DurableObject } from "cloudflare:workers";
-import type { Hello, Holding, WorkerMessage } from "../../protocol/messages.ts";
+import type { Hello, Holding, Loading, Made, WorkerMessage } from "../../protocol/messages.ts";
 import { Alarm } from "../alarm.ts";
 import { log } from "../log.ts";
-import type { PoolObject, PoolOffer, PoolStatus } from "../objects.ts";
+import {
+	type Customer,
+	type Enqueued,
+	type Outlook,
+	type PoolObject,
+	type PoolOffer,
+	type PoolStatus,
+	type Standing,
+	type Wanted,
+	WORKER_HEADER,
+} from "../objects.ts";
 import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { type Entry, Ledger, type Lent } from "./ledger.ts";
-import { modelsOf, statusOf, versionsOf } from "./offer.ts";
+import { LoadingWorkers } from "./loading.ts";
+import { modelsOf, Offers, samplesOf, statusOf } from "./offer.ts";
 import { Orphans } from "./orphans.ts";
+import { Paces } from "./pace.ts";
+import { Returns } from "./returns.ts";
 import { type Member, Roster } from "./roster.ts";
 import { commonVersion, readMessage } from "./seat.ts";
+import { type Books, outlookOf, standingOf } from "./standing.ts";
+import type { Seen } from "./tally.ts";
+import { mayWait } from "./turns.ts";
 
 const GRANT_MILLISECONDS = 30_000;
+const REVOKED = "it was revoked; whoever runs this edge can admit it again";
+/** Where no key is asked for. */
+const NOBODY: Customer = { owner: null, weight: 1, concurrent: Number.POSITIVE_INFINITY };
 
 export class Pool extends DurableObject<Env> implements PoolObject {
 	#settings: Settings;
 	#ledger: Ledger;
 	#roster: Roster;
+	#offers: Offers;
+	#books: Books;
+	#returns: Returns;
 	#alarm: Alarm;
 	#dispatcher: Dispatcher;
 	#orphans: Orphans;
+	#loading = new LoadingWorkers();
 	/** When silent workers were looked for last, and when those found so were last heard, by session. */
 	#swept = 0;
 	#suspects = new Map<string, number>();
+	/** Bytes of device memory by worker, as it said last. */
+	#memory = new Map<string, number>();
 	#status: { at: number; status: PoolStatus } | undefined;
+	/** By digest. It is worked out from all workers of a model, and so not for every call. */
+	readonly #outlooks = new Map<string, { at: number; outlook: Outlook }>();
 
 	constructor(ctx: DurableObjectState, env: Env) {
 		super(ctx, env);
 		this.#settings = settingsOf(env);
 		this.#ledger = new Ledger(ctx.storage.sql);
 		this.#roster = new Roster(ctx);
+		this.#offers = new Offers(this.#roster);
+		this.#returns = new Returns(ctx.storage.kv, this.#roster.lost > 0);
 		this.#alarm = new Alarm(ctx);
-		this.#dispatcher = new Dispatcher(this.#ledger, this.#roster, this.#alarm, env, (work) => ctx.waitUntil(work));
-		this.#orphans = new Orphans(this.#ledger, this.#roster, env);
+		this.#books = {
+			ledger: this.#ledger,
+			roster: this.#roster,
+			paces: new Paces(ctx.storage.sql),
+			crews: new Map(),
+			recountMs: this.#settings.STATUS_SECONDS * 1000,
+		};
+		this.#dispatcher = new Dispatcher(this.#books, this.#alarm, env, (work) => ctx.waitUntil(work));
+		this.#orphans = new Orphans(this.#ledger, this.#offers, env);
 		// Nothing is being granted by an instance that has just begun, and sockets may have dropped while there was none.
 		for (const entry of this.#ledger.held()) {
 			if (entry.attempt === 0) this.#ledger.requeue(entry, null);
@@ -45,30 +81,44 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		}
 	}
 
-	/** The WebSocket of a worker whose secret the route has checked. */
-	override async fetch(_request: Request): Promise<Response> {
+	/** The WebSocket of a worker whose credentials the route has checked. */
+	override async fetch(request: Request): Promise<Response> {
 		const { 0: client, 1: server } = new WebSocketPair();
-		this.#roster.accept(server);
+		this.#roster.accept(server, request.headers.get(WORKER_HEADER));
 		this.#alarm.by(Date.now() + this.#beats(1));
 		return new Response(null, { status: 101, webSocket: client });
 	}
 
-	/** Queues jobs, all or none, for workers that offer this model digest. */
-	async enqueue(jobs: readonly string[], digest: string): Promise<"queued" | "full" | "no-worker"> {
+	async enqueue(
+		jobs: readonly string[],
+		digest: string,
+		{ cost = 0, needs = [], by = NOBODY }: Wanted = {},
+	): Promise<Enqueued> {
 		this.#sweep();
-		const version = versionsOf(this.#roster).find(({ info }) => info.digest === digest);
+		const version = this.#offers.versions().find(({ info }) => info.digest === digest);
 		if (!version) return "no-worker";
-		if (this.#ledger.queued + jobs.length > this.#settings.QUEUE_LIMIT) return "full";
-		this.#ledger.enqueue(jobs, digest, version.info.id);
+		if (!this.#offers.able(digest, needs)) return "unable";
+		const { owner, weight, concurrent } = by;
+		const { all, waiting } = this.#ledger.of(owner);
+		if (all + jobs.length > concurrent) return "busy";
+		const places = { mine: waiting, more: jobs.length, queued: this.#ledger.queued, limit: this.#settings.QUEUE_LIMIT };
+		if (!mayWait(owner, places)) return "full";
+		this.#ledger.enqueue(jobs, { digest, model: version.info.id, cost, needs: [...needs], owner, weight });
 		this.#dispatcher.dispatch(digest);
 		this.#alarm.by(Date.now() + this.#beats(1));
 		return "queued";
 	}
 
+	async standing(job: string): Promise<Standing | null> {
+		const entry = this.#ledger.get(job);
+		return entry ? standingOf(entry, this.#books) : null;
+	}
+
 	/** Nobody waits for this job any more: out of the books, and stopped where it runs. */
-	async cancel(job: string): Promise<void> {
+	async cancel(job: string, reason = "cancelled"): Promise<void> {
 		const entry = this.#ledger.get(job);
 		if (!entry) return;
+		this.#dispatcher.tally.count("firstlight_cancelled_total", { reason });
 		this.#takeAway(entry, false);
 		this.#ledger.end(job);
 	}
@@ -83,11 +133,23 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		this.#dispatcher.dispatch(entry.digest);
 	}
 
-	async offer(): Promise<PoolOffer> {
+	async offer(patience = 0): Promise<PoolOffer> {
 		this.#sweep();
+		if (this.#roster.size === 0) await this.#returns.next(patience * 1000);
 		if (this.#suspects.size > 0) this.#alarm.by(Date.now() + this.#beats(1));
 		const queue = this.#ledger.queued;
-		return { models: modelsOf(versionsOf(this.#roster)), queue, room: queue < this.#settings.QUEUE_LIMIT };
+		const versions = this.#offers.versions().map((version) => ({ ...version, ...this.#outlook(version.info.digest) }));
+		return { models: modelsOf(versions), queue, load: this.#ledger.size, room: queue < this.#settings.QUEUE_LIMIT };
+	}
+
+	/** Not older than a moment. */
+	#outlook(digest: string): Outlook {
+		const now = Date.now();
+		const kept = this.#outlooks.get(digest);
+		if (kept && now - kept.at < this.#settings.STATUS_SECONDS * 1000) return kept.outlook;
+		const outlook = outlookOf(digest, this.#books, (member) => this.#dispatcher.busy(member));
+		this.#outlooks.set(digest, { at: now, outlook });
+		return outlook;
 	}
 
 	async status(): Promise<PoolStatus> {
@@ -95,9 +157,14 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		if (!this.#status || now - this.#status.at >= this.#settings.STATUS_SECONDS * 1000) {
 			const offer = await this.offer();
 			const workers = [...this.#roster.members()].map((member) => statusOf(member, this.#dispatcher.busy(member)));
-			this.#status = { at: now, status: { ...offer, workers } };
+			this.#status = { at: now, status: { ...offer, workers, loading: this.#loading.within(this.#beats(3)) } };
 		}
 		return this.#status.status;
+	}
+
+	/** A worker that is not ready yet says how far it is. */
+	async loading(loading: Loading): Promise<void> {
+		this.#loading.say(loading);
 	}
 
 	override async webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): Promise<void> {
@@ -133,7 +200,10 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		// First, so that what fails below is tried again.
 		if (this.#watching()) this.#alarm.by(now + this.#beats(1));
 		this.#sweep();
-		for (const entry of this.#ledger.held()) {
+		// Jobs are asked in between, and what was held may be let go, or over, by then.
+		for (const { job } of this.#ledger.held()) {
+			const entry = this.#ledger.lent(job);
+			if (!entry) continue;
 			const { absent, granted } = entry.held;
 			if (entry.attempt === 0) {
 				if (now - granted > GRANT_MILLISECONDS) this.#dispatcher.takeBack(entry, null);
@@ -144,21 +214,50 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 			}
 		}
 		for (const digest of this.#ledger.digests()) {
-			for (const entry of [...this.#ledger.waiting(digest)])
-				if (this.#dispatcher.exhausted(entry)) await this.#dispatcher.fail(entry);
+			for (const { job } of [...this.#ledger.waiting(digest)]) {
+				const entry = this.#ledger.get(job);
+				if (entry && !entry.held && this.#dispatcher.exhausted(entry)) await this.#dispatcher.fail(entry);
+			}
 			this.#dispatcher.dispatch(digest);
 		}
 		for (const digest of await this.#orphans.look(now)) this.#dispatcher.dispatch(digest);
 	}
 
+	async metrics(): Promise<Seen> {
+		return this.#dispatcher.tally.seen(
+			samplesOf(this.#ledger, this.#roster, this.#memory, (member) => this.#dispatcher.busy(member)),
+		);
+	}
+
+	async revokedWorkers(): Promise<string[]> {
+		return [...this.#roster.revoked];
+	}
+
+	async judge(worker: string, revoked: boolean): Promise<void> {
+		this.#roster.judge(worker, revoked);
+		this.#status = undefined;
+		if (!revoked) return;
+		for (const { hello, socket } of [...this.#roster.members()])
+			if (hello.worker === worker) this.#refuse(socket, REVOKED);
+	}
+
 	#admit(socket: WebSocket, hello: Hello): void {
 		const { worker, instance } = hello;
-		for (const other of [...this.#roster.members()]) {
-			if (other.hello.worker !== worker) continue;
+		const { named } = this.#roster.seat(socket);
+		const stranger = named !== null && named !== worker && `its token is for ${named}, not for ${worker}`;
+		const problem = stranger || (this.#roster.revoked.has(worker) && REVOKED);
+		if (problem) {
+			this.#refuse(socket, problem);
+			return;
+		}
+		const other = this.#roster.named(worker);
+		if (other) {
 			if (other.hello.instance === instance) this.#drop(other.socket, 1000, "replaced by a newer connection", true);
 			else this.#refuse(other.socket, `replaced by a newer process with the name ${worker}`);
 		}
+		this.#loading.forget(worker);
 		const member = this.#roster.admit(socket, hello);
+		this.#returns.came();
 		this.#roster.send(socket, {
 			type: "welcome",
 			version: commonVersion(hello.versions)!,
@@ -189,9 +288,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		this.#roster.change(member.socket, { stale: stale.map((held) => ({ ...held, stuck: false })) });
 		for (const held of stale) this.#roster.send(member.socket, { type: "cancel", ...held });
 		// A process that begins anew has nothing of the one before; one that is back has let go of the rest.
-		for (const entry of this.#ledger.held())
-			if (entry.held.absent !== null && entry.held.worker === worker)
-				this.ctx.waitUntil(this.#dispatcher.lost(entry, "failed"));
+		for (const entry of this.#ledger.missed(worker)) this.ctx.waitUntil(this.#dispatcher.lost(entry, "failed"));
 	}
 
 	#refuse(socket: WebSocket, reason: string): void {
@@ -208,8 +305,10 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		} catch {
 			// It is closed already.
 		}
+		if (back && this.#roster.member(session)) this.#returns.left();
 		this.#roster.forget(session);
 		this.#suspects.delete(session);
+		this.#memory.delete(this.#roster.seat(socket).worker ?? "");
 		const now = Date.now();
 		for (const entry of [...this.#ledger.heldBy(session)]) {
 			if (entry.attempt === 0) this.#dispatcher.takeBack(entry, null);
@@ -222,19 +321,43 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 
 	async #release(
 		member: Member,
-		{ job, attempt, outcome, cause, reason }: Extract<WorkerMessage, { type: "release" }>,
+		{ job, attempt, outcome, cause, reason, made }: Extract<WorkerMessage, { type: "release" }>,
 	): Promise<void> {
 		const { seat, socket, hello } = member;
 		this.#letGo(member, (held) => held.job === job && held.attempt === attempt);
 		const entry = this.#ledger.get(job);
 		// An old attempt, or one that has gone to another worker meanwhile, has been let go by now.
 		if (entry?.held?.session === seat.session && entry.attempt === attempt) {
+			if (made) this.#made(entry as Lent, made);
 			if (outcome === "handed-back") log("lease handed back", { job, attempt, worker: hello.worker, cause, reason });
 			// "Done" with the picture missing would leave its readers waiting for ever.
 			await this.#dispatcher.lost(entry as Lent, cause);
 		}
 		if (this.#roster.member(seat.session)?.socket !== socket) return;
 		for (const digest of member.offers.keys()) this.#dispatcher.dispatch(digest);
+	}
+
+	/** A finished picture is one line, and one of each metric. */
+	#made({ job, attempt, queued, held }: Lent, made: Made): void {
+		const { tally } = this.#dispatcher;
+		const waited = held.granted - queued;
+		this.#memory.set(held.worker, made.memory);
+		tally.count("firstlight_pictures_total", { policy: made.policy });
+		if (made.first !== null && attempt === 1)
+			tally.observe("firstlight_first_preview_seconds", (waited + made.first) / 1000);
+		for (const [scale, milliseconds] of made.scales)
+			tally.observe("firstlight_scale_seconds", milliseconds / 1000, { scale });
+		log("picture", {
+			job,
+			attempt,
+			worker: held.worker,
+			policy: made.policy,
+			request: made.requestId,
+			traceparent: made.traceparent,
+			waited,
+			first: made.first,
+			milliseconds: made.whole,
+		});
 	}
 
 	/**
@@ -288,7 +411,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	}
 
 	#watching(): boolean {
-		return this.#ledger.size > 0 || this.#suspects.size > 0 || this.#roster.sockets().length > this.#roster.size;
+		return this.#ledger.size > 0 || this.#suspects.size > 0 || this.#roster.strangers > 0;
 	}
 
 	#beats(count: number): number {

@@ -16,6 +16,9 @@ export interface Member {
 	readonly since: number;
 	/** Numerics id by digest of what it offers. */
 	readonly offers: ReadonlyMap<string, string>;
+	readonly capabilities: ReadonlySet<string>;
+	/** The same as one text, equal for those who can do the same. */
+	readonly abilities: string;
 }
 
 const OPEN = 1;
@@ -25,7 +28,18 @@ export class Roster {
 	/** By session, the longest-standing first. */
 	readonly #members = new Map<string, Member>();
 	readonly #byDigest = new Map<string, Set<Member>>();
+	readonly #byName = new Map<string, Member>();
+	/** Sessions that have yet to say hello. */
+	readonly #strangers = new Set<string>();
+	/** Another number whenever a worker came, went, or began to drain. */
+	edition = 0;
+	/** Sessions of which something changed since whoever counts their slots looked last; emptied there. */
+	readonly touched = new Set<string>();
 	readonly #seats = new WeakMap<WebSocket, Seat>();
+	/** Names of those that are not let in. */
+	readonly revoked: ReadonlySet<string>;
+	/** Workers whose connection dropped while there was no pool to see it. */
+	readonly lost: number;
 
 	constructor(ctx: DurableObjectState) {
 		this.#ctx = ctx;
@@ -33,15 +47,28 @@ export class Roster {
 		ctx.storage.sql.exec(
 			"CREATE TABLE IF NOT EXISTS worker (session TEXT PRIMARY KEY, hello TEXT NOT NULL, since INTEGER NOT NULL)",
 		);
+		ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS revoked (worker TEXT PRIMARY KEY)");
+		this.revoked = new Set(
+			ctx.storage.sql
+				.exec<{ worker: string }>("SELECT worker FROM revoked")
+				.toArray()
+				.map(({ worker }) => worker),
+		);
 		const sockets = new Map(this.sockets().map((socket) => [this.seat(socket).session, socket]));
+		let lost = 0;
 		for (const { session, hello, since } of ctx.storage.sql
 			.exec<{ session: string; hello: string; since: number }>("SELECT * FROM worker ORDER BY since, rowid")
 			.toArray()) {
 			const socket = sockets.get(session);
 			// What it said was parsed when it came. A new release of this code drops sockets, and so meets none of the old.
 			if (socket) this.#insert(socket, JSON.parse(hello), since);
-			else ctx.storage.sql.exec("DELETE FROM worker WHERE session = ?", session);
+			else {
+				lost += 1;
+				ctx.storage.sql.exec("DELETE FROM worker WHERE session = ?", session);
+			}
 		}
+		this.lost = lost;
+		for (const session of sockets.keys()) if (!this.#members.has(session)) this.#strangers.add(session);
 	}
 
 	/** Admitted workers, the longest-standing first. */
@@ -50,6 +77,14 @@ export class Roster {
 	}
 	get size(): number {
 		return this.#members.size;
+	}
+	/** How many sockets have yet to say hello. */
+	get strangers(): number {
+		return this.#strangers.size;
+	}
+	/** The worker of this name. */
+	named(worker: string): Member | undefined {
+		return this.#byName.get(worker);
 	}
 	member(session: string): Member | undefined {
 		return this.#members.get(session);
@@ -75,10 +110,11 @@ export class Roster {
 	}
 
 	/** A socket that has yet to say hello. */
-	accept(socket: WebSocket): void {
-		const seat = newSeat(crypto.randomUUID());
+	accept(socket: WebSocket, named: string | null): void {
+		const seat = newSeat(crypto.randomUUID(), named);
 		this.#ctx.acceptWebSocket(socket, [seat.session]);
 		this.#seats.set(socket, seat);
+		this.#strangers.add(seat.session);
 		sit(socket, seat);
 	}
 
@@ -93,7 +129,10 @@ export class Roster {
 	}
 
 	change(socket: WebSocket, change: Partial<Seat>): void {
-		sit(socket, Object.assign(this.seat(socket), change));
+		const seat = Object.assign(this.seat(socket), change);
+		sit(socket, seat);
+		this.touched.add(seat.session);
+		if ("draining" in change) this.edition += 1;
 	}
 
 	admit(socket: WebSocket, { type: _, holding: __, ...hello }: Hello): Member {
@@ -110,15 +149,30 @@ export class Roster {
 	}
 
 	forget(session: string): void {
+		this.#strangers.delete(session);
 		const member = this.#members.get(session);
 		if (!member) return;
 		this.#members.delete(session);
+		if (this.#byName.get(member.hello.worker) === member) this.#byName.delete(member.hello.worker);
+		this.touched.add(session);
+		this.edition += 1;
 		for (const digest of member.offers.keys()) {
 			const others = this.#byDigest.get(digest);
 			others?.delete(member);
 			if (others?.size === 0) this.#byDigest.delete(digest);
 		}
 		this.#ctx.storage.sql.exec("DELETE FROM worker WHERE session = ?", session);
+	}
+
+	/** Whether a name is let in from now on. */
+	judge(worker: string, revoked: boolean): void {
+		const names = this.revoked as Set<string>;
+		if (revoked) names.add(worker);
+		else names.delete(worker);
+		const query = revoked
+			? "INSERT OR IGNORE INTO revoked (worker) VALUES (?)"
+			: "DELETE FROM revoked WHERE worker = ?";
+		this.#ctx.storage.sql.exec(query, worker);
 	}
 
 	send(socket: WebSocket, message: PoolMessage): void {
@@ -131,8 +185,15 @@ export class Roster {
 
 	#insert(socket: WebSocket, hello: Member["hello"], since: number): Member {
 		const offers = new Map(hello.models.map(({ info, numerics }) => [info.digest, numerics]));
-		const member: Member = { socket, seat: this.seat(socket), hello, since, offers };
-		this.#members.set(member.seat.session, member);
+		const capabilities = new Set(hello.capabilities);
+		const abilities = [...capabilities].sort().join(" ");
+		const member: Member = { socket, seat: this.seat(socket), hello, since, offers, capabilities, abilities };
+		const { session } = member.seat;
+		this.#strangers.delete(session);
+		this.#members.set(session, member);
+		this.#byName.set(hello.worker, member);
+		this.touched.add(session);
+		this.edition += 1;
 		for (const digest of offers.keys()) {
 			const others = this.#byDigest.get(digest);
 			if (others) others.add(member);

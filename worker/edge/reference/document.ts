@@ -1,8 +1,16 @@
 /** The OpenAPI document of the operations: JSON Schemas are made from the zod schemas, nothing is written twice. */
 import { z } from "zod";
-import { type Content, type Operation, operations, type SchemaName, schemas } from "./operations.ts";
+import { type Content, type Operation, operations, type SchemaName, type SecurityName, schemas } from "./operations.ts";
 
 type Json = Record<string, unknown>;
+
+const bearer = (description: string): Json => ({ type: "http", scheme: "bearer", description });
+const securitySchemes: Record<SecurityName, Json> = {
+	key: bearer("An API key, `fl_...`; none is needed on the machine that runs the edge."),
+	ticket: { type: "apiKey", in: "query", name: "ticket", description: "Of POST /v1/tickets." },
+	admin: bearer("The edge's ADMIN_SECRET, or a key with the scope `admin`."),
+	worker: bearer("A token for that model, of POST /internal/workers/token."),
+};
 
 let made: Json | undefined;
 /** Made at the first call. */
@@ -17,11 +25,24 @@ export function document(): Json {
 		},
 		servers: [{ url: "/" }],
 		paths: paths(),
+		webhooks: {
+			jobEnded: {
+				post: {
+					summary: "A job that was asked for with a webhook has ended",
+					description: "Headers and signature are as standardwebhooks.com has them.",
+					requestBody: { required: true, content: { "application/json": { schema: ref("WebhookMessage") } } },
+					responses: {
+						"2XX": { description: "It is taken." },
+						410: { description: "Nothing more is wanted. After anything else it is sent again." },
+					},
+				},
+			},
+		},
 		components: {
 			schemas: Object.fromEntries(
 				Object.entries(schemas).map(([name, schema]) => [name, jsonSchema(schema, name.endsWith("Request"))]),
 			),
-			securitySchemes: { secret: { type: "http", scheme: "bearer" } },
+			securitySchemes,
 		},
 	};
 	return made;
@@ -39,27 +60,30 @@ function jsonSchema(schema: z.ZodType, comesIn: boolean): Json {
 
 export interface Parameter {
 	name: string;
-	in: "path" | "query";
+	in: "path" | "query" | "header";
 	required: boolean;
 	description: string;
 	schema: unknown;
 }
 
-export function parametersOf({ parameters = {}, query }: Operation): Parameter[] {
+export function parametersOf({ parameters = {}, headers = {}, query }: Operation): Parameter[] {
 	const { properties = {}, required = [] } = (query ? jsonSchema(query, true) : {}) as {
 		properties?: Record<string, Json>;
 		required?: string[];
 	};
-	return [
-		...Object.entries(parameters).map(
+	const named = (where: "path" | "header", all: Readonly<Record<string, string>>) =>
+		Object.entries(all).map(
 			([name, description]): Parameter => ({
 				name,
-				in: "path",
-				required: true,
+				in: where,
+				required: where === "path",
 				description,
 				schema: { type: "string" },
 			}),
-		),
+		);
+	return [
+		...named("path", parameters),
+		...named("header", headers),
 		...Object.entries(properties).map(
 			([name, { description = "", ...schema }]): Parameter => ({
 				name,
@@ -75,7 +99,7 @@ export function parametersOf({ parameters = {}, query }: Operation): Parameter[]
 function paths(): Json {
 	const byPath: Record<string, Json> = {};
 	for (const operation of operations) {
-		const { method, path, summary, description, body, answers, secret } = operation;
+		const { method, path, summary, description, body, answers, needs } = operation;
 		byPath[path] = {
 			...byPath[path],
 			[method]: {
@@ -85,7 +109,7 @@ function paths(): Json {
 				parameters: parametersOf(operation),
 				...(body && { requestBody: { required: true, content: { "application/json": { schema: ref(body) } } } }),
 				responses: Object.fromEntries(Object.entries(answers).map(([status, answer]) => [status, response(answer)])),
-				...(secret && { security: [{ secret: [] }] }),
+				...(needs && { security: needs.map((name) => ({ [name]: [] })) }),
 			},
 		};
 	}

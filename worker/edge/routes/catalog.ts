@@ -5,7 +5,7 @@ import { vocabularyOf } from "../../families/text/tokenizer.ts";
 import { policies } from "../../policies/index.ts";
 import { policyOfQuality } from "../../policies/quality.ts";
 import { canPlan } from "../../policies/validate.ts";
-import { Adapter } from "../../protocol/messages.ts";
+import { Adapter, Loading } from "../../protocol/messages.ts";
 import { ModelInfo } from "../../protocol/model-info.ts";
 import { sizesOf } from "../http/sizes.ts";
 import { type App, type Env, settingsOf } from "../settings.ts";
@@ -108,12 +108,15 @@ export const Health = z.strictObject({
 		}),
 	),
 	models: z.array(z.string()),
+	loading: z
+		.array(z.strictObject(Loading.omit({ worker: true }).shape))
+		.describe("How far workers are that are not ready yet: weights come first, then the kernels are compiled."),
 	queue: z.int().describe("Pictures that wait for a worker."),
 });
 type Health = z.infer<typeof Health>;
 
 export async function health(c: C): Promise<Response> {
-	const { workers, models, queue } = await poolStatus(c.env);
+	const { workers, models, loading, queue } = await poolStatus(c.env);
 	const ok = models.length > 0;
 	return c.json<Health, 200 | 503>(
 		{
@@ -129,6 +132,7 @@ export async function health(c: C): Promise<Response> {
 				draining,
 			})),
 			models: models.map(({ info }) => info.id),
+			loading: loading.map(({ worker: _, ...said }) => said),
 			queue,
 		},
 		ok ? 200 : 503,

@@ -2,7 +2,7 @@
  * GET /v1/models/:model/files/:file: the files of a published model, for GPU workers. `:model` is a name, or a digest.
  */
 import type { Context } from "hono";
-import { requireSecret } from "../auth/secret.ts";
+import { requireModelToken } from "../auth/worker-token.ts";
 import { ApiError } from "../http/errors.ts";
 import { notModified, rangeOf } from "../http/range.ts";
 import { damaged, digestOf, fileNotFound, fileOf } from "../published.ts";
@@ -10,7 +10,7 @@ import { type App, settingsOf } from "../settings.ts";
 
 /**
  * What a digest names never changes; what a name stands for may. Private, since a cache on the way does not ask for the
- * secret.
+ * token.
  */
 const IMMUTABLE = "private, max-age=31536000, immutable, no-transform";
 const CHECK = "private, no-cache, no-transform";
@@ -18,7 +18,7 @@ const CHECK = "private, no-cache, no-transform";
 export async function modelFile(c: Context<App>): Promise<Response> {
 	const request = c.req.raw;
 	const model = c.req.param("model") ?? "";
-	if (!settingsOf(c.env).PUBLIC_MODELS.includes(model)) await requireSecret(c.env, request);
+	if (!settingsOf(c.env).PUBLIC_MODELS.includes(model)) await requireModelToken(c.env, request, model);
 	const bucket = c.env.MODEL_BUCKET;
 	if (!bucket)
 		throw new ApiError(503, "no_bucket", "This edge has no MODEL_BUCKET: bind an R2 bucket in wrangler.toml.", {

@@ -3,9 +3,10 @@ import { z } from "zod";
 import type { Quality } from "../../policies/quality.ts";
 import { MAX_IMAGES_PER_REQUEST, MAX_PARTIAL_IMAGES } from "../../protocol/limits.ts";
 import { ApiError, invalid, invalidInput } from "../http/errors.ts";
-import { Class, Name, Prompt, requireOneWay, requireSubject, Seed, whole } from "../http/input.ts";
+import { Class, MaxMs, Name, Prompt, requireOneWay, requireSubject, Seed, whole } from "../http/input.ts";
 import type { Warnings } from "../http/warnings.ts";
 import type { Settings } from "../settings.ts";
+import { requireQueue } from "./jobs-body.ts";
 
 /** OpenAI's qualities, older and newer ones, in ours. */
 const QUALITIES: Readonly<Record<string, Quality>> = {
@@ -54,7 +55,12 @@ export const Body = z.strictObject({
 	partial_images: whole(0, MAX_PARTIAL_IMAGES).default(0).describe("Previews of the last scales, in a stream."),
 	class: Class.optional().describe("Ours: the class to draw in place of a prompt."),
 	seed: Seed.optional().describe("Ours: the same seed gives the same picture; -1 or none, a random one."),
-	policy: Name.optional().describe("Ours: in place of a quality."),
+	policy: Name.optional().describe("Ours: in place of a quality; auto as in the preview route."),
+	max_ms: MaxMs.optional(),
+	cache: z
+		.boolean("must be true or false")
+		.default(true)
+		.describe("Ours: whether a finished picture of the same request may be given again."),
 	plan: z.unknown().optional().describe("Ours: a plan, or its steps, in place of a policy."),
 	user: z.string().max(1024).optional().describe("Without effect."),
 	safety_identifier: z.string().max(1024).optional().describe("Without effect."),
@@ -67,7 +73,7 @@ export const Body = z.strictObject({
 export type Body = z.infer<typeof Body>;
 
 /** The request with nulls as absent, which is how OpenAI's API takes them, and what cannot be made refused. */
-export function parseBody(json: unknown, warnings: Warnings, { QUEUE_LIMIT }: Settings): Body {
+export function parseBody(json: unknown, warnings: Warnings, settings: Settings): Body {
 	if (json === null || typeof json !== "object" || Array.isArray(json))
 		throw new ApiError(400, "invalid_value", "The body must be a JSON object with at least a prompt.");
 	const parsed = Body.safeParse(Object.fromEntries(Object.entries(json).filter(([, value]) => value !== null)), {
@@ -76,7 +82,7 @@ export function parseBody(json: unknown, warnings: Warnings, { QUEUE_LIMIT }: Se
 	if (!parsed.success) throw invalidInput(parsed.error);
 	const body = parsed.data;
 	requireSubject(body);
-	requireOneWay(body);
+	requireOneWay({ plan: body.plan, policy: body.policy });
 	if (body.plan !== undefined && body.quality !== "auto")
 		throw invalid(
 			"quality",
@@ -84,7 +90,7 @@ export function parseBody(json: unknown, warnings: Warnings, { QUEUE_LIMIT }: Se
 		);
 	if (body.stream && body.n > 1)
 		throw invalid("n", "n: a stream carries one picture. Use n 1 with stream, or stream false.");
-	if (body.n > QUEUE_LIMIT) throw invalid("n", `n: must be at most ${QUEUE_LIMIT}, as many as this edge queues.`);
+	requireQueue("n", body.n, settings);
 	warnOf(body, warnings);
 	return body;
 }

@@ -2,23 +2,22 @@
 import type { Context } from "hono";
 import { endTime, setMetric, startTime } from "hono/timing";
 import { z } from "zod";
-import { policyOfQuality } from "../../policies/quality.ts";
-import type { FinalEvent, ImageFormat, ScaleEvent } from "../../protocol/job.ts";
+import type { FinalEvent, ScaleEvent } from "../../protocol/job.ts";
 import { MAX_REQUEST_BYTES } from "../../protocol/limits.ts";
 import type { ModelInfo } from "../../protocol/model-info.ts";
 import type { StagePlan } from "../../protocol/plan.ts";
 import { pictureUrl } from "../auth/picture-url.ts";
 import { readJson } from "../http/body.ts";
 import { ApiError, asApiError, jobError } from "../http/errors.ts";
-import { subjectOf } from "../http/input.ts";
-import { knownPrompt } from "../http/prompt.ts";
-import { randomSeed, siblingSeed } from "../http/seeds.ts";
-import { type Size, type Sized, sized, text } from "../http/sizes.ts";
+import { siblingSeed } from "../http/seeds.ts";
+import { text } from "../http/sizes.ts";
 import { COMMENT, sseEvent, sseResponse } from "../http/sse.ts";
 import { Warnings } from "../http/warnings.ts";
 import { follow } from "../job/follow.ts";
+import { hintsOf, orderOf, ownedBy } from "../job/order.ts";
+import type { Owner } from "../objects.ts";
 import { type App, type Env, settingsOf } from "../settings.ts";
-import { chooseModel, givenPlan, type JobInput, makePlan, startJob, startJobs } from "../start.ts";
+import { type JobInput, startJobs } from "../start.ts";
 import { asUrl, type Body, parseBody, qualityOf } from "./generations-body.ts";
 
 const Tokens = z.int().min(0);
@@ -47,6 +46,7 @@ export const Answer = z.strictObject({
 			b64_json: z.base64().optional(),
 			url: z.url().optional().describe("Good for an hour."),
 			seed: z.int(),
+			cached: z.boolean().optional().describe("Whether it was there already, of the same request before."),
 		}),
 	),
 	usage: Usage,
@@ -62,8 +62,7 @@ interface Order {
 	input: JobInput;
 	about: About;
 	usage: Usage;
-	/** For the headers. */
-	warning: Record<string, string>;
+	headers: Record<string, string>;
 }
 
 export async function generations(c: Context<App>): Promise<Response> {
@@ -71,49 +70,44 @@ export async function generations(c: Context<App>): Promise<Response> {
 	const settings = settingsOf(c.env);
 	const warnings = new Warnings(settings);
 	const body = parseBody(await readJson(c.req.raw, MAX_REQUEST_BYTES, settings.BODY_SECONDS), warnings, settings);
-	const order = await orderOf(c.env, body, warnings);
+	const order = await asAsked(c, body, warnings);
 	return body.stream ? streamed(c, order) : whenDone(c, order, body);
 }
 
-async function orderOf(env: Env, body: Body, warnings: Warnings): Promise<Order> {
-	const { model, requireRoom } = await chooseModel(env, body.model, warnings);
-	const subject = subjectOf(model, body);
-	const asked = sized(model, body.size, warnings);
-	const plan = planOf(body, model, asked);
-	const known = subject.prompt === undefined ? undefined : await knownPrompt(env, model, subject.prompt);
-	warnings.unknownWords(known?.unknownWords);
-	requireRoom();
-	const input: JobInput = {
-		model,
-		plan,
-		subject,
-		seed: body.seed ?? randomSeed(),
-		previews: body.stream && body.partial_images > 0 ? body.partial_images : "none",
-		format: formatOf(body, asked.resized),
-		unknownWords: known?.unknownWords,
-	};
+async function asAsked(c: Context<App>, body: Body, warnings: Warnings): Promise<Order> {
+	const { prompt, model, size, seed, policy, plan, stream, partial_images, output_format, output_compression } = body;
+	const order = await orderOf(
+		c.env,
+		{
+			prompt,
+			class: body.class,
+			model,
+			size,
+			seed,
+			policy,
+			plan,
+			// A policy that is named overrules OpenAI's field, whose auto is the best.
+			quality: policy === undefined && plan === undefined ? qualityOf(body) : undefined,
+			maxMs: body.max_ms,
+			hints: hintsOf(c.req.raw),
+			previews: stream && partial_images > 0 ? partial_images : "none",
+			format: { type: output_format, quality: output_format === "png" ? 100 : Math.max(1, output_compression) },
+		},
+		ownedBy(c, body.cache),
+		warnings,
+	);
+	const { input, known } = order;
 	return {
 		input,
 		about: {
 			background: "opaque",
-			output_format: body.output_format,
-			quality: qualityMade(body, plan),
-			size: text(asked.resized ?? model.schedules[plan.schedule].image),
+			output_format,
+			quality: qualityMade(body, input.plan),
+			size: text(order.size),
 		},
-		usage: usageOf(known?.tokens ?? estimate(subject.prompt ?? "", model), model, plan),
-		warning: warnings.headers(),
+		usage: usageOf(known?.tokens ?? estimate(input.subject.prompt ?? "", input.model), input.model, input.plan),
+		headers: { ...order.headers, ...warnings.headers() },
 	};
-}
-
-/** A `policy` named is taken at its word; a `quality` is a wish, which what was measured of the model answers. */
-function planOf(body: Body, model: ModelInfo, { schedule }: Sized): StagePlan {
-	if (body.plan !== undefined) return givenPlan(model, body.plan, body.size === "auto" ? undefined : schedule);
-	return makePlan(model, body.policy ?? policyOfQuality(qualityOf(body), model, schedule), schedule);
-}
-
-function formatOf({ output_format, output_compression }: Body, size: Size | undefined): ImageFormat {
-	const quality = output_format === "png" ? 100 : Math.max(1, output_compression);
-	return { type: output_format, quality, ...(size && { size }) };
 }
 
 function qualityMade(body: Body, plan: StagePlan): About["quality"] {
@@ -144,7 +138,7 @@ const counted = (input: number, output: number): Usage => ({
 	input_tokens_details: { text_tokens: input, image_tokens: 0 },
 });
 
-async function whenDone(c: Context<App>, { input, about, usage, warning }: Order, body: Body): Promise<Response> {
+async function whenDone(c: Context<App>, { input, about, usage, headers }: Order, body: Body): Promise<Response> {
 	const created = now();
 	// One picture that fails, or a caller who leaves, ends the wait for all; their jobs notice by their readers' absence.
 	const reader = new AbortController();
@@ -154,16 +148,18 @@ async function whenDone(c: Context<App>, { input, about, usage, warning }: Order
 		const seeds = Array.from({ length: body.n }, (_, i) => siblingSeed(input.seed, i));
 		const jobs = await startJobs(c.env, input, seeds);
 		endTime(c, "admission");
-		const made = await Promise.all(jobs.map((job) => finished(c.env, job, reader.signal)));
+		const made = await Promise.all(jobs.map(({ id }) => finished(c.env, id, reader.signal, input.caller.owner)));
 		timed(c, made);
 		const { origin } = new URL(c.req.url);
+		const expires = now() + settingsOf(c.env).JOB_KEEP_SECONDS;
 		const answer: Answer = {
 			created,
 			...about,
 			data: await Promise.all(
 				made.map(async ({ final: { base64, seed } }, i) => ({
-					...(asUrl(body) ? { url: await pictureUrl(c.env, origin, jobs[i]) } : { b64_json: base64 }),
+					...(asUrl(body) ? { url: await pictureUrl(c.env, origin, jobs[i].id, expires) } : { b64_json: base64 }),
 					seed,
+					...(jobs[i].cached && { cached: true }),
 				})),
 			),
 			usage: counted(usage.input_tokens * body.n, usage.output_tokens * body.n),
@@ -172,7 +168,7 @@ async function whenDone(c: Context<App>, { input, about, usage, warning }: Order
 			model: input.model.id,
 			unknownWords: input.unknownWords,
 		};
-		return Response.json(answer, { headers: { "cache-control": "no-store", ...warning } });
+		return Response.json(answer, { headers: { "cache-control": "no-store", ...headers } });
 	} finally {
 		leave();
 	}
@@ -185,10 +181,10 @@ interface Finished {
 	scales: number;
 }
 
-async function finished(env: Env, job: string, signal: AbortSignal): Promise<Finished> {
+async function finished(env: Env, job: string, signal: AbortSignal, owner: Owner): Promise<Finished> {
 	const queued = Date.now();
 	let scales = 0;
-	for await (const row of follow(env, job, 0, signal)) {
+	for await (const row of follow(env, job, 0, signal, owner)) {
 		if (row?.type === "scale") scales += (JSON.parse(row.json) as ScaleEvent).milliseconds;
 		if (row?.type === "final") return { final: JSON.parse(row.json) as FinalEvent, since: Date.now() - queued, scales };
 		if (row?.type === "error") throw jobError(JSON.parse(row.json));
@@ -204,14 +200,14 @@ function timed(c: Context<App>, made: readonly Finished[]): void {
 	setMetric(c, "rest", Math.max(0, final.milliseconds - scales), "text and decoder");
 }
 
-async function streamed(c: Context<App>, { input, about, usage, warning }: Order): Promise<Response> {
-	const job = await startJob(c.env, input);
+async function streamed(c: Context<App>, { input, about, usage, headers }: Order): Promise<Response> {
+	const [{ id: job, cached }] = await startJobs(c.env, input, [input.seed]);
 	const events = async function* (signal: AbortSignal) {
 		// Headers and first bytes leave at once, however long the queue is.
 		yield COMMENT;
 		let partial = 0;
 		try {
-			for await (const row of follow(c.env, job, 0, signal)) {
+			for await (const row of follow(c.env, job, 0, signal, input.caller.owner)) {
 				if (row === null) yield COMMENT;
 				else if (row.type === "scale") {
 					const { base64 } = JSON.parse(row.json) as ScaleEvent;
@@ -233,6 +229,7 @@ async function streamed(c: Context<App>, { input, about, usage, warning }: Order
 						policy: input.plan.policy,
 						model: input.model.id,
 						unknownWords: input.unknownWords,
+						...(cached && { cached }),
 					});
 				} else if (row.type === "error") throw jobError(JSON.parse(row.json));
 			}
@@ -241,7 +238,7 @@ async function streamed(c: Context<App>, { input, about, usage, warning }: Order
 			yield sseEvent("error", JSON.stringify(asApiError(error, c.var.requestId).body));
 		}
 	};
-	return sseResponse(c.req.raw, events, warning);
+	return sseResponse(c.req.raw, events, headers);
 }
 
 function openaiEvent(type: string, fields: Record<string, unknown>): string {

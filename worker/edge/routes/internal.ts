@@ -1,37 +1,74 @@
-/** For GPU workers only: the socket to the pool, and deliveries to a job. */
+/** For GPU workers only: the socket to the pool, how far one is that is not ready yet, and deliveries to a job. */
 import type { Context } from "hono";
+import { z } from "zod";
 import { WorkerEvent } from "../../protocol/job.ts";
 import { MAX_CODES_CHARS, MAX_IMAGE_BYTES } from "../../protocol/limits.ts";
-import { requireSecret, secretOf } from "../auth/secret.ts";
+import { Loading } from "../../protocol/messages.ts";
+import { signingSecret } from "../auth/secret.ts";
 import { bearer, verifyToken } from "../auth/token.ts";
+import { workerOf } from "../auth/worker-token.ts";
 import { readJson } from "../http/body.ts";
 import { ApiError, invalidInput } from "../http/errors.ts";
 import { bytesProblem } from "../job/checks.ts";
 import { jobId } from "../job/follow.ts";
-import { poolNamed, poolNameOf } from "../objects.ts";
-import { type App, settingsOf } from "../settings.ts";
+import { type PoolObject, poolNamed, WORKER_HEADER } from "../objects.ts";
+import { poolOfWorker } from "../pool/router.ts";
+import { type App, type Env, settingsOf } from "../settings.ts";
 
 type C = Context<App>;
+
+/** Of a worker that dials: what its pool follows from. One of an older release says nothing. */
+const Dial = z.object({
+	worker: z.string().max(64).optional(),
+	region: z.string().max(32).optional(),
+	models: z.string().max(8192).optional(),
+});
 
 /** Base64 of the largest picture, and room for codes and the rest. */
 const MAX_DELIVERY_BYTES = 4 * Math.ceil(MAX_IMAGE_BYTES / 3) + MAX_CODES_CHARS + 64 * 1024;
 
 export async function connect(c: C): Promise<Response> {
-	await requireSecret(c.env, c.req.raw);
+	const worker = await workerOf(c.env, c.req.raw);
 	if (c.req.header("upgrade")?.toLowerCase() !== "websocket") {
 		throw new ApiError(426, "upgrade_required", "GPU workers connect here by WebSocket.", {
 			headers: { upgrade: "websocket", connection: "upgrade" },
 		});
 	}
-	const { webSocket } = await poolNamed(c.env, poolNameOf()).fetch(c.req.raw);
+	const dial = Dial.safeParse(c.req.query(), { reportInput: true });
+	if (!dial.success) throw invalidInput(dial.error);
+	const { worker: name = "", region, models } = dial.data;
+	const pool = poolFor(c.env, { worker: worker ?? name, region, models: models ? models.split(",") : [] });
+	const request = new Request(c.req.raw);
+	request.headers.delete(WORKER_HEADER);
+	if (worker !== null) request.headers.set(WORKER_HEADER, worker);
+	const { webSocket } = await pool.fetch(request);
 	// The pool's own answer takes no headers of ours.
 	return new Response(null, { status: 101, webSocket });
+}
+
+function poolFor(env: Env, worker: Parameters<typeof poolOfWorker>[1]): DurableObjectStub<PoolObject> {
+	const pool = poolOfWorker(env, worker);
+	if (pool !== null) return poolNamed(env, pool);
+	throw new ApiError(404, "no_pool", "No pool of this edge takes workers of these models; see its setting POOLS.");
+}
+
+const MAX_LOADING_BYTES = 1024;
+
+export async function loading(c: C): Promise<Response> {
+	await workerOf(c.env, c.req.raw);
+	const body = await readJson(c.req.raw, MAX_LOADING_BYTES, settingsOf(c.env).BODY_SECONDS);
+	const parsed = Loading.safeParse(body, { reportInput: true });
+	if (!parsed.success) throw invalidInput(parsed.error);
+	const { worker, model } = parsed.data;
+	// Whichever pool keeps it: it is told of all of them together.
+	await poolFor(c.env, { worker, models: [model] }).loading(parsed.data);
+	return new Response(null, { status: 204 });
 }
 
 export async function deliver(c: C): Promise<Response> {
 	const job = c.req.param("job") ?? "";
 	// The token first: without one nothing is read and no object wakes.
-	const attempt = await verifyToken(secretOf(c.env), job, bearer(c.req.raw));
+	const attempt = await verifyToken(signingSecret(c.env), job, bearer(c.req.raw));
 	const id = jobId(c.env, job);
 	if (attempt === null || id === null) {
 		throw new ApiError(

@@ -1,11 +1,75 @@
-/** DELETE /v1/jobs/:job: nobody wants the picture any more. Its id, told to whoever asked for it, is the key. */
+/** Jobs as a resource: POST /v1/jobs, GET and DELETE /v1/jobs/:job. To others than its owner a job is unknown. */
 import type { Context } from "hono";
+import type { JobList, JobResource } from "../../protocol/jobs.ts";
+import { MAX_REQUEST_BYTES } from "../../protocol/limits.ts";
+import { readJson } from "../http/body.ts";
+import { invalid } from "../http/errors.ts";
+import { type Made, once } from "../http/once.ts";
+import { siblingSeed } from "../http/seeds.ts";
+import { Warnings } from "../http/warnings.ts";
+import { resourceOf } from "../job/facts.ts";
 import { jobGone, jobId } from "../job/follow.ts";
-import type { App } from "../settings.ts";
+import { hintsOf, type Order, orderOf, ownedBy } from "../job/order.ts";
+import { poolNamed } from "../objects.ts";
+import { type App, settingsOf } from "../settings.ts";
+import { startJobs } from "../start.ts";
+import { JobBody, keepingOf, parsed, requireQueue, wished } from "./jobs-body.ts";
 
-export async function cancelJob(c: Context<App>): Promise<Response> {
+type C = Context<App>;
+
+export async function createJobs(c: C): Promise<Response> {
+	const settings = settingsOf(c.env);
+	const json = await readJson(c.req.raw, MAX_REQUEST_BYTES, settings.BODY_SECONDS);
+	const body = parsed(JobBody, json);
+	const { prompt, class: label, model, n, seed, schedule, size, from, scales } = body;
+	if (schedule !== undefined && size !== undefined)
+		throw invalid("size", "size: stands in place of a schedule; give one of them.");
+	requireQueue("n", n, settings);
+	const keeping = { ...keepingOf(body, originOf(c), settings), ...ownedBy(c, body.cache) };
+	const hints = hintsOf(c.req.raw);
+	const wish = { prompt, class: label, model, seed, schedule, size, from, scales, hints, ...wished(body) };
+	return once(c, json, async () => {
+		const warnings = new Warnings(settings);
+		const order = await orderOf(c.env, wish, keeping, warnings);
+		const seeds = Array.from({ length: n }, (_, i) => siblingSeed(order.input.seed, i));
+		return made(c, order, seeds, warnings);
+	});
+}
+
+/** Queues the order for every seed, all or none. */
+export async function made(
+	c: C,
+	{ input, headers }: Order,
+	seeds: readonly number[],
+	warnings: Warnings,
+): Promise<Made> {
+	const jobs = await startJobs(c.env, input, seeds);
+	const data = await Promise.all(jobs.map(({ id }) => resource(c, id)));
+	const json: JobList = { object: "list", data: data.filter((one) => one !== null) };
+	return { status: 201, json, headers: { location: `/v1/jobs/${jobs[0].id}`, ...headers, ...warnings.headers() } };
+}
+
+export async function job(c: C): Promise<Response> {
+	const shown = await resource(c, c.req.param("job") ?? "");
+	if (!shown) throw jobGone("job");
+	return c.json(shown, 200, { "cache-control": "no-store" });
+}
+
+/** Ends a job that nobody wants any more; one that has ended is deleted, prompt and pictures. */
+export async function removeJob(c: C): Promise<Response> {
 	const id = jobId(c.env, c.req.param("job") ?? "");
-	if (!id) throw jobGone("job");
-	await c.env.JOB.get(id).stop();
+	if (!id || !(await c.env.JOB.get(id).remove(c.var.caller.owner))) throw jobGone("job");
 	return new Response(null, { status: 204 });
 }
+
+/** Null where there is none, or none any more. */
+async function resource(c: C, job: string): Promise<JobResource | null> {
+	const { env } = c;
+	const id = jobId(env, job);
+	const facts = id && (await env.JOB.get(id).facts(c.var.caller.owner));
+	if (!facts) return null;
+	const standing = facts.outcome === null ? await poolNamed(env, facts.pool).standing(job) : null;
+	return resourceOf(env, originOf(c), facts, standing);
+}
+
+export const originOf = (c: C): string => new URL(c.req.url).origin;

@@ -1,4 +1,4 @@
-/** GET /v1/pictures/:job: a finished picture, by the address that was given with it. */
+/** GET /v1/jobs/:job/image: a finished picture, by the address that was given with it. */
 import type { Context } from "hono";
 import { FinalEvent } from "../../protocol/job.ts";
 import { isGood } from "../auth/picture-url.ts";

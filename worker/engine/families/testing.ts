@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ReferenceRun, readReferenceSet } from "../../../infra/verify/reference-set.ts";
 import type { Gpu } from "../../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../../kernels/gpu/native/open.ts";
+import { sharedGpu } from "../../../kernels/gpu/native/testing.ts";
 import { importReferenceSet } from "../../../model-shards/import/reference.ts";
 import { openModelFolder } from "../../../model-shards/open.ts";
 import type { StagePlan } from "../../protocol/plan.ts";
@@ -21,16 +21,15 @@ export interface Opened {
 	close(): Promise<void>;
 }
 
-/** A reference set's model with three slots, on a device of its own. */
+/** A reference set's model with three slots. */
 export async function openSet(set: string): Promise<Opened> {
 	const reference = join(import.meta.dirname, "..", "..", "..", "test", "reference", set);
 	const dir = await mkdtemp(join(tmpdir(), "families-"));
 	await importReferenceSet(join(reference, "manifest.json"), dir);
-	const gpu = await openGpu();
+	const gpu = await sharedGpu();
 	const model = await openModel(gpu, await openModelFolder(dir), { slots: 3 });
 	const close = async () => {
 		model.destroy();
-		gpu.destroy();
 		await rm(dir, { recursive: true });
 	};
 	return { gpu, model, runs: await readReferenceSet(reference), close };

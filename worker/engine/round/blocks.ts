@@ -13,12 +13,16 @@ export function runBlocks(context: RoundContext, full: Layout): Layout {
 	const { sublayers, names } = graph;
 	const { depth } = graph.shape;
 	let layout = full;
+	let tables: Tables | undefined;
 	for (let index = 0; index < depth; index++) {
 		let view: { of: Layout; block: BlockContext } | undefined;
 		for (const [i, { run }] of sublayers.entries()) {
 			layout = crossBoundary(context, layout, index * sublayers.length + i);
 			if (index + i === 0) tapStream(context, layout, names.input);
-			if (view?.of !== layout) view = { of: layout, block: blockContext(context, layout, index) };
+			if (view?.of !== layout) {
+				tables = tablesOf(context, layout, index, tables);
+				view = { of: layout, block: blockContext(context, tables, index) };
+			}
 			run(pass, view.block);
 			if (i === 0) countStored(layout, index);
 			layout = endSpans(context, layout, index * sublayers.length + i + 1, "sublayer");
@@ -38,26 +42,40 @@ function countStored({ places }: Layout, block: number): void {
 			if (storesKeys(part.picture, row, part.scale)) part.picture.ranges[row][block].used += length;
 }
 
-/** A block's view of the batch as it is laid out now. */
-function blockContext({ pass, graph, work, store }: RoundContext, layout: Layout, index: number): BlockContext {
-	const { x, places } = layout;
-	return {
-		index,
-		x,
-		work: work.block,
-		kv: store.tensor(index),
-		selected: places.some(({ span }) => span?.reduction.rope === "kept") ? work.positions : undefined,
-		...blockRows({ pass, graph }, places, index),
-		parts: places.map(({ part, at, length }) => ({
-			taps: part.picture.taps,
-			name: `s${part.scale}`,
-			at,
-			rows: part.rows.length,
-			length,
-			textGuidance: part.step.textGuidance ?? 1,
-			scale: part.scale,
-		})),
-	};
+/** What blocks see of the batch as it is laid out now, the same as long as every row's keys lie at the same places. */
+interface Tables {
+	layout: Layout;
+	/** By part and guidance row: first and count of its own keys, first of its picture's text. */
+	keys: readonly number[];
+	view: Pick<BlockContext, "self" | "cross" | "blank" | "selected" | "parts">;
+}
+
+/** Those of the block before where they are right for this one too. */
+function tablesOf(context: RoundContext, layout: Layout, block: number, before: Tables | undefined): Tables {
+	const { places } = layout;
+	const keys: number[] = [];
+	for (const { part } of places)
+		for (const row of part.rows) {
+			const { start, used } = part.picture.ranges[row][block];
+			keys.push(start, used, part.picture.context.keys[block]);
+		}
+	if (before?.layout === layout && keys.every((key, i) => key === before.keys[i])) return before;
+	const parts = places.map(({ part, at, length }) => ({
+		taps: part.picture.taps,
+		name: `s${part.scale}`,
+		at,
+		rows: part.rows.length,
+		length,
+		textGuidance: part.step.textGuidance ?? 1,
+		scale: part.scale,
+	}));
+	const selected = places.some(({ span }) => span?.reduction.rope === "kept") ? context.work.positions : undefined;
+	return { layout, keys, view: { ...blockRows(context, places, block), selected, parts } };
+}
+
+function blockContext({ work, store }: RoundContext, { layout, view }: Tables, index: number): BlockContext {
+	const { self, cross, blank, selected, parts } = view;
+	return { index, x: layout.x, work: work.block, kv: store.tensor(index), self, cross, blank, selected, parts };
 }
 
 /**

@@ -43,20 +43,24 @@ export function embed(context: RoundContext, parts: readonly Part[]): Layout {
 			});
 		}
 	}
-	const index = parts.flatMap(({ scale, cell, tokens, rows }) =>
-		rows.flatMap((row) => Array.from({ length: tokens }, (_, i) => cell + (scale === 0 ? row * tokens : 0) + i)),
-	);
-	const extra = {
-		table: embedding.table,
-		index: pass.table(parts.flatMap((part) => part.rows.flatMap(() => embedding.index(part.picture, part.scale)))),
-	};
+	const count = parts.reduce((sum, { rows, tokens }) => sum + rows.length * tokens, 0);
+	const [index, added] = [new Uint32Array(count), new Uint32Array(count)];
+	let token = 0;
+	for (const { picture, scale, cell, tokens, rows } of parts) {
+		const { first, step } = embedding.index(picture, scale);
+		for (const row of rows)
+			for (let i = 0; i < tokens; i++, token++) {
+				index[token] = cell + (scale === 0 ? row * tokens : 0) + i;
+				added[token] = first + i * step;
+			}
+	}
 	gatherRows(pass, {
 		x: work.embedded,
 		index: pass.table(index),
 		y: work.x,
-		count: index.length,
+		count,
 		width,
-		extra,
+		extra: { table: embedding.table, index: pass.table(added) },
 		label: "embedding",
 	});
 	return fullLayout(parts, work.x, work.other);

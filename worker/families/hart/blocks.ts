@@ -25,16 +25,16 @@ export const hartSublayers = (blocks: Blocks): Sublayer[] => [
 	{ name: "ffn", run: (pass, context) => feedForward(pass, blocks, context) },
 ];
 
-const official = ({ index }: BlockContext) => `transformer.blocks.${index}`;
+const moduleOf = ({ weights }: Blocks, { index }: BlockContext) => weights.module(`transformer.blocks.${index}`);
 /**
  * work.normed = the RMS norm of x, whose one weight serves both halves of a block, modulated where blocks are; gives
  * the gate of what the half adds.
  */
 function normed(pass: Pass, blocks: Blocks, context: BlockContext, half: 0 | 1) {
-	const { config, weights, modulation } = blocks;
+	const { config, modulation } = blocks;
 	const { x, work, index, self } = context;
-	const { label, modulated } = blockOps(pass, blocks, official(context), context);
-	const weight = weights.get(`${official(context)}.ln_wo_grad.weight`);
+	const { label, modulated } = blockOps(pass, blocks, moduleOf(blocks, context), context);
+	const weight = moduleOf(blocks, context).get("ln_wo_grad.weight");
 	const { normEps: eps, width } = config;
 	if (config.modulation === "none") {
 		rmsNorm(pass, { x, y: work.normed, weight, tokens: self.tokens, width, eps, label: label(`norm${half + 1}`) });
@@ -48,10 +48,10 @@ function normed(pass: Pass, blocks: Blocks, context: BlockContext, half: 0 | 1) 
 function selfAttention(pass: Pass, blocks: Blocks, context: BlockContext): void {
 	const { width, heads, normalised } = blocks.config;
 	const { work } = context;
-	const { linear, tapLinear, addLinear, selfAttention } = blockOps(pass, blocks, official(context), context);
+	const { linear, tapLinear, addLinear, selfAttention } = blockOps(pass, blocks, moduleOf(blocks, context), context);
 	const gate = normed(pass, blocks, context, 0);
 	linear("attn.qkv_proj", work.normed, work.qkv, width, 3 * width);
-	const scaleMul = normalised ? blocks.weights.get(`${official(context)}.attn.scale_mul_1H11`) : undefined;
+	const scaleMul = normalised ? moduleOf(blocks, context).get("attn.scale_mul_1H11") : undefined;
 	const scale = normalised ? 1 : 0.25 / Math.sqrt(width / heads);
 	selfAttention({ halves: blocks.halves }, { scaleMul, scale }, "attn");
 	tapLinear("attn.proj", work.attended, width, "attn_out");
@@ -61,10 +61,10 @@ function selfAttention(pass: Pass, blocks: Blocks, context: BlockContext): void 
 function feedForward(pass: Pass, blocks: Blocks, context: BlockContext): void {
 	const { width, ffn } = blocks.shape;
 	const { work, self } = context;
-	const { label, linear, tapLinear, addLinear } = blockOps(pass, blocks, official(context), context);
+	const { label, linear, tapLinear, addLinear } = blockOps(pass, blocks, moduleOf(blocks, context), context);
 	const gate = normed(pass, blocks, context, 1);
 	if (blocks.config.feedForward === "gelu") {
-		linear("ffn.fc1", work.normed, work.hidden, width, ffn, { gelu: true });
+		linear("ffn.fc1", work.normed, work.hidden, width, ffn, true);
 		tapLinear("ffn.fc2", work.hidden, ffn, "ffn_out");
 		addLinear("ffn.fc2", work.hidden, ffn, gate);
 		return;

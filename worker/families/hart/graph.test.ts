@@ -1,9 +1,8 @@
 /**
  * One block of the published width at few tokens, and the residual diffusion behind it, random weights, against f64.
  */
-import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Gpu } from "../../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../../kernels/gpu/native/open.ts";
+import { expect, it } from "vitest";
+import { sharedGpu } from "../../../kernels/gpu/native/testing.ts";
 import { maxError, randomFloats } from "../../../kernels/testing.ts";
 import { openModel } from "../../engine/open.ts";
 import { policies } from "../../policies/index.ts";
@@ -20,11 +19,7 @@ import {
 import type { HartConfig } from "./config.ts";
 import { publishedHart } from "./published.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const [TEXT, MASK, CELLS] = [5, [1, 1, 1, 0, 0], 4];
 const rms = (x: Vector, weight: ArrayLike<number>): Vector => {

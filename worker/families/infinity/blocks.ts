@@ -29,9 +29,10 @@ export const infinitySublayers = (blocks: Blocks): Sublayer[] => [
 	{ name: "ffn", run: (pass, context) => feedForward(pass, blocks, context) },
 ];
 
-const official = ({ config }: Blocks, { index }: BlockContext) => `transformer.${blockName(config, index)}`;
+const moduleOf = ({ config, weights }: Blocks, { index }: BlockContext) =>
+	weights.module(`transformer.${blockName(config, index)}`);
 const ops = (pass: Pass, blocks: Blocks, context: BlockContext) =>
-	blockOps(pass, blocks, official(blocks, context), context);
+	blockOps(pass, blocks, moduleOf(blocks, context), context);
 
 function selfAttention(pass: Pass, blocks: Blocks, context: BlockContext): void {
 	const { width, heads, normEps: eps, norm, normalised = true, attentionTau = 1 } = blocks.config;
@@ -41,7 +42,7 @@ function selfAttention(pass: Pass, blocks: Blocks, context: BlockContext): void 
 	addLevel(pass, blocks, context);
 	modulated(table, { half: 0, eps, centred: norm !== "rms" });
 	linear("sa.mat_qkv", work.normed, work.qkv, width, 3 * width);
-	const scaleMul = normalised ? blocks.weights.get(`${official(blocks, context)}.sa.scale_mul_1H11`) : undefined;
+	const scaleMul = normalised ? moduleOf(blocks, context).get("sa.scale_mul_1H11") : undefined;
 	const scale = normalised ? 1 : 1 / Math.sqrt(width / heads) / attentionTau;
 	selfAttention(blocks.rotary, { scaleMul, scale }, "sa");
 	tapLinear("sa.proj", work.attended, width, "sa_out");
@@ -67,8 +68,13 @@ function crossAttention(pass: Pass, blocks: Blocks, context: BlockContext): void
 	const { x, work, self, cross, blank, parts } = context;
 	const { label, linear, tapLinear, addLinear, crossAttention } = ops(pass, blocks, context);
 	const scale = (width / heads) ** -0.5;
-	const module = official(blocks, context);
-	ownNorm(pass, blocks, `${module}.ca_norm`, { x, y: work.normed, tokens: self.tokens, label: label("ca_norm") });
+	const module = moduleOf(blocks, context);
+	ownNorm(pass, blocks.config, module.projection("ca_norm"), {
+		x,
+		y: work.normed,
+		tokens: self.tokens,
+		label: label("ca_norm"),
+	});
 	linear("ca.mat_q", work.normed, work.qkv, width, width);
 	crossAttention(cross, work.attended, scale, "ca");
 	if (blank) {
@@ -81,7 +87,7 @@ function crossAttention(pass: Pass, blocks: Blocks, context: BlockContext): void
 	}
 	const text = blank ? work.normed : work.attended;
 	tapLinear("ca.proj", text, width, "ca_out");
-	addLinear("ca.proj", text, width, crossGate ? { table: blocks.weights.get(`${module}.ca_gamma`) } : undefined);
+	addLinear("ca.proj", text, width, crossGate ? { table: module.get("ca_gamma") } : undefined);
 }
 
 function feedForward(pass: Pass, blocks: Blocks, context: BlockContext): void {
@@ -95,7 +101,7 @@ function feedForward(pass: Pass, blocks: Blocks, context: BlockContext): void {
 		linear("ffn.fcg", work.normed, work.hidden, width, ffn);
 		linear("ffn.fc1", work.normed, work.up, width, ffn);
 		activate(pass, { x: work.hidden, gated: work.up, count: self.tokens * ffn, how: "silu", label: label("gate") });
-	} else linear("ffn.fc1", work.normed, work.hidden, width, ffn, { gelu: true });
+	} else linear("ffn.fc1", work.normed, work.hidden, width, ffn, true);
 	tapLinear("ffn.fc2", work.hidden, ffn, "ffn_out");
 	addLinear("ffn.fc2", work.hidden, ffn, { table, vector: GAMMA[1] });
 }

@@ -19,7 +19,8 @@ export function infinityHead(
 	const { normed, qkv: inner } = work.block;
 	const { tokens: m } = rows;
 	const { norm, matrices } = headNames(config);
-	if (norm !== undefined) ownNorm(pass, input, `transformer.${norm}`, { x, y: normed, tokens: m, label: "head norm" });
+	if (norm !== undefined)
+		ownNorm(pass, config, weights.projection(`transformer.${norm}`), { x, y: normed, tokens: m, label: "head norm" });
 	else modulatedHeadNorm(pass, { x, y: normed, width, table, norm: { eps, centred: kind !== "rms" }, rows });
 	const linear = (name: string, from: Tensor, y: Tensor, n: number, gelu: boolean) =>
 		matmul(pass, { x: from, y, ...weights.linear(`transformer.${name}`), m, k: width, n, gelu, label: name });

@@ -1,17 +1,17 @@
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { layerNorm, rmsNorm } from "../../../kernels/norm/layer-norm.ts";
-import type { Weights } from "../shared/weights.ts";
+import type { Projection } from "../shared/weights.ts";
 import type { InfinityConfig } from "./config.ts";
 
-/** y = norm(x), [tokens, width], with the weights of `module`. */
+/** y = norm(x), [tokens, width], with its own weights. Throws RangeError where LayerNorm's have no bias. */
 export function ownNorm(
 	pass: Pass,
-	{ config, weights }: { config: InfinityConfig; weights: Weights },
-	module: string,
-	op: { x: Tensor; y: Tensor; tokens: number; label: string },
+	{ width, normEps: eps, norm }: InfinityConfig,
+	{ weight, bias }: Projection,
+	{ x, y, tokens, label }: { x: Tensor; y: Tensor; tokens: number; label: string },
 ): void {
-	const { width, normEps: eps, norm } = config;
-	if (norm === "rms") rmsNorm(pass, { ...op, width, eps, weight: weights.get(`${module}.weight`) });
-	else layerNorm(pass, { ...op, width, eps, ...weights.linear(module) });
+	if (norm === "rms") rmsNorm(pass, { x, y, weight, tokens, width, eps, label });
+	else if (bias) layerNorm(pass, { x, y, weight, bias, tokens, width, eps, label });
+	else throw new RangeError(`${label}: its LayerNorm has no bias. Import the model again from its checkpoint.`);
 }

@@ -8,7 +8,7 @@ import { modulatedNorm } from "../../../kernels/norm/modulated-norm.ts";
 import type { RowTable } from "../../../kernels/tokens/rows.ts";
 import type { BlockContext, GraphShape } from "../family.ts";
 import type { Taps } from "./taps.ts";
-import type { Weights } from "./weights.ts";
+import type { Module } from "./weights.ts";
 
 /** A picture's tokens in the batch, for its taps. */
 export interface BlockPart {
@@ -37,51 +37,67 @@ export interface Modulated {
 	weight?: Tensor;
 }
 
-/** The steps that blocks of every family are made of. `official`: the block's name in the checkpoint. */
+/**
+ * The steps that blocks of every family are made of, with the block's own tensors. They run thousands of times a
+ * picture: objects are written out here, since spreading one costs more than all else that recording does.
+ */
 export function blockOps(
 	pass: Pass,
-	{ gpu, weights, shape: { width, heads } }: { gpu: Gpu; weights: Weights; shape: GraphShape },
-	official: string,
+	{ gpu, shape: { width, heads } }: { gpu: Gpu; shape: GraphShape },
+	module: Module,
 	{ index, x, work, kv, self, selected, parts }: BlockContext,
 ) {
 	const { tokens } = self;
 	const headDim = width / heads;
-	const cached = { tensor: kv, stride: 2 * width, key: 0, value: width };
 	const label = (name: string) => `block ${index} ${name}`;
-	const linear = (module: string, from: Tensor, y: Tensor, k: number, n: number, more: { gelu?: boolean } = {}) => {
-		const projection = weights.projection(`${official}.${module}`);
-		matmul(pass, { x: from, y, ...projection, m: tokens, k, n, ...more, label: label(module) });
+	const linear = (name: string, from: Tensor, y: Tensor, k: number, n: number, gelu = false) => {
+		const { weight, bias } = module.projection(name);
+		matmul(pass, { x: from, y, weight, bias, m: tokens, k, n, gelu, label: label(name) });
 	};
 	return {
 		label,
 		linear,
 		/** A module's raw output for those who tap it, computed beside the fused one. */
-		tapLinear(module: string, from: Tensor, k: number, tapped: string) {
-			const name = (part: BlockPart) => `${part.name}.blk${index}.${tapped}`;
-			const wanted = parts.filter((part) => part.taps.wants(name(part)));
+		tapLinear(name: string, from: Tensor, k: number, tapped: string) {
+			if (!parts.some(({ taps }) => taps.on)) return;
+			const tapName = (part: BlockPart) => `${part.name}.blk${index}.${tapped}`;
+			const wanted = parts.filter((part) => part.taps.wants(tapName(part)));
 			if (wanted.length === 0) return;
 			const raw = gpu.tensor(`raw ${tapped}`, [tokens, width]);
-			linear(module, from, raw, k, width);
+			linear(name, from, raw, k, width);
 			for (const part of wanted)
-				part.taps.keep(pass, name(part), raw, [part.rows, part.length, width], { from: part.at * width });
+				part.taps.keep(pass, tapName(part), raw, [part.rows, part.length, width], { from: part.at * width });
 			pass.afterwards(() => gpu.free(raw));
 		},
 		/**
 		 * x += gate * linear(from): a vector of a modulation, or without `vector` the same for all; without `gate`, x +=
 		 * linear(from).
 		 */
-		addLinear(module: string, from: Tensor, k: number, gate?: { table: Tensor; vector?: number }) {
-			const place = gate?.vector === undefined ? { stride: 0, at: 0 } : { stride: 6 * width, at: gate.vector * width };
-			const gated = gate && { table: gate.table, ...place, rows: self };
-			const projection = weights.projection(`${official}.${module}`);
-			const added = { add: true, gate: gated };
-			matmul(pass, { x: from, y: x, ...projection, m: tokens, k, n: width, ...added, label: label(module) });
+		addLinear(name: string, from: Tensor, k: number, gate?: { table: Tensor; vector?: number }) {
+			const stride = gate?.vector === undefined ? 0 : 6 * width;
+			const at = (gate?.vector ?? 0) * width;
+			const gated = gate && { table: gate.table, stride, at, rows: self };
+			const { weight, bias } = module.projection(name);
+			const op = { x: from, y: x, weight, bias, m: tokens, k, n: width, add: true, gate: gated, label: label(name) };
+			matmul(pass, op);
 		},
 		/** work.normed = norm(x) * (1 + scale) + shift, two vectors of the modulation. */
-		modulated(table: Tensor, { half, ...norm }: Modulated) {
-			const modulation = { table, stride: 6 * width, scale: SCALE[half] * width, shift: SHIFT[half] * width };
-			const op = { x, y: work.normed, tokens, width, ...norm, ...modulation, rows: self };
-			modulatedNorm(pass, { ...op, label: label(`norm${half + 1}`) });
+		modulated(table: Tensor, { half, eps, centred, weight }: Modulated) {
+			modulatedNorm(pass, {
+				x,
+				y: work.normed,
+				tokens,
+				width,
+				eps,
+				centred,
+				weight,
+				table,
+				stride: 6 * width,
+				scale: SCALE[half] * width,
+				shift: SHIFT[half] * width,
+				rows: self,
+				label: label(half === 0 ? "norm1" : "norm2"),
+			});
 		},
 		/** The work of self attention on work.qkv: rotated, stored, read with all earlier keys, into work.attended. */
 		selfAttention(
@@ -90,24 +106,37 @@ export function blockOps(
 			name: string,
 		) {
 			const { qkv, attended } = work;
-			const common = { heads, headDim, rows: self };
-			rotateAndCache(pass, { qkv, cache: kv, ...rotation, selected, scaleMul, ...common, label: label("rope") });
-			const own = { key: width, value: 2 * width };
+			const { cosSin, positions, halves } = rotation;
+			rotateAndCache(pass, {
+				qkv,
+				cache: kv,
+				cosSin,
+				positions,
+				halves,
+				selected,
+				scaleMul,
+				heads,
+				headDim,
+				rows: self,
+				label: label("rope"),
+			});
 			attention(pass, {
 				q: qkv,
 				qStride: 3 * width,
-				kv: cached,
-				own,
+				kv: { tensor: kv, stride: 2 * width, key: 0, value: width },
+				own: { key: width, value: 2 * width },
 				y: attended,
+				heads,
+				headDim,
 				scale,
-				...common,
+				rows: self,
 				label: label(name),
 			});
 		},
 		/** y = what the queries [tokens, width] in work.qkv read of the rows' text. */
 		crossAttention(rows: RowTable, y: Tensor, scale: number, name: string) {
-			const op = { q: work.qkv, qStride: width, kv: cached, y, heads, headDim, scale, rows };
-			attention(pass, { ...op, label: label(name) });
+			const kept = { tensor: kv, stride: 2 * width, key: 0, value: width };
+			attention(pass, { q: work.qkv, qStride: width, kv: kept, y, heads, headDim, scale, rows, label: label(name) });
 		},
 	};
 }

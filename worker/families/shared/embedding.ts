@@ -7,7 +7,7 @@ import { firstToken } from "./schedules.ts";
 /** One row of the table for all tokens of a scale. */
 export const levelEmbedding = (table: Tensor): Graph["embedding"] => ({
 	table,
-	index: ({ tokens }, scale) => Array<number>(tokens[scale]).fill(scale),
+	index: (_, scale) => ({ first: scale, step: 0 }),
 });
 
 /**
@@ -29,6 +29,6 @@ export function positionEmbedding(
 	pass.submit();
 	return {
 		table,
-		index: ({ tokens }, scale) => Array.from({ length: tokens[scale] }, (_, i) => firstToken(tokens, scale) + i),
+		index: ({ tokens }, scale) => ({ first: firstToken(tokens, scale), step: 1 }),
 	};
 }

@@ -39,6 +39,11 @@ export class Taps {
 		this.#tap = tap;
 	}
 
+	/** Somebody may ask for some: where nobody does, no name need be put together. */
+	get on(): boolean {
+		return this.#tap !== undefined;
+	}
+
 	wants(name: string): boolean {
 		return this.#tap?.wants(name) ?? false;
 	}

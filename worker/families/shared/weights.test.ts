@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Gpu } from "../../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../../kernels/gpu/native/open.ts";
+import { sharedGpu } from "../../../kernels/gpu/native/testing.ts";
 import type { ModelTensor } from "../../../model-shards/format/folder.ts";
 import { residentBytes } from "../../../model-shards/format/layout.ts";
 import { dequantize } from "../../../model-shards/format/precision.ts";
@@ -17,18 +17,14 @@ import { policies } from "../../policies/index.ts";
 import type { ModelFolder } from "../folder.ts";
 import { Weights } from "./weights.ts";
 
-let gpu: Gpu;
+const gpu = await sharedGpu();
 let dir: string;
 let tiny: ModelFolder;
 beforeAll(async () => {
-	gpu = await openGpu();
 	dir = await mkdtemp(join(tmpdir(), "weights-"));
 	tiny = await openModelFolder(findModel("tiny"));
 });
-afterAll(async () => {
-	gpu.destroy();
-	await rm(dir, { recursive: true });
-});
+afterAll(() => rm(dir, { recursive: true }));
 
 /** The same model with its whole numbers as the floats that they stand for. */
 function widened(folder: ModelFolder): ModelFolder {

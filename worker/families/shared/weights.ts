@@ -29,8 +29,14 @@ export interface WeightSource {
 	tensors: Folder["tensors"];
 }
 
+export interface Projection {
+	weight: Matrix;
+	bias?: Tensor;
+}
+
 export class Weights {
 	#tensors: ReadonlyMap<string, Matrix>;
+	#modules = new Map<string, Module>();
 	#owned: Scope;
 
 	private constructor(tensors: ReadonlyMap<string, Matrix>, owned: Scope) {
@@ -73,13 +79,50 @@ export class Weights {
 	}
 
 	/** A linear layer's `weight`, and its `bias` where it has one. */
-	projection(name: string): { weight: Matrix; bias?: Tensor } {
+	projection(name: string): Projection {
 		return { weight: this.get(`${name}.weight`), bias: this.#tensors.get(`${name}.bias`) };
+	}
+
+	/** The tensors whose names begin so. */
+	module(name: string): Module {
+		let module = this.#modules.get(name);
+		if (!module) this.#modules.set(name, (module = new Module(this, name)));
+		return module;
 	}
 
 	destroy(): void {
 		this.#owned[Symbol.dispose]();
 		this.#tensors = new Map();
+		this.#modules.clear();
+	}
+}
+
+/**
+ * A module's tensors by the rest of their names: every scale asks for them again, so each name is put together once.
+ */
+export class Module {
+	#weights: Weights;
+	#name: string;
+	#tensors = new Map<string, Matrix>();
+	#projections = new Map<string, Projection>();
+
+	constructor(weights: Weights, name: string) {
+		this.#weights = weights;
+		this.#name = name;
+	}
+
+	/** As `Weights.get`. */
+	get(name: string): Matrix {
+		let tensor = this.#tensors.get(name);
+		if (!tensor) this.#tensors.set(name, (tensor = this.#weights.get(`${this.#name}.${name}`)));
+		return tensor;
+	}
+
+	/** As `Weights.projection`. */
+	projection(name: string): Projection {
+		let projection = this.#projections.get(name);
+		if (!projection) this.#projections.set(name, (projection = this.#weights.projection(`${this.#name}.${name}`)));
+		return projection;
 	}
 }
 

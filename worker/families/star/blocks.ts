@@ -38,19 +38,19 @@ export const starSublayers = (blocks: Blocks): Sublayer[] => [
 	{ name: "ffn", run: (pass, context) => feedForward(pass, blocks, context) },
 ];
 
-const official = ({ index }: BlockContext) => `transformer.blocks.${index}`;
+const moduleOf = ({ weights }: Blocks, { index }: BlockContext) => weights.module(`transformer.blocks.${index}`);
 /** How an attention's scores are scaled: by head, its queries and keys normalised, or all alike. */
-function scalesOf({ config, weights }: Blocks, context: BlockContext, module: string) {
-	const { normalised = true, width, heads } = config;
+function scalesOf(blocks: Blocks, context: BlockContext, name: string) {
+	const { normalised = true, width, heads } = blocks.config;
 	return normalised
-		? { scaleMul: weights.get(`${official(context)}.${module}.scale_mul_1H11`), scale: 1 }
+		? { scaleMul: moduleOf(blocks, context).get(`${name}.scale_mul_1H11`), scale: 1 }
 		: { scaleMul: undefined, scale: 0.25 / Math.sqrt(width / heads) };
 }
 
 function selfAttention(pass: Pass, blocks: Blocks, context: BlockContext): void {
 	const { width } = blocks.config;
 	const { x, work, self } = context;
-	const ops = blockOps(pass, blocks, official(context), context);
+	const ops = blockOps(pass, blocks, moduleOf(blocks, context), context);
 	blocks.norm(pass, x, work.normed, self.tokens, ops.label("norm1"));
 	ops.linear("attn.mat_qkv", work.normed, work.qkv, width, 3 * width);
 	ops.selfAttention(blocks.rotary, scalesOf(blocks, context, "attn"), "attn");
@@ -62,7 +62,7 @@ function crossAttention(pass: Pass, blocks: Blocks, context: BlockContext): void
 	const { width, heads } = blocks.config;
 	const { x, work, self, cross, parts } = context;
 	const { tokens } = self;
-	const ops = blockOps(pass, blocks, official(context), context);
+	const ops = blockOps(pass, blocks, moduleOf(blocks, context), context);
 	blocks.norm(pass, x, work.normed, tokens, ops.label("norm2"));
 	ops.linear("cross_attn.mat_q", work.normed, work.qkv, width, width);
 	const { scaleMul, scale } = scalesOf(blocks, context, "cross_attn");
@@ -71,9 +71,8 @@ function crossAttention(pass: Pass, blocks: Blocks, context: BlockContext): void
 	ops.crossAttention(cross, work.attended, scale, "cross_attn");
 	ops.tapLinear("cross_attn.proj", work.attended, width, "cross_attn_out");
 	// The published model adds the result of a picture's first guidance row to all of its rows.
-	const first = parts.flatMap(({ at, rows, length }) =>
-		Array.from({ length: rows * length }, (_, i) => at + (i % length)),
-	);
+	const first = new Uint32Array(tokens);
+	for (const { at, rows, length } of parts) for (let i = 0; i < rows * length; i++) first[at + i] = at + (i % length);
 	const rows = { x: work.attended, index: pass.table(first), y: work.normed };
 	gatherRows(pass, { ...rows, count: tokens, width, label: ops.label("first row") });
 	ops.addLinear("cross_attn.proj", work.normed, width);
@@ -82,9 +81,9 @@ function crossAttention(pass: Pass, blocks: Blocks, context: BlockContext): void
 function feedForward(pass: Pass, blocks: Blocks, context: BlockContext): void {
 	const { width, ffn } = blocks.shape;
 	const { x, work, self } = context;
-	const ops = blockOps(pass, blocks, official(context), context);
+	const ops = blockOps(pass, blocks, moduleOf(blocks, context), context);
 	blocks.norm(pass, x, work.normed, self.tokens, ops.label("norm3"));
-	ops.linear("ffn.fc1", work.normed, work.hidden, width, ffn, { gelu: true });
+	ops.linear("ffn.fc1", work.normed, work.hidden, width, ffn, true);
 	ops.tapLinear("ffn.fc2", work.hidden, ffn, "ffn_out");
 	ops.addLinear("ffn.fc2", work.hidden, ffn);
 }

@@ -1,7 +1,6 @@
 /** One block of published widths at few tokens, with its text and the first token, random weights, against f64. */
-import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Gpu } from "../../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../../kernels/gpu/native/open.ts";
+import { expect, it } from "vitest";
+import { sharedGpu } from "../../../kernels/gpu/native/testing.ts";
 import { maxError, randomFloats } from "../../../kernels/testing.ts";
 import { openModel } from "../../engine/open.ts";
 import { policies } from "../../policies/index.ts";
@@ -18,11 +17,7 @@ import {
 import type { StarConfig } from "./config.ts";
 import { publishedStar } from "./published.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const TEXT = 5;
 /** Of the prompt, then of the empty one. */

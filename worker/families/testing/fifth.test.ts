@@ -8,8 +8,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { difference } from "../../../infra/verify/against.ts";
 import { verifySet } from "../../../infra/verify/verify.ts";
-import type { Gpu } from "../../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../../kernels/gpu/native/open.ts";
+import { sharedGpu } from "../../../kernels/gpu/native/testing.ts";
 import { importPublished } from "../../../model-shards/import/published.ts";
 import { openModelFolder } from "../../../model-shards/open.ts";
 import { type RawTensor, writeSafetensors } from "../../../model-shards/testing.ts";
@@ -26,11 +25,10 @@ const LABEL = 1;
 /** Of the recording; it grows from 0 at the first scale. */
 const GUIDANCE = 1.5;
 
-let gpu: Gpu;
+const gpu = await sharedGpu();
 let dir: string;
 let weight: WeightOf;
 beforeAll(async () => {
-	gpu = await openGpu();
 	dir = await mkdtemp(join(tmpdir(), "fifth-"));
 	const { tensors } = randomModel(SMALL, 11, more.families);
 	weight = (name) => tensors.get(name) as Float32Array<ArrayBuffer>;
@@ -43,10 +41,7 @@ beforeAll(async () => {
 		await writeSafetensors(join(dir, `${part}.safetensors`), file);
 	}
 });
-afterAll(async () => {
-	gpu.destroy();
-	await rm(dir, { recursive: true });
-});
+afterAll(() => rm(dir, { recursive: true }));
 
 const raw = (data: ArrayLike<number>, shape = [data.length]): RawTensor => ({
 	dtype: "F32",

@@ -1,16 +1,11 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Gpu } from "../../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../../kernels/gpu/native/open.ts";
+import { expect, test } from "vitest";
+import { sharedGpu } from "../../../kernels/gpu/native/testing.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
 import { copy } from "../../../kernels/tokens/gather.ts";
 import { PromptFeatures, type TextEncoder } from "./prompt-features.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const WIDTH = 4;
 const MAX = 8;

@@ -1,7 +1,6 @@
 /** One layer of the published text encoders at few tokens, random weights, against f64. */
-import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Gpu } from "../../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../../kernels/gpu/native/open.ts";
+import { expect, it } from "vitest";
+import { sharedGpu } from "../../../kernels/gpu/native/testing.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
 import { maxError, randomFloats } from "../../../kernels/testing.ts";
 import { Weights } from "../shared/weights.ts";
@@ -9,11 +8,7 @@ import { PUBLISHED_TEXT, type TextEncoderConfig } from "./config.ts";
 import { TEXT_PREFIX, textTensors } from "./tensors.ts";
 import { TextTransformer } from "./transformer.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const IDS = [3, 1, 4, 1, 5, 7];
 const count = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);

@@ -1,7 +1,7 @@
 /** One block of published widths at few tokens, random weights, against f64. */
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { Gpu } from "../../../kernels/gpu/gpu.ts";
-import { openGpu } from "../../../kernels/gpu/native/open.ts";
+import { sharedGpu } from "../../../kernels/gpu/native/testing.ts";
 import { maxError } from "../../../kernels/testing.ts";
 import { openModel } from "../../engine/open.ts";
 import { policies } from "../../policies/index.ts";
@@ -19,11 +19,7 @@ import {
 import type { VarConfig } from "./config.ts";
 import { publishedVar } from "./published.ts";
 
-let gpu: Gpu;
-beforeAll(async () => {
-	gpu = await openGpu();
-});
-afterAll(() => gpu.destroy());
+const gpu = await sharedGpu();
 
 const LABEL = 7;
 

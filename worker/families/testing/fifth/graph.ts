@@ -32,14 +32,14 @@ export function fifthGraph(input: GraphInput<FifthConfig>): Graph {
 }
 
 type Input = GraphInput<FifthConfig>;
-const official = ({ index }: BlockContext) => `transformer.blocks.${index}`;
-const opsOf = (pass: Pass, { gpu, weights, facts: { shape } }: Input, context: BlockContext) =>
-	blockOps(pass, { gpu, weights, shape }, official(context), context);
-const normOf = ({ weights, config: { normEps: eps } }: Input, context: BlockContext, half: 0 | 1) => ({
+const moduleOf = ({ weights }: Input, { index }: BlockContext) => weights.module(`transformer.blocks.${index}`);
+const opsOf = (pass: Pass, input: Input, context: BlockContext) =>
+	blockOps(pass, { gpu: input.gpu, shape: input.facts.shape }, moduleOf(input, context), context);
+const normOf = (input: Input, context: BlockContext, half: 0 | 1) => ({
 	half,
-	eps,
+	eps: input.config.normEps,
 	centred: false,
-	weight: weights.get(`${official(context)}.norm${half + 1}.weight`),
+	weight: moduleOf(input, context).get(`norm${half + 1}.weight`),
 });
 
 function selfAttention(pass: Pass, input: Input, { modulation }: ConditionTables, context: BlockContext): void {
@@ -57,6 +57,6 @@ function feedForward(pass: Pass, input: Input, { modulation }: ConditionTables, 
 	const { work, index } = context;
 	const ops = opsOf(pass, input, context);
 	ops.modulated(modulation[index], normOf(input, context, 1));
-	ops.linear("ffn.fc1", work.normed, work.hidden, width, ffn, { gelu: true });
+	ops.linear("ffn.fc1", work.normed, work.hidden, width, ffn, true);
 	ops.addLinear("ffn.fc2", work.hidden, ffn, { table: modulation[index], vector: GAMMA[1] });
 }

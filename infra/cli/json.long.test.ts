@@ -1,0 +1,3 @@
+import { documentOf, SLOW } from "./testing-json.ts";
+
+documentOf(SLOW);

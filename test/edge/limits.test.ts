@@ -1,0 +1,117 @@
+/** What a key may take, at the door and in the queue. */
+import { env } from "cloudflare:workers";
+import { afterEach, describe, expect, it } from "vitest";
+import app from "../../worker/edge/index.ts";
+import type { Env } from "../../worker/edge/settings.ts";
+import type { MintedKey } from "../../worker/protocol/api-key.ts";
+import { ADMIN, Peer } from "./peer.ts";
+import { everybodyLeaves, Reader } from "./reader.ts";
+
+afterEach(everybodyLeaves);
+
+const settings = { ...(env as unknown as Env), API_KEYS: "required" };
+const ask = async (path: string, key: string, init: RequestInit = {}): Promise<Response> =>
+	app.fetch(
+		new Request(`https://edge.example${path}`, {
+			...init,
+			headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+		}),
+		settings as never,
+	);
+const post = (path: string, key: string, body: unknown) =>
+	ask(path, key, { method: "POST", body: JSON.stringify(body) });
+const draw = (key: string, body: object = {}) => post("/v1/images/generations", key, { prompt: "x", ...body });
+const mint = async (limits: object = {}): Promise<string> => {
+	const minted: MintedKey = await (await post("/v1/admin/keys", ADMIN, { name: "test", limits })).json();
+	return minted.key;
+};
+const refusal = async (response: Response) => {
+	const { error } = (await response.json()) as { error: { code: string; type: string } };
+	return [response.status, error.code, error.type];
+};
+
+describe("a key", () => {
+	it("has so many requests a minute, and says how many are left", async () => {
+		const key = await mint({ per_minute: 3 });
+		for (const left of ["2", "1", "0"]) {
+			const response = await ask("/v1/models", key);
+			expect([response.status, response.headers.get("x-ratelimit-remaining-requests")]).toEqual([200, left]);
+			expect(response.headers.get("ratelimit-policy")).toBe('"requests";q=3;w=60, "images";q=1000;w=86400');
+		}
+		const refused = await ask("/v1/models", key);
+		expect(refused.headers.get("ratelimit")).toMatch(/^"requests";r=0;t=\d+, "images";r=1000;t=\d+$/);
+		expect(refused.headers.get("retry-after")).toBe("20");
+		expect(await refusal(refused)).toEqual([429, "rate_limit_exceeded", "requests"]);
+		expect((await ask("/v1/models", await mint())).status).toBe(200);
+	});
+
+	it("has so many pictures a day, of which those count that were queued", async () => {
+		const key = await mint({ per_day: 3 });
+		await Peer.join({ automatic: true });
+		const left = async (response: Promise<Response>) => (await response).headers.get("x-ratelimit-remaining-images");
+		expect(await left(draw(key))).toBe("2");
+		// What is refused for its own fault gives the picture back.
+		for (const body of [{ prompt: "" }, { model: "none" }, { policy: "none" }])
+			expect((await draw(key, body)).ok).toBe(false);
+		expect(await left(ask("/v1/models", key))).toBe("2");
+		expect(await refusal(await draw(key, { n: 3 }))).toEqual([429, "insufficient_quota", "insufficient_quota"]);
+		expect(await left(draw(key, { n: 2 }))).toBe("0");
+		expect(await left(ask("/v1/models", key))).toBe("0");
+		expect(await refusal(await draw(key))).toEqual([429, "insufficient_quota", "insufficient_quota"]);
+	});
+
+	it("comes back to a picture though its day is over", async () => {
+		const key = await mint({ per_day: 1 });
+		await Peer.join({ automatic: true });
+		const events = await new Reader(await ask("/v1/images/preview?prompt=x", key)).rest();
+		const again = await ask(`/v1/images/preview?lastEventId=${events[0].data.job}`, key);
+		expect(await new Reader(again).rest()).toHaveLength(events.length);
+		expect((await ask("/v1/images/preview?prompt=x", key)).status).toBe(429);
+	});
+
+	it("has so many pictures at once", async () => {
+		const key = await mint({ concurrent: 2 });
+		const peer = await Peer.join();
+		const readers = [0, 1].map(async () => new Reader(await ask("/v1/images/preview?prompt=x", key)));
+		await Promise.all(readers);
+		const refused = await draw(key);
+		expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(0);
+		expect(await refusal(refused)).toEqual([429, "rate_limit_exceeded", "requests"]);
+		expect((await ask("/v1/images/preview?prompt=x", await mint({ concurrent: 1 }))).status).toBe(200);
+		await peer.finish(await peer.next("lease"));
+		await peer.next("lease");
+		const next = new Reader(await ask("/v1/images/preview?prompt=x", key));
+		expect(next.response.status).toBe(200);
+		await Promise.all([...(await Promise.all(readers)), next].map((reader) => reader.leave()));
+	});
+});
+
+describe("two keys", () => {
+	it("take turns, and neither can fill the queue", async () => {
+		const peer = await Peer.join();
+		const [greedy, modest] = [await mint(), await mint()];
+		const readers: Reader[] = [];
+		const open = async (key: string, seed: number) => {
+			const reader = new Reader(await ask(`/v1/images/preview?prompt=x&seed=${seed}`, key));
+			readers.push(reader);
+			return reader.response;
+		};
+		expect((await open(greedy, 1)).status).toBe(200);
+		const first = await peer.next("lease");
+		for (const seed of [2, 3]) expect((await open(greedy, seed)).status).toBe(200);
+		const full = await ask("/v1/images/preview?prompt=x&seed=4", greedy);
+		expect(Number(full.headers.get("retry-after"))).toBeGreaterThan(0);
+		expect(await refusal(full)).toEqual([503, "queue_full", "server_error"]);
+		expect((await open(modest, 9)).status).toBe(200);
+		await peer.finish(first);
+		const seeds: number[] = [];
+		for (let i = 0; i < 3; i++) {
+			const lease = await peer.next("lease");
+			seeds.push(lease.request.seed);
+			await peer.finish(lease);
+		}
+		// The other one's comes before what the first has waiting.
+		expect(seeds).toEqual([9, 2, 3]);
+		await Promise.all(readers.map((reader) => reader.leave()));
+	});
+});

@@ -1,0 +1,111 @@
+/** Two pools behind one edge: workers find theirs, pictures go to the nearest with room, or where least is to do. */
+import { env } from "cloudflare:workers";
+import { afterEach, expect, it } from "vitest";
+import app from "../../worker/edge/index.ts";
+import { poolNamed } from "../../worker/edge/objects.ts";
+import { poolOfWorker } from "../../worker/edge/pool/router.ts";
+import { type Env, settingsOf } from "../../worker/edge/settings.ts";
+import { CONNECT_PATH } from "../../worker/protocol/messages.ts";
+import { deliver, MODEL, ORIGIN, OTHER_MODEL, Peer, SECRET } from "./peer.ts";
+import { everybodyLeaves, Reader, until } from "./reader.ts";
+
+const { POOL } = env as unknown as Env;
+const edgeOf = (pools: object[], more: object = {}): Env => ({
+	...(env as unknown as Env),
+	POOLS: JSON.stringify(pools),
+	...more,
+});
+const REGIONS = edgeOf([
+	{ name: "eu", near: ["EU", "AF"] },
+	{ name: "us", near: ["NA", "SA"] },
+]);
+
+const readers: Reader[] = [];
+afterEach(async () => {
+	for (const reader of readers.splice(0)) await reader.leave();
+	await everybodyLeaves();
+	for (const name of ["eu", "us", "one", "two"])
+		await until(
+			() => poolNamed({ POOL }, name).status(),
+			({ workers, queue }) => workers.length === 0 && queue === 0,
+		);
+});
+
+const asked = (edge: Env, path: string, init?: RequestInit & { cf?: object }) =>
+	Promise.resolve(app.fetch(new Request(`${ORIGIN}${path}`, init), edge));
+
+async function join(edge: Env, worker: string, { region = "", models = [MODEL], slots = 1 } = {}): Promise<Peer> {
+	const query = new URLSearchParams({ worker, region, models: models.map(({ id }) => id).join(",") });
+	const headers = { upgrade: "websocket", authorization: `Bearer ${SECRET}` };
+	const { webSocket } = await asked(edge, `${CONNECT_PATH}?${query}`, { headers });
+	const peer = new Peer(webSocket!, { worker, models, slots });
+	peer.send(peer.hello());
+	await peer.next("welcome");
+	return peer;
+}
+
+async function ask(edge: Env, continent: string | undefined, query = ""): Promise<Reader> {
+	const reader = new Reader(await asked(edge, `/v1/images/preview?prompt=x${query}`, { cf: { continent } }));
+	readers.push(reader);
+	expect(reader.response.status).toBe(200);
+	return reader;
+}
+
+const load = async (name: string): Promise<number> => (await poolNamed({ POOL }, name).offer()).load;
+
+it("a picture goes to the region of its reader, elsewhere where that has no room", async () => {
+	const eu = await join(REGIONS, "w1", { region: "EU" });
+	const us = await join(REGIONS, "w2", { region: "NA" });
+	const reader = await ask(REGIONS, "SA");
+	const lease = await us.next("lease");
+	await us.finish(lease);
+	expect((await reader.rest()).at(-1)).toMatchObject({ event: "final" });
+	// One in hand, four in the queue (QUEUE_LIMIT): the sixth is Africa's, and made in America.
+	for (let i = 0; i < 5; i++) await ask(REGIONS, "AF");
+	const first = await eu.next("lease");
+	expect([await load("eu"), await load("us")]).toEqual([5, 0]);
+	await ask(REGIONS, "AF");
+	await us.next("lease");
+	expect([await load("eu"), await load("us")]).toEqual([5, 1]);
+	// Both together are what the edge has.
+	const { workers, queue } = (await (await asked(REGIONS, "/healthz")).json()) as { workers: object[]; queue: number };
+	expect([workers.length, queue]).toEqual([2, 4]);
+	expect((await deliver(first, { type: "error", code: "x", message: "m" })).status).toBe(200);
+});
+
+it("pools of one kind share workers, each always in the same one, and pictures by what they have to do", async () => {
+	const TWO = edgeOf([{ name: "one" }, { name: "two" }]);
+	const names = Array.from({ length: 200 }, (_, i) => `worker-${i}`);
+	const placed = names.map((worker) => poolOfWorker(TWO, { worker, models: [] }));
+	expect(names.map((worker) => poolOfWorker(TWO, { worker, models: [] }))).toEqual(placed);
+	for (const pool of ["one", "two"]) expect(placed.filter((name) => name === pool).length).toBeGreaterThan(70);
+	// A third pool takes its share of both, and nobody goes from one of the two to the other.
+	const THREE = edgeOf([{ name: "one" }, { name: "two" }, { name: "three" }]);
+	const moved = names.filter((worker, i) => poolOfWorker(THREE, { worker, models: [] }) !== placed[i]);
+	expect(new Set(moved.map((worker) => poolOfWorker(THREE, { worker, models: [] })))).toEqual(new Set(["three"]));
+
+	// By a snapshot that is a minute old: what was given since counts.
+	const SLOW = edgeOf([{ name: "one" }, { name: "two" }], { STATUS_SECONDS: "60" });
+	await join(SLOW, names[placed.indexOf("one")], { slots: 4 });
+	await join(SLOW, names[placed.indexOf("two")], { slots: 2 });
+	for (let i = 0; i < 6; i++) await ask(SLOW, undefined);
+	expect([await load("one"), await load("two")]).toEqual([4, 2]);
+});
+
+it("a pool for some models gets no others, and workers that no pool takes are told so", async () => {
+	const BY_MODEL = edgeOf([
+		{ name: "one", models: [MODEL.id] },
+		{ name: "two", models: [OTHER_MODEL.id] },
+	]);
+	const first = await join(BY_MODEL, "w1");
+	const second = await join(BY_MODEL, "w2", { models: [OTHER_MODEL] });
+	await ask(BY_MODEL, "EU", `&model=${OTHER_MODEL.id}`);
+	expect((await second.next("lease")).request.model).toBe(OTHER_MODEL.id);
+	await ask(BY_MODEL, "EU", `&model=${MODEL.id}`);
+	expect((await first.next("lease")).request.model).toBe(MODEL.id);
+	const headers = { upgrade: "websocket", authorization: `Bearer ${SECRET}` };
+	expect((await asked(BY_MODEL, `${CONNECT_PATH}?worker=w&models=none`, { headers })).status).toBe(404);
+	const { data } = (await (await asked(BY_MODEL, "/v1/models")).json()) as { data: { id: string }[] };
+	expect(data.map(({ id }) => id).sort()).toEqual([MODEL.id, OTHER_MODEL.id].sort());
+	expect(settingsOf(BY_MODEL).POOLS).toHaveLength(2);
+});

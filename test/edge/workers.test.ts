@@ -1,0 +1,130 @@
+/** Workers' credentials: registration, tokens in a name, two secrets at a time, and one that is revoked. */
+import { env } from "cloudflare:workers";
+import { afterEach, expect, it } from "vitest";
+import { signClaims } from "../../worker/edge/auth/claims.ts";
+import { signModelToken, signWorkerToken } from "../../worker/edge/auth/worker-token.ts";
+import app from "../../worker/edge/index.ts";
+import type { Env } from "../../worker/edge/settings.ts";
+import { CONNECT_PATH, REGISTER_PATH } from "../../worker/protocol/messages.ts";
+import { ADMIN, edge, Peer, registered, SECRET } from "./peer.ts";
+import { everybodyLeaves, Reader } from "./reader.ts";
+
+const NEXT = "the-next-secret-0123456789";
+const settings = env as unknown as Env;
+const edgeWith = (more: object) => (path: string, init: RequestInit) =>
+	app.fetch(new Request(`http://localhost${path}`, init), { ...settings, ...more } as never);
+const admin = (path: string, method = "GET") =>
+	edgeWith({ ADMIN_SECRET: ADMIN })(`/v1/admin/workers${path}`, {
+		method,
+		headers: { authorization: `Bearer ${ADMIN}` },
+	});
+
+const revoked = new Set<string>();
+const revoke = async (worker: string) => {
+	revoked.add(worker);
+	expect((await admin(`/${worker}`, "DELETE")).status).toBe(204);
+};
+afterEach(async () => {
+	await everybodyLeaves();
+	for (const worker of revoked) await admin(`/${worker}`, "POST");
+	revoked.clear();
+});
+
+const dial = (token: string) =>
+	edge(CONNECT_PATH, { headers: { upgrade: "websocket", authorization: `Bearer ${token}` } });
+const codeOf = async (response: Response): Promise<[number, string]> => [
+	response.status,
+	((await response.json()) as { error: { code: string } }).error.code,
+];
+
+it("the registration secret buys a token in a worker's name, which ends by itself", async () => {
+	const response = await registered("a", ["m"]);
+	const { token, expires, models } = (await response.json()) as {
+		token: string;
+		expires: number;
+		models: Record<string, string>;
+	};
+	expect(response.headers.get("cache-control")).toBe("no-store");
+	expect(expires * 1000 - Date.now()).toBeGreaterThan(500_000);
+	expect(Object.keys(models)).toEqual(["m"]);
+	const { webSocket, status } = await dial(token);
+	expect(status).toBe(101);
+	webSocket?.accept();
+	webSocket?.close(1000, "bye");
+	const past = await signWorkerToken({ ...settings, WORKER_TOKEN_SECONDS: 1 }, "a");
+	const foreign = await signWorkerToken({ ...settings, ADMIN_SECRET: NEXT }, "a");
+	const ticket = await signClaims(settings, "ticket", { sub: "a", scope: "generate" }, 60);
+	await new Promise((resolve) => setTimeout(resolve, 2100));
+	for (const bad of ["x", past, foreign, ticket, await signModelToken(settings, "a"), models.m, token.slice(0, -1)])
+		expect(await codeOf(await dial(bad))).toEqual([401, "invalid_secret"]);
+	for (const secret of ["", "wrong-secret-0123456789", token])
+		expect(await codeOf(await registered("a", [], secret))).toEqual([401, "invalid_secret"]);
+	expect(await codeOf(await registered("a b"))).toEqual([400, "invalid_value"]);
+});
+
+it("a token is for its own name alone", async () => {
+	const { token } = (await (await registered("a")).json()) as { token: string };
+	const peer = new Peer((await dial(token)).webSocket!, { worker: "b" });
+	peer.send(peer.hello());
+	expect((await peer.next("refused")).reason).toBe("its token is for a, not for b");
+	// Nor does a header of its own make it another.
+	const forged = await edge(CONNECT_PATH, {
+		headers: { upgrade: "websocket", authorization: `Bearer ${token}`, "x-firstlight-worker": "b" },
+	});
+	const second = new Peer(forged.webSocket!, { worker: "b" });
+	second.send(second.hello());
+	expect((await second.next("refused")).reason).toMatch(/its token is for a/);
+});
+
+it("two secrets are good while one takes over from the other", async () => {
+	const register = (secret: string, more: object) =>
+		edgeWith(more)(REGISTER_PATH, {
+			method: "POST",
+			headers: { "content-type": "application/json", authorization: `Bearer ${secret}` },
+			body: '{"worker":"a"}',
+		});
+	const steps: [more: object, old: number, next: number][] = [
+		[{}, 200, 401],
+		[{ WORKER_SECRET_NEXT: NEXT }, 200, 200],
+		[{ WORKER_SECRET: NEXT }, 401, 200],
+	];
+	for (const [more, old, next] of steps)
+		expect([(await register(SECRET, more)).status, (await register(NEXT, more)).status]).toEqual([old, next]);
+});
+
+it("a worker that is revoked is dropped, its picture goes on elsewhere, and it does not come back", async () => {
+	const bad = await Peer.join({ worker: "bad" });
+	const reader = await Reader.open("/v1/images/preview?prompt=x");
+	await bad.next("lease");
+	await Peer.join({ worker: "good", automatic: true });
+	const listed = await (await admin("")).json();
+	expect(listed.data).toMatchObject([
+		{ worker: "bad", state: "connected", busy: 1 },
+		{ worker: "good", state: "connected" },
+	]);
+	const { token } = (await (await registered("bad")).json()) as { token: string };
+	await revoke("bad");
+	expect((await bad.next("refused")).reason).toMatch(/revoked/);
+	expect((await reader.rest()).at(-1)!.event).toBe("final");
+	expect(await codeOf(await registered("bad"))).toEqual([403, "worker_revoked"]);
+	// A token of before is of no use either.
+	const again = new Peer((await dial(token)).webSocket!, { worker: "bad" });
+	again.send(again.hello());
+	expect((await again.next("refused")).reason).toMatch(/revoked/);
+	expect((await (await admin("")).json()).data).toMatchObject([
+		{ worker: "good" },
+		{ worker: "bad", state: "revoked" },
+	]);
+	expect((await admin("/bad", "POST")).status).toBe(204);
+	expect((await registered("bad")).status).toBe(200);
+});
+
+it("only who looks after them may", async () => {
+	for (const [path, method] of [
+		["", "GET"],
+		["/a", "DELETE"],
+		["/a", "POST"],
+	])
+		expect((await edge(`/v1/admin/workers${path}`, { method })).status).toBe(403);
+	expect((await admin("/a%20b", "DELETE")).status).toBe(400);
+});

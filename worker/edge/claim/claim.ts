@@ -1,0 +1,63 @@
+/**
+ * What a name stands for, for a time: the answer to an idempotency key, or the job of a finished picture. Names are
+ * made with the edge's secret, and values hold no prompt.
+ */
+import { DurableObject } from "cloudflare:workers";
+import type { ClaimObject, Taken } from "../objects.ts";
+import type { Env } from "../settings.ts";
+
+interface Kept {
+	/** Of what was asked under the name. */
+	fingerprint: string;
+	/** Null while it is being made. */
+	value: string | null;
+	until: number;
+}
+
+/** Whoever took the name and has not come back by then will not come back. */
+const MAKING_MS = 30_000;
+
+export class Claim extends DurableObject<Env> implements ClaimObject {
+	/** The first one gets the name, and either keeps a value under it or drops it. */
+	async take(fingerprint: string): Promise<Taken> {
+		const kept = this.#kept();
+		if (!kept) {
+			await this.#put({ fingerprint, value: null, until: Date.now() + MAKING_MS });
+			return { is: "new" };
+		}
+		if (kept.fingerprint !== fingerprint) return { is: "other" };
+		return kept.value === null ? { is: "busy" } : { is: "kept", value: kept.value };
+	}
+
+	async keep(value: string, until: number): Promise<void> {
+		await this.#put({ fingerprint: "", ...this.#kept(), value, until });
+	}
+
+	/** The name is free again; where a value is given, only if it stands for that one. */
+	async drop(value?: string): Promise<void> {
+		if (value === undefined || this.#kept()?.value === value) await this.#forget();
+	}
+
+	async value(): Promise<string | null> {
+		return this.#kept()?.value ?? null;
+	}
+
+	override async alarm(): Promise<void> {
+		if (!this.#kept()) await this.#forget();
+	}
+
+	#kept(): Kept | undefined {
+		const kept = this.ctx.storage.kv.get<Kept>("kept");
+		return kept && kept.until > Date.now() ? kept : undefined;
+	}
+
+	async #put(kept: Kept): Promise<void> {
+		this.ctx.storage.kv.put("kept", kept);
+		await this.ctx.storage.setAlarm(kept.until);
+	}
+
+	async #forget(): Promise<void> {
+		await this.ctx.storage.deleteAlarm();
+		await this.ctx.storage.deleteAll();
+	}
+}

@@ -1,0 +1,155 @@
+/**
+ * Several pools as one: workers find theirs by region and models, pictures go to the nearest that has room, and among
+ * equals to the one with least to do. What the pools have is not older than a moment.
+ */
+import { log } from "../log.ts";
+import { type Outlook, type PoolOffer, type PoolStatus, poolNamed, type Version } from "../objects.ts";
+import { type Env, type PoolPlace, settingsOf } from "../settings.ts";
+
+/** A pool, and what it offered when it was asked last. Its `load` grows by what it was given since. */
+interface Known extends PoolPlace {
+	offer: PoolOffer;
+}
+interface Snapshot {
+	at: number;
+	pools: Known[];
+}
+const snapshots = new WeakMap<Env, Promise<Snapshot>>();
+
+/** Of all pools that answer: a region that fails takes its own pictures along, not those of the others. */
+async function snapshotOf(env: Env, newest: boolean): Promise<Snapshot> {
+	const { POOLS, STATUS_SECONDS, RETURN_SECONDS } = settingsOf(env);
+	// Where there is one pool, its workers are waited for that are about to come back.
+	const patience = POOLS.length === 1 ? RETURN_SECONDS : 0;
+	const now = Date.now();
+	const kept = await snapshots.get(env);
+	if (kept && POOLS.length > 1 && !newest && now - kept.at < STATUS_SECONDS * 1000) return kept;
+	const made = Promise.all(
+		POOLS.map(async (place): Promise<Known[]> => {
+			try {
+				return [{ ...place, offer: await poolNamed(env, place.name).offer(patience) }];
+			} catch (error) {
+				if (POOLS.length === 1) throw error;
+				log("pool not reached", { pool: place.name, message: String(error) });
+				return [];
+			}
+		}),
+	).then((pools) => ({ at: now, pools: pools.flat() }));
+	snapshots.set(
+		env,
+		made.catch(() => ({ at: 0, pools: [] })),
+	);
+	return await made;
+}
+
+/**
+ * What all pools offer together. An offer of several pools may be a moment old; `enough` says whether it will do, and
+ * where it will not they are asked anew.
+ */
+export async function offerOf(env: Env, enough: (offer: PoolOffer) => boolean): Promise<PoolOffer> {
+	const offer = together((await snapshotOf(env, false)).pools);
+	if (settingsOf(env).POOLS.length === 1 || enough(offer)) return offer;
+	return together((await snapshotOf(env, true)).pools);
+}
+
+/** Pools that offer a model, the best one first: those with room, then the nearest, then the one with least to do. */
+export async function poolsFor(env: Env, digest: string, continent: string | undefined): Promise<string[]> {
+	const { POOLS } = settingsOf(env);
+	if (POOLS.length === 1) return [POOLS[0].name];
+	const { pools } = await snapshotOf(env, false);
+	const slots = ({ offer }: Known) => versionIn(offer, digest)?.slots ?? 0;
+	const ranked = pools
+		.filter((pool) => slots(pool) > 0)
+		.map((pool) => ({
+			name: pool.name,
+			full: pool.offer.room ? 0 : 1,
+			far: near(pool, continent) ? 0 : 1,
+			depth: pool.offer.load / slots(pool),
+		}));
+	return ranked.sort((a, b) => a.full - b.full || a.far - b.far || a.depth - b.depth).map(({ name }) => name);
+}
+
+/** A pool was given so many jobs: until it is asked again, it has as many more to do. */
+export async function given(env: Env, name: string, jobs: number): Promise<void> {
+	const kept = await snapshots.get(env);
+	const pool = kept?.pools.find((pool) => pool.name === name);
+	if (pool) pool.offer.load += jobs;
+}
+
+/** Where a worker belongs, the same at every dial: one of those for its region and models, by its name. */
+export function poolOfWorker(
+	env: Env,
+	{ worker, region, models }: { worker: string; region?: string; models: readonly string[] },
+): string | null {
+	const { POOLS } = settingsOf(env);
+	const fit = POOLS.filter((pool) => !pool.models || models.every((model) => pool.models?.includes(model)));
+	const close = fit.filter((pool) => near(pool, region));
+	const among = close.length > 0 ? close : fit;
+	// Rendezvous hashing: a pool more or less moves the workers of that one alone.
+	const weights = among.map(({ name }) => hash(`${worker} ${name}`));
+	return among[weights.indexOf(Math.max(...weights))]?.name ?? null;
+}
+
+export async function statusOfAll(env: Env): Promise<PoolStatus> {
+	const { POOLS } = settingsOf(env);
+	const asked = await Promise.allSettled(POOLS.map(({ name }) => poolNamed(env, name).status()));
+	const answered = asked.flatMap((each) => (each.status === "fulfilled" ? each.value : []));
+	if (answered.length === 0) throw (asked[0] as PromiseRejectedResult).reason;
+	return {
+		...together(answered.map((offer) => ({ offer }))),
+		workers: answered.flatMap(({ workers }) => workers),
+		loading: answered.flatMap(({ loading }) => loading),
+	};
+}
+
+function together(pools: readonly { offer: PoolOffer }[]): PoolOffer {
+	const models = new Map<string, PoolOffer["models"][number]>();
+	for (const { versions } of pools.flatMap(({ offer }) => offer.models)) {
+		for (const version of versions) {
+			const { info, since } = version;
+			const model = models.get(info.id);
+			if (!model) {
+				models.set(info.id, { info, since, versions: [version] });
+				continue;
+			}
+			const at = model.versions.findIndex((other) => other.info.digest === info.digest);
+			if (at === -1) model.versions.push(version);
+			else {
+				model.versions[at] = both(model.versions[at], version);
+			}
+			if (since < model.since) [model.since, model.info] = [since, info];
+		}
+	}
+	return {
+		models: [...models.values()],
+		queue: pools.reduce((sum, { offer }) => sum + offer.queue, 0),
+		load: pools.reduce((sum, { offer }) => sum + offer.load, 0),
+		room: pools.some(({ offer }) => offer.room),
+	};
+}
+
+/** One version in two pools. A new job goes where it begins soonest. */
+function both(a: Version & Outlook, b: Version & Outlook): Version & Outlook {
+	const sooner = (b.waitMs ?? Number.POSITIVE_INFINITY) < (a.waitMs ?? Number.POSITIVE_INFINITY) ? b : a;
+	return {
+		info: a.info,
+		since: Math.min(a.since, b.since),
+		slots: a.slots + b.slots,
+		numerics: [...new Set([...a.numerics, ...b.numerics])],
+		waiting: a.waiting + b.waiting,
+		waitMs: sooner.waitMs,
+		pace: sooner.pace ?? a.pace ?? b.pace,
+	};
+}
+
+const versionIn = ({ models }: PoolOffer, digest: string) =>
+	models.flatMap(({ versions }) => versions).find(({ info }) => info.digest === digest);
+
+const near = ({ near }: PoolPlace, place: string | undefined): boolean => place !== undefined && near.includes(place);
+
+/** FNV-1a. */
+function hash(text: string): number {
+	let sum = 0x811c_9dc5;
+	for (let i = 0; i < text.length; i++) sum = Math.imul(sum ^ text.charCodeAt(i), 0x0100_0193);
+	return sum >>> 0;
+}

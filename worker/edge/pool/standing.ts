@@ -1,0 +1,83 @@
+/** Where a job stands, and how long one would take that comes now: by what is before it, and its workers' pace. */
+import type { Outlook, Standing } from "../objects.ts";
+import type { Entry, Ledger } from "./ledger.ts";
+import type { Paces } from "./pace.ts";
+import type { Member, Roster } from "./roster.ts";
+
+export interface Books {
+	ledger: Ledger;
+	roster: Roster;
+	paces: Paces;
+	/** All workers of a model taken together, by digest; counted again after so many milliseconds. */
+	crews: Map<string, Crew>;
+	recountMs: number;
+}
+
+interface Crew {
+	at: number;
+	/** The mean of its workers'; null where nothing was measured. */
+	pace: number | null;
+	/** Of those that take leases. */
+	slots: number;
+	/** Milliseconds until what they have in hand is done. */
+	inHand: number;
+}
+
+export function standingOf(entry: Entry, books: Books): Standing {
+	const { digest, held, cost } = entry;
+	if (held) {
+		const pace = books.paces.of(held.worker, digest) ?? crewOf(digest, books).pace;
+		return { ahead: null, milliseconds: pace === null ? null : left(entry, pace) };
+	}
+	const queue = books.ledger.waiting(digest);
+	const ahead = queue.indexOf(entry);
+	const { pace, wait } = progress(queue.slice(0, ahead), digest, books);
+	return { ahead, milliseconds: pace === null || wait === null ? null : wait + cost * pace };
+}
+
+/** For a job that is not there yet. `taken`: a worker's slots that are. */
+export function outlookOf(digest: string, books: Books, taken: (member: Member) => number): Outlook {
+	const waiting = books.ledger.waiting(digest);
+	let [next, most]: [Member | null, number] = [null, 0];
+	for (const member of books.roster.offering(digest)) {
+		const free = member.seat.draining ? 0 : member.hello.slots - taken(member);
+		if (free > most) [next, most] = [member, free];
+	}
+	const { pace, wait } = progress(waiting, digest, books);
+	if (next === null || waiting.length > 0) return { waiting: waiting.length, pace, waitMs: wait };
+	const its = books.paces.of(next.hello.worker, digest) ?? pace;
+	return { waiting: 0, pace: its, waitMs: its === null ? null : 0 };
+}
+
+/** Milliseconds a unit of cost, and until all of these and what is in hand is done; null where nothing was measured. */
+function progress(
+	before: readonly Entry[],
+	digest: string,
+	books: Books,
+): { pace: number | null; wait: number | null } {
+	const { pace, slots, inHand } = crewOf(digest, books);
+	if (pace === null) return { pace, wait: null };
+	const milliseconds = before.reduce((sum, { cost }) => sum + cost * pace, inHand);
+	return { pace, wait: slots === 0 ? null : milliseconds / slots };
+}
+
+function crewOf(digest: string, books: Books): Crew {
+	const now = Date.now();
+	const kept = books.crews.get(digest);
+	if (kept && now - kept.at < books.recountMs) return kept;
+	const pace = books.paces.among(workersOf(digest, books), digest);
+	const crew: Crew = { at: now, pace, slots: 0, inHand: 0 };
+	for (const { seat, hello } of books.roster.offering(digest)) {
+		if (!seat.draining) crew.slots += hello.slots;
+		if (pace === null) continue;
+		for (const held of books.ledger.heldBy(seat.session)) crew.inHand += left(held, pace);
+	}
+	books.crews.set(digest, crew);
+	return crew;
+}
+
+const workersOf = (digest: string, { roster }: Books): string[] =>
+	Array.from(roster.offering(digest), ({ hello }) => hello.worker);
+
+const left = ({ cost, held }: Entry, pace: number): number =>
+	Math.max(0, cost * pace - (held ? Date.now() - held.granted : 0));
