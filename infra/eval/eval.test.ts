@@ -209,6 +209,8 @@ it("the second judge is asked for what an earlier evaluation lacks, of prompts w
 			Array.from({ length: 2 }, () => [place, /bicycle/.test(prompt) ? ["bicycle"] : []]),
 		),
 	);
-	const [exact] = summarise(Records.open(path, head));
-	expect(exact.quality?.presence).toMatchObject({ objects: 1 });
+	const records = Records.open(path, head);
+	const { plans, costOf } = evaluationOf(records, ["exact", "stagevar"]);
+	for (const [policy, plan] of plans) records.policy({ kind: "policy", policy, plan, cost: costOf(plan) });
+	for (const { quality } of summarise(records)) expect(quality?.presence).toMatchObject({ objects: 1 });
 });
