@@ -16,6 +16,7 @@ import { type Point, speedAgainstQuality } from "../eval/plot.ts";
 import { type Prompt, readPrompts, seedOf, stratified } from "../eval/prompts.ts";
 import { type Evaluation, evaluateQuality } from "../eval/quality.ts";
 import { Records } from "../eval/records.ts";
+import { SecondJudge } from "../eval/second-judge/second-judge.ts";
 import { contactSheet, type SheetRow } from "../eval/sheet.ts";
 import { summarise } from "../eval/summary.ts";
 import { evaluateMemory, evaluateTimes } from "../eval/timing.ts";
@@ -52,6 +53,7 @@ export const define: Define = (command, terminal) =>
 		.option("--timings <number>", "pictures that are timed, of each policy", count("timings", 0, 100), 3)
 		.option("--diversity <number>", "prompts that are drawn four times", count("diversity", 0, 1000), 6)
 		.option("--together <number>", "prompts at once (default: 4, on a CPU 1)", count("together", 1, 64))
+		.option("--second-judge", "also ask a detector of photographs which objects are there")
 		.option("--out <file.jsonl>", "what is measured; a file that is there is gone on with", given("out"))
 		.option("--from <file.jsonl>", "in place of measuring: what was measured before", given("from"))
 		.option("--report <file.md>", "the tables", given("report"))
@@ -133,6 +135,7 @@ interface Wishes {
 	timings: number;
 	diversity: number;
 	together?: number;
+	secondJudge?: true;
 	out?: string;
 }
 
@@ -152,6 +155,7 @@ async function measure(wishes: Wishes, sheet: OutputFile | undefined, terminal: 
 	const plans = await plansOf(folder, wishes, schedule);
 
 	const judge = await Judge.open();
+	const second = wishes.secondJudge ? await SecondJudge.open() : undefined;
 	const gpu = await openAdapter(terminal);
 	terminal.say(`Adapter: ${gpu.facts.name}`);
 	const together = wishes.together ?? (gpu.facts.software ? 1 : 4);
@@ -182,7 +186,7 @@ async function measure(wishes: Wishes, sheet: OutputFile | undefined, terminal: 
 		made += more;
 		bar.add(done);
 	};
-	const evaluation: Evaluation = { model, judge, records, plans, costOf: cost, signal, progress };
+	const evaluation: Evaluation = { model, judge, second, records, plans, costOf: cost, signal, progress };
 	const phase = async (what: string, pictures: number, work: () => Promise<void>) => {
 		if (pictures === 0) return;
 		const [begun, before] = [performance.now(), made];
@@ -208,6 +212,7 @@ async function measure(wishes: Wishes, sheet: OutputFile | undefined, terminal: 
 		);
 	}
 	await judge.close();
+	await second?.close();
 	model.destroy();
 	return records;
 }

@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
 import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
@@ -17,6 +17,8 @@ import { Judge } from "./judge.ts";
 import { readPrompts, stratified } from "./prompts.ts";
 import { type Evaluation, evaluateQuality } from "./quality.ts";
 import { type Head, Records } from "./records.ts";
+import { SecondJudge } from "./second-judge/second-judge.ts";
+import { summarise } from "./summary.ts";
 
 let dir: string;
 const gpu = await sharedGpu();
@@ -180,3 +182,35 @@ async function firstlight(...args: string[]): Promise<{ code: number | null; std
 	const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
 	return { code, ...text };
 }
+
+it("the second judge is asked for what an earlier evaluation lacks, of prompts whose objects it can tell", async () => {
+	const second = await SecondJudge.open();
+	onTestFinished(() => second.close());
+	const all = await readPrompts();
+	const two = ["a photo of a bicycle", "a photo of a toothbrush"].map(
+		(text) => all.find(({ prompt }) => prompt === text) as (typeof all)[number],
+	);
+	const path = join(dir, "second.jsonl");
+	const made: number[] = [];
+	const evaluate = async (more: Partial<Evaluation>) => {
+		const evaluation = evaluationOf(Records.open(path, head), ["exact", "stagevar"], {
+			progress: (_, pictures) => made.push(pictures),
+			...more,
+		});
+		await evaluateQuality(evaluation, two, 1, 1);
+	};
+	await evaluate({});
+	await evaluate({ second });
+	await evaluate({ second });
+	expect(made).toEqual([2, 2, 2, 0, 0, 0]);
+	const lines = Records.open(path, head).of("picture");
+	expect(lines.map(({ prompt, present }) => [prompt, Object.keys(present ?? {})])).toEqual(
+		two.flatMap(({ place, prompt }) =>
+			Array.from({ length: 2 }, () => [place, /bicycle/.test(prompt) ? ["bicycle"] : []]),
+		),
+	);
+	const records = Records.open(path, head);
+	const { plans, costOf } = evaluationOf(records, ["exact", "stagevar"]);
+	for (const [policy, plan] of plans) records.policy({ kind: "policy", policy, plan, cost: costOf(plan) });
+	for (const { quality } of summarise(records)) expect(quality?.presence).toMatchObject({ objects: 1 });
+});

@@ -49,6 +49,7 @@ export function markdownOf(head: Head, summaries: readonly Summary[]): string {
 			}),
 		),
 		"",
+		...presenceTable(judged, baseline.policy),
 		`Cost of one picture from its plan, and times faster than ${baseline.policy}: ` +
 			"medians of pairs, one right after the other, without previews.",
 		"",
@@ -92,6 +93,27 @@ function aboutScores({ judge }: Head, { prompts, pictures }: Quality, baseline: 
 			"with the 95 % interval of a paired bootstrap (10 000 resamples of prompts within their categories).",
 		`PSNR (of the mean squared error) and SSIM are to the ${baseline} picture of the same seed.`,
 	].join(" ");
+}
+
+/** What the second judge says, where it was asked. */
+function presenceTable(judged: readonly { policy: string; quality: Quality }[], baseline: string): string[] {
+	const rows = judged.flatMap(({ policy, quality: { presence } }) => (presence ? [{ policy, presence }] : []));
+	if (rows.length === 0) return [];
+	return [
+		"Objects that are there by the second judge, a detector trained on photographs (docs/evaluation.md), " +
+			"of those it can tell on such drawings.",
+		"",
+		...table(
+			["policy", "objects", "found", "Δ"],
+			rows.map(({ policy, presence: { objects, found, baseline: exact } }) => [
+				policy,
+				String(objects),
+				found.toFixed(3),
+				policy === baseline ? "" : signed(found - exact),
+			]),
+		),
+		"",
+	];
 }
 
 /** The first column to the left, the others to the right. */

@@ -7,10 +7,13 @@ import { psnr, squaredError, ssim } from "./likeness.ts";
 import { type Prompt, seedOf } from "./prompts.ts";
 import type { Cost, PictureLine, Records } from "./records.ts";
 import { isRight } from "./rules.ts";
+import type { SecondJudge } from "./second-judge/second-judge.ts";
 
 export interface Evaluation {
 	model: LoadedModel;
 	judge: Judge;
+	/** Asked too, where there is one. */
+	second?: SecondJudge;
 	records: Records;
 	/** By policy; the first is the baseline. */
 	plans: ReadonlyMap<string, StagePlan>;
@@ -48,14 +51,19 @@ export async function evaluateQuality(
 
 /** The lines that are missing. Throws where the exact picture is not the one that the records were compared with. */
 async function evaluatePrompt(
-	{ model, judge, records, plans, costOf }: Evaluation,
+	{ model, judge, second, records, plans, costOf }: Evaluation,
 	prompt: Prompt,
 	n: number,
 ): Promise<PictureLine[]> {
 	const [baseline, ...others] = plans.keys();
-	const missing = others.filter((policy) => !records.find("picture", policy, prompt.place, n));
+	const tells = second?.tells(prompt) ?? false;
+	const complete = (policy: string) => {
+		const line = records.find("picture", policy, prompt.place, n);
+		return line !== undefined && (line.present !== undefined || !tells);
+	};
+	const missing = others.filter((policy) => !complete(policy));
 	const known = records.find("picture", baseline, prompt.place, n);
-	if (missing.length === 0 && known) return [];
+	if (missing.length === 0 && complete(baseline)) return [];
 	const policies = [baseline, ...missing];
 	const pictures = await makeBranches(
 		model,
@@ -68,9 +76,11 @@ async function evaluatePrompt(
 				"Results of different arithmetic do not belong in one file: give another --out.",
 		);
 	}
-	const found = await judge.detect(pictures.map(({ image }) => image));
+	const images = pictures.map(({ image }) => image);
+	const found = await judge.detect(images);
+	const present = tells && second ? await Promise.all(images.map((image) => second.present(image, prompt))) : [];
 	return policies.flatMap((policy, i): PictureLine[] => {
-		if (i === 0 && known) return [];
+		if (i === 0 && complete(baseline)) return [];
 		const { image, codes, plan } = pictures[i];
 		const error = squaredError(image, pictures[0].image);
 		return [
@@ -84,6 +94,7 @@ async function evaluatePrompt(
 				...(plans.get(policy)?.decide && { cost: costOf(plan) }),
 				psnr: error === 0 ? null : round(psnr(error)),
 				ssim: round(ssim(image, pictures[0].image)),
+				...(present[i] && { present: present[i] }),
 				codes,
 			},
 		];

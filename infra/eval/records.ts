@@ -52,6 +52,8 @@ const PictureLine = z.strictObject({
 	/** To the exact picture of the same seed: decibels, null where they are equal, and structural similarity. */
 	psnr: z.number().nullable(),
 	ssim: z.number(),
+	/** By the second judge where it was asked: whether the objects that it can tell are there. */
+	present: z.record(Text, z.boolean()).optional(),
 	/** SHA-256 of the codes of all scales, shortened. */
 	codes: z.string().regex(/^[0-9a-f]{16}$/),
 });

@@ -27,6 +27,15 @@ export interface Quality extends Score {
 	/** Of the mean squared error over all pictures; Infinity where all are equal. */
 	psnr: number;
 	ssim: number;
+	/** By the second judge; null where it was not asked. */
+	presence: Presence | null;
+}
+/** Of the objects that it can tell. */
+export interface Presence {
+	objects: number;
+	/** Shares of them that are found, in this policy's pictures and in the baseline's. */
+	found: number;
+	baseline: number;
 }
 
 /**
@@ -79,7 +88,19 @@ function qualityOf(own: readonly PictureLine[], exact: readonly PictureLine[]): 
 		difference: pairedBootstrap(judged("line"), judged("exact")),
 		psnr: psnr(mean(pairs.map(({ line }) => (line.psnr === null ? 0 : 255 ** 2 / 10 ** (line.psnr / 10))))),
 		ssim: mean(pairs.map(({ line }) => line.ssim)),
+		presence: presenceOf(pairs),
 	};
+}
+
+function presenceOf(pairs: readonly { line: PictureLine; exact: PictureLine }[]): Presence | null {
+	const both = pairs.flatMap(({ line, exact }) =>
+		Object.entries(line.present ?? {}).flatMap(([object, own]) =>
+			exact.present ? [{ own, exact: exact.present[object] }] : [],
+		),
+	);
+	if (both.length === 0) return null;
+	const share = (of: "own" | "exact") => both.filter((pair) => pair[of]).length / both.length;
+	return { objects: both.length, found: share("own"), baseline: share("exact") };
 }
 
 function baselineSpeed(timings: readonly TimingLine[]): Summary["speedup"] {

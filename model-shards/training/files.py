@@ -75,6 +75,11 @@ def write_png(path, image):
         f.write(chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b""))
 
 
+def write_picture(path, image):
+    """image in [-1, 1], 3 x H x W."""
+    write_sheet(path, image[None], 1, gap=0)
+
+
 def write_sheet(path, images, columns, gap=4):
     """images in [-1, 1], B x 3 x H x W, row by row on a white sheet."""
     images = ((images.float().clamp(-1, 1) + 1) * 127.5).round().byte().cpu()

@@ -16,7 +16,7 @@ import torch
 
 from config import load_config
 from exported import open_model
-from files import write_sheet
+from files import write_picture, write_sheet
 from geneval import COUNTING_THRESHOLD, THRESHOLD, is_right, read_prompts, scores
 from judge import detect, load_judge
 from scenes import LAYOUTS, VARIETY, relation_spots, scene
@@ -66,6 +66,7 @@ def main():
     p.add_argument("--guidance", type=float)
     p.add_argument("--tau", type=float)
     p.add_argument("--sheet", default="", help="PNG of the first eight pictures of every category")
+    p.add_argument("--write", default="", help="folder for the first picture of every prompt, PLACE.png")
     p.add_argument("--batch", type=int, default=16)
     a = p.parse_args()
     config, judge, started = load_config(a.config), load_judge(a.judge), time.time()
@@ -78,6 +79,8 @@ def main():
             for image, prompt, low, high in zip(images, part, detect(judge, images, THRESHOLD), detect(judge, images, COUNTING_THRESHOLD)):
                 results.append((prompt["tag"], is_right(high if prompt["tag"] == "counting" else low, prompt)))
                 shown.setdefault(prompt["tag"], []).append(image)
+                if a.write and n == a.first:
+                    write_picture(os.path.join(a.write, f"{prompt['seed']:03d}.png"), image)
     print(json.dumps(dict({k: round(v, 3) for k, v in scores(results).items()}, pictures=len(results), seconds=round(time.time() - started))))
     if a.sheet:
         write_sheet(a.sheet, torch.stack([image for images in shown.values() for image in images[:8]]), 8)
