@@ -101,15 +101,13 @@ function watchPreviews(): void {
 		if (value?.type === "scale") arrived.set(String(value.index), newest);
 		return value;
 	};
-	const decode = createImageBitmap;
-	Object.assign(globalThis, {
-		createImageBitmap: async (picture: Blob) => {
-			const begun = performance.now();
-			const bitmap = await decode(picture);
-			cost.decoded.push(performance.now() - begun);
-			return bitmap;
-		},
-	});
+	const { decode } = ImageDecoder.prototype;
+	ImageDecoder.prototype.decode = async function (...options) {
+		const begun = performance.now();
+		const decoded = await decode.apply(this, options);
+		cost.decoded.push(performance.now() - begun);
+		return decoded;
+	};
 	addEventListener("DOMContentLoaded", () => {
 		const paper = document.querySelector("#print-a .paper") as HTMLElement;
 		new MutationObserver((changes) => {

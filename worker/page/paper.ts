@@ -1,8 +1,12 @@
 /** The paper: each picture is laid under the one before, which fades away. */
 import { el } from "./dom.ts";
+import { bytesAtHand } from "./run.ts";
 
 /** A preview is drawn at once; the finished picture is an image, which can be saved with all that its file holds. */
 type Sheet = HTMLCanvasElement | HTMLImageElement;
+
+/** Of `leave` in style/picture.css. */
+const FADE_MS = 450;
 
 export class Paper {
 	/** What lies there now. */
@@ -11,6 +15,8 @@ export class Paper {
 	/** Pictures are shown in the order they came, however long each takes to decode. */
 	#turn: Promise<void> = Promise.resolve();
 	#epoch = 0;
+	/** When the last one was laid there. */
+	#laid = 0;
 
 	/** `empty`: an image without a picture, whose place every picture takes. */
 	constructor(empty: HTMLImageElement) {
@@ -44,19 +50,33 @@ export class Paper {
 
 	#lay(next: Sheet, fade: boolean): void {
 		const before = this.sheet;
+		// One after the other in quick succession, each would fade while the next one fades.
+		const now = performance.now();
+		const rested = now - this.#laid > FADE_MS;
+		this.#laid = now;
 		next.id = before.id;
 		next.draggable = false;
 		if (next instanceof HTMLImageElement) next.alt = this.#subject;
 		else if (this.#subject) [next.role, next.ariaLabel] = ["img", this.#subject];
 		before.before(next);
 		this.sheet = next;
-		if (fade) leave(before);
+		if (fade && rested) leave(before);
 		else remove(before);
 	}
 }
 
 /** The pixels, drawn as soon as they are decoded: an image would wait for frames of the page before it says so. */
 async function drawingOf(blob: Blob): Promise<HTMLCanvasElement> {
+	const bytes = bytesAtHand(blob);
+	if (bytes && "ImageDecoder" in globalThis) {
+		const decoder = new ImageDecoder({ type: blob.type, data: bytes });
+		const { image } = await decoder.decode();
+		const canvas = el("canvas", { width: image.displayWidth, height: image.displayHeight });
+		canvas.getContext("2d", { alpha: false })?.drawImage(image, 0, 0);
+		image.close();
+		decoder.close();
+		return canvas;
+	}
 	const bitmap = await createImageBitmap(blob);
 	const canvas = el("canvas", { width: bitmap.width, height: bitmap.height });
 	canvas.getContext("bitmaprenderer")?.transferFromImageBitmap(bitmap);

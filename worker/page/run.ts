@@ -97,8 +97,16 @@ export function subjectOf({ prompt, class: label }: Pick<Ask, "prompt" | "class"
 
 export const sizeName = ([height, width]: readonly number[]): string => `${width}×${height}`;
 
+/** Of blobs that were made here: to read one back, another process of the browser is asked for it. */
+const made = new WeakMap<Blob, Uint8Array<ArrayBuffer>>();
+
+/** A blob's bytes where they are at hand. */
+export const bytesAtHand = (blob: Blob): Uint8Array<ArrayBuffer> | undefined => made.get(blob);
+
 export function blobOf(base64: string, type: string): Blob {
 	const decode = (Uint8Array as unknown as { fromBase64?(text: string): Uint8Array<ArrayBuffer> }).fromBase64;
 	const bytes = decode ? decode(base64) : Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
-	return new Blob([bytes], { type });
+	const blob = new Blob([bytes], { type });
+	made.set(blob, bytes);
+	return blob;
 }

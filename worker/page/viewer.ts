@@ -22,6 +22,8 @@ export class Viewer {
 	#model: Model | undefined;
 	#schedule = "";
 	#playing: AbortController | undefined;
+	/** Whether the next frame draws. */
+	#due = false;
 
 	constructor(reference: Reference) {
 		this.#film = new Filmstrip($("film"), (index) => this.look(index));
@@ -63,8 +65,23 @@ export class Viewer {
 	/** A run has changed. */
 	changed(run: Run): void {
 		if (!this.runs.includes(run)) return;
-		if (this.frame === undefined) this.#showNewest(run, true);
-		this.draw();
+		const shown = this.frame === undefined ? this.#showNewest(run, true) : undefined;
+		// The picture itself goes first: a frame of the page would keep it waiting.
+		if (shown) void shown.then(() => this.#drawSoon());
+		else this.#drawSoon();
+	}
+
+	/** Once in the next frame, whatever came until then. */
+	#drawSoon(): void {
+		if (this.#due) return;
+		const draw = () => {
+			this.#due = false;
+			this.draw();
+		};
+		this.#due = true;
+		// A page that nobody sees has no frames.
+		if (document.hidden) queueMicrotask(draw);
+		else requestAnimationFrame(draw);
 	}
 
 	/** Looks at the picture of one scale; that of the last one is the finished picture. */
@@ -179,12 +196,13 @@ export class Viewer {
 		this.draw();
 	}
 
-	#showNewest(run: Run, fade: boolean): void {
+	/** Settles when it lies there; undefined where it does already. */
+	#showNewest(run: Run, fade: boolean): Promise<void> | undefined {
 		const paper = this.#papers[this.runs.indexOf(run)];
 		const frame = run.frames.at(-1);
 		const scale = run.picture ? "final" : frame && String(frame.index);
 		const blob = run.picture ?? frame?.blob;
-		if (blob && scale !== undefined && paper.sheet.dataset.scale !== scale) paper.show(blob, scale, fade);
+		if (blob && scale !== undefined && paper.sheet.dataset.scale !== scale) return paper.show(blob, scale, fade);
 	}
 
 	/** While held: the finished picture, or where that is shown already, what the exact scales had settled. */
