@@ -32,7 +32,7 @@ export interface Seen {
 export async function crowd(edge: OwnEdge, { readers, slow, stopped, pictureBytes, gapMs }: Crowd): Promise<Seen> {
 	const { info } = await openModelFolder(findModel("emoji-128"));
 	const { leased } = await dialled(edge, info);
-	const asked = await answer(edge, "prompt=a+photo&previews=all");
+	const asked = await answer(edge, "prompt=a+photo");
 	const job = (await firstLine(asked)).split(".")[0];
 	const { request, deliver, token } = await leased;
 	const { grids } = info.schedules[request.plan.schedule];
@@ -42,7 +42,7 @@ export async function crowd(edge: OwnEdge, { readers, slow, stopped, pictureByte
 	const gaps: number[] = [];
 	const open = await Promise.all(
 		Array.from({ length: readers }, async (_, i) => {
-			const stream = await answer(edge, `lastEventId=${job}`);
+			const stream = await answer(edge, `lastEventId=${job}.0`);
 			if (i < slow) slowly(stream);
 			else if (i < slow + stopped) stream.once("data", () => stream.pause());
 			else {
