@@ -61,6 +61,7 @@ async function makeWorld(seed: number): Promise<World> {
 			job: id,
 			events,
 			ended: false,
+			gone: false,
 			leave: async () => leaving.abort(),
 		};
 		void (async () => {
@@ -68,8 +69,7 @@ async function makeWorld(seed: number): Promise<World> {
 				if (row) events.push({ n: row.n, type: row.type, json: JSON.parse(row.json) });
 			reading.ended = !leaving.signal.aborted;
 		})().catch((error: { code?: string }) => {
-			// Its log was deleted between two of its streams.
-			if (error.code === "job_not_found") reading.ended = true;
+			if (error.code === "job_not_found") reading.ended = reading.gone = true;
 			else host.errors.push(String(error));
 		});
 		readings.add(reading);

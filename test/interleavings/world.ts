@@ -26,6 +26,8 @@ export interface Reading {
 	readonly job: string;
 	readonly events: Seen[];
 	readonly ended: boolean;
+	/** Its log was deleted under it, between two of its streams. */
+	readonly gone?: boolean;
 	/** The reader goes away. */
 	leave(): Promise<void>;
 }
