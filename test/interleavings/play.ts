@@ -25,7 +25,7 @@ interface Picture {
 	readonly attempts: Set<number>;
 	/** Scales that the edge took. */
 	taken: number;
-	/** Whether the edge took its final event, and whether it was cancelled. */
+	/** Whether the edge must have taken its final event: nothing else can have ended it by then. */
 	finished: boolean;
 	cancelled: boolean;
 }
@@ -125,6 +125,7 @@ export class Play {
 		const picture = this.#picture(lease);
 		const newest = lease.attempt === picture.attempt;
 		const { finished, cancelled } = picture;
+		const open = this.#mustBeOpen(picture);
 		const runs = runsOf(lease);
 		const event = next < runs.length ? this.world.scale(lease, runs[next]) : this.world.final(lease);
 		const answer = await this.world.deliver(lease, event);
@@ -134,7 +135,7 @@ export class Play {
 			assert.ok(!finished && !cancelled, "a picture that has ended goes on");
 			assert.equal(picture.taken, next, "scales are taken in order");
 			picture.taken = next + 1;
-		} else if (next === runs.length && newest) picture.finished = true;
+		} else if (next === runs.length && newest && open) picture.finished = true;
 		held.next += 1;
 		if (answer === "stop") worker.release(held, "done");
 	}
@@ -158,11 +159,12 @@ export class Play {
 		const runs = runsOf(lease);
 		const event = next < runs.length ? this.world.scale(lease, runs[next]) : this.world.final(lease);
 		const newest = lease.attempt === picture.attempt;
+		const open = this.#mustBeOpen(picture);
 		const answer = await this.world.deliver(lease, event);
 		if (answer === "on") {
 			assert.ok(newest, "an older attempt was told to go on");
 			picture.taken = Math.max(picture.taken, next + 1);
-		} else if (event.type === "final" && newest && answer === "stop") picture.finished = true;
+		} else if (event.type === "final" && newest && open && answer === "stop") picture.finished = true;
 	}
 
 	async cancel(picture: Picture): Promise<void> {
@@ -203,7 +205,7 @@ export class Play {
 	}
 
 	#ended(picture: Picture): void {
-		const { readings, absent, longestAbsence, asked, finished, cancelled } = picture;
+		const { readings, absent, finished, cancelled } = picture;
 		const events = readings.flatMap((reading) => reading.events);
 		const last = events.at(-1)!;
 		const over = last.type === "final" || last.type === "error";
@@ -224,15 +226,26 @@ export class Play {
 			return;
 		}
 		assert.ok(!finished, `a picture that the edge took ended with ${last.json.code}`);
+		const may = this.#reasons(picture);
+		assert.ok(may[last.json.code!], `ended with ${last.json.code}, for which there was no reason`);
+	}
+
+	/** By error code, whether a picture may have ended with it by now. */
+	#reasons({ absent, longestAbsence, asked, cancelled }: Picture): Record<string, boolean> {
 		const { grace, deadline } = this.world.times;
-		const may: Record<string, boolean> = {
+		const now = this.world.now();
+		return {
 			cancelled,
-			abandoned: longestAbsence >= grace,
-			deadline: this.world.now() - asked >= deadline,
+			abandoned: Math.max(longestAbsence, now - (absent ?? now)) >= grace,
+			deadline: now - asked >= deadline,
 			worker_lost: this.troubles >= MOST_ATTEMPTS,
 			no_workers: this.alone,
 		};
-		assert.ok(may[last.json.code!], `ended with ${last.json.code}, for which there was no reason`);
+	}
+
+	/** A worker that was cut off does not hear that its picture has ended, and is told so when it delivers. */
+	#mustBeOpen(picture: Picture): boolean {
+		return !Object.values(this.#reasons(picture)).includes(true);
 	}
 
 	#leased(lease: Lease): void {

@@ -1,6 +1,6 @@
 /**
  * Thousands of orders in virtual time, without workerd: `npm run test:interleavings -- --runs 5000`. One that fails is
- * cut down, and told with what plays it again: `--seed S --path P --replay R`.
+ * cut down, and told with what plays it again: `--seed=S --path P --replay R`.
  */
 import { createHash } from "node:crypto";
 import { parseArgs } from "node:util";
