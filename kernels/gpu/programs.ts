@@ -18,9 +18,12 @@ export interface Compiled {
 }
 /** `next`: another one whose parts lie at the same places of other buffers. */
 interface KeptGroup {
+	of: Compiled;
 	tensors: readonly Tensor[];
 	group: GPUBindGroup;
 	next: KeptGroup | undefined;
+	/** What was asked for after it the last time. */
+	after: KeptGroup | undefined;
 }
 
 /** How far compiling is: pipelines so far, of how many. What it throws ends it. */
@@ -46,6 +49,8 @@ export class Programs {
 	#doubts = new Map<Program, Doubt>();
 	/** Bind groups kept, of all programs. */
 	#groups = 0;
+	/** The one that was asked for last. */
+	#last: KeptGroup | undefined;
 
 	/** `gone` says that the device was lost, once it was; `late`: its driver compiles a program when it first runs. */
 	constructor(device: GPUDevice, gone: () => DeviceError | undefined, late: boolean) {
@@ -171,27 +176,41 @@ export class Programs {
 	}
 
 	/**
-	 * One bind group for the same program over the same parts of the same buffers: rounds of one shape repeat them all.
+	 * One bind group for the same program over the same parts of the same buffers: rounds of one shape repeat them all,
+	 * in the same order, so that it is mostly the one which came after the last one the time before.
 	 */
-	group(label: string, { pipeline, groups }: Compiled, tensors: readonly Tensor[]): GPUBindGroup {
+	group(label: string, compiled: Compiled, tensors: readonly Tensor[]): GPUBindGroup {
+		const guess = this.#last?.after;
+		const kept =
+			guess?.of === compiled && sameParts(guess.tensors, tensors) ? guess : this.#keptGroup(label, compiled, tensors);
+		if (this.#last) this.#last.after = kept;
+		this.#last = kept;
+		return kept.group;
+	}
+
+	#keptGroup(label: string, of: Compiled, tensors: readonly Tensor[]): KeptGroup {
 		// Where the parts lie tells nearly all of them apart: the parameters of every dispatch lie elsewhere.
 		let place = 0;
 		for (const { offset, bytes } of tensors) place = Math.imul(Math.imul(place, 31) + offset, 31) + bytes;
 		place |= 0;
-		const first = groups.get(place);
-		for (let kept = first; kept; kept = kept.next) if (sameParts(kept.tensors, tensors)) return kept.group;
-		if (this.#groups >= MAX_GROUPS) {
-			for (const program of this.#compiled.values()) program.groups.clear();
-			this.#groups = 0;
-		}
+		const first = of.groups.get(place);
+		for (let kept = first; kept; kept = kept.next) if (sameParts(kept.tensors, tensors)) return kept;
+		if (this.#groups >= MAX_GROUPS) this.#forgetGroups();
 		const entries = tensors.map(({ buffer, offset, bytes }, binding) => ({
 			binding,
 			resource: { buffer, offset, size: bytes },
 		}));
-		const group = this.#device.createBindGroup({ label, layout: pipeline.getBindGroupLayout(0), entries });
-		groups.set(place, { tensors, group, next: groups.get(place) });
+		const group = this.#device.createBindGroup({ label, layout: of.pipeline.getBindGroupLayout(0), entries });
+		const kept = { of, tensors, group, next: of.groups.get(place), after: undefined };
+		of.groups.set(place, kept);
 		this.#groups++;
-		return group;
+		return kept;
+	}
+
+	#forgetGroups(): void {
+		for (const program of this.#compiled.values()) program.groups.clear();
+		this.#groups = 0;
+		this.#last = undefined;
 	}
 }
 
