@@ -52,7 +52,7 @@ export class Parts {
 		};
 		const flags = Object.entries(options).map(([name, value]) => `--${name}=${value}`);
 		this.#edge = this.#spawn(wrangler("dev", ...(main ? [main] : []), ...flags), WRANGLER_ENV);
-		await until(async () => (await fetch(`${this.url}/healthz`)).status < 600);
+		await this.#until(async () => (await fetch(`${this.url}/healthz`)).status < 600);
 	}
 
 	/** Gone at once, with all that it holds in memory. */
@@ -88,7 +88,16 @@ export class Parts {
 	}
 
 	async #ready(): Promise<void> {
-		await until(async () => (await fetch(`${this.url}/healthz`)).ok);
+		await this.#until(async () => (await fetch(`${this.url}/healthz`)).ok);
+	}
+
+	/** What is not there by then never comes, and the log says why. */
+	async #until(ready: () => Promise<boolean>): Promise<void> {
+		const last = Date.now() + 60_000;
+		while (!(await ready().catch(() => false))) {
+			if (Date.now() > last) throw new Error(`not ready in a minute:\n${this.log.slice(-40).join("\n")}`);
+			await new Promise((resolve) => setTimeout(resolve, 100));
+		}
 	}
 
 	async killWorker(): Promise<void> {
@@ -142,8 +151,4 @@ async function kill(child: ChildProcess | undefined): Promise<void> {
 	const ended = once(child, "exit");
 	process.kill(-(child.pid as number), "SIGKILL");
 	await ended;
-}
-
-async function until(ready: () => Promise<boolean>): Promise<void> {
-	while (!(await ready().catch(() => false))) await new Promise((resolve) => setTimeout(resolve, 100));
 }

@@ -1,7 +1,7 @@
 /** A later release of the edge, which says so in every answer. What the one before has stored is its own now. */
 import edge from "../../worker/edge/index.ts";
 
-export { Job, Pool } from "../../worker/edge/index.ts";
+export * from "../../worker/edge/index.ts";
 
 export default {
 	async fetch(...asked: Parameters<typeof edge.fetch>): Promise<Response> {
