@@ -125,15 +125,16 @@ async function answer({ url }: OwnEdge, query: string): Promise<IncomingMessage>
 	return response.on("error", () => {});
 }
 
-/** The id of a stream's first event. */
-async function firstLine(stream: IncomingMessage): Promise<string> {
+/** The id of a stream's first event; it is read on, and no more is kept of it. */
+function firstLine(stream: IncomingMessage): Promise<string> {
 	let text = "";
-	for (;;) {
-		const id = /^id: (.*)$/m.exec(text)?.[1];
-		if (id) return id;
-		const [chunk] = await once(stream, "data");
-		text += chunk;
-	}
+	return new Promise((resolve) => {
+		stream.on("data", (chunk) => {
+			if (text.length < 1000) text += chunk;
+			const id = /^id: (.*)$/m.exec(text)?.[1];
+			if (id) resolve(id);
+		});
+	});
 }
 
 /** Calls with a scale's index when the whole of its event is there. Keeps none of the picture. */
