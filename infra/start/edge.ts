@@ -13,6 +13,8 @@ import { ClientSettings } from "../../worker/protocol/client-settings.ts";
 import { buildPage } from "../page/build.ts";
 import { front } from "./front.ts";
 
+/** Of worker/edge/local.ts. */
+const ENTRYPOINT = "local";
 const root = join(import.meta.dirname, "..", "..");
 
 /** What a parent says. */
@@ -36,7 +38,8 @@ try {
 	const running = new Miniflare(await options(settings));
 	edge = running;
 	await running.ready;
-	for (const address of settings.ADDRESSES) await front(address, settings.PORT, () => running.unsafeGetDirectURL());
+	const inner = () => running.unsafeGetDirectURL("firstlight", ENTRYPOINT);
+	for (const address of settings.ADDRESSES) await front(address, settings.PORT, inner);
 	process.send?.("ready");
 } catch (error) {
 	console.error((error as Error).message);
@@ -44,8 +47,7 @@ try {
 }
 
 async function options({ WORKER_SECRET, ADMIN_SECRET, STATE_DIR }: z.infer<typeof EdgeSettings>) {
-	const { workerOptions, main } = unstable_getMiniflareWorkerOptions(join(root, "wrangler.toml"));
-	if (main === undefined) throw new Error("wrangler.toml names no main.");
+	const { workerOptions } = unstable_getMiniflareWorkerOptions(join(root, "wrangler.toml"));
 	const { modulesRules: _, ...worker } = workerOptions;
 	const site = join(STATE_DIR, "site");
 	await buildPage(site);
@@ -64,7 +66,7 @@ async function options({ WORKER_SECRET, ADMIN_SECRET, STATE_DIR }: z.infer<typeo
 			{
 				...worker,
 				name: "firstlight",
-				assets: { ...(worker.assets as object), directory: site },
+				assets: { ...(worker.assets as object), directory: site, binding: "ASSETS" },
 				bindings: {
 					...(worker.bindings as Record<string, string> | undefined),
 					WORKER_SECRET,
@@ -73,9 +75,9 @@ async function options({ WORKER_SECRET, ADMIN_SECRET, STATE_DIR }: z.infer<typeo
 					CLIENT_ADDRESS_HEADER: "",
 					...passedOn(),
 				},
-				modules: [{ type: "ESModule", path: join(root, "edge.js"), contents: await bundle(main) }],
+				modules: [{ type: "ESModule", path: join(root, "edge.js"), contents: await bundle() }],
 				modulesRoot: root,
-				unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
+				unsafeDirectSockets: [{ host: "127.0.0.1", port: 0, entrypoint: ENTRYPOINT }],
 			},
 		],
 	});
@@ -91,10 +93,10 @@ function passedOn(): Record<string, string> {
 	);
 }
 
-/** The Worker as one module, as wrangler would deploy it. */
-async function bundle(main: string): Promise<string> {
+/** The Worker as one module, as wrangler would deploy it, with its entry for this machine. */
+async function bundle(): Promise<string> {
 	const { outputFiles } = await build({
-		entryPoints: [main],
+		entryPoints: [join(root, "worker", "edge", "local.ts")],
 		bundle: true,
 		write: false,
 		format: "esm",
