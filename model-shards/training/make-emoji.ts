@@ -1,11 +1,11 @@
-/** Makes models/emoji-128 from its release: `npx node model-shards/training/make-emoji-128.ts RELEASE_DIR OUT`. */
+/** Makes a bundled emoji model of its release: `npx node model-shards/training/make-emoji.ts RELEASE_DIR OUT`. */
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { importModelDirectory } from "../import/directory.ts";
 
 const [release, out] = process.argv.slice(2);
 if (!release || !out) {
-	console.error("usage: node model-shards/training/make-emoji-128.ts RELEASE_DIR OUT");
+	console.error("usage: node model-shards/training/make-emoji.ts RELEASE_DIR OUT");
 	process.exit(2);
 }
 const manifest = await importModelDirectory(release, out, {
