@@ -1,11 +1,12 @@
 /** The kinds of Durable Objects as others see them: what each can be asked, and what goes in and out. */
 
 import type { KeyDescription, Limits, Scope } from "../protocol/api-key.ts";
-import type { JobEvent, JobRequest, PlanEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
+import type { JobRequest, PlanEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
 import type { JobMode, JobResource } from "../protocol/jobs.ts";
 import type { Adapter, DeliveryAnswer, Lease, Loading } from "../protocol/messages.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { Left } from "./admission/bucket.ts";
+import type { LoggedEvent } from "./job/kept-picture.ts";
 import type { Seen } from "./pool/tally.ts";
 
 /** Where the objects are found: bindings of wrangler.toml. */
@@ -128,12 +129,12 @@ export interface JobObject {
 	 */
 	copy(job: NewJob, finished: string): Promise<boolean>;
 	/** All of its log, where it is done; else null. */
-	whole(): Promise<JobEvent[] | null>;
+	whole(): Promise<LoggedEvent[] | null>;
 	/** Forgets a job that its pool refused. */
 	discard(): Promise<void>;
 	/** Whether everything was seen by whoever saw event `after`; null when the job is unknown, or its log was deleted. */
 	seen(owner: Owner, after: number): Promise<boolean | null>;
-	/** JSON of the final event; null where there is none, or the log was deleted. */
+	/** JSON of the final event, as it is logged; null where there is none, or the log was deleted. */
 	final(): Promise<string | null>;
 	/**
 	 * The next attempt, by a worker of this numerics id, with the codes of the scales logged so far; null when nothing is

@@ -5,7 +5,7 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { needsOf } from "../../protocol/capabilities.ts";
-import type { ErrorEvent, FinalEvent, JobEvent, WorkerEvent } from "../../protocol/job.ts";
+import type { ErrorEvent, FinalEvent, WorkerEvent } from "../../protocol/job.ts";
 import type { Lease } from "../../protocol/messages.ts";
 import type { ModelInfo } from "../../protocol/model-info.ts";
 import { Alarm } from "../alarm.ts";
@@ -25,6 +25,7 @@ import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { plannedAnew } from "../start.ts";
 import { factsOf, outcomeOf } from "./facts.ts";
 import { picturesClaim } from "./found.ts";
+import { KeptPicture, type LoggedEvent, type LoggedFinal, withPicture } from "./kept-picture.ts";
 import { JobLog } from "./log.ts";
 import { OWNER_HEADER, Readers } from "./readers.ts";
 import { type JobRecord, MIXED, RECORD_VERSION, stallOf } from "./record.ts";
@@ -32,12 +33,16 @@ import { type Answer, settled, take } from "./take.ts";
 import { tell } from "./tell.ts";
 import { answered, newHook, tried } from "./webhook.ts";
 
+/** A picture that could not be deleted is tried again after this long. */
+const DELETE_AGAIN_MS = 10_000;
+
 const notNoted = (job: string) => (error: unknown) => logError("picture not noted", { job, message: String(error) });
 
 export class Job extends DurableObject<Env> implements JobObject {
 	#job: JobRecord | undefined;
 	#log: JobLog;
 	#readers: Readers;
+	#picture: KeptPicture;
 	#alarm: Alarm;
 	#settings: Settings;
 
@@ -47,6 +52,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 		const stored = ctx.storage.kv.get<JobRecord>("job");
 		this.#job = stored?.version === RECORD_VERSION ? stored : undefined;
 		this.#log = new JobLog(ctx.storage);
+		this.#picture = new KeptPicture(env, ctx);
 		this.#alarm = new Alarm(ctx);
 		this.#readers = new Readers(
 			this.#log,
@@ -79,8 +85,9 @@ export class Job extends DurableObject<Env> implements JobObject {
 	 */
 	async copy({ trunk: _, ...job }: NewJob, finished: string): Promise<boolean> {
 		const events = await this.env.JOB.get(this.env.JOB.idFromString(finished)).whole();
-		const final = events?.at(-1);
-		if (!events || final?.type !== "final") return false;
+		const last = events?.at(-1);
+		const final = last?.type === "final" ? await withPicture(this.env, finished, last) : null;
+		if (!events || !final) return false;
 		const event = { ...job.event, cached: true };
 		this.#begin({ ...job, event }, final.numerics);
 		this.#append({ type: "plan", job: this.#id, ...event });
@@ -88,12 +95,12 @@ export class Job extends DurableObject<Env> implements JobObject {
 			if (each.type === "revision") this.#save(settled(this.#job!, each, Date.now()));
 			if (each.type === "revision" || each.type === "scale") this.#append(each);
 		}
-		await this.#done(final);
+		await this.#finish(0, final);
 		return true;
 	}
 
 	/** All of its log, where it is done; else null. */
-	async whole(): Promise<JobEvent[] | null> {
+	async whole(): Promise<LoggedEvent[] | null> {
 		return this.outcome() === "done" && this.#job ? this.#log.all() : null;
 	}
 
@@ -136,7 +143,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 		return this.#knownTo(owner) ? this.#ended() && after + 1 >= this.#log.length() : null;
 	}
 
-	/** JSON of the final event; null where there is none, or the log was deleted. */
+	/** JSON of the final event, as it is logged; null where there is none, or the log was deleted. */
 	async final(): Promise<string | null> {
 		if (!this.#job) return null;
 		const { type, json } = this.#log.last();
@@ -198,15 +205,17 @@ export class Job extends DurableObject<Env> implements JobObject {
 		if (!job || job.ended !== null || job.attempt !== attempt) return { go: "stop" };
 		const taken = take(job, event, this.#log.lastScale(), Date.now());
 		if (taken.record) this.#save(taken.record);
-		if (taken.event?.type === "final") await this.#done(taken.event);
+		if (taken.event?.type === "final") await this.#finish(attempt, taken.event);
 		else if (taken.event?.type === "error") this.#end(taken.event);
 		else if (taken.event) this.#append(taken.event);
 		return taken.answer;
 	}
 
-	/** Ends it with its picture, which is found again from then on. */
-	async #done(event: FinalEvent): Promise<void> {
-		this.#end(event);
+	/** Ends it with its picture, which is found again from then on, unless it has ended or gone on meanwhile. */
+	async #finish(attempt: number, event: FinalEvent): Promise<void> {
+		const wanted = () => !this.#ended() && this.#job?.attempt === attempt;
+		await this.#picture.keep(event, wanted, (final) => this.#end(final));
+		if (this.outcome() !== "done" || !this.#job) return;
 		const claim = await this.#claim();
 		const { ended } = this.#job ?? {};
 		if (ended) await claim?.keep(this.#id, this.#deletion(this.#job!, ended)).catch(notNoted(this.#id));
@@ -320,7 +329,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 		);
 	}
 
-	#end(event: Extract<JobEvent, { type: "final" | "error" }>): void {
+	#end(event: LoggedFinal | ErrorEvent): void {
 		const now = Date.now();
 		const { hook, ...job } = this.#job!;
 		this.#save({ ...job, ended: now, ...(hook && { hook: { ...hook, next: now } }) });
@@ -345,9 +354,14 @@ export class Job extends DurableObject<Env> implements JobObject {
 	async #forget(): Promise<void> {
 		this.#job = undefined;
 		this.#readers.wake();
+		const gone = await this.#picture.drop();
 		await this.ctx.storage.deleteAlarm();
-		await this.ctx.storage.deleteAll();
+		const deleted = this.ctx.storage.deleteAll();
+		// All else goes, and the alarm tries the picture again.
+		if (!gone) this.#picture.note();
+		await deleted;
 		this.#alarm.rang();
+		if (!gone) this.#alarm.by(Date.now() + DELETE_AGAIN_MS);
 	}
 
 	#deletion({ ttlSeconds }: JobRecord, ended: number): number {
@@ -381,7 +395,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 		this.ctx.storage.kv.put("job", job);
 	}
 
-	#append(event: JobEvent): void {
+	#append(event: LoggedEvent): void {
 		this.#log.append(event);
 		this.#readers.wake();
 	}
