@@ -78,8 +78,8 @@ async function makeWorld(seed: number): Promise<World> {
 	return {
 		model,
 		times: { heartbeat: 10_000, grace: 4000, deadline: 600_000 },
-		async dial() {
-			const socket = await through(host.connect("POOL", "default"));
+		async dial(worker) {
+			const socket = await through(host.dial("POOL", "default", worker));
 			const inbox: PoolMessage[] = [];
 			socket.onmessage = (data) => inbox.push(JSON.parse(data));
 			const link: Link = {

@@ -234,8 +234,8 @@ export interface Standing {
 	milliseconds: number | null;
 }
 
-/** The name that a worker's token has, as the route that checked it tells the pool. */
-export const WORKER_HEADER = "x-firstlight-worker";
+/** The name that a worker's token has, and until when it is good, as the route that checked it tells the pool. */
+export const WORKER_HEADERS = { name: "x-firstlight-worker", until: "x-firstlight-until" } as const;
 
 /**
  * A pool of GPU workers; its `fetch` is the WebSocket of a worker whose credentials the route has checked, under the

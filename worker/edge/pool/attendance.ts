@@ -1,5 +1,6 @@
 /** Workers that come and go: who is let in, whose connection is lost, who is silent. */
 import type { Hello, Holding } from "../../protocol/messages.ts";
+import { workerIn } from "../auth/worker-token.ts";
 import { log } from "../log.ts";
 import type { Hands } from "./hands.ts";
 import type { LoadingWorkers } from "./loading.ts";
@@ -9,6 +10,11 @@ import { commonVersion } from "./seat.ts";
 import { beats, type Shared } from "./shared.ts";
 
 const REVOKED = "it was revoked; whoever runs this edge can admit it again";
+
+/** Of a close: not the worker's fault, and not for good. */
+const TOKEN_ENDED = 4001;
+
+const secondsTo = (time: number): number => Math.max(0, (time - Date.now()) / 1000);
 
 export class Attendance {
 	readonly #shared: Shared;
@@ -47,8 +53,8 @@ export class Attendance {
 	/** Lets in, or says why not, and gives back to one that is here again what is still its own. */
 	admit(socket: WebSocket, hello: Hello): void {
 		const { worker, instance } = hello;
-		const { named } = this.#shared.roster.seat(socket);
-		const stranger = named !== null && named !== worker && `its token is for ${named}, not for ${worker}`;
+		const { named, until } = this.#shared.roster.seat(socket);
+		const stranger = named !== worker && `its token is for ${named}, not for ${worker}`;
 		const problem = stranger || (this.#shared.roster.revoked.has(worker) && REVOKED);
 		if (problem) {
 			this.refuse(socket, problem);
@@ -66,6 +72,7 @@ export class Attendance {
 			type: "welcome",
 			version: commonVersion(hello.versions)!,
 			heartbeatSeconds: this.#shared.settings.HEARTBEAT_SECONDS,
+			renewSeconds: secondsTo(until),
 		});
 		this.#readopt(member, hello.holding);
 		log("worker admitted", {
@@ -75,6 +82,15 @@ export class Attendance {
 			models: hello.models.map(({ info }) => info.id),
 		});
 		for (const digest of member.offers.keys()) this.#shared.dispatcher.dispatch(digest);
+	}
+
+	/** Takes a worker's new token, before the one that it came with ends. */
+	async renew({ socket, hello, seat }: Member, token: string): Promise<void> {
+		const known = await workerIn(this.#shared.env, token);
+		if (this.#shared.roster.member(seat.session)?.socket !== socket) return;
+		if (known?.worker !== hello.worker) return this.refuse(socket, `its new token is no good one for ${hello.worker}`);
+		this.#shared.roster.change(socket, { until: known.until });
+		this.#shared.roster.send(socket, { type: "renewed", renewSeconds: secondsTo(known.until) });
 	}
 
 	/** What a worker that is back still has in hand stays its own, unless it went to another meanwhile. */
@@ -126,15 +142,21 @@ export class Attendance {
 	}
 
 	/**
-	 * Drops workers that were silent for three heartbeats, and for one more since that was seen: where all is late, what
-	 * they said may be on its way. Looks no oftener than once a heartbeat.
+	 * Drops workers whose token has ended, which keep their pictures if they are back with another, and those that were
+	 * silent for three heartbeats, and for one more since that was seen: where all is late, what they said may be on its
+	 * way. Looks no oftener than once a heartbeat.
 	 */
 	sweep(): void {
 		const time = Date.now();
 		if (time - this.#swept < beats(this.#shared.settings, 1)) return;
 		this.#swept = time;
 		for (const socket of this.#shared.roster.sockets()) {
-			const { session, worker, seen } = this.#shared.roster.seat(socket);
+			const { session, worker, seen, until } = this.#shared.roster.seat(socket);
+			if (time > until) {
+				log("worker's token ended", { worker });
+				this.drop(socket, TOKEN_ENDED, "its token has ended; register and dial again", true);
+				continue;
+			}
 			// Pings count once it has said who it is.
 			const heard = worker === null ? seen : this.#shared.roster.lastHeard(socket);
 			const suspected = this.#suspects.get(session) === heard;

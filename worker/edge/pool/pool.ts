@@ -16,7 +16,7 @@ import {
 	type PoolStatus,
 	type Standing,
 	type Wanted,
-	WORKER_HEADER,
+	WORKER_HEADERS,
 } from "../objects.ts";
 import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { Attendance } from "./attendance.ts";
@@ -74,7 +74,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		const later = (work: Promise<unknown>) => ctx.waitUntil(work);
 		this.#dispatcher = new Dispatcher(this.#books, this.#alarm, env, later);
 		const [dispatcher, alarm, settings] = [this.#dispatcher, this.#alarm, this.#settings];
-		const shared: Shared = { ...this.#books, dispatcher, alarm, settings, later };
+		const shared: Shared = { ...this.#books, dispatcher, alarm, env, settings, later };
 		this.#hands = new Hands(shared);
 		this.#attendance = new Attendance(shared, this.#hands, this.#returns, this.#loading);
 		this.#orphans = new Orphans(this.#ledger, this.#offers, env);
@@ -88,7 +88,10 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	/** The WebSocket of a worker whose credentials the route has checked. */
 	override async fetch(request: Request): Promise<Response> {
 		const { 0: client, 1: server } = new WebSocketPair();
-		this.#roster.accept(server, request.headers.get(WORKER_HEADER));
+		const { name, until } = WORKER_HEADERS;
+		const [named, ends] = [request.headers.get(name), Number(request.headers.get(until))];
+		if (named === null || !(ends > 0)) throw new Error("a worker whose token no route has read");
+		this.#roster.accept(server, { named, until: ends });
 		this.#alarm.by(Date.now() + beats(this.#settings, 1));
 		return new Response(null, { status: 101, webSocket: client });
 	}
@@ -187,7 +190,8 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		if (message.type === "draining") {
 			this.#roster.change(socket, { draining: true });
 			log("worker draining", { worker: member.hello.worker });
-		} else if (message.type === "release") await this.#hands.release(member, message);
+		} else if (message.type === "renew") await this.#attendance.renew(member, message.token);
+		else if (message.type === "release") await this.#hands.release(member, message);
 		else this.#hands.reconcile(member, message.holding);
 	}
 
