@@ -97,7 +97,7 @@ async function makeWorld(seed: number): Promise<World> {
 		async ask(seed) {
 			const plan = edge.makePlan(model, "exact", undefined);
 			const format = { type: "webp", quality: 90 };
-			const caller = { owner: null, scopes: [], admitted: null, queued: 0, traceparent: "", requestId: "" };
+			const caller = { owner: null, scopes: [], admitted: null, traceparent: "", requestId: "" };
 			const input = { caller, model, plan, subject: { prompt: "a photo" }, seed, previews: "all", format };
 			try {
 				return read(await through(edge.startJob(host.env, input)), -1);

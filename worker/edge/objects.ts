@@ -49,11 +49,18 @@ export interface AccountObject {
 	open(record: KeyRecord): Promise<void>;
 	/** False where there is no such key. */
 	revoke(at: number): Promise<boolean>;
-	/** Checks a request and counts it, with so many pictures. */
-	enter(pass: Pass, pictures: number): Promise<Entered>;
-	/** So many pictures more or, below zero, fewer than were counted. */
-	settle(pictures: number): Promise<void>;
+	/** Checks a request and counts it; one that `begins` pictures is refused where the day has none left. */
+	enter(pass: Pass, begins: boolean): Promise<Entered>;
+	/** Counts the pictures of these jobs, all or none, which are over by `until`, in milliseconds. */
+	charge(limits: Limits, jobs: readonly string[], until: number): Promise<Charged>;
+	/** They were not queued after all. What is left then. */
+	giveBack(limits: Limits, jobs: readonly string[]): Promise<Left>;
+	/** A job has ended. */
+	ended(job: string): Promise<void>;
 }
+
+/** `busy`: as many are being made as may be at once. `wait`: milliseconds until there are more. */
+export type Charged = { left: Left; refused?: undefined } | { refused: "quota"; wait: number } | { refused: "busy" };
 
 /** All keys, as they were minted. */
 export interface KeyringObject {
@@ -143,6 +150,8 @@ export interface JobObject {
 	lease(numerics: string): Promise<Lease | null>;
 	/** How it ended; a forgotten one counts as cancelled. Null while something is left to do. */
 	outcome(): Outcome | null;
+	/** Null where there is no such job, or none any more. */
+	ended(): boolean | null;
 	/** What its resource shows; null when the job is unknown. */
 	facts(owner: Owner): Promise<JobFacts | null>;
 	/** Takes an event of the attempt that holds the job. */
@@ -200,11 +209,10 @@ export interface PoolOffer {
 	/** Whether the queue takes one more. */
 	room: boolean;
 }
-/** For whom jobs are queued: what that weighs, and how many it may have at once. */
+/** For whom jobs are queued, and what that weighs. */
 export interface Customer {
 	owner: Owner;
 	weight: number;
-	concurrent: number;
 }
 /** What is to be known of jobs beside their model. */
 export interface Wanted {
@@ -214,11 +222,8 @@ export interface Wanted {
 	needs?: readonly string[];
 	by?: Customer;
 }
-/**
- * `busy`: the customer has as many at once as it may. `unable`: the model is offered, and by nobody who can do what is
- * needed.
- */
-export type Enqueued = "queued" | "full" | "busy" | "no-worker" | "unable";
+/** `unable`: the model is offered, and by nobody who can do what is needed. */
+export type Enqueued = "queued" | "full" | "no-worker" | "unable";
 
 export interface PoolStatus extends PoolOffer {
 	workers: WorkerStatus[];

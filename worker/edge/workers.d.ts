@@ -47,6 +47,7 @@ interface DurableObjectState {
 			get<T>(key: string): T | undefined;
 			put(key: string, value: unknown): void;
 			delete(key: string): boolean;
+			list<T>(options: { prefix: string }): Iterable<[string, T]>;
 		};
 		transactionSync<T>(run: () => T): T;
 		getAlarm(): Promise<number | null>;

@@ -11,8 +11,9 @@ import type { ModelInfo } from "../../protocol/model-info.ts";
 import { Alarm } from "../alarm.ts";
 import { signingSecret } from "../auth/secret.ts";
 import { signToken } from "../auth/token.ts";
-import { logError } from "../log.ts";
+import { log, logError } from "../log.ts";
 import {
+	accountNamed,
 	type JobFacts,
 	type JobObject,
 	type NewJob,
@@ -142,6 +143,11 @@ export class Job extends DurableObject<Env> implements JobObject {
 		return this.#state.outcome();
 	}
 
+	/** Null where there is no such job, or none any more. */
+	ended(): boolean | null {
+		return this.#state.record ? this.#state.ended() : null;
+	}
+
 	/** What its resource shows; null when the job is unknown. */
 	async facts(owner: Owner): Promise<JobFacts | null> {
 		return this.#state.knownTo(owner) ? this.#state.facts() : null;
@@ -241,6 +247,11 @@ export class Job extends DurableObject<Env> implements JobObject {
 		this.#state.end(event);
 		this.#readers.wake();
 		this.#watch.set();
+		const { owner } = this.#state.record!;
+		if (owner === null) return;
+		const told = accountNamed(this.env, owner).ended(this.#state.id);
+		// Its account asks by itself where it wants the place.
+		this.ctx.waitUntil(told.catch((error: unknown) => log("account not reached", { message: String(error) })));
 	}
 
 	async #forget(): Promise<void> {

@@ -37,7 +37,7 @@ import { mayWait } from "./turns.ts";
 
 const GRANT_MILLISECONDS = 30_000;
 /** Where no key is asked for. */
-const NOBODY: Customer = { owner: null, weight: 1, concurrent: Number.POSITIVE_INFINITY };
+const NOBODY: Customer = { owner: null, weight: 1 };
 
 export class Pool extends DurableObject<Env> implements PoolObject {
 	#settings: Settings;
@@ -105,10 +105,9 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		const version = this.#offers.versions().find(({ info }) => info.digest === digest);
 		if (!version) return "no-worker";
 		if (!this.#offers.able(digest, needs)) return "unable";
-		const { owner, weight, concurrent } = by;
-		const { all, waiting } = this.#ledger.of(owner);
-		if (all + jobs.length > concurrent) return "busy";
-		const places = { mine: waiting, more: jobs.length, queued: this.#ledger.queued, limit: this.#settings.QUEUE_LIMIT };
+		const { owner, weight } = by;
+		const mine = this.#ledger.waitingOf(owner);
+		const places = { mine, more: jobs.length, queued: this.#ledger.queued, limit: this.#settings.QUEUE_LIMIT };
 		if (!mayWait(owner, places)) return "full";
 		this.#ledger.enqueue(jobs, { digest, model: version.info.id, cost, needs: [...needs], owner, weight });
 		this.#dispatcher.dispatch(digest);
