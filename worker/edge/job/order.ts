@@ -88,6 +88,9 @@ export interface Order {
 	headers: { "firstlight-policy": string };
 }
 
+/** Headers of a request that choose the policy where nothing in it does; a browser sends the second one when asked to. */
+export const CLIENT_HINTS = "Save-Data, ECT";
+
 export const hintsOf = ({ headers }: Request): Wish["hints"] => ({
 	saveData: headers.get("save-data") ?? undefined,
 	ect: headers.get("ect") ?? undefined,
