@@ -108,7 +108,7 @@ async function brief(worker: string, more: object = {}): Promise<Peer> {
 	return peer;
 }
 
-it("a worker is there for as long as its token is good: it renews it, or dials again and has its picture still", async () => {
+it("a worker stays while its token is good: it renews it, or dials again and has its picture still", async () => {
 	const goes = await brief("goes", { instance: "one" });
 	const reader = await Reader.open("/v1/images/preview?prompt=x&cache=false");
 	const lease = await goes.next("lease");

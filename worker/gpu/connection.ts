@@ -54,8 +54,8 @@ export class Connection {
 	#closed = false;
 
 	/**
-	 * `credential`: what to dial with, and to stay with. A RegistrationRefused is for good. `self`: what the worker's pool
-	 * follows from beside its name, where the edge has several.
+	 * `credential`: what to dial with, and to stay with. A RegistrationRefused is for good. `self`: what the worker's
+	 * pool follows from beside its name, where the edge has several.
 	 */
 	constructor(edge: string, credential: Credential, on: ConnectionEvents, self: Readonly<Record<string, string>> = {}) {
 		this.#url = edgeUrl(edge, CONNECT_PATH);
@@ -172,8 +172,8 @@ export class Connection {
 	}
 
 	/**
-	 * Sends another token in the middle of that time, so that there are tries left where the edge cannot be asked. Without
-	 * one the edge ends the connection then, and whoever dials again needs one anyway.
+	 * Sends another token in the middle of that time, so that there are tries left where the edge cannot be asked.
+	 * Without one the edge ends the connection then, and whoever dials again needs one anyway.
 	 */
 	#renewWithin(seconds: number | undefined): void {
 		clearTimeout(this.#renewal);

@@ -87,7 +87,8 @@ export function codeOf(
 				(field): field is [string, string] => Boolean(field[1]),
 			),
 		);
-		return `curl -N ${keyed ? '-H "Authorization: Bearer $FIRSTLIGHT_KEY" ' : ""}'${base}v1/images/preview?${query.toString().replaceAll("'", "%27")}'`;
+		const header = keyed ? '-H "Authorization: Bearer $FIRSTLIGHT_KEY" ' : "";
+		return `curl -N ${header}'${base}v1/images/preview?${query.toString().replaceAll("'", "%27")}'`;
 	}
 	const text = (value: string) => JSON.stringify(value);
 	// A class stands in place of a prompt, which OpenAI's clients do not leave out.
@@ -95,11 +96,12 @@ export function codeOf(
 	if (label !== undefined) extra.class = Number(label);
 	// Clients of OpenAI name a shape by its size; the model's first one goes without saying.
 	if (schedule !== undefined && size) extra.size = `${size.width}x${size.height}`;
+	const key = keyed ? "process.env.FIRSTLIGHT_KEY" : text("unused");
 	if (code === "typescript")
 		return `import { writeFile } from "node:fs/promises";
 import OpenAI from "openai";
 
-const client = new OpenAI({ baseURL: ${text(`${base}v1`)}, apiKey: ${keyed ? "process.env.FIRSTLIGHT_KEY" : text("unused")} });
+const client = new OpenAI({ baseURL: ${text(`${base}v1`)}, apiKey: ${key} });
 const { data } = await client.images.generate({
 	model: ${text(model ?? "auto")},
 	prompt: ${label === undefined ? text(prompt ?? "") : "null as never"},

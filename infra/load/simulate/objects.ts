@@ -143,7 +143,7 @@ export class ObjectHost {
 		return [...(this.#namespaces.get(name)?.objects.keys() ?? [])];
 	}
 
-	/** Dials a pool's `fetch`, as the route does for a worker whose token never ends: the worker's end of its WebSocket. */
+	/** Dials a pool as the route does for a worker whose token never ends: the worker's end of its WebSocket. */
 	async dial(name: string, id: string, worker: string): Promise<Socket> {
 		await this.#clock.sleep(this.#latency());
 		const { object } = this.#instance(name, id);

@@ -57,7 +57,7 @@ export function it(name: string, body: () => Promise<void>): void {
 	});
 }
 
-/** In a browser profile of its own. Nothing it asks for may come from elsewhere than the edge, by the name it has here. */
+/** In a browser profile of its own. Nothing it asks for may come from elsewhere than `url`. */
 export async function newPage(url = parts.url): Promise<Page> {
 	const context = await browser.newContext({ viewport: { width: 1366, height: 768 }, acceptDownloads: true });
 	const page = await context.newPage();

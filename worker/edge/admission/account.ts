@@ -1,7 +1,7 @@
 /**
  * One key, or one address that has none: what it may do, and what it has taken, in whatever pool. A request asks once,
- * and again for the pictures that it begins. Requests are counted in memory; pictures are kept, so that nobody gets a new
- * day out of an eviction.
+ * and again for the pictures that it begins. Requests are counted in memory; pictures are kept, so that nobody gets a
+ * new day out of an eviction.
  */
 import { DurableObject } from "cloudflare:workers";
 import type { Limits, Scope } from "../../protocol/api-key.ts";

@@ -88,7 +88,7 @@ export interface Order {
 	headers: { "firstlight-policy": string };
 }
 
-/** Headers of a request that choose the policy where nothing in it does; a browser sends the second one when asked to. */
+/** Headers that choose the policy where nothing in the request does; browsers send the second one when asked to. */
 export const CLIENT_HINTS = "Save-Data, ECT";
 
 export const hintsOf = ({ headers }: Request): Wish["hints"] => ({
