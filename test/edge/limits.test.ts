@@ -89,7 +89,16 @@ describe("a key", () => {
 });
 
 describe("pictures", () => {
-	const jobs = (key: string, body: object = {}) => post("/v1/jobs", key, { prompt: "x", cache: false, ...body });
+	const made: { id: string; key: string }[] = [];
+	const jobs = async (key: string, body: object = {}) => {
+		const response = await post("/v1/jobs", key, { prompt: "x", cache: false, ...body });
+		if (response.status === 201) made.push(...(await idsOf(response.clone() as Response)).map((id) => ({ id, key })));
+		return response;
+	};
+	// Nobody reads them, and they would wait on.
+	afterEach(async () => {
+		await Promise.all(made.splice(0).map(({ id, key }) => ask(`/v1/jobs/${id}`, key, { method: "DELETE" })));
+	});
 	const idsOf = async (response: Response) =>
 		((await response.json()) as { data: { id: string }[] }).data.map(({ id }) => id);
 
@@ -135,11 +144,11 @@ describe("pictures", () => {
 			await peer.next("welcome");
 		}
 		const first = await from("EU", key);
+		const [id] = await idsOf(first);
 		expect([first.status, (await from("AS", key)).status]).toEqual([201, 201]);
 		for (const continent of ["EU", "AS"])
 			expect(await refusal(await from(continent, key))).toEqual([429, "rate_limit_exceeded", "requests"]);
 		expect((await from("EU", await mint({ concurrent: 1 }))).status).toBe(201);
-		const [id] = await idsOf(first);
 		await app.fetch(
 			new Request(`https://edge.example/v1/jobs/${id}`, {
 				method: "DELETE",
