@@ -5,8 +5,8 @@
 import type { Env } from "../settings.ts";
 
 const PREFIX = "job ";
-/** Of those that are asked at once. */
-const MOST_ASKED = 32;
+/** Of the oldest: whoever asks on and on for more than it may have is not to keep many objects busy. */
+const MOST_ASKED = 8;
 /** A job that is not there yet may still be about to be made. */
 const YOUNG_MS = 60_000;
 

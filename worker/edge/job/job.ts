@@ -248,7 +248,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 		this.#readers.wake();
 		this.#watch.set();
 		const { owner } = this.#state.record!;
-		if (owner === null) return;
+		if (!owner) return;
 		const told = accountNamed(this.env, owner).ended(this.#state.id);
 		// Its account asks by itself where it wants the place.
 		this.ctx.waitUntil(told.catch((error: unknown) => log("account not reached", { message: String(error) })));
