@@ -9,7 +9,6 @@ import { everybodyLeaves, pause } from "../reader.ts";
 
 const LEASES = 4000;
 const TIMES = 60;
-const SETTLED_MS = 30;
 /** What a call may take, from the caller and back. */
 const MOST_MS = 2;
 
@@ -57,17 +56,14 @@ interface Times {
 	p95: number;
 }
 
-/**
- * Of calls one by one: what the one before set going, which here runs on the pool's own thread (its job's lease, the
- * worker that takes it), has come to its end.
- */
-async function time(call: (i: number) => Promise<unknown>): Promise<Times> {
+/** Of calls one by one; `settled`: what the one before set going has come to its end. */
+async function time(call: (i: number) => Promise<unknown>, settled = async (_: number) => {}): Promise<Times> {
 	const times: number[] = [];
 	for (let i = 0; i < TIMES; i++) {
 		const begun = performance.now();
 		await call(i);
 		times.push(performance.now() - begun);
-		await pause(SETTLED_MS);
+		await settled(i);
 	}
 	times.sort((a, b) => a - b);
 	return { median: times[TIMES >> 1], p95: times[Math.floor(0.95 * TIMES)] };
@@ -77,11 +73,16 @@ it.each([1000, 4000])(`takes less than ${MOST_MS} ms a call with %i workers`, as
 	const slots = LEASES / workers;
 	const figures: Record<string, Times> = {};
 	const made: string[] = [];
+	const peers: Peer[] = [];
 	const measure = async (name: string) => {
 		const ids = await newJobs(2 * TIMES);
 		made.push(...ids);
 		figures[`${name}: offer`] = await time(() => pool.offer());
-		figures[`${name}: enqueue`] = await time((i) => pool.enqueue([ids[i]], MODEL.digest));
+		// Its job's lease and the worker that takes it run on the pool's own thread here.
+		const leased = async (i: number) => {
+			while (name !== "full" && !peers.some(({ jobs }) => jobs.has(ids[i]))) await pool.offer();
+		};
+		figures[`${name}: enqueue`] = await time((i) => pool.enqueue([ids[i]], MODEL.digest), leased);
 		figures[`${name}: cancel`] = await time((i) => pool.cancel(ids[i]));
 		figures[`${name}: no job`] = await time((i) => pool.stalled(ids[TIMES + i], 1));
 	};
@@ -91,8 +92,12 @@ it.each([1000, 4000])(`takes less than ${MOST_MS} ms a call with %i workers`, as
 				const peer = await Peer.dial({ worker: `w${i + j}`, slots });
 				peer.send(peer.hello());
 				await peer.next("welcome", 60_000);
+				peers.push(peer);
 			}),
 		);
+	// What was logged is through, and what is called has been compiled.
+	await pause(2000);
+	await measure("warm");
 	await measure("idle");
 	for (let i = 0; i < LEASES; i += 100) {
 		const ids = await newJobs(100);
@@ -109,5 +114,6 @@ it.each([1000, 4000])(`takes less than ${MOST_MS} ms a call with %i workers`, as
 	);
 	await forgotten(made);
 	await everybodyLeaves();
-	expect(Object.entries(figures).filter(([, { median }]) => median > MOST_MS)).toEqual([]);
+	const slow = Object.entries(figures).filter(([name, { median }]) => !name.startsWith("warm") && median > MOST_MS);
+	expect(slow).toEqual([]);
 });
