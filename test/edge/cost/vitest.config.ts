@@ -1,4 +1,4 @@
-/** What a pool of a thousand workers costs, in a minute: `vitest run --config test/edge/cost/vitest.config.ts`. */
+/** What pools of thousands of workers cost, in five minutes, one after the other: `vitest run --config test/edge/cost/vitest.config.ts`. */
 import { fileURLToPath } from "node:url";
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
@@ -27,6 +27,7 @@ export default defineConfig({
 		name: "edge-cost",
 		include: ["test/edge/cost/**/*.test.ts"],
 		testTimeout: 400_000,
+		fileParallelism: false,
 		// Thousands of workers are admitted; the figures are what there is to read.
 		onConsoleLog: (line) => !line.includes('"event":"'),
 	},

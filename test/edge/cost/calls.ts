@@ -1,6 +1,10 @@
-/** Calls of a pool with thousands of workers, idle and with four thousand leases. */
+/**
+ * Calls of a pool with thousands of workers, idle and with four thousand leases. Each number of workers is a file of its
+ * own, and so has a workerd of its own: every job's object holds three files open there until it is evicted, and a
+ * system that allows twenty thousand says "internal error" at the next.
+ */
 import { env } from "cloudflare:workers";
-import { expect, it } from "vitest";
+import { expect } from "vitest";
 import { poolNamed } from "../../../worker/edge/objects.ts";
 import type { Env } from "../../../worker/edge/settings.ts";
 import { policies } from "../../../worker/policies/index.ts";
@@ -71,14 +75,16 @@ async function time(call: (i: number) => Promise<unknown>, settled = async (_: n
 	return { median: times[TIMES >> 1], p95: times[Math.floor(0.95 * TIMES)] };
 }
 
-it.each([1000, 4000])(`takes less than ${MOST_MS} ms a call with %i workers`, async (workers) => {
+/** A call takes less than `MOST_MS`, whatever the pool has to do. */
+export async function measureCalls(workers: number): Promise<void> {
 	const slots = LEASES / workers;
 	const rounds: Record<string, Times[]> = {};
 	const made: string[] = [];
 	const peers: Peer[] = [];
 	const round = async (name: "idle" | "full") => {
 		const note = (call: string, times: Times) => (rounds[`${name}: ${call}`] ??= []).push(times);
-		const ids = await newJobs(2 * TIMES);
+		const ids = await newJobs(TIMES);
+		const unknown = JOB.newUniqueId().toString();
 		made.push(...ids);
 		note("offer", await time(() => pool.offer()));
 		// Its job's lease and the worker that takes it run on the pool's own thread here.
@@ -87,7 +93,7 @@ it.each([1000, 4000])(`takes less than ${MOST_MS} ms a call with %i workers`, as
 		};
 		note("enqueue", await time((i) => pool.enqueue([ids[i]], MODEL.digest), leased));
 		note("cancel", await time((i) => pool.cancel(ids[i])));
-		note("no job", await time((i) => pool.stalled(ids[TIMES + i], 1)));
+		note("no job", await time(() => pool.stalled(unknown, 1)));
 	};
 	const measure = async (name: "idle" | "full") => {
 		for (let i = 0; i < ROUNDS; i++) await round(name);
@@ -124,4 +130,4 @@ it.each([1000, 4000])(`takes less than ${MOST_MS} ms a call with %i workers`, as
 	await everybodyLeaves();
 	const slow = Object.entries(rounds).filter(([, all]) => Math.min(...all.map(({ median }) => median)) > MOST_MS);
 	expect(slow).toEqual([]);
-});
+}
