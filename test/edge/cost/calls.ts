@@ -1,7 +1,7 @@
 /**
- * Calls of a pool with thousands of workers, idle and with four thousand leases. Each number of workers is a file of its
- * own, and so has a workerd of its own: every job's object holds three files open there until it is evicted, and a
- * system that allows twenty thousand says "internal error" at the next.
+ * Calls of a pool with thousands of workers, idle and with four thousand leases. Each number of workers is a file of
+ * its own, and so has a workerd of its own: every job's object holds three files open there until it is evicted, and
+ * one that may open twenty thousand says "internal error" at the next.
  */
 import { env } from "cloudflare:workers";
 import { expect } from "vitest";

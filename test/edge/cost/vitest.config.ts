@@ -1,4 +1,4 @@
-/** What pools of thousands of workers cost, in five minutes, one after the other: `vitest run --config test/edge/cost/vitest.config.ts`. */
+/** What pools of thousands of workers cost, in five minutes: `vitest run --config test/edge/cost/vitest.config.ts`. */
 import { fileURLToPath } from "node:url";
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
