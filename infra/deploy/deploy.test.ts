@@ -156,7 +156,8 @@ describe("Cloudflare", () => {
 		);
 		const { stdout, stderr } = await run(command, args, { cwd: root, env: { ...process.env, ...WRANGLER_ENV } });
 		const said = stdout + stderr;
-		for (const binding of ["env.JOB", "env.POOL", "env.MODEL_BUCKET"]) expect(said).toContain(binding);
+		for (const binding of ["env.JOB", "env.POOL", "env.MODEL_BUCKET", "env.PICTURE_BUCKET"])
+			expect(said).toContain(binding);
 		expect(said).not.toMatch(/warning/i);
 		expect(existsSync(join(dir, environment, "index.js"))).toBe(true);
 	});

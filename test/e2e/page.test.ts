@@ -7,3 +7,4 @@ import "./page/question.ts";
 import "./page/several.ts";
 import "./page/looks.ts";
 import "./page/here.ts";
+import "./page/key.ts";

@@ -42,6 +42,18 @@ it.each<[string, Record<string, string>, Record<string, string>, [string, string
 	expect(await chosen(await open(query, headers))).toEqual(expected);
 });
 
+it("a browser is asked for the hints that choose, and what they chose is not another's", async () => {
+	await Peer.join({ models: [TRADED], worker: "never-measured" });
+	const reader = await open();
+	const head = await edge("/v1/images/preview?prompt=x", { method: "HEAD" });
+	const wrong = await edge("/v1/images/preview", { headers: { origin: "https://a.example" } });
+	for (const { headers } of [reader.response, head, wrong]) {
+		expect(headers.get("accept-ch")).toBe("Save-Data, ECT");
+		expect(headers.get("vary")).toMatch(/(^|, )Save-Data, ECT(,|$)/);
+	}
+	expect((await edge("/v1/models")).headers.get("accept-ch")).toBeNull();
+});
+
 it("of a model that was never measured, and of a plan of one's own", async () => {
 	await Peer.join();
 	expect(await chosen(await open())).toEqual(["exact", "unmeasured"]);

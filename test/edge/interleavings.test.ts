@@ -46,8 +46,8 @@ async function makeWorld(): Promise<World> {
 			grace: settings.READER_GRACE_SECONDS * 1000,
 			deadline: settings.JOB_DEADLINE_SECONDS * 1000,
 		},
-		async dial() {
-			const peer = await Peer.dial();
+		async dial(worker) {
+			const peer = await Peer.dial({ worker });
 			return {
 				get open() {
 					return peer.closed === null;

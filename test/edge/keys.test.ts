@@ -1,9 +1,11 @@
 /** API keys: who is let in, to what, and whose a job is. */
+import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import OpenAI from "openai";
 import { afterEach, describe, expect, inject, it } from "vitest";
 import { signTicket } from "../../worker/edge/auth/ticket.ts";
 import app from "../../worker/edge/index.ts";
+import { accountNamed } from "../../worker/edge/objects.ts";
 import type { Env } from "../../worker/edge/settings.ts";
 import { keyHash, keyId, type MintedKey, newKey } from "../../worker/protocol/api-key.ts";
 import { ADMIN, Peer } from "./peer.ts";
@@ -185,6 +187,26 @@ describe("without a key", () => {
 			app.fetch(new Request("http://localhost/v1/admin/keys", init), { ...settings, API_KEYS: "none" } as never);
 		expect((await local()).status).toBe(403);
 		expect((await local({ headers: { authorization: `Bearer ${ADMIN}` } })).status).toBe(200);
+	});
+
+	it("nothing is kept of an address that drew nothing, nor after a day of one that did", async () => {
+		await Peer.join({ automatic: true });
+		const more = { ANONYMOUS_PER_DAY: 2 };
+		const ip = { "cf-connecting-ip": "192.0.2.77" };
+		const name = `address ${(await keyHash("firstlight address 1\n192.0.2.77")).slice(0, 32)}`;
+		const kept = () =>
+			runInDurableObject(accountNamed(settings, name) as never, async (_, { storage }) => [
+				[...(storage as unknown as DurableObjectState["storage"]).kv.list({ prefix: "taken" })].length,
+				(await storage.getAlarm()) !== null,
+			]);
+		expect((await ask("/v1/models", undefined, { headers: ip }, more)).status).toBe(200);
+		expect(await kept()).toEqual([0, false]);
+		expect((await send("/v1/images/generations", undefined, { prompt: "x" }, more, ip)).status).toBe(200);
+		expect(await kept()).toEqual([1, true]);
+		await runInDurableObject(accountNamed(settings, name) as never, (object) =>
+			(object as unknown as { alarm(): Promise<void> }).alarm(),
+		);
+		expect((await kept())[0]).toBe(0);
 	});
 
 	it("an address has so many pictures a day, one at a time", async () => {

@@ -2,10 +2,12 @@
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it } from "vitest";
 import app from "../../worker/edge/index.ts";
+import { accountNamed } from "../../worker/edge/objects.ts";
 import type { Env } from "../../worker/edge/settings.ts";
-import type { MintedKey } from "../../worker/protocol/api-key.ts";
-import { ADMIN, Peer } from "./peer.ts";
-import { everybodyLeaves, Reader } from "./reader.ts";
+import { DEFAULT_LIMITS, keyId, type MintedKey } from "../../worker/protocol/api-key.ts";
+import { CONNECT_PATH } from "../../worker/protocol/messages.ts";
+import { ADMIN, Peer, workerToken } from "./peer.ts";
+import { everybodyLeaves, Reader, until } from "./reader.ts";
 
 afterEach(everybodyLeaves);
 
@@ -83,6 +85,103 @@ describe("a key", () => {
 		const next = new Reader(await ask("/v1/images/preview?prompt=x", key));
 		expect(next.response.status).toBe(200);
 		await Promise.all([...(await Promise.all(readers)), next].map((reader) => reader.leave()));
+	});
+});
+
+describe("pictures", () => {
+	const made: { id: string; key: string }[] = [];
+	const jobs = async (key: string, body: object = {}) => {
+		const response = await post("/v1/jobs", key, { prompt: "x", cache: false, ...body });
+		if (response.status === 201) made.push(...(await idsOf(response.clone() as Response)).map((id) => ({ id, key })));
+		return response;
+	};
+	// Nobody reads them, and they would wait on.
+	afterEach(async () => {
+		await Promise.all(made.splice(0).map(({ id, key }) => ask(`/v1/jobs/${id}`, key, { method: "DELETE" })));
+	});
+	const idsOf = async (response: Response) =>
+		((await response.json()) as { data: { id: string }[] }).data.map(({ id }) => id);
+
+	it("of a request are counted all at once, before any is queued, whoever asks in between", async () => {
+		const key = await mint({ per_day: 5 });
+		const peer = await Peer.join({ slots: 8 });
+		const answers = await Promise.all(Array.from({ length: 4 }, () => jobs(key, { n: 2 })));
+		expect(answers.map(({ status }) => status).sort()).toEqual([201, 201, 429, 429]);
+		for (const refused of answers.filter(({ status }) => status === 429))
+			expect(await refusal(refused)).toEqual([429, "insufficient_quota", "insufficient_quota"]);
+		for (let i = 0; i < 4; i++) await peer.next("lease");
+		expect((await ask("/v1/models", key)).headers.get("x-ratelimit-remaining-images")).toBe("1");
+		expect(peer.inbox).toEqual([]);
+	});
+
+	it("that nobody takes are given back, and their places with them", async () => {
+		const key = await mint({ per_day: 9, concurrent: 9 });
+		await Peer.join();
+		expect(await refusal(await jobs(key, { n: 9 }))).toEqual([400, "invalid_value", "invalid_request_error"]);
+		expect((await jobs(key, { n: 1 })).status).toBe(201);
+		const full = await jobs(key, { n: 4 });
+		expect(full.headers.get("x-ratelimit-remaining-images")).toBe("8");
+		expect(await refusal(full)).toEqual([503, "queue_full", "server_error"]);
+		expect((await jobs(key, { n: 1 })).headers.get("x-ratelimit-remaining-images")).toBe("7");
+	});
+
+	it("at once are counted over all pools", async () => {
+		const key = await mint({ concurrent: 2 });
+		const twoPools = { ...settings, POOLS: '[{"name":"left","near":["EU"]},{"name":"right","near":["AS"]}]' };
+		const from = async (continent: string, key: string): Promise<Response> => {
+			const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
+			const init = { method: "POST", headers, body: '{"prompt":"x","cache":false}', cf: { continent } };
+			return app.fetch(new Request("https://edge.example/v1/jobs", init as RequestInit), twoPools as never);
+		};
+		for (const [worker, region] of [
+			["l", "EU"],
+			["r", "AS"],
+		]) {
+			const headers = { upgrade: "websocket", authorization: `Bearer ${await workerToken(worker)}` };
+			const dial = new Request(`https://edge.example${CONNECT_PATH}?region=${region}`, { headers });
+			const peer = new Peer((await app.fetch(dial, twoPools as never)).webSocket!, { worker, slots: 4 });
+			peer.send(peer.hello());
+			await peer.next("welcome");
+		}
+		const first = await from("EU", key);
+		const [id] = await idsOf(first);
+		expect([first.status, (await from("AS", key)).status]).toEqual([201, 201]);
+		for (const continent of ["EU", "AS"])
+			expect(await refusal(await from(continent, key))).toEqual([429, "rate_limit_exceeded", "requests"]);
+		expect((await from("EU", await mint({ concurrent: 1 }))).status).toBe(201);
+		await app.fetch(
+			new Request(`https://edge.example/v1/jobs/${id}`, {
+				method: "DELETE",
+				headers: { authorization: `Bearer ${key}` },
+			}),
+			twoPools as never,
+		);
+		expect((await from("AS", key)).status).toBe(201);
+	});
+
+	it("whose end was not heard do not keep their place", async () => {
+		const key = await mint({ concurrent: 1 });
+		await Peer.join({ automatic: true });
+		const [done] = await idsOf(await jobs(key));
+		await until(
+			async () => ((await (await ask(`/v1/jobs/${done}`, key)).json()) as { state: string }).state,
+			(state) => state === "done",
+		);
+		const account = accountNamed(settings, keyId(key)!);
+		const limits = { ...DEFAULT_LIMITS, concurrent: 1 };
+		const later = Date.now() + 600_000;
+		expect(await account.charge(limits, [done], later)).toHaveProperty("left");
+		expect((await jobs(key)).status).toBe(201);
+		// One that is not there yet is about to be made; one that is late is over.
+		const unborn = settings.JOB.newUniqueId().toString();
+		await until(
+			() => account.charge(limits, [unborn], later),
+			({ refused }) => refused === undefined,
+		);
+		expect((await jobs(key)).status).toBe(429);
+		await account.giveBack(limits, [unborn]);
+		expect(await account.charge(limits, [unborn], Date.now())).toHaveProperty("left");
+		expect((await jobs(key)).status).toBe(201);
 	});
 });
 

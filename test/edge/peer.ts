@@ -126,7 +126,7 @@ export function registered(worker: string, models: string[] = [], secret = SECRE
 		body: JSON.stringify({ worker, models }),
 	});
 }
-async function workerToken(worker: string): Promise<string> {
+export async function workerToken(worker: string): Promise<string> {
 	const response = await registered(worker);
 	if (response.status !== 200) throw new Error(`not registered: ${response.status} ${await response.text()}`);
 	return ((await response.json()) as { token: string }).token;

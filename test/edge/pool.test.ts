@@ -18,6 +18,7 @@ import {
 	Peer,
 	SECRET,
 	scaleEvent,
+	workerToken,
 } from "./peer.ts";
 import { everybodyLeaves, Reader, until } from "./reader.ts";
 
@@ -51,10 +52,13 @@ describe("a worker that joins", () => {
 	});
 
 	it("is seen while it loads, until it is ready or silent", async () => {
-		const say = (body: unknown, secret = SECRET) =>
+		const say = async (body: { worker: string; [field: string]: unknown }, token?: string) =>
 			edge(LOADING_PATH, {
 				method: "POST",
-				headers: { "content-type": "application/json", authorization: `Bearer ${secret}` },
+				headers: {
+					"content-type": "application/json",
+					authorization: `Bearer ${token ?? (await workerToken(body.worker))}`,
+				},
 				body: JSON.stringify(body),
 			});
 		const half = { worker: "peer-1", model: "test-32", part: "weights", done: 0.5 };
@@ -89,7 +93,8 @@ describe("a worker that joins", () => {
 	});
 
 	it("needs a WebSocket", async () => {
-		const response = await edge(CONNECT_PATH, { headers: { authorization: `Bearer ${SECRET}` } });
+		const token = await workerToken("peer-1");
+		const response = await edge(CONNECT_PATH, { headers: { authorization: `Bearer ${token}` } });
 		expect([response.status, response.headers.get("upgrade")]).toEqual([426, "websocket"]);
 	});
 

@@ -6,7 +6,7 @@ import { poolNamed } from "../../worker/edge/objects.ts";
 import { poolOfWorker } from "../../worker/edge/pool/router.ts";
 import { type Env, settingsOf } from "../../worker/edge/settings.ts";
 import { CONNECT_PATH } from "../../worker/protocol/messages.ts";
-import { deliver, MODEL, ORIGIN, OTHER_MODEL, Peer, SECRET } from "./peer.ts";
+import { deliver, MODEL, ORIGIN, OTHER_MODEL, Peer, workerToken } from "./peer.ts";
 import { everybodyLeaves, Reader, until } from "./reader.ts";
 
 const { POOL } = env as unknown as Env;
@@ -35,8 +35,8 @@ const asked = (edge: Env, path: string, init?: RequestInit & { cf?: object }) =>
 	Promise.resolve(app.fetch(new Request(`${ORIGIN}${path}`, init), edge));
 
 async function join(edge: Env, worker: string, { region = "", models = [MODEL], slots = 1 } = {}): Promise<Peer> {
-	const query = new URLSearchParams({ worker, region, models: models.map(({ id }) => id).join(",") });
-	const headers = { upgrade: "websocket", authorization: `Bearer ${SECRET}` };
+	const query = new URLSearchParams({ region, models: models.map(({ id }) => id).join(",") });
+	const headers = { upgrade: "websocket", authorization: `Bearer ${await workerToken(worker)}` };
 	const { webSocket } = await asked(edge, `${CONNECT_PATH}?${query}`, { headers });
 	const peer = new Peer(webSocket!, { worker, models, slots });
 	peer.send(peer.hello());
@@ -103,8 +103,8 @@ it("a pool for some models gets no others, and workers that no pool takes are to
 	expect((await second.next("lease")).request.model).toBe(OTHER_MODEL.id);
 	await ask(BY_MODEL, "EU", `&model=${MODEL.id}`);
 	expect((await first.next("lease")).request.model).toBe(MODEL.id);
-	const headers = { upgrade: "websocket", authorization: `Bearer ${SECRET}` };
-	expect((await asked(BY_MODEL, `${CONNECT_PATH}?worker=w&models=none`, { headers })).status).toBe(404);
+	const headers = { upgrade: "websocket", authorization: `Bearer ${await workerToken("w")}` };
+	expect((await asked(BY_MODEL, `${CONNECT_PATH}?models=none`, { headers })).status).toBe(404);
 	const { data } = (await (await asked(BY_MODEL, "/v1/models")).json()) as { data: { id: string }[] };
 	expect(data.map(({ id }) => id).sort()).toEqual([MODEL.id, OTHER_MODEL.id].sort());
 	expect(settingsOf(BY_MODEL).POOLS).toHaveLength(2);

@@ -1,7 +1,7 @@
 /** Whose turn it is, and what one may take: pure functions, over thousands of drawn cases where that tells more. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { later, leftOf, nothingTaken, take } from "../../worker/edge/admission/bucket.ts";
+import { later, leftOf, nothingTaken, spend, take } from "../../worker/edge/admission/bucket.ts";
 import { duration, limitHeaders } from "../../worker/edge/admission/headers.ts";
 import { mayWait, Turns } from "../../worker/edge/pool/turns.ts";
 import { DEFAULT_LIMITS } from "../../worker/protocol/api-key.ts";
@@ -118,20 +118,20 @@ describe("a bucket", () => {
 
 	it("gives a minute's worth at once, then as it fills", () => {
 		let taken = nothingTaken(limits, 0);
-		for (let i = 0; i < 6; i++) taken = (take(taken, limits, 0, 0) as { taken: typeof taken }).taken;
-		expect(take(taken, limits, 0, 0)).toEqual({ refused: "rate", wait: 10_000 });
+		for (let i = 0; i < 6; i++) taken = (take(taken, limits) as { taken: typeof taken }).taken;
+		expect(take(taken, limits)).toEqual({ refused: "rate", wait: 10_000 });
 		expect(leftOf(taken, limits, 0)).toMatchObject({ requests: 0, requestsReset: 60_000 });
-		expect(take(later(taken, limits, 9_999), limits, 0, 9_999)).toEqual({ refused: "rate", wait: 1 });
-		expect(take(later(taken, limits, 10_000), limits, 0, 10_000)).toHaveProperty("taken");
+		expect(take(later(taken, limits, 9_999), limits)).toEqual({ refused: "rate", wait: 1 });
+		expect(take(later(taken, limits, 10_000), limits)).toHaveProperty("taken");
 	});
 
 	it("counts pictures by the day", () => {
 		const noon = 43_200_000;
 		let taken = nothingTaken(limits, noon);
-		for (let i = 0; i < 3; i++) taken = (take(taken, limits, 1, noon) as { taken: typeof taken }).taken;
-		expect(take(taken, limits, 1, noon)).toEqual({ refused: "quota", wait: 43_200_000 });
-		expect(take(taken, limits, 0, noon)).toHaveProperty("taken");
-		expect(take(later(taken, limits, 86_400_000), limits, 1, 86_400_000)).toHaveProperty("taken");
+		for (let i = 0; i < 3; i++) taken = (spend(taken, limits, 1, noon) as { taken: typeof taken }).taken;
+		expect(spend(taken, limits, 1, noon)).toEqual({ refused: "quota", wait: 43_200_000 });
+		expect(spend(taken, limits, 0, noon)).toHaveProperty("taken");
+		expect(spend(later(taken, limits, 86_400_000), limits, 1, 86_400_000)).toHaveProperty("taken");
 	});
 
 	it("never gives more than a minute's worth and what fills in, however it is asked", () => {
@@ -141,8 +141,8 @@ describe("a bucket", () => {
 				for (const pause of pauses) {
 					now += pause;
 					taken = later(taken, limits, now);
-					const next = take(taken, limits, 0, now);
-					if ("refused" in next) expect(next.wait).toBeGreaterThan(0);
+					const next = take(taken, limits);
+					if (next.refused) expect(next.wait).toBeGreaterThan(0);
 					else [taken, given] = [next.taken, given + 1];
 					expect(given).toBeLessThanOrEqual(6 + now / 10_000 + 1e-6);
 				}

@@ -5,9 +5,9 @@ import { signClaims } from "../../worker/edge/auth/claims.ts";
 import { signModelToken, signWorkerToken } from "../../worker/edge/auth/worker-token.ts";
 import app from "../../worker/edge/index.ts";
 import type { Env } from "../../worker/edge/settings.ts";
-import { CONNECT_PATH, REGISTER_PATH } from "../../worker/protocol/messages.ts";
-import { ADMIN, edge, Peer, registered, SECRET } from "./peer.ts";
-import { everybodyLeaves, Reader } from "./reader.ts";
+import { CONNECT_PATH, LOADING_PATH, REGISTER_PATH } from "../../worker/protocol/messages.ts";
+import { ADMIN, edge, health, Peer, registered, SECRET, workerToken } from "./peer.ts";
+import { everybodyLeaves, Reader, until } from "./reader.ts";
 
 const NEXT = "the-next-secret-0123456789";
 const settings = env as unknown as Env;
@@ -74,6 +74,72 @@ it("a token is for its own name alone", async () => {
 	const second = new Peer(forged.webSocket!, { worker: "b" });
 	second.send(second.hello());
 	expect((await second.next("refused")).reason).toMatch(/its token is for a/);
+});
+
+it("the registration secret opens nothing but the registration, and an old worker is told so", async () => {
+	const asked = await dial(SECRET);
+	expect(asked.webSocket).toBeNull();
+	const { error } = await asked.json();
+	expect([asked.status, error.code]).toEqual([401, "registration_needed"]);
+	expect(error.message).toMatch(/POST \/internal\/workers\/token.*older than this edge: upgrade it/);
+	const said = edgeWith({ WORKER_SECRET_NEXT: NEXT })(LOADING_PATH, {
+		method: "POST",
+		headers: { "content-type": "application/json", authorization: `Bearer ${NEXT}` },
+		body: JSON.stringify({ worker: "a", model: "test-32", part: "weights", done: 0.5 }),
+	});
+	expect(await codeOf(await said)).toEqual([401, "registration_needed"]);
+	// Nor may one speak for another.
+	const other = await edge(LOADING_PATH, {
+		method: "POST",
+		headers: { "content-type": "application/json", authorization: `Bearer ${await workerToken("a")}` },
+		body: JSON.stringify({ worker: "b", model: "test-32", part: "weights", done: 0.5 }),
+	});
+	expect(await codeOf(other)).toEqual([400, "invalid_value"]);
+});
+
+/** A worker whose token ends within two seconds. */
+async function brief(worker: string, more: object = {}): Promise<Peer> {
+	const token = await signWorkerToken({ ...settings, WORKER_TOKEN_SECONDS: 1 }, worker);
+	const peer = new Peer((await dial(token)).webSocket!, { worker, ...more });
+	peer.send(peer.hello());
+	const { renewSeconds } = await peer.next("welcome");
+	expect(renewSeconds).toBeGreaterThan(0);
+	expect(renewSeconds).toBeLessThanOrEqual(2);
+	return peer;
+}
+
+it("a worker stays while its token is good: it renews it, or dials again and has its picture still", async () => {
+	const goes = await brief("goes", { instance: "one" });
+	const reader = await Reader.open("/v1/images/preview?prompt=x&cache=false");
+	const lease = await goes.next("lease");
+	const stays = await brief("stays");
+	stays.send({ type: "renew", token: await workerToken("stays") });
+	expect((await stays.next("renewed")).renewSeconds).toBeGreaterThan(500);
+	const beat = setInterval(() => [goes, stays].map((peer) => peer.heartbeat()), 100);
+	await until(health, ({ workers }) => workers.length === 1);
+	clearInterval(beat);
+	expect(await goes.untilClosed()).toMatchObject({
+		code: 4001,
+		reason: "its token has ended; register and dial again",
+	});
+	expect(stays.closed).toBeNull();
+	const { job, attempt } = lease;
+	const back = await Peer.join({ worker: "goes", instance: "one", holding: [{ job, attempt }] });
+	await back.finish(lease);
+	expect((await reader.rest()).at(-1)!.event).toBe("final");
+	expect([back.inbox, stays.inbox]).toEqual([[], []]);
+});
+
+it.each([
+	["another worker's", () => workerToken("other")],
+	["the secret", async () => SECRET],
+	["one for a model", () => signModelToken(settings, "a")],
+	["one of another edge", () => signWorkerToken({ ...settings, ADMIN_SECRET: NEXT }, "a")],
+])("nothing else renews a token: not %s", async (_, token) => {
+	const peer = await Peer.join({ worker: "a" });
+	peer.send({ type: "renew", token: await token() });
+	expect((await peer.next("refused")).reason).toBe("its new token is no good one for a");
+	expect((await peer.untilClosed()).code).toBe(1008);
 });
 
 it("two secrets are good while one takes over from the other", async () => {

@@ -78,8 +78,8 @@ async function makeWorld(seed: number): Promise<World> {
 	return {
 		model,
 		times: { heartbeat: 10_000, grace: 4000, deadline: 600_000 },
-		async dial() {
-			const socket = await through(host.connect("POOL", "default"));
+		async dial(worker) {
+			const socket = await through(host.dial("POOL", "default", worker));
 			const inbox: PoolMessage[] = [];
 			socket.onmessage = (data) => inbox.push(JSON.parse(data));
 			const link: Link = {
@@ -97,7 +97,7 @@ async function makeWorld(seed: number): Promise<World> {
 		async ask(seed) {
 			const plan = edge.makePlan(model, "exact", undefined);
 			const format = { type: "webp", quality: 90 };
-			const caller = { owner: null, scopes: [], admitted: null, queued: 0, traceparent: "", requestId: "" };
+			const caller = { owner: null, scopes: [], admitted: null, traceparent: "", requestId: "" };
 			const input = { caller, model, plan, subject: { prompt: "a photo" }, seed, previews: "all", format };
 			try {
 				return read(await through(edge.startJob(host.env, input)), -1);

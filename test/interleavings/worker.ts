@@ -36,7 +36,7 @@ export class Worker {
 	async dial(): Promise<void> {
 		if (this.hung || this.link?.open) return;
 		if (this.refused) this.die();
-		this.link = await this.#world.dial();
+		this.link = await this.#world.dial(this.name);
 		const { model } = this.#world;
 		this.link.send({
 			type: "hello",

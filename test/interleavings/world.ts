@@ -36,7 +36,8 @@ export interface World {
 	readonly model: ModelInfo;
 	/** The edge's settings, in milliseconds. */
 	readonly times: { heartbeat: number; grace: number; deadline: number };
-	dial(): Promise<Link>;
+	/** As the worker of this name. */
+	dial(worker: string): Promise<Link>;
 	/** A new picture; null where the edge has no room or no worker. */
 	ask(seed: number): Promise<Reading | null>;
 	/** Reads on after an event; null where the job is forgotten. */

@@ -2,7 +2,7 @@
  * The edge: routes for people, pages and clients under /v1, for GPU workers under /internal. The page itself is an
  * asset.
  */
-import { type Context, type Handler, Hono } from "hono";
+import { type Context, type Handler, Hono, type MiddlewareHandler } from "hono";
 import { cors } from "hono/cors";
 import { HTTPException } from "hono/http-exception";
 import { requestId } from "hono/request-id";
@@ -14,6 +14,7 @@ import { LIMIT_HEADERS } from "./admission/headers.ts";
 import { type Access, admit } from "./auth/caller.ts";
 import { ApiError, asApiError } from "./http/errors.ts";
 import { nearestPath, tidyPath, withinLimits } from "./http/request.ts";
+import { CLIENT_HINTS } from "./job/order.ts";
 import { health, model, models, policyList } from "./routes/catalog.ts";
 import { jobEvents } from "./routes/events.ts";
 import { modelFile } from "./routes/files.ts";
@@ -73,12 +74,19 @@ const open = cors({
 	],
 	maxAge: 86_400,
 });
+/** A browser says more with its next request, and a cache keeps apart what was made by it. */
+const hinted: MiddlewareHandler<App> = async (c, next) => {
+	await next();
+	c.res.headers.set("accept-ch", CLIENT_HINTS);
+	c.res.headers.append("vary", CLIENT_HINTS);
+};
 const timed = timing({ crossOrigin: true });
 /** For what no picture is waited for. */
 const soon = timeout(10_000, new HTTPException(504, { message: "The edge took too long to answer. Try again." }));
 
 for (const path of ["/v1/*", "/healthz", "/openapi.json"]) app.use(path, open);
 app.use("/v1/images/*", timed);
+app.use("/v1/images/preview", hinted);
 for (const path of ["/v1/jobs/:job", "/v1/models", "/v1/models/:model", "/v1/policies", "/healthz"])
 	app.use(path, soon);
 

@@ -1,11 +1,12 @@
 /** The kinds of Durable Objects as others see them: what each can be asked, and what goes in and out. */
 
 import type { KeyDescription, Limits, Scope } from "../protocol/api-key.ts";
-import type { JobEvent, JobRequest, PlanEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
+import type { JobRequest, PlanEvent, ScaleEvent, WorkerEvent } from "../protocol/job.ts";
 import type { JobMode, JobResource } from "../protocol/jobs.ts";
 import type { Adapter, DeliveryAnswer, Lease, Loading } from "../protocol/messages.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { Left } from "./admission/bucket.ts";
+import type { LoggedEvent } from "./job/kept-picture.ts";
 import type { Seen } from "./pool/tally.ts";
 
 /** Where the objects are found: bindings of wrangler.toml. */
@@ -48,11 +49,18 @@ export interface AccountObject {
 	open(record: KeyRecord): Promise<void>;
 	/** False where there is no such key. */
 	revoke(at: number): Promise<boolean>;
-	/** Checks a request and counts it, with so many pictures. */
-	enter(pass: Pass, pictures: number): Promise<Entered>;
-	/** So many pictures more or, below zero, fewer than were counted. */
-	settle(pictures: number): Promise<void>;
+	/** Checks a request and counts it; one that `begins` pictures is refused where the day has none left. */
+	enter(pass: Pass, begins: boolean): Promise<Entered>;
+	/** Counts the pictures of these jobs, all or none, which are over by `until`, in milliseconds. */
+	charge(limits: Limits, jobs: readonly string[], until: number): Promise<Charged>;
+	/** They were not queued after all. What is left then. */
+	giveBack(limits: Limits, jobs: readonly string[]): Promise<Left>;
+	/** A job has ended. */
+	ended(job: string): Promise<void>;
 }
+
+/** `busy`: as many are being made as may be at once. `wait`: milliseconds until there are more. */
+export type Charged = { left: Left; refused?: undefined } | { refused: "quota"; wait: number } | { refused: "busy" };
 
 /** All keys, as they were minted. */
 export interface KeyringObject {
@@ -128,12 +136,12 @@ export interface JobObject {
 	 */
 	copy(job: NewJob, finished: string): Promise<boolean>;
 	/** All of its log, where it is done; else null. */
-	whole(): Promise<JobEvent[] | null>;
+	whole(): Promise<LoggedEvent[] | null>;
 	/** Forgets a job that its pool refused. */
 	discard(): Promise<void>;
 	/** Whether everything was seen by whoever saw event `after`; null when the job is unknown, or its log was deleted. */
 	seen(owner: Owner, after: number): Promise<boolean | null>;
-	/** JSON of the final event; null where there is none, or the log was deleted. */
+	/** JSON of the final event, as it is logged; null where there is none, or the log was deleted. */
 	final(): Promise<string | null>;
 	/**
 	 * The next attempt, by a worker of this numerics id, with the codes of the scales logged so far; null when nothing is
@@ -142,6 +150,8 @@ export interface JobObject {
 	lease(numerics: string): Promise<Lease | null>;
 	/** How it ended; a forgotten one counts as cancelled. Null while something is left to do. */
 	outcome(): Outcome | null;
+	/** Null where there is no such job, or none any more. */
+	ended(): boolean | null;
 	/** What its resource shows; null when the job is unknown. */
 	facts(owner: Owner): Promise<JobFacts | null>;
 	/** Takes an event of the attempt that holds the job. */
@@ -199,11 +209,10 @@ export interface PoolOffer {
 	/** Whether the queue takes one more. */
 	room: boolean;
 }
-/** For whom jobs are queued: what that weighs, and how many it may have at once. */
+/** For whom jobs are queued, and what that weighs. */
 export interface Customer {
 	owner: Owner;
 	weight: number;
-	concurrent: number;
 }
 /** What is to be known of jobs beside their model. */
 export interface Wanted {
@@ -213,11 +222,8 @@ export interface Wanted {
 	needs?: readonly string[];
 	by?: Customer;
 }
-/**
- * `busy`: the customer has as many at once as it may. `unable`: the model is offered, and by nobody who can do what is
- * needed.
- */
-export type Enqueued = "queued" | "full" | "busy" | "no-worker" | "unable";
+/** `unable`: the model is offered, and by nobody who can do what is needed. */
+export type Enqueued = "queued" | "full" | "no-worker" | "unable";
 
 export interface PoolStatus extends PoolOffer {
 	workers: WorkerStatus[];
@@ -233,8 +239,8 @@ export interface Standing {
 	milliseconds: number | null;
 }
 
-/** The name that a worker's token has, as the route that checked it tells the pool. */
-export const WORKER_HEADER = "x-firstlight-worker";
+/** The name that a worker's token has, and until when it is good, as the route that checked it tells the pool. */
+export const WORKER_HEADERS = { name: "x-firstlight-worker", until: "x-firstlight-until" } as const;
 
 /**
  * A pool of GPU workers; its `fetch` is the WebSocket of a worker whose credentials the route has checked, under the

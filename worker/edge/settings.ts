@@ -12,6 +12,8 @@ import type { Objects } from "./objects.ts";
 export interface Env extends Objects {
 	/** Published models. Absent: this edge delivers none. */
 	MODEL_BUCKET?: R2Bucket;
+	/** Finished pictures, each until its job is deleted. Absent: they lie with their jobs. */
+	PICTURE_BUCKET?: R2Bucket;
 	[variable: string]: unknown;
 }
 

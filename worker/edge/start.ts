@@ -8,13 +8,14 @@ import type { ImageFormat, Previews } from "../protocol/job.ts";
 import type { JobMode } from "../protocol/jobs.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
+import { charge, giveBack } from "./admission/charge.ts";
 import { requireAllowed } from "./admission/moderation.ts";
-import { picturesUsedUp, tooManyAtOnce } from "./admission/refusals.ts";
 import type { Caller } from "./auth/caller.ts";
 import { ApiError, invalid, unavailable } from "./http/errors.ts";
 import type { Subject } from "./http/input.ts";
 import type { Warnings } from "./http/warnings.ts";
 import { findPicture } from "./job/found.ts";
+import { deadlineSeconds } from "./job/record.ts";
 import { type Branch, trunkFor } from "./job/trunk.ts";
 import { notReached } from "./log.ts";
 import {
@@ -22,7 +23,6 @@ import {
 	type Enqueued,
 	type NewJob,
 	type Outlook,
-	type Owner,
 	type PoolOffer,
 	type PoolStatus,
 	poolNamed,
@@ -218,112 +218,103 @@ export interface Started {
 	cached: boolean;
 }
 
-/** Whether the job has its picture from one that was made before. What goes wrong there is no reason not to make it. */
+/** Its id, where the job has its picture from one that was made before. What goes wrong there is no reason to fail. */
 async function found(
 	env: Env,
-	id: DurableObjectId,
-	job: NewJob,
-	owner: Owner,
-	numerics: readonly string[],
-): Promise<boolean> {
+	{ id, job }: Planned,
+	{ findable, again }: Omit<JobInput, "seed">,
+): Promise<DurableObjectId | null> {
+	if (!findable || again === undefined) return null;
 	try {
-		const before = await findPicture(env, owner, job.request, numerics);
-		return before !== null && (await env.JOB.get(id).copy(job, before));
+		const before = await findPicture(env, job.owner, job.request, again);
+		return before !== null && (await env.JOB.get(id).copy(job, before)) ? id : null;
 	} catch (error) {
 		notReached(id.toString(), error);
-		return false;
+		return null;
 	}
+}
+
+interface Planned {
+	seed: number;
+	id: DurableObjectId;
+	job: NewJob;
 }
 
 /**
- * A job for every seed, all of them or none: one that cannot be created or queued leaves nothing behind. A pool that
- * does not take them passes them on to the next best.
+ * A job for every seed, all of them or none: one that cannot be created or queued leaves nothing behind, and what is
+ * queued was counted before. A pool that does not take them passes them on to the next best.
  */
 export async function startJobs(env: Env, input: Omit<JobInput, "seed">, seeds: readonly number[]): Promise<Started[]> {
-	let refused: Exclude<Enqueued, "queued"> = "no-worker";
-	for (const pool of await poolsFor(env, input.model.digest, input.continent)) {
-		const started = await startIn(env, pool, input, seeds);
-		if (typeof started !== "string") {
-			await given(env, pool, started.filter(({ cached }) => !cached).length);
-			return started;
-		}
-		refused = started;
-		if (refused === "busy") break;
+	const { caller, model, continent, subject, retrySeconds = RETRY_SECONDS.otherwise } = input;
+	await requireAllowed(env, subject.prompt);
+	const pools = await poolsFor(env, model.digest, continent);
+	if (pools.length === 0) throw noWorkers();
+	const all = seeds.map((seed) => ({ seed, id: env.JOB.newUniqueId(), job: jobOf(input, seed, pools[0]) }));
+	const cached = new Set((await Promise.all(all.map((one) => found(env, one, input)))).flatMap((one) => one ?? []));
+	const fresh = all.filter(({ id }) => !cached.has(id));
+	const ids = fresh.map(({ id }) => id.toString());
+	try {
+		const until = Date.now() + (deadlineSeconds(input, settingsOf(env)) + SLACK_SECONDS) * 1000;
+		await charge(env, caller, ids, { until, retrySeconds });
+		if (fresh.length > 0) await queue(env, pools, input, fresh);
+	} catch (error) {
+		await Promise.allSettled(all.map(({ id }) => env.JOB.get(id).discard()));
+		await giveBack(env, caller, ids);
+		throw error;
 	}
-	const seconds = input.retrySeconds ?? RETRY_SECONDS.otherwise;
-	if (refused === "busy") throw tooManyAtOnce(input.caller.admitted?.limits.concurrent ?? 0, 1000 * seconds);
-	if (refused === "full") throw queueFull(seconds);
+	return all.map(({ id }) => ({ id: id.toString(), cached: cached.has(id) }));
+}
+
+/** By then a job has ended, though its own alarm was late. */
+const SLACK_SECONDS = 60;
+
+/** Into the first pool that takes them. Throws where none does. */
+async function queue(
+	env: Env,
+	pools: readonly string[],
+	{ model, plan, format, until, cost, caller, retrySeconds = RETRY_SECONDS.otherwise }: Omit<JobInput, "seed">,
+	jobs: readonly Planned[],
+): Promise<void> {
+	let refused: Exclude<Enqueued, "queued"> = "no-worker";
+	const needs = needsOf({ plan, format, until, trunk: jobs[0].job.request.trunk });
+	const ids = jobs.map(({ id }) => id.toString());
+	for (const pool of pools) {
+		if (pool !== pools[0]) await Promise.all(jobs.map(({ id }) => env.JOB.get(id).discard()));
+		const created = await Promise.allSettled(jobs.map(({ id, job }) => env.JOB.get(id).create({ ...job, pool })));
+		for (const one of created) if (one.status === "rejected") throw one.reason;
+		const by = customerOf(caller);
+		const answer = await poolNamed(env, pool).enqueue(ids, model.digest, { cost, needs, by });
+		if (answer === "queued") return given(env, pool, ids.length);
+		refused = answer;
+	}
+	if (refused === "full") throw queueFull(retrySeconds);
 	throw refused === "unable" ? unable() : noWorkers();
 }
 
-/** The jobs, or why the pool does not take them. */
-async function startIn(
-	env: Env,
-	pool: string,
-	input: Omit<JobInput, "seed">,
-	seeds: readonly number[],
-): Promise<Started[] | Exclude<Enqueued, "queued">> {
-	const { model, plan, subject, previews, format, until, branch, unknownWords, cost, reason } = input;
-	const { caller, mode, ttlSeconds, webhook, base, findable, again } = input;
+function jobOf(input: Omit<JobInput, "seed">, seed: number, pool: string): NewJob {
+	const { model, plan, subject, previews, format, until, branch, unknownWords, reason } = input;
+	const { caller, mode, ttlSeconds, webhook, base, findable } = input;
 	const { owner, traceparent, requestId } = caller;
-	if (caller.admitted && seeds.length > caller.admitted.pictures) throw picturesUsedUp(caller.admitted);
-	await requireAllowed(env, subject.prompt);
 	const { grids, image } = model.schedules[plan.schedule];
 	const { width, height } = format.size ?? image;
-	const jobs = seeds.map((seed) => ({ seed, id: env.JOB.newUniqueId() }));
-	const created = await Promise.allSettled(
-		jobs.map(async ({ seed, id }): Promise<Started> => {
-			const job: NewJob = {
-				request: {
-					model: model.id,
-					...subject,
-					seed,
-					plan,
-					previews,
-					format,
-					until,
-					trunk: branch && trunkFor(branch, seed),
-				},
-				trunk: branch && { madeUnder: branch.madeUnder, scales: branch.scales },
-				pool,
-				bitsPerToken: model.bitsPerToken,
-				event: { model: model.id, policy: plan.policy, seed, width, height, plan, grids, unknownWords, reason },
-				mode,
-				ttlSeconds,
-				webhook,
-				base,
-				owner,
-				// What others began is not what was asked for.
-				findable: findable && !branch,
-				traceparent,
-				requestId,
-			};
-			const cached = findable === true && again !== undefined && (await found(env, id, job, owner, again));
-			if (!cached) await env.JOB.get(id).create(job);
-			return { id: id.toString(), cached };
-		}),
-	);
-	const discard = () => Promise.allSettled(jobs.map(({ id }) => env.JOB.get(id).discard()));
-	try {
-		const started = created.map((one) => {
-			if (one.status === "rejected") throw one.reason;
-			return one.value;
-		});
-		const ids = started.flatMap(({ id, cached }) => (cached ? [] : id));
-		if (ids.length === 0) return started;
-		const needs = needsOf({ plan, format, until, trunk: branch && trunkFor(branch, seeds[0]) });
-		const answer = await poolNamed(env, pool).enqueue(ids, model.digest, { cost, needs, by: customerOf(caller) });
-		if (answer === "queued") {
-			caller.queued += ids.length;
-			return started;
-		}
-		await discard();
-		return answer;
-	} catch (error) {
-		await discard();
-		throw error;
-	}
+	const trunk = branch && trunkFor(branch, seed);
+	return {
+		request: { model: model.id, ...subject, seed, plan, previews, format, until, trunk },
+		trunk: branch && { madeUnder: branch.madeUnder, scales: branch.scales },
+		pool,
+		bitsPerToken: model.bitsPerToken,
+		event: { model: model.id, policy: plan.policy, seed, width, height, plan, grids, unknownWords, reason },
+		mode,
+		ttlSeconds,
+		webhook,
+		base,
+		owner,
+		// What others began is not what was asked for.
+		findable: findable && !branch,
+		traceparent,
+		requestId,
+	};
 }
 
 const customerOf = ({ owner, admitted }: Caller): Customer | undefined =>
-	admitted ? { owner, weight: admitted.limits.weight, concurrent: admitted.limits.concurrent } : undefined;
+	admitted ? { owner, weight: admitted.limits.weight } : undefined;

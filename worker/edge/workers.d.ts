@@ -47,6 +47,7 @@ interface DurableObjectState {
 			get<T>(key: string): T | undefined;
 			put(key: string, value: unknown): void;
 			delete(key: string): boolean;
+			list<T>(options: { prefix: string }): Iterable<[string, T]>;
 		};
 		transactionSync<T>(run: () => T): T;
 		getAlarm(): Promise<number | null>;
@@ -73,6 +74,12 @@ interface R2Object {
 	readonly size: number;
 	/** In quotes, as a header has it. */
 	readonly httpEtag: string;
+	readonly key: string;
+	readonly httpMetadata?: R2HttpMetadata;
+	readonly customMetadata?: Record<string, string>;
+}
+interface R2HttpMetadata {
+	contentType?: string;
 }
 interface R2ObjectBody extends R2Object {
 	readonly body: ReadableStream<Uint8Array>;
@@ -81,8 +88,13 @@ interface R2ObjectBody extends R2Object {
 interface R2Bucket {
 	head(key: string): Promise<R2Object | null>;
 	get(key: string, options?: { range: { offset: number; length: number } }): Promise<R2ObjectBody | null>;
-	put(key: string, value: string | ArrayBuffer | ArrayBufferView): Promise<R2Object>;
+	put(
+		key: string,
+		value: string | ArrayBuffer | ArrayBufferView,
+		about?: { httpMetadata?: R2HttpMetadata; customMetadata?: Record<string, string> },
+	): Promise<R2Object>;
 	delete(key: string): Promise<void>;
+	list(): Promise<{ objects: R2Object[] }>;
 }
 
 declare namespace Cloudflare {

@@ -7,6 +7,7 @@ import type { Duplex } from "node:stream";
 import { afterEach, expect, test } from "vitest";
 import { type Hello, type Holding, VERSIONS } from "../protocol/messages.ts";
 import { Connection } from "./connection.ts";
+import { RegistrationRefused } from "./registration.ts";
 
 let server: Server | undefined;
 let connection: Connection | undefined;
@@ -30,8 +31,13 @@ const hello: Hello = {
 };
 
 /** Dials an edge that answers each handshake, then says what it is given; and keeps a list of what happens. */
-async function dial(answer: (say: (message: object) => void) => void, refuse?: { status: number; message: string }) {
+async function dial(
+	answer: (say: (message: object) => void, hear: (heard: (message: { type: string }) => void) => void) => void,
+	refuse?: { status: number; message: string },
+	noToken?: Error,
+) {
 	const seen: string[] = [];
+	let tokens = 0;
 	let changed = () => {};
 	const see = (what: string) => {
 		seen.push(what);
@@ -55,25 +61,51 @@ async function dial(answer: (say: (message: object) => void) => void, refuse?: {
 		socket.write(
 			`HTTP/1.1 101 Switching\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: ${accept}\r\n\r\n`,
 		);
-		answer((message) => {
-			const text = Buffer.from(JSON.stringify(message));
-			const length = text.length < 126 ? [text.length] : [126, text.length >> 8, text.length & 255];
-			socket.write(Buffer.concat([Buffer.from([0x81, ...length]), text]));
-		});
+		answer(
+			(message) => {
+				const text = Buffer.from(JSON.stringify(message));
+				const length = text.length < 126 ? [text.length] : [126, text.length >> 8, text.length & 255];
+				socket.write(Buffer.concat([Buffer.from([0x81, ...length]), text]));
+			},
+			(heard) =>
+				socket.on("data", (frame: Buffer) => {
+					const message = textOf(frame);
+					if (message.startsWith("{")) heard(JSON.parse(message));
+				}),
+		);
 	});
 	await once(server, "listening");
-	connection = new Connection(`http://localhost:${(server.address() as AddressInfo).port}`, async () => "token", {
-		hello: () => hello,
-		holding: () => [],
-		admitted: () => see("admitted"),
-		refused: (reason) => see(`refused ${reason}`),
-		leased: () => see("leased"),
-		unreadable: ({ job, attempt }: Holding) => see(`unreadable ${job} ${attempt}`),
-		cancelled: () => see("cancelled"),
-		log: (line) => see(`log ${line}`),
-	});
+	connection = new Connection(
+		`http://localhost:${(server.address() as AddressInfo).port}`,
+		{
+			current: async () => "token",
+			async renewed() {
+				if (noToken) throw noToken;
+				see(`token ${++tokens}`);
+				return `token ${tokens}`;
+			},
+		},
+		{
+			hello: () => hello,
+			holding: () => [],
+			admitted: () => see("admitted"),
+			refused: (reason) => see(`refused ${reason}`),
+			leased: () => see("leased"),
+			unreadable: ({ job, attempt }: Holding) => see(`unreadable ${job} ${attempt}`),
+			cancelled: () => see("cancelled"),
+			log: (line) => see(`log ${line}`),
+		},
+	);
 	connection.dial();
 	return { seen, until };
+}
+
+/** The text of one masked frame of less than 64 KiB; "" of any other. */
+function textOf(frame: Buffer): string {
+	if (frame[0] !== 0x81) return "";
+	const at = (frame[1] & 127) === 126 ? 4 : 2;
+	const mask = frame.subarray(at, at + 4);
+	return Buffer.from(frame.subarray(at + 4).map((byte, i) => byte ^ mask[i % 4])).toString();
 }
 
 const welcome = { type: "welcome", version: VERSIONS.max, heartbeatSeconds: 0.1 };
@@ -119,4 +151,44 @@ test("a refusal is for good", async () => {
 	await until("refused");
 	await new Promise((resolve) => setTimeout(resolve, 600));
 	expect(seen).toEqual(["dialled", "refused replaced"]);
+});
+
+test("a token is renewed before it ends, by the time that the edge says, and no more once it is refused", async () => {
+	const renewSeconds = 1.2;
+	const { seen, until } = await dial((say, hear) => {
+		say({ ...welcome, heartbeatSeconds: 10, renewSeconds });
+		hear((message) => message.type === "renew" && say({ type: "renewed", renewSeconds }));
+	});
+	const begun = Date.now();
+	await until("token", 3);
+	expect(Date.now() - begun).toBeLessThan(3 * renewSeconds * 1000);
+	expect(seen.filter((each) => !each.startsWith("log"))).toEqual([
+		"dialled",
+		"admitted",
+		"token 1",
+		"token 2",
+		"token 3",
+	]);
+});
+
+test("an edge that says nothing of it gets no other token", async () => {
+	const { seen } = await dial((say) => say({ ...welcome, heartbeatSeconds: 10 }));
+	await new Promise((resolve) => setTimeout(resolve, 1500));
+	expect(seen).toEqual(["dialled", "admitted"]);
+});
+
+test("where no new token is to be had it is asked for again, unless it was refused", async () => {
+	for (const [error, least, most] of [
+		[new Error("503: later"), 2, 20],
+		[new RegistrationRefused("401: wrong"), 1, 1],
+	] as const) {
+		const { seen } = await dial((say) => say({ ...welcome, heartbeatSeconds: 10, renewSeconds: 4 }), undefined, error);
+		await new Promise((resolve) => setTimeout(resolve, 3800));
+		const tried = seen.filter((each) => each.startsWith("log the token could not be renewed"));
+		expect(tried.length).toBeGreaterThanOrEqual(least);
+		expect(tried.length).toBeLessThanOrEqual(most);
+		expect(seen.filter((each) => each === "dialled").length).toBe(1);
+		connection?.close();
+		server?.close();
+	}
 });

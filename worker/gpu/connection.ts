@@ -9,7 +9,7 @@ import {
 	PoolMessage,
 	type WorkerMessage,
 } from "../protocol/messages.ts";
-import { RegistrationRefused } from "./registration.ts";
+import { type Credential, RegistrationRefused } from "./registration.ts";
 import { edgeUrl } from "./settings.ts";
 
 export interface ConnectionEvents {
@@ -31,6 +31,8 @@ export interface ConnectionEvents {
 const DIAL_MS = 15_000;
 /** Heartbeats without a sound of the edge after which the connection counts as lost, whatever TCP says. */
 const SILENT_BEATS = 3;
+/** A token that ends sooner is not renewed. */
+const LAST_TRY_SECONDS = 1;
 
 /**
  * One WebSocket to the pool, dialled again with growing pauses until closed. What is in hand meanwhile stays there:
@@ -38,12 +40,13 @@ const SILENT_BEATS = 3;
  */
 export class Connection {
 	#url: URL;
-	#credential: () => Promise<string>;
+	#credential: Credential;
 	#dials = 0;
 	#on: ConnectionEvents;
 	#socket: WebSocket | undefined;
 	#heartbeat: ReturnType<typeof setInterval> | undefined;
 	#retry: ReturnType<typeof setTimeout> | undefined;
+	#renewal: ReturnType<typeof setTimeout> | undefined;
 	#heard = 0;
 	/** Whether something was in hand at the last heartbeat. */
 	#busy = false;
@@ -51,15 +54,10 @@ export class Connection {
 	#closed = false;
 
 	/**
-	 * `credential`: what to dial with, asked for each time. A RegistrationRefused is for good. `self`: what the worker's
-	 * pool follows from, where the edge has several.
+	 * `credential`: what to dial with, and to stay with. A RegistrationRefused is for good. `self`: what the worker's
+	 * pool follows from beside its name, where the edge has several.
 	 */
-	constructor(
-		edge: string,
-		credential: () => Promise<string>,
-		on: ConnectionEvents,
-		self: Readonly<Record<string, string>> = {},
-	) {
+	constructor(edge: string, credential: Credential, on: ConnectionEvents, self: Readonly<Record<string, string>> = {}) {
 		this.#url = edgeUrl(edge, CONNECT_PATH);
 		for (const [name, value] of Object.entries(self)) this.#url.searchParams.set(name, value);
 		this.#url.protocol = this.#url.protocol === "https:" ? "wss:" : "ws:";
@@ -71,7 +69,7 @@ export class Connection {
 		this.#closed = false;
 		const dial = ++this.#dials;
 		const current = () => dial === this.#dials && !this.#closed;
-		this.#credential().then(
+		this.#credential.current().then(
 			(token) => current() && this.#open({ authorization: `Bearer ${token}` }),
 			(error: Error) => {
 				if (!current()) return;
@@ -116,6 +114,7 @@ export class Connection {
 	close(): void {
 		this.#closed = true;
 		clearTimeout(this.#retry);
+		clearTimeout(this.#renewal);
 		clearInterval(this.#heartbeat);
 		this.#socket?.close(1000, "worker stops");
 	}
@@ -142,7 +141,11 @@ export class Connection {
 				this.#busy = false;
 				clearInterval(this.#heartbeat);
 				this.#heartbeat = setInterval(() => this.#beat(message.heartbeatSeconds), message.heartbeatSeconds * 1000);
+				this.#renewWithin(message.renewSeconds);
 				this.#on.admitted();
+				break;
+			case "renewed":
+				this.#renewWithin(message.renewSeconds);
 				break;
 			case "refused":
 				this.close();
@@ -168,9 +171,31 @@ export class Connection {
 		this.#busy = holding.length > 0;
 	}
 
+	/**
+	 * Sends another token in the middle of that time, so that there are tries left where the edge cannot be asked.
+	 * Without one the edge ends the connection then, and whoever dials again needs one anyway.
+	 */
+	#renewWithin(seconds: number | undefined): void {
+		clearTimeout(this.#renewal);
+		if (seconds === undefined || seconds < LAST_TRY_SECONDS) return;
+		const socket = this.#socket;
+		const wait = seconds * (0.4 + 0.2 * Math.random());
+		this.#renewal = setTimeout(async () => {
+			try {
+				const token = await this.#credential.renewed();
+				if (socket === this.#socket) this.send({ type: "renew", token });
+			} catch (error) {
+				this.#on.log(`the token could not be renewed (${(error as Error).message})`);
+				const again = !(error instanceof RegistrationRefused) && socket === this.#socket && !this.#closed;
+				if (again) this.#renewWithin(seconds - wait);
+			}
+		}, wait * 1000);
+	}
+
 	#dropped(socket: WebSocket, why: string): void {
 		if (socket !== this.#socket || this.#closed) return;
 		clearInterval(this.#heartbeat);
+		clearTimeout(this.#renewal);
 		// Its own close may never come: the other side is gone.
 		this.#socket = undefined;
 		socket.close();

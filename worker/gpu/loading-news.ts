@@ -1,5 +1,6 @@
 /** How far a worker is that is not ready yet, told to the edge: readers see it wait. */
 import { LOADING_PATH, type Loading } from "../protocol/messages.ts";
+import { type Credential, credentialOf } from "./registration.ts";
 import { edgeUrl, type Settings } from "./settings.ts";
 
 const EVERY_MS = 1000;
@@ -8,6 +9,7 @@ const EVERY_MS = 1000;
 export class LoadingNews {
 	#url: URL;
 	#settings: Settings;
+	#credential: Credential;
 	#newest: Loading | undefined;
 	#timer: ReturnType<typeof setInterval> | undefined;
 	#stopped = new AbortController();
@@ -15,6 +17,7 @@ export class LoadingNews {
 
 	constructor(settings: Settings) {
 		this.#settings = settings;
+		this.#credential = credentialOf(settings);
 		this.#url = edgeUrl(settings.EDGE_URL, LOADING_PATH);
 	}
 
@@ -39,7 +42,7 @@ export class LoadingNews {
 				method: "POST",
 				headers: {
 					"content-type": "application/json",
-					authorization: `Bearer ${this.#settings.WORKER_SECRET}`,
+					authorization: `Bearer ${await this.#credential.current()}`,
 				},
 				body: JSON.stringify(this.#newest),
 				signal: AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(5 * EVERY_MS)]),

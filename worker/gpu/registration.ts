@@ -1,6 +1,6 @@
 /** What the edge gives a worker for the registration secret: a token in its name, and one for each model it loads. */
 import { REGISTER_PATH, Registered } from "../protocol/messages.ts";
-import { edgeUrl } from "./settings.ts";
+import { edgeUrl, type Settings } from "./settings.ts";
 
 /** Asking again would be answered the same: what the edge said. */
 export class RegistrationRefused extends Error {
@@ -31,13 +31,26 @@ export async function register({ edge, secret, worker, models = [] }: Applicant)
 	throw new Error(said);
 }
 
-/** A token that is good for a while yet, asked for when it is wanted. */
-export function tokens(applicant: Applicant): () => Promise<string> {
+/** A worker's token, asked for when it is wanted. Both throw what `register` throws. */
+export interface Credential {
+	/** One that is good for a while yet. */
+	current(): Promise<string>;
+	/** Another, that is good for longer. */
+	renewed(): Promise<string>;
+}
+
+export function credentialOf({ EDGE_URL, WORKER_SECRET, WORKER_ID }: Settings): Credential {
 	let newest: Registered | undefined;
-	return async () => {
-		// Not one that ends on its way.
-		if (!newest || newest.expires * 1000 < Date.now() + 2 * LATE_MS) newest = await register(applicant);
+	const renewed = async () => {
+		newest = await register({ edge: EDGE_URL, secret: WORKER_SECRET, worker: WORKER_ID });
 		return newest.token;
+	};
+	return {
+		renewed,
+		async current() {
+			// Not one that ends on its way.
+			return newest && newest.expires * 1000 > Date.now() + 2 * LATE_MS ? newest.token : await renewed();
+		},
 	};
 }
 

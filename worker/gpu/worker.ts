@@ -8,14 +8,8 @@ import { HAND_BACK, type Outcome, runLease } from "./lease.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import { type Device, openDevice } from "./models.ts";
-import { tokens } from "./registration.ts";
+import { credentialOf } from "./registration.ts";
 import type { Settings } from "./settings.ts";
-
-const applicantOf = ({ EDGE_URL, WORKER_SECRET, WORKER_ID }: Settings) => ({
-	edge: EDGE_URL,
-	secret: WORKER_SECRET,
-	worker: WORKER_ID,
-});
 
 /** A picture in hand is finished within this time of being told to stop, or handed back. */
 const DRAIN_MS = 10_000;
@@ -58,7 +52,7 @@ export class GpuWorker {
 		this.ended = new Promise((resolve) => (this.#end = resolve));
 		this.#connection = new Connection(
 			settings.EDGE_URL,
-			tokens(applicantOf(settings)),
+			credentialOf(settings),
 			{
 				hello: () => this.#hello(),
 				holding: () => this.#hands.holding(),
@@ -84,7 +78,6 @@ export class GpuWorker {
 				log,
 			},
 			{
-				worker: settings.WORKER_ID,
 				models: [...device.models.keys()].join(","),
 				...(settings.REGION && { region: settings.REGION }),
 			},

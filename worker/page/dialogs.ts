@@ -1,6 +1,7 @@
 /** What opens over the page: how it works, what the model draws, and the same from code. */
 import { $, el } from "./dom.ts";
 import type { Ask, Model } from "./edge.ts";
+import { key } from "./key.ts";
 import { type Code, codeOf } from "./share.ts";
 import { groupsOf } from "./vocabulary.ts";
 
@@ -19,7 +20,7 @@ export function openDialogs(model: () => Model | undefined, wanted: () => Wanted
 	let code: Code = "curl";
 	const drawCode = () => {
 		const { ask, alone, size } = wanted();
-		$("code").textContent = codeOf(ask, code, size);
+		$("code").textContent = codeOf(ask, code, size, key() !== undefined);
 		$("code-note").textContent = alone
 			? "Any client of OpenAI's image API works; the seed makes the same picture again."
 			: "This picture took its first scales from another one: the code makes the picture of its seed alone.";

@@ -2,6 +2,7 @@
 import type { JobEvent } from "../protocol/job.ts";
 import type { JobResource } from "../protocol/jobs.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
+import { key, wantKey } from "./key.ts";
 import type { PolicyEntry } from "./offers.ts";
 
 /** What to draw and how: the query of the preview route. */
@@ -66,9 +67,29 @@ export class Lost extends Error {
 
 const at = (path: string): URL => new URL(path, document.baseURI);
 
+const keyed = (init: RequestInit, key: string | undefined): RequestInit =>
+	key === undefined ? init : { ...init, headers: { ...init.headers, authorization: `Bearer ${key}` } };
+
+/**
+ * With the key, where there is one. Where the edge wants another the person is asked for it, and then the edge again.
+ * Throws Refusal where there is none to be had, and what fetch throws.
+ */
+async function asked(url: URL, init: RequestInit = {}): Promise<Response> {
+	for (;;) {
+		const used = key();
+		const response = await fetch(url, keyed(init, used));
+		if (response.status !== 401) return response;
+		await response.body?.cancel();
+		if (!(await wantKey(used)))
+			throw new Refusal("An API key is needed here. Generate asks for it again.", "missing_api_key");
+		init.signal?.throwIfAborted();
+	}
+}
+
+/** Throws Refusal, as where no key is given. */
 export async function catalog(): Promise<Catalog> {
 	const [models, policies] = await Promise.all(
-		["v1/models", "v1/policies"].map(async (path) => (await fetch(at(path))).json()),
+		["v1/models", "v1/policies"].map(async (path) => (await asked(at(path))).json()),
 	);
 	return { models: models.data ?? [], policies: policies.data ?? [] };
 }
@@ -90,7 +111,7 @@ export async function health(): Promise<Health | null> {
 /** Where a job stands, as the edge knows it; null where it cannot be asked. */
 export async function standing(job: string): Promise<Pick<JobResource, "state" | "place" | "estimate_seconds"> | null> {
 	try {
-		const answer = await fetch(at(`v1/jobs/${job}`), { cache: "no-store" });
+		const answer = await fetch(at(`v1/jobs/${job}`), keyed({ cache: "no-store" }, key()));
 		return answer.ok ? await answer.json() : null;
 	} catch {
 		return null;
@@ -106,7 +127,7 @@ export const askAddress = (ask: Ask): URL => {
 
 /** Ends a job that nobody wants any more, so that its worker is free at once. Answers are of no interest. */
 export function cancel(job: string): void {
-	fetch(at(`v1/jobs/${job}`), { method: "DELETE", keepalive: true }).catch(() => {});
+	fetch(at(`v1/jobs/${job}`), keyed({ method: "DELETE", keepalive: true }, key())).catch(() => {});
 }
 
 /**
@@ -120,14 +141,14 @@ export async function* events(
 ): AsyncGenerator<{ id: string; event: JobEvent }, void, undefined> {
 	let response: Response;
 	try {
-		response = await fetch(url, {
+		response = await asked(url, {
 			headers: { accept: "text/event-stream", ...(lastId && { "last-event-id": lastId }) },
 			cache: "no-store",
 			signal,
 		});
 	} catch (error) {
 		signal.throwIfAborted();
-		throw new Lost(String(error));
+		throw error instanceof Refusal ? error : new Lost(String(error));
 	}
 	// The job has ended, and all of it was seen.
 	if (response.status === 204) return;

@@ -9,6 +9,7 @@ import { Form } from "./form.ts";
 import { Gallery } from "./gallery.ts";
 import { Here } from "./here.ts";
 import { History, type Kept, runOf } from "./history.ts";
+import { askAgain, offerKey } from "./key.ts";
 import { shared } from "./maker.ts";
 import type { Settings } from "./picture-file.ts";
 import type { Run } from "./run.ts";
@@ -63,6 +64,7 @@ openDialogs(model, () => {
 	const ask: Ask = run?.ask ?? { prompt: "a photo of a red apple", seed: "7", policy: choices.policy, format: "png" };
 	return { ask: { ...ask, model: ask.model ?? model()?.id }, alone: run?.trunk === undefined, size: run };
 });
+offerKey(() => loadCatalog().catch((error: Error) => announce(error.message)));
 acceptPictures((found) => (typeof found === "string" ? announce(found) : restore(found)));
 offerTakeaway(() => viewer.runs.at(-1));
 for (const id of ["model", "schedule"]) select(id).addEventListener("change", () => modelChosen());
@@ -103,7 +105,13 @@ async function start(): Promise<void> {
 	kept.load().then(() => gallery.draw());
 	// Generate may be pressed before a worker is there: it waits for the same thing.
 	await ready(new AbortController().signal, studio.waiting);
-	await loadCatalog(link);
+	try {
+		await loadCatalog(link);
+	} catch (error) {
+		// Generate comes back to it.
+		if (!studio.running) announce((error as Error).message);
+		return;
+	}
 	studio.waiting(null);
 	const job = link.get("job");
 	if (job && !studio.running) showShared(job, link);
@@ -137,6 +145,7 @@ function generate(): void {
 	const question = form.read();
 	if (!question) return;
 	clearTimeout(typing);
+	askAgain();
 	const { value: count } = select("count");
 	studio.begin(async () => {
 		const ask = { ...question, policy: choices.policy, format: formatOf() };

@@ -69,11 +69,15 @@ export function linkOf({ ask, job, trunk }: Pick<Run, "ask" | "job" | "trunk">):
 	return url;
 }
 
-/** What asks this edge for the same picture from elsewhere. `size`: of the picture, which tells its shape. */
+/**
+ * What asks this edge for the same picture from elsewhere. `size`: of the picture, which tells its shape; `keyed`: with
+ * a key, which is not said but taken from the environment.
+ */
 export function codeOf(
 	ask: Ask,
 	code: Code,
 	size: { width: number; height: number } | undefined,
+	keyed: boolean,
 	base = new URL(".", document.baseURI).href,
 ): string {
 	const { prompt, class: label, model, schedule, seed, policy } = ask;
@@ -83,7 +87,8 @@ export function codeOf(
 				(field): field is [string, string] => Boolean(field[1]),
 			),
 		);
-		return `curl -N '${base}v1/images/preview?${query.toString().replaceAll("'", "%27")}'`;
+		const header = keyed ? '-H "Authorization: Bearer $FIRSTLIGHT_KEY" ' : "";
+		return `curl -N ${header}'${base}v1/images/preview?${query.toString().replaceAll("'", "%27")}'`;
 	}
 	const text = (value: string) => JSON.stringify(value);
 	// A class stands in place of a prompt, which OpenAI's clients do not leave out.
@@ -91,11 +96,12 @@ export function codeOf(
 	if (label !== undefined) extra.class = Number(label);
 	// Clients of OpenAI name a shape by its size; the model's first one goes without saying.
 	if (schedule !== undefined && size) extra.size = `${size.width}x${size.height}`;
+	const key = keyed ? "process.env.FIRSTLIGHT_KEY" : text("unused");
 	if (code === "typescript")
 		return `import { writeFile } from "node:fs/promises";
 import OpenAI from "openai";
 
-const client = new OpenAI({ baseURL: ${text(`${base}v1`)}, apiKey: "unused" });
+const client = new OpenAI({ baseURL: ${text(`${base}v1`)}, apiKey: ${key} });
 const { data } = await client.images.generate({
 	model: ${text(model ?? "auto")},
 	prompt: ${label === undefined ? text(prompt ?? "") : "null as never"},
@@ -105,9 +111,9 @@ await writeFile("picture.png", Buffer.from(data![0].b64_json!, "base64"));`;
 	const fields = Object.entries(extra).map(([name, value]) => `${text(name)}: ${JSON.stringify(value)}`);
 	if (label !== undefined) fields.push('"prompt": None');
 	return `import base64
-from openai import OpenAI
+${keyed ? "import os\n" : ""}from openai import OpenAI
 
-client = OpenAI(base_url=${text(`${base}v1`)}, api_key="unused")
+client = OpenAI(base_url=${text(`${base}v1`)}, api_key=${keyed ? 'os.environ["FIRSTLIGHT_KEY"]' : text("unused")})
 answer = client.images.generate(
     model=${text(model ?? "auto")},
     prompt=${text(label === undefined ? (prompt ?? "") : "")},

@@ -100,6 +100,8 @@ export const WorkerMessage = z.discriminatedUnion("type", [
 	}),
 	/** No new leases; those in hand are finished. */
 	z.object({ type: z.literal("draining") }),
+	/** Another token in its name, before the one that it dialled with ends. */
+	z.object({ type: z.literal("renew"), token: z.string().max(1024) }),
 ]);
 export type WorkerMessage = z.infer<typeof WorkerMessage>;
 
@@ -125,9 +127,19 @@ export const Lease = z.object({
 });
 export type Lease = z.infer<typeof Lease>;
 
+/** Its token ends after so long, and with it the connection. An edge that does not say so asks for no other. */
+const RenewSeconds = z.number().min(0);
+
 /** Pool to worker. */
 export const PoolMessage = z.discriminatedUnion("type", [
-	z.object({ type: z.literal("welcome"), version: z.int(), heartbeatSeconds: z.number().min(0.1) }),
+	z.object({
+		type: z.literal("welcome"),
+		version: z.int(),
+		heartbeatSeconds: z.number().min(0.1),
+		renewSeconds: RenewSeconds.optional(),
+	}),
+	/** The new token was taken. */
+	z.object({ type: z.literal("renewed"), renewSeconds: RenewSeconds }),
 	/** For good: dialling again would be answered the same. */
 	z.object({ type: z.literal("refused"), reason: z.string() }),
 	Lease,

@@ -76,7 +76,7 @@ export class SimulatedWorker {
 
 	async dial(): Promise<void> {
 		const life = this.#life;
-		const socket = await this.#host.connect("POOL", "default");
+		const socket = await this.#host.dial("POOL", "default", this.#options.name);
 		if (life !== this.#life) return socket.close();
 		this.#socket = socket;
 		socket.onmessage = (data) => this.#receive(JSON.parse(data), life);

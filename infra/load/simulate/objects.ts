@@ -143,12 +143,12 @@ export class ObjectHost {
 		return [...(this.#namespaces.get(name)?.objects.keys() ?? [])];
 	}
 
-	/** Dials an object's `fetch`: the client's end of its WebSocket. */
-	async connect(name: string, id: string): Promise<Socket> {
+	/** Dials a pool as the route does for a worker whose token never ends: the worker's end of its WebSocket. */
+	async dial(name: string, id: string, worker: string): Promise<Socket> {
 		await this.#clock.sleep(this.#latency());
 		const { object } = this.#instance(name, id);
 		const answer = (await (object.fetch as (request: object) => Promise<{ webSocket: Socket }>)({
-			headers: new Headers(),
+			headers: new Headers({ "x-firstlight-worker": worker, "x-firstlight-until": `${Number.MAX_SAFE_INTEGER}` }),
 		})) as {
 			webSocket: Socket;
 		};

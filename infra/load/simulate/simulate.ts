@@ -201,7 +201,7 @@ function read(edge: Edge, host: ObjectHost, clock: VirtualClock, { model, plan, 
 		}, leaves * 30_000);
 	const format = { type: "webp", quality: 90 };
 	const traceless = { traceparent: `00-${"1".repeat(32)}-${"1".repeat(16)}-01`, requestId: "simulated" };
-	const caller = { owner: null, scopes: [], admitted: null, queued: 0, ...traceless };
+	const caller = { owner: null, scopes: [], admitted: null, ...traceless };
 	const input = { caller, model, plan, subject: { prompt: "a photo" }, seed, previews: "all", format };
 	void (async () => {
 		try {

@@ -13,6 +13,9 @@ import type { FinalEvent } from "../../../worker/protocol/job.ts";
 import { sse } from "../firstlight.ts";
 import { Parts } from "../parts.ts";
 
+/** Of the edge. */
+export const ADMIN_SECRET = "an-admin-for-tests-0123456789";
+
 const reference = join(import.meta.dirname, "..", "..", "reference");
 export const PHONE = { width: 390, height: 844 };
 export const THREE_WORDS = "a photo of a cat";
@@ -28,7 +31,7 @@ beforeAll(async () => {
 	dir = await mkdtemp(join(tmpdir(), "firstlight-page-"));
 	await importReferenceSet(join(reference, "var-tiny", "manifest.json"), join(dir, "var-tiny"));
 	[parts, browser] = await Promise.all([
-		Parts.start(`tiny,${join(dir, "var-tiny")}`, { PUBLIC_MODELS: "tiny", STATUS_SECONDS: "0" }),
+		Parts.start(`tiny,${join(dir, "var-tiny")}`, { PUBLIC_MODELS: "tiny", STATUS_SECONDS: "0", ADMIN_SECRET }),
 		launch(),
 	]);
 });
@@ -54,13 +57,13 @@ export function it(name: string, body: () => Promise<void>): void {
 	});
 }
 
-/** In a browser profile of its own. Nothing it asks for may come from elsewhere. */
-export async function newPage(): Promise<Page> {
+/** In a browser profile of its own. Nothing it asks for may come from elsewhere than `url`. */
+export async function newPage(url = parts.url): Promise<Page> {
 	const context = await browser.newContext({ viewport: { width: 1366, height: 768 }, acceptDownloads: true });
 	const page = await context.newPage();
 	page.on("pageerror", (error) => problems.push(String(error)));
 	page.on("request", (request) => {
-		if (!request.url().startsWith(parts.url) && !request.url().startsWith("blob:")) problems.push(request.url());
+		if (!request.url().startsWith(url) && !request.url().startsWith("blob:")) problems.push(request.url());
 	});
 	// Sketches of what is typed are a test of their own.
 	await page.addInitScript(() => localStorage.getItem("live") ?? localStorage.setItem("live", "no"));

@@ -11,6 +11,7 @@ test("opened before a worker is there it waits, says how far it is, and goes on 
 	await parts.killWorker();
 	const response = await page.goto(parts.url);
 	for (const [name, value] of [
+		["accept-ch", /^Save-Data, ECT$/],
 		["content-security-policy", /default-src 'none'.*frame-ancestors 'none'/],
 		["x-content-type-options", /^nosniff$/],
 		["referrer-policy", /^no-referrer$/],

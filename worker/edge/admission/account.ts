@@ -1,22 +1,29 @@
 /**
- * One key, or one address that has none: what it may do, and what it has taken. A request asks once. Counts are in
- * memory; those of the day are kept, so that nobody gets a new day out of an eviction.
+ * One key, or one address that has none: what it may do, and what it has taken, in whatever pool. A request asks once,
+ * and again for the pictures that it begins. Requests are counted in memory; pictures are kept, so that nobody gets a
+ * new day out of an eviction.
  */
 import { DurableObject } from "cloudflare:workers";
 import type { Limits, Scope } from "../../protocol/api-key.ts";
 import { sameSecret } from "../auth/token.ts";
-import type { AccountObject, Entered, KeyRecord, Pass } from "../objects.ts";
+import type { AccountObject, Charged, Entered, KeyRecord, Pass } from "../objects.ts";
 import type { Env } from "../settings.ts";
-import { later, leftOf, nothingTaken, type Taken, take } from "./bucket.ts";
+import { type Left, later, leftOf, nothingTaken, spend, type Taken, take } from "./bucket.ts";
+import { Running } from "./running.ts";
 
 export class Account extends DurableObject<Env> implements AccountObject {
 	#record: KeyRecord | undefined;
 	#taken: Taken | undefined;
+	/** Whether anything of it is in storage. */
+	#kept: boolean;
+	readonly #running: Running;
 
 	constructor(ctx: DurableObjectState, env: Env) {
 		super(ctx, env);
 		this.#record = ctx.storage.kv.get<KeyRecord>("record");
 		this.#taken = ctx.storage.kv.get<Taken>("taken");
+		this.#kept = this.#taken !== undefined;
+		this.#running = new Running(env, ctx.storage.kv);
 	}
 
 	async open(record: KeyRecord): Promise<void> {
@@ -30,27 +37,50 @@ export class Account extends DurableObject<Env> implements AccountObject {
 		return true;
 	}
 
-	async enter(pass: Pass, pictures: number): Promise<Entered> {
+	async enter(pass: Pass, begins: boolean): Promise<Entered> {
 		const now = Date.now();
 		const known = await this.#known(pass, now);
 		if (known === null) return { refused: "unknown" };
 		const { limits, scopes } = known;
-		const before = this.#taken ? later(this.#taken, limits, now) : nothingTaken(limits, now);
-		const taken = take(before, limits, pictures, now);
-		if ("refused" in taken) return { ...taken, limits, left: leftOf(before, limits, now) };
-		this.#take(taken.taken, pictures > 0);
-		return { scopes, limits, left: leftOf(taken.taken, limits, now) };
+		const before = this.#before(limits, now);
+		const taken = take(before, limits);
+		const refused = taken.refused ? taken : spend(before, limits, begins ? 1 : 0, now);
+		if (refused.refused) return { ...refused, limits, left: leftOf(before, limits, now) };
+		if (taken.refused === undefined) this.#take(taken.taken, false);
+		return { scopes, limits, left: leftOf(this.#taken!, limits, now) };
 	}
 
-	async settle(pictures: number): Promise<void> {
-		if (!this.#taken) return;
-		this.#take({ ...this.#taken, pictures: Math.max(0, this.#taken.pictures + pictures) }, true);
+	async charge(limits: Limits, jobs: readonly string[], until: number): Promise<Charged> {
+		if (!(await this.#running.roomFor(jobs.length, limits.concurrent))) return { refused: "busy" };
+		const now = Date.now();
+		const spent = spend(this.#before(limits, now), limits, jobs.length, now);
+		if (spent.refused) return spent;
+		this.#take(spent.taken, true);
+		this.#running.begin(jobs, until);
+		return { left: leftOf(spent.taken, limits, now) };
+	}
+
+	async giveBack(limits: Limits, jobs: readonly string[]): Promise<Left> {
+		const now = Date.now();
+		const before = this.#before(limits, now);
+		const pictures = Math.max(0, before.pictures - this.#running.end(jobs).length);
+		this.#take({ ...before, pictures }, true);
+		return leftOf(this.#taken!, limits, now);
+	}
+
+	async ended(job: string): Promise<void> {
+		this.#running.end([job]);
+	}
+
+	/** What was taken, as of now. */
+	#before(limits: Limits, now: number): Taken {
+		return this.#taken ? later(this.#taken, limits, now) : nothingTaken(limits, now);
 	}
 
 	/** Of an address: its day is over, and nothing is kept of it. */
 	override async alarm(): Promise<void> {
 		if (this.#record) return;
-		this.#taken = undefined;
+		[this.#taken, this.#kept] = [undefined, false];
 		await this.ctx.storage.deleteAll();
 	}
 
@@ -63,10 +93,11 @@ export class Account extends DurableObject<Env> implements AccountObject {
 	}
 
 	#take(taken: Taken, keep: boolean): void {
-		const first = this.#taken === undefined;
 		this.#taken = taken;
 		if (!keep) return;
 		this.ctx.storage.kv.put("taken", taken);
+		const first = !this.#kept;
+		this.#kept = true;
 		if (first && !this.#record) this.ctx.waitUntil(this.ctx.storage.setAlarm(Date.now() + 86_400_000));
 	}
 

@@ -42,22 +42,21 @@ export function later(taken: Taken, { per_minute }: Limits, now: number): Taken 
 	};
 }
 
-/**
- * One request, and `pictures` of the day. What it leaves taken, or why it is not taken, and after how many milliseconds
- * it would be. `taken` is as of `now`.
- */
-export function take(
-	taken: Taken,
-	limits: Limits,
-	pictures: number,
-	now: number,
-): { taken: Taken } | { refused: "rate" | "quota"; wait: number } {
+/** What is taken after it; or that it is not taken, and after how many milliseconds it would be. */
+type After<Refused> = { taken: Taken; refused?: undefined } | { refused: Refused; wait: number };
+
+/** One request. `taken` is as of now. */
+export function take(taken: Taken, { per_minute }: Limits): After<"rate"> {
 	// A sum of many fillings falls short of a whole by its rounding.
-	if (taken.tokens < 1 - 1e-9)
-		return { refused: "rate", wait: Math.ceil(((1 - taken.tokens) * MINUTE) / limits.per_minute) };
-	if (pictures > 0 && taken.pictures + pictures > limits.per_day)
+	if (taken.tokens < 1 - 1e-9) return { refused: "rate", wait: Math.ceil(((1 - taken.tokens) * MINUTE) / per_minute) };
+	return { taken: { ...taken, tokens: Math.max(0, taken.tokens - 1) } };
+}
+
+/** So many of the day's pictures. `taken` is as of `now`. */
+export function spend(taken: Taken, { per_day }: Limits, pictures: number, now: number): After<"quota"> {
+	if (pictures > 0 && taken.pictures + pictures > per_day)
 		return { refused: "quota", wait: (taken.day + 1) * DAY - now };
-	return { taken: { ...taken, tokens: Math.max(0, taken.tokens - 1), pictures: taken.pictures + pictures } };
+	return { taken: { ...taken, pictures: taken.pictures + pictures } };
 }
 
 export function leftOf(taken: Taken, limits: Limits, now: number): Left {

@@ -43,9 +43,9 @@ export function tooMany(entered: Extract<Entered, { refused: "rate" | "quota" }>
 	);
 }
 
-/** More pictures in one request than the day has left. `reset`: milliseconds until the next. */
-export const picturesUsedUp = ({ limits, reset }: { limits: Limits; reset: number }): ApiError =>
-	usedUp(limits, { "retry-after": after(reset) });
+/** More pictures in one request than the day has left. `wait`: milliseconds until the next. */
+export const picturesUsedUp = (limits: Limits, wait: number): ApiError =>
+	usedUp(limits, { "retry-after": after(wait) });
 
 function usedUp({ per_day }: Limits, headers: Record<string, string>): ApiError {
 	return new ApiError(429, "insufficient_quota", `This is more than the ${per_day} pictures a day that are allowed.`, {

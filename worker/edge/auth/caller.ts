@@ -1,4 +1,4 @@
-/** Who asks, found out before anything of a request is looked at. Costs at most one call: to the account of its key. */
+/** Who asks, found out before anything of a request is looked at. Costs at most one call, to the account of its key. */
 import type { Context, MiddlewareHandler } from "hono";
 import { keyHash, keyId, type Limits, type Scope } from "../../protocol/api-key.ts";
 import { traceFor } from "../../protocol/trace.ts";
@@ -22,10 +22,8 @@ export interface Caller {
 	/** Null where no key is asked for, and of the admin's secret. */
 	owner: Owner;
 	scopes: readonly Scope[];
-	/** Null where nothing is counted. `pictures`: how many this request may begin. */
-	admitted: { limits: Limits; pictures: number; reset: number } | null;
-	/** Pictures that this request has begun. */
-	queued: number;
+	/** Null where nothing is counted. `left`: after what this request has taken so far. */
+	admitted: { limits: Limits; left: Left } | null;
 	/** Of the request: its trace context, handed on to workers, and its id. */
 	traceparent: string;
 	requestId: string;
@@ -41,21 +39,17 @@ export function admit(access: Access): MiddlewareHandler<App> {
 	return async (c, next) => {
 		if (access === "open" || (access === "metrics" && needsNoKey(c))) return next();
 		const scope = SCOPES[access] ?? (access as Scope | "known");
-		const pictures = access === "picture" && beginsPicture(c) ? 1 : 0;
-		const { left, ...known } = await callerOf(c, pictures);
+		const known = await callerOf(c, access === "picture" && beginsPicture(c));
 		const traceparent = traceFor(c.req.header("traceparent") ?? null);
-		const caller: Caller = { ...known, queued: 0, traceparent, requestId: c.var.requestId };
+		const caller: Caller = { ...known, traceparent, requestId: c.var.requestId };
 		c.set("caller", caller);
 		try {
 			if (scope !== "known" && !may(caller, scope)) throw forbidden(scope);
 			await next();
 		} finally {
-			const { owner, admitted, queued } = caller;
-			if (owner !== null && queued !== pictures) later(c, accountNamed(c.env, owner).settle(queued - pictures));
-			if (admitted && left) {
-				const now = { ...left, pictures: Math.max(0, left.pictures + pictures - queued) };
-				for (const [name, value] of Object.entries(limitHeaders(admitted.limits, now))) c.res.headers.set(name, value);
-			}
+			const { admitted } = caller;
+			const headers = admitted ? limitHeaders(admitted.limits, admitted.left) : {};
+			for (const [name, value] of Object.entries(headers)) c.res.headers.set(name, value);
 		}
 	};
 }
@@ -69,29 +63,27 @@ function beginsPicture({ req }: Context<App>): boolean {
 	return req.method !== "HEAD" && !req.header("last-event-id") && !req.query("lastEventId");
 }
 
-interface Known extends Pick<Caller, "owner" | "scopes" | "admitted"> {
-	left: Left | null;
-}
+type Known = Pick<Caller, "owner" | "scopes" | "admitted">;
 
-async function callerOf(c: Context<App>, pictures: number): Promise<Known> {
+async function callerOf(c: Context<App>, begins: boolean): Promise<Known> {
 	const settings = settingsOf(c.env);
 	const ticket = ["GET", "HEAD"].includes(c.req.method) ? c.req.query("ticket") : undefined;
 	if (ticket !== undefined) {
 		const { owner, scope } = await ticketOf(c.env, ticket);
 		if (owner === null) return needsNoKey(c) ? uncounted([scope]) : refuse(c, wrongKey());
-		return enter(c, owner, { ticket: true }, pictures, [scope]);
+		return enter(c, owner, { ticket: true }, begins, [scope]);
 	}
 	const token = bearer(c.req.raw);
 	if (token !== "" && settings.ADMIN_SECRET !== undefined && (await sameSecret(settings.ADMIN_SECRET, token)))
 		return uncounted(["admin"]);
 	const id = keyId(token);
-	if (id !== null) return enter(c, id, { hash: await keyHash(token) }, pictures);
+	if (id !== null) return enter(c, id, { hash: await keyHash(token) }, begins);
 	// What clients send where they were told of none, such as "unused", is no try at a key.
 	if (needsNoKey(c) && !token.startsWith("fl_")) return uncounted(["generate", "read"]);
 	if (c.req.header("authorization") !== undefined) return refuse(c, wrongKey());
 	if (settings.ANONYMOUS_PER_DAY === 0) return refuse(c, noKey());
 	const limits = { ...ANONYMOUS, per_day: settings.ANONYMOUS_PER_DAY };
-	return enter(c, await addressOf(c), { limits, scopes: ["generate", "read"] }, pictures);
+	return enter(c, await addressOf(c), { limits, scopes: ["generate", "read"] }, begins);
 }
 
 /** Only who speaks to this machine as itself: a name that leads here from elsewhere is in the request's own address. */
@@ -107,10 +99,10 @@ async function enter(
 	c: Context<App>,
 	owner: string,
 	pass: Pass,
-	pictures: number,
+	begins: boolean,
 	only?: readonly Scope[],
 ): Promise<Known> {
-	const entered = await accountNamed(c.env, owner).enter(pass, pictures);
+	const entered = await accountNamed(c.env, owner).enter(pass, begins);
 	if ("refused" in entered) {
 		if (entered.refused === "unknown") return refuse(c, wrongKey());
 		throw tooMany(entered);
@@ -118,11 +110,10 @@ async function enter(
 	const { scopes, limits, left } = entered;
 	// A ticket has what it was made for, as long as its key has that.
 	const allowed = only ? only.filter((scope) => may({ scopes }, scope)) : scopes;
-	const admitted = { limits, pictures: left.pictures + pictures, reset: left.picturesReset };
-	return { owner, scopes: allowed, admitted, left };
+	return { owner, scopes: allowed, admitted: { limits, left } };
 }
 
-const uncounted = (scopes: readonly Scope[]): Known => ({ owner: null, scopes, admitted: null, left: null });
+const uncounted = (scopes: readonly Scope[]): Known => ({ owner: null, scopes, admitted: null });
 
 function refuse(c: Context<App>, error: Error): never {
 	log("key refused", { request: c.var.requestId, path: c.req.path.slice(0, 100) });
@@ -135,13 +126,4 @@ async function addressOf(c: Context<App>): Promise<string> {
 	const address = (header && c.req.header(header)?.slice(0, 64)) || "unknown";
 	const subscriber = address.includes(":") ? address.split(":").slice(0, 4).join(":") : address;
 	return `address ${(await keyHash(`firstlight address 1\n${subscriber}`)).slice(0, 32)}`;
-}
-
-function later(c: Context<App>, work: Promise<unknown>): void {
-	const settled = work.catch((error: unknown) => log("account not reached", { message: String(error) }));
-	try {
-		c.executionCtx.waitUntil(settled);
-	} catch {
-		// Without a context, as some tests call the app, it goes on by itself.
-	}
 }

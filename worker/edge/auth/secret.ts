@@ -33,6 +33,16 @@ export async function requireSecret(env: Env, request: Request): Promise<void> {
 	if (!(await isRegistrationSecret(env, bearer(request)))) throw wrongSecret();
 }
 
+/** What a worker is told that is older than tokens. */
+export const secretAlone = (): ApiError =>
+	new ApiError(
+		401,
+		"registration_needed",
+		"The registration secret is for registering alone: POST /internal/workers/token gives a token to come in with. " +
+			"A worker that does not ask for one is older than this edge: upgrade it.",
+		{ type: "authentication_error" },
+	);
+
 export const wrongSecret = (): ApiError =>
 	new ApiError(
 		401,

@@ -6,10 +6,11 @@ import { z } from "zod";
 import { ApiError } from "../http/errors.ts";
 import { type Env, settingsOf } from "../settings.ts";
 import { readClaims, signClaims } from "./claims.ts";
-import { isRegistrationSecret, wrongSecret } from "./secret.ts";
+import { isRegistrationSecret, secretAlone, wrongSecret } from "./secret.ts";
 import { bearer } from "./token.ts";
 
 const Named = z.object({ sub: z.string() });
+const Worker = Named.extend({ exp: z.number() });
 
 export const signWorkerToken = (env: Env, worker: string): Promise<string> =>
 	signClaims(env, "worker", { sub: worker }, settingsOf(env).WORKER_TOKEN_SECONDS);
@@ -18,13 +19,25 @@ export const signWorkerToken = (env: Env, worker: string): Promise<string> =>
 export const signModelToken = (env: Env, model: string): Promise<string> =>
 	signClaims(env, "model", { sub: model }, settingsOf(env).MODEL_TOKEN_SECONDS);
 
-/** The name that a request's token has; null where it brings the registration secret itself, as older workers do. */
-export async function workerOf(env: Env, request: Request): Promise<string | null> {
+/** A worker by its token, which is good until then, in milliseconds since 1970. */
+export interface KnownWorker {
+	worker: string;
+	until: number;
+}
+
+/** Whose token it is; null for one that is not good here. */
+export async function workerIn(env: Env, token: string): Promise<KnownWorker | null> {
+	const claims = Worker.safeParse(await readClaims(env, "worker", token));
+	return claims.success ? { worker: claims.data.sub, until: claims.data.exp * 1000 } : null;
+}
+
+/** Whose token a request brings. The registration secret opens nothing but the registration. */
+export async function workerOf(env: Env, request: Request): Promise<KnownWorker> {
 	const token = bearer(request);
-	if (await isRegistrationSecret(env, token)) return null;
-	const claims = Named.safeParse(await readClaims(env, "worker", token));
-	if (!claims.success) throw wrongSecret();
-	return claims.data.sub;
+	if (await isRegistrationSecret(env, token)) throw secretAlone();
+	const known = await workerIn(env, token);
+	if (!known) throw wrongSecret();
+	return known;
 }
 
 /** Refuses a request without a token for this very model. */

@@ -1,6 +1,7 @@
 /** Whether what a worker delivers fits the job it is for. In words what is wrong, or null. */
 import type { FinalEvent, JobRequest, RevisionEvent, ScaleEvent, WorkerEvent } from "../../protocol/job.ts";
 import { StagePlan, settle } from "../../protocol/plan.ts";
+import { bytesOf } from "../base64.ts";
 
 /** What a job knows of its picture. */
 export interface Picture {
@@ -75,11 +76,4 @@ export async function bytesProblem(event: WorkerEvent): Promise<string | null> {
 	const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytesOf(event.base64)));
 	const hex = [...hash].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 	return hex === event.sha256 ? null : "the picture's bytes have another sha256";
-}
-
-function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
-	const text = atob(base64);
-	const bytes = new Uint8Array(text.length);
-	for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-	return bytes;
 }

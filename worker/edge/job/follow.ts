@@ -3,6 +3,7 @@ import type { JobEvent } from "../../protocol/job.ts";
 import { ApiError } from "../http/errors.ts";
 import type { Owner } from "../objects.ts";
 import { type Env, settingsOf } from "../settings.ts";
+import { type LoggedFinal, withPicture } from "./kept-picture.ts";
 import { END, OWNER_HEADER } from "./readers.ts";
 
 const RETRIES = 3;
@@ -63,6 +64,7 @@ export async function* follow(
 			for (;;) {
 				const row = await lines.event();
 				if (signal.aborted || row === END) return;
+				if (row?.type === "final") row.json = await whole(env, job, row.json);
 				failures = 0;
 				if (row !== null) n = row.n;
 				const attendance = attend(env, id, headers, signal);
@@ -83,6 +85,15 @@ export async function* follow(
 			leave();
 		}
 	}
+}
+
+/** A final event with its picture. One that was deleted meanwhile went with its job. */
+async function whole(env: Env, job: string, json: string): Promise<string> {
+	const final = JSON.parse(json) as LoggedFinal;
+	if (final.base64 !== null) return json;
+	const event = await withPicture(env, job, final);
+	if (event === null) throw jobGone();
+	return JSON.stringify(event);
 }
 
 /** After every event that there can be. */

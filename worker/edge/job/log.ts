@@ -1,5 +1,6 @@
 /** The event log of one job, in SQLite. An event is as long as its picture, a row is not: it is cut into pieces. */
 import type { JobEvent, ScaleEvent } from "../../protocol/job.ts";
+import type { LoggedEvent } from "./kept-picture.ts";
 
 /** Characters a piece; a Durable Object's row holds 2 MB. */
 const PIECE_CHARS = 1_000_000;
@@ -28,7 +29,7 @@ export class JobLog {
 	}
 
 	/** At the end of the log. Codes are kept beside the event: they are for workers, not for readers. */
-	append(event: JobEvent): void {
+	append(event: LoggedEvent): void {
 		const { codes, ...shown } = event.type === "scale" ? event : { ...event, codes: null };
 		const json = JSON.stringify(shown);
 		const pieces = Math.ceil(json.length / PIECE_CHARS);
@@ -82,7 +83,7 @@ export class JobLog {
 	}
 
 	/** Every event, as it came. */
-	all(): JobEvent[] {
+	all(): LoggedEvent[] {
 		const rows = this.#exec<Entry & { codes: string | null } & Record<string, SqlValue>>(
 			"SELECT n, type, pieces, codes FROM event ORDER BY n",
 		);

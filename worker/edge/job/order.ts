@@ -88,6 +88,9 @@ export interface Order {
 	headers: { "firstlight-policy": string };
 }
 
+/** Headers that choose the policy where nothing in the request does; browsers send the second one when asked to. */
+export const CLIENT_HINTS = "Save-Data, ECT";
+
 export const hintsOf = ({ headers }: Request): Wish["hints"] => ({
 	saveData: headers.get("save-data") ?? undefined,
 	ect: headers.get("ect") ?? undefined,

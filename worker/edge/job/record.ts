@@ -2,6 +2,7 @@
 import { allowance, type Pace } from "../../protocol/allowance.ts";
 import type { StagePlan } from "../../protocol/plan.ts";
 import type { NewJob } from "../objects.ts";
+import type { Settings } from "../settings.ts";
 import type { Picture } from "./checks.ts";
 import type { Hook } from "./webhook.ts";
 
@@ -50,4 +51,14 @@ export function stallOf(job: JobRecord, logged: number, floor: number): number {
 	// The first scale of an attempt comes after all that is replayed.
 	const from = job.sign.scales === 0 ? 0 : to;
 	return job.sign.at + allowance(plan, job.event.grids, job.pace, [from, to], floor);
+}
+
+/** How long a job may take. */
+export function deadlineSeconds({ ttlSeconds = 0 }: Pick<NewJob, "ttlSeconds">, settings: Settings): number {
+	return Math.max(settings.JOB_DEADLINE_SECONDS, ttlSeconds);
+}
+
+/** When a job that ended then is deleted. */
+export function deletionOf({ ttlSeconds }: Pick<NewJob, "ttlSeconds">, ended: number, settings: Settings): number {
+	return ended + (ttlSeconds ?? settings.JOB_KEEP_SECONDS) * 1000;
 }

@@ -72,8 +72,8 @@ export class Ledger {
 	readonly #missed = new Map<string, Set<Row>>();
 	/** Sessions that hold more or less than when whoever counts them looked last; emptied there. */
 	readonly touched = new Set<string>();
-	/** How many each owner has, and how many of those wait. */
-	readonly #owned = new Map<Owner, { all: number; waiting: number }>();
+	/** How many of each owner's wait. */
+	readonly #owned = new Map<Owner, number>();
 	readonly #turns = new Turns();
 	#queued = 0;
 	#lastSeq = 0;
@@ -123,9 +123,9 @@ export class Ledger {
 	missed(worker: string): Lent[] {
 		return [...(this.#missed.get(worker) ?? NOBODY)] as Lent[];
 	}
-	/** How many jobs an owner has, and how many of those wait. */
-	of(owner: Owner): Readonly<{ all: number; waiting: number }> {
-		return this.#owned.get(owner) ?? NOTHING;
+	/** How many of an owner's jobs wait. */
+	waitingOf(owner: Owner): number {
+		return this.#owned.get(owner) ?? 0;
 	}
 	get(job: string): Entry | undefined {
 		return this.#entries.get(job);
@@ -260,7 +260,6 @@ export class Ledger {
 	#insert(entry: Row): void {
 		this.#entries.set(entry.job, entry);
 		this.#lastSeq = Math.max(this.#lastSeq, entry.seq);
-		this.#own(entry, 1);
 		if (entry.held) {
 			const { session, worker, absent } = entry.held;
 			this.touched.add(session);
@@ -269,6 +268,7 @@ export class Ledger {
 			return;
 		}
 		this.#queued += 1;
+		this.#owned.set(entry.owner, this.waitingOf(entry.owner) + 1);
 		const queue = this.#waiting.get(entry.digest);
 		if (!queue) this.#waiting.set(entry.digest, [entry]);
 		else queue.splice(place(queue, entry), 0, entry);
@@ -276,7 +276,6 @@ export class Ledger {
 
 	#remove(entry: Row): void {
 		this.#entries.delete(entry.job);
-		this.#own(entry, -1);
 		if (entry.held) {
 			const { session, worker } = entry.held;
 			this.touched.add(session);
@@ -285,20 +284,16 @@ export class Ledger {
 			return;
 		}
 		this.#queued -= 1;
+		const others = this.waitingOf(entry.owner) - 1;
+		if (others === 0) this.#owned.delete(entry.owner);
+		else this.#owned.set(entry.owner, others);
 		const queue = this.#waiting.get(entry.digest);
 		if (queue) queue.splice(place(queue, entry), 1);
 		if (queue?.length === 0) this.#waiting.delete(entry.digest);
 	}
-
-	#own({ owner, held }: Row, by: 1 | -1): void {
-		const { all, waiting } = this.of(owner);
-		if (all + by === 0) this.#owned.delete(owner);
-		else this.#owned.set(owner, { all: all + by, waiting: waiting + (held ? 0 : by) });
-	}
 }
 
 const NOBODY: ReadonlySet<never> = new Set();
-const NOTHING = { all: 0, waiting: 0 } as const;
 
 function addTo<T>(sets: Map<string, Set<T>>, key: string, value: T): void {
 	const set = sets.get(key);

@@ -110,8 +110,8 @@ export class Roster {
 	}
 
 	/** A socket that has yet to say hello. */
-	accept(socket: WebSocket, named: string | null): void {
-		const seat = newSeat(crypto.randomUUID(), named);
+	accept(socket: WebSocket, known: Pick<Seat, "named" | "until">): void {
+		const seat = newSeat(crypto.randomUUID(), known);
 		this.#ctx.acceptWebSocket(socket, [seat.session]);
 		this.#seats.set(socket, seat);
 		this.#strangers.add(seat.session);

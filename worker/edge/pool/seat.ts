@@ -6,8 +6,9 @@ import { parseWire } from "../../protocol/wire.ts";
 /** Attached to the socket. Models are in the pool's `worker` table: they are too large for an attachment. */
 export interface Seat {
 	session: string;
-	/** The only name it may have; null where its credentials have none. */
-	named: string | null;
+	/** The name that its token has, and until when it is good. */
+	named: string;
+	until: number;
 	/** Null until `hello`. */
 	worker: string | null;
 	instance: string | null;
@@ -19,8 +20,18 @@ export interface Seat {
 	stale: (Holding & { stuck: boolean })[];
 }
 
-export function newSeat(session: string, named: string | null): Seat {
-	return { session, named, worker: null, instance: null, seen: Date.now(), slots: 0, draining: false, stale: [] };
+export function newSeat(session: string, { named, until }: Pick<Seat, "named" | "until">): Seat {
+	return {
+		session,
+		named,
+		until,
+		worker: null,
+		instance: null,
+		seen: Date.now(),
+		slots: 0,
+		draining: false,
+		stale: [],
+	};
 }
 
 export function seatOf(socket: WebSocket): Seat {

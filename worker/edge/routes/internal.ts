@@ -8,18 +8,17 @@ import { signingSecret } from "../auth/secret.ts";
 import { bearer, verifyToken } from "../auth/token.ts";
 import { workerOf } from "../auth/worker-token.ts";
 import { readJson } from "../http/body.ts";
-import { ApiError, invalidInput } from "../http/errors.ts";
+import { ApiError, invalid, invalidInput } from "../http/errors.ts";
 import { bytesProblem } from "../job/checks.ts";
 import { jobId } from "../job/follow.ts";
-import { type PoolObject, poolNamed, WORKER_HEADER } from "../objects.ts";
+import { type PoolObject, poolNamed, WORKER_HEADERS } from "../objects.ts";
 import { poolOfWorker } from "../pool/router.ts";
 import { type App, type Env, settingsOf } from "../settings.ts";
 
 type C = Context<App>;
 
-/** Of a worker that dials: what its pool follows from. One of an older release says nothing. */
+/** Of a worker that dials: what its pool follows from beside its name. One of an older release says nothing. */
 const Dial = z.object({
-	worker: z.string().max(64).optional(),
 	region: z.string().max(32).optional(),
 	models: z.string().max(8192).optional(),
 });
@@ -28,7 +27,7 @@ const Dial = z.object({
 const MAX_DELIVERY_BYTES = 4 * Math.ceil(MAX_IMAGE_BYTES / 3) + MAX_CODES_CHARS + 64 * 1024;
 
 export async function connect(c: C): Promise<Response> {
-	const worker = await workerOf(c.env, c.req.raw);
+	const { worker, until } = await workerOf(c.env, c.req.raw);
 	if (c.req.header("upgrade")?.toLowerCase() !== "websocket") {
 		throw new ApiError(426, "upgrade_required", "GPU workers connect here by WebSocket.", {
 			headers: { upgrade: "websocket", connection: "upgrade" },
@@ -36,11 +35,11 @@ export async function connect(c: C): Promise<Response> {
 	}
 	const dial = Dial.safeParse(c.req.query(), { reportInput: true });
 	if (!dial.success) throw invalidInput(dial.error);
-	const { worker: name = "", region, models } = dial.data;
-	const pool = poolFor(c.env, { worker: worker ?? name, region, models: models ? models.split(",") : [] });
+	const { region, models } = dial.data;
+	const pool = poolFor(c.env, { worker, region, models: models ? models.split(",") : [] });
 	const request = new Request(c.req.raw);
-	request.headers.delete(WORKER_HEADER);
-	if (worker !== null) request.headers.set(WORKER_HEADER, worker);
+	request.headers.set(WORKER_HEADERS.name, worker);
+	request.headers.set(WORKER_HEADERS.until, `${until}`);
 	const { webSocket } = await pool.fetch(request);
 	// The pool's own answer takes no headers of ours.
 	return new Response(null, { status: 101, webSocket });
@@ -55,11 +54,12 @@ function poolFor(env: Env, worker: Parameters<typeof poolOfWorker>[1]): DurableO
 const MAX_LOADING_BYTES = 1024;
 
 export async function loading(c: C): Promise<Response> {
-	await workerOf(c.env, c.req.raw);
+	const known = await workerOf(c.env, c.req.raw);
 	const body = await readJson(c.req.raw, MAX_LOADING_BYTES, settingsOf(c.env).BODY_SECONDS);
 	const parsed = Loading.safeParse(body, { reportInput: true });
 	if (!parsed.success) throw invalidInput(parsed.error);
 	const { worker, model } = parsed.data;
+	if (worker !== known.worker) throw invalid("worker", `worker: the token is for ${known.worker}.`);
 	// Whichever pool keeps it: it is told of all of them together.
 	await poolFor(c.env, { worker, models: [model] }).loading(parsed.data);
 	return new Response(null, { status: 204 });
