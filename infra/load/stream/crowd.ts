@@ -6,6 +6,7 @@ import { once } from "node:events";
 import { get, type IncomingMessage } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { findModel, openModelFolder } from "../../../model-shards/open.ts";
+import { register } from "../../../worker/gpu/registration.ts";
 import { CAPABILITIES } from "../../../worker/protocol/capabilities.ts";
 import { CONNECT_PATH, type Hello, type Lease, PoolMessage, VERSIONS } from "../../../worker/protocol/messages.ts";
 import type { ModelInfo } from "../../../worker/protocol/model-info.ts";
@@ -82,7 +83,9 @@ export async function crowd(edge: OwnEdge, { readers, slow, stopped, pictureByte
 
 /** Dials as a worker of this model; resolves when it is admitted. */
 async function dialled({ url, secret }: OwnEdge, info: ModelInfo): Promise<{ leased: Promise<Lease> }> {
-	const headers = { authorization: `Bearer ${secret}` };
+	const worker = `crowd-${Date.now()}`;
+	const { token } = await register({ edge: url, secret, worker });
+	const headers = { authorization: `Bearer ${token}` };
 	// Node takes headers here; the DOM's types do not know it.
 	const socket = new WebSocket(`${url.replace("http", "ws")}${CONNECT_PATH}`, { headers } as unknown as string[]);
 	await once(socket, "open");
@@ -105,7 +108,7 @@ async function dialled({ url, secret }: OwnEdge, info: ModelInfo): Promise<{ lea
 	const hello: Hello = {
 		type: "hello",
 		versions: VERSIONS,
-		worker: `crowd-${Date.now()}`,
+		worker,
 		instance: "1",
 		adapter: { name: "made up", software: true, runtime: "node", driver: "none" },
 		models: [{ info, numerics: "made up" }],
