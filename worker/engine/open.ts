@@ -34,10 +34,11 @@ export async function openModel(
 	const { config, facts, info, digest } = folder;
 	const { schedules } = folder.manifest;
 	const slots = slotsWithin(folder, { cacheDtype, slots: asked, textTokens: info.maxPromptTokens }, gpu.bindingBytes);
-	const setting: MemorySetting = { dtype, cacheDtype, slots };
+	const setting: MemorySetting = { dtype, cacheDtype, slots, bindingBytes: gpu.bindingBytes };
 	const explained = (error: unknown): unknown =>
 		error instanceof OutOfMemoryError
-			? new OutOfMemoryError(`${error.message} ${memoryAdvice(folder, setting)}`)
+			? // As where every binding is large enough: what is too small for a tensor has been said.
+				new OutOfMemoryError(`${error.message} ${memoryAdvice(folder, { ...setting, bindingBytes: undefined })}`)
 			: error;
 	try {
 		using made = new DisposableStack();

@@ -195,11 +195,11 @@ export interface KeyStore {
 export interface BlockWork {
 	/** [rows, width] */
 	readonly normed: Tensor;
-	/** [rows, 3 * width] */
+	/** [rows, 3 * width] of as many sequences as are projected at a time, or [rows, width] of all. */
 	readonly qkv: Tensor;
 	/** [rows, width] */
 	readonly attended: Tensor;
-	/** [rows, ffn], and what gates it where something does. */
+	/** [rows, ffn] of as many as are between its layers at a time, and what gates it where something does. */
 	readonly hidden: Tensor;
 	readonly up: Tensor;
 }
@@ -227,6 +227,8 @@ export interface BlockContext {
 	 * guided by it.
 	 */
 	self: RowTable;
+	/** The same rows in groups of neighbours: those from token `at` on, counted from it. */
+	groups: readonly { at: number; rows: RowTable }[];
 	cross: RowTable;
 	blank?: RowTable;
 	/** u32: positions of selected tokens, for rows that have them. */

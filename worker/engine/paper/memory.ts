@@ -1,14 +1,18 @@
 /** What a model and its pictures take on a device, from its manifest alone, and what would take less. */
-import { groupNormScratch } from "../../../kernels/norm/group-norm.ts";
 import { residentBytes } from "../../../model-shards/format/layout.ts";
 import type { Precision } from "../../../model-shards/format/precision.ts";
 import { plannedTensors } from "../../../model-shards/format/stored.ts";
 import { type Model, modelInfo } from "../../families/model.ts";
-import { MAX_PICTURES } from "../../families/shared/conv-decoder.ts";
-import { latentCells } from "../../families/shared/schedules.ts";
-import { decoderFloats, mostGroups } from "../../families/shared/vae.ts";
+import { decoderSize } from "../../families/shared/decoder-size.ts";
+import { latentCells, latentGrids } from "../../families/shared/schedules.ts";
 import { exact } from "../../policies/exact.ts";
-import { ROWS, rowsOf } from "../round/kv-plan.ts";
+import type { Schedule } from "../../protocol/model-info.ts";
+import type { StagePlan } from "../../protocol/plan.ts";
+import { rowsOf } from "../round/kv-plan.ts";
+import { largestRound } from "../round/picture.ts";
+import { plannedBytes } from "../round/room.ts";
+import { sourceKey, sourcesIn } from "../round/spans.ts";
+import { mostTokens, roundNeed, workspaceTensors } from "../round/workspace.ts";
 import { keyBytes } from "./flops.ts";
 
 export interface MemorySetting {
@@ -22,6 +26,10 @@ export interface MemorySetting {
 	schedule?: string;
 	/** Of a prompt. */
 	textTokens?: number;
+	/** That all pictures are made by; left out: the exact one of the schedule, which takes most. */
+	plan?: StagePlan;
+	/** The most that a binding of the device holds; left out: that of most GPUs. */
+	bindingBytes?: number;
 }
 
 /** Bytes. */
@@ -34,7 +42,7 @@ export interface MemoryNeed {
 	activations: number;
 	total: number;
 	/**
-	 * The largest tensor that one binding must hold; matrices are cut where it does not. And the largest that grows with
+	 * The largest tensor that one binding must hold; matrices and tables of words are cut where it does not. And the largest that grows with
 	 * the slots.
 	 */
 	largest: { name: string; bytes: number };
@@ -42,41 +50,37 @@ export interface MemoryNeed {
 }
 
 const TEXT_TOKENS = 32;
+const BINDING_BYTES = 2 ** 31 - 4;
 
 /** For pictures by the exact plan, the largest there is. Within a few percent of what the engine allocates. */
-export function memoryNeed(
-	model: Model,
-	{ precision, dtype = "f32", cacheDtype = "f32", slots = 1, schedule, textTokens = TEXT_TOKENS }: MemorySetting = {},
-): MemoryNeed {
+export function memoryNeed(model: Model, setting: MemorySetting = {}): MemoryNeed {
+	const { precision, dtype = "f32", cacheDtype = "f32", slots = 1, schedule } = setting;
+	const { textTokens = TEXT_TOKENS, bindingBytes = BINDING_BYTES } = setting;
 	const { manifest, wanted, facts, costs } = model;
 	const { schedules } = manifest;
 	const { shape, codes, startTokens } = facts;
-	const { width, depth } = shape;
-	const ffn = (shape.gated ? 2 : 1) * shape.ffn;
-	const plan = exact.plan(modelInfo(model, ""), { schedule });
+	const { depth } = shape;
+	const plan = setting.plan ?? exact.plan(modelInfo(model, ""), { schedule });
 	const grids = schedules[plan.schedule].grids;
 
 	const latent = latentCells(schedules) * codes.patch ** 2;
-	const { work, scores, pixels } = decoderFloats(facts.decoder, codes.channels, latent);
+	const pictures = decoderSize(facts.decoder, codes.channels, latentGrids(schedules, codes.patch), bindingBytes);
 	const { floats } = costs;
 	const held = floats.once + slots * floats.slot + latent * floats.cell + slots * latent * floats.slotCell;
-	const decoder =
-		4 *
-		(held +
-			3 * work +
-			scores +
-			5 * pixels +
-			(slots + 1) * latent * codes.channels +
-			groupNormScratch(MAX_PICTURES, mostGroups(facts.decoder.config)));
+	const decoder = pictures.bytes + 4 * (held + (slots + 1) * latent * codes.channels);
 
 	const tokensAt = (scale: number) => (scale === 0 ? startTokens : grids[scale][0] * grids[scale][1]);
-	const rowsAt = plan.steps.map((step, scale) => (step.kind === "run" ? rowsOf(step).length * tokensAt(scale) : 0));
-	const rows = slots * Math.max(...rowsAt);
-	const cells = slots * Math.max(ROWS * startTokens, tokensAt(grids.length - 1));
-	const activations =
-		4 *
-		(rows * (6 * width + ffn + codes.logits) +
-			cells * (2 * codes.logits + 2 * codes.channels * codes.patch ** 2 + width));
+	const one = largestRound(
+		[plan],
+		grids.map((_, scale) => tokensAt(scale)),
+	);
+	const round = workspaceTensors(
+		shape,
+		codes,
+		roundNeed(Array(slots).fill(one), mostTokens(shape, codes, bindingBytes)),
+	);
+	const retained = slots * retainedTokens(plan, grids, costs.crossAttention ? 3 : 2) * shape.width;
+	const activations = round.reduce((sum, tensor) => sum + plannedBytes(tensor), 4 * retained);
 	const keys = slots * keyBytes(model, schedules[plan.schedule], plan, textTokens, cacheDtype === "f16" ? 2 : 4);
 
 	const tensors = residentBytes(
@@ -86,16 +90,13 @@ export function memoryNeed(
 	);
 	const weights = tensors.reduce((sum, { bytes }) => sum + bytes, 0);
 	const single = [
-		{ name: "decoder work", bytes: 4 * work },
-		{ name: "decoder scores", bytes: 4 * scores },
-		{ name: "decoder output", bytes: 16 * pixels },
-		{ name: "activations of a block", bytes: 4 * rows * Math.max(ffn, 3 * width) },
-		{ name: "logits", bytes: 4 * Math.max(rows, 2 * cells) * codes.logits },
+		pictures.largest,
+		...round.map((tensor) => ({ name: tensor.label, bytes: plannedBytes(tensor) })),
 		{ name: "keys and values of a block", bytes: keys / depth },
-		...tensors.filter(({ layout }) => layout !== "matrix"),
+		...tensors.filter(({ cut }) => !cut),
 	];
 	const largest = single.reduce((most, next) => (next.bytes > most.bytes ? next : most));
-	const shared = Math.max(keys / depth, 4 * 3 * cells * codes.logits);
+	const shared = Math.max(keys / depth, 4 * 3 * slots * one.cells * codes.logits);
 	return {
 		weights,
 		decoder,
@@ -105,6 +106,16 @@ export function memoryNeed(
 		largest: { name: largest.name, bytes: largest.bytes },
 		shared,
 	};
+}
+
+/** Tokens, over all guidance rows, of what a plan keeps of earlier scales; `sublayers`: of a block. */
+function retainedTokens(plan: StagePlan, grids: Schedule["grids"], sublayers: number): number {
+	const kept = new Map(sourcesIn(plan, sublayers).map((source) => [sourceKey(source), source.scale]));
+	const tokens = [...kept.values()].map((scale) => {
+		const step = plan.steps[scale];
+		return step.kind === "run" ? rowsOf(step).length * grids[scale][0] * grids[scale][1] : 0;
+	});
+	return tokens.reduce((sum, count) => sum + count, 0);
 }
 
 /**

@@ -1,4 +1,5 @@
-import { NOWHERE, type RowTable, rowTable } from "../../../kernels/tokens/rows.ts";
+import type { Pass } from "../../../kernels/gpu/pass.ts";
+import { NOWHERE, type Row, type RowTable, rowTable } from "../../../kernels/tokens/rows.ts";
 import type { BlockContext } from "../../families/family.ts";
 import { cacheByHead } from "../../families/shared/taps.ts";
 import { crossBoundary, endSpans } from "./boundary.ts";
@@ -6,6 +7,7 @@ import { COND, UNCOND } from "./kv-plan.ts";
 import { type Layout, type Place, rowsIn } from "./layout.ts";
 import { storesKeys } from "./picture.ts";
 import type { RoundContext } from "./round.ts";
+import { groupRows } from "./workspace.ts";
 
 /** Every sublayer of every block, with reduced spans begun and ended between them. */
 export function runBlocks(context: RoundContext, full: Layout): Layout {
@@ -47,7 +49,7 @@ interface Tables {
 	layout: Layout;
 	/** By part and guidance row: first and count of its own keys, first of its picture's text. */
 	keys: readonly number[];
-	view: Pick<BlockContext, "self" | "cross" | "blank" | "selected" | "parts">;
+	view: Pick<BlockContext, "self" | "groups" | "cross" | "blank" | "selected" | "parts">;
 }
 
 /** Those of the block before where they are right for this one too. */
@@ -70,12 +72,29 @@ function tablesOf(context: RoundContext, layout: Layout, block: number, before: 
 		scale: part.scale,
 	}));
 	const selected = places.some(({ span }) => span?.reduction.rope === "kept") ? context.work.positions : undefined;
-	return { layout, keys, view: { ...blockRows(context, places, block), selected, parts } };
+	const rows = blockRows(context, places, block);
+	const most = groupRows(context.graph.shape, context.work.need);
+	return { layout, keys, view: { ...rows, groups: groupsOf(context.pass, rows.self, most), selected, parts } };
 }
 
 function blockContext({ work, store }: RoundContext, { layout, view }: Tables, index: number): BlockContext {
-	const { self, cross, blank, selected, parts } = view;
-	return { index, x: layout.x, work: work.block, kv: store.tensor(index), self, cross, blank, selected, parts };
+	const { self, groups, cross, blank, selected, parts } = view;
+	const kv = store.tensor(index);
+	return { index, x: layout.x, work: work.block, kv, self, groups, cross, blank, selected, parts };
+}
+
+/** Rows in groups of neighbours, each of at most so many tokens or of one row. */
+function groupsOf(pass: Pass, all: RowTable, most: number): BlockContext["groups"] {
+	if (all.tokens <= most) return [{ at: 0, rows: all }];
+	const groups: { at: number; tokens: number; rows: Row[] }[] = [];
+	for (const row of all.rows) {
+		const last = groups[groups.length - 1];
+		const group = last && last.tokens + row.tokens <= most ? last : { at: row.token, tokens: 0, rows: [] };
+		if (group !== last) groups.push(group);
+		group.rows.push({ ...row, token: row.token - group.at });
+		group.tokens += row.tokens;
+	}
+	return groups.map(({ at, rows }) => ({ at, rows: rowTable(pass, rows) }));
 }
 
 /**

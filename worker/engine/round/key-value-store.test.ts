@@ -7,7 +7,7 @@ const WIDTH = 8;
 const KEY_BYTES = 2 * WIDTH * 4;
 let gpu: Gpu;
 beforeAll(async () => {
-	gpu = await openGpu(100 * KEY_BYTES);
+	gpu = await openGpu({ binding: 100 * KEY_BYTES });
 });
 afterAll(() => gpu.destroy());
 

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { sharedGpu } from "../../../kernels/gpu/native/testing.ts";
+import { gatherRows } from "../../../kernels/tokens/gather.ts";
 import type { ModelTensor } from "../../../model-shards/format/folder.ts";
 import { residentBytes } from "../../../model-shards/format/layout.ts";
 import { dequantize } from "../../../model-shards/format/precision.ts";
@@ -147,6 +148,28 @@ it("where a binding is small, slots are fewer, and a picture that has no room sa
 				String.raw`tiny with 1 slot\(s\) takes about .*It would take, with`,
 		),
 	);
+});
+
+it("a table of words that no binding holds is cut by its rows, and they are found all the same", async () => {
+	const small = new Gpu(gpu.device, gpu.facts, 256);
+	const data = Float32Array.from({ length: 10 * 8 }, (_, i) => i);
+	const words = { name: "words.weight", shape: [10, 8], layout: "plain" as const, lookup: true as const };
+	const weights = await Weights.load(small, {
+		manifest: { tensors: [] },
+		wanted: [words],
+		async *tensors() {
+			yield { name: words.name, dtype: "F32", shape: words.shape, bytes: new Uint8Array(data.buffer) };
+		},
+	});
+	const x = weights.get(words.name);
+	expect([x.shape, x.next?.shape, x.next?.next]).toEqual([[8, 8], [2, 8], undefined]);
+	const y = small.tensor("rows", [3, 8]);
+	const pass = small.pass("look up");
+	gatherRows(pass, { x, index: pass.table([9, 0, 7]), y, count: 3, width: 8, label: "words" });
+	const [rows] = await pass.submit([y]);
+	expect([...new Float32Array(rows)].filter((_, i) => i % 8 === 0)).toEqual([72, 0, 56]);
+	small.free(y);
+	weights.destroy();
 });
 
 it("a model and its pictures take about what memoryNeed says", async () => {

@@ -1,0 +1,122 @@
+/** What a picture decoder takes on a device, from its shape and the device's limit alone. */
+import { OutOfMemoryError } from "../../../kernels/gpu/errors.ts";
+import { groupNormScratch } from "../../../kernels/norm/group-norm.ts";
+import { decodeTiles, NORMS, type TiledDecoder } from "./tiled-decoder.ts";
+import { CountedSlots, type Source } from "./tiles.ts";
+import { type DecoderSource, decoderFloats, decoderLayers, mostGroups } from "./vae.ts";
+
+/** Pictures of one call at most. */
+const MAX_PICTURES = 64;
+/** The most that each of the three tensors takes which a decoder of whole pictures works in. */
+const WHOLE_BYTES = 2 ** 28;
+/** What a slot takes where a binding holds as much: the larger, the fewer neighbours are computed twice. */
+const SLOT_BYTES = 2 ** 25;
+/** What is stored between layers at a time, at most. */
+const STORED_BYTES = 3 * 2 ** 28;
+/** Slots that small pictures are decoded in whole: three to work in, scores, and the two forms of the picture. */
+export const WHOLE_SLOTS = 6;
+
+/** The height and width of a latent, in cells. */
+export type LatentGrid = readonly [height: number, width: number];
+
+/** Floats but where it says otherwise. */
+export interface DecoderSize {
+	/** Pictures of one call, and cells of all of them, that are decoded whole; a larger one is decoded by tiles. */
+	pictures: number;
+	cells: number;
+	/** Where all are decoded whole: of each of the tensors to work in, of attention's scores, pixels of the picture. */
+	whole?: { work: number; scores: number; pixels: number };
+	/** Where some are not: how many slots, of each, and of what is stored between layers. */
+	tiled?: { slots: number; slot: number; stored: number };
+	/** Of each tensor for statistics: those of a batch of pictures, and of every norm of a larger one. */
+	statistics: readonly number[];
+	/** All of it, in bytes. */
+	bytes: number;
+	/** The largest tensor, in bytes. */
+	largest: { name: string; bytes: number };
+}
+
+/**
+ * Of a decoder for latents of these grids at most, `latent` channels a cell. Throws OutOfMemoryError where a binding
+ * holds too little for any way.
+ */
+export function decoderSize(
+	source: DecoderSource,
+	latent: number,
+	grids: readonly LatentGrid[],
+	bindingBytes: number,
+	storedBytes = STORED_BYTES,
+): DecoderSize {
+	const groups = mostGroups(source.config);
+	const pictures = Math.min(MAX_PICTURES, Math.floor(bindingBytes / 4 / groupNormScratch(1, groups)));
+	if (pictures === 0)
+		throw new OutOfMemoryError(
+			`Statistics of ${groups} groups take ${4 * groupNormScratch(1, groups)} bytes; ` +
+				`this adapter binds at most ${bindingBytes}. Use another GPU.`,
+		);
+	const batch = groupNormScratch(pictures, groups);
+	const all = Math.max(...grids.map(([height, width]) => height * width));
+	const { work, scores, pixels } = decoderFloats(source, latent, all);
+	const most = Math.min(bindingBytes, WHOLE_BYTES) / 4;
+	if (Math.max(work, scores, 4 * pixels) <= most) {
+		return {
+			pictures,
+			cells: all,
+			whole: { work, scores, pixels },
+			statistics: [batch],
+			bytes: 4 * (3 * work + scores + 5 * pixels + batch),
+			largest: { name: "decoder work", bytes: 4 * Math.max(work, scores, 4 * pixels) },
+		};
+	}
+	const slot = slotFloats(source, all, bindingBytes);
+	const stored = storedBytes / 4;
+	const one = decoderFloats(source, latent, 1);
+	const cells = Math.floor(slot / Math.max(one.work, 4 * one.pixels));
+	const slots = Math.max(WHOLE_SLOTS, ...grids.map((grid) => slotsFor(source, latent, grid, slot, stored)));
+
+	const layers = decoderLayers(source, latent).length;
+	const statistics = [batch, ...Array.from({ length: layers * NORMS }, () => groupNormScratch(1, groups))];
+	return {
+		pictures,
+		cells,
+		tiled: { slots, slot, stored },
+		statistics,
+		bytes: 4 * statistics.reduce((sum, floats) => sum + floats, slots * slot),
+		largest: { name: "decoder slot", bytes: 4 * slot },
+	};
+}
+
+/** Attention has all pixels of the coarsest level in one slot, as queries, keys and values. */
+function slotFloats({ config, attentive }: DecoderSource, cells: number, bindingBytes: number): number {
+	const { baseChannels, multipliers } = config;
+	const width = baseChannels * multipliers[multipliers.length - 1];
+	const attended = attentive ? 4 * cells * 3 * width : 0;
+	if (attended > bindingBytes)
+		throw new OutOfMemoryError(
+			`The decoder's attention over ${cells} cells takes ${attended} bytes; this adapter binds at most ` +
+				`${bindingBytes}. Use a smaller picture, or another GPU.`,
+		);
+	return Math.floor(Math.max(Math.min(bindingBytes, SLOT_BYTES), attended) / 1024) * 256;
+}
+
+/** By decoding such a latent without a device. */
+function slotsFor(
+	source: DecoderSource,
+	latent: number,
+	[height, width]: LatentGrid,
+	slot: number,
+	stored: number,
+): number {
+	const tiling = new CountedSlots(slot);
+	const from: Source = {
+		height,
+		width,
+		channels: latent,
+		window: (h, w) => h * w * latent,
+		fill() {},
+		needs: () => [],
+	};
+	const { ops } = {} as Pick<TiledDecoder, "ops">;
+	decodeTiles({ ops, statistics: [], tiling, stored, tap() {} }, from, decoderLayers(source, latent));
+	return tiling.most;
+}
