@@ -17,8 +17,8 @@ export interface DecoderReport {
 	weights: number;
 	held: number;
 	whole: number;
-	/** Slots and bytes of each, where it decodes by tiles. */
-	tiles: { slots: number; bytes: number } | null;
+	/** Buffers and bytes of each, where it decodes by tiles. */
+	tiles: { buffers: number; bytes: number } | null;
 	seconds: number;
 	/** Operations that one pass over the picture needs, by that time; what is computed twice counts once. */
 	gflops: number;
@@ -70,7 +70,7 @@ export async function benchDecoder(gpu: Gpu, cells: number): Promise<DecoderRepo
 		weights: loaded - empty,
 		held,
 		whole: 4 * (3 * work + 5 * pixels),
-		tiles: tiled ? { slots: tiled.slots, bytes: 4 * tiled.slot } : null,
+		tiles: tiled ? { buffers: tiled.buffers, bytes: 4 * tiled.floats } : null,
 		seconds,
 		gflops: decoderOperations(source, CHANNELS, cells ** 2) / seconds / 1e9,
 		mean: bytes.reduce((sum, part) => sum + part.reduce((total, byte) => total + byte, 0), 0) / count,

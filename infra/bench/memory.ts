@@ -26,7 +26,9 @@ export interface CountedMemory {
 	total: number;
 }
 
-/** Opens the model with zeros for weights and makes one picture. Throws OutOfMemoryError where a binding is too small. */
+/**
+ * Opens the model with zeros for weights and makes one picture. Throws OutOfMemoryError where a binding is too small.
+ */
 export async function countMemory(subject: MemorySubject): Promise<CountedMemory> {
 	const { model, precision, plan, textTokens, bindingBytes } = subject;
 	const dtype: Dtype = precision === "f16" ? "f16" : "f32";

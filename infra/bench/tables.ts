@@ -35,7 +35,7 @@ export const digits = (value: number) => Number(value.toPrecision(3));
 
 export function decoderText(report: DecoderReport): string {
 	const { cells, pixels, binding, weights, held, whole, tiles, seconds, gflops, mean } = report;
-	const how = tiles ? `by tiles, in ${tiles.slots} slots of ${mib(tiles.bytes)}` : "whole";
+	const how = tiles ? `by tiles, in ${tiles.buffers} buffers of ${mib(tiles.bytes)}` : "whole";
 	return [
 		`Infinity's decoder, ${cells} x ${cells} cells to ${pixels} x ${pixels} pixels, ${how}`,
 		`a binding holds ${mib(binding)}`,

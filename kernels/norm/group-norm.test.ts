@@ -82,7 +82,7 @@ test.each([
 	},
 );
 
-test("statistics by windows that hold their slices have the bits of the whole image; by rectangles, nearly", async () => {
+test("statistics by windows that hold their slices have the whole image's bits; by rectangles, nearly", async () => {
 	using bench = new Bench(gpu);
 	const [height, width, channels, groups] = [24, 11, 8, 4];
 	const x = bench.random(height * width, channels);

@@ -6,7 +6,7 @@ import { type Dtype, Weights } from "../families/shared/weights.ts";
 import { promptTokenizer } from "../families/text/tokenizer.ts";
 import { DeviceModel } from "./device-model.ts";
 import { numericsId } from "./numerics.ts";
-import { type MemorySetting, memoryAdvice, memoryNeed, slotsWithin } from "./paper/memory.ts";
+import { type MemorySetting, memoryAdvice, memoryNeed, slotsWithin, storedWithin } from "./paper/memory.ts";
 import { NextScaleModel } from "./round/next-scale.ts";
 import { kernelShapes } from "./shapes.ts";
 import type { LoadedModel } from "./types.ts";
@@ -18,6 +18,11 @@ export interface OpenOptions {
 	dtype?: Dtype;
 	/** The same for cached keys and values. */
 	cacheDtype?: Dtype;
+	/**
+	 * Bytes on the device that the model and its pictures may take: within them the decoder stores less and computes more.
+	 * Where they do not do, an OutOfMemoryError says what would.
+	 */
+	memory?: number;
 	/** Bytes of weights read so far and in all. */
 	progress?: (done: number, total: number) => void;
 }
@@ -29,7 +34,7 @@ export interface OpenOptions {
 export async function openModel(
 	gpu: Gpu,
 	folder: ModelFolder,
-	{ slots: asked = 1, dtype = "f32", cacheDtype = "f32", progress }: OpenOptions = {},
+	{ slots: asked = 1, dtype = "f32", cacheDtype = "f32", memory = Infinity, progress }: OpenOptions = {},
 ): Promise<LoadedModel> {
 	const { config, facts, info, digest } = folder;
 	const { schedules } = folder.manifest;
@@ -42,7 +47,9 @@ export async function openModel(
 			: error;
 	try {
 		using made = new DisposableStack();
-		const need = memoryNeed(folder, setting);
+		const stored = storedWithin(folder, setting, memory);
+		if (stored === undefined) throw new OutOfMemoryError(`The ${memory} bytes that are given do not do.`);
+		const need = memoryNeed(folder, { ...setting, stored });
 		if (!(await gpu.room(need.weights + need.decoder)))
 			throw new OutOfMemoryError(`There is not enough memory on ${gpu.facts.name}.`);
 		const weights = made.adopt(await Weights.load(gpu, folder, progress, dtype), (weights) => weights.destroy());
@@ -51,7 +58,7 @@ export async function openModel(
 		await loadTuning(gpu, shapes);
 		const instructions = facts.text?.instructions && tokenizer ? tokenizer.ids(facts.text.instructions) : [];
 		const graph = folder.family.graph({ gpu, config, facts, schedules, weights, slots, instructions });
-		const model = made.use(new NextScaleModel(gpu, graph, schedules, weights, slots, cacheDtype));
+		const model = made.use(new NextScaleModel(gpu, graph, schedules, weights, slots, cacheDtype, stored));
 		const numerics = await numericsId(gpu, { digest, shapes, dtype, cacheDtype });
 		return new DeviceModel({ gpu, folder, tokenizer, model, numerics, explained, owned: made.move() });
 	} catch (error) {

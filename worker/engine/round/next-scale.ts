@@ -50,7 +50,10 @@ export class NextScaleModel implements Disposable {
 	#opening: Promise<unknown> = Promise.resolve();
 	#owned: DisposableStack;
 
-	/** Takes the graph over: it is destroyed with the model, or when this throws. The weights stay the caller's. */
+	/**
+	 * Takes the graph over: it is destroyed with the model, or when this throws. The weights stay the caller's. `stored`:
+	 * bytes that the picture decoder keeps between layers, at most; left out: as much as is worth it.
+	 */
 	constructor(
 		gpu: Gpu,
 		graph: Graph,
@@ -58,6 +61,7 @@ export class NextScaleModel implements Disposable {
 		weights: Weights,
 		slots: number,
 		cacheDtype: Dtype,
+		stored?: number,
 	) {
 		using made = new DisposableStack();
 		made.defer(() => graph.destroy());
@@ -66,7 +70,9 @@ export class NextScaleModel implements Disposable {
 		this.maxTokens = mostTokens(graph.shape, graph.codes, gpu.bindingBytes);
 		const store = made.use(new KeyValueStore(gpu, depth, width, cacheDtype));
 		const latents = made.use(new Latents(gpu, graph.codes, schedules, slots));
-		const decoder = made.use(new PictureDecoder(gpu, weights, graph, latentGrids(schedules, graph.codes.patch)));
+		const decoder = made.use(
+			new PictureDecoder(gpu, weights, graph, latentGrids(schedules, graph.codes.patch), stored),
+		);
 		this.#model = { gpu, graph, weights, store, latents, decoder };
 		this.#schedules = schedules;
 		this.#pictures = Array.from({ length: slots });
@@ -136,7 +142,7 @@ export class NextScaleModel implements Disposable {
 		const choices = enough ? [undefined] : [held ? largerNeed(held, need) : need, need];
 		let tensors: Planned[] = [];
 		for (const work of choices) {
-			tensors = [...own, ...(work ? workspaceTensors(graph.shape, graph.codes, work) : [])];
+			tensors = [...own, ...(work ? workspaceTensors(graph.shape, graph.codes, work, gpu.bindingBytes) : [])];
 			if (tensors.length === 0 || (await hasRoom(gpu, [...tensors, decoder.readBack]))) return work;
 		}
 		throw noRoom(gpu, tensors);

@@ -34,14 +34,14 @@ export class PictureDecoder implements Disposable {
 	#resized: Tensor;
 	#owned: Scope;
 
-	/** `grids`: of the largest latents. */
-	constructor(gpu: Gpu, weights: Weights, graph: Graph, grids: readonly LatentGrid[]) {
+	/** `grids`: of the largest latents. `stored`: bytes that the decoder keeps between layers, at most. */
+	constructor(gpu: Gpu, weights: Weights, graph: Graph, grids: readonly LatentGrid[], stored?: number) {
 		using made = new Scope(gpu);
 		this.#gpu = gpu;
 		this.#graph = graph;
 		this.#cells = Math.max(...grids.map(area));
 		this.#resized = made.tensor("resized latents", [this.#cells, graph.codes.channels]);
-		this.#decoder = new ConvDecoder(gpu, weights, graph.picture, graph.codes, grids);
+		this.#decoder = new ConvDecoder(gpu, weights, graph.picture, graph.codes, grids, stored);
 		this.#owned = made.move();
 	}
 

@@ -74,19 +74,24 @@ export interface BlockWork {
 /** What is computed of a batch at a time, where that is enough to keep a device busy. */
 const GROUP_BYTES = 2 ** 26;
 /** Groups begin where tensors can be bound, whatever their columns. */
-const GROUP_STEP = 64;
+export const GROUP_STEP = 64;
 
 /** Rows of so many floats in a group. */
-const groupOf = (columns: number): number =>
-	Math.max(GROUP_STEP, Math.floor(GROUP_BYTES / 4 / columns / GROUP_STEP) * GROUP_STEP);
+const groupOf = (columns: number, bindingBytes: number): number =>
+	Math.max(GROUP_STEP, Math.floor(Math.min(GROUP_BYTES, bindingBytes) / 4 / columns / GROUP_STEP) * GROUP_STEP);
 
 /** Rows of which queries, keys and values are made at a time: those of whole sequences. */
-export const groupRows = ({ width }: GraphShape, { rows, longest }: Pick<WorkspaceNeed, "rows" | "longest">): number =>
+export const groupRows = (
+	{ width }: GraphShape,
+	{ rows, longest }: Pick<WorkspaceNeed, "rows" | "longest">,
+	bindingBytes: number,
+): number =>
 	// Others could not be bound from where a sequence begins.
-	width % GROUP_STEP === 0 ? Math.min(rows, Math.max(longest, groupOf(3 * width))) : rows;
+	width % GROUP_STEP === 0 ? Math.min(rows, Math.max(longest, groupOf(3 * width, bindingBytes))) : rows;
 
 /** Rows that are between the layers of a feed-forward at a time. */
-export const feedForwardRows = ({ ffn }: GraphShape, rows: number): number => Math.min(rows, groupOf(ffn));
+const feedForwardRows = ({ ffn }: GraphShape, rows: number, bindingBytes: number): number =>
+	Math.min(rows, groupOf(ffn, bindingBytes));
 
 /** What the residual stream of a round of several pictures takes at most: beyond, rounds are not the faster for it. */
 const ROUND_BYTES = 2 ** 28;
@@ -100,9 +105,10 @@ function shapesOf(
 	shape: GraphShape,
 	{ logits, patch, channels, features, bits }: CodeShape,
 	{ rows, longest, cells, matrix, spans, gathers }: WorkspaceNeed,
+	bindingBytes: number,
 ) {
 	const { width, ffn, gated } = shape;
-	const fed = feedForwardRows(shape, rows);
+	const fed = feedForwardRows(shape, rows, bindingBytes);
 	const spanRows = spans ? rows : 0;
 	const gatherRows = gathers ? rows : 0;
 	// Beside the codes to go on with: those sampled where others are forced, and those of selected tokens alone.
@@ -111,7 +117,7 @@ function shapesOf(
 		x: [rows, width],
 		"x of another layout": [spanRows, width],
 		"block norm": [rows, width],
-		"block qkv": [Math.max(groupRows(shape, { rows, longest }), Math.ceil(rows / 3)), 3 * width],
+		"block qkv": [Math.max(groupRows(shape, { rows, longest }, bindingBytes), Math.ceil(rows / 3)), 3 * width],
 		"block attention": [rows, width],
 		"block ffn": [fed, ffn],
 		"block ffn gate": [gated ? fed : 0, ffn],
@@ -132,8 +138,12 @@ function shapesOf(
 }
 
 /** The tensors that a workspace for `need` is made of. */
-export const workspaceTensors = (shape: GraphShape, codes: CodeShape, need: WorkspaceNeed): Planned[] =>
-	Object.entries(shapesOf(shape, codes, need)).map(([label, shape]) => ({ label, shape }));
+export const workspaceTensors = (
+	shape: GraphShape,
+	codes: CodeShape,
+	need: WorkspaceNeed,
+	bindingBytes: number,
+): Planned[] => Object.entries(shapesOf(shape, codes, need, bindingBytes)).map(([label, shape]) => ({ label, shape }));
 
 /** Activations of one round, the largest that the open pictures can need. Nothing in them outlives a round. */
 export class Workspace implements Disposable {
@@ -166,7 +176,7 @@ export class Workspace implements Disposable {
 
 	constructor(gpu: Gpu, shape: GraphShape, codes: CodeShape, need: WorkspaceNeed) {
 		using made = new Scope(gpu);
-		const shapes = shapesOf(shape, codes, need);
+		const shapes = shapesOf(shape, codes, need, gpu.bindingBytes);
 		const make = (label: keyof typeof shapes) => made.tensor(label, shapes[label]);
 		this.need = need;
 		this.x = make("x");

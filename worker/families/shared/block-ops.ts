@@ -7,7 +7,7 @@ import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { modulatedNorm } from "../../../kernels/norm/modulated-norm.ts";
 import { activate } from "../../../kernels/pointwise/activation.ts";
 import type { RowTable } from "../../../kernels/tokens/rows.ts";
-import type { BlockContext, GraphShape } from "../family.ts";
+import type { BlockContext, GraphShape, KeyRows } from "../family.ts";
 import type { Taps } from "./taps.ts";
 import type { Module } from "./weights.ts";
 
@@ -52,7 +52,7 @@ export function blockOps(
 	pass: Pass,
 	{ gpu, shape: { width, heads, ffn } }: { gpu: Gpu; shape: GraphShape },
 	module: Module,
-	{ index, x, work, kv, self, groups, selected, parts }: BlockContext,
+	{ index, x, work, self, groups, selected, parts }: BlockContext,
 ) {
 	const { tokens } = self;
 	const headDim = width / heads;
@@ -151,7 +151,7 @@ export function blockOps(
 		) {
 			const { normed, qkv, attended } = work;
 			const { cosSin, positions, halves } = rotation;
-			for (const { at, rows } of groups) {
+			for (const { at, rows, kv } of groups) {
 				const own = (tensor: Tensor) => (groups.length === 1 ? tensor : rowsFrom(tensor, at, rows.tokens));
 				linear(projection, own(normed), qkv, width, 3 * width, false, rows.tokens);
 				rotateAndCache(pass, {
@@ -182,9 +182,11 @@ export function blockOps(
 			}
 		},
 		/** y = what the queries [tokens, width] in work.qkv read of the rows' text. */
-		crossAttention(rows: RowTable, y: Tensor, scale: number, name: string) {
-			const kept = { tensor: kv, stride: 2 * width, key: 0, value: width };
-			attention(pass, { q: work.qkv, qStride: width, kv: kept, y, heads, headDim, scale, rows, label: label(name) });
+		crossAttention(text: readonly KeyRows[], y: Tensor, scale: number, name: string) {
+			for (const { kv, rows } of text) {
+				const kept = { tensor: kv, stride: 2 * width, key: 0, value: width };
+				attention(pass, { q: work.qkv, qStride: width, kv: kept, y, heads, headDim, scale, rows, label: label(name) });
+			}
 		},
 	};
 }

@@ -10,7 +10,7 @@ import type { CodeShape } from "../family.ts";
 import { DecoderOps, pixelsOf } from "./decoder-ops.ts";
 import { type DecoderSize, decoderSize, type LatentGrid } from "./decoder-size.ts";
 import { decodeTiles } from "./tiled-decoder.ts";
-import { DeviceSlots, type Rect, type Source } from "./tiles.ts";
+import { DeviceBuffers, type Rect, type Source } from "./tiles.ts";
 import { type DecoderLayer, type DecoderSource, decoderLayers, pixelsPerCell } from "./vae.ts";
 import type { Weights } from "./weights.ts";
 
@@ -54,7 +54,7 @@ export class ConvDecoder {
 	#layers: readonly DecoderLayer[];
 	#latent: Pick<CodeShape, "numbers" | "channels">;
 	#whole: Whole;
-	#slots: readonly Tensor[];
+	#buffers: readonly Tensor[];
 	/** Of a batch of whole images, then of every norm by tiles. */
 	#statistics: readonly Tensor[];
 	#owned: Scope;
@@ -77,8 +77,8 @@ export class ConvDecoder {
 		this.#latent = latent;
 		const { whole, tiled, statistics } = this.size;
 		const make = (label: string, ...shape: number[]) => scope.tensor(`decoder ${label}`, shape);
-		this.#slots = Array.from({ length: tiled?.slots ?? 0 }, (_, i) => make(`slot ${i}`, tiled?.slot ?? 0));
-		const [a, b, c, scores, output, rgba] = this.#slots;
+		this.#buffers = Array.from({ length: tiled?.buffers ?? 0 }, (_, i) => make(`buffer ${i}`, tiled?.floats ?? 0));
+		const [a, b, c, scores, output, rgba] = this.#buffers;
 		this.#whole = whole
 			? {
 					work: [make("work 0", whole.work), make("work 1", whole.work), make("work 2", whole.work)],
@@ -106,12 +106,12 @@ export class ConvDecoder {
 		const { tiled } = this.size;
 		if (more.length > 0 || !tiled)
 			throw new RangeError(`The decoder takes ${this.size.cells} cells, or one latent, at a time.`);
-		const tiling = new DeviceSlots(this.#gpu, this.#slots, tiled.slot, pass);
+		const tiling = new DeviceBuffers(this.#gpu, this.#buffers, tiled.floats, pass);
 		const picture = this.#recordTiles(tiling, latents, grid, tap);
 		return { pass: tiling.pass, pictures: [picture] };
 	}
 
-	#recordTiles(tiling: DeviceSlots, latents: Tensor, grid: ImageShape, tap: DecoderTap): Decoded {
+	#recordTiles(tiling: DeviceBuffers, latents: Tensor, grid: ImageShape, tap: DecoderTap): Decoded {
 		const { channels, numbers } = this.#latent;
 		const tiles = decodeTiles(
 			{

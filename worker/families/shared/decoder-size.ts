@@ -2,19 +2,17 @@
 import { OutOfMemoryError } from "../../../kernels/gpu/errors.ts";
 import { groupNormScratch } from "../../../kernels/norm/group-norm.ts";
 import { decodeTiles, NORMS, type TiledDecoder } from "./tiled-decoder.ts";
-import { CountedSlots, type Source } from "./tiles.ts";
+import { CountedBuffers, type Source } from "./tiles.ts";
 import { type DecoderSource, decoderFloats, decoderLayers, mostGroups } from "./vae.ts";
 
 /** Pictures of one call at most. */
 const MAX_PICTURES = 64;
-/** The most that each of the three tensors takes which a decoder of whole pictures works in. */
-const WHOLE_BYTES = 2 ** 28;
-/** What a slot takes where a binding holds as much: the larger, the fewer neighbours are computed twice. */
-const SLOT_BYTES = 2 ** 25;
-/** What is stored between layers at a time, at most. */
-const STORED_BYTES = 3 * 2 ** 28;
-/** Slots that small pictures are decoded in whole: three to work in, scores, and the two forms of the picture. */
-export const WHOLE_SLOTS = 6;
+/** What a buffer takes where a binding holds as much: the larger, the fewer neighbours are computed twice. */
+const BUFFER_BYTES = 2 ** 25;
+/** What is stored between layers at a time, at most; whole pictures are decoded in three tensors of that together. */
+export const STORED_BYTES = 3 * 2 ** 28;
+/** Buffers that small pictures are decoded in whole: three to work in, scores, and the two forms of the picture. */
+const WHOLE_BUFFERS = 6;
 
 /** The height and width of a latent, in cells. */
 export type LatentGrid = readonly [height: number, width: number];
@@ -26,8 +24,8 @@ export interface DecoderSize {
 	cells: number;
 	/** Where all are decoded whole: of each of the tensors to work in, of attention's scores, pixels of the picture. */
 	whole?: { work: number; scores: number; pixels: number };
-	/** Where some are not: how many slots, of each, and of what is stored between layers. */
-	tiled?: { slots: number; slot: number; stored: number };
+	/** Where some are not: how many buffers, of each, and of what is stored between layers. */
+	tiled?: { buffers: number; floats: number; stored: number };
 	/** Of each tensor for statistics: those of a batch of pictures, and of every norm of a larger one. */
 	statistics: readonly number[];
 	/** All of it, in bytes. */
@@ -57,7 +55,7 @@ export function decoderSize(
 	const batch = groupNormScratch(pictures, groups);
 	const all = Math.max(...grids.map(([height, width]) => height * width));
 	const { work, scores, pixels } = decoderFloats(source, latent, all);
-	const most = Math.min(bindingBytes, WHOLE_BYTES) / 4;
+	const most = Math.min(bindingBytes, storedBytes / 3) / 4;
 	if (Math.max(work, scores, 4 * pixels) <= most) {
 		return {
 			pictures,
@@ -68,26 +66,31 @@ export function decoderSize(
 			largest: { name: "decoder work", bytes: 4 * Math.max(work, scores, 4 * pixels) },
 		};
 	}
-	const slot = slotFloats(source, all, bindingBytes);
+	const floats = bufferFloats(source, all, Math.max(work, 4 * pixels), bindingBytes);
 	const stored = storedBytes / 4;
 	const one = decoderFloats(source, latent, 1);
-	const cells = Math.floor(slot / Math.max(one.work, 4 * one.pixels));
-	const slots = Math.max(WHOLE_SLOTS, ...grids.map((grid) => slotsFor(source, latent, grid, slot, stored)));
+	const cells = Math.floor(floats / Math.max(one.work, 4 * one.pixels));
+	const buffers = Math.max(WHOLE_BUFFERS, ...grids.map((grid) => buffersFor(source, latent, grid, floats, stored)));
 
 	const layers = decoderLayers(source, latent).length;
 	const statistics = [batch, ...Array.from({ length: layers * NORMS }, () => groupNormScratch(1, groups))];
 	return {
 		pictures,
 		cells,
-		tiled: { slots, slot, stored },
+		tiled: { buffers, floats, stored },
 		statistics,
-		bytes: 4 * statistics.reduce((sum, floats) => sum + floats, slots * slot),
-		largest: { name: "decoder slot", bytes: 4 * slot },
+		bytes: 4 * statistics.reduce((sum, floats) => sum + floats, buffers * floats),
+		largest: { name: "decoder buffer", bytes: 4 * floats },
 	};
 }
 
-/** Attention has all pixels of the coarsest level in one slot, as queries, keys and values. */
-function slotFloats({ config, attentive }: DecoderSource, cells: number, bindingBytes: number): number {
+/** Attention has all pixels of the coarsest level in one buffer, as queries, keys and values. */
+function bufferFloats(
+	{ config, attentive }: DecoderSource,
+	cells: number,
+	whole: number,
+	bindingBytes: number,
+): number {
 	const { baseChannels, multipliers } = config;
 	const width = baseChannels * multipliers[multipliers.length - 1];
 	const attended = attentive ? 4 * cells * 3 * width : 0;
@@ -96,18 +99,18 @@ function slotFloats({ config, attentive }: DecoderSource, cells: number, binding
 			`The decoder's attention over ${cells} cells takes ${attended} bytes; this adapter binds at most ` +
 				`${bindingBytes}. Use a smaller picture, or another GPU.`,
 		);
-	return Math.floor(Math.max(Math.min(bindingBytes, SLOT_BYTES), attended) / 1024) * 256;
+	return Math.floor(Math.max(Math.min(bindingBytes, BUFFER_BYTES, 4 * whole), attended) / 1024) * 256;
 }
 
 /** By decoding such a latent without a device. */
-function slotsFor(
+function buffersFor(
 	source: DecoderSource,
 	latent: number,
 	[height, width]: LatentGrid,
-	slot: number,
+	floats: number,
 	stored: number,
 ): number {
-	const tiling = new CountedSlots(slot);
+	const tiling = new CountedBuffers(floats);
 	const from: Source = {
 		height,
 		width,

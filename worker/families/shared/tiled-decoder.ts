@@ -11,6 +11,7 @@ import { joinSlices, SLICES, sumRectangle, sumSlicesOfWindow } from "../../../ke
 import { packRgb } from "../../../kernels/tokens/gather.ts";
 import type { DecoderOps } from "./decoder-ops.ts";
 import {
+	buffersOf,
 	grown,
 	most,
 	move,
@@ -19,7 +20,6 @@ import {
 	type Rect,
 	type Size,
 	type Source,
-	slotsOf,
 	stored,
 	type Tiling,
 	wholeRows,
@@ -41,7 +41,7 @@ export interface TiledDecoder {
 /** Norms of a layer, at most. */
 export const NORMS = 2;
 
-/** A rectangle of the picture: floats [pixels, 4] and words [pixels], in slots that are not given back. */
+/** A rectangle of the picture: floats [pixels, 4] and words [pixels], in buffers that are not given back. */
 export interface DecodedTile {
 	rect: Rect;
 	output: Tensor;
@@ -51,7 +51,7 @@ export interface DecodedTile {
 /** Decodes one latent. */
 export function decodeTiles(decoder: TiledDecoder, latent: Source, layers: readonly DecoderLayer[]): DecodedTile[] {
 	const { tiling } = decoder;
-	const room = roomOf(latent, layers, tiling.slot, decoder.stored);
+	const room = roomOf(latent, layers, tiling.floats, decoder.stored);
 	let x = latent;
 	for (const [i, layer] of layers.entries()) {
 		const statistics = decoder.statistics.slice(i * NORMS, (i + 1) * NORMS);
@@ -89,26 +89,26 @@ function layerOf(decoder: TiledDecoder, layer: DecoderLayer, x: Source, room: nu
 	}
 }
 
-/** Slots of the largest layer, or as many as `stored` floats take. */
-function roomOf(latent: Source, layers: readonly DecoderLayer[], slot: number, stored: number): number {
+/** Buffers of the largest layer, or as many as `stored` floats take. */
+function roomOf(latent: Source, layers: readonly DecoderLayer[], floats: number, stored: number): number {
 	let { height, width } = latent;
 	const all = layers.map(({ kind, to }) => {
-		if (kind !== "enlarge") return slotsOf({ height, width, channels: Math.ceil(to / 4) * 4 }, slot);
+		if (kind !== "enlarge") return buffersOf({ height, width, channels: Math.ceil(to / 4) * 4 }, floats);
 		[height, width] = [2 * height, 2 * width];
 		return 0;
 	});
-	return Math.min(Math.max(...all), Math.floor(stored / slot));
+	return Math.min(Math.max(...all), Math.floor(stored / floats));
 }
 
 /** Stored where there is room for it in place of what it is computed from, else computed wherever it is asked for. */
 const inPlace = (tiling: Tiling, from: Source, room: number): Source =>
-	slotsOf(from, tiling.slot) <= room ? stored(tiling, from, true) : from;
+	buffersOf(from, tiling.floats) <= room ? stored(tiling, from, true) : from;
 
 /** The same beside what it is computed from. */
 function beside(tiling: Tiling, from: Source, room: number): Source {
 	const planes = new Set(from.needs(0).map(([plane]) => plane));
-	const held = [...planes].reduce((sum, { slots }) => sum + slots, 0);
-	return held + slotsOf(from, tiling.slot) <= room ? stored(tiling, from) : from;
+	const held = [...planes].reduce((sum, { buffers }) => sum + buffers, 0);
+	return held + buffersOf(from, tiling.floats) <= room ? stored(tiling, from) : from;
 }
 
 /** Its sum is not stored yet. */
@@ -157,13 +157,13 @@ function fused({ tiling, ops, statistics }: TiledDecoder, from: Source, name: st
 				ops.convolution(pass, `${name}.conv2`, { x: a, y: sum, images, from: channels, to: channels, add: true });
 			});
 			move(tiling, channels, { rect: wide, tensor: sum }, { rect, tensor: to });
-			for (const slot of [x, a, b]) tiling.give(slot);
+			for (const buffer of [x, a, b]) tiling.give(buffer);
 		},
 		needs: (top) => from.needs(Math.max(0, top - 2)),
 	};
 }
 
-/** Over all pixels of the coarsest level, which slots hold whole. */
+/** Over all pixels of the coarsest level, which buffers hold whole. */
 function attention({ tiling, ops, statistics: [scratch] }: TiledDecoder, x: Plane, name: string): Plane {
 	const { height, width, channels } = x;
 	const all = { top: 0, left: 0, height, width };
@@ -179,9 +179,9 @@ function attention({ tiling, ops, statistics: [scratch] }: TiledDecoder, x: Plan
 		const out = { x: a, y: sum, images, from: channels, to: channels, side: 1, add: true } as const;
 		ops.convolution(pass, `${name}.proj_out`, out);
 	});
-	const plane = new Plane(x, tiling.slot);
+	const plane = new Plane(x, tiling.floats);
 	plane.put(tiling, all, sum);
-	for (const slot of [sum, a, qkv, scores]) tiling.give(slot);
+	for (const buffer of [sum, a, qkv, scores]) tiling.give(buffer);
 	return plane;
 }
 
@@ -212,7 +212,7 @@ function sumUp(
 	name: string,
 ): void {
 	const { height, width, channels } = from;
-	const windows = sliceWindows(from, tiling.slot);
+	const windows = sliceWindows(from, tiling.floats);
 	const over = (rect: Rect, sum: (op: ReturnType<typeof common> & { x: Tensor }) => void) => {
 		const x = tiling.take();
 		from.fill(tiling, rect, x);
@@ -227,7 +227,7 @@ function sumUp(
 			),
 		);
 	if (!windows)
-		for (const [i, rect] of piecesOf(from, tiling.slot).entries())
+		for (const [i, rect] of piecesOf(from, tiling.floats).entries())
 			over(rect, (op) =>
 				tiling.record((pass) =>
 					sumRectangle(pass, {
@@ -243,10 +243,10 @@ function sumUp(
 	tiling.record((pass) => joinSlices(pass, { scratch, images: 1, ...ops.statistics(channels), label: name }));
 }
 
-/** Windows of whole rows, each with the slices that lie in it; undefined where one slice does not fit a slot. */
-function sliceWindows(from: Source, slot: number): { rect: Rect; first: number; slices: number }[] | undefined {
+/** Windows of whole rows, each with the slices that lie in it; undefined where one slice does not fit a buffer. */
+function sliceWindows(from: Source, floats: number): { rect: Rect; first: number; slices: number }[] | undefined {
 	const { height, width } = from;
-	const rows = wholeRows(from, slot);
+	const rows = wholeRows(from, floats);
 	const chunk = Math.ceil((height * width) / SLICES);
 	const rectOf = (first: number, slices: number): Rect => {
 		const top = Math.min(Math.floor((first * chunk) / width), height - 1);

@@ -1,6 +1,6 @@
 /**
  * Images that no single tensor holds. A `Source` is an image that can be had rectangle by rectangle: a `Plane`, which
- * is stored in tiles, or what follows from another source, computed where it is asked for. All of it lies in slots of
+ * is stored in tiles, or what follows from another source, computed where it is asked for. All of it lies in buffers of
  * one size, which are given back as soon as nobody needs them.
  */
 import { OutOfMemoryError } from "../../../kernels/gpu/errors.ts";
@@ -19,11 +19,11 @@ export interface Rect {
 
 /** What tiles are computed with. */
 export interface Tiling {
-	/** Floats of a slot. */
-	readonly slot: number;
-	/** A slot, whatever is in it. */
+	/** Floats of a buffer. */
+	readonly floats: number;
+	/** A buffer, whatever is in it. */
 	take(): Tensor;
-	give(slot: Tensor): void;
+	give(buffer: Tensor): void;
 	/** What runs next on the device. */
 	record(work: (pass: Pass) => void): void;
 }
@@ -31,32 +31,32 @@ export interface Tiling {
 /** Dispatches go to the device after so many records: none keeps it from others for long. */
 const RECORDS = 64;
 
-/** Slots on the device. */
-export class DeviceSlots implements Tiling {
-	readonly slot: number;
+/** Buffers on the device. */
+export class DeviceBuffers implements Tiling {
+	readonly floats: number;
 	#gpu: Gpu;
 	#all: readonly Tensor[];
 	#free: Tensor[] = [];
 	#pass: Pass;
 	#records = 0;
 
-	/** Slots of so many floats, all free. What is recorded goes on after `pass`. */
-	constructor(gpu: Gpu, slots: readonly Tensor[], slot: number, pass: Pass) {
-		this.slot = slot;
+	/** Buffers of so many floats, all free. What is recorded goes on after `pass`. */
+	constructor(gpu: Gpu, buffers: readonly Tensor[], floats: number, pass: Pass) {
+		this.floats = floats;
 		this.#gpu = gpu;
-		this.#all = slots;
-		this.#free = [...slots];
+		this.#all = buffers;
+		this.#free = [...buffers];
 		this.#pass = pass;
 	}
 
 	take(): Tensor {
-		const slot = this.#free.pop();
-		if (!slot) throw new Error(`The decoder needs more than its ${this.#all.length} slots.`);
-		return slot;
+		const buffer = this.#free.pop();
+		if (!buffer) throw new Error(`The decoder needs more than its ${this.#all.length} buffers.`);
+		return buffer;
 	}
 
-	give(slot: Tensor): void {
-		this.#free.push(slot);
+	give(buffer: Tensor): void {
+		this.#free.push(buffer);
 	}
 
 	record(work: (pass: Pass) => void): void {
@@ -73,15 +73,15 @@ export class DeviceSlots implements Tiling {
 	}
 }
 
-/** Counts how many slots are taken at once, and records nothing. */
-export class CountedSlots implements Tiling {
-	readonly slot: number;
+/** Counts how many buffers are taken at once, and records nothing. */
+export class CountedBuffers implements Tiling {
+	readonly floats: number;
 	/** At once. */
 	most = 0;
 	#taken = 0;
 
-	constructor(slot: number) {
-		this.slot = slot;
+	constructor(floats: number) {
+		this.floats = floats;
 	}
 
 	take(): Tensor {
@@ -107,7 +107,7 @@ export interface Size {
 export interface Source extends Size {
 	/** Floats of the largest window that `fill` works with for a rectangle of this size, `to` among them. */
 	window(height: number, width: number): number;
-	/** Puts a rectangle into a slot, its rows one after the other. */
+	/** Puts a rectangle into a buffer, its rows one after the other. */
 	fill(tiling: Tiling, rect: Rect, to: Tensor): void;
 	/** The planes that it is computed from, and the first row of each that rows from `top` on need. */
 	needs(top: number): [Plane, number][];
@@ -124,24 +124,24 @@ export function most(most: number, fits: (count: number) => boolean): number {
 	return low;
 }
 
-/** Rows of the whole width whose windows a slot holds; 0: not one. */
-export const wholeRows = (from: Source, slot: number): number =>
-	most(from.height, (rows) => from.window(rows, from.width) <= slot);
+/** Rows of the whole width whose windows a buffer holds; 0: not one. */
+export const wholeRows = (from: Source, floats: number): number =>
+	most(from.height, (rows) => from.window(rows, from.width) <= floats);
 
 /**
- * Rectangles that cover a source, row by row, as large as their windows fit a slot: whole rows, or squares where those
- * have more pixels. Throws OutOfMemoryError where not one pixel does.
+ * Rectangles that cover a source, row by row, as large as their windows fit a buffer: whole rows, or squares where
+ * those have more pixels. Throws OutOfMemoryError where not one pixel does.
  */
-export function piecesOf(from: Source, slot: number): Rect[] {
+export function piecesOf(from: Source, floats: number): Rect[] {
 	const { height, width } = from;
-	const rows = wholeRows(from, slot);
+	const rows = wholeRows(from, floats);
 	const side = most(
 		Math.max(height, width),
-		(side) => from.window(Math.min(side, height), Math.min(side, width)) <= slot,
+		(side) => from.window(Math.min(side, height), Math.min(side, width)) <= floats,
 	);
 	if (rows === 0 && side === 0)
 		throw new OutOfMemoryError(
-			`A pixel of the decoder takes ${4 * from.window(1, 1)} bytes with its neighbours; a binding has ${4 * slot}. ` +
+			`A pixel of the decoder takes ${4 * from.window(1, 1)} bytes with its neighbours; a binding has ${4 * floats}. ` +
 				"Use another GPU.",
 		);
 	const squares = Math.min(side, height) * Math.min(side, width) > rows * width;
@@ -159,17 +159,17 @@ function cut({ height, width }: Omit<Size, "channels">, down: number, across: nu
 	return all;
 }
 
-/** The tiles of a plane: whole rows where a slot holds one, else squares. */
-function tilesOf(size: Size, slot: number): Rect[] {
-	const pixels = Math.floor(slot / size.channels);
+/** The tiles of a plane: whole rows where a buffer holds one, else squares. */
+function tilesOf(size: Size, floats: number): Rect[] {
+	const pixels = Math.floor(floats / size.channels);
 	const rows = Math.floor(pixels / size.width);
 	if (rows > 0) return cut(size, Math.min(rows, size.height), size.width);
 	const side = Math.floor(Math.sqrt(pixels));
 	return cut(size, side, side);
 }
 
-/** Slots of a plane. */
-export const slotsOf = (size: Size, slot: number): number => tilesOf(size, slot).length;
+/** Buffers of a plane. */
+export const buffersOf = (size: Size, floats: number): number => tilesOf(size, floats).length;
 
 /** The rectangle `by` pixels larger on all sides, within the image. */
 export function grown({ top, left, height, width }: Rect, by: number, within: Omit<Size, "channels">): Rect {
@@ -182,18 +182,18 @@ export function grown({ top, left, height, width }: Rect, by: number, within: Om
 	};
 }
 
-/** A stored image. Its slots are taken as it is written. */
+/** A stored image. Its buffers are taken as it is written. */
 export class Plane implements Source {
 	readonly height: number;
 	readonly width: number;
 	readonly channels: number;
 	#tiles: { rect: Rect; tensor: Tensor | undefined }[];
 
-	constructor({ height, width, channels }: Size, slot: number) {
+	constructor({ height, width, channels }: Size, floats: number) {
 		this.height = height;
 		this.width = width;
 		this.channels = channels;
-		this.#tiles = tilesOf(this, slot).map((rect) => ({ rect, tensor: undefined }));
+		this.#tiles = tilesOf(this, floats).map((rect) => ({ rect, tensor: undefined }));
 	}
 
 	/** What is stored, row by row. */
@@ -201,8 +201,8 @@ export class Plane implements Source {
 		return this.#tiles.flatMap(({ rect, tensor }) => (tensor ? [{ rect, tensor }] : []));
 	}
 
-	/** Slots that it takes when it is written. */
-	get slots(): number {
+	/** Buffers that it takes when it is written. */
+	get buffers(): number {
 		return this.#tiles.length;
 	}
 
@@ -272,8 +272,8 @@ export function move(tiling: Tiling, channels: number, from: Placed, to: Placed)
 
 /** Computes a source piece by piece into a plane. `last`: what it is computed from is given up on the way. */
 export function stored(tiling: Tiling, from: Source, last = false): Plane {
-	const plane = new Plane(from, tiling.slot);
-	for (const rect of piecesOf(from, tiling.slot)) {
+	const plane = new Plane(from, tiling.floats);
+	for (const rect of piecesOf(from, tiling.floats)) {
 		const x = tiling.take();
 		from.fill(tiling, rect, x);
 		plane.put(tiling, rect, x);

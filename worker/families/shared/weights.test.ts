@@ -150,6 +150,28 @@ it("where a binding is small, slots are fewer, and a picture that has no room sa
 	);
 });
 
+it("a budget is kept by storing less in the decoder; where that does not do, it is refused with what would", async () => {
+	const need = memoryNeed(tiny);
+	const least = memoryNeed(tiny, { stored: 0 });
+	expect(least.total).toBeLessThan(need.total);
+	const ask = async (memory?: number) => {
+		const before = gpu.bytes;
+		const model = await openModel(gpu, tiny, { memory });
+		const plan = policies.exact.plan(model.info, {});
+		const results = await Array.fromAsync(
+			model.generate({ plan, prompt: "a photo of a cat", seed: 3, previews: "all" }),
+		);
+		const used = gpu.bytes - before;
+		model.destroy();
+		return { used, image: results.flatMap((result) => (result.kind === "final" ? [...result.image.data] : [])) };
+	};
+	const [free, given] = [await ask(), await ask(least.total)];
+	expect(given.used).toBeLessThan(free.used);
+	expect(given.image).toEqual(free.image);
+	const refused = openModel(gpu, tiny, { memory: least.total - 1 });
+	await expect(refused).rejects.toThrow(/^The \d+ bytes that are given do not do\. tiny with .* It would take, with/);
+});
+
 it("a table of words that no binding holds is cut by its rows, and they are found all the same", async () => {
 	const small = new Gpu(gpu.device, gpu.facts, 256);
 	const data = Float32Array.from({ length: 10 * 8 }, (_, i) => i);
