@@ -59,7 +59,13 @@ export async function openModel(
 		const instructions = facts.text?.instructions && tokenizer ? tokenizer.ids(facts.text.instructions) : [];
 		const graph = folder.family.graph({ gpu, config, facts, schedules, weights, slots, instructions });
 		const model = made.use(new NextScaleModel(gpu, graph, schedules, weights, slots, cacheDtype, stored));
-		const numerics = await numericsId(gpu, { digest, shapes, dtype, cacheDtype });
+		const numerics = await numericsId(gpu, {
+			digest,
+			shapes,
+			dtype,
+			cacheDtype,
+			tiles: need.exact ? undefined : [gpu.bindingBytes, stored],
+		});
 		return new DeviceModel({ gpu, folder, tokenizer, model, numerics, explained, owned: made.move() });
 	} catch (error) {
 		throw explained(error);

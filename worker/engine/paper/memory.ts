@@ -44,6 +44,8 @@ export interface MemoryNeed {
 	keys: number;
 	activations: number;
 	total: number;
+	/** Pictures have the bits of those that are decoded whole, whatever is stored. */
+	exact: boolean;
 	/**
 	 * The largest tensor that one binding must hold; matrices and tables of words are cut where it does not. And the
 	 * largest that grows with the slots.
@@ -116,6 +118,7 @@ export function memoryNeed(model: Model, setting: MemorySetting = {}): MemoryNee
 		keys,
 		activations,
 		total: weights + decoder + keys + activations,
+		exact: pictures.exact,
 		largest: { name: largest.name, bytes: largest.bytes },
 		shared,
 	};
@@ -142,11 +145,15 @@ export function slotsWithin(model: Model, setting: MemorySetting, bindingBytes: 
 
 /**
  * How much the decoder may store between layers where all together is to take at most `memory` bytes: the less, the more
- * it computes twice. Undefined where nothing would do.
+ * it computes twice, to the same bits. Undefined where nothing would do.
  */
 export function storedWithin(model: Model, setting: MemorySetting, memory: number): number | undefined {
-	const choices = [1, 3 / 4, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 0].map((share) => share * STORED_BYTES);
-	return choices.find((stored) => memoryNeed(model, { ...setting, stored }).total <= memory);
+	const [most, ...less] = [1, 3 / 4, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 0].map((share) => ({
+		stored: share * STORED_BYTES,
+		need: memoryNeed(model, { ...setting, stored: share * STORED_BYTES }),
+	}));
+	const choices = [most, ...less.filter(({ need }) => need.exact)];
+	return choices.find(({ need }) => need.total <= memory)?.stored;
 }
 
 /** Settings that take less than this one, with what to do for each; the smallest saving first, all together last. */

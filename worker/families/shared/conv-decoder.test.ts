@@ -96,7 +96,13 @@ async function decode(
 		});
 		return whole;
 	};
-	const result = { output: joined(output, 0), rgba: joined(rgba, output.length), tapped, tiled: decoder.size.tiled };
+	const result = {
+		output: joined(output, 0),
+		rgba: joined(rgba, output.length),
+		tapped,
+		tiled: decoder.size.tiled,
+		exact: decoder.size.exact,
+	};
 	decoder.destroy();
 	weights.destroy();
 	scope[Symbol.dispose]();
@@ -122,16 +128,20 @@ test.each([
 	const whole = await decode(gpu, source, grid);
 	expect(whole.tiled).toBeUndefined();
 	const tiled = await decode(lesser(1024 * binding), source, grid);
+	expect(tiled.exact).toBe(true);
 	expect(tiled.tiled?.floats).toBeLessThanOrEqual((1024 * binding) / 4);
 	expect(differing(tiled.output, whole.output)).toBe(0);
 	expect(differing(tiled.rgba, whole.rgba)).toBe(0);
 	expect(tiled.tapped).toEqual(whole.tapped);
 });
 
-test("what is not stored between layers is computed again: the same bits", async () => {
-	const source = wrappedDecoder(CONFIG);
+test.each([
+	{ name: "Infinity's", source: wrappedDecoder(CONFIG) },
+	{ name: "VAR's", source: attentiveDecoder(CONFIG) },
+])("$name: what is not stored between layers is computed again, to the same bits", async ({ source }) => {
 	const whole = await decode(gpu, source, [12, 14]);
 	const tiled = await decode(lesser(256 * 1024), source, [12, 14], 0);
+	expect(tiled.exact).toBe(true);
 	expect(tiled.tiled?.stored).toBe(0);
 	expect(differing(tiled.output, whole.output)).toBe(0);
 });
@@ -141,6 +151,7 @@ test("where a binding holds no row, statistics are summed otherwise: within roun
 	const whole = await decode(gpu, source, [4, 200]);
 	const tiled = await decode(lesser(64 * 1024), source, [4, 200]);
 	const most = whole.output.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+	expect(tiled.exact).toBe(false);
 	expect(maxError(tiled.output, whole.output)).toBeLessThan(1e-5 * most);
 	expect(tiled.tapped).toEqual(whole.tapped);
 });

@@ -26,6 +26,8 @@ export interface DecoderSize {
 	whole?: { work: number; scores: number; pixels: number };
 	/** Where some are not: how many buffers, of each, and of what is stored between layers. */
 	tiled?: { buffers: number; floats: number; stored: number };
+	/** Pictures have the bits of those that are decoded whole. */
+	exact: boolean;
 	/** Of each tensor for statistics: those of a batch of pictures, and of every norm of a larger one. */
 	statistics: readonly number[];
 	/** All of it, in bytes. */
@@ -61,6 +63,7 @@ export function decoderSize(
 			pictures,
 			cells: all,
 			whole: { work, scores, pixels },
+			exact: true,
 			statistics: [batch],
 			bytes: 4 * (3 * work + scores + 5 * pixels + batch),
 			largest: { name: "decoder work", bytes: 4 * Math.max(work, scores, 4 * pixels) },
@@ -70,7 +73,8 @@ export function decoderSize(
 	const stored = storedBytes / 4;
 	const one = decoderFloats(source, latent, 1);
 	const cells = Math.floor(floats / Math.max(one.work, 4 * one.pixels));
-	const buffers = Math.max(WHOLE_BUFFERS, ...grids.map((grid) => buffersFor(source, latent, grid, floats, stored)));
+	const counted = grids.map((grid) => countBuffers(source, latent, grid, floats, stored));
+	const buffers = Math.max(WHOLE_BUFFERS, ...counted.map(({ most }) => most));
 
 	const layers = decoderLayers(source, latent).length;
 	const statistics = [batch, ...Array.from({ length: layers * NORMS }, () => groupNormScratch(1, groups))];
@@ -78,6 +82,7 @@ export function decoderSize(
 		pictures,
 		cells,
 		tiled: { buffers, floats, stored },
+		exact: counted.every(({ inexact }) => !inexact),
 		statistics,
 		bytes: 4 * statistics.reduce((sum, floats) => sum + floats, buffers * floats),
 		largest: { name: "decoder buffer", bytes: 4 * floats },
@@ -103,13 +108,13 @@ function bufferFloats(
 }
 
 /** By decoding such a latent without a device. */
-function buffersFor(
+function countBuffers(
 	source: DecoderSource,
 	latent: number,
 	[height, width]: LatentGrid,
 	floats: number,
 	stored: number,
-): number {
+): CountedBuffers {
 	const tiling = new CountedBuffers(floats);
 	const from: Source = {
 		height,
@@ -121,5 +126,5 @@ function buffersFor(
 	};
 	const { ops } = {} as Pick<TiledDecoder, "ops">;
 	decodeTiles({ ops, statistics: [], tiling, stored, tap() {} }, from, decoderLayers(source, latent));
-	return tiling.most;
+	return tiling;
 }

@@ -12,6 +12,7 @@ import { packRgb } from "../../../kernels/tokens/gather.ts";
 import type { DecoderOps } from "./decoder-ops.ts";
 import {
 	buffersOf,
+	giveUp,
 	grown,
 	most,
 	move,
@@ -81,7 +82,7 @@ function layerOf(decoder: TiledDecoder, layer: DecoderLayer, x: Source, room: nu
 			return taps ? stored(tiling, sum, true) : inPlace(tiling, sum, room);
 		}
 		case "attention":
-			return attention(decoder, x as Plane, name);
+			return attention(decoder, x, name);
 		case "finish": {
 			const normed = normOf(decoder, x, `${name}norm_out`, 0);
 			return stored(tiling, convolved(decoder, normed, `${name}conv_out`, Math.ceil(to / 4) * 4), true);
@@ -164,14 +165,14 @@ function fused({ tiling, ops, statistics }: TiledDecoder, from: Source, name: st
 }
 
 /** Over all pixels of the coarsest level, which buffers hold whole. */
-function attention({ tiling, ops, statistics: [scratch] }: TiledDecoder, x: Plane, name: string): Plane {
+function attention({ tiling, ops, statistics: [scratch] }: TiledDecoder, x: Source, name: string): Plane {
 	const { height, width, channels } = x;
 	const all = { top: 0, left: 0, height, width };
 	const images = [{ pixel: 0, height, width }];
 	sumUp({ tiling, ops }, x, scratch, `${name}.norm`);
 	const [sum, a, qkv, scores] = [tiling.take(), tiling.take(), tiling.take(), tiling.take()];
 	x.fill(tiling, all, sum);
-	x.drop(tiling, Infinity);
+	giveUp(tiling, x, Infinity);
 	tiling.record((pass) => {
 		ops.applyNorm(pass, `${name}.norm`, { x: sum, y: a, scratch, images, channels, plain: true });
 		ops.convolution(pass, `${name}.qkv`, { x: a, y: qkv, images, from: channels, to: 3 * channels, side: 1 });
@@ -226,7 +227,8 @@ function sumUp(
 				sumSlicesOfWindow(pass, { ...op, ...ops.statistics(channels), height, width, top: rect.top, first, slices }),
 			),
 		);
-	if (!windows)
+	if (!windows) {
+		tiling.rectangles();
 		for (const [i, rect] of piecesOf(from, tiling.floats).entries())
 			over(rect, (op) =>
 				tiling.record((pass) =>
@@ -240,6 +242,7 @@ function sumUp(
 					}),
 				),
 			);
+	}
 	tiling.record((pass) => joinSlices(pass, { scratch, images: 1, ...ops.statistics(channels), label: name }));
 }
 

@@ -26,6 +26,8 @@ export interface Tiling {
 	give(buffer: Tensor): void;
 	/** What runs next on the device. */
 	record(work: (pass: Pass) => void): void;
+	/** Told where statistics are summed by rectangles, whose bits are others than those of the whole image. */
+	rectangles(): void;
 }
 
 /** Dispatches go to the device after so many records: none keeps it from others for long. */
@@ -67,6 +69,8 @@ export class DeviceBuffers implements Tiling {
 		work(this.#pass);
 	}
 
+	rectangles(): void {}
+
 	/** What was recorded last is not submitted yet. */
 	get pass(): Pass {
 		return this.#pass;
@@ -78,6 +82,8 @@ export class CountedBuffers implements Tiling {
 	readonly floats: number;
 	/** At once. */
 	most = 0;
+	/** Statistics were summed by rectangles. */
+	inexact = false;
 	#taken = 0;
 
 	constructor(floats: number) {
@@ -94,6 +100,10 @@ export class CountedBuffers implements Tiling {
 	}
 
 	record(): void {}
+
+	rectangles(): void {
+		this.inexact = true;
+	}
 }
 /** Stands for a tensor where nothing is recorded. */
 const NOTHING = { buffer: undefined as unknown as GPUBuffer, offset: 0, bytes: 0, shape: [] };
@@ -285,7 +295,7 @@ export function stored(tiling: Tiling, from: Source, last = false): Plane {
 }
 
 /** Gives up what rows from `top` on do not need. */
-function giveUp(tiling: Tiling, from: Source, top: number): void {
+export function giveUp(tiling: Tiling, from: Source, top: number): void {
 	const first = new Map<Plane, number>();
 	for (const [plane, row] of from.needs(top)) first.set(plane, Math.min(row, first.get(plane) ?? Infinity));
 	for (const [plane, row] of first) plane.drop(tiling, row);

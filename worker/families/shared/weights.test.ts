@@ -12,10 +12,11 @@ import { dequantize } from "../../../model-shards/format/precision.ts";
 import { importFolder } from "../../../model-shards/import/folder.ts";
 import { findModel, openModelFolder } from "../../../model-shards/open.ts";
 import { openModel } from "../../engine/open.ts";
-import { memoryNeed, slotsWithin } from "../../engine/paper/memory.ts";
+import { memoryNeed, slotsWithin, storedWithin } from "../../engine/paper/memory.ts";
 import type { GenerateResult } from "../../engine/types.ts";
 import { policies } from "../../policies/index.ts";
 import type { ModelFolder } from "../folder.ts";
+import { plannedModel } from "../planned.ts";
 import { Weights } from "./weights.ts";
 
 const gpu = await sharedGpu();
@@ -151,24 +152,20 @@ it("where a binding is small, slots are fewer, and a picture that has no room sa
 });
 
 it("a budget is kept by storing less in the decoder; where that does not do, it is refused with what would", async () => {
+	const large = plannedModel("infinity", "2b");
+	const setting = { precision: "f16", cacheDtype: "f16" } as const;
+	const { total } = memoryNeed(large, setting);
+	const stored = storedWithin(large, setting, total);
+	const less = storedWithin(large, setting, total - 2 ** 27);
+	expect(less).toBeLessThan(stored as number);
+	expect(memoryNeed(large, { ...setting, stored: less })).toMatchObject({ exact: true });
+	expect(memoryNeed(large, { ...setting, stored: less }).total).toBeLessThan(total - 2 ** 27);
+	expect(storedWithin(large, setting, total / 2)).toBeUndefined();
+
 	const need = memoryNeed(tiny);
-	const least = memoryNeed(tiny, { stored: 0 });
-	expect(least.total).toBeLessThan(need.total);
-	const ask = async (memory?: number) => {
-		const before = gpu.bytes;
-		const model = await openModel(gpu, tiny, { memory });
-		const plan = policies.exact.plan(model.info, {});
-		const results = await Array.fromAsync(
-			model.generate({ plan, prompt: "a photo of a cat", seed: 3, previews: "all" }),
-		);
-		const used = gpu.bytes - before;
-		model.destroy();
-		return { used, image: results.flatMap((result) => (result.kind === "final" ? [...result.image.data] : [])) };
-	};
-	const [free, given] = [await ask(), await ask(least.total)];
-	expect(given.used).toBeLessThan(free.used);
-	expect(given.image).toEqual(free.image);
-	const refused = openModel(gpu, tiny, { memory: least.total - 1 });
+	const model = await openModel(gpu, tiny, { memory: need.total });
+	model.destroy();
+	const refused = openModel(gpu, tiny, { memory: need.total - 1 });
 	await expect(refused).rejects.toThrow(/^The \d+ bytes that are given do not do\. tiny with .* It would take, with/);
 });
 
