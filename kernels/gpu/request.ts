@@ -62,6 +62,10 @@ export async function requestDevice(
 export function limitsOf({ limits }: Pick<GPUAdapter, "limits">, asked: Limits = {}): Record<string, number> {
 	const names = Object.entries(ASKED) as [Exclude<keyof GPUSupportedLimits, "__brand">, keyof Limits | undefined][];
 	return Object.fromEntries(
-		names.map(([name, less]) => [name, Math.min(limits[name] ?? Infinity, (less && asked[less]) ?? Infinity)]),
+		names.flatMap(([name, less]) => {
+			const most = limits[name];
+			// What an implementation does not know of is not asked for.
+			return most === undefined ? [] : [[name, Math.min(most, (less && asked[less]) ?? Infinity)]];
+		}),
 	);
 }
