@@ -19,8 +19,8 @@ export interface OpenOptions {
 	/** The same for cached keys and values. */
 	cacheDtype?: Dtype;
 	/**
-	 * Bytes on the device that the model and its pictures may take: within them the decoder stores less and computes more.
-	 * Where they do not do, an OutOfMemoryError says what would.
+	 * Bytes on the device that the model and its pictures may take: to keep within them the decoder stores less and
+	 * computes more. Where they do not do, an OutOfMemoryError says what would.
 	 */
 	memory?: number;
 	/** Bytes of weights read so far and in all. */

@@ -144,16 +144,12 @@ export function slotsWithin(model: Model, setting: MemorySetting, bindingBytes: 
 }
 
 /**
- * How much the decoder may store between layers where all together is to take at most `memory` bytes: the less, the more
- * it computes twice, to the same bits. Undefined where nothing would do.
+ * How much the decoder may store between layers where all together is to take at most `memory` bytes: the less, the
+ * more it computes twice. Undefined where nothing would do.
  */
 export function storedWithin(model: Model, setting: MemorySetting, memory: number): number | undefined {
-	const [most, ...less] = [1, 3 / 4, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 0].map((share) => ({
-		stored: share * STORED_BYTES,
-		need: memoryNeed(model, { ...setting, stored: share * STORED_BYTES }),
-	}));
-	const choices = [most, ...less.filter(({ need }) => need.exact)];
-	return choices.find(({ need }) => need.total <= memory)?.stored;
+	const choices = [1, 3 / 4, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 0].map((share) => share * STORED_BYTES);
+	return choices.find((stored) => memoryNeed(model, { ...setting, stored }).total <= memory);
 }
 
 /** Settings that take less than this one, with what to do for each; the smallest saving first, all together last. */

@@ -151,14 +151,13 @@ it("where a binding is small, slots are fewer, and a picture that has no room sa
 	);
 });
 
-it("a budget is kept by storing less in the decoder; where that does not do, it is refused with what would", async () => {
+it("a budget is kept by storing less in the decoder; where that does not do, what would is said", async () => {
 	const large = plannedModel("infinity", "2b");
 	const setting = { precision: "f16", cacheDtype: "f16" } as const;
 	const { total } = memoryNeed(large, setting);
 	const stored = storedWithin(large, setting, total);
 	const less = storedWithin(large, setting, total - 2 ** 27);
 	expect(less).toBeLessThan(stored as number);
-	expect(memoryNeed(large, { ...setting, stored: less })).toMatchObject({ exact: true });
 	expect(memoryNeed(large, { ...setting, stored: less }).total).toBeLessThan(total - 2 ** 27);
 	expect(storedWithin(large, setting, total / 2)).toBeUndefined();
 
