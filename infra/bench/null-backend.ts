@@ -13,6 +13,8 @@ import type { ModelFolder } from "../../worker/families/folder.ts";
  * The null backend has 512 MiB in all: a tensor gets its shape and no more bytes than this. What is read is smaller.
  */
 const MOST_BYTES = 12 << 20;
+/** A picture of 1024 pixels a side, read back. */
+const MOST_PICTURE = 4 * 1024 ** 2;
 /** Data is given to weights alone, and they are many. */
 const MOST_DATA = 64 << 10;
 /** What one binding holds on the GPUs that these models are for. */
@@ -83,8 +85,9 @@ export class NullGpu extends Gpu {
 	}
 
 	override tensor(label: string, shape: readonly number[], usage = 0, dtype?: "f16"): Tensor {
-		// Keys and values are a tensor a block, and many.
-		const most = label.startsWith("keys and values") ? MOST_DATA : MOST_BYTES;
+		// Keys and values are a tensor a block, and many; of the decoder's buffers, what is read back is smaller.
+		const many = { "keys and values": MOST_DATA, "decoder buffer": MOST_PICTURE };
+		const [, most = MOST_BYTES] = Object.entries(many).find(([begins]) => label.startsWith(begins)) ?? [];
 		const [kind = "activations"] = (Object.keys(KINDS) as (keyof typeof KINDS)[]).filter((of) => KINDS[of].test(label));
 		return this.#hollow(label, shape, most, usage, dtype, kind);
 	}

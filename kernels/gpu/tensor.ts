@@ -31,12 +31,10 @@ export const bindsFrom = (tensor: Tensor, row: number): boolean => (row * rowByt
 export function rowsFrom(tensor: Tensor, first: number, count: number): Tensor {
 	const bytes = rowBytes(tensor);
 	if (!bindsFrom(tensor, first)) throw new RangeError(`Rows of ${bytes} bytes cannot be bound from row ${first} on.`);
-	return {
-		...tensor,
-		offset: tensor.offset + first * bytes,
-		bytes: count * bytes,
-		shape: [count, ...tensor.shape.slice(1)],
-	};
+	const shape = [count, ...tensor.shape.slice(1)];
+	// Where a device that runs nothing stands for one, tensors have fewer bytes than their shape asks for.
+	if (tensor.bytes < tensor.shape[0] * bytes) return { ...tensor, bytes: Math.min(count * bytes, tensor.bytes), shape };
+	return { ...tensor, offset: tensor.offset + first * bytes, bytes: count * bytes, shape };
 }
 
 /** What a tensor takes on the device: whole words, and 16 bytes at least. */
