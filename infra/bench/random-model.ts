@@ -107,7 +107,7 @@ export function randomInfinity({ width, heads, ffn, bits }: Dimensions, depth: n
 }
 
 /** Norms that change nothing, matrices that keep the size of what they multiply, small vectors. */
-async function* randomTensors({ tensors }: Manifest): AsyncGenerator<ModelTensor, void, void> {
+export async function* randomTensors({ tensors }: Pick<Manifest, "tensors">): AsyncGenerator<ModelTensor, void, void> {
 	const noise = randomFloats(1 << 20, 1);
 	for (const { name, dtype, shape } of tensors) {
 		const data = new Float32Array(count(shape));

@@ -1,5 +1,6 @@
 /** What the benchmarks print. */
 import type { CompiledOperator, CompileReport } from "./compile.ts";
+import type { DecoderReport } from "./decoder.ts";
 import type { GrowthReport } from "./growth.ts";
 import { mib } from "./measure.ts";
 import type { Row } from "./peers/compare.ts";
@@ -31,6 +32,18 @@ export function table(rows: readonly Record<string, Cell>[]): string {
 }
 
 export const digits = (value: number) => Number(value.toPrecision(3));
+
+export function decoderText(report: DecoderReport): string {
+	const { cells, pixels, binding, weights, held, whole, tiles, seconds, gflops, mean } = report;
+	const how = tiles ? `by tiles, in ${tiles.buffers} buffers of ${mib(tiles.bytes)}` : "whole";
+	return [
+		`Infinity's decoder, ${cells} x ${cells} cells to ${pixels} x ${pixels} pixels, ${how}`,
+		`a binding holds ${mib(binding)}`,
+		`memory: ${mib(held)} beside ${mib(weights)} of weights; whole images would take ${mib(whole)}`,
+		`time: ${seconds.toFixed(1)} s, ${digits(gflops)} GFLOPS of what one pass needs`,
+		`mean of the picture's bytes: ${mean.toFixed(3)}`,
+	].join("\n");
+}
 
 export function picturesText(report: PicturesReport): string {
 	const { loaded_ms, cold_preview_ms, warm_ms, device_bytes, resident_bytes, matmul_gflops } = report;

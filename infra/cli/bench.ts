@@ -5,6 +5,7 @@ import { picturesChart, shapeChart } from "../bench/charts.ts";
 import { SHAPES } from "../bench/shape.ts";
 import {
 	compileText,
+	decoderText,
 	growthText,
 	peersText,
 	picturesText,
@@ -16,7 +17,17 @@ import {
 import { type Chart, timeByScale } from "../bench/time-by-scale.ts";
 import { openAdapter } from "./open-adapter.ts";
 import { openFolder } from "./open-folder.ts";
-import { choice, count, counts, given, modelOption, patternOption, policiesOption, positive } from "./options.ts";
+import {
+	choice,
+	count,
+	counts,
+	given,
+	limitsOption,
+	modelOption,
+	patternOption,
+	policiesOption,
+	positive,
+} from "./options.ts";
 import { OutputFile, outputFile } from "./output.ts";
 import type { Define } from "./program.ts";
 import { UsageError } from "./usage.ts";
@@ -62,6 +73,12 @@ export const define: Define = (command, terminal) =>
 		.option("--profile", "where the time of a picture of the model, or of the whole shape, goes: by operator and scale")
 		.option("--compile", "kernels of the model's pictures and the time their compiling takes, by operator")
 		.option("--growth", "time and memory against tokens, pictures together and the prompt, on a narrow random model")
+		.option(
+			"--decoder <cells>",
+			"Infinity's picture decoder with random weights, on a latent of so many cells a side (64: 1024 pixels)",
+			count("decoder", 1, 256),
+		)
+		.addOption(limitsOption())
 		.option("--host", "of the profile: the host's part alone, on a device that runs nothing")
 		.option("--max-seconds <number>", "for --shape and --peers each", positive("max-seconds"), 100)
 		.option("--json [file]", "print the results as one JSON document, or write them to the file")
@@ -85,6 +102,16 @@ export const define: Define = (command, terminal) =>
 				terminal.print(`${report.adapter.name} (${report.adapter.driver})\n\n${profileText(report)}`);
 				await file?.write(JSON.stringify({ profile: report }, null, "\t"));
 				terminal.result({ profile: report });
+				return;
+			}
+			if (options.limits && options.decoder === undefined)
+				throw new UsageError("--limits says what a decoder has: give --decoder N beside it.");
+			if (options.decoder !== undefined) {
+				const { benchDecoder } = await import("../bench/decoder.ts");
+				const gpu = await openAdapter(terminal, options.limits);
+				const report = await benchDecoder(gpu, options.decoder);
+				terminal.print(`${gpu.facts.name} (${gpu.facts.driver})\n\n${decoderText(report)}`);
+				terminal.result({ adapter: gpu.facts, decoder: report });
 				return;
 			}
 			if (options.growth) {

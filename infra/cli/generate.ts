@@ -6,7 +6,7 @@ import type { ImageFormat } from "../../worker/protocol/job.ts";
 import { MAX_CLASSES, MAX_PROMPT_CHARS, MAX_SEED } from "../../worker/protocol/limits.ts";
 import { openReadyAdapter } from "./open-adapter.ts";
 import { openFolder } from "./open-folder.ts";
-import { count, fileNamed, given, jsonOption, modelOption, policyOption, scheduleOption } from "./options.ts";
+import { bytes, count, fileNamed, given, jsonOption, modelOption, policyOption, scheduleOption } from "./options.ts";
 import { OutputFile, outputFolder, writeWhole } from "./output.ts";
 import { policiesText, readPlan } from "./plan.ts";
 import type { Define } from "./program.ts";
@@ -35,6 +35,11 @@ export const define: Define = (command, terminal) =>
 		.option("--seed <number>", "the same seed gives the same picture (default: any)", count("seed", 0, MAX_SEED))
 		.option("--out <file>", "the picture", fileNamed("out", ...Object.keys(FORMATS)), "firstlight.png")
 		.option("--quality <number>", "of .webp and .jpg, 1 to 100", count("quality", 1, 100), 90)
+		.option(
+			"--memory <bytes>",
+			"on the device, for the model and its picture, such as 6GiB (default: as much as is worth it)",
+			(text) => bytes("memory", text),
+		)
 		.option("--scales-dir <folder>", "keep the picture of every scale there", given("scales-dir"))
 		.addOption(jsonOption())
 		.addHelpText("after", `\nPolicies:\n${policiesText()}`)
@@ -57,7 +62,7 @@ export const define: Define = (command, terminal) =>
 					? (policy ?? policies.exact).plan(folder.info, { schedule })
 					: await readPlan(options.plan, folder.info, schedule);
 			const { gpu, model } = await openReadyAdapter(terminal, async (gpu) => {
-				const model = await openModel(gpu, folder);
+				const model = await openModel(gpu, folder, { memory: options.memory });
 				// Scales run beside the compiling of what later ones need, but where a slow driver may have to give way.
 				if (!gpu.facts.late) gpu.compiling = undefined;
 				const compiled = model.compile([plan]);

@@ -1,9 +1,14 @@
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { openGpu, openReady } from "../../kernels/gpu/native/open.ts";
+import type { Limits } from "../../kernels/gpu/request.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** The best adapter, however long its driver takes over our kernels, with a bar while they are compiled. */
-export const openAdapter = async (terminal: Terminal): Promise<Gpu> => withBar(await openGpu(), terminal);
+/**
+ * The best adapter, however long its driver takes over our kernels, with a bar while they are compiled; with less than
+ * its limits where that is asked for.
+ */
+export const openAdapter = async (terminal: Terminal, limits?: Limits): Promise<Gpu> =>
+	withBar(await openGpu(limits), terminal);
 
 /** What `prepare` makes of the best adapter that is ready in reasonable time, said and with such a bar. */
 export const openReadyAdapter = <T>(terminal: Terminal, prepare: (gpu: Gpu) => Promise<T>): Promise<T> =>

@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Option } from "@commander-js/extra-typings";
+import type { Limits } from "../../kernels/gpu/request.ts";
 import { MANIFEST_FILE } from "../../model-shards/format/manifest.ts";
 import { bundledModels, findModel, isUrl } from "../../model-shards/open.ts";
 import { findPolicy, type Policy, policies } from "../../worker/policies/index.ts";
@@ -35,6 +36,35 @@ export const policiesOption = () =>
 	);
 
 export const jsonOption = () => new Option("--json", "print the result as one JSON document");
+
+/** Limits below the adapter's. */
+export const limitsOption = () =>
+	new Option(
+		"--limits <limits>",
+		"below the adapter's, such as binding=1MiB,workgroup=16KiB,buffers=8 (also: buffer)",
+	).argParser(limits);
+
+const LIMITS = ["binding", "buffer", "workgroup", "buffers"] as const;
+
+function limits(text: string): Limits {
+	return Object.fromEntries(
+		text.split(",").map((each) => {
+			const [name, value = ""] = each.split("=");
+			const limit = oneOf("limits", name.trim(), LIMITS);
+			return [limit, limit === "buffers" ? whole("limits buffers", value, 4, 1024) : bytes("limits", value)];
+		}),
+	);
+}
+
+const UNITS = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 } as const;
+
+/** Bytes, as 64KiB, 1.5GiB or plain ones. */
+export function bytes(option: string, text: string): number {
+	const [, number, unit = "B"] = /^(\d+(?:\.\d+)?) *([KMG]iB|B)?$/.exec(text.trim()) ?? [];
+	const value = Math.floor(Number(number) * UNITS[unit as keyof typeof UNITS]);
+	if (value > 0 && Number.isSafeInteger(value)) return value;
+	throw new UsageError(`--${option} must be bytes, such as 64KiB or 1.5GiB, not ${text.trim() || "empty"}.`);
+}
 
 /** A value that is there: neither empty nor the next option, which a forgotten value would swallow. */
 export const given =

@@ -1,13 +1,23 @@
 import { paperText } from "../paper/markdown.ts";
+import { memoryRows, memoryText } from "../paper/memory.ts";
 import { paperRows } from "../paper/paper.ts";
 import { BIG_MODELS } from "../paper/published.ts";
 import { jsonOption } from "./options.ts";
 import type { Define } from "./program.ts";
 
-/** The big models' costs by policy, from plans alone, as Markdown. */
+/** The big models' costs by policy, or what they take on a device, from plans alone, as Markdown. */
 export const define: Define = (command, terminal) =>
-	command.addOption(jsonOption()).action(() => {
-		const models = BIG_MODELS.map((big) => ({ big, rows: paperRows(big) }));
-		terminal.print(paperText(models));
-		terminal.result(models.map(({ big: { title, textTokens }, rows }) => ({ model: title, textTokens, rows })));
-	});
+	command
+		.option("--memory", "what they take on a device, in every precision, in place of what policies cost")
+		.addOption(jsonOption())
+		.action(({ memory }) => {
+			if (memory) {
+				const rows = memoryRows();
+				terminal.print(memoryText(rows));
+				terminal.result(rows);
+				return;
+			}
+			const models = BIG_MODELS.map((big) => ({ big, rows: paperRows(big) }));
+			terminal.print(paperText(models));
+			terminal.result(models.map(({ big: { title, textTokens }, rows }) => ({ model: title, textTokens, rows })));
+		});

@@ -3,7 +3,7 @@ import { DTYPES } from "../../worker/families/shared/weights.ts";
 import type { Comparison } from "../verify/compare.ts";
 import { verifySet } from "../verify/verify.ts";
 import { openAdapter } from "./open-adapter.ts";
-import { choice, jsonOption, otherModelOption } from "./options.ts";
+import { choice, jsonOption, limitsOption, otherModelOption } from "./options.ts";
 import type { Define } from "./program.ts";
 
 /** Exit code 1 when any tensor of any set misses its bound. */
@@ -13,10 +13,11 @@ export const define: Define = (command, terminal) =>
 		.addOption(otherModelOption("the weights (default: those recorded with each set)"))
 		.addOption(choice("dtype", "of the weights on the device", DTYPES).default("f32" as const))
 		.addOption(choice("cache", "of cached keys and values", DTYPES).default("f32" as const))
+		.addOption(limitsOption())
 		.addOption(jsonOption())
-		.action(async (folders, { model, dtype, cache: cacheDtype }) => {
+		.action(async (folders, { model, dtype, cache: cacheDtype, limits }) => {
 			const modelFolder = model === undefined ? undefined : findModel(model);
-			const gpu = await openAdapter(terminal);
+			const gpu = await openAdapter(terminal, limits);
 			const { name: adapter, driver } = gpu.facts;
 			terminal.print(`Adapter: ${adapter} (${driver})`);
 			const runs: Run[] = [];

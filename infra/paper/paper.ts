@@ -8,6 +8,7 @@ export interface PaperRow {
 	/** The policy, and which of its outcomes where it decides for itself. */
 	name: string;
 	setting: Setting;
+	plan: StagePlan;
 	transformerFlops: number;
 	tokenRows: number;
 	/** Conditioning and decoder too; the text encoder is left out. */
@@ -46,6 +47,7 @@ export function paperRows({ model, info, textTokens, settings }: BigModel): Pape
 			return {
 				name,
 				setting,
+				plan,
 				transformerFlops,
 				tokenRows: sum(costs.map(({ blockTokens }) => blockTokens)) / model.facts.shape.depth,
 				wholeFlops: transformerFlops + others,

@@ -62,3 +62,17 @@ test.each([
 		}
 	},
 );
+
+test("scores of fewer queries at a time than there are give the same bits; too few for one are refused", async () => {
+	using bench = new Bench(gpu);
+	const qkv = bench.random(PIXELS, 3 * 32).tensor;
+	const run = async (room: number) => {
+		const y = bench.empty(PIXELS, 32);
+		const scores = bench.empty(room);
+		const op = { qkv, y, scores, images: IMAGES, channels: 32, label: "attention" };
+		return (await bench.run((pass) => pixelAttention(pass, op), y))[0];
+	};
+	const whole = words(await run(PIXELS ** 2));
+	for (const room of [72, 160, 1000]) expect(words(await run(room))).toEqual(whole);
+	await expect(run(68)).rejects.toThrow(/room for 68 scores, and a query has 72/);
+});

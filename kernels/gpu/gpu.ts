@@ -53,7 +53,7 @@ export class Gpu {
 	/** Host copies of the arena that no pass is using. */
 	#spare: Uint32Array<ArrayBuffer>[] = [];
 
-	/** `bindingBytes`: another limit than the adapter's, to try what a smaller one would do. */
+	/** `bindingBytes`: another limit than the device's, to try what a smaller one would do. */
 	constructor(device: GPUDevice, facts: AdapterFacts, bindingBytes = bindingLimit(device)) {
 		this.device = device;
 		this.facts = facts;
@@ -357,4 +357,5 @@ function halfWords(data: Float16Array<ArrayBuffer>): Uint16Array<ArrayBuffer> {
 }
 
 /** The most that one binding holds. */
-const bindingLimit = ({ limits }: GPUDevice) => Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
+export const bindingLimit = ({ limits }: GPUDevice) =>
+	Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);

@@ -1,8 +1,10 @@
 import { expect, test } from "vitest";
 import { sharedGpu } from "../gpu/native/testing.ts";
+import type { Pass } from "../gpu/pass.ts";
+import type { Tensor } from "../gpu/tensor.ts";
 import type { ImageShape } from "../image/images.ts";
 import { Bench, maxError, words } from "../testing.ts";
-import { groupNormScratch, groupNormSilu } from "./group-norm.ts";
+import { groupNormScratch, groupNormSilu, joinSlices, SLICES, sumRectangle, sumSlicesOfWindow } from "./group-norm.ts";
 
 const gpu = await sharedGpu();
 
@@ -79,3 +81,39 @@ test.each([
 		}
 	},
 );
+
+test("statistics by windows that hold their slices have the whole image's bits; by rectangles, nearly", async () => {
+	using bench = new Bench(gpu);
+	const [height, width, channels, groups] = [24, 11, 8, 4];
+	const x = bench.random(height * width, channels);
+	const statistics = async (record: (pass: Pass, scratch: Tensor) => void) => {
+		const scratch = bench.empty(groupNormScratch(1, groups));
+		const op = { scratch, groups, images: 1, eps: EPS, label: "group norm" };
+		const [all] = await bench.run((pass) => {
+			record(pass, scratch);
+			joinSlices(pass, op);
+		}, scratch);
+		return Array.from({ length: groups }, (_, group) => [
+			...all.slice(4 * group * SLICES, 4 * group * SLICES + 2),
+		]).flat();
+	};
+	const common = { channels, groups, label: "group norm" };
+	const window = (top: number, rows: number) =>
+		bench.put(x.data.slice(top * width * channels, (top + rows) * width * channels)).tensor;
+	const slices = (pass: Pass, scratch: Tensor, top: number, rows: number, first: number, count: number) =>
+		sumSlicesOfWindow(pass, { ...common, x: window(top, rows), scratch, height, width, top, first, slices: count });
+	const whole = await statistics((pass, scratch) => slices(pass, scratch, 0, height, 0, SLICES));
+	// 264 pixels are slices of 5: 20 of them are the first 100 pixels, in 10 rows.
+	const parts = await statistics((pass, scratch) => {
+		slices(pass, scratch, 0, 10, 0, 20);
+		slices(pass, scratch, 9, 15, 20, SLICES - 20);
+	});
+	expect(parts).toEqual(whole);
+	const tiles = await statistics((pass, scratch) => {
+		const op = { ...common, scratch };
+		const at = (pixel: number) => ({ pixel, stride: width });
+		sumRectangle(pass, { ...op, x: x.tensor, at: at(0), height, width: 4, begins: true });
+		sumRectangle(pass, { ...op, x: x.tensor, at: at(4), height, width: 7, begins: false });
+	});
+	expect(maxError(tiles, whole)).toBeLessThan(1e-5);
+});

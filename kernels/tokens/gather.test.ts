@@ -46,6 +46,20 @@ test.each([4, 36])("gatherRows, width %i, with and without an addend", async (wi
 	).toBe(0);
 });
 
+test("gatherRows of a table in parts: the rows of all of them", async () => {
+	using bench = new Bench(gpu);
+	const [width, count] = [12, INDEX.length];
+	const x = bench.random(7, width).data;
+	const part = (from: number, to: number) => bench.put(x.slice(from * width, to * width), [to - from, width]).tensor;
+	const table = { ...part(0, 3), next: { ...part(3, 5), next: part(5, 7) } };
+	const y = bench.empty(count, width);
+	const [rows] = await bench.run(
+		(pass) => gatherRows(pass, { x: table, index: pass.table(INDEX), y, count, width, label: "gather" }),
+		y,
+	);
+	expect([...rows]).toEqual(INDEX.flatMap((row) => [...x.slice(row * width, (row + 1) * width)]));
+});
+
 test("more than 65535 workgroups of elements: gathered, then copied", async () => {
 	using bench = new Bench(gpu);
 	const [count, width] = [17, 1 << 20];

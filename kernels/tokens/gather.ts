@@ -3,9 +3,14 @@ import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { FLAT, flatGroups } from "../gpu/workgroups.ts";
 
+/** [rows, width], or as many of the rows as one tensor holds: then its shape is of these, and others are `next`. */
+export interface Table extends Tensor {
+	next?: Table;
+}
+
 const gathering = kernel({
 	name: "gather rows",
-	params: { count: "u32", width4: "u32", to: "u32" },
+	params: { count: "u32", width4: "u32", to: "u32", first: "u32?", rows: "u32?" },
 	bindings: {
 		x: read("vec4f"),
 		index: read("u32"),
@@ -13,13 +18,15 @@ const gathering = kernel({
 		extra: optional(read("vec4f")),
 		extraIndex: optional(read("u32")),
 	},
-	code: (_, { extra }) => `
+	code: ({ part }: { part: boolean }, { extra }) => `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let i = ${FLAT};
 	if (i >= p.count * p.width4) { return; }
 	let row = i / p.width4;
 	let c = i % p.width4;
-	y[p.to * p.width4 + i] = x[index[row] * p.width4 + c]${extra ? " + extra[extraIndex[row] * p.width4 + c]" : ""};
+	let at = index[row]${part ? " - p.first" : ""};
+	${part ? "if (at >= p.rows) { return; }" : ""}
+	y[p.to * p.width4 + i] = x[at * p.width4 + c]${extra ? " + extra[extraIndex[row] * p.width4 + c]" : ""};
 }`,
 });
 
@@ -30,7 +37,7 @@ const gathering = kernel({
 export function gatherRows(
 	pass: Pass,
 	op: {
-		x: Tensor;
+		x: Table;
 		index: Tensor;
 		y: Tensor;
 		to?: number;
@@ -41,12 +48,15 @@ export function gatherRows(
 	},
 ): void {
 	const { x, index, y, to = 0, count, width, extra, label } = op;
-	pass.run(gathering, {
-		label,
-		params: { count, width4: width / 4, to },
-		bindings: { x, index, y, extra: extra?.table, extraIndex: extra?.index },
-		groups: flatGroups((count * width) / 4),
-	});
+	for (let part: Table | undefined = x, first = 0; part; first += part.shape[0], part = part.next) {
+		pass.run(gathering, {
+			label,
+			options: { part: x.next !== undefined },
+			params: { count, width4: width / 4, to, first, rows: part.shape[0] },
+			bindings: { x: part, index, y, extra: extra?.table, extraIndex: extra?.index },
+			groups: flatGroups((count * width) / 4),
+		});
+	}
 }
 
 const copying = kernel({

@@ -25,19 +25,19 @@ export const halves = ({ layout, wide }: TensorShape): boolean =>
 
 /**
  * Bytes on a device by tensor; `wanted` says what each is. `half`: matrices and convolutions of floats are kept as f16.
- * Scales of whole numbers lie like their matrices, as f32.
+ * Scales of whole numbers lie like their matrices, as f32. `cut`: into as many tensors as a binding asks for.
  */
 export function residentBytes(
 	stored: readonly Stored[],
 	wanted: readonly TensorShape[],
 	half = false,
-): { name: string; bytes: number; layout: Layout }[] {
+): { name: string; bytes: number; cut: boolean }[] {
 	const byName = new Map(wanted.map((tensor) => [tensor.name, tensor]));
 	return stored.map(({ name, shape, dtype, quantization }) => {
 		const tensor = byName.get(name);
 		const layout = tensor?.layout ?? "matrix";
 		const bits = quantization ? (dtype === "I8" ? 8 : 4) : half && tensor && halves(tensor) ? 16 : 32;
 		const elements = residentElements(layout, shape) + (tensor?.joins?.zeros ?? 0);
-		return { name, bytes: (elements * bits) / 8, layout };
+		return { name, bytes: (elements * bits) / 8, cut: layout === "matrix" || tensor?.lookup === true };
 	});
 }

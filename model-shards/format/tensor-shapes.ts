@@ -16,6 +16,8 @@ export interface TensorShape {
 	matmul?: true;
 	/** What it multiplies leaves the range of f16 in the published sizes: it stays f32. */
 	wide?: true;
+	/** A table whose rows are looked up and no more: it is cut by rows where a binding does not hold it. */
+	lookup?: true;
 	/** No tensor of its own on the device but a part of this vector, behind so many zeros. Parts stand in their order. */
 	joins?: { vector: string; zeros: number };
 }

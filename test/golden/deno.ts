@@ -6,12 +6,12 @@ import { afterAll, expect, it } from "vitest";
 import type { SETS } from "./sets.ts";
 
 const root = join(import.meta.dirname, "..", "..");
-/** Makes a test of each set. */
-export function verifyInDeno(names: typeof SETS): void {
+/** Makes a test of each set, with more options for `verify`. */
+export function verifyInDeno(names: typeof SETS, options: readonly string[] = []): void {
 	const sets = names.map(([name, runs]) => [join(root, "test", "reference", name), runs] as const);
 	const deno = spawn(
 		join(root, "node_modules", ".bin", "deno"),
-		["run", "-A", "infra/cli/cli.ts", "verify", ...sets.map(([folder]) => folder)],
+		["run", "-A", "infra/cli/cli.ts", "verify", ...sets.map(([folder]) => folder), ...options],
 		{ cwd: root, stdio: ["ignore", "pipe", "inherit"] },
 	);
 	afterAll(() => deno.kill());

@@ -16,12 +16,18 @@ interface NumericsSetting {
 	/** Of the weights, and of cached keys and values. */
 	dtype: Dtype;
 	cacheDtype: Dtype;
+	/** What the decoder's tiles follow from, where its pictures have not the bits of whole ones. */
+	tiles?: readonly number[];
 }
 
 /** 32 hex digits: of engine version, kernel variants in use, types, model, adapter and driver. */
-export async function numericsId(gpu: Gpu, { digest, shapes, dtype, cacheDtype }: NumericsSetting): Promise<string> {
+export async function numericsId(
+	gpu: Gpu,
+	{ digest, shapes, dtype, cacheDtype, tiles = [] }: NumericsSetting,
+): Promise<string> {
 	const { name, driver } = gpu.facts;
-	const text = JSON.stringify([ENGINE_VERSION, tuningId(gpu, shapes), dtype, cacheDtype, digest, name, driver]);
+	const kinds = [dtype, cacheDtype, digest, name, driver, ...tiles];
+	const text = JSON.stringify([ENGINE_VERSION, tuningId(gpu, shapes), ...kinds]);
 	const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
 	return Array.from(hash.subarray(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -6,7 +6,7 @@ import { type Dtype, Weights } from "../families/shared/weights.ts";
 import { promptTokenizer } from "../families/text/tokenizer.ts";
 import { DeviceModel } from "./device-model.ts";
 import { numericsId } from "./numerics.ts";
-import { type MemorySetting, memoryAdvice, memoryNeed, slotsWithin } from "./paper/memory.ts";
+import { type MemorySetting, memoryAdvice, memoryNeed, slotsWithin, storedWithin } from "./paper/memory.ts";
 import { NextScaleModel } from "./round/next-scale.ts";
 import { kernelShapes } from "./shapes.ts";
 import type { LoadedModel } from "./types.ts";
@@ -18,6 +18,11 @@ export interface OpenOptions {
 	dtype?: Dtype;
 	/** The same for cached keys and values. */
 	cacheDtype?: Dtype;
+	/**
+	 * Bytes on the device that the model and its pictures may take: to keep within them the decoder stores less and
+	 * computes more. Where they do not do, an OutOfMemoryError says what would.
+	 */
+	memory?: number;
 	/** Bytes of weights read so far and in all. */
 	progress?: (done: number, total: number) => void;
 }
@@ -29,19 +34,22 @@ export interface OpenOptions {
 export async function openModel(
 	gpu: Gpu,
 	folder: ModelFolder,
-	{ slots: asked = 1, dtype = "f32", cacheDtype = "f32", progress }: OpenOptions = {},
+	{ slots: asked = 1, dtype = "f32", cacheDtype = "f32", memory = Infinity, progress }: OpenOptions = {},
 ): Promise<LoadedModel> {
 	const { config, facts, info, digest } = folder;
 	const { schedules } = folder.manifest;
 	const slots = slotsWithin(folder, { cacheDtype, slots: asked, textTokens: info.maxPromptTokens }, gpu.bindingBytes);
-	const setting: MemorySetting = { dtype, cacheDtype, slots };
+	const setting: MemorySetting = { dtype, cacheDtype, slots, bindingBytes: gpu.bindingBytes };
 	const explained = (error: unknown): unknown =>
 		error instanceof OutOfMemoryError
-			? new OutOfMemoryError(`${error.message} ${memoryAdvice(folder, setting)}`)
+			? // As where every binding is large enough: what is too small for a tensor has been said.
+				new OutOfMemoryError(`${error.message} ${memoryAdvice(folder, { ...setting, bindingBytes: undefined })}`)
 			: error;
 	try {
 		using made = new DisposableStack();
-		const need = memoryNeed(folder, setting);
+		const stored = storedWithin(folder, setting, memory);
+		if (stored === undefined) throw new OutOfMemoryError(`The ${memory} bytes that are given do not do.`);
+		const need = memoryNeed(folder, { ...setting, stored });
 		if (!(await gpu.room(need.weights + need.decoder)))
 			throw new OutOfMemoryError(`There is not enough memory on ${gpu.facts.name}.`);
 		const weights = made.adopt(await Weights.load(gpu, folder, progress, dtype), (weights) => weights.destroy());
@@ -50,8 +58,14 @@ export async function openModel(
 		await loadTuning(gpu, shapes);
 		const instructions = facts.text?.instructions && tokenizer ? tokenizer.ids(facts.text.instructions) : [];
 		const graph = folder.family.graph({ gpu, config, facts, schedules, weights, slots, instructions });
-		const model = made.use(new NextScaleModel(gpu, graph, schedules, weights, slots, cacheDtype));
-		const numerics = await numericsId(gpu, { digest, shapes, dtype, cacheDtype });
+		const model = made.use(new NextScaleModel(gpu, graph, schedules, weights, slots, cacheDtype, stored));
+		const numerics = await numericsId(gpu, {
+			digest,
+			shapes,
+			dtype,
+			cacheDtype,
+			tiles: need.exact ? undefined : [gpu.bindingBytes, stored],
+		});
 		return new DeviceModel({ gpu, folder, tokenizer, model, numerics, explained, owned: made.move() });
 	} catch (error) {
 		throw explained(error);

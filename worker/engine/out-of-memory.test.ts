@@ -84,7 +84,7 @@ say(await openModel(gpu, folder, { slots: 4 }).then(() => "none", (error) => err
 
 test.runIf(limits)("a picture there is no memory for is refused while another runs, which goes on", async () => {
 	const [first, refused, running, smaller] = await starved(
-		250,
+		60,
 		`
 import { policies } from ${here("worker/policies/index.ts")};
 import { openModel } from ${here("worker/engine/open.ts")};

@@ -14,7 +14,7 @@ const codesAndImage = (results: GenerateResult[]): unknown[] =>
 
 test("a picture beyond what one binding holds leaves the one that runs as it is, and nothing behind", async () => {
 	// Of logits mixed by guidance: those of one large picture and a half.
-	const gpu = await openGpu(1.5 * 2 * LARGE ** 2 * 2 * BITS * 4);
+	const gpu = await openGpu({ binding: 1.5 * 2 * LARGE ** 2 * 2 * BITS * 4 });
 	const model = await openModel(gpu, unevenModel(LARGE), { slots: 2 });
 	try {
 		const ask = (schedule: string, seed: number) =>

@@ -188,18 +188,26 @@ export interface PictureView extends Subject {
 
 /** Cached keys and values, [keys, 2 * width] a block: keys in the first half of a row, values in the second. */
 export interface KeyStore {
-	tensor(block: number): Tensor;
+	/** The tensor that holds a key of a block, and which one of it that is: as all others of its range. */
+	at(block: number, key: number): { tensor: Tensor; key: number };
+}
+
+/** Rows whose keys lie in one tensor. */
+export interface KeyRows {
+	/** [keys, 2 * width]: cached keys and values. */
+	kv: Tensor;
+	rows: RowTable;
 }
 
 /** Activations inside a block, reused by every block. */
 export interface BlockWork {
 	/** [rows, width] */
 	readonly normed: Tensor;
-	/** [rows, 3 * width] */
+	/** [rows, 3 * width] of as many sequences as are projected at a time, or [rows, width] of all. */
 	readonly qkv: Tensor;
 	/** [rows, width] */
 	readonly attended: Tensor;
-	/** [rows, ffn], and what gates it where something does. */
+	/** [rows, ffn] of as many as are between its layers at a time, and what gates it where something does. */
 	readonly hidden: Tensor;
 	readonly up: Tensor;
 }
@@ -220,15 +228,13 @@ export interface BlockContext {
 	work: BlockWork;
 	/** [tokens, width]; updated in place. */
 	x: Tensor;
-	/** Of this block, [keys, 2 * width]: cached keys and values, those of the text too. */
-	kv: Tensor;
-	/**
-	 * Rows with the keys they see and append, the same rows with their text, and with that of no prompt where any is
-	 * guided by it.
-	 */
+	/** All rows. */
 	self: RowTable;
-	cross: RowTable;
-	blank?: RowTable;
+	/** With the keys they see and append, in groups of neighbours: those from token `at` on, counted from it. */
+	groups: readonly (KeyRows & { at: number })[];
+	/** With their text, and with that of no prompt where any is guided by it. */
+	cross: readonly KeyRows[];
+	blank?: readonly KeyRows[];
 	/** u32: positions of selected tokens, for rows that have them. */
 	selected: Tensor | undefined;
 	parts: readonly BlockPart[];

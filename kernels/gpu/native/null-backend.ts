@@ -4,18 +4,21 @@
  */
 import { DeviceError } from "../errors.ts";
 import type { AdapterFacts } from "../facts.ts";
+import { type Limits, limitsOf } from "../request.ts";
 import { dawn } from "./dawn.ts";
 
-/** A device with half precision and subgroups. Throws DeviceError where Dawn has no null backend. */
-export async function openNullDevice(): Promise<GPUDevice> {
+/**
+ * A device with half precision and subgroups, and all of the adapter's limits, or as far as `limits` go. Throws
+ * DeviceError where Dawn has no null backend.
+ */
+export async function openNullDevice(limits?: Limits): Promise<GPUDevice> {
 	const instance = await dawn(["backend=null", "enable-dawn-features=disable_robustness,allow_unsafe_apis"]);
 	const adapter = await instance.requestAdapter();
 	if (!adapter) throw new DeviceError("Dawn has no null backend here. Run `npm ci` again: it comes with webgpu.");
-	const { maxBufferSize, maxStorageBufferBindingSize, maxStorageBuffersPerShaderStage } = adapter.limits;
 	return await adapter.requestDevice({
 		label: "null",
 		requiredFeatures: ["subgroups", "shader-f16"],
-		requiredLimits: { maxBufferSize, maxStorageBufferBindingSize, maxStorageBuffersPerShaderStage },
+		requiredLimits: limitsOf(adapter, limits),
 	});
 }
 

@@ -7,8 +7,8 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { SlowAdapterError } from "../errors.ts";
 import type { Platform } from "../facts.ts";
-import { Gpu } from "../gpu.ts";
-import { type OpenDevice, requestDevice } from "../request.ts";
+import { bindingLimit, Gpu } from "../gpu.ts";
+import { type Limits, type OpenDevice, requestDevice } from "../request.ts";
 import { cacheFolder } from "./cache-settings.ts";
 import { dawn } from "./dawn.ts";
 import { deno } from "./deno.ts";
@@ -31,11 +31,11 @@ const ADVICE =
 	"do instead, with SwiftShader (in a checkout: run `npm ci` again).";
 
 /**
- * Opens the best adapter; measured choices are kept on disk. `bindingBytes`: a limit below the adapter's, to try what a
- * smaller one would do. Throws DeviceError with what to do when there is none.
+ * Opens the best adapter; measured choices are kept on disk. `limits`: below the adapter's, to try what a smaller one
+ * would do. Throws DeviceError with what to do when there is none.
  */
-export async function openGpu(bindingBytes?: number): Promise<Gpu> {
-	return gpuOf(await openDevice(), bindingBytes);
+export async function openGpu(limits: Limits = {}): Promise<Gpu> {
+	return gpuOf(await openDevice(undefined, limits), limits.binding);
 }
 
 /** What a software adapter's driver may take to compile our kernels where SwiftShader, which takes ten, is at hand. */
@@ -72,19 +72,19 @@ export async function openReady<T>(
 }
 
 function gpuOf({ device, facts }: OpenDevice, bindingBytes?: number): Gpu {
-	const gpu = new Gpu(device, facts, bindingBytes);
+	const gpu = new Gpu(device, facts, bindingBytes && Math.min(bindingBytes, bindingLimit(device)));
 	gpu.tuningStore = diskTuning();
 	return gpu;
 }
 
 /**
- * Opens the best adapter, or the best with this in its name, with all of its limits. Throws DeviceError with what to do
- * when there is none.
+ * Opens the best adapter, or the best with this in its name, with all of its limits, or as far as `limits` go. Throws
+ * DeviceError with what to do when there is none.
  */
-export async function openDevice(name?: string): Promise<OpenDevice> {
+export async function openDevice(name?: string, limits?: Limits): Promise<OpenDevice> {
 	await offerSwiftShader();
 	settleMesa();
-	return await requestDevice(await openWebGpu(name), platform(), ADVICE);
+	return await requestDevice(await openWebGpu(name), platform(), ADVICE, limits);
 }
 
 /**

@@ -1,14 +1,19 @@
 /** What a model and its pictures take on a device, from its manifest alone, and what would take less. */
-import { groupNormScratch } from "../../../kernels/norm/group-norm.ts";
 import { residentBytes } from "../../../model-shards/format/layout.ts";
 import type { Precision } from "../../../model-shards/format/precision.ts";
 import { plannedTensors } from "../../../model-shards/format/stored.ts";
 import { type Model, modelInfo } from "../../families/model.ts";
-import { MAX_PICTURES } from "../../families/shared/conv-decoder.ts";
-import { latentCells } from "../../families/shared/schedules.ts";
-import { decoderFloats, mostGroups } from "../../families/shared/vae.ts";
+import { decoderSize, STORED_BYTES } from "../../families/shared/decoder-size.ts";
+import { latentCells, latentGrids } from "../../families/shared/schedules.ts";
 import { exact } from "../../policies/exact.ts";
-import { ROWS, rowsOf } from "../round/kv-plan.ts";
+import type { Schedule } from "../../protocol/model-info.ts";
+import type { StagePlan } from "../../protocol/plan.ts";
+import { inBanks } from "../round/key-value-store.ts";
+import { COND, rowsOf, storedKeys, UNCOND } from "../round/kv-plan.ts";
+import { largestRound } from "../round/picture.ts";
+import { plannedBytes } from "../round/room.ts";
+import { sourceKey, sourcesIn } from "../round/spans.ts";
+import { mostTokens, roundNeed, workspaceTensors } from "../round/workspace.ts";
 import { keyBytes } from "./flops.ts";
 
 export interface MemorySetting {
@@ -22,6 +27,12 @@ export interface MemorySetting {
 	schedule?: string;
 	/** Of a prompt. */
 	textTokens?: number;
+	/** That all pictures are made by; left out: the exact one of the schedule, which takes most. */
+	plan?: StagePlan;
+	/** What the decoder stores between layers at a time, at most; left out: as much as is worth it. */
+	stored?: number;
+	/** The most that a binding of the device holds; left out: that of most GPUs. */
+	bindingBytes?: number;
 }
 
 /** Bytes. */
@@ -33,51 +44,59 @@ export interface MemoryNeed {
 	keys: number;
 	activations: number;
 	total: number;
+	/** Pictures have the bits of those that are decoded whole, whatever is stored. */
+	exact: boolean;
 	/**
-	 * The largest tensor that one binding must hold; matrices are cut where it does not. And the largest that grows with
-	 * the slots.
+	 * The largest tensor that one binding must hold; matrices and tables of words are cut where it does not. And the
+	 * largest that grows with the slots.
 	 */
 	largest: { name: string; bytes: number };
 	shared: number;
 }
 
 const TEXT_TOKENS = 32;
+const BINDING_BYTES = 2 ** 31 - 4;
 
 /** For pictures by the exact plan, the largest there is. Within a few percent of what the engine allocates. */
-export function memoryNeed(
-	model: Model,
-	{ precision, dtype = "f32", cacheDtype = "f32", slots = 1, schedule, textTokens = TEXT_TOKENS }: MemorySetting = {},
-): MemoryNeed {
+export function memoryNeed(model: Model, setting: MemorySetting = {}): MemoryNeed {
+	const { precision, dtype = "f32", cacheDtype = "f32", slots = 1, schedule } = setting;
+	const { textTokens = TEXT_TOKENS, bindingBytes = BINDING_BYTES, stored } = setting;
 	const { manifest, wanted, facts, costs } = model;
 	const { schedules } = manifest;
 	const { shape, codes, startTokens } = facts;
-	const { width, depth } = shape;
-	const ffn = (shape.gated ? 2 : 1) * shape.ffn;
-	const plan = exact.plan(modelInfo(model, ""), { schedule });
+	const { depth } = shape;
+	const plan = setting.plan ?? exact.plan(modelInfo(model, ""), { schedule });
 	const grids = schedules[plan.schedule].grids;
 
 	const latent = latentCells(schedules) * codes.patch ** 2;
-	const { work, scores, pixels } = decoderFloats(facts.decoder, codes.channels, latent);
+	const pictures = decoderSize(
+		facts.decoder,
+		codes.channels,
+		latentGrids(schedules, codes.patch),
+		bindingBytes,
+		stored,
+	);
 	const { floats } = costs;
 	const held = floats.once + slots * floats.slot + latent * floats.cell + slots * latent * floats.slotCell;
-	const decoder =
-		4 *
-		(held +
-			3 * work +
-			scores +
-			5 * pixels +
-			(slots + 1) * latent * codes.channels +
-			groupNormScratch(MAX_PICTURES, mostGroups(facts.decoder.config)));
+	const decoder = pictures.bytes + 4 * (held + (slots + 1) * latent * codes.channels);
 
 	const tokensAt = (scale: number) => (scale === 0 ? startTokens : grids[scale][0] * grids[scale][1]);
-	const rowsAt = plan.steps.map((step, scale) => (step.kind === "run" ? rowsOf(step).length * tokensAt(scale) : 0));
-	const rows = slots * Math.max(...rowsAt);
-	const cells = slots * Math.max(ROWS * startTokens, tokensAt(grids.length - 1));
-	const activations =
-		4 *
-		(rows * (6 * width + ffn + codes.logits) +
-			cells * (2 * codes.logits + 2 * codes.channels * codes.patch ** 2 + width));
+	const tokens = grids.map((_, scale) => tokensAt(scale));
+	const one = largestRound([plan], tokens);
+	const round = workspaceTensors(
+		shape,
+		codes,
+		roundNeed(Array(slots).fill(one), mostTokens(shape, codes, bindingBytes)),
+		bindingBytes,
+	);
+	const retained = slots * retainedTokens(plan, grids, costs.crossAttention ? 3 : 2) * shape.width;
+	const activations = round.reduce((sum, tensor) => sum + plannedBytes(tensor), 4 * retained);
 	const keys = slots * keyBytes(model, schedules[plan.schedule], plan, textTokens, cacheDtype === "f16" ? 2 : 4);
+
+	// In banks, those of one row have to lie together, and of all slots in one tensor else.
+	const longest = Math.max(...[COND, UNCOND].flatMap((row) => storedKeys(plan, tokens, depth, row)), 2 * textTokens);
+	const rowKeys = longest * 2 * shape.width * (cacheDtype === "f16" ? 2 : 4);
+	const keysTogether = inBanks(shape.width) ? rowKeys : keys / depth;
 
 	const tensors = residentBytes(
 		precision ? plannedTensors(wanted, precision) : manifest.tensors,
@@ -86,25 +105,33 @@ export function memoryNeed(
 	);
 	const weights = tensors.reduce((sum, { bytes }) => sum + bytes, 0);
 	const single = [
-		{ name: "decoder work", bytes: 4 * work },
-		{ name: "decoder scores", bytes: 4 * scores },
-		{ name: "decoder output", bytes: 16 * pixels },
-		{ name: "activations of a block", bytes: 4 * rows * Math.max(ffn, 3 * width) },
-		{ name: "logits", bytes: 4 * Math.max(rows, 2 * cells) * codes.logits },
-		{ name: "keys and values of a block", bytes: keys / depth },
-		...tensors.filter(({ layout }) => layout !== "matrix"),
+		pictures.largest,
+		...round.map((tensor) => ({ name: tensor.label, bytes: plannedBytes(tensor) })),
+		{ name: "keys and values of a block", bytes: keysTogether },
+		...tensors.filter(({ cut }) => !cut),
 	];
 	const largest = single.reduce((most, next) => (next.bytes > most.bytes ? next : most));
-	const shared = Math.max(keys / depth, 4 * 3 * cells * codes.logits);
+	const shared = Math.max(keysTogether, 4 * 3 * slots * one.cells * codes.logits);
 	return {
 		weights,
 		decoder,
 		keys,
 		activations,
 		total: weights + decoder + keys + activations,
+		exact: pictures.exact,
 		largest: { name: largest.name, bytes: largest.bytes },
 		shared,
 	};
+}
+
+/** Tokens, over all guidance rows, of what a plan keeps of earlier scales; `sublayers`: of a block. */
+function retainedTokens(plan: StagePlan, grids: Schedule["grids"], sublayers: number): number {
+	const kept = new Map(sourcesIn(plan, sublayers).map((source) => [sourceKey(source), source.scale]));
+	const tokens = [...kept.values()].map((scale) => {
+		const step = plan.steps[scale];
+		return step.kind === "run" ? rowsOf(step).length * grids[scale][0] * grids[scale][1] : 0;
+	});
+	return tokens.reduce((sum, count) => sum + count, 0);
 }
 
 /**
@@ -114,6 +141,15 @@ export function memoryNeed(
 export function slotsWithin(model: Model, setting: MemorySetting, bindingBytes: number): number {
 	const one = memoryNeed(model, { ...setting, slots: 1 }).shared;
 	return Math.max(1, Math.min(setting.slots ?? 1, Math.floor(bindingBytes / one)));
+}
+
+/**
+ * How much the decoder may store between layers where all together is to take at most `memory` bytes: the less, the
+ * more it computes twice. Undefined where nothing would do.
+ */
+export function storedWithin(model: Model, setting: MemorySetting, memory: number): number | undefined {
+	const choices = [1, 3 / 4, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 0].map((share) => share * STORED_BYTES);
+	return choices.find((stored) => memoryNeed(model, { ...setting, stored }).total <= memory);
 }
 
 /** Settings that take less than this one, with what to do for each; the smallest saving first, all together last. */

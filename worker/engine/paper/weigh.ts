@@ -8,8 +8,8 @@ export interface Weight {
 	stored: number;
 	resident: number;
 	/**
-	 * Tensors larger than a binding: matrices are cut into that many buffers by their columns; others (0 buffers) cannot
-	 * be.
+	 * Tensors larger than a binding: matrices are cut into that many buffers by their columns, tables of words by their
+	 * rows; others (0 buffers) cannot be.
 	 */
 	over: { name: string; bytes: number; buffers: number }[];
 }
@@ -27,10 +27,10 @@ export function weigh(
 		resident: resident.reduce((sum, { bytes }) => sum + bytes, 0),
 		over: resident
 			.filter(({ bytes }) => bytes > bindingBytes)
-			.map(({ name, bytes, layout }) => ({
+			.map(({ name, bytes, cut }) => ({
 				name,
 				bytes,
-				buffers: layout === "matrix" ? Math.ceil(bytes / bindingBytes) : 0,
+				buffers: cut ? Math.ceil(bytes / bindingBytes) : 0,
 			})),
 	};
 }

@@ -1,4 +1,5 @@
-import { NOWHERE, type RowTable, rowTable } from "../../../kernels/tokens/rows.ts";
+import type { Pass } from "../../../kernels/gpu/pass.ts";
+import { NOWHERE, type Row, type RowTable, rowTable } from "../../../kernels/tokens/rows.ts";
 import type { BlockContext } from "../../families/family.ts";
 import { cacheByHead } from "../../families/shared/taps.ts";
 import { crossBoundary, endSpans } from "./boundary.ts";
@@ -6,6 +7,7 @@ import { COND, UNCOND } from "./kv-plan.ts";
 import { type Layout, type Place, rowsIn } from "./layout.ts";
 import { storesKeys } from "./picture.ts";
 import type { RoundContext } from "./round.ts";
+import { groupRows } from "./workspace.ts";
 
 /** Every sublayer of every block, with reduced spans begun and ended between them. */
 export function runBlocks(context: RoundContext, full: Layout): Layout {
@@ -47,7 +49,7 @@ interface Tables {
 	layout: Layout;
 	/** By part and guidance row: first and count of its own keys, first of its picture's text. */
 	keys: readonly number[];
-	view: Pick<BlockContext, "self" | "cross" | "blank" | "selected" | "parts">;
+	view: BlockRows & Pick<BlockContext, "selected" | "parts">;
 }
 
 /** Those of the block before where they are right for this one too. */
@@ -74,8 +76,34 @@ function tablesOf(context: RoundContext, layout: Layout, block: number, before: 
 }
 
 function blockContext({ work, store }: RoundContext, { layout, view }: Tables, index: number): BlockContext {
-	const { self, cross, blank, selected, parts } = view;
-	return { index, x: layout.x, work: work.block, kv: store.tensor(index), self, cross, blank, selected, parts };
+	const { self, groups, cross, blank, selected, parts } = view;
+	const held = <T extends BankRows>(rows: readonly T[]) =>
+		rows.map((each) => ({ ...each, kv: store.tensor(index, each.bank) }));
+	return {
+		index,
+		x: layout.x,
+		work: work.block,
+		self,
+		groups: held(groups),
+		cross: held(cross),
+		blank: blank && held(blank),
+		selected,
+		parts,
+	};
+}
+
+/** Rows whose keys lie in the same bank of the store, counted from its first. */
+interface BankRows {
+	bank: number;
+	rows: RowTable;
+}
+
+/** Tables of a block's rows: all of them, with their own keys, with their text, and with no prompt's text. */
+interface BlockRows {
+	self: RowTable;
+	groups: readonly (BankRows & { at: number })[];
+	cross: readonly BankRows[];
+	blank?: readonly BankRows[];
 }
 
 /**
@@ -83,35 +111,64 @@ function blockContext({ work, store }: RoundContext, { layout, view }: Tables, i
  * text, and, where any is guided by it, the same rows with no prompt's text.
  */
 function blockRows(
-	{ pass, graph }: Pick<RoundContext, "pass" | "graph">,
+	{ gpu, pass, graph, store, work }: RoundContext,
 	places: readonly Place[],
 	block: number,
-): { self: RowTable; cross: RowTable; blank?: RowTable } {
-	const self = rowTable(
-		pass,
-		rowsIn(places, ({ part, length, span }, row) => {
-			const { start, used } = part.picture.ranges[row][block];
-			return {
-				rope: graph.ropeAt(part.picture, part.scale),
-				key: start,
-				keys: used,
-				append: storesKeys(part.picture, row, part.scale) ? start + used : NOWHERE,
-				selected: span?.reduction.rope === "kept" ? 1 + part.first + part.rows.indexOf(row) * length : 0,
-			};
-		}),
+): BlockRows {
+	const own = rowsIn(places, ({ part, length, span }, row) => {
+		const { start, used } = part.picture.ranges[row][block];
+		const key = start % store.bank;
+		return {
+			rope: graph.ropeAt(part.picture, part.scale),
+			key,
+			keys: used,
+			append: storesKeys(part.picture, row, part.scale) ? key + used : NOWHERE,
+			selected: span?.reduction.rope === "kept" ? 1 + part.first + part.rows.indexOf(row) * length : 0,
+		};
+	});
+	const banks = places.flatMap(({ part: { picture, rows } }) =>
+		rows.map((row) => store.bankOf(picture.ranges[row][block].start)),
 	);
-	const text = (of: (row: number) => number) => {
+	const self = rowTable(pass, own);
+	const textBanks = places.flatMap(({ part: { picture, rows } }) =>
+		rows.map(() => store.bankOf(picture.context.keys[block])),
+	);
+	const text = (of: (row: number) => number): BankRows[] => {
 		const rows = rowsIn(places, ({ part: { picture } }, row) => ({
-			key: picture.context.keys[block] + (of(row) === COND ? 0 : picture.context.counts[COND]),
+			key: (picture.context.keys[block] % store.bank) + (of(row) === COND ? 0 : picture.context.counts[COND]),
 			keys: picture.context.counts[of(row)],
 		}));
-		return rowTable(pass, rows, self.tokenRow);
+		return [...new Set(textBanks)].map((bank) => ({
+			bank,
+			rows: rowTable(
+				pass,
+				rows.filter((_, i) => textBanks[i] === bank),
+				self.tokenRow,
+			),
+		}));
 	};
 	return {
 		self,
+		groups: groupsOf(pass, self, banks, groupRows(graph.shape, work.need, gpu.bindingBytes)),
 		cross: text((row) => row),
 		...(places.some(({ part }) => part.step.textGuidance !== undefined) && { blank: text(() => UNCOND) }),
 	};
+}
+
+/** Rows in groups of neighbours whose keys lie in one bank, each of at most so many tokens or of one row. */
+function groupsOf(pass: Pass, all: RowTable, banks: readonly number[], most: number): BlockRows["groups"] {
+	const groups: { at: number; tokens: number; bank: number; rows: Row[] }[] = [];
+	for (const [i, row] of all.rows.entries()) {
+		const last = groups[groups.length - 1];
+		const bank = banks[i];
+		const joins = last && last.bank === bank && last.tokens + row.tokens <= most;
+		const group = joins ? last : { at: row.token, tokens: 0, bank, rows: [] };
+		if (!joins) groups.push(group);
+		group.rows.push({ ...row, token: row.token - group.at });
+		group.tokens += row.tokens;
+	}
+	if (groups.length === 1) return [{ at: 0, bank: groups[0].bank, rows: all }];
+	return groups.map(({ at, bank, rows }) => ({ at, bank, rows: rowTable(pass, rows) }));
 }
 
 /** The residual stream of every part. */
@@ -129,14 +186,15 @@ function tapKeys({ pass, graph, store }: RoundContext, { part: { picture, scale,
 	] as const) {
 		const name = `s${scale}.blk${block}.${half}`;
 		if (!picture.taps.wants(name)) continue;
-		// The ranges of the rows lie apart: the copy spans them all and the view picks its part.
-		const ranges = rows.map((row) => picture.ranges[row][block]);
-		const first = Math.min(...ranges.map(({ start }) => start));
-		const { used } = ranges[0];
-		const length = Math.max(...ranges.map(({ start }) => start)) - first + used;
-		const starts = ranges.map(({ start }) => start - first);
-		picture.taps.keep(pass, name, store.tensor(block), [length, 2 * width], {
-			from: first * 2 * width,
+		// The ranges of the rows lie apart.
+		const stretches = rows.map((row) => {
+			const { start, used } = picture.ranges[row][block];
+			const { tensor: x, key } = store.at(block, start);
+			return { x, from: key * 2 * width, count: used * 2 * width };
+		});
+		const { used } = picture.ranges[rows[0]][block];
+		const starts = rows.map((_, i) => i * used);
+		picture.taps.keepAll(pass, name, stretches, {
 			view: (data) => cacheByHead(data, starts, used, heads, width, at),
 			shape: [rows.length, heads, used, width / heads],
 		});

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Gpu } from "../../../kernels/gpu/gpu.ts";
+import { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { openGpu } from "../../../kernels/gpu/native/open.ts";
 import { KeyValueStore } from "./key-value-store.ts";
 
@@ -7,7 +7,7 @@ const WIDTH = 8;
 const KEY_BYTES = 2 * WIDTH * 4;
 let gpu: Gpu;
 beforeAll(async () => {
-	gpu = await openGpu(100 * KEY_BYTES);
+	gpu = await openGpu({ binding: 100 * KEY_BYTES });
 });
 afterAll(() => gpu.destroy());
 
@@ -52,4 +52,26 @@ test("gives its memory up", () => {
 	store.clear();
 	expect(gpu.bytes).toBe(before);
 	expect(store.take([[8], []])).toEqual([[0], []]);
+});
+
+test("what no binding holds lies in banks: ranges within them, grown and read back where they are", async () => {
+	const width = 64;
+	const small = new Gpu(gpu.device, gpu.facts, 100 * 2 * width * 4);
+	using store = new KeyValueStore(small, 1, width, "f32");
+	expect(store.bank).toBe(100);
+	expect(store.take([[60]])).toEqual([[0]]);
+	const floats = Float32Array.from({ length: 60 * 2 * width }, (_, i) => i);
+	small.write(store.tensor(0), 0, floats);
+	// The first bank grows to what it holds, and a second one begins; what is left of the first is found again.
+	expect(store.growth([[70, 40]]).map(({ shape }) => shape[0])).toEqual([100, 70]);
+	expect(store.take([[70, 40]])).toEqual([[100, 60]]);
+	expect(store.at(0, 100)).toEqual({ tensor: store.tensor(0, 1), key: 0 });
+	expect(store.at(0, 99)).toEqual({ tensor: store.tensor(0), key: 99 });
+	const [held] = await small.read([store.tensor(0)]);
+	expect(new Float32Array(held, 0, floats.length)).toEqual(floats);
+	store.give(0, 60, 40);
+	store.give(0, 100, 70);
+	// Neighbours of two banks are two ranges.
+	expect(store.take([[90, 40]])).toEqual([[100, 60]]);
+	expect(() => store.take([[101]])).toThrow(/keys and values 0 needs a buffer of/);
 });

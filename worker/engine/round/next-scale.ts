@@ -1,5 +1,6 @@
 import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import type { Graph } from "../../families/family.ts";
+import { latentGrids } from "../../families/shared/schedules.ts";
 import type { Taps } from "../../families/shared/taps.ts";
 import type { Dtype, Weights } from "../../families/shared/weights.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
@@ -25,7 +26,15 @@ import type { RgbImage } from "./rgb-image.ts";
 import { hasRoom, noRoom, type Planned } from "./room.ts";
 import { type Round, type RoundModel, runRound } from "./round.ts";
 import { restoreSnapshot, type Snapshot, takeSnapshot } from "./snapshot.ts";
-import { covers, largerNeed, roundNeed, Workspace, type WorkspaceNeed, workspaceTensors } from "./workspace.ts";
+import {
+	covers,
+	largerNeed,
+	mostTokens,
+	roundNeed,
+	Workspace,
+	type WorkspaceNeed,
+	workspaceTensors,
+} from "./workspace.ts";
 
 /** Next-scale prediction (arXiv 2404.02905) by any family's graph: the pictures that are open, and their rounds. */
 export class NextScaleModel implements Disposable {
@@ -41,7 +50,10 @@ export class NextScaleModel implements Disposable {
 	#opening: Promise<unknown> = Promise.resolve();
 	#owned: DisposableStack;
 
-	/** Takes the graph over: it is destroyed with the model, or when this throws. The weights stay the caller's. */
+	/**
+	 * Takes the graph over: it is destroyed with the model, or when this throws. The weights stay the caller's. `stored`:
+	 * bytes that the picture decoder keeps between layers, at most; left out: as much as is worth it.
+	 */
 	constructor(
 		gpu: Gpu,
 		graph: Graph,
@@ -49,15 +61,18 @@ export class NextScaleModel implements Disposable {
 		weights: Weights,
 		slots: number,
 		cacheDtype: Dtype,
+		stored?: number,
 	) {
 		using made = new DisposableStack();
 		made.defer(() => graph.destroy());
-		const { depth, width, ffn } = graph.shape;
+		const { depth, width } = graph.shape;
 		this.slots = slots;
-		this.maxTokens = Math.floor(gpu.bindingBytes / 4 / Math.max(ffn, 3 * width, graph.codes.logits));
+		this.maxTokens = mostTokens(graph.shape, graph.codes, gpu.bindingBytes);
 		const store = made.use(new KeyValueStore(gpu, depth, width, cacheDtype));
 		const latents = made.use(new Latents(gpu, graph.codes, schedules, slots));
-		const decoder = made.use(new PictureDecoder(gpu, weights, graph, latents.cells));
+		const decoder = made.use(
+			new PictureDecoder(gpu, weights, graph, latentGrids(schedules, graph.codes.patch), stored),
+		);
 		this.#model = { gpu, graph, weights, store, latents, decoder };
 		this.#schedules = schedules;
 		this.#pictures = Array.from({ length: slots });
@@ -127,7 +142,7 @@ export class NextScaleModel implements Disposable {
 		const choices = enough ? [undefined] : [held ? largerNeed(held, need) : need, need];
 		let tensors: Planned[] = [];
 		for (const work of choices) {
-			tensors = [...own, ...(work ? workspaceTensors(graph.shape, graph.codes, work) : [])];
+			tensors = [...own, ...(work ? workspaceTensors(graph.shape, graph.codes, work, gpu.bindingBytes) : [])];
 			if (tensors.length === 0 || (await hasRoom(gpu, [...tensors, decoder.readBack]))) return work;
 		}
 		throw noRoom(gpu, tensors);

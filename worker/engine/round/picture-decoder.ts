@@ -1,11 +1,14 @@
 import type { Gpu } from "../../../kernels/gpu/gpu.ts";
+import type { Pass } from "../../../kernels/gpu/pass.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
 import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import type { ImageShape } from "../../../kernels/image/images.ts";
 import { resize } from "../../../kernels/image/interpolate.ts";
 import type { Graph } from "../../families/family.ts";
-import { ConvDecoder, MAX_PICTURES } from "../../families/shared/conv-decoder.ts";
+import { ConvDecoder, type Piece } from "../../families/shared/conv-decoder.ts";
+import type { LatentGrid } from "../../families/shared/decoder-size.ts";
 import { channelsFirst, type Taps } from "../../families/shared/taps.ts";
+import type { Rect } from "../../families/shared/tiles.ts";
 import { padRows, type Weights } from "../../families/shared/weights.ts";
 import type { RgbImage } from "./rgb-image.ts";
 import type { Planned } from "./room.ts";
@@ -21,7 +24,7 @@ interface DecodeRequest {
 	finished: boolean;
 }
 
-/** From latents to pictures, as many at once as one of full size takes room. */
+/** From latents to pictures, as many at once as the decoder takes. */
 export class PictureDecoder implements Disposable {
 	#gpu: Gpu;
 	#graph: Graph;
@@ -31,13 +34,14 @@ export class PictureDecoder implements Disposable {
 	#resized: Tensor;
 	#owned: Scope;
 
-	constructor(gpu: Gpu, weights: Weights, graph: Graph, cells: number) {
+	/** `grids`: of the largest latents. `stored`: bytes that the decoder keeps between layers, at most. */
+	constructor(gpu: Gpu, weights: Weights, graph: Graph, grids: readonly LatentGrid[], stored?: number) {
 		using made = new Scope(gpu);
 		this.#gpu = gpu;
 		this.#graph = graph;
-		this.#cells = cells;
-		this.#resized = made.tensor("resized latents", [cells, graph.codes.channels]);
-		this.#decoder = new ConvDecoder(gpu, weights, graph.picture, graph.codes, cells);
+		this.#cells = Math.max(...grids.map(area));
+		this.#resized = made.tensor("resized latents", [this.#cells, graph.codes.channels]);
+		this.#decoder = new ConvDecoder(gpu, weights, graph.picture, graph.codes, grids, stored);
 		this.#owned = made.move();
 	}
 
@@ -48,8 +52,8 @@ export class PictureDecoder implements Disposable {
 			const group = groups[groups.length - 1];
 			const room =
 				group &&
-				group.length < MAX_PICTURES &&
-				group.reduce((sum, { grid }) => sum + area(grid), area(picture.grid)) <= this.#cells;
+				group.length < this.#decoder.size.pictures &&
+				group.reduce((sum, { grid }) => sum + area(grid), area(picture.grid)) <= this.#decoder.size.cells;
 			if (room) group.push(picture);
 			else groups.push([picture]);
 		}
@@ -80,20 +84,20 @@ export class PictureDecoder implements Disposable {
 
 	/** What reading pictures of full size back takes for a while. */
 	get readBack(): Planned {
-		return { label: "pictures read back", shape: this.#decoder.rgba.shape };
+		return { label: "pictures read back", shape: [this.#cells * this.#decoder.patch ** 2] };
 	}
 
 	async #decode(latents: Tensor, group: readonly DecodeRequest[]): Promise<RgbImage[]> {
 		const { channels, numbers, shrink } = this.#graph.codes;
-		const { patch, rgba, output } = this.#decoder;
-		const pass = this.#gpu.pass(`pictures of ${group.map(({ grid }) => grid.join("x")).join(", ")}`);
+		const { patch } = this.#decoder;
+		const begun = this.#gpu.pass(`pictures of ${group.map(({ grid }) => grid.join("x")).join(", ")}`);
 		let cell = 0;
 		const images = group.map(({ grid }) => ({
 			pixel: (cell += area(grid)) - area(grid),
 			height: grid[0],
 			width: grid[1],
 		}));
-		resize(pass, {
+		resize(begun, {
 			x: latents,
 			y: this.#resized,
 			how: shrink,
@@ -102,30 +106,28 @@ export class PictureDecoder implements Disposable {
 			to: images,
 			label: "picture latents",
 		});
-		const keep = (i: number, name: string, x: Tensor, own: number, stride: number) => {
-			const { pixel, height, width } = images[i];
-			group[i].taps.keep(pass, name, x, [stride, height, width], {
-				from: pixel * stride,
-				view: channelsFirst(own, stride),
-				shape: [own, height, width],
-			});
-		};
-		this.#decoder.record(pass, this.#resized, images, (name, x, own, stride) =>
-			group.forEach(({ finished }, i) => {
-				if (finished) keep(i, name, x, own, stride);
-			}),
-		);
+		const { pass, pictures } = this.#decoder.record(begun, this.#resized, images, (pass, name, i, pieces, own) => {
+			const { finished, taps, grid } = group[i];
+			if (finished) keepPieces(pass, taps, name, pieces, own, grid);
+		});
 		group.forEach(({ taps, latentName, finished }, i) => {
 			const { pixel, height, width } = images[i];
-			if (latentName !== null) keep(i, latentName, this.#resized, numbers, channels);
-			const [h, w] = [height * patch, width * patch];
-			if (finished)
-				taps.keep(pass, "image", output, [4, h, w], { from: pixel * patch ** 2 * 4, view: unitRgb, shape: [3, h, w] });
+			if (latentName !== null)
+				taps.keep(pass, latentName, this.#resized, [channels, height, width], {
+					from: pixel * channels,
+					view: channelsFirst(numbers, channels),
+					shape: [numbers, height, width],
+				});
+			const sides = [height * patch, width * patch] as const;
+			if (finished) keepPieces(pass, taps, "image", pictures[i].output, 3, sides, toUnit);
 		});
-		const [data] = await pass.submit([{ ...rgba, bytes: cell * patch ** 2 * 4 }]);
-		return images.map(({ pixel, height, width }) => {
-			const pixels = new Uint32Array(data, pixel * patch ** 2 * 4, height * width * patch ** 2);
-			return { width: width * patch, height: height * patch, data: dropAlpha(pixels) };
+		const pieces = pictures.flatMap(({ rgba }) => rgba);
+		const data = await pass.submit(pieces.map(({ rect, x, from }) => part(x, from, area([rect.height, rect.width]))));
+		let next = 0;
+		return pictures.map(({ rgba }, i) => {
+			const parts = rgba.map(({ rect }) => ({ rect, data: new Uint32Array(data[next++]) }));
+			const [height, width] = [images[i].height * patch, images[i].width * patch];
+			return { width, height, data: dropAlpha(raster(parts, width, 1, new Uint32Array(height * width))) };
 		});
 	}
 
@@ -137,14 +139,55 @@ export class PictureDecoder implements Disposable {
 
 const area = ([height, width]: readonly [number, number]) => height * width;
 
-/** [pixels, 4] in [-1, 1] to [3, pixels] in [0, 1]. */
-function unitRgb(data: Float32Array): Float32Array {
-	const pixels = data.length / 4;
-	const out = new Float32Array(3 * pixels);
-	for (let p = 0; p < pixels; p++)
-		for (let c = 0; c < 3; c++) out[c * pixels + p] = (Math.min(1, Math.max(-1, data[p * 4 + c])) + 1) / 2;
-	return out;
+/** Words of a tensor, to be read back. */
+const part = (x: Tensor, from: number, count: number): Tensor => ({
+	...x,
+	offset: x.offset + 4 * from,
+	bytes: 4 * count,
+});
+
+/** An image that lies in pieces, its first `own` channels. */
+function keepPieces(
+	pass: Pass,
+	taps: Taps,
+	name: string,
+	pieces: readonly Piece[],
+	own: number,
+	[height, width]: readonly [number, number],
+	each: (value: number) => number = (value) => value,
+): void {
+	if (!taps.wants(name)) return;
+	const [{ stride }] = pieces;
+	const stretches = pieces.map(({ rect, x, from }) => ({ x, from, count: rect.height * rect.width * stride }));
+	taps.keepAll(pass, name, stretches, {
+		shape: [own, height, width],
+		view: (data) => {
+			let at = 0;
+			const parts = pieces.map(({ rect }, i) => ({ rect, data: data.subarray(at, (at += stretches[i].count)) }));
+			const whole = raster(parts, width, stride, new Float32Array(data.length));
+			return channelsFirst(own, stride)(whole).map(each);
+		},
+	});
 }
+
+/** Rectangles into the image of this width that they are of, `stride` elements a pixel; a single one is all of it. */
+function raster<T extends Float32Array | Uint32Array>(
+	parts: readonly { rect: Rect; data: T }[],
+	width: number,
+	stride: number,
+	into: T,
+): T {
+	if (parts.length === 1) return parts[0].data;
+	for (const { rect, data } of parts) {
+		const row = rect.width * stride;
+		for (let i = 0; i < rect.height; i++)
+			into.set(data.subarray(i * row, (i + 1) * row), ((rect.top + i) * width + rect.left) * stride);
+	}
+	return into;
+}
+
+/** From [-1, 1] to [0, 1]. */
+const toUnit = (value: number): number => (Math.min(1, Math.max(-1, value)) + 1) / 2;
 
 /** By words: four pixels become three of them, the first byte the lowest. A last word is cut. */
 export function dropAlpha(pixels: Uint32Array): Uint8Array<ArrayBuffer> {

@@ -129,12 +129,14 @@ function tapsLastKeys({ plan, taps }: PictureOptions, depth: number): boolean {
 	);
 }
 
-function largestRound(outcomes: readonly StagePlan[], tokens: readonly number[]): WorkspaceNeed {
-	const most: WorkspaceNeed = { rows: 0, cells: 0, matrix: 0, spans: false, gathers: false };
+/** What the largest round of one picture needs, by whatever its plan turns out to be; `tokens`: of every scale. */
+export function largestRound(outcomes: readonly StagePlan[], tokens: readonly number[]): WorkspaceNeed {
+	const most: WorkspaceNeed = { rows: 0, longest: 0, cells: 0, matrix: 0, spans: false, gathers: false };
 	for (const [scale, step] of outcomes.flatMap(({ steps }) => [...steps.entries()])) {
 		if (step.kind === "skip") continue;
 		const rows = rowsOf(step).length;
 		most.rows = Math.max(most.rows, rows * tokens[scale]);
+		most.longest = Math.max(most.longest, tokens[scale]);
 		most.cells = Math.max(most.cells, scale === 0 ? ROWS * tokens[scale] : tokens[scale]);
 		for (const reduction of step.reduce) {
 			const need = kindOf(reduction).need(reduction, rows * tokens[scale]);

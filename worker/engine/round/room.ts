@@ -17,15 +17,15 @@ export interface Planned {
  * for takes the device with it, and every running picture: this asks first, and costs them nothing.
  */
 export async function hasRoom(gpu: Gpu, tensors: readonly Planned[]): Promise<boolean> {
-	const bytes = tensors.map(bytesOf);
+	const bytes = tensors.map(plannedBytes);
 	const largest = Math.max(...bytes);
 	return largest <= gpu.bindingBytes && (await gpu.room(sumOf(bytes), largest));
 }
 
 /** What to say where there is none. */
 export function noRoom(gpu: Gpu, tensors: readonly Planned[]): OutOfMemoryError {
-	const largest = tensors.reduce((most, next) => (bytesOf(next) > bytesOf(most) ? next : most));
-	const [bytes, all] = [bytesOf(largest), sumOf(tensors.map(bytesOf))];
+	const largest = tensors.reduce((most, next) => (plannedBytes(next) > plannedBytes(most) ? next : most));
+	const [bytes, all] = [plannedBytes(largest), sumOf(tensors.map(plannedBytes))];
 	return new OutOfMemoryError(
 		bytes > gpu.bindingBytes
 			? `${largest.label} needs a buffer of ${bytes} bytes; this adapter binds at most ${gpu.bindingBytes}.`
@@ -34,6 +34,7 @@ export function noRoom(gpu: Gpu, tensors: readonly Planned[]): OutOfMemoryError 
 	);
 }
 
-const bytesOf = ({ shape, dtype }: Planned): number =>
+/** What a planned tensor takes. */
+export const plannedBytes = ({ shape, dtype }: Planned): number =>
 	shape.reduce((product, size) => product * size, dtype === "f16" ? 2 : 4);
 const sumOf = (bytes: readonly number[]): number => bytes.reduce((sum, one) => sum + one, 0);

@@ -36,14 +36,12 @@ export function takeSnapshot(
 	using made = new Scope(gpu);
 	const keys = picture.ranges.map((ranges) =>
 		ranges.map(({ start, used }, block) => {
-			const {
-				shape: [, stride],
-				dtype,
-			} = store.tensor(block);
-			const tensor = made.tensor("snapshot keys and values", [used, stride], 0, dtype);
+			const { tensor: x, key } = store.at(block, start);
+			const [, stride] = x.shape;
+			const tensor = made.tensor("snapshot keys and values", [used, stride], 0, x.dtype);
 			copy(pass, {
-				x: store.tensor(block),
-				from: start * stride,
+				x,
+				from: key * stride,
 				y: tensor,
 				count: used * stride,
 				label: "snapshot keys",
@@ -80,13 +78,12 @@ export function restoreSnapshot(
 			// A row that no later step computes has room for fewer, and needs none.
 			const held = keys[row][block];
 			if (!held || held.count > range.capacity) continue;
-			const {
-				shape: [, stride],
-			} = store.tensor(block);
+			const { tensor: y, key } = store.at(block, range.start);
+			const [, stride] = y.shape;
 			copy(pass, {
 				x: held.tensor,
-				y: store.tensor(block),
-				to: range.start * stride,
+				y,
+				to: key * stride,
 				count: held.count * stride,
 				label: "restore keys",
 			});

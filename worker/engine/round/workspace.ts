@@ -1,7 +1,7 @@
 import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
 import type { Tensor } from "../../../kernels/gpu/tensor.ts";
-import type { GraphShape, Quantiser } from "../../families/family.ts";
+import type { CodeShape, GraphShape } from "../../families/family.ts";
 import { codeWords } from "../../protocol/codes.ts";
 import type { Planned } from "./room.ts";
 
@@ -9,6 +9,8 @@ import type { Planned } from "./room.ts";
 export interface WorkspaceNeed {
 	/** Tokens over all guidance rows. */
 	rows: number;
+	/** Of the longest of them. */
+	longest: number;
 	/** Tokens counted once a picture. */
 	cells: number;
 	/** Floats of the largest projection. */
@@ -29,6 +31,7 @@ export function roundNeed(pictures: readonly WorkspaceNeed[], maxTokens: number)
 			sum(({ rows }) => rows),
 			Math.max(maxTokens, ...pictures.map(({ rows }) => rows)),
 		),
+		longest: Math.max(...pictures.map(({ longest }) => longest)),
 		cells: sum(({ cells }) => cells),
 		matrix: Math.max(...pictures.map(({ matrix }) => matrix)),
 		spans: pictures.some(({ spans }) => spans),
@@ -39,6 +42,7 @@ export function roundNeed(pictures: readonly WorkspaceNeed[], maxTokens: number)
 /** Enough for both. */
 export const largerNeed = (a: WorkspaceNeed, b: WorkspaceNeed): WorkspaceNeed => ({
 	rows: Math.max(a.rows, b.rows),
+	longest: Math.max(a.longest, b.longest),
 	cells: Math.max(a.cells, b.cells),
 	matrix: Math.max(a.matrix, b.matrix),
 	spans: a.spans || b.spans,
@@ -48,6 +52,7 @@ export const largerNeed = (a: WorkspaceNeed, b: WorkspaceNeed): WorkspaceNeed =>
 /** Whether what is enough for `held` is enough for `need`. */
 export const covers = (held: WorkspaceNeed, need: WorkspaceNeed): boolean =>
 	need.rows <= held.rows &&
+	need.longest <= held.longest &&
 	need.cells <= held.cells &&
 	need.matrix <= held.matrix &&
 	(!need.spans || held.spans) &&
@@ -57,21 +62,53 @@ export const covers = (held: WorkspaceNeed, need: WorkspaceNeed): boolean =>
 export interface BlockWork {
 	/** [rows, width] */
 	normed: Tensor;
-	/** [rows, 3 * width] */
+	/** [groupRows, 3 * width], or [rows, width] where that is more. */
 	qkv: Tensor;
 	/** [rows, width] */
 	attended: Tensor;
-	/** [rows, ffn], and what gates it where something does. */
+	/** [feedForwardRows, ffn], and what gates it where something does. */
 	hidden: Tensor;
 	up: Tensor;
 }
 
+/** What is computed of a batch at a time, where that is enough to keep a device busy. */
+const GROUP_BYTES = 2 ** 26;
+/** Groups begin where tensors can be bound, whatever their columns. */
+export const GROUP_STEP = 64;
+
+/** Rows of so many floats in a group. */
+const groupOf = (columns: number, bindingBytes: number): number =>
+	Math.max(GROUP_STEP, Math.floor(Math.min(GROUP_BYTES, bindingBytes) / 4 / columns / GROUP_STEP) * GROUP_STEP);
+
+/** Rows of which queries, keys and values are made at a time: those of whole sequences. */
+export const groupRows = (
+	{ width }: GraphShape,
+	{ rows, longest }: Pick<WorkspaceNeed, "rows" | "longest">,
+	bindingBytes: number,
+): number =>
+	// Others could not be bound from where a sequence begins.
+	width % GROUP_STEP === 0 ? Math.min(rows, Math.max(longest, groupOf(3 * width, bindingBytes))) : rows;
+
+/** Rows that are between the layers of a feed-forward at a time. */
+const feedForwardRows = ({ ffn }: GraphShape, rows: number, bindingBytes: number): number =>
+	Math.min(rows, groupOf(ffn, bindingBytes));
+
+/** What the residual stream of a round of several pictures takes at most: beyond, rounds are not the faster for it. */
+const ROUND_BYTES = 2 ** 28;
+
+/** Tokens, over all guidance rows, that a round of several pictures takes at most. */
+export const mostTokens = ({ width }: GraphShape, { logits }: CodeShape, bindingBytes: number): number =>
+	Math.floor(Math.min(bindingBytes, ROUND_BYTES) / 4 / Math.max(width, logits));
+
 /** The tensors of a workspace by their labels. */
 function shapesOf(
-	{ width, ffn, gated }: GraphShape,
-	{ logits, patch, channels, features, bits }: Quantiser,
-	{ rows, cells, matrix, spans, gathers }: WorkspaceNeed,
+	shape: GraphShape,
+	{ logits, patch, channels, features, bits }: CodeShape,
+	{ rows, longest, cells, matrix, spans, gathers }: WorkspaceNeed,
+	bindingBytes: number,
 ) {
+	const { width, ffn, gated } = shape;
+	const fed = feedForwardRows(shape, rows, bindingBytes);
 	const spanRows = spans ? rows : 0;
 	const gatherRows = gathers ? rows : 0;
 	// Beside the codes to go on with: those sampled where others are forced, and those of selected tokens alone.
@@ -80,10 +117,10 @@ function shapesOf(
 		x: [rows, width],
 		"x of another layout": [spanRows, width],
 		"block norm": [rows, width],
-		"block qkv": [rows, 3 * width],
+		"block qkv": [Math.max(groupRows(shape, { rows, longest }, bindingBytes), Math.ceil(rows / 3)), 3 * width],
 		"block attention": [rows, width],
-		"block ffn": [rows, ffn],
-		"block ffn gate": [gated ? rows : 0, ffn],
+		"block ffn": [fed, ffn],
+		"block ffn gate": [gated ? fed : 0, ffn],
 		logits: [rows, logits],
 		"mixed logits": [outputs, logits],
 		temperatures: [cells],
@@ -101,8 +138,12 @@ function shapesOf(
 }
 
 /** The tensors that a workspace for `need` is made of. */
-export const workspaceTensors = (shape: GraphShape, quantiser: Quantiser, need: WorkspaceNeed): Planned[] =>
-	Object.entries(shapesOf(shape, quantiser, need)).map(([label, shape]) => ({ label, shape }));
+export const workspaceTensors = (
+	shape: GraphShape,
+	codes: CodeShape,
+	need: WorkspaceNeed,
+	bindingBytes: number,
+): Planned[] => Object.entries(shapesOf(shape, codes, need, bindingBytes)).map(([label, shape]) => ({ label, shape }));
 
 /** Activations of one round, the largest that the open pictures can need. Nothing in them outlives a round. */
 export class Workspace implements Disposable {
@@ -133,9 +174,9 @@ export class Workspace implements Disposable {
 	readonly full: Tensor;
 	#owned: Scope;
 
-	constructor(gpu: Gpu, shape: GraphShape, quantiser: Quantiser, need: WorkspaceNeed) {
+	constructor(gpu: Gpu, shape: GraphShape, codes: CodeShape, need: WorkspaceNeed) {
 		using made = new Scope(gpu);
-		const shapes = shapesOf(shape, quantiser, need);
+		const shapes = shapesOf(shape, codes, need, gpu.bindingBytes);
 		const make = (label: keyof typeof shapes) => made.tensor(label, shapes[label]);
 		this.need = need;
 		this.x = make("x");

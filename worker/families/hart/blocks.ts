@@ -3,7 +3,6 @@ import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { rmsNorm } from "../../../kernels/norm/layer-norm.ts";
-import { activate } from "../../../kernels/pointwise/activation.ts";
 import type { BlockContext, GraphShape, Sublayer } from "../family.ts";
 import { blockOps, GAMMA } from "../shared/block-ops.ts";
 import type { Weights } from "../shared/weights.ts";
@@ -48,30 +47,22 @@ function normed(pass: Pass, blocks: Blocks, context: BlockContext, half: 0 | 1) 
 function selfAttention(pass: Pass, blocks: Blocks, context: BlockContext): void {
 	const { width, heads, normalised } = blocks.config;
 	const { work } = context;
-	const { linear, tapLinear, addLinear, selfAttention } = blockOps(pass, blocks, moduleOf(blocks, context), context);
+	const { tapLinear, addLinear, selfAttention } = blockOps(pass, blocks, moduleOf(blocks, context), context);
 	const gate = normed(pass, blocks, context, 0);
-	linear("attn.qkv_proj", work.normed, work.qkv, width, 3 * width);
 	const scaleMul = normalised ? moduleOf(blocks, context).get("attn.scale_mul_1H11") : undefined;
 	const scale = normalised ? 1 : 0.25 / Math.sqrt(width / heads);
-	selfAttention({ halves: blocks.halves }, { scaleMul, scale }, "attn");
+	selfAttention("attn.qkv_proj", { halves: blocks.halves }, { scaleMul, scale }, "attn");
 	tapLinear("attn.proj", work.attended, width, "attn_out");
 	addLinear("attn.proj", work.attended, width, gate);
 }
 
 function feedForward(pass: Pass, blocks: Blocks, context: BlockContext): void {
-	const { width, ffn } = blocks.shape;
-	const { work, self } = context;
-	const { label, linear, tapLinear, addLinear } = blockOps(pass, blocks, moduleOf(blocks, context), context);
+	const { feedForward } = blockOps(pass, blocks, moduleOf(blocks, context), context);
 	const gate = normed(pass, blocks, context, 1);
-	if (blocks.config.feedForward === "gelu") {
-		linear("ffn.fc1", work.normed, work.hidden, width, ffn, true);
-		tapLinear("ffn.fc2", work.hidden, ffn, "ffn_out");
-		addLinear("ffn.fc2", work.hidden, ffn, gate);
-		return;
-	}
-	linear("ffn.gate_proj", work.normed, work.hidden, width, ffn);
-	linear("ffn.up_proj", work.normed, work.up, width, ffn);
-	activate(pass, { x: work.hidden, gated: work.up, count: self.tokens * ffn, how: "silu", label: label("gate") });
-	tapLinear("ffn.down_proj", work.hidden, ffn, "ffn_out");
-	addLinear("ffn.down_proj", work.hidden, ffn, gate);
+	feedForward(
+		blocks.config.feedForward === "gelu"
+			? { up: "ffn.fc1", down: "ffn.fc2" }
+			: { up: "ffn.up_proj", gated: "ffn.gate_proj", down: "ffn.down_proj" },
+		gate,
+	);
 }

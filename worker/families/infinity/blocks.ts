@@ -1,7 +1,6 @@
 import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import type { Tensor } from "../../../kernels/gpu/tensor.ts";
-import { activate } from "../../../kernels/pointwise/activation.ts";
 import { blend } from "../../../kernels/pointwise/blend.ts";
 import { copy, gatherRows } from "../../../kernels/tokens/gather.ts";
 import type { BlockContext, GraphShape, Sublayer } from "../family.ts";
@@ -37,14 +36,13 @@ const ops = (pass: Pass, blocks: Blocks, context: BlockContext) =>
 function selfAttention(pass: Pass, blocks: Blocks, context: BlockContext): void {
 	const { width, heads, normEps: eps, norm, normalised = true, attentionTau = 1 } = blocks.config;
 	const { index, work } = context;
-	const { linear, tapLinear, addLinear, modulated, selfAttention } = ops(pass, blocks, context);
+	const { tapLinear, addLinear, modulated, selfAttention } = ops(pass, blocks, context);
 	const table = blocks.modulation[index];
 	addLevel(pass, blocks, context);
 	modulated(table, { half: 0, eps, centred: norm !== "rms" });
-	linear("sa.mat_qkv", work.normed, work.qkv, width, 3 * width);
 	const scaleMul = normalised ? moduleOf(blocks, context).get("sa.scale_mul_1H11") : undefined;
 	const scale = normalised ? 1 : 1 / Math.sqrt(width / heads) / attentionTau;
-	selfAttention(blocks.rotary, { scaleMul, scale }, "sa");
+	selfAttention("sa.mat_qkv", blocks.rotary, { scaleMul, scale }, "sa");
 	tapLinear("sa.proj", work.attended, width, "sa_out");
 	addLinear("sa.proj", work.attended, width, { table, vector: GAMMA[0] });
 }
@@ -78,30 +76,23 @@ function crossAttention(pass: Pass, blocks: Blocks, context: BlockContext): void
 	linear("ca.mat_q", work.normed, work.qkv, width, width);
 	crossAttention(cross, work.attended, scale, "ca");
 	if (blank) {
-		crossAttention(blank, work.hidden, scale, "ca without prompt");
+		crossAttention(blank, work.normed, scale, "ca without prompt");
 		for (const { at, rows, length, textGuidance: share } of parts) {
 			const images = [{ pixel: at, height: 1, width: rows * length }];
-			const both = { a: work.hidden, b: work.attended, share, y: work.normed };
+			const both = { a: work.normed, b: work.attended, share, y: work.qkv };
 			blend(pass, { ...both, images, channels: width, label: label("text guidance") });
 		}
 	}
-	const text = blank ? work.normed : work.attended;
+	const text = blank ? work.qkv : work.attended;
 	tapLinear("ca.proj", text, width, "ca_out");
 	addLinear("ca.proj", text, width, crossGate ? { table: module.get("ca_gamma") } : undefined);
 }
 
 function feedForward(pass: Pass, blocks: Blocks, context: BlockContext): void {
 	const { normEps: eps, norm } = blocks.config;
-	const { width, ffn, gated } = blocks.shape;
-	const { index, work, self } = context;
-	const { label, linear, tapLinear, addLinear, modulated } = ops(pass, blocks, context);
-	const table = blocks.modulation[index];
+	const { modulated, feedForward } = ops(pass, blocks, context);
+	const table = blocks.modulation[context.index];
 	modulated(table, { half: 1, eps, centred: norm !== "rms" });
-	if (gated) {
-		linear("ffn.fcg", work.normed, work.hidden, width, ffn);
-		linear("ffn.fc1", work.normed, work.up, width, ffn);
-		activate(pass, { x: work.hidden, gated: work.up, count: self.tokens * ffn, how: "silu", label: label("gate") });
-	} else linear("ffn.fc1", work.normed, work.hidden, width, ffn, true);
-	tapLinear("ffn.fc2", work.hidden, ffn, "ffn_out");
-	addLinear("ffn.fc2", work.hidden, ffn, { table, vector: GAMMA[1] });
+	const gated = blocks.shape.gated ? "ffn.fcg" : undefined;
+	feedForward({ up: "ffn.fc1", gated, down: "ffn.fc2" }, { table, vector: GAMMA[1] });
 }

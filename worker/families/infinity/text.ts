@@ -195,6 +195,6 @@ function keys(pass: Pass, text: Text, { context }: PictureView, store: KeyStore,
 	const name = `${blockName(text.config, block)}.ca.mat_kv`;
 	linear(pass, text, name, source, textKv, ROWS * tokens, width, 2 * width);
 	const count = ROWS * tokens * 2 * width;
-	const to = context.keys[block] * 2 * width;
-	copy(pass, { x: textKv, y: store.tensor(block), to, count, label: `${name} text kv` });
+	const { tensor: y, key } = store.at(block, context.keys[block]);
+	copy(pass, { x: textKv, y, to: key * 2 * width, count, label: `${name} text kv` });
 }

@@ -46,8 +46,8 @@ test("the size for several takes is the one at which they all succeed, and askin
 	expect(ranges.sizeFor([1])).toBe(13);
 });
 
-test("hundreds of random takes and gives never overlap, and all comes back", () => {
-	const ranges = new Ranges();
+test.each([1000, 40])("hundreds of takes and gives neither overlap nor cross banks of %i; all comes back", (bank) => {
+	const ranges = new Ranges(bank);
 	const held: [number, number][] = [];
 	let state = 1;
 	const random = (below: number) => (state = (state * 48271) % 2147483647) % below;
@@ -59,9 +59,11 @@ test("hundreds of random takes and gives never overlap, and all comes back", () 
 			ranges.growTo(ranges.sizeFor([count]));
 			start = ranges.take(count) as number;
 		}
+		expect(Math.floor(start / bank)).toBe(Math.floor((start + count - 1) / bank));
 		for (const [other, size] of held) expect(start + count <= other || other + size <= start).toBe(true);
 		held.push([start, count]);
 	}
 	for (const [start, count] of held) ranges.give(start, count);
-	expect(ranges.take(ranges.size)).toBe(0);
+	for (let first = 0; first < ranges.size; first += bank)
+		expect(ranges.take(Math.min(bank, ranges.size - first))).toBe(first);
 });

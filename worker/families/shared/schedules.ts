@@ -3,13 +3,15 @@ import type { Schedule } from "../../protocol/model-info.ts";
 
 export type Schedules = Readonly<Record<string, Schedule>>;
 
+/** The last grids of all schedules, `patch` cells a side of a token. */
+export const latentGrids = (schedules: Schedules, patch = 1): [height: number, width: number][] =>
+	Object.values(schedules)
+		.map(({ grids }) => grids[grids.length - 1])
+		.map(([height, width]) => [height * patch, width * patch]);
+
 /** Tokens of the largest map of all schedules. */
 export const latentCells = (schedules: Schedules): number =>
-	Math.max(
-		...Object.values(schedules)
-			.map(({ grids }) => grids[grids.length - 1])
-			.map(([height, width]) => height * width),
-	);
+	Math.max(...latentGrids(schedules).map(([height, width]) => height * width));
 
 /** Tokens of all scales before `scale`. */
 export const firstToken = (tokens: readonly number[], scale: number): number =>

@@ -16,12 +16,20 @@ export interface Tap {
 	take(tensor: TappedTensor): void;
 }
 
+/** `count` elements of a tensor, from element `from` on; both are multiples of 4. */
+interface Stretch {
+	x: Tensor;
+	from: number;
+	count: number;
+}
+
 interface Pending {
 	name: string;
 	shape: number[];
 	/** Floats copied. */
 	count: number;
-	tensor: Tensor;
+	/** One after the other. */
+	tensors: Tensor[];
 	view: (data: Float32Array) => Float32Array;
 }
 
@@ -58,9 +66,31 @@ export class Taps {
 	): void {
 		if (!this.wants(name)) return;
 		const count = shape.reduce((product, size) => product * size, 1);
-		const tensor = this.#gpu.tensor(`tap ${name}`, [Math.ceil(count / 4) * 4]);
-		copy(pass, { x, from: options.from, y: tensor, count, label: `tap ${name}` });
-		this.#pending.push({ name, shape: options.shape ?? shape, count, tensor, view: options.view ?? ((data) => data) });
+		this.keepAll(pass, name, [{ x, from: options.from ?? 0, count }], {
+			shape: options.shape ?? shape,
+			view: options.view,
+		});
+	}
+
+	/** Copies stretches, one after the other, each as many tensors as a binding asks for; then as `keep`. */
+	keepAll(
+		pass: Pass,
+		name: string,
+		stretches: readonly Stretch[],
+		{ shape, view = (data) => data }: { shape: number[]; view?: (data: Float32Array) => Float32Array },
+	): void {
+		if (!this.wants(name)) return;
+		const most = Math.floor(this.#gpu.bindingBytes / 16) * 4;
+		const tensors: Tensor[] = [];
+		for (const { x, from, count } of stretches)
+			for (let at = 0; at < count; at += most) {
+				const part = Math.min(most, count - at);
+				const y = this.#gpu.tensor(`tap ${name}`, [Math.ceil(part / 4) * 4]);
+				copy(pass, { x, from: from + at, y, count: part, label: `tap ${name}` });
+				tensors.push({ ...y, bytes: 4 * part });
+			}
+		const count = stretches.reduce((sum, stretch) => sum + stretch.count, 0);
+		this.#pending.push({ name, shape, count, tensors, view });
 	}
 
 	/** For tensors that are on the host already. */
@@ -72,18 +102,36 @@ export class Taps {
 		const pending = this.#pending.splice(0);
 		if (pending.length === 0) return;
 		try {
-			const buffers = await this.#gpu.read(pending.map(({ tensor }) => tensor));
-			pending.forEach(({ name, shape, count, view }, i) => {
-				this.#tap?.take({ name, shape, data: view(new Float32Array(buffers[i]).subarray(0, count)) });
-			});
+			const buffers = await this.#gpu.read(pending.flatMap(({ tensors }) => tensors));
+			let next = 0;
+			for (const { name, shape, count, tensors, view } of pending) {
+				const parts = buffers.slice(next, (next += tensors.length)).map((buffer) => new Float32Array(buffer));
+				this.#tap?.take({ name, shape, data: view(joined(parts, count)) });
+			}
 		} finally {
-			this.#gpu.free(...pending.map(({ tensor }) => tensor));
+			this.#free(pending);
 		}
 	}
 
 	destroy(): void {
-		this.#gpu.free(...this.#pending.splice(0).map(({ tensor }) => tensor));
+		this.#free(this.#pending.splice(0));
 	}
+
+	#free(pending: readonly Pending[]): void {
+		this.#gpu.free(...pending.flatMap(({ tensors }) => tensors));
+	}
+}
+
+/** One after the other. */
+function joined(parts: readonly Float32Array[], count: number): Float32Array {
+	if (parts.length === 1) return parts[0];
+	const all = new Float32Array(count);
+	let at = 0;
+	for (const part of parts) {
+		all.set(part, at);
+		at += part.length;
+	}
+	return all;
 }
 
 /** [height * width, stride] to [channels, height, width]: what lies beyond the channels is left out. */

@@ -71,42 +71,84 @@ export function vaeProblems(config: VaeConfig): string[] {
 		]);
 }
 
-/** `vae.decoder.*`, and `vae.post_quant_conv` where there is one. `latent`: channels of a cell. */
-export function decoderTensors({ config, conv: convName, norm: normName, attentive }: DecoderSource, latent: number) {
-	const { baseChannels, multipliers, residualBlocks, latentKernel } = config;
-	const convOf = (name: string, from: number, to: number, side?: 1 | 3) =>
-		conv(convName(`vae.decoder.${name}`), from, to, side);
-	const normOf = (name: string, width: number) => norm(normName(`vae.decoder.${name}`), width);
-	const residual = (name: string, from: number, to: number): TensorShape[] => [
-		...normOf(`${name}.norm1`, from),
-		...convOf(`${name}.conv1`, from, to),
-		...normOf(`${name}.norm2`, to),
-		...convOf(`${name}.conv2`, to, to),
-		...(from === to ? [] : convOf(`${name}.nin_shortcut`, from, to, 1)),
-	];
-	const attention = (name: string, width: number): TensorShape[] => [
-		...normOf(`${name}.norm`, width),
-		...convOf(`${name}.qkv`, width, 3 * width, 1),
-		...convOf(`${name}.proj_out`, width, width, 1),
-	];
+/** A step of the decoder, from so many channels to so many, on pixels of a level: the finest is 0. */
+export interface DecoderLayer {
+	/**
+	 * A convolution; a residual block; attention over all pixels, added; a nearest x2 and a convolution; norm and
+	 * convolution to the picture.
+	 */
+	kind: "convolution" | "residual" | "attention" | "enlarge" | "finish";
+	/** Of its module, or of what its modules' names begin with. */
+	name: string;
+	from: number;
+	to: number;
+	/** Of what comes out. */
+	level: number;
+	/** Of a convolution. */
+	side?: 1 | 3;
+	/** Reference names of what comes out. */
+	taps?: readonly string[];
+}
+
+/** What the decoder does, in order. `latent`: channels of a cell. */
+export function decoderLayers({ config, attentive }: DecoderSource, latent: number): DecoderLayer[] {
+	const { baseChannels, multipliers, residualBlocks, latentKernel = 3 } = config;
 	const widths = multipliers.map((m) => m * baseChannels);
-	let width = widths[widths.length - 1];
-	const list = [
-		...(attentive ? conv(convName("vae.post_quant_conv"), latent, latent, latentKernel) : []),
-		...convOf("conv_in", latent, width),
-		...residual("mid.block_1", width, width),
-		...(attentive ? attention("mid.attn_1", width) : []),
-		...residual("mid.block_2", width, width),
-	];
-	for (let level = widths.length - 1; level >= 0; level--) {
+	const coarsest = widths.length - 1;
+	const list: DecoderLayer[] = [];
+	let [width, level] = [latent, coarsest];
+	const add = (kind: DecoderLayer["kind"], name: string, to = width, more: Partial<DecoderLayer> = {}) => {
+		list.push({ kind, name: `vae.${name}`, from: width, to, level, ...more });
+		width = to;
+	};
+	const decoder = (kind: DecoderLayer["kind"], name: string, to?: number, taps?: readonly string[]) =>
+		add(kind, `decoder.${name}`, to, { taps });
+	if (attentive) add("convolution", "post_quant_conv", latent, { side: latentKernel, taps: ["post_quant"] });
+	add("convolution", "decoder.conv_in", widths[coarsest], { side: 3 });
+	decoder("residual", "mid.block_1", width, attentive ? ["mid1"] : ["mid1", "mid_attn"]);
+	if (attentive) decoder("attention", "mid.attn_1", width, ["mid_attn"]);
+	decoder("residual", "mid.block_2");
+	for (; level >= 0; level--) {
+		const up = `up.${level}`;
 		for (let block = 0; block <= residualBlocks; block++) {
-			list.push(...residual(`up.${level}.block.${block}`, width, widths[level]));
-			width = widths[level];
-			if (attentive && level === widths.length - 1) list.push(...attention(`up.${level}.attn.${block}`, width));
+			decoder("residual", `${up}.block.${block}`, widths[level]);
+			if (attentive && level === coarsest) decoder("attention", `${up}.attn.${block}`);
 		}
-		if (level > 0) list.push(...convOf(`up.${level}.upsample.conv`, width, width));
+		if (level > 0) add("enlarge", `decoder.${up}.upsample.conv`, width, { level: level - 1 });
 	}
-	return [...list, ...normOf("norm_out", width), ...convOf("conv_out", width, 3)];
+	level = 0;
+	decoder("finish", "", 3);
+	return list;
+}
+
+/** `vae.decoder.*`, and `vae.post_quant_conv` where there is one. `latent`: channels of a cell. */
+export function decoderTensors(source: DecoderSource, latent: number): TensorShape[] {
+	const convOf = (name: string, from: number, to: number, side?: 1 | 3) => conv(source.conv(name), from, to, side);
+	const normOf = (name: string, width: number) => norm(source.norm(name), width);
+	const tensorsOf = ({ kind, name, from, to, side }: DecoderLayer): TensorShape[] => {
+		switch (kind) {
+			case "convolution":
+			case "enlarge":
+				return convOf(name, from, to, side);
+			case "residual":
+				return [
+					...normOf(`${name}.norm1`, from),
+					...convOf(`${name}.conv1`, from, to),
+					...normOf(`${name}.norm2`, to),
+					...convOf(`${name}.conv2`, to, to),
+					...(from === to ? [] : convOf(`${name}.nin_shortcut`, from, to, 1)),
+				];
+			case "attention":
+				return [
+					...normOf(`${name}.norm`, from),
+					...convOf(`${name}.qkv`, from, 3 * from, 1),
+					...convOf(`${name}.proj_out`, from, from, 1),
+				];
+			case "finish":
+				return [...normOf(`${name}norm_out`, from), ...convOf(`${name}conv_out`, from, to)];
+		}
+	};
+	return decoderLayers(source, latent).flatMap(tensorsOf);
 }
 
 /** Floats of the decoder's tensors for `cells` cells in all: each of its three, and attention's scores. */
@@ -125,30 +167,18 @@ export function decoderFloats(
 }
 
 /** Operations of decoding `cells` cells of a latent; a multiply-add is two. */
-export function decoderOperations({ config, attentive }: DecoderSource, latent: number, cells: number): number {
-	const { baseChannels, multipliers, residualBlocks, latentKernel = 3 } = config;
-	const conv = (pixels: number, input: number, out: number, taps = 9) => 2 * pixels * input * out * taps;
-	const residual = (pixels: number, input: number, out: number) =>
-		conv(pixels, input, out) + conv(pixels, out, out) + (input === out ? 0 : conv(pixels, input, out, 1));
-	const attention = (pixels: number, width: number) =>
-		attentive ? conv(pixels, width, 4 * width, 1) + 4 * pixels * pixels * width : 0;
-	const last = multipliers.length - 1;
-	let pixels = cells;
-	let channels = baseChannels * multipliers[last];
-	let flops =
-		(attentive ? conv(pixels, latent, latent, latentKernel ** 2) : 0) +
-		conv(pixels, latent, channels) +
-		2 * residual(pixels, channels, channels) +
-		attention(pixels, channels);
-	for (let level = last; level >= 0; level--) {
-		const out = baseChannels * multipliers[level];
-		for (let block = 0; block <= residualBlocks; block++) {
-			flops += residual(pixels, channels, out) + (level === last ? attention(pixels, out) : 0);
-			channels = out;
+export function decoderOperations(source: DecoderSource, latent: number, cells: number): number {
+	const coarsest = source.config.multipliers.length - 1;
+	return decoderLayers(source, latent).reduce((sum, { kind, from, to, level, side = 3 }) => {
+		const pixels = cells * 4 ** (coarsest - level);
+		const conv = (input: number, out: number, taps: number) => 2 * pixels * input * out * taps;
+		switch (kind) {
+			case "residual":
+				return sum + conv(from, to, 9) + conv(to, to, 9) + (from === to ? 0 : conv(from, to, 1));
+			case "attention":
+				return sum + conv(from, 4 * from, 1) + 4 * pixels * pixels * from;
+			default:
+				return sum + conv(from, to, side ** 2);
 		}
-		if (level === 0) break;
-		pixels *= 4;
-		flops += conv(pixels, channels, channels);
-	}
-	return flops + conv(pixels, channels, 3);
+	}, 0);
 }

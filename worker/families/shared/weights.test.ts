@@ -5,16 +5,18 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { sharedGpu } from "../../../kernels/gpu/native/testing.ts";
+import { gatherRows } from "../../../kernels/tokens/gather.ts";
 import type { ModelTensor } from "../../../model-shards/format/folder.ts";
 import { residentBytes } from "../../../model-shards/format/layout.ts";
 import { dequantize } from "../../../model-shards/format/precision.ts";
 import { importFolder } from "../../../model-shards/import/folder.ts";
 import { findModel, openModelFolder } from "../../../model-shards/open.ts";
 import { openModel } from "../../engine/open.ts";
-import { memoryNeed, slotsWithin } from "../../engine/paper/memory.ts";
+import { memoryNeed, slotsWithin, storedWithin } from "../../engine/paper/memory.ts";
 import type { GenerateResult } from "../../engine/types.ts";
 import { policies } from "../../policies/index.ts";
 import type { ModelFolder } from "../folder.ts";
+import { plannedModel } from "../planned.ts";
 import { Weights } from "./weights.ts";
 
 const gpu = await sharedGpu();
@@ -147,6 +149,45 @@ it("where a binding is small, slots are fewer, and a picture that has no room sa
 				String.raw`tiny with 1 slot\(s\) takes about .*It would take, with`,
 		),
 	);
+});
+
+it("a budget is kept by storing less in the decoder; where that does not do, what would is said", async () => {
+	const large = plannedModel("infinity", "2b");
+	const setting = { precision: "f16", cacheDtype: "f16" } as const;
+	const { total } = memoryNeed(large, setting);
+	const stored = storedWithin(large, setting, total);
+	const less = storedWithin(large, setting, total - 2 ** 27);
+	expect(less).toBeLessThan(stored as number);
+	expect(memoryNeed(large, { ...setting, stored: less }).total).toBeLessThan(total - 2 ** 27);
+	expect(storedWithin(large, setting, total / 2)).toBeUndefined();
+
+	const need = memoryNeed(tiny);
+	const model = await openModel(gpu, tiny, { memory: need.total });
+	model.destroy();
+	const refused = openModel(gpu, tiny, { memory: need.total - 1 });
+	await expect(refused).rejects.toThrow(/^The \d+ bytes that are given do not do\. tiny with .* It would take, with/);
+});
+
+it("a table of words that no binding holds is cut by its rows, and they are found all the same", async () => {
+	const small = new Gpu(gpu.device, gpu.facts, 256);
+	const data = Float32Array.from({ length: 10 * 8 }, (_, i) => i);
+	const words = { name: "words.weight", shape: [10, 8], layout: "plain" as const, lookup: true as const };
+	const weights = await Weights.load(small, {
+		manifest: { tensors: [] },
+		wanted: [words],
+		async *tensors() {
+			yield { name: words.name, dtype: "F32", shape: words.shape, bytes: new Uint8Array(data.buffer) };
+		},
+	});
+	const x = weights.get(words.name);
+	expect([x.shape, x.next?.shape, x.next?.next]).toEqual([[8, 8], [2, 8], undefined]);
+	const y = small.tensor("rows", [3, 8]);
+	const pass = small.pass("look up");
+	gatherRows(pass, { x, index: pass.table([9, 0, 7]), y, count: 3, width: 8, label: "words" });
+	const [rows] = await pass.submit([y]);
+	expect([...new Float32Array(rows)].filter((_, i) => i % 8 === 0)).toEqual([72, 0, 56]);
+	small.free(y);
+	weights.destroy();
 });
 
 it("a model and its pictures take about what memoryNeed says", async () => {

@@ -197,6 +197,12 @@ class Loading {
 			case "convolution":
 				return this.#upload(name, convWeight(data, n, k), half);
 			case "plain":
+				if (wanted.lookup)
+					return inParts(
+						partsOf(this.#gpu, n, 4 * k, 1).map(([from, to]) =>
+							this.#upload(name, pad4(data.subarray(from * k, to * k)), false, to - from),
+						),
+					);
 				return this.#upload(name, pad4(data));
 			case "rows":
 				return this.#upload(name, padRows(data, k));
@@ -249,12 +255,15 @@ class Loading {
 }
 
 /** Ranges of the n columns of a matrix, each within what a binding holds. `bytes`: of a column. */
-function columnParts(gpu: Gpu, n: number, bytes: number): [from: number, to: number][] {
-	const most = Math.floor(gpu.bindingBytes / bytes / 4) * 4;
+const columnParts = (gpu: Gpu, n: number, bytes: number) => partsOf(gpu, n, bytes, 4);
+
+/** Ranges of n columns, or rows, `step` of them or several times as many within what a binding holds. */
+function partsOf(gpu: Gpu, n: number, bytes: number, step: number): [from: number, to: number][] {
+	const most = Math.floor(gpu.bindingBytes / bytes / step) * step;
 	if (most === 0)
 		throw new DeviceError(
-			`Four columns of a matrix take ${4 * bytes} bytes; this adapter binds at most ${gpu.bindingBytes}. ` +
-				"Use another GPU.",
+			`${step} columns or rows of a tensor take ${step * bytes} bytes; this adapter binds at most ` +
+				`${gpu.bindingBytes}. Use another GPU.`,
 		);
 	return Array.from({ length: Math.ceil(n / most) }, (_, i) => [i * most, Math.min(n, (i + 1) * most)]);
 }

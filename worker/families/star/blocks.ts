@@ -52,8 +52,7 @@ function selfAttention(pass: Pass, blocks: Blocks, context: BlockContext): void 
 	const { x, work, self } = context;
 	const ops = blockOps(pass, blocks, moduleOf(blocks, context), context);
 	blocks.norm(pass, x, work.normed, self.tokens, ops.label("norm1"));
-	ops.linear("attn.mat_qkv", work.normed, work.qkv, width, 3 * width);
-	ops.selfAttention(blocks.rotary, scalesOf(blocks, context, "attn"), "attn");
+	ops.selfAttention("attn.mat_qkv", blocks.rotary, scalesOf(blocks, context, "attn"), "attn");
 	ops.tapLinear("attn.proj", work.attended, width, "attn_out");
 	ops.addLinear("attn.proj", work.attended, width);
 }
@@ -79,11 +78,8 @@ function crossAttention(pass: Pass, blocks: Blocks, context: BlockContext): void
 }
 
 function feedForward(pass: Pass, blocks: Blocks, context: BlockContext): void {
-	const { width, ffn } = blocks.shape;
 	const { x, work, self } = context;
 	const ops = blockOps(pass, blocks, moduleOf(blocks, context), context);
 	blocks.norm(pass, x, work.normed, self.tokens, ops.label("norm3"));
-	ops.linear("ffn.fc1", work.normed, work.hidden, width, ffn, true);
-	ops.tapLinear("ffn.fc2", work.hidden, ffn, "ffn_out");
-	ops.addLinear("ffn.fc2", work.hidden, ffn);
+	ops.feedForward({ up: "ffn.fc1", down: "ffn.fc2" });
 }

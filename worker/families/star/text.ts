@@ -122,8 +122,8 @@ function keysOf(
 	const stride = 2 * width;
 	if (config.normalised !== false)
 		normaliseHeads(pass, { x: keys, stride, tokens, heads, headDim: width / heads, label: `${name} keys` });
-	const to = context.keys[block] * stride;
-	copy(pass, { x: keys, y: store.tensor(block), to, count: tokens * stride, label: `${name} text` });
+	const { tensor: y, key } = store.at(block, context.keys[block]);
+	copy(pass, { x: keys, y, to: key * stride, count: tokens * stride, label: `${name} text` });
 }
 
 /** The empty prompt, which the unconditional row sees. */

@@ -8,6 +8,7 @@ import {
 	table as tableOf,
 } from "../../../model-shards/format/tensor-shapes.ts";
 import { either } from "../shared/tensors.ts";
+import { anatomyOf } from "./anatomy.ts";
 import type { TextEncoderConfig } from "./config.ts";
 
 export const TEXT_PREFIX = "text_encoder.";
@@ -24,7 +25,12 @@ export const UNUSED_TEXT = either(
 /** In the order they are used. */
 export function textTensors(config: TextEncoderConfig): TensorShape[] {
 	const official = shapesOf(config);
-	return official.map((tensor) => ({ ...tensor, name: TEXT_PREFIX + tensor.name }));
+	const words = `${anatomyOf(config).tokens}.weight`;
+	return official.map((tensor) => ({
+		...tensor,
+		name: TEXT_PREFIX + tensor.name,
+		...(tensor.name === words && { lookup: true as const }),
+	}));
 }
 
 function shapesOf(config: TextEncoderConfig): TensorShape[] {

@@ -26,29 +26,18 @@ const moduleOf = ({ weights }: Blocks, { index }: BlockContext) => weights.modul
 function selfAttention(pass: Pass, blocks: Blocks, context: BlockContext): void {
 	const { width, heads, normalised, normEps: eps } = blocks.config;
 	const { index, work } = context;
-	const { linear, tapLinear, addLinear, modulated, selfAttention } = blockOps(
-		pass,
-		blocks,
-		moduleOf(blocks, context),
-		context,
-	);
+	const { tapLinear, addLinear, modulated, selfAttention } = blockOps(pass, blocks, moduleOf(blocks, context), context);
 	const table = blocks.modulation[index];
 	modulated(table, { half: 0, eps, centred: true });
-	linear("attn.mat_qkv", work.normed, work.qkv, width, 3 * width);
 	const scaleMul = normalised ? moduleOf(blocks, context).get("attn.scale_mul_1H11") : undefined;
-	selfAttention({}, { scaleMul, scale: normalised ? 1 : 0.25 / Math.sqrt(width / heads) }, "attn");
+	selfAttention("attn.mat_qkv", {}, { scaleMul, scale: normalised ? 1 : 0.25 / Math.sqrt(width / heads) }, "attn");
 	tapLinear("attn.proj", work.attended, width, "attn_out");
 	addLinear("attn.proj", work.attended, width, { table, vector: GAMMA[0] });
 }
 
 function feedForward(pass: Pass, blocks: Blocks, context: BlockContext): void {
-	const { width, normEps: eps } = blocks.config;
-	const { ffn } = blocks.shape;
-	const { index, work } = context;
-	const { linear, tapLinear, addLinear, modulated } = blockOps(pass, blocks, moduleOf(blocks, context), context);
-	const table = blocks.modulation[index];
-	modulated(table, { half: 1, eps, centred: true });
-	linear("ffn.fc1", work.normed, work.hidden, width, ffn, true);
-	tapLinear("ffn.fc2", work.hidden, ffn, "ffn_out");
-	addLinear("ffn.fc2", work.hidden, ffn, { table, vector: GAMMA[1] });
+	const { modulated, feedForward } = blockOps(pass, blocks, moduleOf(blocks, context), context);
+	const table = blocks.modulation[context.index];
+	modulated(table, { half: 1, eps: blocks.config.normEps, centred: true });
+	feedForward({ up: "ffn.fc1", down: "ffn.fc2" }, { table, vector: GAMMA[1] });
 }

@@ -47,16 +47,13 @@ function selfAttention(pass: Pass, input: Input, { modulation }: ConditionTables
 	const { work, index } = context;
 	const ops = opsOf(pass, input, context);
 	ops.modulated(modulation[index], normOf(input, context, 0));
-	ops.linear("attn.mat_qkv", work.normed, work.qkv, width, 3 * width);
-	ops.selfAttention({}, { scaleMul: undefined, scale: 0.25 / Math.sqrt(width / heads) }, "attn");
+	ops.selfAttention("attn.mat_qkv", {}, { scaleMul: undefined, scale: 0.25 / Math.sqrt(width / heads) }, "attn");
 	ops.addLinear("attn.proj", work.attended, width, { table: modulation[index], vector: GAMMA[0] });
 }
 
 function feedForward(pass: Pass, input: Input, { modulation }: ConditionTables, context: BlockContext): void {
-	const { width, ffn } = input.config;
-	const { work, index } = context;
+	const { index } = context;
 	const ops = opsOf(pass, input, context);
 	ops.modulated(modulation[index], normOf(input, context, 1));
-	ops.linear("ffn.fc1", work.normed, work.hidden, width, ffn, true);
-	ops.addLinear("ffn.fc2", work.hidden, ffn, { table: modulation[index], vector: GAMMA[1] });
+	ops.feedForward({ up: "ffn.fc1", down: "ffn.fc2" }, { table: modulation[index], vector: GAMMA[1] });
 }

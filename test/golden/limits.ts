@@ -1,0 +1,39 @@
+/** Devices smaller than any GPU: on them, too, every recorded tensor is to be within its bound. */
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { verifySet } from "../../infra/verify/verify.ts";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
+import type { Limits } from "../../kernels/gpu/request.ts";
+
+/** WebGPU's own defaults but for the binding, which is a hundredth of them. */
+export const SMALL: Limits = { binding: 2 ** 20, buffer: 2 ** 28, workgroup: 2 ** 14, buffers: 8 };
+/** The same as an option of the commands. */
+export const SMALL_OPTION = "binding=1MiB,buffer=256MiB,workgroup=16KiB,buffers=8";
+
+type Sets = [name: string, runs: number, model?: string][];
+
+/** Makes a test of each set. `model`: for those that hold no weights of their own. */
+export function verifyWithin(limits: Limits, sets: Sets): void {
+	it.each<Sets[number]>(sets)("every recorded tensor of %s is within its bound", async (name, runs, model) => {
+		const gpu = await openGpu(limits);
+		try {
+			expect(gpu.bindingBytes).toBe(limits.binding);
+			expect(gpu.device.limits.maxStorageBuffersPerShaderStage).toBe(limits.buffers);
+			expect(gpu.device.limits.maxComputeWorkgroupStorageSize).toBe(limits.workgroup);
+			const before = gpu.bytes;
+			let count = 0;
+			const folder = join(import.meta.dirname, "..", "reference", name);
+			for await (const { name: run, comparisons } of verifySet(gpu, folder, model)) {
+				count++;
+				expect(
+					comparisons.filter(({ ok }) => !ok),
+					run,
+				).toEqual([]);
+			}
+			expect(count).toBe(runs);
+			expect(gpu.bytes).toBe(before);
+		} finally {
+			gpu.destroy();
+		}
+	});
+}

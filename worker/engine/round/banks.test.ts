@@ -1,0 +1,79 @@
+/** What a small binding cuts: keys in banks, self attention by sequences, feed-forwards by rows, decoders by tiles. */
+import { expect, test } from "vitest";
+import { Gpu } from "../../../kernels/gpu/gpu.ts";
+import { sharedGpu } from "../../../kernels/gpu/native/testing.ts";
+import { randomModel } from "../../families/testing/random-model.ts";
+import { policies } from "../../policies/index.ts";
+import { openModel } from "../open.ts";
+import { memoryNeed } from "../paper/memory.ts";
+import { features } from "../testing.ts";
+
+const gpu = await sharedGpu();
+
+/** Many keys beside few tokens a scale: those of a guidance row fit the binding, those of both do not. */
+const { folder } = randomModel(
+	{
+		name: "banked",
+		family: "infinity" as const,
+		config: {
+			depth: 2,
+			width: 64,
+			heads: 2,
+			ffn: 1024,
+			chunkBlocks: 1,
+			textChannels: 16,
+			textMaxTokens: 4,
+			poolHeads: 2,
+			bits: 16,
+			normEps: 1e-6,
+			ropeReach: { "1:1": [64, 64] as [number, number] },
+			vae: { baseChannels: 16, multipliers: [1, 1, 1, 1], residualBlocks: 1, normGroups: 4, normEps: 1e-6 },
+			textEncoder: null,
+		},
+		schedules: {
+			"1:1": {
+				grids: [1, 16, 16, 16, 17].map((side): [number, number] => [side, side]),
+				image: { height: 136, width: 136 },
+			},
+		},
+		defaultSchedule: "1:1",
+		sampling: { guidance: 3, tau: 1, topK: 0, topP: 0 },
+		licence: "Random weights.",
+	},
+	3,
+);
+
+async function draw(on: Gpu) {
+	const model = await openModel(on, folder, { slots: 2 });
+	const plan = policies.exact.plan(model.info, {});
+	const pictures = await Promise.all(
+		[1, 2].map(async (seed) => {
+			const results = await Array.fromAsync(model.generate({ plan, seed, draws: features(), previews: "all" }));
+			return results.map((result) =>
+				result.kind === "scale"
+					? [...result.codes, ...(result.preview?.data ?? [])]
+					: result.kind === "final"
+						? [...result.image.data]
+						: [],
+			);
+		}),
+	);
+	model.destroy();
+	return pictures;
+}
+
+const same = (a: number[][][], b: number[][][]) =>
+	Buffer.from(JSON.stringify(a)).equals(Buffer.from(JSON.stringify(b)));
+
+test("pictures in bindings that hold one row's keys are those of larger ones, to the last bit", async () => {
+	const small = new Gpu(gpu.device, gpu.facts, 512 * 1024);
+	// A block's keys of both pictures are more than the binding holds, and the rows of a feed-forward, too.
+	const { keys } = memoryNeed(folder, { slots: 2 });
+	expect(keys / 2).toBeGreaterThan(small.bindingBytes);
+	expect(4 * 2 * 17 ** 2 * 1024).toBeGreaterThan(small.bindingBytes);
+	const before = [gpu.bytes, small.bytes];
+	const whole = await draw(gpu);
+	expect(whole[0].at(-1)?.length).toBe(136 * 136 * 3);
+	expect(same(await draw(small), whole)).toBe(true);
+	expect([gpu.bytes, small.bytes]).toEqual(before);
+});

@@ -1,0 +1,178 @@
+/** The decoder by tiles against the decoder of whole images, on devices that bind less. */
+import { expect, test } from "vitest";
+import { Gpu } from "../../../kernels/gpu/gpu.ts";
+import { sharedGpu } from "../../../kernels/gpu/native/testing.ts";
+import { Scope } from "../../../kernels/gpu/scope.ts";
+import { maxError, randomFloats, words } from "../../../kernels/testing.ts";
+import type { TensorShape } from "../../../model-shards/format/tensor-shapes.ts";
+import { tokenizerConfig } from "../infinity/published.ts";
+import { ConvDecoder, type Piece } from "./conv-decoder.ts";
+import { decoderSize } from "./decoder-size.ts";
+import {
+	attentiveDecoder,
+	type DecoderSource,
+	decoderFloats,
+	decoderTensors,
+	type VaeConfig,
+	wrappedDecoder,
+} from "./vae.ts";
+import { Weights } from "./weights.ts";
+
+const gpu = await sharedGpu();
+
+const CONFIG: VaeConfig = { baseChannels: 16, multipliers: [1, 2, 2], residualBlocks: 1, normGroups: 8, normEps: 1e-6 };
+const LATENT = { numbers: 6, channels: 8 };
+
+const random = (tensors: readonly TensorShape[]) =>
+	tensors.map(({ name, shape }, i) => {
+		const count = shape.reduce((product, size) => product * size, 1);
+		const near = name.includes("norm") && name.endsWith("weight") ? 1 : 0;
+		const fan = shape.length > 1 ? count / shape[0] : 16;
+		return { name, shape, data: randomFloats(count, i + 1).map((value) => near + value / Math.sqrt(fan)) };
+	});
+
+const load = (on: Gpu, source: DecoderSource) => {
+	const wanted = decoderTensors(source, LATENT.numbers);
+	return Weights.load(on, {
+		manifest: { tensors: [] },
+		wanted,
+		async *tensors() {
+			for (const { name, shape, data } of random(wanted))
+				yield { name, dtype: "F32", shape, bytes: new Uint8Array(data.buffer) };
+		},
+	});
+};
+
+/** A picture, its floats and words in the order of its rows, and what was tapped of it. */
+async function decode(
+	on: Gpu,
+	source: DecoderSource,
+	[height, width]: readonly [number, number],
+	storedBytes?: number,
+) {
+	const before = on.bytes;
+	const weights = await load(on, source);
+	using scope = new Scope(on);
+	const latents = scope.upload(
+		"latents",
+		[height * width, LATENT.channels],
+		randomFloats(height * width * LATENT.channels, 99),
+	);
+	const empty = on.bytes;
+	const decoder = new ConvDecoder(on, weights, source, LATENT, [[height, width]], storedBytes);
+	// A tensor takes 16 bytes at least.
+	expect(on.bytes - empty - decoder.size.bytes).toBeLessThanOrEqual(16);
+	const tapped: string[] = [];
+	const { pass, pictures } = decoder.record(
+		on.pass("decode"),
+		latents,
+		[{ pixel: 0, height, width }],
+		(_, name, image, pieces, channels) => {
+			tapped.push(
+				`${name} ${image} ${channels} ${pieces.reduce((sum, { rect }) => sum + rect.height * rect.width, 0)}`,
+			);
+		},
+	);
+	const [{ output, rgba }] = pictures;
+	const all = [...output, ...rgba];
+	const data = await pass.submit(
+		all.map(({ rect, x, from, stride }) => ({
+			...x,
+			offset: 4 * from,
+			bytes: 4 * rect.height * rect.width * stride,
+		})),
+	);
+	const side = decoder.patch;
+	const joined = (pieces: readonly Piece[], from: number) => {
+		const [{ stride }] = pieces;
+		const whole = new Float32Array(height * width * side ** 2 * stride);
+		pieces.forEach(({ rect }, i) => {
+			const part = new Float32Array(data[from + i]);
+			for (let row = 0; row < rect.height; row++)
+				whole.set(
+					part.subarray(row * rect.width * stride, (row + 1) * rect.width * stride),
+					((rect.top + row) * width * side + rect.left) * stride,
+				);
+		});
+		return whole;
+	};
+	const result = {
+		output: joined(output, 0),
+		rgba: joined(rgba, output.length),
+		tapped,
+		tiled: decoder.size.tiled,
+		exact: decoder.size.exact,
+	};
+	decoder.destroy();
+	weights.destroy();
+	scope[Symbol.dispose]();
+	expect(on.bytes).toBe(before);
+	return result;
+}
+
+/** How many words are others. */
+const differing = (a: Float32Array<ArrayBuffer>, b: Float32Array<ArrayBuffer>) => {
+	const other = words(b);
+	expect(a.length).toBe(b.length);
+	return words(a).reduce((sum, word, i) => sum + Number(word !== other[i]), 0);
+};
+
+const lesser = (bindingBytes: number) => new Gpu(gpu.device, gpu.facts, bindingBytes);
+
+test.each([
+	{ name: "Infinity's", source: wrappedDecoder(CONFIG), grid: [24, 20] as const, binding: 128 },
+	{ name: "Infinity's", source: wrappedDecoder(CONFIG), grid: [24, 40] as const, binding: 256 },
+	{ name: "VAR's", source: attentiveDecoder(CONFIG), grid: [12, 14] as const, binding: 96 },
+])("$name decoder of $grid.0 x $grid.1 cells in bindings of $binding KiB: the same bits", async (setting) => {
+	const { source, grid, binding } = setting;
+	const whole = await decode(gpu, source, grid);
+	expect(whole.tiled).toBeUndefined();
+	const tiled = await decode(lesser(1024 * binding), source, grid);
+	expect(tiled.exact).toBe(true);
+	expect(tiled.tiled?.floats).toBeLessThanOrEqual((1024 * binding) / 4);
+	expect(differing(tiled.output, whole.output)).toBe(0);
+	expect(differing(tiled.rgba, whole.rgba)).toBe(0);
+	expect(tiled.tapped).toEqual(whole.tapped);
+});
+
+test.each([
+	{ name: "Infinity's", source: wrappedDecoder(CONFIG) },
+	{ name: "VAR's", source: attentiveDecoder(CONFIG) },
+])("$name: what is not stored between layers is computed again, to the same bits", async ({ source }) => {
+	const whole = await decode(gpu, source, [12, 14]);
+	const tiled = await decode(lesser(256 * 1024), source, [12, 14], 0);
+	expect(tiled.exact).toBe(true);
+	expect(tiled.tiled?.stored).toBe(0);
+	expect(differing(tiled.output, whole.output)).toBe(0);
+});
+
+test("where a binding holds no row, statistics are summed otherwise: within rounding", async () => {
+	const source = wrappedDecoder(CONFIG);
+	const whole = await decode(gpu, source, [4, 200]);
+	const tiled = await decode(lesser(64 * 1024), source, [4, 200]);
+	const most = whole.output.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+	expect(tiled.exact).toBe(false);
+	expect(maxError(tiled.output, whole.output)).toBeLessThan(1e-5 * most);
+	expect(tiled.tapped).toEqual(whole.tapped);
+});
+
+test("the published decoder of Infinity takes a quarter of what whole tensors would, whatever the picture", () => {
+	const config = tokenizerConfig("d32");
+	const { work, pixels } = decoderFloats(wrappedDecoder(config), 32, 64 * 64);
+	expect(4 * (3 * work + 5 * pixels)).toBeGreaterThan(3 * 2 ** 30);
+	for (const binding of [2 ** 31 - 4, 2 ** 27]) {
+		const size = (side: number) => decoderSize(wrappedDecoder(config), 32, [[side, side]], binding);
+		expect(size(64).bytes).toBeLessThan(0.8 * 2 ** 30);
+		expect(size(128).bytes).toBeLessThan(2 ** 30);
+		expect(size(64).largest.bytes).toBeLessThanOrEqual(2 ** 25);
+	}
+});
+
+test("a binding that holds too little is refused", async () => {
+	const weights = await load(gpu, wrappedDecoder(CONFIG));
+	const make = (bytes: number, source: DecoderSource) =>
+		new ConvDecoder(lesser(bytes), weights, source, LATENT, [[64, 64]]);
+	expect(() => make(8 * 1024, wrappedDecoder(CONFIG))).toThrow(/decoder takes .* with its neighbours/);
+	expect(() => make(64 * 1024, attentiveDecoder(CONFIG))).toThrow(/attention over 4096 cells takes/);
+	weights.destroy();
+});

@@ -1,0 +1,130 @@
+/** What a picture decoder takes on a device, from its shape and the device's limit alone. */
+import { OutOfMemoryError } from "../../../kernels/gpu/errors.ts";
+import { groupNormScratch } from "../../../kernels/norm/group-norm.ts";
+import { decodeTiles, NORMS, type TiledDecoder } from "./tiled-decoder.ts";
+import { CountedBuffers, type Source } from "./tiles.ts";
+import { type DecoderSource, decoderFloats, decoderLayers, mostGroups } from "./vae.ts";
+
+/** Pictures of one call at most. */
+const MAX_PICTURES = 64;
+/** What a buffer takes where a binding holds as much: the larger, the fewer neighbours are computed twice. */
+const BUFFER_BYTES = 2 ** 25;
+/** What is stored between layers at a time, at most; whole pictures are decoded in three tensors of that together. */
+export const STORED_BYTES = 3 * 2 ** 28;
+/** Buffers that small pictures are decoded in whole: three to work in, scores, and the two forms of the picture. */
+const WHOLE_BUFFERS = 6;
+
+/** The height and width of a latent, in cells. */
+export type LatentGrid = readonly [height: number, width: number];
+
+/** Floats but where it says otherwise. */
+export interface DecoderSize {
+	/** Pictures of one call, and cells of all of them, that are decoded whole; a larger one is decoded by tiles. */
+	pictures: number;
+	cells: number;
+	/** Where all are decoded whole: of each of the tensors to work in, of attention's scores, pixels of the picture. */
+	whole?: { work: number; scores: number; pixels: number };
+	/** Where some are not: how many buffers, of each, and of what is stored between layers. */
+	tiled?: { buffers: number; floats: number; stored: number };
+	/** Pictures have the bits of those that are decoded whole. */
+	exact: boolean;
+	/** Of each tensor for statistics: those of a batch of pictures, and of every norm of a larger one. */
+	statistics: readonly number[];
+	/** All of it, in bytes. */
+	bytes: number;
+	/** The largest tensor, in bytes. */
+	largest: { name: string; bytes: number };
+}
+
+/**
+ * Of a decoder for latents of these grids at most, `latent` channels a cell. Throws OutOfMemoryError where a binding
+ * holds too little for any way.
+ */
+export function decoderSize(
+	source: DecoderSource,
+	latent: number,
+	grids: readonly LatentGrid[],
+	bindingBytes: number,
+	storedBytes = STORED_BYTES,
+): DecoderSize {
+	const groups = mostGroups(source.config);
+	const pictures = Math.min(MAX_PICTURES, Math.floor(bindingBytes / 4 / groupNormScratch(1, groups)));
+	if (pictures === 0)
+		throw new OutOfMemoryError(
+			`Statistics of ${groups} groups take ${4 * groupNormScratch(1, groups)} bytes; ` +
+				`this adapter binds at most ${bindingBytes}. Use another GPU.`,
+		);
+	const batch = groupNormScratch(pictures, groups);
+	const all = Math.max(...grids.map(([height, width]) => height * width));
+	const { work, scores, pixels } = decoderFloats(source, latent, all);
+	const most = Math.min(bindingBytes, storedBytes / 3) / 4;
+	if (Math.max(work, scores, 4 * pixels) <= most) {
+		return {
+			pictures,
+			cells: all,
+			whole: { work, scores, pixels },
+			exact: true,
+			statistics: [batch],
+			bytes: 4 * (3 * work + scores + 5 * pixels + batch),
+			largest: { name: "decoder work", bytes: 4 * Math.max(work, scores, 4 * pixels) },
+		};
+	}
+	const floats = bufferFloats(source, all, Math.max(work, 4 * pixels), bindingBytes);
+	const stored = storedBytes / 4;
+	const one = decoderFloats(source, latent, 1);
+	const cells = Math.floor(floats / Math.max(one.work, 4 * one.pixels));
+	const counted = grids.map((grid) => countBuffers(source, latent, grid, floats, stored));
+	const buffers = Math.max(WHOLE_BUFFERS, ...counted.map(({ most }) => most));
+
+	const layers = decoderLayers(source, latent).length;
+	const statistics = [batch, ...Array.from({ length: layers * NORMS }, () => groupNormScratch(1, groups))];
+	return {
+		pictures,
+		cells,
+		tiled: { buffers, floats, stored },
+		exact: counted.every(({ inexact }) => !inexact),
+		statistics,
+		bytes: 4 * statistics.reduce((sum, floats) => sum + floats, buffers * floats),
+		largest: { name: "decoder buffer", bytes: 4 * floats },
+	};
+}
+
+/** Attention has all pixels of the coarsest level in one buffer, as queries, keys and values. */
+function bufferFloats(
+	{ config, attentive }: DecoderSource,
+	cells: number,
+	whole: number,
+	bindingBytes: number,
+): number {
+	const { baseChannels, multipliers } = config;
+	const width = baseChannels * multipliers[multipliers.length - 1];
+	const attended = attentive ? 4 * cells * 3 * width : 0;
+	if (attended > bindingBytes)
+		throw new OutOfMemoryError(
+			`The decoder's attention over ${cells} cells takes ${attended} bytes; this adapter binds at most ` +
+				`${bindingBytes}. Use a smaller picture, or another GPU.`,
+		);
+	return Math.floor(Math.max(Math.min(bindingBytes, BUFFER_BYTES, 4 * whole), attended) / 1024) * 256;
+}
+
+/** By decoding such a latent without a device. */
+function countBuffers(
+	source: DecoderSource,
+	latent: number,
+	[height, width]: LatentGrid,
+	floats: number,
+	stored: number,
+): CountedBuffers {
+	const tiling = new CountedBuffers(floats);
+	const from: Source = {
+		height,
+		width,
+		channels: latent,
+		window: (h, w) => h * w * latent,
+		fill() {},
+		needs: () => [],
+	};
+	const { ops } = {} as Pick<TiledDecoder, "ops">;
+	decodeTiles({ ops, statistics: [], tiling, stored, tap() {} }, from, decoderLayers(source, latent));
+	return tiling;
+}
