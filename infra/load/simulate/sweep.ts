@@ -7,7 +7,7 @@ export type Sweep = (typeof SWEEPS)[number];
 
 /** Hundredths of what the workers hold; and numbers of workers. */
 const LOADS = [30, 50, 60, 70, 80, 85, 90, 95, 100, 120, 150, 200, 300];
-const WORKERS = [1, 2, 3, 5, 10, 20, 50, 100];
+const WORKERS = [1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000];
 
 /** What the workers hold, requests a second. */
 export const holds = (workers: number, serviceMs: number): number => (workers * 1000) / serviceMs;
