@@ -86,7 +86,14 @@ const loading: Way = async (page, shot) => {
 	await page.waitForTimeout(1500);
 	await shot("loading");
 };
+/** Of an edge that was started with `API_KEYS=required`. */
+const keyed: Way = async (page, shot) => {
+	await page.goto(`${url}/?prompt=${encodeURIComponent(PROMPT)}`);
+	await page.waitForSelector("#key-dialog[open]");
+	await shot("key");
+};
 
+/** In this order, but for `keyed`, which is asked for by its name. */
 const WAYS: Record<string, Way> = { one, running, compared, nine, words, wrong, loading };
 
 async function take(browser: Browser, way: Way): Promise<void> {
@@ -111,6 +118,7 @@ await mkdir(out, { recursive: true });
 const browser = await launch();
 try {
 	const wanted = process.argv[3];
+	if (wanted === "keyed") await take(browser, keyed);
 	for (const [name, way] of Object.entries(WAYS)) if (!wanted || wanted === name) await take(browser, way);
 } finally {
 	await browser.close();
