@@ -1,3 +1,4 @@
+import { request } from "undici";
 import type { WorkerEvent } from "../protocol/job.ts";
 import { DeliveryAnswer, type Lease } from "../protocol/messages.ts";
 import { edgeUrl } from "./settings.ts";
@@ -31,7 +32,8 @@ export function deliverer(
 		for (let attempt = 1; ; attempt++) {
 			let problem: string;
 			try {
-				const response = await fetch(edgeUrl(edge, deliver), {
+				// The runtime's own fetch takes most of a millisecond more, and somebody waits for every scale.
+				const { statusCode, body } = await request(edgeUrl(edge, deliver), {
 					method: "POST",
 					headers: {
 						authorization: `Bearer ${token}`,
@@ -41,11 +43,11 @@ export function deliverer(
 					body: JSON.stringify(event),
 					signal: AbortSignal.any([signal, AbortSignal.timeout(20_000)]),
 				});
-				if (response.ok) return DeliveryAnswer.parse(await response.json());
-				problem = `${response.status} ${await said(response)}`;
+				if (statusCode === 200) return DeliveryAnswer.parse(await body.json());
+				problem = `${statusCode} ${await said(body)}`;
 				// A token that is not taken is no fault of the event: another attempt has another one.
-				if (response.status === 401 || response.status === 403) throw new DeliveryError(problem);
-				if (response.status < 500 && !LATER.includes(response.status)) throw new RefusedError(problem);
+				if (statusCode === 401 || statusCode === 403) throw new DeliveryError(problem);
+				if (statusCode < 500 && !LATER.includes(statusCode)) throw new RefusedError(problem);
 			} catch (error) {
 				if (error instanceof DeliveryError || error instanceof RefusedError || signal.aborted) throw error;
 				problem = (error as Error).message;
@@ -59,9 +61,9 @@ export function deliverer(
 }
 
 /** The code of the edge's error, which is short and has nothing of the request in it. */
-async function said(response: Response): Promise<string> {
+async function said(answer: { json(): Promise<unknown> }): Promise<string> {
 	try {
-		const { error } = (await response.json()) as { error?: { code?: unknown } };
+		const { error } = (await answer.json()) as { error?: { code?: unknown } };
 		return String(error?.code ?? "").slice(0, 64);
 	} catch {
 		return "";
