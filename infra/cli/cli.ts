@@ -20,17 +20,26 @@ try {
 } catch (error) {
 	await end(error);
 }
-process.exit();
+await leave();
+
+/** A pipe takes 64 KiB at a time: what its reader has yet to take would be lost with the process. */
+async function leave(exitCode?: number): Promise<never> {
+	const taken = [process.stdout, process.stderr].map(
+		(stream) => new Promise<void>((resolve) => stream.write("", () => resolve())),
+	);
+	await Promise.all(taken);
+	process.exit(exitCode);
+}
 
 async function end(error: unknown): Promise<never> {
 	// An interrupt says so itself, whatever it broke.
 	if (signal.aborted) process.exit();
 	if (error instanceof CommanderError && error.code === VERSION_ASKED) {
 		console.log((await import("./version.ts")).versionText());
-		process.exit(0);
+		await leave(0);
 	}
 	const command = args.find((arg) => Object.hasOwn(COMMANDS, arg));
 	const { text, exitCode } = failureOf(error, command ? `firstlight ${command}` : "firstlight");
 	if (text) process.stderr.write(`${text}\n`);
-	process.exit(exitCode);
+	return await leave(exitCode);
 }

@@ -47,7 +47,7 @@ const CASES: Record<string, [args: string[], result: unknown]> = {
 		{ out: picture, prompt: "a cat", seed: 7, width: 64, height: 64, scales: [{ scale: 0 }, {}, {}, {}] },
 	],
 	plan: [tiny, { policy: "exact", schedule: "1:1" }],
-	models: [[], [{ name: "emoji-128" }, { name: "tiny", family: "infinity", draws: "text" }]],
+	models: [[], [{ name: "emoji-128" }, { name: "emoji-256" }, { name: "tiny", family: "infinity", draws: "text" }]],
 	inspect: [["tiny"], { name: "tiny", total: { of: "all" }, precisions: { int8: {} } }],
 	import: [["tiny", "--dtype", "int8", "--out", join(dir, "int8")], { name: "tiny-int8", shards: 1 }],
 	verify: [[reference], { misses: 0, runs: [{ folder: reference, name: "sq", misses: 0 }, { name: "r2" }] }],

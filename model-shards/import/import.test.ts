@@ -135,7 +135,7 @@ describe("models of the repository", () => {
 		expect(findModel("tiny")).toBe(join(MODELS_DIR, "tiny"));
 		expect(findModel(join(MODELS_DIR, "tiny"))).toBe(join(MODELS_DIR, "tiny"));
 		for (const wrong of ["", "tinny", "../manifest.json", dir]) {
-			expect(() => findModel(wrong)).toThrow(/There is no model .* Bundled models: emoji-128, tiny\./);
+			expect(() => findModel(wrong)).toThrow(/There is no model .* Bundled models: emoji-128, emoji-256, tiny\./);
 		}
 	});
 });
