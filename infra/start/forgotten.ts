@@ -1,6 +1,6 @@
 /**
- * Objects that have deleted all they had. workerd deletes their rows, but leaves each a database without a table, a page
- * long: two files for every picture there ever was. Cloudflare keeps none; here they are cleared away.
+ * Objects that have deleted all they had. workerd deletes their rows, but leaves each a database without a table, a
+ * page long: two files for every picture there ever was. Cloudflare keeps none; here they are cleared away.
  */
 import { existsSync, readdirSync, readlinkSync, realpathSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";

@@ -17,8 +17,9 @@ const FIRST_PART = 1 / 6;
 
 /**
  * `restart`: all processes are killed and started again, once an hour. `kill`: the second worker every five minutes;
- * the first one once, early. `halt`: the first worker stands still for longer than three heartbeats, every quarter of an
- * hour. `cut`: all readers' connections break, every two minutes. All of them oftener in a load of some minutes.
+ * the first one once, early. `halt`: the first worker stands still for longer than three heartbeats, every quarter of
+ * an hour. `cut`: all readers' connections break, every two minutes. Of a load of some minutes all but halts are more
+ * frequent.
  */
 export function plannedFaults(seconds: number, seed: number): Planned[] {
 	const early = seconds * FIRST_PART;

@@ -28,8 +28,8 @@ export interface Slope {
 }
 
 /**
- * Theil and Sen's: the median of the slopes between all pairs of points, which a burst or a step of a few does not move;
- * with Sen's interval by Kendall's ranks. Null for fewer than three points.
+ * Theil and Sen's: the median of the slopes between all pairs of points, which a burst or a step of a few does not
+ * move; with Sen's interval by Kendall's ranks. Null for fewer than three points.
  */
 export function theilSen(points: readonly { at: number; value: number }[]): Slope | null {
 	const n = points.length;
@@ -93,8 +93,8 @@ export function memoryVerdicts(lives: readonly Life[]): Verdict[] {
 /**
  * Of the last two thirds of a life (the first is warming up), each minute's least (what garbage there is on top is no
  * leak), the slope extrapolated to a day, in shares of the median: a process is replaced by a deploy after days, not
- * hours, and what must not happen until then is that it outgrows its machine. It grows where the whole interval is above
- * a quarter; it is flat where none of it is above one; between the two a longer run is needed.
+ * hours, and what must not happen until then is that it outgrows its machine. It grows where the whole interval is
+ * above a quarter; otherwise it is flat where none of it is above one, and a longer run is needed where some of it is.
  */
 function memoryVerdict({ name, pid, points }: Life): Verdict {
 	const what = `memory of ${name} (${pid})`;
@@ -152,8 +152,10 @@ export function stateVerdicts(readings: readonly Reading[]): Verdict[] {
 	const tables = [...new Set([...before, ...during, end].flatMap(({ rows }) => Object.keys(rows)))].sort();
 	const grown = tables.filter((table) => (end.rows[table] ?? 0) > most(before, ({ rows }) => rows[table] ?? 0));
 	const rowsOf = ({ rows }: StateSample) => Object.values(rows).reduce((sum, count) => sum + count, 0);
-	const compared = (value: (state: StateSample) => number, shown: (value: number) => string) =>
-		`${shown(most(before, value))} before, up to ${shown(most(during, value))} under load, ${shown(value(end))} at the end`;
+	const compared = (value: (state: StateSample) => number, shown: (value: number) => string) => {
+		const [first, highest, last] = [most(before, value), most(during, value), value(end)].map(shown);
+		return `${first} before, up to ${highest} under load, ${last} at the end`;
+	};
 	const whole = (value: number) => String(value);
 	// Beside logs and free pages.
 	const lasting = ({ bytes, walBytes, freeBytes }: StateSample) => bytes - walBytes - freeBytes;
@@ -217,7 +219,7 @@ export function pictureVerdicts({
 		{
 			what: "nothing repeated or wrong",
 			good: faults.length === 0,
-			said: `${faults.length} faults (${slow.stalled} silences and ${slow.late} late scales not counted)${some(faults)}`,
+			said: `${faults.length} faults (${slow.stalled} silences, ${slow.late} late scales not counted)${some(faults)}`,
 		},
 	];
 }

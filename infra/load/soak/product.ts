@@ -1,4 +1,4 @@
-/** The product, as `npm start` runs it, with a state folder that is thrown away; it can lose a worker, or everything. */
+/** The product as `npm start` runs it, its state in a folder that is thrown away; it can lose a worker, or all. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";

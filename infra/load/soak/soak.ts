@@ -30,7 +30,7 @@ import { progressText, tableText, verdictText } from "./texts.ts";
 
 const EVERY_MS = 10_000;
 const KEEP_SECONDS = 10;
-/** What is kept has gone, the edge has let go of objects that had it, and has cleared their files away, by the minute. */
+/** What is kept has gone, the edge has let go of objects that had it, and cleared away their files, by the minute. */
 const SETTLE_MS = 1000 * (KEEP_SECONDS + 95);
 /** After the load: besides, a claim that nobody came back for lasts for half a minute. */
 const LAST_MS = 150_000;

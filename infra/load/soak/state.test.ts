@@ -5,7 +5,7 @@ import { expect, it } from "vitest";
 import { temporaryFolder } from "../../temporary.ts";
 import { StateWatch } from "./state.ts";
 
-it("counts files, bytes and rows, those that are only written ahead too, while others have the databases open", async () => {
+it("counts files, bytes and rows, also what is only written ahead, while others have the databases open", async () => {
 	using folder = await temporaryFolder("firstlight-state-");
 	await using watch = new StateWatch(folder.path);
 	const jobs = join(folder.path, "v3", "do", "Job");
