@@ -25,15 +25,25 @@ export function clearForgotten(place: string): number {
 			.map((name) => join(folder, name));
 	// Left by a process that was ended in the midst of this.
 	for (const away of named(AWAY)) giveBack(away.slice(0, -AWAY.length));
-	const forgotten = named(".sqlite").filter(isForgotten);
-	if (forgotten.length === 0) return 0;
 	// First out of the way, then looked at: an object that wakes up in between begins a file of its own.
-	for (const path of forgotten) renameSync(path, path + AWAY);
+	const forgotten = named(".sqlite").filter((path) => isForgotten(path) && moved(path));
+	if (forgotten.length === 0) return 0;
 	const open = openFiles();
 	const [held, free] = [true, false].map((is) => forgotten.filter((path) => (open?.has(path + AWAY) ?? true) === is));
 	for (const path of free) rmSync(path + AWAY);
 	for (const path of held) giveBack(path);
 	return free.length;
+}
+
+/** Its object may have removed it itself meanwhile. */
+function moved(path: string): boolean {
+	try {
+		renameSync(path, path + AWAY);
+		return true;
+	} catch (error) {
+		if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+		throw error;
+	}
 }
 
 /** Where its object has not begun another meanwhile. */

@@ -20,6 +20,7 @@ export class Product implements AsyncDisposable {
 	readonly #settings: Record<string, string>;
 	readonly #folder: Disposable;
 	#child: ChildProcess | undefined;
+	#wanted = false;
 
 	private constructor(port: number, folder: Disposable & { path: string }, settings: Record<string, string>) {
 		this.url = `http://127.0.0.1:${port}`;
@@ -44,6 +45,7 @@ export class Product implements AsyncDisposable {
 			detached: true,
 		});
 		this.#child = child;
+		this.#wanted = true;
 		const ready = Promise.withResolvers<void>();
 		for (const stream of [child.stdout, child.stderr])
 			createInterface({ input: stream }).on("line", (line) => {
@@ -64,7 +66,12 @@ export class Product implements AsyncDisposable {
 		}
 	}
 
+	/** Throws where it has ended without being told to. */
 	processes(): ProcessSample[] {
+		if (this.#wanted && !this.#lives)
+			throw new Error(
+				`npm start ended by itself (${this.#child?.signalCode ?? this.#child?.exitCode}):\n${this.log.slice(-20).join("\n")}`,
+			);
 		return this.#lives ? processesBelow(this.#child?.pid as number) : [];
 	}
 
@@ -80,6 +87,7 @@ export class Product implements AsyncDisposable {
 	async cutPower(): Promise<void> {
 		const all = this.processes();
 		const ended = this.#lives && once(this.#child as ChildProcess, "exit");
+		this.#wanted = false;
 		for (const { pid } of all)
 			try {
 				process.kill(pid, "SIGKILL");
@@ -90,6 +98,7 @@ export class Product implements AsyncDisposable {
 	}
 
 	async [Symbol.asyncDispose](): Promise<void> {
+		this.#wanted = false;
 		if (this.#lives) {
 			const ended = once(this.#child as ChildProcess, "exit");
 			// One that stands still hears nothing.

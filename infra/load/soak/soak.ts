@@ -48,8 +48,12 @@ for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
 try {
 	await soak();
 } catch (error) {
-	if (!signal.aborted) throw error;
-	console.error("Interrupted: everything that was started has been ended.");
+	if (signal.aborted) console.error("Interrupted: everything that was started has been ended.");
+	else {
+		console.error(error instanceof Error ? error.message : error);
+		process.exitCode = 1;
+		stopping.abort();
+	}
 }
 
 function readOptions() {
