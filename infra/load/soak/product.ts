@@ -68,10 +68,10 @@ export class Product implements AsyncDisposable {
 
 	/** Throws where it has ended without being told to. */
 	processes(): ProcessSample[] {
-		if (this.#wanted && !this.#lives)
-			throw new Error(
-				`npm start ended by itself (${this.#child?.signalCode ?? this.#child?.exitCode}):\n${this.log.slice(-20).join("\n")}`,
-			);
+		if (this.#wanted && !this.#lives) {
+			const how = this.#child?.signalCode ?? this.#child?.exitCode;
+			throw new Error(`npm start ended by itself (${how}):\n${this.log.slice(-20).join("\n")}`);
+		}
 		return this.#lives ? processesBelow(this.#child?.pid as number) : [];
 	}
 
