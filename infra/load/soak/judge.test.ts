@@ -76,6 +76,7 @@ const state = (more: Partial<Reading["state"]>): Reading["state"] => ({
 	bytes: MIB,
 	walBytes: 1000,
 	logs: 4,
+	databaseBytes: 40_960,
 	freeBytes: 0,
 	usedBytes: 40_000,
 	emptyDatabases: 0,
@@ -129,13 +130,17 @@ it("a row, a file or a page that stays is found; free pages and logs are only sa
 	});
 	const ended = (more: Partial<Reading["state"]>) =>
 		stateVerdicts([before, busy, reading("idle", 99, { state: state(more) })]);
-	expect(Object.values(goodOf(ended({ freeBytes: 8e6, bytes: MIB + 9e6, walBytes: 1e6 + 1000 })))).not.toContain(false);
+	expect(
+		Object.values(
+			goodOf(ended({ freeBytes: 8e6, bytes: MIB + 9e6, databaseBytes: 40_960 + 8e6, walBytes: 1e6 + 1000 })),
+		),
+	).not.toContain(false);
 	const row = ended({ rows: { "firstlight-Job event": 1, "firstlight-Pool pace": 2 } });
 	expect(goodOf(row)).toMatchObject({ rows: false });
 	expect(row[0].said).toContain("firstlight-Job event: 0, 1");
 	expect(goodOf(ended({ files: 31 }))).toMatchObject({ "files on disk": false });
 	expect(goodOf(ended({ usedBytes: 44_096 }))).toMatchObject({ "bytes in databases": false });
-	expect(goodOf(ended({ bytes: 2 * MIB }))).toMatchObject({ "bytes on disk": false });
+	expect(goodOf(ended({ bytes: 2 * MIB }))).toMatchObject({ "bytes in other files": false });
 	expect(goodOf(ended({ bytes: 100 * MIB, walBytes: 99 * MIB }))).toMatchObject({ "logs of databases": false });
 });
 

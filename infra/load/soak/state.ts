@@ -10,6 +10,8 @@ export interface StateSample {
 	/** Of these, logs that SQLite writes ahead, and its index of them: bounded, and used again. */
 	walBytes: number;
 	logs: number;
+	/** Of databases themselves, which take in what is written ahead. */
+	databaseBytes: number;
 	/** Pages of databases that hold nothing, and that SQLite keeps for what comes. */
 	freeBytes: number;
 	/** Pages in use. */
@@ -44,6 +46,7 @@ export class StateWatch implements AsyncDisposable {
 			bytes: 0,
 			walBytes: 0,
 			logs: 0,
+			databaseBytes: 0,
 			freeBytes: 0,
 			usedBytes: 0,
 			emptyDatabases: 0,
@@ -61,6 +64,7 @@ export class StateWatch implements AsyncDisposable {
 			if (/\.sqlite-(wal|shm)$/.test(path)) sample.walBytes += bytes;
 			if (path.endsWith(".sqlite-wal")) sample.logs += 1;
 			if (!path.endsWith(".sqlite")) continue;
+			sample.databaseBytes += bytes;
 			const stamp = [path, `${path}-wal`].map(stampOf).join();
 			const known = this.#known.get(path);
 			const database = known?.stamp === stamp ? known.database : this.#read(path, this.#copies.path);
