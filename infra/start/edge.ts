@@ -11,6 +11,7 @@ import { z } from "zod";
 import { endWithParent } from "../../worker/gpu/parent.ts";
 import { ClientSettings } from "../../worker/protocol/client-settings.ts";
 import { buildPage } from "../page/build.ts";
+import { clearForgotten } from "./forgotten.ts";
 import { front } from "./front.ts";
 
 /** Of worker/edge/local.ts. */
@@ -26,6 +27,8 @@ const EdgeSettings = z.object({
 	STATE_DIR: z.string().min(1),
 });
 
+const CLEAR_MS = 60_000;
+
 let edge: Miniflare | undefined;
 const end = async () => {
 	await edge?.dispose();
@@ -35,6 +38,7 @@ endWithParent(end);
 process.on("SIGTERM", end);
 try {
 	const settings = EdgeSettings.parse(process.env);
+	keepClear(settings.STATE_DIR);
 	const running = new Miniflare(await options(settings));
 	edge = running;
 	await running.ready;
@@ -81,6 +85,15 @@ async function options({ WORKER_SECRET, ADMIN_SECRET, STATE_DIR }: z.infer<typeo
 			},
 		],
 	});
+}
+
+/** Jobs and claims are made for every picture, and end; other objects stay. */
+function keepClear(state: string): void {
+	const clear = () => {
+		for (const object of ["Job", "Claim"]) clearForgotten(join(state, "v3", "do", `firstlight-${object}`));
+	};
+	clear();
+	setInterval(clear, CLEAR_MS).unref();
 }
 
 /** How clients are served, as the environment says: an empty variable is an unset one. */

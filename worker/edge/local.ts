@@ -9,8 +9,11 @@ import type { Env } from "./settings.ts";
 export * from "./index.ts";
 export default edge;
 
-/** Where nothing of the page lies. */
-const OWN = /^\/(v1|internal)\//;
+/**
+ * Where nothing of the page lies. What is asked again and again (by a probe, a collector of metrics) is among it: the
+ * Worker of files keeps something of every look for one until its garbage is collected, which it hardly ever is.
+ */
+const OWN = /^\/(v1\/|internal\/|healthz$|metrics$)/;
 
 interface Local extends Env {
 	/** The page's files. */

@@ -56,8 +56,6 @@ const Settings = z.object({
 	JOB_DEADLINE_SECONDS: seconds(0.1, 86_400, 600),
 	/** A request's body that has not come by then will not come. */
 	BODY_SECONDS: seconds(0.1, 600, 30),
-	/** A finished job's log can be read for this long. */
-	JOB_KEEP_SECONDS: seconds(0.1, 86_400, 3600),
 	/** The answer under an Idempotency-Key is given again for this long. */
 	IDEMPOTENCY_SECONDS: seconds(0.1, 604_800, 86_400),
 	/** A webhook that was not taken is tried again after this long, then after four times as long each time. */

@@ -39,6 +39,8 @@ export const ClientSettings = z.object({
 		.string()
 		.regex(/^[a-z0-9-]{0,64}$/, "must be the name of a header, in small letters")
 		.default("cf-connecting-ip"),
+	/** A finished job's log can be read for this long. */
+	JOB_KEEP_SECONDS: z.coerce.number().min(0.1).max(86_400).default(3600),
 	/** Origins whose pages may ask, with commas between; `*` is all. */
 	CORS_ORIGINS: z
 		.string()

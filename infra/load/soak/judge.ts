@@ -1,0 +1,263 @@
+/** Whether anything grew, stayed behind, or worked for nothing: pure functions of a soak's samples. */
+import { median } from "../findings.ts";
+import type { Pictures } from "./pictures.ts";
+import type { Kind, ProcessSample } from "./processes.ts";
+import type { StateSample } from "./state.ts";
+
+export interface Verdict {
+	what: string;
+	/** Null: it cannot be told, and why is in `said`. */
+	good: boolean | null;
+	said: string;
+}
+
+/** A reading of a soak; seconds since the load began, negative before it. */
+export interface Reading {
+	at: number;
+	phase: "before" | "load" | "after" | "idle";
+	processes: ProcessSample[];
+	state: StateSample;
+}
+
+export interface Slope {
+	/** Units a second. */
+	value: number;
+	/** 95 % interval. */
+	lower: number;
+	upper: number;
+}
+
+/**
+ * Theil and Sen's: the median of the slopes between all pairs of points, which a burst or a step of a few does not
+ * move; with Sen's interval by Kendall's ranks. Null for fewer than three points.
+ */
+export function theilSen(points: readonly { at: number; value: number }[]): Slope | null {
+	const n = points.length;
+	if (n < 3) return null;
+	const slopes: number[] = [];
+	for (let i = 0; i < n; i++)
+		for (let j = i + 1; j < n; j++) slopes.push((points[j].value - points[i].value) / (points[j].at - points[i].at));
+	slopes.sort((a, b) => a - b);
+	const spread = 1.96 * Math.sqrt((n * (n - 1) * (2 * n + 5)) / 18);
+	const at = (rank: number) => slopes[Math.min(slopes.length - 1, Math.max(0, Math.round(rank)))];
+	return {
+		value: median(slopes),
+		lower: at((slopes.length - spread) / 2 - 1),
+		upper: at((slopes.length + spread) / 2),
+	};
+}
+
+/** A process from its start to its end, under load. */
+export interface Life {
+	kind: Kind;
+	name: string;
+	pid: number;
+	points: { at: number; value: number }[];
+}
+
+/** Resident memory of every process that there was while requests were sent, in the order in which they came. */
+export function livesOf(readings: readonly Reading[]): Life[] {
+	const lives = new Map<string, Life>();
+	for (const { at, phase, processes } of readings) {
+		if (phase !== "load") continue;
+		for (const { kind, name, pid, born, residentBytes } of processes) {
+			const life = lives.get(`${pid} ${born}`) ?? { kind, name, pid, points: [] };
+			life.points.push({ at, value: residentBytes });
+			lives.set(`${pid} ${born}`, life);
+		}
+	}
+	return [...lives.values()];
+}
+
+/** Shorter ones are warming up, and a day cannot be told from them. */
+const LEAST_SECONDS = 20 * 60;
+const MINUTE = 60;
+const DAY = 86_400;
+/** Growth in a day that would be a leak: a quarter of what it takes. */
+const LEAK_A_DAY = 0.25;
+/** An interval that reaches further says nothing. */
+const UNKNOWN_A_DAY = 1;
+
+/** Of each life that is long enough; the others together. */
+export function memoryVerdicts(lives: readonly Life[]): Verdict[] {
+	const lasted = ({ points }: Life) => points[points.length - 1].at - points[0].at;
+	const short = lives.filter((life) => lasted(life) < LEAST_SECONDS);
+	const told = lives.filter((life) => !short.includes(life)).map(memoryVerdict);
+	if (short.length === 0) return told;
+	const most = Math.max(...short.flatMap(({ points }) => points.map(({ value }) => value)));
+	const longest = minutes(Math.max(...short.map(lasted)));
+	const said = `${short.length} of ${longest} at most, which is less than 20 min; ${mib(most)} at most`;
+	return [...told, { what: "memory of shorter lives", good: null, said }];
+}
+
+/**
+ * Of the last two thirds of a life (the first is warming up), each minute's least (what garbage there is on top is no
+ * leak), the slope extrapolated to a day, in shares of the median: a process is replaced by a deploy after days, not
+ * hours, and what must not happen until then is that it outgrows its machine. It grows where the whole interval is
+ * above a quarter; otherwise it is flat where none of it is above one, and a longer run is needed where some of it is.
+ */
+function memoryVerdict({ name, pid, points }: Life): Verdict {
+	const what = `memory of ${name} (${pid})`;
+	const [from, to] = [points[0].at, points[points.length - 1].at];
+	const late = points.filter(({ at }) => at >= from + (to - from) / 3);
+	const middle = median(points.map(({ value }) => value));
+	const about = `${mib(middle)} at the median, ${mib(Math.max(...points.map(({ value }) => value)))} at most`;
+	const slope = theilSen(leastOfMinutes(late));
+	if (!slope) return { what, good: null, said: "too few samples" };
+	const aDay = (perSecond: number) => (perSecond * DAY) / middle;
+	const said =
+		`${about}; ${signed(slope.value * 3600)} an hour, in a day ${percent(aDay(slope.value))} of it ` +
+		`[${percent(aDay(slope.lower))}, ${percent(aDay(slope.upper))}]`;
+	if (aDay(slope.lower) > LEAK_A_DAY) return { what, good: false, said: `GROWS: ${said}` };
+	if (aDay(slope.upper) > UNKNOWN_A_DAY)
+		return { what, good: false, said: `too uneven to be told from a leak, run for longer: ${said}` };
+	return { what, good: true, said };
+}
+
+function leastOfMinutes(points: Life["points"]): Life["points"] {
+	const groups = Map.groupBy(points, ({ at }) => Math.floor(at / MINUTE));
+	return [...groups.values()].map((group) => group.reduce((least, each) => (each.value < least.value ? each : least)));
+}
+
+/** Sockets and other descriptors at the end, against the most that the same process's name had before the load. */
+export function descriptorVerdicts(readings: readonly Reading[]): Verdict[] {
+	const before = readings.filter(({ phase }) => phase === "before").flatMap(({ processes }) => processes);
+	const during = readings.filter(({ phase }) => phase === "load").flatMap(({ processes }) => processes);
+	const names = [...new Set(before.map(({ name }) => name))];
+	const last = readings.at(-1)?.processes ?? [];
+	return names.flatMap((name) =>
+		(["sockets", "files"] as const).map((each): Verdict => {
+			const most = (of: readonly ProcessSample[]) =>
+				Math.max(...of.filter((sample) => sample.name === name).map((sample) => sample[each]));
+			const end = last.find((sample) => sample.name === name)?.[each];
+			return {
+				what: `${each} of ${name}`,
+				good: end !== undefined && end <= most(before),
+				said: `${most(before)} before, up to ${most(during)} under load, ${end ?? "none"} at the end`,
+			};
+		}),
+	);
+}
+
+/** What SQLite writes ahead of a database before it takes it in: a thousand pages with their headers, and an index. */
+const WAL_BYTES = 1000 * (4096 + 24) + 32_768;
+
+/** Rows, files and bytes at the end, against the most before the load. */
+export function stateVerdicts(readings: readonly Reading[]): Verdict[] {
+	const states = (of: Reading["phase"]) => readings.filter(({ phase }) => phase === of).map(({ state }) => state);
+	const [before, during] = [states("before"), states("load")];
+	const end = readings.at(-1)?.state;
+	if (!end || before.length === 0) return [];
+	const most = (of: readonly StateSample[], value: (state: StateSample) => number) => Math.max(...of.map(value));
+	const tables = [...new Set([...before, ...during, end].flatMap(({ rows }) => Object.keys(rows)))].sort();
+	const grown = tables.filter((table) => (end.rows[table] ?? 0) > most(before, ({ rows }) => rows[table] ?? 0));
+	const rowsOf = ({ rows }: StateSample) => Object.values(rows).reduce((sum, count) => sum + count, 0);
+	const compared = (value: (state: StateSample) => number, shown: (value: number) => string) => {
+		const [first, highest, last] = [most(before, value), most(during, value), value(end)].map(shown);
+		return `${first} before, up to ${highest} under load, ${last} at the end`;
+	};
+	const whole = (value: number) => String(value);
+	// A database's own size tells when it last took in its log, not what it holds.
+	const others = ({ bytes, walBytes, databaseBytes }: StateSample) => bytes - walBytes - databaseBytes;
+	return [
+		{
+			what: "rows",
+			good: grown.length === 0,
+			said:
+				compared(rowsOf, whole) +
+				grown
+					.map((table) => `; ${table}: ${most(before, ({ rows }) => rows[table] ?? 0)}, ${end.rows[table]}`)
+					.join(""),
+		},
+		{
+			what: "files on disk",
+			good: end.files <= most(before, ({ files }) => files),
+			said: `${compared(({ files }) => files, whole)}; ${end.emptyDatabases} databases without a table`,
+		},
+		{
+			what: "bytes in databases",
+			good: end.usedBytes <= most(before, ({ usedBytes }) => usedBytes),
+			said: `${compared(({ usedBytes }) => usedBytes, mib)}; beside them ${mib(end.freeBytes)} of free pages`,
+		},
+		{
+			what: "bytes in other files",
+			good: others(end) <= most(before, others),
+			said: compared(others, mib),
+		},
+		{
+			what: "logs of databases",
+			good: end.walBytes <= end.logs * WAL_BYTES,
+			said: `${compared(({ walBytes }) => walBytes, mib)}; ${end.logs} of them, which are used again`,
+		},
+	];
+}
+
+export function pictureVerdicts({
+	requests,
+	completed,
+	left,
+	refused,
+	excused,
+	lost,
+	faults,
+	slow,
+}: Pictures): Verdict[] {
+	const some = (of: readonly string[]) =>
+		of
+			.slice(0, 5)
+			.map((each) => `; ${each}`)
+			.join("");
+	return [
+		{
+			what: "no picture lost",
+			good: completed > 0 && lost.length === 0,
+			said:
+				`${requests} requests: ${completed} pictures, ${left} readers left, ${refused} refused, ` +
+				`${excused} cut off for good by a fault of ours, ${lost.length} lost` +
+				some(lost.map(({ index, outcome, why }) => `request ${index}: ${outcome}, ${why}`)),
+		},
+		{
+			what: "nothing repeated or wrong",
+			good: faults.length === 0,
+			said: `${faults.length} faults (${slow.stalled} silences, ${slow.late} late scales not counted)${some(faults)}`,
+		},
+	];
+}
+
+/** Of a core. */
+const IDLE_SHARE = 0.01;
+
+/** The share of a core that each process took while nothing was asked; workerd is the edge's, and counts with it. */
+export function idleVerdicts(readings: readonly Reading[]): Verdict[] {
+	const idle = readings.filter(({ phase }) => phase === "idle");
+	const [first, last] = [idle[0], idle.at(-1)];
+	if (!first || !last || last.at <= first.at) return [];
+	const share = ({ pid, born, cpuMs }: ProcessSample): number | null => {
+		const then = first.processes.find((each) => each.pid === pid && each.born === born);
+		return then ? (cpuMs - then.cpuMs) / 1000 / (last.at - first.at) : null;
+	};
+	const shares = last.processes.map((each) => ({ ...each, share: share(each) }));
+	const of = (what: string, ...names: string[]): Verdict => {
+		const own = shares.filter(({ name }) => names.includes(name));
+		const all = own.some((each) => each.share === null)
+			? null
+			: own.reduce((sum, each) => sum + (each.share as number), 0);
+		return {
+			what: `idle ${what}`,
+			good: all !== null && all < IDLE_SHARE,
+			said:
+				all === null
+					? "it ended meanwhile"
+					: `${fine(all)} of a core over ${minutes(last.at - first.at)}` +
+						(own.length > 1 ? ` (${own.map((each) => `${each.name} ${fine(each.share as number)}`).join(", ")})` : ""),
+		};
+	};
+	const workers = last.processes.filter(({ kind }) => kind === "worker").map(({ name }) => name);
+	return [of("edge", "edge", "workerd"), ...workers.sort().map((name) => of(name, name)), of("start", "start")];
+}
+
+const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+const signed = (bytes: number): string => (bytes < 0 ? "" : "+") + mib(bytes);
+const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
+const fine = (share: number): string => `${(100 * share).toFixed(2)} %`;
+const minutes = (seconds: number): string => `${(seconds / 60).toFixed(1)} min`;
