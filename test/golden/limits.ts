@@ -1,9 +1,8 @@
 /** Devices smaller than any GPU: on them, too, every recorded tensor is to be within its bound. */
-import { join } from "node:path";
 import { expect, it } from "vitest";
-import { verifySet } from "../../infra/verify/verify.ts";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
 import type { Limits } from "../../kernels/gpu/request.ts";
+import { expectVerified } from "./verified.ts";
 
 /** WebGPU's own defaults but for the binding, which is a hundredth of them. */
 export const SMALL: Limits = { binding: 2 ** 20, buffer: 2 ** 28, workgroup: 2 ** 14, buffers: 8 };
@@ -20,18 +19,7 @@ export function verifyWithin(limits: Limits, sets: Sets): void {
 			expect(gpu.bindingBytes).toBe(limits.binding);
 			expect(gpu.device.limits.maxStorageBuffersPerShaderStage).toBe(limits.buffers);
 			expect(gpu.device.limits.maxComputeWorkgroupStorageSize).toBe(limits.workgroup);
-			const before = gpu.bytes;
-			let count = 0;
-			const folder = join(import.meta.dirname, "..", "reference", name);
-			for await (const { name: run, comparisons } of verifySet(gpu, folder, model)) {
-				count++;
-				expect(
-					comparisons.filter(({ ok }) => !ok),
-					run,
-				).toEqual([]);
-			}
-			expect(count).toBe(runs);
-			expect(gpu.bytes).toBe(before);
+			await expectVerified(gpu, name, runs, model);
 		} finally {
 			gpu.destroy();
 		}

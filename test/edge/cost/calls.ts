@@ -13,9 +13,9 @@ import { everybodyLeaves, pause } from "../reader.ts";
 
 const LEASES = 4000;
 const TIMES = 60;
-/** Where others compute on the same cores a round has to wait for one, 4 ms at a time: the quietest counts. */
+/** Where others compute on the same cores a call may have to wait for one, 4 ms at a time: the middle round counts. */
 const ROUNDS = 5;
-/** What a call may take, from the caller and back. */
+/** What a call takes less than, from the caller and back. */
 const MOST_MS = 2;
 
 const { JOB, POOL } = env as unknown as Env;
@@ -128,6 +128,7 @@ export async function measureCalls(workers: number): Promise<void> {
 	);
 	await forgotten(made);
 	await everybodyLeaves();
-	const slow = Object.entries(rounds).filter(([, all]) => Math.min(...all.map(({ median }) => median)) > MOST_MS);
+	const middle = (all: readonly Times[]) => all.map(({ median }) => median).sort((a, b) => a - b)[ROUNDS >> 1];
+	const slow = Object.entries(rounds).filter(([, all]) => middle(all) >= MOST_MS);
 	expect(slow).toEqual([]);
 }
