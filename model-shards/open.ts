@@ -12,6 +12,9 @@ import { httpSource } from "./format/source/http.ts";
 /** The models that come with the repository. */
 export const MODELS_DIR: string = fileURLToPath(new URL("models", import.meta.url));
 
+/** The one that is used where none is named; one of the bundled. */
+export const DEFAULT_MODEL = "emoji-128";
+
 /** Names of the models that come with the repository. */
 export function bundledModels(): string[] {
 	if (!existsSync(MODELS_DIR)) return [];

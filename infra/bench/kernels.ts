@@ -13,7 +13,7 @@ import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { Scope } from "../../kernels/gpu/scope.ts";
 import { copy } from "../../kernels/tokens/gather.ts";
 import { measure, trials } from "../../kernels/tune.ts";
-import { findModel, openModelFolder } from "../../model-shards/open.ts";
+import { DEFAULT_MODEL, findModel, openModelFolder } from "../../model-shards/open.ts";
 import { kernelShapes } from "../../worker/engine/shapes.ts";
 import { DTYPES } from "../../worker/families/shared/weights.ts";
 import { oneOf } from "../cli/usage.ts";
@@ -21,7 +21,7 @@ import { SHAPES } from "./shape.ts";
 
 const { values } = parseArgs({
 	options: {
-		model: { type: "string", default: "emoji-128" },
+		model: { type: "string", default: DEFAULT_MODEL },
 		shape: { type: "string" },
 		dtype: { type: "string", default: "f32" },
 		only: { type: "string", default: "" },

@@ -4,11 +4,9 @@ import { join } from "node:path";
 import { Option } from "@commander-js/extra-typings";
 import type { Limits } from "../../kernels/gpu/request.ts";
 import { MANIFEST_FILE } from "../../model-shards/format/manifest.ts";
-import { bundledModels, findModel, isUrl } from "../../model-shards/open.ts";
+import { bundledModels, DEFAULT_MODEL, findModel, isUrl } from "../../model-shards/open.ts";
 import { findPolicy, type Policy, policies } from "../../worker/policies/index.ts";
 import { didYouMean, oneOf, UsageError, whole } from "./usage.ts";
-
-export const DEFAULT_MODEL = "emoji-128";
 
 export const modelOption = () =>
 	otherModelOption("a bundled model's name, a model folder or its URL").default(DEFAULT_MODEL);

@@ -1,9 +1,10 @@
+import { DEFAULT_MODEL } from "../../model-shards/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import { policies } from "../../worker/policies/index.ts";
 import { soak } from "../soak/soak.ts";
 import { openAdapter } from "./open-adapter.ts";
 import { openFolder } from "./open-folder.ts";
-import { count, DEFAULT_MODEL, jsonOption, modelName, policiesOption } from "./options.ts";
+import { count, jsonOption, modelName, policiesOption } from "./options.ts";
 import type { Define } from "./program.ts";
 import { UsageError } from "./usage.ts";
 

@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import sharp from "sharp";
-import { findModel, openModelAt } from "../../model-shards/open.ts";
+import { DEFAULT_MODEL, findModel, openModelAt } from "../../model-shards/open.ts";
 import { policies } from "../../worker/policies/index.ts";
 import type { JobEvent } from "../../worker/protocol/job.ts";
 import type { ModelInfo } from "../../worker/protocol/model-info.ts";
@@ -129,7 +129,7 @@ function watchPreviews(): void {
 
 /** The default model's description, with a schedule of as many scales as there are previews. */
 async function modelOfManyScales(): Promise<ModelInfo> {
-	const { info } = await openModelAt(findModel("emoji-128"));
+	const { info } = await openModelAt(findModel(DEFAULT_MODEL));
 	const grids = Array.from({ length: EVENTS }, (): [number, number] => [16, 16]);
 	return {
 		...info,

@@ -6,6 +6,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import sharp from "sharp";
+import { DEFAULT_MODEL } from "../../model-shards/open.ts";
 import { launch } from "./chromium.ts";
 
 const out = join(import.meta.dirname, "..", "..", "docs", "page");
@@ -77,7 +78,7 @@ const wrong: Way = async (page, shot) => {
 	await shot("error");
 };
 const loading: Way = async (page, shot) => {
-	const loading = [{ model: "emoji-128", part: "kernels", done: 0.62 }];
+	const loading = [{ model: DEFAULT_MODEL, part: "kernels", done: 0.62 }];
 	await page.route("**/healthz", (route) =>
 		route.fulfill({ status: 503, json: { status: "no-workers", workers: [], models: [], loading, queue: 0 } }),
 	);

@@ -1,7 +1,7 @@
 /** What `npm start` is told by the environment, checked as a whole before anything is started. */
 import { resolve } from "node:path";
 import { z } from "zod";
-import { findModel, isUrl } from "../../model-shards/open.ts";
+import { DEFAULT_MODEL, findModel, isUrl } from "../../model-shards/open.ts";
 import {
 	type Environment,
 	parseSettings,
@@ -19,7 +19,7 @@ const StartSettings = z.object({
 	GPU_WORKERS: wholeNumber(0, 16).default(1),
 	/** Of the first worker; the others have those after it. */
 	HEALTH_PORT: wholeNumber(1, 65_000).optional(),
-	MODELS: z.string().default("emoji-128"),
+	MODELS: z.string().default(DEFAULT_MODEL),
 	STATE_DIR: z
 		.string()
 		.default(defaultStateDir())

@@ -1,5 +1,6 @@
 import { hostname } from "node:os";
 import { z } from "zod";
+import { DEFAULT_MODEL } from "../../model-shards/open.ts";
 import { WorkerName } from "../protocol/messages.ts";
 
 /** A whole number of the environment, within bounds. */
@@ -20,7 +21,7 @@ const Settings = z.object({
 	/** Bundled model names, folders or URLs of folders, the default one first. */
 	MODELS: z
 		.string()
-		.default("emoji-128")
+		.default(DEFAULT_MODEL)
 		.transform((list) =>
 			list
 				.split(",")

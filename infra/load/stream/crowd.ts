@@ -5,7 +5,7 @@
 import { once } from "node:events";
 import { get, type IncomingMessage } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
-import { findModel, openModelFolder } from "../../../model-shards/open.ts";
+import { DEFAULT_MODEL, findModel, openModelFolder } from "../../../model-shards/open.ts";
 import { register } from "../../../worker/gpu/registration.ts";
 import { CAPABILITIES } from "../../../worker/protocol/capabilities.ts";
 import { CONNECT_PATH, type Hello, type Lease, PoolMessage, VERSIONS } from "../../../worker/protocol/messages.ts";
@@ -31,7 +31,7 @@ export interface Seen {
 }
 
 export async function crowd(edge: OwnEdge, { readers, slow, stopped, pictureBytes, gapMs }: Crowd): Promise<Seen> {
-	const { info } = await openModelFolder(findModel("emoji-128"));
+	const { info } = await openModelFolder(findModel(DEFAULT_MODEL));
 	const { leased } = await dialled(edge, info);
 	const asked = await answer(edge, "prompt=a+photo");
 	const job = (await firstLine(asked)).split(".")[0];
