@@ -13,7 +13,7 @@ import { evaluateDiversity, SEEDS } from "../eval/diversity.ts";
 import { Judge } from "../eval/judge.ts";
 import { markdownOf } from "../eval/markdown.ts";
 import { type Point, speedAgainstQuality } from "../eval/plot.ts";
-import { type Prompt, readPrompts, seedOf, stratified } from "../eval/prompts.ts";
+import { besides, type Prompt, readPrompts, seedOf, stratified } from "../eval/prompts.ts";
 import { type Evaluation, evaluateQuality } from "../eval/quality.ts";
 import { Records } from "../eval/records.ts";
 import { SecondJudge } from "../eval/second-judge/second-judge.ts";
@@ -49,6 +49,12 @@ export const define: Define = (command, terminal) =>
 		)
 		.addOption(scheduleOption())
 		.option("--prompts <number>", 'that are judged, or "all"; 0: none', promptCount, 120)
+		.option(
+			"--besides <number>",
+			"to tune by: prompts that an evaluation of so many does not judge",
+			count("besides", 0, 552),
+			0,
+		)
 		.option("--seeds <number>", "pictures of each prompt", count("seeds", 1, 100), 1)
 		.option("--timings <number>", "pictures that are timed, of each policy", count("timings", 0, 100), 3)
 		.option("--diversity <number>", "prompts that are drawn four times", count("diversity", 0, 1000), 6)
@@ -131,6 +137,7 @@ interface Wishes {
 	plan: readonly OwnPlan[];
 	schedule?: string;
 	prompts: number;
+	besides: number;
 	seeds: number;
 	timings: number;
 	diversity: number;
@@ -140,7 +147,7 @@ interface Wishes {
 }
 
 async function measure(wishes: Wishes, sheet: OutputFile | undefined, terminal: Terminal): Promise<Records> {
-	const all = await readPrompts();
+	const all = besides(await readPrompts(), wishes.besides);
 	for (const [option, wanted] of Object.entries({ prompts: wishes.prompts, diversity: wishes.diversity }))
 		if (wanted !== ALL && wanted > all.length)
 			throw new UsageError(`--${option} ${wanted} is more than the ${all.length} prompts that there are.`);

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { readPrompts, seedOf, stratified } from "./prompts.ts";
+import { besides, readPrompts, seedOf, stratified } from "./prompts.ts";
 
 const prompts = await readPrompts();
 const counts = (n: number) =>
@@ -16,6 +16,13 @@ it("draws evenly from the six categories, each prompt once, and gives the whole 
 	expect(counts(500)).toEqual([80, 85, 80, 85, 85, 85]);
 	expect(new Set(stratified(prompts, 500)).size).toBe(500);
 	expect(stratified(prompts, 553)).toEqual(prompts);
+});
+
+it("leaves to tune by what is not judged, of every category", () => {
+	const [judged, others] = [new Set(stratified(prompts, 240)), besides(prompts, 240)];
+	expect(others.filter((prompt) => judged.has(prompt))).toEqual([]);
+	expect(others).toHaveLength(313);
+	expect(new Set(stratified(others, 60).map(({ tag }) => tag)).size).toBe(6);
 });
 
 it("gives every picture of every prompt a seed of its own", () => {

@@ -47,5 +47,11 @@ export function stratified(prompts: readonly Prompt[], count: number): Prompt[] 
 	);
 }
 
+/** What an evaluation of `scored` prompts does not judge: plans are tuned on these. */
+export function besides(prompts: readonly Prompt[], scored: number): Prompt[] {
+	const judged = new Set(stratified(prompts, scored));
+	return prompts.filter((prompt) => !judged.has(prompt));
+}
+
 /** Seed of picture `n` of a prompt. */
 export const seedOf = ({ place }: Prompt, n: number): number => 1000 * n + place;
