@@ -1,0 +1,77 @@
+/**
+ * A picture by several policies, scale by scale: `npm run filmstrip -- "a photo of a red apple" --out FILE.webp`.
+ * A scale that a policy leaves out is left white.
+ */
+import { parseArgs } from "node:util";
+import sharp from "sharp";
+import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { DEFAULT_MODEL, openModelAt } from "../../model-shards/open.ts";
+import { openModel } from "../../worker/engine/open.ts";
+import type { LoadedModel, RgbImage } from "../../worker/engine/types.ts";
+import { findPolicy } from "../../worker/policies/index.ts";
+import type { StagePlan } from "../../worker/protocol/plan.ts";
+import { contactSheet } from "./sheet.ts";
+
+/** Pixels of a side. */
+const TILE = 128;
+
+const { values, positionals } = parseArgs({
+	allowPositionals: true,
+	options: {
+		model: { type: "string", default: DEFAULT_MODEL },
+		policies: { type: "string", default: "exact,stagevar-auto" },
+		seed: { type: "string", default: "7" },
+		out: { type: "string", default: "filmstrip.webp" },
+	},
+});
+const prompt = positionals[0] ?? "a photo of a red apple";
+const gpu = await openGpu();
+const model = await openModel(gpu, await openModelAt(values.model));
+const { grids } = model.info.schedules[model.info.defaultSchedule];
+const blank = { width: TILE, height: TILE, data: new Uint8Array(3 * TILE * TILE).fill(255) };
+
+const rows = [];
+for (const name of values.policies.split(",")) {
+	const policy = findPolicy(name);
+	if (!policy) throw new Error(`There is no policy ${name}.`);
+	const plan = policy.plan(model.info, {});
+	await model.compile([plan]);
+	await film(model, plan);
+	const { pictures, seconds, first } = await film(model, plan);
+	const trade = model.info.trades?.[name];
+	const score = trade ? `, score ${trade.score.toFixed(3)}` : "";
+	rows.push({ caption: `${name}: ${seconds.toFixed(1)} s, first preview ${first.toFixed(2)} s${score}`, pictures });
+	console.log(rows[rows.length - 1].caption);
+}
+await contactSheet([...grids.map(([height, width]) => `${height} x ${width}`), "picture"], rows)
+	.webp({ quality: 85 })
+	.toFile(values.out);
+console.log(`${values.out}, ${gpu.facts.name}`);
+model.destroy();
+gpu.destroy();
+
+/** Every scale's preview, the picture at the end, and seconds to it and to the first preview. */
+async function film(model: LoadedModel, plan: StagePlan) {
+	const pictures: RgbImage[] = Array(grids.length + 1).fill(blank);
+	const begun = performance.now();
+	const since = () => (performance.now() - begun) / 1000;
+	let [first, seconds] = [0, 0];
+	for await (const result of model.generate({ plan, prompt, seed: Number(values.seed), previews: "all" })) {
+		if (result.kind === "scale" && result.preview) {
+			first ||= since();
+			pictures[result.index] = result.preview;
+		} else if (result.kind === "final") {
+			seconds = since();
+			pictures[grids.length] = result.image;
+		}
+	}
+	return { pictures: await Promise.all(pictures.map(tile)), seconds, first };
+}
+
+async function tile({ width, height, data }: RgbImage): Promise<RgbImage> {
+	const small = await sharp(data, { raw: { width, height, channels: 3 } })
+		.resize(TILE, TILE)
+		.raw()
+		.toBuffer();
+	return { width: TILE, height: TILE, data: new Uint8Array(small) };
+}
