@@ -13,7 +13,7 @@ import { httpSource } from "./format/source/http.ts";
 export const MODELS_DIR: string = fileURLToPath(new URL("models", import.meta.url));
 
 /** The one that is used where none is named; one of the bundled. */
-export const DEFAULT_MODEL = "emoji-128";
+export const DEFAULT_MODEL = "emoji-256";
 
 /** Names of the models that come with the repository. */
 export function bundledModels(): string[] {

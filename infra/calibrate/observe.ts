@@ -12,7 +12,7 @@ import { TapReader } from "./taps.ts";
 const COARSE = 8;
 export const MIDDLE = 32;
 /** Change of the picture that kept tokens must make. */
-const CHANGE = 0.95;
+const CHANGE = 0.94;
 
 export interface Ask {
 	prompt: string;

@@ -12,7 +12,7 @@ const picture = (more: (scale: number) => Partial<ScaleObservation> = () => ({})
 	[0, 1, 2, 3, 4].map((scale) => ({
 		coarse: [0.5, 0.15, 0.01, 0, 0][scale],
 		middle: [0.9, 0.4, 0.15, 0.05, 0][scale],
-		unguided: [0.5, 0.005, 0.08, 0.04, 0.001][scale],
+		unguided: [0.5, 0.005, 0.08, 0.02, 0.001][scale],
 		conditional: 0.9,
 		unconditional: 0.5,
 		looks: Array.from({ length: scale }, (_, look) => ({ tokens: look < 2 ? 0.7 : 0.4, score: 0.8 })),
@@ -48,6 +48,13 @@ test("stages begin after the scale that settles them, and every policy finds wha
 	const model = `sha256:${"ab".repeat(32)}`;
 	const file = { format: "firstlight-policies", version: 2, model, calibration: { "1:1": calibration }, trades: {} };
 	expect(PoliciesFile.parse(file)).toEqual(file);
+});
+
+test("the picture is looked at before the first late scale from which on few tokens change", async () => {
+	const tokens = (scale: number) =>
+		[0, 1, 2, 3].slice(0, scale).map((look) => ({ tokens: look === 3 ? 0.4 : 0.7, score: 0.7 }));
+	const { fidelityFrom, measured } = await calibrated([picture((scale) => ({ looks: tokens(scale) }))]);
+	expect([fidelityFrom, measured.look]).toEqual([3, { after: 3, from: 4, hold: 0.7 }]);
 });
 
 test("what the judge sees is told, and moves nothing", async () => {

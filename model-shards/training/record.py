@@ -84,6 +84,7 @@ def main():
     p.add_argument("release")
     p.add_argument("--out", required=True)
     p.add_argument("--runs", type=int, default=3)
+    p.add_argument("--inside", type=int, nargs="*", default=[1, 4], help="scales whose blocks the first run keeps; the others keep scale 1's")
     a = p.parse_args()
     config, described = load_config(a.config), load_json(os.path.join(a.release, "config.json"))
     painter = open_model(config, a.release)
@@ -92,7 +93,7 @@ def main():
     os.makedirs(a.out, exist_ok=True)
     runs, kinds = {}, {torch.float32: "F32", torch.int32: "I32"}
     for i, (margin, prompt) in enumerate(ranked[: a.runs]):
-        kept, margins = record(painter, prompt, guidance, tau, (1, min(4, scales - 1)) if i == 0 else (1,))
+        kept, margins = record(painter, prompt, guidance, tau, [min(scale, scales - 1) for scale in a.inside] if i == 0 else (1,))
         name = prompt.replace("a photo of ", "").replace(" ", "-")
         file = f"golden.{name}.safetensors"
         save_safetensors(os.path.join(a.out, file), kept)

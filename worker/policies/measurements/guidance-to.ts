@@ -3,10 +3,10 @@ import { MAX_SCALES } from "../../protocol/plan.ts";
 import { beyond, type Observed } from "./measurement.ts";
 
 /**
- * Guidance is dropped where that makes no more difference than this to the finished picture: little beside what a
- * settled one still lacks.
+ * Guidance is dropped where that makes no more difference than this to the finished picture. Colours of two objects are
+ * what shows more first (docs/evaluation.md).
  */
-const UNNOTICED = 0.05;
+const UNNOTICED = 0.03;
 
 /** The scale from which dropping guidance makes no difference to speak of. */
 export const guidanceTo: Observed<number> = {
