@@ -6,6 +6,7 @@ import type { Env } from "../../worker/edge/settings.ts";
 import { policies } from "../../worker/policies/index.ts";
 import type { Lease } from "../../worker/protocol/messages.ts";
 import { ModelInfo } from "../../worker/protocol/model-info.ts";
+import { diesAtWrite } from "./dying.ts";
 import { deliver, delivered, edge, MODEL, Peer, scaleEvent } from "./peer.ts";
 import { everybodyLeaves, Reader } from "./reader.ts";
 
@@ -18,22 +19,12 @@ const numberOf = (id: string | undefined) => Number(id?.split(".")[1]);
 const kinds = async (reader: Reader) =>
 	(await reader.rest()).map(({ id, data }) => [numberOf(id), data.index ?? data.code ?? data.type]);
 
-/** From now on the job dies as it writes: what it has told by then is in no log. */
-async function diesAtWrite({ job }: Lease): Promise<void> {
-	await runInDurableObject(JOB.get(JOB.idFromString(job)) as never, (_, state) => {
-		state.storage.transactionSync = () => {
-			state.abort("the power went");
-			throw new Error("the power went");
-		};
-	});
-}
-
 /** A reader, and a lease of which the reader was told scale 0 that the log does not have. */
 async function told(peer: Peer, query = ""): Promise<{ reader: Reader; lease: Lease }> {
 	const reader = await open(query);
 	expect((await reader.next())!.event).toBe("plan");
 	const lease = await peer.next("lease");
-	await diesAtWrite(lease);
+	await diesAtWrite(lease.job);
 	const [answer, event] = await Promise.all([deliver(lease, scaleEvent(lease, 0)), reader.next()]);
 	expect(answer.status).toBeGreaterThanOrEqual(500);
 	expect([numberOf(event!.id), event!.data.index]).toEqual([1, 0]);
