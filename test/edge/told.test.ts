@@ -61,6 +61,31 @@ it("a scale is told before it is written, and answered after it", async () => {
 	]);
 });
 
+it("where the disk fails for a moment it is written at the next try, and comes once", async () => {
+	const peer = await Peer.join();
+	const reader = await open();
+	await reader.next();
+	const lease = await peer.next("lease");
+	await runInDurableObject(JOB.get(JOB.idFromString(lease.job)) as never, (_, { storage }) => {
+		const write = storage.transactionSync.bind(storage);
+		storage.transactionSync = () => {
+			storage.transactionSync = write;
+			throw new Error("no space");
+		};
+	});
+	const [answer, event] = await Promise.all([deliver(lease, scaleEvent(lease, 0)), reader.next()]);
+	expect([answer.status, numberOf(event!.id)]).toEqual([500, 1]);
+	await peer.finish(lease);
+	const rest = [
+		[2, 1],
+		[3, 2],
+		[4, 3],
+		[5, "final"],
+	];
+	expect(await kinds(reader)).toEqual(rest);
+	expect(await kinds(await Reader.open(`/v1/jobs/${lease.job}/events`))).toEqual([[0, "plan"], [1, 0], ...rest]);
+});
+
 it("one that the log lost is delivered again by its worker, and comes once", async () => {
 	const peer = await Peer.join();
 	const { reader, lease } = await told(peer);

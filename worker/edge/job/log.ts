@@ -41,7 +41,8 @@ export class JobLog {
 
 	/** At the end of the log. Codes are kept beside the event: they are for workers, not for readers. */
 	append(event: LoggedEvent): void {
-		this.#insert(this.#rowOf(event));
+		const row = this.#rowOf(event);
+		this.#storage.transactionSync(() => this.#insert(row));
 	}
 
 	/** At the end of the log, for `next` and `piece` alone until it is written. `also` writes what belongs to it. */
@@ -49,13 +50,15 @@ export class JobLog {
 		this.#told = { row: this.#rowOf(event), also };
 	}
 
-	/** What was told and is not written yet. */
+	/** What was told and is not written yet. Where that fails it is tried again, before anything else is written. */
 	write(): void {
 		const told = this.#told;
-		this.#told = null;
 		if (!told) return;
-		this.#insert(told.row);
-		told.also();
+		this.#storage.transactionSync(() => {
+			this.#insert(told.row);
+			told.also();
+		});
+		this.#told = null;
 	}
 
 	/** The log is deleted: nothing is written to it any more. */
@@ -78,18 +81,10 @@ export class JobLog {
 	}
 
 	#insert({ n, type, scale, codes, json, pieces }: Row): void {
-		this.#storage.transactionSync(() => {
-			this.#sql(
-				"INSERT INTO event (n, type, scale, codes, pieces) VALUES (?, ?, ?, ?, ?)",
-				n,
-				type,
-				scale,
-				codes,
-				pieces,
-			);
-			for (let i = 0; i < pieces; i++)
-				this.#sql("INSERT INTO piece (n, i, json) VALUES (?, ?, ?)", n, i, pieceOf(json, i));
-		});
+		const query = "INSERT INTO event (n, type, scale, codes, pieces) VALUES (?, ?, ?, ?, ?)";
+		this.#sql(query, n, type, scale, codes, pieces);
+		for (let i = 0; i < pieces; i++)
+			this.#sql("INSERT INTO piece (n, i, json) VALUES (?, ?, ?)", n, i, pieceOf(json, i));
 	}
 
 	length(): number {
