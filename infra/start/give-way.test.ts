@@ -5,7 +5,7 @@ import { constants, getPriority } from "node:os";
 import { expect, it } from "vitest";
 import { giveWay } from "./give-way.ts";
 
-it("gives way as a process and, where the system groups by them, as a session; one that is gone is no trouble", async () => {
+it("gives way as a process and, where the system has them, as a session; one that is gone is no trouble", async () => {
 	const child = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"], { detached: true, stdio: "ignore" });
 	const pid = child.pid as number;
 	const gone = once(child, "exit");

@@ -9,8 +9,8 @@ const PAUSE_MS = 150;
 
 /**
  * Lets a process that computes on all cores, and leads a session of its own, wait for whoever else has something to do:
- * without that a scheduler may let an answer wait for as long as a whole scale takes. Linux compares sessions first, where it
- * groups by them (sched_autogroup), and then niceness is a session's. A system that refuses leaves all as it is.
+ * without that a scheduler may let an answer wait for as long as a whole scale takes. Linux compares sessions before
+ * processes, where it groups by them (sched_autogroup). A system that refuses leaves all as it is.
  */
 export async function giveWay(pid: number): Promise<void> {
 	try {

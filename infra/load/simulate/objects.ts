@@ -139,7 +139,7 @@ export class ObjectHost {
 		this.#namespaces.get(name)?.objects.get(id)?.evict();
 	}
 
-	/** Evicts an object as it next writes a transaction, which then fails: what it has said by then is said. `false`: not any more. */
+	/** Evicts an object as it next writes a transaction, which then fails: what it has said by then is said. */
 	evictAtWrite(name: string, id: string, armed: boolean): void {
 		this.#instance(name, id).doomed = armed;
 	}
