@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { ENDED } from "../../worker/gpu/exit.ts";
+import { giveWay } from "./give-way.ts";
 import { logLine } from "./lines.ts";
 
 export interface Child {
@@ -12,6 +13,8 @@ export interface Child {
 	env: Record<string, string>;
 	/** Start again when it ends by itself. */
 	restart?: boolean;
+	/** Others go first where all cores are busy. */
+	givesWay?: boolean;
 	ended?(code: number): void;
 	/** What it sends. */
 	heard?(message: unknown): void;
@@ -41,6 +44,7 @@ export class Children {
 			detached: true,
 		});
 		this.#running.add(spawned);
+		if (child.givesWay && spawned.pid !== undefined) void giveWay(spawned.pid);
 		for (const stream of [spawned.stdout, spawned.stderr])
 			if (stream)
 				createInterface({ input: stream }).on("line", (line) => {

@@ -111,6 +111,8 @@ async function start(): Promise<void> {
 				HEALTH_PORT: HEALTH_PORT === undefined ? "" : String(HEALTH_PORT + i),
 			},
 			restart: true,
+			// Where there is no GPU it takes all cores, and who asks the edge would wait for it.
+			givesWay: true,
 			// What keeps it from its first start will not be gone at the next.
 			ended: (code) => ready || stop(code || 1),
 		});

@@ -9,6 +9,7 @@ import { poolNamed } from "../../worker/edge/objects.ts";
 import { type Env, settingsOf } from "../../worker/edge/settings.ts";
 import { playAll } from "../interleavings/commands.ts";
 import type { Reading, Seen, World } from "../interleavings/world.ts";
+import { diesAtWrite, lives } from "./dying.ts";
 import { deliver, edge, finalEvent, MODEL, Peer, scaleEvent } from "./peer.ts";
 import { everybodyLeaves, pause, Reader } from "./reader.ts";
 
@@ -70,6 +71,13 @@ async function makeWorld(): Promise<World> {
 			if (response.status === 400) return "refused";
 			expect(response.status).toBe(200);
 			return ((await response.json()) as { go: "on" | "stop" }).go;
+		},
+		async lose(lease, event) {
+			await diesAtWrite(lease.job);
+			const response = await deliver(lease, event);
+			await lives(lease.job);
+			if (response.status >= 500) return "lost";
+			return response.status === 400 ? "refused" : ((await response.json()) as { go: "on" | "stop" }).go;
 		},
 		// One that sleeps already cannot be put to sleep.
 		evict: (job) => evictDurableObject(stubOf(job)).catch(() => {}),

@@ -60,6 +60,7 @@ const commandsUpTo = (most: number): fc.Arbitrary<Command>[] => {
 		...[ask, ask, ask],
 		...[work, work, work, work, work],
 		inHand("repeat", (play, _, held) => play.repeat(held)),
+		inHand("lose", (play, _, held) => play.lose(held)),
 		inHand("overtake", (play, _, held) => play.overtake(held)),
 		inHand("fail", (play, worker, held) => {
 			play.troubles += 1;

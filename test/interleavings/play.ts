@@ -140,6 +140,14 @@ export class Play {
 		if (answer === "stop") worker.release(held, "done");
 	}
 
+	/** The next scale, which readers may be told of, and the job's log never has: it is to be delivered again. */
+	async lose({ lease, next }: Held): Promise<void> {
+		const runs = runsOf(lease);
+		if (next === runs.length) return;
+		const answer = await this.world.lose(lease, this.world.scale(lease, runs[next]));
+		assert.ok(answer === "lost" || answer === "stop", `${answer}, and it was not written`);
+	}
+
 	/** The event before the next one again: as if its answer had been lost. Nothing comes of it. */
 	async repeat({ lease, next }: Held): Promise<void> {
 		if (next > lease.codes.length)

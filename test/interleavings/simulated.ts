@@ -144,6 +144,16 @@ async function makeWorld(seed: number): Promise<World> {
 		async deliver({ job: id, attempt }, event) {
 			return (await through(job(id).deliver(attempt, event))).go ?? "refused";
 		},
+		async lose({ job: id, attempt }, event) {
+			host.evictAtWrite("JOB", id, true);
+			try {
+				return (await through(job(id).deliver(attempt, event))).go ?? "refused";
+			} catch {
+				return "lost";
+			} finally {
+				host.evictAtWrite("JOB", id, false);
+			}
+		},
 		async evict(id) {
 			host.evict(id === null ? "POOL" : "JOB", id ?? "default");
 		},

@@ -46,6 +46,8 @@ export interface World {
 	scale(lease: Lease, index: number): WorkerEvent;
 	final(lease: Lease): WorkerEvent;
 	deliver(lease: Lease, event: WorkerEvent): Promise<"on" | "stop" | "refused">;
+	/** The same, and the job loses its memory as it writes what it was given: "lost", where it came to write. */
+	lose(lease: Lease, event: WorkerEvent): Promise<"on" | "stop" | "refused" | "lost">;
 	/** Memory is forgotten, storage and sockets stay: the pool's, or a job's. */
 	evict(job: string | null): Promise<void>;
 	/** An alarm out of its time: the pool's, or a job's. */

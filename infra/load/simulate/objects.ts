@@ -139,6 +139,11 @@ export class ObjectHost {
 		this.#namespaces.get(name)?.objects.get(id)?.evict();
 	}
 
+	/** Evicts an object as it next writes a transaction, which then fails: what it has said by then is said. */
+	evictAtWrite(name: string, id: string, armed: boolean): void {
+		this.#instance(name, id).doomed = armed;
+	}
+
 	ids(name: string): string[] {
 		return [...(this.#namespaces.get(name)?.objects.keys() ?? [])];
 	}
@@ -202,6 +207,8 @@ interface Fate {
 }
 
 class Instance {
+	/** It is evicted as it next writes. */
+	doomed = false;
 	readonly #make: () => Hosted;
 	#object: Hosted | null = null;
 	readonly #clock: VirtualClock;
@@ -210,7 +217,13 @@ class Instance {
 
 	constructor(id: string, type: DurableClass, env: object, clock: VirtualClock, fate: Fate) {
 		this.#clock = clock;
-		const ctx = contextOf(id, clock, fate, () => this.object);
+		const ctx = contextOf(
+			id,
+			clock,
+			fate,
+			() => this.object,
+			() => this.#writes(),
+		);
 		this.#make = () => new type(ctx, env);
 	}
 
@@ -245,6 +258,13 @@ class Instance {
 		return Object.assign(answer, { body });
 	}
 
+	#writes(): void {
+		if (!this.doomed) return;
+		this.doomed = false;
+		this.evict();
+		throw new Error("the object was evicted as it wrote");
+	}
+
 	evict(): void {
 		this.#object = null;
 		this.#gone.reject(new Error("the object was evicted"));
@@ -259,7 +279,7 @@ function lasting(): PromiseWithResolvers<never> {
 	return made;
 }
 
-function contextOf(id: string, clock: VirtualClock, fate: Fate, object: () => Hosted): object {
+function contextOf(id: string, clock: VirtualClock, fate: Fate, object: () => Hosted, writes: () => void): object {
 	const call = (method: string, ...args: unknown[]) => {
 		const made = object();
 		Promise.resolve()
@@ -270,7 +290,7 @@ function contextOf(id: string, clock: VirtualClock, fate: Fate, object: () => Ho
 	let automatic: { request: string; response: string } | null = null;
 	return {
 		id: { toString: () => id, name: id },
-		storage: storageOf(clock, fate, () => call("alarm")),
+		storage: storageOf(clock, fate, () => call("alarm"), writes),
 		waitUntil: (promise: Promise<unknown>) => void promise.catch(fate.failed),
 		blockConcurrencyWhile: async (run: () => Promise<unknown>) => await run(),
 		setWebSocketAutoResponse: (pair: typeof automatic) => (automatic = pair),
@@ -297,7 +317,7 @@ function contextOf(id: string, clock: VirtualClock, fate: Fate, object: () => Ho
 	};
 }
 
-function storageOf(clock: VirtualClock, { late, twice }: Fate, ring: () => void): object {
+function storageOf(clock: VirtualClock, { late, twice }: Fate, ring: () => void, writes: () => void): object {
 	let database: DatabaseSync | null = null;
 	const statements = new Map<string, StatementSync>();
 	const kv = new Map<string, unknown>();
@@ -330,6 +350,7 @@ function storageOf(clock: VirtualClock, { late, twice }: Fate, ring: () => void)
 			list: () => kv.entries(),
 		},
 		transactionSync<T>(run: () => T): T {
+			writes();
 			open().exec("SAVEPOINT one");
 			try {
 				const result = run();

@@ -1,46 +1,41 @@
-/** From a worker's send to a client's receive: a real worker of this process, a real client, an edge between them. */
+/** From a worker's send to a client's receive: a real worker, started as `npm start` does, an edge, a real client. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { getGlobalDispatcher, setGlobalDispatcher } from "undici";
-import { readSettings } from "../../../worker/gpu/settings.ts";
-import { GpuWorker } from "../../../worker/gpu/worker.ts";
 import { follow } from "../../../worker/protocol/client.ts";
+import { giveWay } from "../../start/give-way.ts";
 import type { OwnEdge } from "./own-edge.ts";
+import type { Sent } from "./timed-worker.ts";
 
 /** Milliseconds of each scale, pictures asked for one after the other with `pauseMs` between them. */
 export async function delays({ url, secret }: OwnEdge, pictures: number, pauseMs: number): Promise<number[]> {
-	const settings = { EDGE_URL: url, WORKER_SECRET: secret, MODELS: "tiny", WORKER_ID: "delay" };
-	const sent = new Map<number, number>();
-	const before = getGlobalDispatcher();
-	// What the worker sends goes through here, as it is sent.
-	setGlobalDispatcher(
-		before.compose((dispatch) => (options, handler) => {
-			if (options.method === "POST" && options.path.includes("/internal/jobs/")) {
-				const { type, index } = JSON.parse(String(options.body)) as { type: string; index: number };
-				if (type === "scale") sent.set(index, performance.now());
-			}
-			return dispatch(options, handler);
-		}),
-	);
-	const admitted = Promise.withResolvers<void>();
-	const worker = await GpuWorker.start(
-		readSettings(settings),
-		(line) => line.includes("admitted") && admitted.resolve(),
-	);
+	let told = Promise.withResolvers<Sent>();
+	const worker = spawn(process.execPath, [join(import.meta.dirname, "timed-worker.ts")], {
+		env: { ...process.env, EDGE_URL: url, WORKER_SECRET: secret, MODELS: "tiny", WORKER_ID: "delay" },
+		stdio: ["ignore", "ignore", "inherit", "ipc"],
+		detached: true,
+	}).on("message", (sent) => told.resolve(sent as Sent));
+	const gone = once(worker, "exit");
+	await giveWay(worker.pid as number);
 	const found: number[] = [];
 	try {
-		await admitted.promise;
+		while (!(await fetch(`${url}/healthz`)).ok) {
+			if (worker.exitCode !== null) throw new Error(`the worker ended with ${worker.exitCode}`);
+			await sleep(200);
+		}
 		// The first ones find nothing warm.
 		for (let i = -3; i < pictures; i++) {
-			sent.clear();
-			for await (const event of follow({ prompt: "a cat", model: "tiny", seed: i + 3 }, { url })) {
-				if (event.type !== "scale" || i < 0) continue;
-				found.push(performance.now() - (sent.get(event.index) as number));
-			}
+			const came = new Map<number, number>();
+			told = Promise.withResolvers();
+			for await (const event of follow({ prompt: "a cat", model: "tiny", seed: i + 3 }, { url }))
+				if (event.type === "scale") came.set(event.index, Number(process.hrtime.bigint()) / 1e6);
+			for (const [index, at] of await told.promise) if (i >= 0) found.push((came.get(index) as number) - at);
 			await sleep(pauseMs);
 		}
 	} finally {
-		setGlobalDispatcher(before);
-		await worker.drain();
+		worker.kill();
+		await gone;
 	}
 	return found;
 }

@@ -5,7 +5,7 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { needsOf } from "../../protocol/capabilities.ts";
-import type { ErrorEvent, FinalEvent, WorkerEvent } from "../../protocol/job.ts";
+import type { ErrorEvent, FinalEvent, ScaleEvent, WorkerEvent } from "../../protocol/job.ts";
 import type { Lease } from "../../protocol/messages.ts";
 import type { ModelInfo } from "../../protocol/model-info.ts";
 import { Alarm } from "../alarm.ts";
@@ -27,13 +27,16 @@ import { plannedAnew } from "../start.ts";
 import { picturesClaim } from "./found.ts";
 import { type LoggedEvent, type LoggedFinal, withPicture } from "./kept-picture.ts";
 import { OWNER_HEADER, Readers } from "./readers.ts";
-import { deletionOf, MIXED } from "./record.ts";
+import { deletionOf, type JobRecord, MIXED } from "./record.ts";
 import { JobState } from "./state.ts";
 import { type Answer, settled, take } from "./take.ts";
 import { Watch } from "./watch.ts";
 
 /** A picture that could not be deleted is tried again after this long. */
 const DELETE_AGAIN_MS = 10_000;
+
+/** A timer comes after all that can go on without waiting: what was told has left this process. */
+const allOnItsWay = () => new Promise<void>((resolve) => setTimeout(resolve, 0));
 
 const notNoted = (job: string) => (error: unknown) => logError("picture not noted", { job, message: String(error) });
 
@@ -60,7 +63,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 	/** Starts the log with the `plan` event. The caller queues the job in its pool. */
 	async create({ trunk, ...job }: NewJob): Promise<void> {
 		this.#state.begin(job, trunk?.madeUnder ?? null);
-		this.#append({ type: "plan", job: this.#state.id, ...job.event });
+		this.#append(this.#state.planEvent());
 		for (const scale of trunk?.scales ?? []) this.#append(scale);
 		this.#readers.awaitAgain();
 		this.#watch.set();
@@ -74,9 +77,8 @@ export class Job extends DurableObject<Env> implements JobObject {
 		const last = events?.at(-1);
 		const final = last?.type === "final" ? await withPicture(this.env, finished, last) : null;
 		if (!events || !final) return false;
-		const event = { ...job.event, cached: true };
-		this.#state.begin({ ...job, event }, final.numerics);
-		this.#append({ type: "plan", job: this.#state.id, ...event });
+		this.#state.begin({ ...job, event: { ...job.event, cached: true } }, final.numerics);
+		this.#append(this.#state.planEvent());
 		for (const each of events) {
 			if (each.type === "revision") this.#state.save(settled(this.#state.record!, each, Date.now()));
 			if (each.type === "revision" || each.type === "scale") this.#append(each);
@@ -155,12 +157,17 @@ export class Job extends DurableObject<Env> implements JobObject {
 
 	/**
 	 * Appends what a worker made as `attempt`, which the caller has verified. A scale that is logged already is not
-	 * logged twice.
+	 * logged twice. Answers when it is on disk, as the runtime does by itself with all that leaves after a write; readers
+	 * have a scale before that.
 	 */
 	async deliver(attempt: number, event: WorkerEvent): Promise<Answer> {
-		const job = this.#state.record;
-		if (!job || job.ended !== null || job.attempt !== attempt) return { go: "stop" };
+		const job = this.#held(attempt);
+		if (!job) return { go: "stop" };
 		const taken = take(job, event, this.#state.log.lastScale(), Date.now());
+		if (taken.record && taken.event?.type === "scale") {
+			await this.#tell(taken.record, taken.event);
+			return this.#held(attempt) ? taken.answer : { go: "stop" };
+		}
 		if (taken.record) this.#state.save(taken.record);
 		if (taken.event?.type === "final") await this.#finish(attempt, taken.event);
 		else if (taken.event?.type === "error") this.#end(taken.event);
@@ -168,9 +175,25 @@ export class Job extends DurableObject<Env> implements JobObject {
 		return taken.answer;
 	}
 
+	/** The job, where this attempt is the one that makes it. */
+	#held(attempt: number): JobRecord | undefined {
+		const { record } = this.#state;
+		return record?.ended === null && record.attempt === attempt ? record : undefined;
+	}
+
+	/** Writing takes the disk's time, in which nothing leaves: whoever reads is told first. */
+	async #tell(job: JobRecord, scale: ScaleEvent): Promise<void> {
+		this.#state.tell(job, scale);
+		if (this.#readers.absentSince === null) {
+			this.#readers.wake();
+			await allOnItsWay();
+		}
+		this.#state.log.write();
+	}
+
 	/** Ends it with its picture, which is found again from then on, unless it has ended or gone on meanwhile. */
 	async #finish(attempt: number, event: FinalEvent): Promise<void> {
-		const wanted = () => !this.#state.ended() && this.#state.record?.attempt === attempt;
+		const wanted = () => this.#held(attempt) !== undefined;
 		await this.#state.picture.keep(event, wanted, (final) => this.#end(final));
 		if (this.#state.outcome() !== "done" || !this.#state.record) return;
 		const claim = await this.#claim();
@@ -198,7 +221,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 		const { width, height } = job.request.format.size ?? image;
 		const event = { ...job.event, plan, grids, width, height };
 		this.#state.save({ ...job, request: { ...job.request, plan }, event, bitsPerToken: model.bitsPerToken });
-		this.#append({ type: "plan", job: this.#state.id, ...event });
+		this.#append(this.#state.planEvent());
 		return needsOf({ ...job.request, plan });
 	}
 
@@ -263,7 +286,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 	}
 
 	#append(event: LoggedEvent): void {
-		this.#state.log.append(event);
+		this.#state.append(event);
 		this.#readers.wake();
 	}
 }

@@ -1,4 +1,7 @@
-/** The event log of one job, in SQLite. An event is as long as its picture, a row is not: it is cut into pieces. */
+/**
+ * The event log of one job, in SQLite. An event is as long as its picture, a row is not: it is cut into pieces. A scale
+ * may be told to readers before it is written: whoever else looks at the log has it written first.
+ */
 import type { JobEvent, ScaleEvent } from "../../protocol/job.ts";
 import type { LoggedEvent } from "./kept-picture.ts";
 
@@ -12,8 +15,16 @@ export interface Entry {
 	pieces: number;
 }
 
+interface Row extends Entry {
+	scale: number | null;
+	codes: string | null;
+	json: string;
+}
+
 export class JobLog {
 	readonly #storage: DurableObjectState["storage"];
+	/** The newest event, not written yet, and what is to be written with it. */
+	#told: { row: Row; also: () => void } | null = null;
 
 	constructor(storage: DurableObjectState["storage"]) {
 		this.#storage = storage;
@@ -30,27 +41,50 @@ export class JobLog {
 
 	/** At the end of the log. Codes are kept beside the event: they are for workers, not for readers. */
 	append(event: LoggedEvent): void {
+		const row = this.#rowOf(event);
+		this.#storage.transactionSync(() => this.#insert(row));
+	}
+
+	/** At the end of the log, for `next` and `piece` alone until it is written. `also` writes what belongs to it. */
+	tell(event: ScaleEvent, also: () => void): void {
+		this.#told = { row: this.#rowOf(event), also };
+	}
+
+	/** What was told and is not written yet. Where that fails it is tried again, before anything else is written. */
+	write(): void {
+		const told = this.#told;
+		if (!told) return;
+		this.#storage.transactionSync(() => {
+			this.#insert(told.row);
+			told.also();
+		});
+		this.#told = null;
+	}
+
+	/** The log is deleted: nothing is written to it any more. */
+	drop(): void {
+		this.#told = null;
+	}
+
+	#rowOf(event: LoggedEvent): Row {
 		const { codes, ...shown } = event.type === "scale" ? event : { ...event, codes: null };
 		const json = JSON.stringify(shown);
 		const pieces = Math.ceil(json.length / PIECE_CHARS);
-		const n = this.length();
-		this.#storage.transactionSync(() => {
-			this.#exec(
-				"INSERT INTO event (n, type, scale, codes, pieces) VALUES (?, ?, ?, ?, ?)",
-				n,
-				event.type,
-				event.type === "scale" ? event.index : null,
-				codes,
-				pieces,
-			);
-			for (let i = 0; i < pieces; i++)
-				this.#exec(
-					"INSERT INTO piece (n, i, json) VALUES (?, ?, ?)",
-					n,
-					i,
-					json.slice(i * PIECE_CHARS, (i + 1) * PIECE_CHARS),
-				);
-		});
+		return {
+			n: this.length(),
+			type: event.type,
+			scale: event.type === "scale" ? event.index : null,
+			codes,
+			json,
+			pieces,
+		};
+	}
+
+	#insert({ n, type, scale, codes, json, pieces }: Row): void {
+		const query = "INSERT INTO event (n, type, scale, codes, pieces) VALUES (?, ?, ?, ?, ?)";
+		this.#sql(query, n, type, scale, codes, pieces);
+		for (let i = 0; i < pieces; i++)
+			this.#sql("INSERT INTO piece (n, i, json) VALUES (?, ?, ?)", n, i, pieceOf(json, i));
 	}
 
 	length(): number {
@@ -59,7 +93,9 @@ export class JobLog {
 
 	/** The first event after number `after`. */
 	next(after: number): Entry | undefined {
-		return this.#exec<Entry & Record<string, SqlValue>>(
+		const told = this.#told?.row;
+		if (told && after >= told.n - 1) return after < told.n ? told : undefined;
+		return this.#sql<Entry & Record<string, SqlValue>>(
 			"SELECT n, type, pieces FROM event WHERE n > ? ORDER BY n LIMIT 1",
 			after,
 		)[0];
@@ -75,7 +111,8 @@ export class JobLog {
 
 	/** One piece of an event's JSON. */
 	piece(n: number, i: number): string {
-		return this.#exec<{ json: string }>("SELECT json FROM piece WHERE n = ? AND i = ?", n, i)[0].json;
+		if (this.#told?.row.n === n) return pieceOf(this.#told.row.json, i);
+		return this.#sql<{ json: string }>("SELECT json FROM piece WHERE n = ? AND i = ?", n, i)[0].json;
 	}
 
 	#whole({ n, pieces }: Entry): string {
@@ -117,6 +154,14 @@ export class JobLog {
 	}
 
 	#exec<T extends Record<string, SqlValue>>(query: string, ...bindings: SqlValue[]): T[] {
+		this.write();
+		return this.#sql<T>(query, ...bindings);
+	}
+
+	/** Of what is written alone. */
+	#sql<T extends Record<string, SqlValue>>(query: string, ...bindings: SqlValue[]): T[] {
 		return this.#storage.sql.exec<T>(query, ...bindings).toArray();
 	}
 }
+
+const pieceOf = (json: string, i: number): string => json.slice(i * PIECE_CHARS, (i + 1) * PIECE_CHARS);

@@ -42,6 +42,13 @@ export function nextScale({ request: { plan, until = Infinity } }: JobRecord, lo
 	return plan.steps.findIndex((step, scale) => step.kind === "run" && scale > logged && scale <= until);
 }
 
+/** The scale that may be delivered next; -1 where the plan has to be settled before, or all are logged. */
+export function awaitedScale(job: JobRecord, logged: number): number {
+	const missing = nextScale(job, logged);
+	const { decide } = job.request.plan;
+	return decide && missing > decide.after ? -1 : missing;
+}
+
 /** When an attempt without a sign counts as stuck, if nothing of it was there for at least `floor` milliseconds. */
 export function stallOf(job: JobRecord, logged: number, floor: number): number {
 	if (job.sign === null) return Number.POSITIVE_INFINITY;

@@ -1,10 +1,11 @@
 /** What a job is: its record, its log and its picture. In memory and in storage; the record is written here alone. */
+import type { PlanEvent, ScaleEvent } from "../../protocol/job.ts";
 import type { JobFacts, NewJob, Outcome, Owner } from "../objects.ts";
 import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { factsOf, outcomeOf } from "./facts.ts";
 import { KeptPicture, type LoggedEvent } from "./kept-picture.ts";
 import { JobLog } from "./log.ts";
-import { deadlineSeconds, deletionOf, type JobRecord, RECORD_VERSION } from "./record.ts";
+import { awaitedScale, deadlineSeconds, deletionOf, type JobRecord, RECORD_VERSION } from "./record.ts";
 import { newHook } from "./webhook.ts";
 
 export class JobState {
@@ -14,6 +15,11 @@ export class JobState {
 	readonly #storage: DurableObjectState["storage"];
 	readonly #settings: Settings;
 	#record: JobRecord | undefined;
+	/**
+	 * Whether readers may have been told of a scale, under the number that comes next, that the log does not have: memory
+	 * was lost in the midst of an attempt.
+	 */
+	#doubtful: boolean;
 
 	constructor(ctx: DurableObjectState, env: Env) {
 		this.id = ctx.id.toString();
@@ -21,6 +27,7 @@ export class JobState {
 		this.#settings = settingsOf(env);
 		const stored = ctx.storage.kv.get<JobRecord>("job");
 		this.#record = stored?.version === RECORD_VERSION ? stored : undefined;
+		this.#doubtful = this.#record?.ended === null && this.#record.attempt > 0;
 		this.log = new JobLog(ctx.storage);
 		this.picture = new KeptPicture(env, ctx);
 	}
@@ -76,8 +83,37 @@ export class JobState {
 	}
 
 	save(job: JobRecord): void {
+		this.log.write();
 		this.#record = job;
-		this.#storage.kv.put("job", job);
+		this.#put();
+	}
+
+	#put(): void {
+		this.#storage.kv.put("job", this.#record);
+	}
+
+	/** A scale, and the job as it is with it: for readers at once; written together, by `log.write` at the latest. */
+	tell(job: JobRecord, scale: ScaleEvent): void {
+		this.log.tell(scale, () => this.#put());
+		this.#record = job;
+		this.#doubtful = false;
+	}
+
+	/**
+	 * At the end of the log. Under a number that a reader may know as a scale's only that scale comes again: before
+	 * anything else the plan is repeated there.
+	 */
+	append(event: LoggedEvent): void {
+		if (this.#doubtful && event.type !== "scale" && awaitedScale(this.#record!, this.log.lastScale()) !== -1)
+			this.log.append(this.planEvent());
+		this.#doubtful = false;
+		this.log.append(event);
+	}
+
+	/** The plan as it is by now. */
+	planEvent(): PlanEvent {
+		const { event, request } = this.#record!;
+		return { type: "plan", job: this.id, ...event, plan: request.plan };
 	}
 
 	/** The last event of all; its webhook has its time now. */
@@ -85,12 +121,13 @@ export class JobState {
 		const now = Date.now();
 		const { hook, ...job } = this.#record!;
 		this.save({ ...job, ended: now, ...(hook && { hook: { ...hook, next: now } }) });
-		this.log.append(event);
+		this.append(event);
 	}
 
 	/** Nothing of it is left but, where that could not be deleted, its picture: then it is false. */
 	async forget(): Promise<boolean> {
 		this.#record = undefined;
+		this.log.drop();
 		const gone = await this.picture.drop();
 		await this.#storage.deleteAlarm();
 		const deleted = this.#storage.deleteAll();
