@@ -17,7 +17,7 @@ const Look = z.strictObject({
 
 /**
  * Scales from `from` on change the picture where tokens stand that hold `hold` of what there is to see after scale
- * `after`, the one before: the first scale of the fidelity stage, unguided, from which on that leaves out enough tokens.
+ * `after`, the one before: the first unguided scale of the fidelity stage from which on that leaves out enough tokens.
  */
 export const look: Observed<z.infer<typeof Look>> = {
 	schema: Look,
