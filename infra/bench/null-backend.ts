@@ -92,6 +92,10 @@ export class NullGpu extends Gpu {
 		return this.#hollow(label, shape, most, usage, dtype, kind);
 	}
 
+	override long(label: string, shape: readonly number[], dtype?: "f16"): Tensor {
+		return this.tensor(label, shape, 0, dtype);
+	}
+
 	override upload(label: string, shape: readonly number[], data: Parameters<Gpu["upload"]>[2]): Tensor {
 		return this.#hollow(label, shape, MOST_DATA, 0, data instanceof Float16Array ? "f16" : undefined, "weights");
 	}

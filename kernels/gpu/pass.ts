@@ -22,6 +22,10 @@ export interface Recorded {
 export const ARENA_BYTES = 8 << 20;
 const ALIGN = 256;
 
+/** An operator that takes no windows was given a long tensor. */
+const tooLong = ({ bindingBytes }: Gpu, label: string, { name }: Pick<Kernel, "name">, bytes: number): RangeError =>
+	new RangeError(`${label}: ${name} binds ${bytes} bytes; this adapter binds at most ${bindingBytes}.`);
+
 /**
  * Records what one submission runs, in order. Small tables and parameters travel in a shared arena, written at
  * submission.
@@ -77,6 +81,7 @@ export class Pass {
 		if (x * y * z === 0) return;
 		const bindings = kernel.params && params ? [this.#uniform(kernel.params, params)] : [];
 		const program = kernel.program(label, options, tensors, bindings);
+		for (const { bytes } of bindings) if (bytes > this.gpu.bindingBytes) throw tooLong(this.gpu, label, kernel, bytes);
 		this.#dispatches.push({ label, program, bindings, groups: [x, y, z] });
 	}
 

@@ -2,6 +2,7 @@ import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
 import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import type { CodeShape, GraphShape } from "../../families/family.ts";
+import { ROWS } from "../../families/shared/guidance.ts";
 import { codeWords } from "../../protocol/codes.ts";
 import type { Planned } from "./room.ts";
 
@@ -132,7 +133,7 @@ function shapesOf(
 		"squared norms": [spanRows],
 		"sort keys": [spanRows],
 		positions: [spanRows],
-		"mean tokens": [gatherRows, width],
+		"mean tokens": [gathers ? ROWS : 0, width],
 		"full length": [gatherRows, width],
 	};
 }
@@ -143,9 +144,13 @@ export const workspaceTensors = (
 	codes: CodeShape,
 	need: WorkspaceNeed,
 	bindingBytes: number,
-): Planned[] => Object.entries(shapesOf(shape, codes, need, bindingBytes)).map(([label, shape]) => ({ label, shape }));
+): Planned[] =>
+	Object.entries(shapesOf(shape, codes, need, bindingBytes)).map(([label, shape]) => ({ label, shape, long: true }));
 
-/** Activations of one round, the largest that the open pictures can need. Nothing in them outlives a round. */
+/**
+ * Activations of one round, the largest that the open pictures can need. Nothing in them outlives a round. They are as
+ * long as they have to be: operators take as many rows of them at a time as a binding holds.
+ */
 export class Workspace implements Disposable {
 	readonly need: WorkspaceNeed;
 	/** [rows, width]; `other` takes the batch where spans change its layout, and is there only then. */
@@ -169,7 +174,7 @@ export class Workspace implements Disposable {
 	readonly norms: Tensor;
 	readonly sortKeys: Tensor;
 	readonly positions: Tensor;
-	/** Of those that gather: mean tokens, and the full length of what passes by. [rows, width] */
+	/** Of those that gather: mean tokens of a picture's guidance rows, and the full length of what passes by. [rows, width] */
 	readonly means: Tensor;
 	readonly full: Tensor;
 	#owned: Scope;
@@ -177,7 +182,7 @@ export class Workspace implements Disposable {
 	constructor(gpu: Gpu, shape: GraphShape, codes: CodeShape, need: WorkspaceNeed) {
 		using made = new Scope(gpu);
 		const shapes = shapesOf(shape, codes, need, gpu.bindingBytes);
-		const make = (label: keyof typeof shapes) => made.tensor(label, shapes[label]);
+		const make = (label: keyof typeof shapes) => made.long(label, shapes[label]);
 		this.need = need;
 		this.x = make("x");
 		this.other = make("x of another layout");
