@@ -129,7 +129,10 @@ function attendByWindows(pass: Pass, op: Attention, row: Row): void {
 	const { q, qStride, kv, own, y, heads, headDim, label } = op;
 	const { gpu } = pass;
 	const width = heads * headDim;
-	const queries = [[q, qStride], [y, width]] as const;
+	const queries = [
+		[q, qStride],
+		[y, width],
+	] as const;
 	const step = rowStep(queries);
 	/** What `key` and `value` are of, bound window by window. */
 	const keysOf = (keys: Attention["kv"], first: number, count: number) => {

@@ -212,10 +212,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invoc
 	${each(sources, loop)}
 	${
 		pauses(share)
-			? each(
-					t,
-					(i) => `if (first + ${4 * i}u + lane < row.tokens) { ${sumsAt(i)} = vec2f(top_${i}, total${i}); }`,
-				)
+			? each(t, (i) => `if (first + ${4 * i}u + lane < row.tokens) { ${sumsAt(i)} = vec2f(top_${i}, total${i}); }`)
 			: ""
 	}
 	${each(t, (i) => around(`total${i}`))}

@@ -94,13 +94,8 @@ export class Gpu {
 	 * binding limit, or f16 and the adapter has none; where memory runs out, the next `allocated` or `read` rejects.
 	 */
 	tensor(label: string, shape: readonly number[], usage = 0, dtype?: "f16"): Tensor {
-		if (dtype === "f16" && !this.device.features.has("shader-f16")) {
-			throw new DeviceError(
-				`${label} is to be f16, but this adapter (${this.facts.name}) has no shader-f16. ` +
-					"Use f32, or another GPU or driver.",
-			);
-		}
-		return this.#allocate(label, this.#fitting(label, shape, dtype, this.bindingBytes, "binds"), shape, usage, dtype);
+		const bytes = this.#fitting(label, shape, dtype, this.bindingBytes, "binds");
+		return this.#allocate(label, bytes, shape, usage, dtype);
 	}
 
 	/**
@@ -108,11 +103,17 @@ export class Gpu {
 	 * where no buffer holds it.
 	 */
 	long(label: string, shape: readonly number[], dtype?: "f16"): Tensor {
-		if (tensorBytes(shape, dtype) <= this.bindingBytes) return this.tensor(label, shape, 0, dtype);
-		return this.#allocate(label, this.#fitting(label, shape, dtype, this.bufferBytes, "has buffers of"), shape, 0, dtype);
+		const bytes = this.#fitting(label, shape, dtype, this.bufferBytes, "has buffers of");
+		return this.#allocate(label, bytes, shape, 0, dtype);
 	}
 
 	#fitting(label: string, shape: readonly number[], dtype: "f16" | undefined, most: number, does: string): number {
+		if (dtype === "f16" && !this.device.features.has("shader-f16")) {
+			throw new DeviceError(
+				`${label} is to be f16, but this adapter (${this.facts.name}) has no shader-f16. ` +
+					"Use f32, or another GPU or driver.",
+			);
+		}
 		const bytes = tensorBytes(shape, dtype);
 		if (bytes <= most) return bytes;
 		throw new OutOfMemoryError(

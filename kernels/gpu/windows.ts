@@ -5,7 +5,7 @@
  */
 import { OutOfMemoryError } from "./errors.ts";
 import type { Gpu } from "./gpu.ts";
-import type { Tensor } from "./tensor.ts";
+import { elements, type Tensor, tensorBytes } from "./tensor.ts";
 
 /** Offsets of what is bound are multiples of this. */
 const ALIGNMENT = 256;
@@ -67,10 +67,12 @@ export const parted = (first: number, count: number, most: number): Window[] =>
 /** Rows of a tensor, bound from its row `from` on: a multiple of `rowStep`. */
 export function bound(tensor: Tensor, columns: number, from: number, end: number): Tensor {
 	const size = columns * sizeOf(tensor);
-	const offset = from * size;
+	const shape = [end - from, columns];
+	const bytes = Math.max(16, Math.min(Math.ceil((end * size) / 4) * 4, tensor.bytes) - from * size);
 	// Where a device that runs nothing stands for one, tensors have fewer bytes than their shape asks for.
-	const bytes = Math.max(16, Math.min(Math.ceil((end * size) / 4) * 4, tensor.bytes) - offset);
-	return { ...tensor, offset: tensor.offset + offset, bytes, shape: [end - from, columns] };
+	const hollow = tensor.bytes < elements(tensor.shape) * sizeOf(tensor);
+	if (hollow) return { ...tensor, bytes: Math.min(tensorBytes(shape, tensor.dtype), tensor.bytes), shape };
+	return { ...tensor, offset: tensor.offset + from * size, bytes, shape };
 }
 
 /**

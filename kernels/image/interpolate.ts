@@ -1,8 +1,8 @@
-import { kernel, read, write } from "../gpu/kernel.ts";
 import { OutOfMemoryError } from "../gpu/errors.ts";
+import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { bound, boundWhole, rowsBound, rowStep } from "../gpu/windows.ts";
+import { bound, boundWhole, rowStep, rowsBound } from "../gpu/windows.ts";
 import { groups } from "../gpu/workgroups.ts";
 import { IMAGE, type ImageShape, largest, pixelsOf } from "./images.ts";
 
@@ -119,7 +119,10 @@ function resizeLines(pass: Pass, op: Resizing, line: number, lines: number): voi
 /** One image, as many lines at a time as bindings hold of both tensors. */
 function resizeByWindows(pass: Pass, op: Resizing, from: ImageShape, to: ImageShape): void {
 	const { x, y, channels, label } = op;
-	const rows = [[x, channels], [y, channels]] as const;
+	const rows = [
+		[x, channels],
+		[y, channels],
+	] as const;
 	const most = rowsBound(pass.gpu, rows, label);
 	const step = rowStep(rows);
 	/** Of a tensor: an image's lines, bound, and where the whole image would begin: before the binding, maybe. */
@@ -151,8 +154,5 @@ function resizeByWindows(pass: Pass, op: Resizing, from: ImageShape, to: ImageSh
 /** Lines of the source that lines `first` to `end` of the target are made of, or some more. */
 function sourceLines(how: Resize, from: number, to: number, first: number, end: number): [first: number, end: number] {
 	const around = how === "bicubic" ? 2 : 1;
-	return [
-		Math.max(0, Math.floor((first * from) / to) - around),
-		Math.min(from, Math.ceil((end * from) / to) + around),
-	];
+	return [Math.max(0, Math.floor((first * from) / to) - around), Math.min(from, Math.ceil((end * from) / to) + around)];
 }

@@ -122,8 +122,16 @@ export function matmul(pass: Pass, op: Matmul): void {
 	const { x, y, m, k, n, gate, label } = op;
 	if (boundWhole(pass.gpu, x, y)) multiply(pass, op);
 	else
-		byWindows(pass.gpu, { first: 0, count: m }, [[x, k], [y, n]], label, ([x, y], { first, count }) =>
-			multiply(pass, { ...op, x, y, m: count, gate: gate && { ...gate, rows: rowsAfter(gate.rows, first, count) } }),
+		byWindows(
+			pass.gpu,
+			{ first: 0, count: m },
+			[
+				[x, k],
+				[y, n],
+			],
+			label,
+			([x, y], { first, count }) =>
+				multiply(pass, { ...op, x, y, m: count, gate: gate && { ...gate, rows: rowsAfter(gate.rows, first, count) } }),
 		);
 }
 

@@ -61,7 +61,16 @@ function byTokens(
 ): void {
 	if (boundWhole(gpu, x, y)) run(x, y, tokens);
 	else
-		byWindows(gpu, { first: 0, count: tokens }, [[x, width], [y, width]], label, ([x, y], { count }) => run(x, y, count));
+		byWindows(
+			gpu,
+			{ first: 0, count: tokens },
+			[
+				[x, width],
+				[y, width],
+			],
+			label,
+			([x, y], { count }) => run(x, y, count),
+		);
 }
 
 const scaling = kernel({

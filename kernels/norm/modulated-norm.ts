@@ -86,7 +86,15 @@ function normalise(pass: Pass, op: ModulatedNorm): void {
 	pass.run(modulating, {
 		label,
 		options: { centred, lanes },
-		params: { tokens, width4: width / 4, stride4: stride / 4, scale4: scale / 4, shift4: shift / 4, eps, token: rows?.from },
+		params: {
+			tokens,
+			width4: width / 4,
+			stride4: stride / 4,
+			scale4: scale / 4,
+			shift4: shift / 4,
+			eps,
+			token: rows?.from,
+		},
 		bindings: { x, y, modulation: table, weight, bias, tokenRow: rows?.tokenRow, rows: rows?.table },
 		groups: [laneGroups(tokens, lanes)],
 	});

@@ -38,7 +38,11 @@ export function blend(pass: Pass, op: Blend): void {
 	if (boundWhole(pass.gpu, a, b, y)) mix(pass, op);
 	else
 		for (const image of images) {
-			const rows = [[a, channels], [b, channels], [y, channels]] as const;
+			const rows = [
+				[a, channels],
+				[b, channels],
+				[y, channels],
+			] as const;
 			byWindows(pass.gpu, { first: image.pixel, count: pixelsOf(image) }, rows, label, ([a, b, y], { at, count }) =>
 				mix(pass, { ...op, a, b, y, images: [{ pixel: at, height: 1, width: count }] }),
 			);

@@ -33,8 +33,15 @@ export function siluOfSum(
 		});
 	if (boundWhole(pass.gpu, x, y)) run(x, y, tokens);
 	else
-		byWindows(pass.gpu, { first: 0, count: tokens }, [[x, width], [y, width]], label, ([x, y], { count }) =>
-			run(x, y, count),
+		byWindows(
+			pass.gpu,
+			{ first: 0, count: tokens },
+			[
+				[x, width],
+				[y, width],
+			],
+			label,
+			([x, y], { count }) => run(x, y, count),
 		);
 }
 
@@ -66,7 +73,11 @@ export function addGated(
 		});
 	if (boundWhole(pass.gpu, x, gates, y)) run(x, gates, y, tokens);
 	else {
-		const rows = [[x, width], [gates, stride], [y, width]] as const;
+		const rows = [
+			[x, width],
+			[gates, stride],
+			[y, width],
+		] as const;
 		byWindows(pass.gpu, { first: 0, count: tokens }, rows, label, ([x, gates, y], { count }) =>
 			run(x, gates, y, count),
 		);

@@ -46,7 +46,10 @@ export function logitParts(
 	const { logits, mixed, stride, label } = op;
 	const rows = op.rows.map((row) => ({ ...row, guided: Number(row.cond !== row.uncond) }));
 	if (boundWhole(gpu, logits, mixed)) return [{ logits, others: logits, mixed, rows, row: 0, first: 0, out: 0 }];
-	const both = [[logits, stride], [mixed, stride]] as const;
+	const both = [
+		[logits, stride],
+		[mixed, stride],
+	] as const;
 	return rows.flatMap((row, i) =>
 		parted(0, row.tokens, rowsBound(gpu, both, label)).map(({ first, count }) => {
 			const [cond, uncond] = [row.cond, row.uncond].map((token) => part(logits, stride, token + first, count));

@@ -1,8 +1,8 @@
-import { kernel, optional, read, write } from "../gpu/kernel.ts";
 import type { Gpu } from "../gpu/gpu.ts";
+import { kernel, optional, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import { elements, type Tensor } from "../gpu/tensor.ts";
-import { boundWhole, bound, byWindows, rowStep, windowsOf } from "../gpu/windows.ts";
+import { bound, boundWhole, byWindows, rowStep, windowsOf } from "../gpu/windows.ts";
 import { FLAT, flatGroups } from "../gpu/workgroups.ts";
 
 /** [rows, width], or as many of the rows as one tensor holds: then its shape begins with their count, and others are `next`. */
@@ -77,7 +77,8 @@ function* partsOf(
 	label: string,
 ): Generator<{ tensor: Tensor; first: number; rows: number }> {
 	for (let part: Table | undefined = table, first = 0; part; first += part.shape[0], part = part.next) {
-		if (boundWhole(gpu, part)) yield { tensor: part.next || first > 0 ? { ...part } : part, first, rows: part.shape[0] };
+		if (boundWhole(gpu, part))
+			yield { tensor: part.next || first > 0 ? { ...part } : part, first, rows: part.shape[0] };
 		else {
 			const rows = Math.floor(elements(part.shape) / width);
 			for (const window of windowsOf(gpu, { first: 0, count: rows }, [[part, width]], label)) {
@@ -135,8 +136,14 @@ function stretches(
 	{ x, from = 0, y, to = 0, count, label }: Parameters<typeof copy>[1],
 	run: (x: Tensor, from: number, y: Tensor, to: number, count: number) => void,
 ): void {
-	if (boundWhole(gpu, x, y)) return run(x, from, y, to, count);
-	const rows = [[x, 1], [y, 1]] as const;
+	if (boundWhole(gpu, x, y)) {
+		run(x, from, y, to, count);
+		return;
+	}
+	const rows = [
+		[x, 1],
+		[y, 1],
+	] as const;
 	const part = (tensor: Tensor, first: number, count: number) => {
 		const at = first % rowStep([[tensor, 1]]);
 		return { tensor: bound(tensor, 1, first - at, first + Math.ceil(count / 4) * 4), at };

@@ -1,5 +1,5 @@
-import { kernel, optional, read, struct, type Values, write } from "../gpu/kernel.ts";
 import { OutOfMemoryError } from "../gpu/errors.ts";
+import { kernel, optional, read, struct, type Values, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { bound, boundWhole, byWindows, parted, rowStep, rowsBound, type Window, windowsOf } from "../gpu/windows.ts";
@@ -50,13 +50,15 @@ export function drawProjection(pass: Pass, op: { matrices: Tensor; rows: readonl
 			bindings: { matrices, rows: pass.rows(REDUCE_ROW, rows) },
 			groups: [groups(count), rows.length],
 		});
-	if (boundWhole(pass.gpu, matrices))
-		return run(
+	if (boundWhole(pass.gpu, matrices)) {
+		run(
 			matrices,
 			rows,
 			0,
 			most(rows, ({ tokens, count }) => tokens * count),
 		);
+		return;
+	}
 	for (const row of rows) {
 		const all = { first: row.draw, count: row.tokens * row.count };
 		byWindows(pass.gpu, all, [[matrices, 1]], label, ([part], { first, count, at }) =>
@@ -351,7 +353,9 @@ function farthestByWindows(pass: Pass, op: Farthest, row: ReduceRow, index: numb
 	const around = from === "mean" ? 0 : 2 * columns;
 	const held = rowsBound(pass.gpu, own, label) - 2 * around;
 	if (held <= 0)
-		throw new OutOfMemoryError(`${label}: lines of ${columns} tokens are more than this adapter binds. Use another GPU.`);
+		throw new OutOfMemoryError(
+			`${label}: lines of ${columns} tokens are more than this adapter binds. Use another GPU.`,
+		);
 	const windows = parted(0, tokens, held);
 	const over = (run: (op: Farthest, measured: Measured, of: Window) => void) => {
 		for (const of of windows) {

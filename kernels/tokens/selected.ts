@@ -57,7 +57,10 @@ function move(pass: Pass, { x, y, positions, width, rows, label }: Move, how: ke
 			bindings: { x, positions, y, rows: table },
 			groups: [groups(most(rows, ({ count }) => (count * width) / 4)), rows.length],
 		});
-	if (boundWhole(gpu, x, y)) return run(x, y);
+	if (boundWhole(gpu, x, y)) {
+		run(x, y);
+		return;
+	}
 	// Where a row lies is the device's to know: each window of one is met with each of the other.
 	const windows = (tensor: Tensor) =>
 		windowsOf(gpu, { first: 0, count: Math.floor(elements(tensor.shape) / width) }, [[tensor, width]], label);

@@ -161,7 +161,8 @@ export const pictureTensors = (needs: PictureNeeds): Planned[] => [
 export function openPicture(gpu: Gpu, store: KeyValueStore, slot: number, needs: PictureNeeds): Picture {
 	using made = new Scope(gpu);
 	const drawn = deviceDraws(needs).map(
-		([name, data]) => [name, made.upload(name, [data.length], data.slice() as Float32Array<ArrayBuffer>, true)] as const,
+		([name, data]) =>
+			[name, made.upload(name, [data.length], data.slice() as Float32Array<ArrayBuffer>, true)] as const,
 	);
 	const retained = needs.sources.map(({ source, planned: { label, shape } }): [string, Retained] => [
 		sourceKey(source),
