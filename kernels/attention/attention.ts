@@ -155,8 +155,7 @@ function attendByWindows(pass: Pass, op: Attention, row: Row): void {
 			q: bound(q, qStride, first - at, first + count),
 			y: bound(y, width, first - at, first + count),
 		};
-		const sums = shares.length > 1 ? gpu.tensor(`${label} sums`, [at + count, heads, 2]) : undefined;
-		if (sums) pass.afterwards(() => gpu.free(sums));
+		const sums = shares.length > 1 ? pass.scratch("attention sums", [at + count, heads, 2]) : undefined;
 		for (const [i, { kv, key, keys }] of shares.entries()) {
 			const rows = [{ ...row, token: at, tokens: count, key, keys }];
 			const place = i === 0 ? "first" : i === shares.length - 1 ? "last" : "middle";

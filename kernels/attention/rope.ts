@@ -10,7 +10,10 @@ export interface RotateAndCache {
 	qkv: Tensor;
 	/** [keys, 2 * width], f32 or f16. */
 	cache: Tensor;
-	/** By position cosines of headDim / 2 angles, then their sines, of any length; without it, or `halves`, nothing is rotated. */
+	/**
+	 * By position cosines of headDim / 2 angles, then their sines, of any length; without it, or `halves`, nothing is
+	 * rotated.
+	 */
 	cosSin?: Tensor;
 	/** In place of `cosSin`: angles that differ by condition. */
 	halves?: HalvesRotation;

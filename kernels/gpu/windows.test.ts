@@ -177,7 +177,7 @@ const CASES: Record<string, Case> = {
 						],
 						[
 							{ pixel: 2, height: 13, width: 11 },
-							{ pixel: 150, height: 14, width: 10 },
+							{ pixel: 150, height: 14, width: 8 },
 						],
 					];
 					const [a, b] = enlarge ? images : images.toReversed();

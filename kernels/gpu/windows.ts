@@ -33,8 +33,8 @@ export function rowStep(rows: readonly Rowed[]): number {
 }
 
 /**
- * Rows of each tensor that one binding holds, wherever it begins: a multiple of `rowStep`, and of `by`, which is a power
- * of two. Throws OutOfMemoryError where there are none.
+ * Rows of each tensor that one binding holds, wherever it begins: a multiple of `rowStep`, and of `by`, which is a
+ * power of two. Throws OutOfMemoryError where there are none.
  */
 export function rowsBound({ bindingBytes }: Gpu, rows: readonly Rowed[], label: string, by = 1): number {
 	const largest = Math.max(...rows.map(rowBytes));

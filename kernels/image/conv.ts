@@ -5,7 +5,7 @@ import type { Tensor } from "../gpu/tensor.ts";
 import { bucket, inQuads, range, type Tunable, type Variant } from "../gpu/variants.ts";
 import { IMAGE, type ImageShape, largest } from "./images.ts";
 
-/** [3, 3, in, out], or as many of the output channels as a binding holds: then its shape is of these, others are `next`. */
+/** [3, 3, in, out], or as many output channels as a binding holds: then its shape is of these, others are `next`. */
 export interface ConvWeight extends Tensor {
 	next?: ConvWeight;
 }

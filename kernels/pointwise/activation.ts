@@ -40,8 +40,8 @@ const activating = kernel({
 });
 
 /**
- * x = act(x), over `count` floats (a multiple of 4, of tensors of any length), times `gated` where there is one: the gate of a GLU (arXiv
- * 2002.05202) and what it lets through.
+ * x = act(x), over `count` floats (a multiple of 4, of tensors of any length), times `gated` where there is one: the
+ * gate of a GLU (arXiv 2002.05202) and what it lets through.
  */
 export function activate(
 	pass: Pass,

@@ -53,7 +53,8 @@ const sampling = kernel({
  * mass is below it.
  *
  * `taus`, f32 [rows], goes before the rows' own. logits: [tokens, stride] -> mixed: [out tokens, stride], both with
- * 2 * bits values first and an even stride, of any length, codes: u32 [out tokens, ceil(bits / 32)], least significant bit first.
+ * 2 * bits values first and an even stride, of any length, codes: u32 [out tokens, ceil(bits / 32)], least significant
+ * bit first.
  */
 export function sampleBits(
 	pass: Pass,

@@ -106,7 +106,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 	parts[lane] = mass;
 	workgroupBarrier();
 	if (lane == 0u) {
-		let draw = uniform4(philox(vec4u(p.first + token, 0u, row.scale, ${PURPOSE.codes}u), vec2u(row.seed, 0u))).x * total;
+		let counter = vec4u(p.first + token, 0u, row.scale, ${PURPOSE.codes}u);
+		let draw = uniform4(philox(counter, vec2u(row.seed, 0u))).x * total;
 		var before = 0.0;
 		var part = 0u;
 		for (var l = 0u; l < ${LANES}u; l++) {

@@ -32,13 +32,13 @@ interface LogitPart {
 	/** Of what is sampled. */
 	mixed: Tensor;
 	rows: readonly SampleRow[];
-	/** The first row's place among all; of its tokens the first; by how much outputs that are bound whole lie further on. */
+	/** The first row's place among all; of its tokens the first; how much further on outputs lie that are bound whole. */
 	row: number;
 	first: number;
 	out: number;
 }
 
-/** All rows at once where bindings hold their logits, [tokens, stride] of any length, else some tokens of one at a time. */
+/** All rows at once where bindings hold their logits, [tokens, stride] of any length, else some tokens of one. */
 export function logitParts(
 	gpu: Gpu,
 	op: { logits: Tensor; mixed: Tensor; stride: number; rows: readonly SampleRow[]; label: string },
@@ -61,7 +61,7 @@ export function logitParts(
 	);
 }
 
-/** All rows at once, or one at a time with all of its tokens. Throws OutOfMemoryError where a binding does not hold them. */
+/** All rows at once, or one at a time with all of its tokens. Throws OutOfMemoryError where no binding holds them. */
 export function wholeRows(
 	gpu: Gpu,
 	op: { logits: Tensor; stride: number; rows: readonly SampleRow[]; label: string },

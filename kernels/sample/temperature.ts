@@ -76,8 +76,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
  * it is that low there already.
  *
  * logits: [tokens, stride], choices * values first, as `sampleBits` (two values a bit) and `sampleCategories` (one
- * choice) read them -> taus: f32 [rows]. A workgroup is a row. Throws OutOfMemoryError where a binding does not hold the
- * logits of one.
+ * choice) read them -> taus: f32 [rows]. A workgroup is a row. Throws OutOfMemoryError where a binding does not hold
+ * the logits of one.
  */
 export function seekTemperature(
 	pass: Pass,

@@ -5,7 +5,7 @@ import { elements, type Tensor } from "../gpu/tensor.ts";
 import { bound, boundWhole, byWindows, rowStep, windowsOf } from "../gpu/windows.ts";
 import { FLAT, flatGroups } from "../gpu/workgroups.ts";
 
-/** [rows, width], or as many of the rows as one tensor holds: then its shape begins with their count, and others are `next`. */
+/** [rows, width], or as many rows as one tensor holds: then its shape begins with their count, others are `next`. */
 export interface Table extends Tensor {
 	next?: Table;
 }
@@ -113,7 +113,8 @@ const converting = kernel({
 
 /**
  * Copies `count` elements, from element `from` of x to element `to` of y; all three are multiples of 4 (`count` is
- * rounded up), of tensors of any length. Bit for bit where both are of one type of 4 bytes, converted between f32 and f16.
+ * rounded up), of tensors of any length. Bit for bit where both are of one type of 4 bytes, converted between f32 and
+ * f16.
  */
 export function copy(
 	pass: Pass,
@@ -183,8 +184,8 @@ const subtracting = kernel({
 });
 
 /**
- * y = x - y over `count` floats (a multiple of 4) of tensors of any length, from `from` of x and `to` of y on: what was added since y was copied
- * from x.
+ * y = x - y over `count` floats (a multiple of 4) of tensors of any length, from `from` of x and `to` of y on: what was
+ * added since y was copied from x.
  */
 export function subtractFrom(
 	pass: Pass,

@@ -256,7 +256,8 @@ const averaging = kernel({
 });
 
 const FROM_MEAN = `
-	for (var i = 0u; i < p.width4; i++) { let d = x[own + i] - means[(p.row + id.y) * p.width4 + i]; sum = fma(d, d, sum); }`;
+	let mean = (p.row + id.y) * p.width4;
+	for (var i = 0u; i < p.width4; i++) { let d = x[own + i] - means[mean + i]; sum = fma(d, d, sum); }`;
 
 const FROM_NEIGHBOURS = `
 	let line = t / row.columns;

@@ -3,7 +3,7 @@ import { ResidentModels } from "./resident-models.ts";
 import { SettingsError } from "./settings.ts";
 import { picture, takeTurns, twoModels } from "./testing/turns.ts";
 
-test("two models take turns where there is room for one: each is there when it is used, and nothing stays behind", async () => {
+test("two models take turns where there is room for one, and nothing stays behind", async () => {
 	await using two = await twoModels();
 	const { device, ids, memory } = two;
 	expect(device.models.offers.map(({ info }) => info.id)).toEqual(ids);
@@ -25,13 +25,15 @@ test("two models take turns where there is room for one: each is there when it i
 	const first = use(ids[0], "first");
 	const rest = [use(ids[1], "other"), use(ids[0], "again")];
 	const left = new AbortController();
-	const gone = device.models.use(ids[1], async () => order.push("gone"), left.signal);
+	const gone = expect(device.models.use(ids[1], async () => order.push("gone"), left.signal)).rejects.toBe(
+		"nobody waits",
+	);
 	left.abort("nobody waits");
 	await new Promise((resolve) => setTimeout(resolve, 50));
 	expect(order).toEqual(["first"]);
 	release();
 	await Promise.all([first, ...rest]);
-	await expect(gone).rejects.toBe("nobody waits");
+	await gone;
 	expect(order).toEqual(["first", "other", "again"]);
 
 	await expect(device.models.use("none", async () => {})).rejects.toThrow(/There is no model none\. There are: /);

@@ -32,7 +32,7 @@ const Settings = z.object({
 		.refine((list) => list.length > 0, "names no model"),
 	/** Pictures made at once; by default 4 on a GPU, 1 on a software adapter. */
 	SLOTS: wholeNumber(1, 64).optional(),
-	/** Bytes on the device for all models and their pictures: what does not fit beside the others takes turns with them. */
+	/** Bytes on the device for all models and their pictures: those that do not fit together take turns. */
 	MEMORY: z
 		.string()
 		.transform((text, context) => {

@@ -48,8 +48,8 @@ export interface MemoryNeed {
 	exact: boolean;
 	/**
 	 * The largest tensor that one binding must hold: matrices, convolutions and tables of words are cut where it does
-	 * not, activations and keys are bound by windows. And the largest of these that grows with the slots, which one buffer
-	 * must hold.
+	 * not, activations and keys are bound by windows. And the largest of these that grows with the slots, which one
+	 * buffer must hold.
 	 */
 	largest: { name: string; bytes: number };
 	shared: number;
