@@ -176,7 +176,7 @@ const CASES: Record<string, Case> = {
 							{ pixel: 90, height: 5, width: 4 },
 						],
 						[
-							{ pixel: 2, height: 13, width: 11 },
+							{ pixel: 2, height: 13, width: 9 },
 							{ pixel: 150, height: 14, width: 8 },
 						],
 					];

@@ -22,7 +22,8 @@ const normalising = kernel({
 
 /**
  * L2-normalises the first heads * headDim floats of every token of x [tokens, stride], of any length, in place and by
- * head; with `scaleMul` [heads] times exp(min(scaleMul, ln 100)): queries and keys of cosine attention that is not rotated.
+ * head; with `scaleMul` [heads] times exp(min(scaleMul, ln 100)): queries and keys of cosine attention that is not
+ * rotated.
  */
 export function normaliseHeads(
 	pass: Pass,

@@ -195,7 +195,7 @@ export class Workspace implements Disposable {
 	readonly norms: Tensor;
 	readonly sortKeys: Tensor;
 	readonly positions: Tensor;
-	/** Of those that gather: mean tokens of a picture's guidance rows, and what passes by at full length. [rows, width] */
+	/** Of those that gather: mean tokens of a picture's guidance rows, and what passes by in full. [rows, width] */
 	readonly means: Tensor;
 	readonly full: Tensor;
 	#owned: Scope;
