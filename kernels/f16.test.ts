@@ -162,7 +162,7 @@ describe.skipIf(!has)(`half precision ${where}`, () => {
 		const [heads, headDim, tokens] = [2, 16, 9];
 		const width = heads * headDim;
 		const qkv = bench.random(tokens, 3 * width).data;
-		const cosSin = bench.random((2 * tokens * headDim) / 2).tensor;
+		const cosSin = bench.random(tokens, headDim).tensor;
 		const scaleMul = bench.random(heads).tensor;
 		const rows = [{ token: 0, tokens, cond: 0, rope: 0, key: 0, keys: tokens, append: 0 }];
 		const run = async (dtype?: "f16") => {
@@ -175,7 +175,6 @@ describe.skipIf(!has)(`half precision ${where}`, () => {
 					qkv: q,
 					cache,
 					cosSin,
-					positions: tokens,
 					scaleMul,
 					heads,
 					headDim,

@@ -84,16 +84,23 @@ export class NullGpu extends Gpu {
 		super(device, NULL_FACTS, bindingBytes);
 	}
 
-	override tensor(label: string, shape: readonly number[], usage = 0, dtype?: "f16"): Tensor {
+	override tensor(label: string, shape: readonly number[], _usage = 0, dtype?: "f16"): Tensor {
+		const bytes = tensorBytes(shape, dtype);
+		if (bytes > this.bindingBytes)
+			throw new OutOfMemoryError(`${label} needs a buffer of ${bytes} bytes; a binding holds ${this.bindingBytes}.`);
+		return this.long(label, shape, dtype);
+	}
+
+	override long(label: string, shape: readonly number[], dtype?: "f16"): Tensor {
 		// Keys and values are a tensor a block, and many; of the decoder's buffers, what is read back is smaller.
 		const many = { "keys and values": MOST_DATA, "decoder buffer": MOST_PICTURE };
 		const [, most = MOST_BYTES] = Object.entries(many).find(([begins]) => label.startsWith(begins)) ?? [];
 		const [kind = "activations"] = (Object.keys(KINDS) as (keyof typeof KINDS)[]).filter((of) => KINDS[of].test(label));
-		return this.#hollow(label, shape, most, usage, dtype, kind);
+		return this.#hollow(label, shape, most, dtype, kind);
 	}
 
 	override upload(label: string, shape: readonly number[], data: Parameters<Gpu["upload"]>[2]): Tensor {
-		return this.#hollow(label, shape, MOST_DATA, 0, data instanceof Float16Array ? "f16" : undefined, "weights");
+		return this.#hollow(label, shape, MOST_DATA, data instanceof Float16Array ? "f16" : undefined, "weights");
 	}
 
 	override write(tensor: Tensor, at: number, words: Parameters<Gpu["write"]>[2]): void {
@@ -114,18 +121,9 @@ export class NullGpu extends Gpu {
 		return true;
 	}
 
-	#hollow(
-		label: string,
-		shape: readonly number[],
-		most: number,
-		usage: number,
-		dtype: "f16" | undefined,
-		kind: Kind,
-	): Tensor {
+	#hollow(label: string, shape: readonly number[], most: number, dtype: "f16" | undefined, kind: Kind): Tensor {
 		const bytes = tensorBytes(shape, dtype);
-		if (bytes > this.bindingBytes)
-			throw new OutOfMemoryError(`${label} needs a buffer of ${bytes} bytes; a binding holds ${this.bindingBytes}.`);
-		const tensor = { ...super.tensor(label, [Math.min(elements(shape), most / 4)], usage, dtype), shape };
+		const tensor = { ...super.long(label, [Math.min(elements(shape), most / 4)], dtype), shape };
 		this.#sizes.set(tensor.buffer, { kind, bytes });
 		this.counted[kind] += bytes;
 		if (total(this.counted) > total(this.most)) this.most = { ...this.counted };

@@ -64,7 +64,7 @@ export function inspectionText(model: Model, digest: string): string {
 		`on the device: ${size(device.resident)} of weights, and for a picture ${model.manifest.defaultSchedule} ` +
 			`${size(picture.keys)} of keys and values (as f16 ${size(halved.keys)}), ` +
 			`${size(picture.activations)} of activations, ${size(picture.decoder)} of decoder`,
-		`largest tensor beside matrices: ${picture.largest.name}, ${size(picture.largest.bytes)}; ` +
+		`largest tensor that is bound whole: ${picture.largest.name}, ${size(picture.largest.bytes)}; ` +
 			"an adapter must bind as much",
 		"",
 		...table(

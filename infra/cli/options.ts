@@ -6,6 +6,7 @@ import type { Limits } from "../../kernels/gpu/request.ts";
 import { MANIFEST_FILE } from "../../model-shards/format/manifest.ts";
 import { bundledModels, DEFAULT_MODEL, findModel, isUrl } from "../../model-shards/open.ts";
 import { findPolicy, type Policy, policies } from "../../worker/policies/index.ts";
+import { parseBytes } from "../../worker/protocol/bytes.ts";
 import { didYouMean, oneOf, UsageError, whole } from "./usage.ts";
 
 export const modelOption = () =>
@@ -54,13 +55,10 @@ function limits(text: string): Limits {
 	);
 }
 
-const UNITS = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 } as const;
-
 /** Bytes, as 64KiB, 1.5GiB or plain ones. */
 export function bytes(option: string, text: string): number {
-	const [, number, unit = "B"] = /^(\d+(?:\.\d+)?) *([KMG]iB|B)?$/.exec(text.trim()) ?? [];
-	const value = Math.floor(Number(number) * UNITS[unit as keyof typeof UNITS]);
-	if (value > 0 && Number.isSafeInteger(value)) return value;
+	const value = parseBytes(text);
+	if (value !== undefined) return value;
 	throw new UsageError(`--${option} must be bytes, such as 64KiB or 1.5GiB, not ${text.trim() || "empty"}.`);
 }
 

@@ -1,12 +1,13 @@
-import { kernel, read, write } from "../gpu/kernel.ts";
+import { kernel, optional, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { bucket, inQuads, range, type Tunable, type Variant } from "../gpu/variants.ts";
-import { ROW, type RowTable, rowTable } from "../tokens/rows.ts";
-import { CACHED, LANES, OWN, quadCode, type Source, tokenCode } from "./programs.ts";
+import { bound, boundWhole, parted, rowStep, rowsBound } from "../gpu/windows.ts";
+import { ROW, type Row, type RowTable, rowTable } from "../tokens/rows.ts";
+import { CACHED, LANES, OWN, quadCode, type Share, type Source, tokenCode } from "./programs.ts";
 
 export interface Attention {
-	/** [tokens, heads * headDim], `qStride` floats a token. */
+	/** [tokens, heads * headDim], `qStride` floats a token; it, the keys and y are of any length. */
 	q: Tensor;
 	qStride: number;
 	/** `stride` elements a key, its key from element `key` on and its value from element `value` on; f32 or f16. */
@@ -50,10 +51,11 @@ interface Options {
 	heads: number;
 	headDim: number;
 	own: boolean;
+	share: Share;
 }
 
-const programOf = ({ form, tokens }: AttentionVariant, d4: number, sources: readonly Source[]) =>
-	form === "quad" ? quadCode(tokens, d4, sources) : tokenCode(tokens, d4, sources, form === "rolled");
+const programOf = ({ form, tokens }: AttentionVariant, d4: number, sources: readonly Source[], share: Share) =>
+	form === "quad" ? quadCode(tokens, d4, sources, share) : tokenCode(tokens, d4, sources, share, form === "rolled");
 
 const attending = kernel({
 	name: "attention",
@@ -66,14 +68,15 @@ const attending = kernel({
 		ownKey4: "u32",
 		ownValue4: "u32",
 	},
-	bindings: { q: read("vec4f"), kv: read("vec4"), y: write("vec4f"), rows: read(ROW) },
+	bindings: { q: read("vec4f"), kv: read("vec4"), y: write("vec4f"), rows: read(ROW), sums: optional(write("vec2f")) },
 	enable: ({ variant }: Options) => (variant.form === "quad" ? ["subgroups"] : []),
-	code: ({ variant, heads, headDim, own }: Options, { kv }) => `
+	code: ({ variant, heads, headDim, own, share }: Options, { kv, sums }) => `
+${sums ? `const heads = ${heads}u;` : ""}
 const width4 = ${(heads * headDim) / 4}u;
 const LEAST = -3.4e38;
 fn loadKv(at: u32) -> vec4f { return ${kv === "f16" ? "vec4f(kv[at])" : "kv[at]"}; }
 fn loadOwn(at: u32) -> vec4f { return q[at]; }
-${programOf(variant, headDim / 4, own ? [CACHED, OWN] : [CACHED])}`,
+${programOf(variant, headDim / 4, own ? [CACHED, OWN] : [CACHED], share)}`,
 });
 
 /**
@@ -82,16 +85,28 @@ ${programOf(variant, headDim / 4, own ? [CACHED, OWN] : [CACHED])}`,
  * time, counted from the first of either kind, whatever the variant.
  */
 export function attention(pass: Pass, op: Attention): void {
-	const { q, qStride, kv, own, y, heads, headDim, scale, rows: table, label } = op;
+	const { q, kv, y, headDim, rows: table, label } = op;
 	if (headDim % 4) throw new RangeError(`${label}: head dimension ${headDim} must be a multiple of 4`);
-	const { rows } = table;
+	if (boundWhole(pass.gpu, q, kv.tensor, y)) attend(pass, op, table);
+	else for (const row of table.rows) attendByWindows(pass, op, row);
+}
+
+/** The rows' keys, or with `sums` [tokens, heads, 2] one share of them after the other. */
+function attend(
+	pass: Pass,
+	op: Attention,
+	{ rows, table }: Pick<RowTable, "rows" | "table">,
+	share: Share = "all",
+	sums?: Tensor,
+): void {
+	const { q, qStride, kv, own, y, heads, headDim, scale, label } = op;
 	const tokens = Math.max(...rows.map((row) => row.tokens));
 	const keys = Math.max(...rows.map((row) => row.keys + (own ? row.tokens : 0)));
 	const shape = { rows: rows.length, tokens, keys, heads, headDim, own: own !== undefined };
 	const variant = op.variant ?? pass.gpu.choice(attentionTunable, shape);
 	pass.run(attending, {
 		label,
-		options: { variant, heads, headDim, own: shape.own },
+		options: { variant, heads, headDim, own: shape.own, share },
 		params: {
 			qStride4: qStride / 4,
 			scale,
@@ -101,9 +116,52 @@ export function attention(pass: Pass, op: Attention): void {
 			ownKey4: own ? own.key / 4 : 0,
 			ownValue4: own ? own.value / 4 : 0,
 		},
-		bindings: { q, kv: kv.tensor, y, rows: table.table },
+		bindings: { q, kv: kv.tensor, y, rows: table, sums },
 		groups: [Math.ceil(tokens / variant.tokens / (variant.form === "quad" ? 4 : LANES)), heads, rows.length],
 	});
+}
+
+/** Keys of a share begin at a multiple of this, so that they come four at a time as ever. */
+const FOUR = 4;
+
+/** As many queries of a row, over as many of its keys at a time as bindings hold. */
+function attendByWindows(pass: Pass, op: Attention, row: Row): void {
+	const { q, qStride, kv, own, y, heads, headDim, label } = op;
+	const { gpu } = pass;
+	const width = heads * headDim;
+	const queries = [
+		[q, qStride],
+		[y, width],
+	] as const;
+	const step = rowStep(queries);
+	/** What `key` and `value` are of, bound window by window. */
+	const keysOf = (keys: Attention["kv"], first: number, count: number) => {
+		const rows = [[keys.tensor, keys.stride]] as const;
+		return parted(first, count, rowsBound(gpu, rows, label, FOUR)).map((part) => {
+			const at = part.first % rowStep(rows);
+			const tensor = bound(keys.tensor, keys.stride, part.first - at, part.first + part.count);
+			return { kv: { ...keys, tensor }, key: at, keys: part.count };
+		});
+	};
+	const shares = [
+		...keysOf(kv, row.key, row.keys),
+		...(own ? keysOf({ tensor: q, stride: qStride, ...own }, row.token, row.tokens) : []),
+	];
+	for (const { first, count } of parted(row.token, row.tokens, rowsBound(gpu, queries, label))) {
+		const at = first % step;
+		const part = {
+			...op,
+			own: undefined,
+			q: bound(q, qStride, first - at, first + count),
+			y: bound(y, width, first - at, first + count),
+		};
+		const sums = shares.length > 1 ? pass.scratch("attention sums", [at + count, heads, 2]) : undefined;
+		for (const [i, { kv, key, keys }] of shares.entries()) {
+			const rows = [{ ...row, token: at, tokens: count, key, keys }];
+			const place = i === 0 ? "first" : i === shares.length - 1 ? "last" : "middle";
+			attend(pass, { ...part, kv }, { rows, table: pass.rows(ROW, rows) }, sums ? place : "all", sums);
+		}
+	}
 }
 
 /** `rows` rows of `tokens` queries over `keys` keys each, their own tokens among them with `own`. */

@@ -33,6 +33,14 @@ export const OWN: Source = {
 	load: "loadOwn",
 };
 
+/**
+ * Which of a row's keys a program sees: all, or some of them between others, by windows. Between two the sums so far
+ * stay in y and, the greatest score and the sum of weights, in `sums`.
+ */
+export type Share = "all" | "first" | "middle" | "last";
+const resumes = (share: Share) => share === "middle" || share === "last";
+const pauses = (share: Share) => share === "first" || share === "middle";
+
 const each = <T>(items: readonly T[], text: (item: T) => string, between = " "): string =>
 	items.map(text).join(between);
 
@@ -50,7 +58,13 @@ const softmax = (i: number) => `
  * One invocation is a head of `tokens` tokens of a row, which share the keys and values it loads. `rolled`: its loops
  * are as long as only the device knows, so that no compiler repeats what is in them.
  */
-export function tokenCode(tokens: number, d4: number, sources: readonly Source[], rolled: boolean): string {
+export function tokenCode(
+	tokens: number,
+	d4: number,
+	sources: readonly Source[],
+	share: Share,
+	rolled: boolean,
+): string {
 	const d = range(d4);
 	const t = range(tokens);
 	const dot = (c: number) => each(t, (i) => `sum${i} = fma(q${i}_${c}, k, sum${i});`);
@@ -79,11 +93,15 @@ export function tokenCode(tokens: number, d4: number, sources: readonly Source[]
 			${each(d, (c) => `{ let v = ${s.load}(at + ${c}u); ${add(c)} }`)}
 		}
 	}`;
+	const out = (i: number, c: number) => (pauses(share) ? `o${i}_${c}` : `o${i}_${c} / total${i}`);
+	const keep = (i: number) => `sums[t${i} * heads + id.y] = vec2f(top_${i}, total${i});`;
 	const store = (i: number) => `if (first + ${i}u < row.tokens) {
-		${each(d, (c) => `y[t${i} * width4 + head + ${c}u] = o${i}_${c} / total${i};`)}
+		${each(d, (c) => `y[t${i} * width4 + head + ${c}u] = ${out(i, c)};`)}
+		${pauses(share) ? keep(i) : ""}
 	}`;
-	const shares = each(t, (i) => each(d, (c) => `o${i}_${c} / total${i}`, ", "), ", ");
-	const storing = `let outs = array<vec4f, ${tokens * d4}>(${shares});
+	const shares = each(t, (i) => each(d, (c) => out(i, c), ", "), ", ");
+	const storing = `${pauses(share) ? each(t, (i) => `if (first + ${i}u < row.tokens) { ${keep(i)} }`) : ""}
+	let outs = array<vec4f, ${tokens * d4}>(${shares});
 	for (var i = 0u; i < min(${tokens}u, row.tokens - first) * ${d4}u; i++) {
 		y[(row.token + first + i / ${d4}u) * width4 + head + i % ${d4}u] = outs[i];
 	}`;
@@ -95,8 +113,14 @@ export function tokenCode(tokens: number, d4: number, sources: readonly Source[]
 	if (first >= row.tokens) { return; }
 	${each(t, (i) => `let t${i} = row.token + min(first + ${i}u, row.tokens - 1u);`)}
 	${each(t, (i) => each(d, (c) => `let q${i}_${c} = q[t${i} * p.qStride4 + head + ${c}u] * p.scale;`))}
-	${each(t, (i) => each(d, (c) => `var o${i}_${c} = vec4f(0);`))}
-	${each(t, (i) => `var top_${i} = LEAST; var total${i} = 0.0;`)}
+	${each(t, (i) =>
+		each(d, (c) => `var o${i}_${c} = ${resumes(share) ? `y[t${i} * width4 + head + ${c}u]` : "vec4f(0)"};`),
+	)}
+	${each(t, (i) =>
+		resumes(share)
+			? `var top_${i} = sums[t${i} * heads + id.y].x; var total${i} = sums[t${i} * heads + id.y].y;`
+			: `var top_${i} = LEAST; var total${i} = 0.0;`,
+	)}
 	${each(sources, loop)}
 	${rolled ? storing : each(t, store)}
 }`;
@@ -107,7 +131,7 @@ export function tokenCode(tokens: number, d4: number, sources: readonly Source[]
  * four keys, and the keys go round by quad swaps; for the sum each lane has its own quarter of the channels, and the
  * weights go round.
  */
-export function quadCode(tokens: number, d4: number, sources: readonly Source[]): string {
+export function quadCode(tokens: number, d4: number, sources: readonly Source[], share: Share): string {
 	const d = range(d4);
 	const own = range(d4 / 4);
 	const t = range(tokens);
@@ -143,9 +167,18 @@ export function quadCode(tokens: number, d4: number, sources: readonly Source[])
 	}`;
 	const shares = each(
 		t,
-		(i) => each(four, (r) => each(own, (c) => `o${i}_${r}_${c} / total${i}_${r}`, ", "), ", "),
+		(i) =>
+			each(
+				four,
+				(r) => each(own, (c) => (pauses(share) ? `o${i}_${r}_${c}` : `o${i}_${r}_${c} / total${i}_${r}`), ", "),
+				", ",
+			),
 		", ",
 	);
+	/** Of the token whose sums a lane has at r, as far as there are any. */
+	const tokenAt = (i: number, r: number) => `row.token + min(first + ${4 * i}u + (lane ^ ${r}u), row.tokens - 1u)`;
+	const sumsAt = (i: number) => `sums[(${tokenAt(i, 0)}) * heads + id.y]`;
+	const partAt = (c: number) => `head + lane * ${d4 / 4}u + ${c}u`;
 	return `
 @compute @workgroup_size(4)
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invocation: u32) {
@@ -163,9 +196,25 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invoc
 		qs[n] = q[token * p.qStride4 + head + n % ${d4}u] * p.scale;
 	}
 	${each(t, (i) => each(d, (c) => `let q${i}_${c} = qs[${i * d4 + c}];`))}
-	${each(t, (i) => each(four, (s) => each(own, (c) => `var o${i}_${s}_${c} = vec4f(0);`)))}
-	${each(t, (i) => `var top_${i} = LEAST; var total${i} = 0.0;`)}
+	${each(t, (i) =>
+		each(four, (s) =>
+			each(own, (c) => {
+				const so = resumes(share) ? `y[(${tokenAt(i, s)}) * width4 + ${partAt(c)}]` : "vec4f(0)";
+				return `var o${i}_${s}_${c} = ${so};`;
+			}),
+		),
+	)}
+	${each(t, (i) =>
+		resumes(share)
+			? `var top_${i} = ${sumsAt(i)}.x; var total${i} = ${sumsAt(i)}.y;`
+			: `var top_${i} = LEAST; var total${i} = 0.0;`,
+	)}
 	${each(sources, loop)}
+	${
+		pauses(share)
+			? each(t, (i) => `if (first + ${4 * i}u + lane < row.tokens) { ${sumsAt(i)} = vec2f(top_${i}, total${i}); }`)
+			: ""
+	}
 	${each(t, (i) => around(`total${i}`))}
 	var outs = array<vec4f, ${tokens * d4}>(${shares});
 	for (var n = 0u; n < ${tokens * d4}u; n++) {

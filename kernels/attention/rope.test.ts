@@ -26,7 +26,7 @@ test.each([
 		const qkv = bench.random(TOKENS, 3 * width).data;
 		qkv.fill(0, 0, width); // A zero query stays zero.
 		const before = bench.random(KEYS, 2 * width).data;
-		const cosSin = bench.random(2, POSITIONS, half);
+		const cosSin = bench.random(POSITIONS, headDim);
 		// The last one is beyond ln 100 and is held there.
 		const scaleMul = bench.put(Float32Array.from({ length: heads }, (_, h) => (h === heads - 1 ? 6 : h)));
 		const run = async (rows: Row[], from: number) => {
@@ -39,7 +39,6 @@ test.each([
 						qkv: x,
 						cache,
 						cosSin: cosSin.tensor,
-						positions: POSITIONS,
 						scaleMul: scaleMul.tensor,
 						heads,
 						headDim,
@@ -58,8 +57,8 @@ test.each([
 			const norm = Math.max(Math.hypot(...qkv.subarray(from, from + headDim)), 1e-12);
 			for (let m = 0; m < half; m++) {
 				const [a, b] = [(qkv[from + 2 * m] * scale) / norm, (qkv[from + 2 * m + 1] * scale) / norm];
-				const cos = cosSin.data[position * half + m];
-				const sin = cosSin.data[(POSITIONS + position) * half + m];
+				const cos = cosSin.data[position * headDim + m];
+				const sin = cosSin.data[position * headDim + half + m];
 				to[at + 2 * m] = a * cos - b * sin;
 				to[at + 2 * m + 1] = a * sin + b * cos;
 			}
@@ -199,7 +198,7 @@ test("selected tokens turn by the positions they keep, the others one after the 
 		{ token: 3, tokens: 4, cond: 0, rope: 5, key: 0, keys: 0, append: 3, selected: 1 + 6 },
 	];
 	const selected = bench.put(Uint32Array.of(9, 9, 9, 9, 9, 9, 7, 0, 3, 2)).tensor;
-	const cosSin = bench.random(2, 20, headDim / 2).tensor;
+	const cosSin = bench.random(20, headDim).tensor;
 	const scaleMul = bench.put(Float32Array.of(1)).tensor;
 	const qkv = bench.random(7, 3 * width).data;
 	const run = async (rows: Row[], selected?: typeof cosSin) => {
@@ -211,7 +210,6 @@ test("selected tokens turn by the positions they keep, the others one after the 
 						qkv: x,
 						cache: bench.empty(7, 2 * width),
 						cosSin,
-						positions: 20,
 						selected,
 						scaleMul,
 						heads,

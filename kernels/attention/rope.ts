@@ -1,17 +1,20 @@
 import { kernel, optional, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
-import type { Tensor } from "../gpu/tensor.ts";
+import { elements, type Tensor } from "../gpu/tensor.ts";
+import { bound, boundWhole, parted, rowStep, rowsBound } from "../gpu/windows.ts";
 import { groups } from "../gpu/workgroups.ts";
-import { NOWHERE, ROW, type RowTable } from "../tokens/rows.ts";
+import { NOWHERE, ROW, type Row, type RowTable, rowTable } from "../tokens/rows.ts";
 
 export interface RotateAndCache {
-	/** [tokens, 3 * width]; q and k are changed in place. */
+	/** [tokens, 3 * width]; q and k are changed in place. It and the cache are of any length. */
 	qkv: Tensor;
 	/** [keys, 2 * width], f32 or f16. */
 	cache: Tensor;
-	/** cos [positions, headDim / 2], then sin; without it, or `halves`, nothing is rotated. */
+	/**
+	 * By position cosines of headDim / 2 angles, then their sines, of any length; without it, or `halves`, nothing is
+	 * rotated.
+	 */
 	cosSin?: Tensor;
-	positions?: number;
 	/** In place of `cosSin`: angles that differ by condition. */
 	halves?: HalvesRotation;
 	/**
@@ -42,7 +45,7 @@ export interface HalvesRotation {
 
 const rotating = kernel({
 	name: "rotate and cache",
-	params: { tokens: "u32", positions: "u32", entries: "u32", width4: "u32", d4: "u32" },
+	params: { tokens: "u32", entries: "u32", width4: "u32", d4: "u32", first: "u32?" },
 	bindings: {
 		qkv: write("vec4f"),
 		cache: write("vec4"),
@@ -59,7 +62,7 @@ fn rotate(v: vec4f, c: vec2f, s: vec2f) -> vec4f {
 	return vec4f(v.x * c.x - v.y * s.x, v.x * s.x + v.y * c.x, v.z * c.y - v.w * s.y, v.z * s.y + v.w * c.y);
 }
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	let t = id.x;
+	let t = p.first + id.x;
 	if (t >= p.tokens) { return; }
 	let width4 = p.width4;
 	let d4 = p.d4;
@@ -88,11 +91,11 @@ const NORMALISED = `var qq = vec4f(0);
 	let kScale = 1.0 / max(sqrt(dot(kk, vec4f(1))), 1e-12);`;
 
 const pairs = (rotated: boolean) => `
-	let angle = (row.rope + position) * d4;
-	let sines = p.positions * d4;
+	let angle = (row.rope + position) * 2u * d4;
+	let sines = angle + d4;
 	for (var i = 0u; i < d4; i++) {
 		let c = ${rotated ? "cosSin[angle + i]" : "vec2f(1)"};
-		let s = ${rotated ? "cosSin[sines + angle + i]" : "vec2f(0)"};
+		let s = ${rotated ? "cosSin[sines + i]" : "vec2f(0)"};
 		qkv[q + i] = rotate(qkv[q + i] * qScale, c, s);
 		qkv[k + i] = rotate(qkv[k + i] * kScale, c, s);
 	}`;
@@ -117,15 +120,71 @@ const HALVES = `
  * row's cache, where it has one.
  */
 export function rotateAndCache(pass: Pass, op: RotateAndCache): void {
-	const { qkv, cache, cosSin, positions = 0, halves, selected, scaleMul, heads, headDim, rows, label } = op;
+	const { qkv, cache, cosSin, rows } = op;
+	if (boundWhole(pass.gpu, qkv, cache, cosSin)) rotate(pass, op, 0);
+	else for (const row of rows.rows) rotateByWindows(pass, op, row);
+}
+
+/** As many tokens of a row at a time as bindings hold, with the place of their keys in the cache and their angles. */
+function rotateByWindows(pass: Pass, op: RotateAndCache, row: Row): void {
+	const { qkv, cache, heads, headDim, label } = op;
+	const width = heads * headDim;
+	const [own, kept] = [[[qkv, 3 * width]], [[cache, 2 * width]]] as const;
+	const turned = op.cosSin ? rowsBound(pass.gpu, [[op.cosSin, headDim]], label) : Infinity;
+	const held = Math.min(turned, rowsBound(pass.gpu, own, label), rowsBound(pass.gpu, kept, label));
+	for (const { first, count } of parted(row.token, row.tokens, held)) {
+		const done = first - row.token;
+		const at = first % rowStep(own);
+		const stored = row.append !== NOWHERE;
+		const key = stored ? row.append + done : 0;
+		const to = key % rowStep(kept);
+		const angles = anglesOf(pass, op, row, done, count);
+		const part = {
+			...row,
+			token: at,
+			tokens: count,
+			rope: angles.rope,
+			append: stored ? to : NOWHERE,
+			selected: row.selected ? row.selected + done : 0,
+		};
+		const rows = rowTable(pass, [part], pass.table(new Uint32Array(at + count)));
+		rotate(
+			pass,
+			{
+				...op,
+				qkv: bound(qkv, 3 * width, first - at, first + count),
+				cache: bound(cache, 2 * width, key - to, key + (stored ? count : 1)),
+				cosSin: angles.cosSin,
+				rows,
+			},
+			at,
+		);
+	}
+}
+
+/** Angles of `count` tokens of a row behind `done` others, and where the first one's are in what is bound. */
+function anglesOf(pass: Pass, { cosSin, headDim, label }: RotateAndCache, row: Row, done: number, count: number) {
+	// Those of selected tokens may be any of their scale's.
+	const first = row.rope + (row.selected ? 0 : done);
+	if (!cosSin || boundWhole(pass.gpu, cosSin)) return { cosSin, rope: first };
+	const own = [[cosSin, headDim]] as const;
+	const at = first % rowStep(own);
+	const most = row.selected ? rowsBound(pass.gpu, own, label) : count;
+	const end = Math.min(first + most, elements(cosSin.shape) / headDim);
+	return { cosSin: bound(cosSin, headDim, first - at, end), rope: at };
+}
+
+/** The tokens from `first` on, which stand there in `qkv`, too. */
+function rotate(pass: Pass, op: RotateAndCache, first: number): void {
+	const { qkv, cache, cosSin, halves, selected, scaleMul, heads, headDim, rows, label } = op;
 	pass.run(rotating, {
 		label,
 		params: {
-			tokens: rows.tokens,
-			positions,
+			tokens: first + rows.tokens,
 			entries: halves?.entries ?? 0,
 			width4: (heads * headDim) / 4,
 			d4: headDim / 4,
+			first,
 		},
 		bindings: {
 			qkv,

@@ -20,8 +20,10 @@ const SOONEST = 0.2;
 export class Gpu {
 	readonly device: GPUDevice;
 	readonly facts: AdapterFacts;
-	/** The most that one binding holds, and so one tensor. */
+	/** The most that one binding holds, and so one tensor that is bound whole. */
 	readonly bindingBytes: number;
+	/** The most that one buffer holds, and so one long tensor. */
+	readonly bufferBytes: number;
 	/** Where they are kept; undefined where the platform has no such place. */
 	tuningStore: TuningStore | undefined;
 	/** Told how far compiling is. */
@@ -53,11 +55,17 @@ export class Gpu {
 	/** Host copies of the arena that no pass is using. */
 	#spare: Uint32Array<ArrayBuffer>[] = [];
 
-	/** `bindingBytes`: another limit than the device's, to try what a smaller one would do. */
-	constructor(device: GPUDevice, facts: AdapterFacts, bindingBytes = bindingLimit(device)) {
+	/** `bindingBytes`, `bufferBytes`: other limits than the device's, to try what smaller ones would do. */
+	constructor(
+		device: GPUDevice,
+		facts: AdapterFacts,
+		bindingBytes = bindingLimit(device),
+		bufferBytes = device.limits.maxBufferSize,
+	) {
 		this.device = device;
 		this.facts = facts;
 		this.bindingBytes = bindingBytes;
+		this.bufferBytes = Math.max(bindingBytes, bufferBytes);
 		this.lost = device.lost.then((info) => (this.#lost = `${info.reason}: ${info.message}`));
 		this.#programs = new Programs(device, () => (this.#lost ? this.#gone() : undefined), facts.late);
 		device.addEventListener("uncapturederror", (event) => {
@@ -86,6 +94,20 @@ export class Gpu {
 	 * binding limit, or f16 and the adapter has none; where memory runs out, the next `allocated` or `read` rejects.
 	 */
 	tensor(label: string, shape: readonly number[], usage = 0, dtype?: "f16"): Tensor {
+		const bytes = this.#fitting(label, shape, dtype, this.bindingBytes, "binds");
+		return this.#allocate(label, bytes, shape, usage, dtype);
+	}
+
+	/**
+	 * As `tensor`, but it may be longer than a binding: what works on it takes windows of its rows (windows.ts). Throws
+	 * where no buffer holds it.
+	 */
+	long(label: string, shape: readonly number[], dtype?: "f16"): Tensor {
+		const bytes = this.#fitting(label, shape, dtype, this.bufferBytes, "has buffers of");
+		return this.#allocate(label, bytes, shape, 0, dtype);
+	}
+
+	#fitting(label: string, shape: readonly number[], dtype: "f16" | undefined, most: number, does: string): number {
 		if (dtype === "f16" && !this.device.features.has("shader-f16")) {
 			throw new DeviceError(
 				`${label} is to be f16, but this adapter (${this.facts.name}) has no shader-f16. ` +
@@ -93,13 +115,11 @@ export class Gpu {
 			);
 		}
 		const bytes = tensorBytes(shape, dtype);
-		if (bytes > this.bindingBytes) {
-			throw new OutOfMemoryError(
-				`${label} needs a buffer of ${bytes} bytes; this adapter binds at most ${this.bindingBytes}. ` +
-					"Use a smaller model or picture, or another GPU.",
-			);
-		}
-		return this.#allocate(label, bytes, shape, usage, dtype);
+		if (bytes <= most) return bytes;
+		throw new OutOfMemoryError(
+			`${label} needs a buffer of ${bytes} bytes; this adapter ${does} at most ${most}. ` +
+				"Use a smaller model or picture, or another GPU.",
+		);
 	}
 
 	#allocate(label: string, bytes: number, shape: readonly number[], usage: number, dtype?: "f16"): Tensor {
@@ -149,13 +169,15 @@ export class Gpu {
 		return error === null;
 	}
 
-	/** A new tensor with this data. */
+	/** A new tensor with this data; `long` as `long`. */
 	upload(
 		label: string,
 		shape: readonly number[],
 		data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Float16Array<ArrayBuffer>,
+		long = false,
 	): Tensor {
-		const tensor = this.tensor(label, shape, 0, data instanceof Float16Array ? "f16" : undefined);
+		const dtype = data instanceof Float16Array ? "f16" : undefined;
+		const tensor = long ? this.long(label, shape, dtype) : this.tensor(label, shape, 0, dtype);
 		this.device.queue.writeBuffer(tensor.buffer, 0, data instanceof Float16Array ? halfWords(data) : data);
 		return tensor;
 	}

@@ -1,6 +1,6 @@
 import type { Gpu } from "./gpu.ts";
 import type { Bindings, Call, Fields, Kernel, Program, Struct, Values } from "./kernel.ts";
-import type { Tensor } from "./tensor.ts";
+import { type Tensor, tensorBytes } from "./tensor.ts";
 
 /** One program over its bindings: plain data, until the pass is submitted. */
 export interface Dispatch {
@@ -22,6 +22,10 @@ export interface Recorded {
 export const ARENA_BYTES = 8 << 20;
 const ALIGN = 256;
 
+/** An operator that takes no windows was given a long tensor. */
+const tooLong = ({ bindingBytes }: Gpu, label: string, { name }: Pick<Kernel, "name">, bytes: number): RangeError =>
+	new RangeError(`${label}: ${name} binds ${bytes} bytes; this adapter binds at most ${bindingBytes}.`);
+
 /**
  * Records what one submission runs, in order. Small tables and parameters travel in a shared arena, written at
  * submission.
@@ -35,6 +39,7 @@ export class Pass {
 	#used = 0;
 	#dispatches: Dispatch[] = [];
 	#afterwards: (() => void)[] = [];
+	#scratch = new Map<string, Tensor>();
 	#submit: (recorded: Recorded, reads?: readonly Tensor[]) => Promise<ArrayBuffer[]> | undefined;
 
 	/** By `Gpu.pass`. `words` is what the arena will hold. */
@@ -77,7 +82,21 @@ export class Pass {
 		if (x * y * z === 0) return;
 		const bindings = kernel.params && params ? [this.#uniform(kernel.params, params)] : [];
 		const program = kernel.program(label, options, tensors, bindings);
+		for (const { bytes } of bindings) if (bytes > this.gpu.bindingBytes) throw tooLong(this.gpu, label, kernel, bytes);
 		this.#dispatches.push({ label, program, bindings, groups: [x, y, z] });
+	}
+
+	/**
+	 * A tensor for what only this submission needs, from one dispatch to the next: the same one for the same label, where
+	 * that is large enough.
+	 */
+	scratch(label: string, shape: readonly number[]): Tensor {
+		const kept = this.#scratch.get(label);
+		if (kept && kept.bytes >= tensorBytes(shape)) return kept;
+		const made = this.gpu.tensor(label, shape);
+		this.afterwards(() => this.gpu.free(made));
+		this.#scratch.set(label, made);
+		return made;
 	}
 
 	/** Runs `free` when this pass has been submitted: for tensors that only it uses. */

@@ -9,8 +9,8 @@ export interface OpenDevice {
 
 /**
  * Limits below the adapter's, to try what a smaller one would do: bytes of a binding and of a buffer, bytes that a
- * workgroup shares, storage buffers of a program. WebGPU grants its own defaults at least; below them, a binding's is
- * held by `Gpu` alone.
+ * workgroup shares, storage buffers of a program. WebGPU grants its own defaults at least; below them, a binding's and
+ * a buffer's are held by `Gpu` alone.
  */
 export interface Limits {
 	binding?: number;

@@ -37,6 +37,11 @@ export class Scope implements Disposable {
 		return this.own(this.#gpu.tensor(...args));
 	}
 
+	/** As `Gpu.long`, and owns it. Throws what that throws. */
+	long(...args: Parameters<Gpu["long"]>): Owned {
+		return this.own(this.#gpu.long(...args));
+	}
+
 	/** As `Gpu.upload`, and owns it. Throws what that throws. */
 	upload(...args: Parameters<Gpu["upload"]>): Owned {
 		return this.own(this.#gpu.upload(...args));

@@ -5,11 +5,16 @@ import type { Tensor } from "../gpu/tensor.ts";
 import { bucket, inQuads, range, type Tunable, type Variant } from "../gpu/variants.ts";
 import { IMAGE, type ImageShape, largest } from "./images.ts";
 
+/** [3, 3, in, out], or as many output channels as a binding holds: then its shape is of these, others are `next`. */
+export interface ConvWeight extends Tensor {
+	next?: ConvWeight;
+}
+
 export interface Conv {
 	x: Tensor;
 	y: Tensor;
 	/** `convWeight` of the official [out, in, 3, 3]. As f16, x is rounded to f16 too; sums stay f32. */
-	weight: Tensor;
+	weight: ConvWeight;
 	bias: Tensor;
 	/** The output's. Input images lie in the same order, a quarter of the pixels each when upsampling. */
 	images: readonly ImageShape[];
@@ -78,7 +83,7 @@ interface Tile {
 
 const convolving = kernel({
 	name: "conv 3x3",
-	params: { in4: "u32", out4: "u32" },
+	params: { in4: "u32", out4: "u32", first4: "u32", width4: "u32" },
 	bindings: { x: read("vec4f"), y: write("vec4f"), w: read("vec4"), bias: read("vec4f"), images: read(IMAGE) },
 	enable: ({ quad }: Options) => (quad ? ["subgroups"] : []),
 	code: (options: Options, { w }) => convCode(options, w === "f16"),
@@ -97,16 +102,22 @@ export function conv3x3(pass: Pass, op: Conv): void {
 		throw new RangeError(`${label}: ${inChannels} and ${outChannels} channels must be multiples of 4`);
 	const variant = op.variant ?? pass.gpu.choice(convTunable, { ...largest(images), inChannels, outChannels });
 	const { quad, width } = variant;
-	const { columns, blockX, blockY, across } = tileOf(variant, outChannels);
 	const runs = Math.max(...images.map((image) => image.height * Math.ceil(image.width / width)));
-	pass.run(convolving, {
-		label,
-		options: { quad, width, columns, blockX, blockY, upsample, add },
-		params: { in4: inChannels / 4, out4: outChannels / 4 },
-		bindings: { x, y, w: weight, bias, images: pass.rows(IMAGE, images) },
-		groups: [Math.ceil(across / blockX), Math.ceil(runs / blockY), images.length],
-	});
+	const table = pass.rows(IMAGE, images);
+	for (let part: ConvWeight | undefined = weight, first = 0; part; first += channelsOf(part), part = part.next) {
+		const own = weight.next ? channelsOf(part) : outChannels;
+		const { columns, blockX, blockY, across } = tileOf(variant, own);
+		pass.run(convolving, {
+			label,
+			options: { quad, width, columns, blockX, blockY, upsample, add },
+			params: { in4: inChannels / 4, out4: own / 4, first4: first / 4, width4: outChannels / 4 },
+			bindings: { x, y, w: part, bias, images: table },
+			groups: [Math.ceil(across / blockX), Math.ceil(runs / blockY), images.length],
+		});
+	}
 }
+
+const channelsOf = ({ shape }: ConvWeight): number => shape[shape.length - 1];
 
 /** `across`: tiles that cover the output channels. */
 function tileOf(variant: ConvVariant, outChannels: number): Tile & { across: number } {
@@ -188,9 +199,9 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invoc
 	let source = ${upsample ? "image.pixel / 4u" : "image.pixel"};
 	${
 		quad
-			? c.map((j) => `let i${j}_0 = bias[c${j}]; ${swapped(`i${j}`)}`).join("\n\t")
+			? c.map((j) => `let i${j}_0 = bias[p.first4 + c${j}]; ${swapped(`i${j}`)}`).join("\n\t")
 			: `if (!inside || first >= p.out4) { return; }
-	${c.map((j) => `let i${j}_0 = bias[c${j}];`).join(" ")}`
+	${c.map((j) => `let i${j}_0 = bias[p.first4 + c${j}];`).join(" ")}`
 	}
 	${sums.map(({ j, s, name }) => `var ${name} = i${j}_${s};`).join(" ")}
 	for (var ky = 0; ky < 3; ky++) {
@@ -216,14 +227,14 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invoc
 				.join("")}
 		}
 	}
-	let out = (image.pixel + u32(row * width + left)) * p.out4 + first;
+	let out = (image.pixel + u32(row * width + left)) * p.width4 + p.first4 + first;
 	// A loop, so that the store is compiled once.
 	var sums = array<vec4f, ${sums.length}>(${sums.map(({ name }) => name).join(", ")});
 	for (var i = 0u; i < ${sums.length}u; i++) {
 		let pixel = i / ${rotations.length * columns}u;
 		let column = ${quad ? `(i / 4u) % ${columns}u * 4u + (lane ^ (i & 3u))` : `i % ${columns}u`};
 		if (inside && left + i32(pixel) < width && first + column < p.out4) {
-			y[out + pixel * p.out4 + column] ${add ? "+=" : "="} sums[i];
+			y[out + pixel * p.width4 + column] ${add ? "+=" : "="} sums[i];
 		}
 	}
 }`;

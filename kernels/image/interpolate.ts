@@ -1,6 +1,8 @@
+import { OutOfMemoryError } from "../gpu/errors.ts";
 import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import { bound, boundWhole, rowStep, rowsBound } from "../gpu/windows.ts";
 import { groups } from "../gpu/workgroups.ts";
 import { IMAGE, type ImageShape, largest, pixelsOf } from "./images.ts";
 
@@ -67,41 +69,90 @@ fn sample(c: u32, s: Image, y: u32, x: u32, d: Image) -> vec4f {
 
 const resizing = kernel({
 	name: "resize",
-	params: { channels4: "u32" },
+	params: { channels4: "u32", line: "u32?", lines: "u32" },
 	bindings: { x: read("vec4f"), y: write("vec4f"), sources: read(IMAGE), targets: read(IMAGE) },
 	code: ({ how, add }: { how: Resize; add: boolean }) => `
 fn texel(c: u32, s: Image, y: u32, i: u32) -> vec4f { return x[(s.pixel + y * s.width + i) * p.channels4 + c]; }
 ${SAMPLE[how]}
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let d = targets[id.z];
-	let cell = id.x / p.channels4;
-	if (cell >= d.height * d.width) { return; }
+	let cell = p.line * d.width + id.x / p.channels4;
+	if (cell >= min(d.height, p.line + p.lines) * d.width) { return; }
 	let c = id.x % p.channels4;
 	let to = (d.pixel + cell) * p.channels4 + c;
 	y[to] ${add ? "+=" : "="} sample(c, sources[id.z], cell / d.width, cell % d.width, d);
 }`,
 });
 
+interface Resizing {
+	/** Of any length. */
+	x: Tensor;
+	y: Tensor;
+	how: Resize;
+	from: readonly ImageShape[];
+	to: readonly ImageShape[];
+	channels: number;
+	add?: boolean;
+	label: string;
+}
+
 /** Resizes channels-last images; `from[i]` in x becomes `to[i]` in y. `add` adds to y. Channels are a multiple of 4. */
-export function resize(
-	pass: Pass,
-	op: {
-		x: Tensor;
-		y: Tensor;
-		how: Resize;
-		from: readonly ImageShape[];
-		to: readonly ImageShape[];
-		channels: number;
-		add?: boolean;
-		label: string;
-	},
-): void {
+export function resize(pass: Pass, op: Resizing): void {
+	const { x, y, from, to } = op;
+	if (boundWhole(pass.gpu, x, y)) resizeLines(pass, op, 0, Math.max(...to.map(({ height }) => height)));
+	else for (const [i, target] of to.entries()) resizeByWindows(pass, op, from[i], target);
+}
+
+/** Lines `line` to `line + lines` of every target. */
+function resizeLines(pass: Pass, op: Resizing, line: number, lines: number): void {
 	const { x, y, how, from, to, channels, add = false, label } = op;
+	const most = largest(to.map(({ width, height }) => ({ pixel: 0, width, height: Math.min(height, lines) })));
 	pass.run(resizing, {
 		label,
 		options: { how, add },
-		params: { channels4: channels / 4 },
+		params: { channels4: channels / 4, line, lines },
 		bindings: { x, y, sources: pass.rows(IMAGE, from), targets: pass.rows(IMAGE, to) },
-		groups: [groups((pixelsOf(largest(to)) * channels) / 4), 1, to.length],
+		groups: [groups((pixelsOf(most) * channels) / 4), 1, to.length],
 	});
+}
+
+/** One image, as many lines at a time as bindings hold of both tensors. */
+function resizeByWindows(pass: Pass, op: Resizing, from: ImageShape, to: ImageShape): void {
+	const { x, y, channels, label } = op;
+	const rows = [
+		[x, channels],
+		[y, channels],
+	] as const;
+	const most = rowsBound(pass.gpu, rows, label);
+	const step = rowStep(rows);
+	/** Of a tensor: an image's lines, bound, and where the whole image would begin: before the binding, maybe. */
+	const part = (tensor: Tensor, image: ImageShape, first: number, end: number) => {
+		const begin = image.pixel + first * image.width;
+		const at = begin - (begin % step);
+		return {
+			tensor: bound(tensor, channels, at, image.pixel + end * image.width),
+			image: { ...image, pixel: image.pixel - at },
+		};
+	};
+	for (let line = 0; line < to.height; ) {
+		let lines = to.height - line;
+		const source = () => sourceLines(op.how, from.height, to.height, line, line + lines);
+		const fits = () => {
+			const [first, end] = source();
+			return lines * to.width <= most && (end - first) * from.width <= most;
+		};
+		while (lines > 1 && !fits()) lines = Math.ceil(lines / 2);
+		if (!fits())
+			throw new OutOfMemoryError(`${label}: a line of an image is more than this adapter binds. Use another GPU.`);
+		const [first, end] = source();
+		const [own, next] = [part(x, from, first, end), part(y, to, line, line + lines)];
+		resizeLines(pass, { ...op, x: own.tensor, y: next.tensor, from: [own.image], to: [next.image] }, line, lines);
+		line += lines;
+	}
+}
+
+/** Lines of the source that lines `first` to `end` of the target are made of, or some more. */
+function sourceLines(how: Resize, from: number, to: number, first: number, end: number): [first: number, end: number] {
+	const around = how === "bicubic" ? 2 : 1;
+	return [Math.max(0, Math.floor((first * from) / to) - around), Math.min(from, Math.ceil((end * from) / to) + around)];
 }

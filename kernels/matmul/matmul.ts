@@ -3,8 +3,9 @@ import { kernel, optional, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { bucket, inQuads, type Tunable } from "../gpu/variants.ts";
+import { boundWhole, byWindows } from "../gpu/windows.ts";
 import { GELU } from "../pointwise/activation.ts";
-import { ROW, type RowTable } from "../tokens/rows.ts";
+import { ROW, type RowTable, rowsAfter } from "../tokens/rows.ts";
 import type { Form, MatmulVariant } from "./form.ts";
 import { matrices, matrixFits, matrixVariants } from "./matrix.ts";
 import { type Quantised, quantisedLoads } from "./quantised.ts";
@@ -21,13 +22,13 @@ export interface Matrix extends Tensor {
 }
 
 export interface Matmul {
-	/** [m, k] */
+	/** [m, k], of any length. */
 	x: Tensor;
 	/** As f16, x is rounded to f16 too; sums stay f32. */
 	weight: Matrix;
 	/** [n] */
 	bias?: Tensor;
-	/** [m, n]. With `add` the product is added to it, else it is overwritten. */
+	/** [m, n], of any length. With `add` the product is added to it, else it is overwritten. */
 	y: Tensor;
 	m: number;
 	k: number;
@@ -68,7 +69,16 @@ interface Options {
  */
 const multiplying = kernel({
 	name: "matmul",
-	params: { m: "u32", k4: "u32", n4: "u32", gateStride4: "u32", gateAt4: "u32", first4: "u32", width4: "u32" },
+	params: {
+		m: "u32",
+		k4: "u32",
+		n4: "u32",
+		gateStride4: "u32",
+		gateAt4: "u32",
+		first4: "u32",
+		width4: "u32",
+		token: "u32?",
+	},
 	bindings: {
 		x: read("vec4f"),
 		w: optional(read("vec4")),
@@ -91,7 +101,7 @@ fn store(row: u32, column: u32, sum: vec4f) {
 	let to = p.first4 + column;
 	${bias ? "value += bias[to];" : ""}
 	${gelu ? "value = gelu(value);" : ""}
-	${gate ? "value *= gate[rows[tokenRow[row]].cond * p.gateStride4 + p.gateAt4 + to];" : ""}
+	${gate ? "value *= gate[rows[tokenRow[p.token + row]].cond * p.gateStride4 + p.gateAt4 + to];" : ""}
 	y[row * p.width4 + to] ${add ? "+=" : "="} value;
 }
 ${FORMS[variant.form].code(variant, steps, matrix)}`,
@@ -109,6 +119,23 @@ fn loadW(row: u32, column: u32, scale: vec4f) -> vec4f {
  * order: for every m.
  */
 export function matmul(pass: Pass, op: Matmul): void {
+	const { x, y, m, k, n, gate, label } = op;
+	if (boundWhole(pass.gpu, x, y)) multiply(pass, op);
+	else
+		byWindows(
+			pass.gpu,
+			{ first: 0, count: m },
+			[
+				[x, k],
+				[y, n],
+			],
+			label,
+			([x, y], { first, count }) =>
+				multiply(pass, { ...op, x, y, m: count, gate: gate && { ...gate, rows: rowsAfter(gate.rows, first, count) } }),
+		);
+}
+
+function multiply(pass: Pass, op: Matmul): void {
 	const { x, weight, bias, y, m, k, n, gelu = false, add = false, gate, label } = op;
 	if (k % 4 || n % 4) throw new RangeError(`${label}: k=${k} and n=${n} must be multiples of 4`);
 	for (let part: Matrix | undefined = weight, first = 0; part; first += part.shape[1], part = part.next) {
@@ -135,6 +162,7 @@ export function matmul(pass: Pass, op: Matmul): void {
 				gateAt4: gate ? gate.at / 4 : 0,
 				first4: first / 4,
 				width4: n / 4,
+				token: gate?.rows.from,
 			},
 			bindings: {
 				x,

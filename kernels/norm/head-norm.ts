@@ -1,6 +1,7 @@
 import { kernel, optional, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import { boundWhole, byWindows } from "../gpu/windows.ts";
 import { groups } from "../gpu/workgroups.ts";
 
 const normalising = kernel({
@@ -20,18 +21,22 @@ const normalising = kernel({
 });
 
 /**
- * L2-normalises the first heads * headDim floats of every token of x [tokens, stride], in place and by head; with
- * `scaleMul` [heads] times exp(min(scaleMul, ln 100)): queries and keys of cosine attention that is not rotated.
+ * L2-normalises the first heads * headDim floats of every token of x [tokens, stride], of any length, in place and by
+ * head; with `scaleMul` [heads] times exp(min(scaleMul, ln 100)): queries and keys of cosine attention that is not
+ * rotated.
  */
 export function normaliseHeads(
 	pass: Pass,
 	op: { x: Tensor; stride: number; tokens: number; heads: number; headDim: number; scaleMul?: Tensor; label: string },
 ): void {
 	const { x, stride, tokens, heads, headDim, scaleMul, label } = op;
-	pass.run(normalising, {
-		label,
-		params: { tokens, stride4: stride / 4, headDim4: headDim / 4 },
-		bindings: { x, scaleMul },
-		groups: [groups(tokens), heads],
-	});
+	const run = (x: Tensor, tokens: number) =>
+		pass.run(normalising, {
+			label,
+			params: { tokens, stride4: stride / 4, headDim4: headDim / 4 },
+			bindings: { x, scaleMul },
+			groups: [groups(tokens), heads],
+		});
+	if (boundWhole(pass.gpu, x)) run(x, tokens);
+	else byWindows(pass.gpu, { first: 0, count: tokens }, [[x, stride]], label, ([x], { count }) => run(x, count));
 }

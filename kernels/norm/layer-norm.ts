@@ -1,11 +1,12 @@
 import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import { boundWhole, byWindows } from "../gpu/windows.ts";
 import { groups } from "../gpu/workgroups.ts";
 import { type Lanes, laneGroups, lanesOf, main, total } from "./lanes.ts";
 
 interface LayerNorm {
-	/** [tokens, width] */
+	/** [tokens, width], of any length. */
 	x: Tensor;
 	y: Tensor;
 	tokens: number;
@@ -40,14 +41,36 @@ const centring = kernel({
 
 /** y = (x - mean) / sqrt(variance + eps) * weight + bias, over the channels of every token. */
 export function layerNorm(pass: Pass, op: LayerNorm): void {
-	const { x, y, tokens, width, eps, weight, bias, label, lanes = lanesOf(pass.gpu) } = op;
-	pass.run(centring, {
-		label,
-		options: { lanes },
-		params: { tokens, width4: width / 4, eps },
-		bindings: { x, y, weight, bias },
-		groups: [laneGroups(tokens, lanes)],
-	});
+	const { width, eps, weight, bias, label, lanes = lanesOf(pass.gpu) } = op;
+	byTokens(pass, op, (x, y, tokens) =>
+		pass.run(centring, {
+			label,
+			options: { lanes },
+			params: { tokens, width4: width / 4, eps },
+			bindings: { x, y, weight, bias },
+			groups: [laneGroups(tokens, lanes)],
+		}),
+	);
+}
+
+/** As many tokens at a time as bindings hold. */
+function byTokens(
+	{ gpu }: Pass,
+	{ x, y, tokens, width, label }: Pick<LayerNorm, "x" | "y" | "tokens" | "width" | "label">,
+	run: (x: Tensor, y: Tensor, tokens: number) => void,
+): void {
+	if (boundWhole(gpu, x, y)) run(x, y, tokens);
+	else
+		byWindows(
+			gpu,
+			{ first: 0, count: tokens },
+			[
+				[x, width],
+				[y, width],
+			],
+			label,
+			([x, y], { count }) => run(x, y, count),
+		);
 }
 
 const scaling = kernel({
@@ -65,16 +88,18 @@ const scaling = kernel({
 }`,
 });
 
-/** y = x * rsqrt(mean(x^2) + eps) * weight, over [tokens, width] (arXiv 1910.07467). */
+/** y = x * rsqrt(mean(x^2) + eps) * weight, over [tokens, width] of any length (arXiv 1910.07467). */
 export function rmsNorm(
 	pass: Pass,
 	op: { x: Tensor; y: Tensor; weight: Tensor; tokens: number; width: number; eps: number; label: string },
 ): void {
-	const { x, y, weight, tokens, width, eps, label } = op;
-	pass.run(scaling, {
-		label,
-		params: { tokens, width4: width / 4, eps },
-		bindings: { x, y, weight },
-		groups: [groups(tokens)],
-	});
+	const { weight, width, eps, label } = op;
+	byTokens(pass, op, (x, y, tokens) =>
+		pass.run(scaling, {
+			label,
+			params: { tokens, width4: width / 4, eps },
+			bindings: { x, y, weight },
+			groups: [groups(tokens)],
+		}),
+	);
 }

@@ -1,6 +1,7 @@
 import { kernel, optional, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import { boundWhole, byWindows } from "../gpu/windows.ts";
 import { FLAT, flatGroups } from "../gpu/workgroups.ts";
 
 /** `gelu`: with the error function; `gelu-tanh`: the form that approximates it; `quick-gelu`: x * sigmoid(1.702 x). */
@@ -39,22 +40,41 @@ const activating = kernel({
 });
 
 /**
- * x = act(x), over `count` floats (a multiple of 4), times `gated` where there is one: the gate of a GLU (arXiv
- * 2002.05202) and what it lets through.
+ * x = act(x), over `count` floats (a multiple of 4, of tensors of any length), times `gated` where there is one: the
+ * gate of a GLU (arXiv 2002.05202) and what it lets through.
  */
 export function activate(
 	pass: Pass,
 	op: { x: Tensor; gated?: Tensor; count: number; how: Activation; label: string },
 ): void {
 	const { x, gated, count, how, label } = op;
-	pass.run(activating, {
-		label,
-		options: { how },
-		params: { count4: count / 4 },
-		bindings: { x, gated },
-		groups: flatGroups(count / 4),
-	});
+	const run = (x: Tensor, gated: Tensor | undefined, count: number) =>
+		pass.run(activating, {
+			label,
+			options: { how },
+			params: { count4: count / 4 },
+			bindings: { x, gated },
+			groups: flatGroups(count / 4),
+		});
+	if (boundWhole(pass.gpu, x, gated)) run(x, gated, count);
+	else byFloats(pass, count, gated ? [x, gated] : [x], label, ([x, gated], count) => run(x, gated, count));
 }
+
+/** As many floats at a time as bindings hold. */
+const byFloats = (
+	{ gpu }: Pass,
+	count: number,
+	tensors: readonly Tensor[],
+	label: string,
+	run: (parts: readonly Tensor[], count: number) => void,
+): void =>
+	byWindows(
+		gpu,
+		{ first: 0, count },
+		tensors.map((tensor) => [tensor, 1] as const),
+		label,
+		(parts, { count }) => run(parts, count),
+	);
 
 const sigmoidLinear = kernel({
 	name: "silu",
@@ -67,13 +87,16 @@ const sigmoidLinear = kernel({
 }`,
 });
 
-/** y = silu(x) over `count` floats (a multiple of 4). */
+/** y = silu(x) over `count` floats (a multiple of 4, of tensors of any length). */
 export function silu(pass: Pass, op: { x: Tensor; y: Tensor; count: number; label: string }): void {
 	const { x, y, count, label } = op;
-	pass.run(sigmoidLinear, {
-		label,
-		params: { count4: count / 4 },
-		bindings: { x, y },
-		groups: flatGroups(count / 4),
-	});
+	const run = (x: Tensor, y: Tensor, count: number) =>
+		pass.run(sigmoidLinear, {
+			label,
+			params: { count4: count / 4 },
+			bindings: { x, y },
+			groups: flatGroups(count / 4),
+		});
+	if (boundWhole(pass.gpu, x, y)) run(x, y, count);
+	else byFloats(pass, count, [x, y], label, ([x, y], count) => run(x, y, count));
 }

@@ -1,6 +1,7 @@
 import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import { boundWhole, byWindows } from "../gpu/windows.ts";
 import { groups } from "../gpu/workgroups.ts";
 import { IMAGE, type ImageShape, largest, pixelsOf } from "../image/images.ts";
 
@@ -17,22 +18,38 @@ const blending = kernel({
 }`,
 });
 
+interface Blend {
+	/** Of any length. */
+	a: Tensor;
+	b: Tensor;
+	share: number;
+	y: Tensor;
+	images: readonly ImageShape[];
+	channels: number;
+	add?: boolean;
+	label: string;
+}
+
 /**
  * y = (1 - share) * a + share * b over channels-last images that lie at the same pixels of all three; `add` adds to y.
  */
-export function blend(
-	pass: Pass,
-	op: {
-		a: Tensor;
-		b: Tensor;
-		share: number;
-		y: Tensor;
-		images: readonly ImageShape[];
-		channels: number;
-		add?: boolean;
-		label: string;
-	},
-): void {
+export function blend(pass: Pass, op: Blend): void {
+	const { a, b, y, images, channels, label } = op;
+	if (boundWhole(pass.gpu, a, b, y)) mix(pass, op);
+	else
+		for (const image of images) {
+			const rows = [
+				[a, channels],
+				[b, channels],
+				[y, channels],
+			] as const;
+			byWindows(pass.gpu, { first: image.pixel, count: pixelsOf(image) }, rows, label, ([a, b, y], { at, count }) =>
+				mix(pass, { ...op, a, b, y, images: [{ pixel: at, height: 1, width: count }] }),
+			);
+		}
+}
+
+function mix(pass: Pass, op: Blend): void {
 	const { a, b, share, y, images, channels, add = false, label } = op;
 	pass.run(blending, {
 		label,

@@ -1,6 +1,7 @@
 import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import { boundWhole, byWindows } from "../gpu/windows.ts";
 import { FLAT, flatGroups } from "../gpu/workgroups.ts";
 
 const activating = kernel({
@@ -23,12 +24,25 @@ export function siluOfSum(
 	op: { x: Tensor; table: Tensor; row: number; y: Tensor; tokens: number; width: number; label: string },
 ): void {
 	const { x, table, row, y, tokens, width, label } = op;
-	pass.run(activating, {
-		label,
-		params: { tokens, width4: width / 4, row },
-		bindings: { x, rows: table, y },
-		groups: flatGroups((tokens * width) / 4),
-	});
+	const run = (x: Tensor, y: Tensor, tokens: number) =>
+		pass.run(activating, {
+			label,
+			params: { tokens, width4: width / 4, row },
+			bindings: { x, rows: table, y },
+			groups: flatGroups((tokens * width) / 4),
+		});
+	if (boundWhole(pass.gpu, x, y)) run(x, y, tokens);
+	else
+		byWindows(
+			pass.gpu,
+			{ first: 0, count: tokens },
+			[
+				[x, width],
+				[y, width],
+			],
+			label,
+			([x, y], { count }) => run(x, y, count),
+		);
 }
 
 const adding = kernel({
@@ -50,10 +64,22 @@ export function addGated(
 	op: { x: Tensor; gates: Tensor; stride: number; at: number; y: Tensor; tokens: number; width: number; label: string },
 ): void {
 	const { x, gates, stride, at, y, tokens, width, label } = op;
-	pass.run(adding, {
-		label,
-		params: { tokens, width4: width / 4, stride4: stride / 4, at4: at / 4 },
-		bindings: { x, gates, y },
-		groups: flatGroups((tokens * width) / 4),
-	});
+	const run = (x: Tensor, gates: Tensor, y: Tensor, tokens: number) =>
+		pass.run(adding, {
+			label,
+			params: { tokens, width4: width / 4, stride4: stride / 4, at4: at / 4 },
+			bindings: { x, gates, y },
+			groups: flatGroups((tokens * width) / 4),
+		});
+	if (boundWhole(pass.gpu, x, gates, y)) run(x, gates, y, tokens);
+	else {
+		const rows = [
+			[x, width],
+			[gates, stride],
+			[y, width],
+		] as const;
+		byWindows(pass.gpu, { first: 0, count: tokens }, rows, label, ([x, gates, y], { count }) =>
+			run(x, gates, y, count),
+		);
+	}
 }

@@ -3,13 +3,14 @@ import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { groups } from "../gpu/workgroups.ts";
 import { PHILOX, PURPOSE } from "./random.ts";
-import { SAMPLE_ROW, type SampleRow } from "./row.ts";
+import { logitParts, SAMPLE_ROW, type SampleRow } from "./row.ts";
 
 const sampling = kernel({
 	name: "sample bits",
-	params: { bits: "u32", pairs: "u32" },
+	params: { bits: "u32", pairs: "u32", row: "u32", first: "u32", out: "u32" },
 	bindings: {
 		logits: read("vec2f"),
+		others: read("vec2f"),
 		mixed: write("vec2f"),
 		codes: write("u32"),
 		rows: read(SAMPLE_ROW),
@@ -21,13 +22,13 @@ const sampling = kernel({
 	let token = id.x;
 	if (token >= row.tokens) { return; }
 	let bits = p.bits;
-	let tau = ${taus ? "taus[id.y]" : "row.tau"};
+	let tau = ${taus ? "taus[p.row + id.y]" : "row.tau"};
 	for (var word = 0u; word < ${words}u; word++) {
 		var packed = 0u;
 		for (var b = word * 32u; b < min(bits, word * 32u + 32u); b++) {
-			let u = logits[(row.uncond + token) * p.pairs + b] / tau;
+			let u = others[(row.uncond + token) * p.pairs + b] / tau;
 			var pair = u;
-			if (row.cond != row.uncond) {
+			if (row.guided == 1u) {
 				let c = logits[(row.cond + token) * p.pairs + b] / tau;
 				pair = row.guidance * c + (1.0 - row.guidance) * u;
 			}
@@ -38,10 +39,10 @@ const sampling = kernel({
 			} else if (row.topP > 0.0 && max(one, 1.0 - one) >= row.topP) {
 				one = select(0.0, 1.0, one >= 0.5);
 			}
-			let draw = uniform4(philox(vec4u(token, b, row.scale, ${PURPOSE.bits}u), vec2u(row.seed, 0u))).x;
+			let draw = uniform4(philox(vec4u(p.first + token, b, row.scale, ${PURPOSE.bits}u), vec2u(row.seed, 0u))).x;
 			packed |= select(0u, 1u, draw < one) << (b - word * 32u);
 		}
-		codes[(row.out + token) * ${words}u + word] = packed;
+		codes[(p.out + row.out + token) * ${words}u + word] = packed;
 	}
 }`,
 });
@@ -52,7 +53,8 @@ const sampling = kernel({
  * mass is below it.
  *
  * `taus`, f32 [rows], goes before the rows' own. logits: [tokens, stride] -> mixed: [out tokens, stride], both with
- * 2 * bits values first and an even stride, codes: u32 [out tokens, ceil(bits / 32)], least significant bit first.
+ * 2 * bits values first and an even stride, of any length, codes: u32 [out tokens, ceil(bits / 32)], least significant
+ * bit first.
  */
 export function sampleBits(
 	pass: Pass,
@@ -69,13 +71,14 @@ export function sampleBits(
 	},
 ): void {
 	const { logits, mixed, codes, taus, bits, stride = 2 * bits, rows, label } = op;
-	pass.run(sampling, {
-		label,
-		options: { words: Math.ceil(bits / 32) },
-		params: { bits, pairs: stride / 2 },
-		bindings: { logits, mixed, codes, rows: pass.rows(SAMPLE_ROW, rows), taus },
-		groups: [groups(Math.max(...rows.map(({ tokens }) => tokens))), rows.length],
-	});
+	for (const { rows: own, row, first, out, ...tensors } of logitParts(pass.gpu, { logits, mixed, stride, rows, label }))
+		pass.run(sampling, {
+			label,
+			options: { words: Math.ceil(bits / 32) },
+			params: { bits, pairs: stride / 2, row, first, out },
+			bindings: { ...tensors, codes, rows: pass.rows(SAMPLE_ROW, own), taus },
+			groups: [groups(Math.max(...own.map(({ tokens }) => tokens))), own.length],
+		});
 }
 
 const spreading = kernel({

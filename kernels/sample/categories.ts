@@ -2,15 +2,16 @@ import { kernel, optional, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { PHILOX, PURPOSE } from "./random.ts";
-import { SAMPLE_ROW, type SampleRow } from "./row.ts";
+import { logitParts, SAMPLE_ROW, type SampleRow } from "./row.ts";
 
 const LANES = 64;
 
 const sampling = kernel({
 	name: "sample categories",
-	params: { vocabulary: "u32", stride: "u32" },
+	params: { vocabulary: "u32", stride: "u32", row: "u32", first: "u32", out: "u32" },
 	bindings: {
 		logits: read("f32"),
+		others: read("f32"),
 		mixed: write("f32"),
 		codes: write("u32"),
 		rows: read(SAMPLE_ROW),
@@ -52,7 +53,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 	let row = rows[group.y];
 	let token = group.x;
 	if (token >= row.tokens) { return; }
-	let tau = ${taus ? "taus[group.y]" : "row.tau"};
+	let tau = ${taus ? "taus[p.row + group.y]" : "row.tau"};
 	let each = (p.vocabulary + ${LANES - 1}u) / ${LANES}u;
 	let out = (row.out + token) * p.stride;
 	let first = out + min(lane * each, p.vocabulary);
@@ -60,9 +61,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 
 	var most = -3.4e38;
 	for (var i = first; i < last; i++) {
-		let u = logits[(row.uncond + token) * p.stride + i - out] / tau;
+		let u = others[(row.uncond + token) * p.stride + i - out] / tau;
 		var value = u;
-		if (row.cond != row.uncond) {
+		if (row.guided == 1u) {
 			let c = logits[(row.cond + token) * p.stride + i - out] / tau;
 			value = row.guidance * c + (1.0 - row.guidance) * u;
 		}
@@ -105,7 +106,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 	parts[lane] = mass;
 	workgroupBarrier();
 	if (lane == 0u) {
-		let draw = uniform4(philox(vec4u(token, 0u, row.scale, ${PURPOSE.codes}u), vec2u(row.seed, 0u))).x * total;
+		let counter = vec4u(p.first + token, 0u, row.scale, ${PURPOSE.codes}u);
+		let draw = uniform4(philox(counter, vec2u(row.seed, 0u))).x * total;
 		var before = 0.0;
 		var part = 0u;
 		for (var l = 0u; l < ${LANES}u; l++) {
@@ -121,7 +123,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 			before += exp(mixed[i] - top);
 			if (before > draw) { break; }
 		}
-		codes[row.out + token] = chosen;
+		codes[p.out + row.out + token] = chosen;
 	}
 }`,
 });
@@ -134,7 +136,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
  * argmax.
  *
  * `taus`, f32 [rows], goes before the rows' own. logits: [tokens, stride] -> mixed: [out tokens, stride], both with
- * `vocabulary` values first, codes: u32 [out tokens]. A workgroup is a token.
+ * `vocabulary` values first, of any length, codes: u32 [out tokens]. A workgroup is a token.
  */
 export function sampleCategories(
 	pass: Pass,
@@ -151,10 +153,11 @@ export function sampleCategories(
 	},
 ): void {
 	const { logits, mixed, codes, taus, vocabulary, stride = vocabulary, rows, label } = op;
-	pass.run(sampling, {
-		label,
-		params: { vocabulary, stride },
-		bindings: { logits, mixed, codes, rows: pass.rows(SAMPLE_ROW, rows), taus },
-		groups: [Math.max(...rows.map(({ tokens }) => tokens)), rows.length],
-	});
+	for (const { rows: own, row, first, out, ...tensors } of logitParts(pass.gpu, { logits, mixed, stride, rows, label }))
+		pass.run(sampling, {
+			label,
+			params: { vocabulary, stride, row, first, out },
+			bindings: { ...tensors, codes, rows: pass.rows(SAMPLE_ROW, own), taus },
+			groups: [Math.max(...own.map(({ tokens }) => tokens)), own.length],
+		});
 }

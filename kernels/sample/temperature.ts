@@ -1,7 +1,7 @@
 import { kernel, read, struct, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { SAMPLE_ROW, type SampleRow } from "./row.ts";
+import { SAMPLE_ROW, type SampleRow, wholeRows } from "./row.ts";
 
 const LANES = 64;
 const HALVINGS = 24;
@@ -17,8 +17,8 @@ const GOAL = struct("Goal", { confidence: "f32", low: "f32", high: "f32" });
 
 const seeking = kernel({
 	name: "temperature",
-	params: { choices: "u32", values: "u32", stride: "u32" },
-	bindings: { logits: read("f32"), taus: write("f32"), rows: read(SAMPLE_ROW), goals: read(GOAL) },
+	params: { choices: "u32", values: "u32", stride: "u32", row: "u32" },
+	bindings: { logits: read("f32"), others: read("f32"), taus: write("f32"), rows: read(SAMPLE_ROW), goals: read(GOAL) },
 	code: () => `
 var<workgroup> parts: array<f32, ${LANES}>;
 var<workgroup> joined: f32;
@@ -26,8 +26,8 @@ var<workgroup> joined: f32;
 fn mixed(row: SampleRow, choice: u32, value: u32) -> f32 {
 	let token = choice / p.choices;
 	let at = (choice % p.choices) * p.values + value;
-	let u = logits[(row.uncond + token) * p.stride + at];
-	if (row.cond == row.uncond) { return u; }
+	let u = others[(row.uncond + token) * p.stride + at];
+	if (row.guided == 0u) { return u; }
 	return row.guidance * logits[(row.cond + token) * p.stride + at] + (1.0 - row.guidance) * u;
 }
 // The lanes' parts, joined in their order by one lane.
@@ -56,7 +56,7 @@ fn confidence(lane: u32, row: SampleRow, tau: f32) -> f32 {
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
 	let row = rows[group.x];
-	let goal = goals[group.x];
+	let goal = goals[p.row + group.x];
 	var low = goal.low;
 	var high = goal.high;
 	if (high > low && confidence(lane, row, low) > goal.confidence) {
@@ -66,7 +66,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 		}
 		low = 0.5 * (low + high);
 	}
-	if (lane == 0u) { taus[group.x] = low; }
+	if (lane == 0u) { taus[p.row + group.x] = low; }
 }`,
 });
 
@@ -76,7 +76,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
  * it is that low there already.
  *
  * logits: [tokens, stride], choices * values first, as `sampleBits` (two values a bit) and `sampleCategories` (one
- * choice) read them -> taus: f32 [rows]. A workgroup is a row.
+ * choice) read them -> taus: f32 [rows]. A workgroup is a row. Throws OutOfMemoryError where a binding does not hold
+ * the logits of one.
  */
 export function seekTemperature(
 	pass: Pass,
@@ -97,10 +98,12 @@ export function seekTemperature(
 		const [low, high] = temperature.between;
 		return { confidence: temperature.confidence, low, high };
 	});
-	pass.run(seeking, {
-		label,
-		params: { choices, values, stride },
-		bindings: { logits, taus, rows: pass.rows(SAMPLE_ROW, rows), goals: pass.rows(GOAL, goals) },
-		groups: [rows.length],
-	});
+	const table = pass.rows(GOAL, goals);
+	for (const { rows: own, row, ...tensors } of wholeRows(pass.gpu, { logits, stride, rows, label }))
+		pass.run(seeking, {
+			label,
+			params: { choices, values, stride, row },
+			bindings: { ...tensors, taus, rows: pass.rows(SAMPLE_ROW, own), goals: table },
+			groups: [own.length],
+		});
 }

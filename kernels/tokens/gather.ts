@@ -1,16 +1,18 @@
+import type { Gpu } from "../gpu/gpu.ts";
 import { kernel, optional, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
-import type { Tensor } from "../gpu/tensor.ts";
+import { elements, type Tensor } from "../gpu/tensor.ts";
+import { bound, boundWhole, byWindows, rowStep, windowsOf } from "../gpu/windows.ts";
 import { FLAT, flatGroups } from "../gpu/workgroups.ts";
 
-/** [rows, width], or as many of the rows as one tensor holds: then its shape is of these, and others are `next`. */
+/** [rows, width], or as many rows as one tensor holds: then its shape begins with their count, others are `next`. */
 export interface Table extends Tensor {
 	next?: Table;
 }
 
 const gathering = kernel({
 	name: "gather rows",
-	params: { count: "u32", width4: "u32", to: "u32", first: "u32?", rows: "u32?" },
+	params: { count: "u32", width4: "u32", to: "u32", first: "u32?", rows: "u32?", entry: "u32?" },
 	bindings: {
 		x: read("vec4f"),
 		index: read("u32"),
@@ -24,15 +26,15 @@ const gathering = kernel({
 	if (i >= p.count * p.width4) { return; }
 	let row = i / p.width4;
 	let c = i % p.width4;
-	let at = index[row]${part ? " - p.first" : ""};
+	let at = index[p.entry + row]${part ? " - p.first" : ""};
 	${part ? "if (at >= p.rows) { return; }" : ""}
-	y[p.to * p.width4 + i] = x[at * p.width4 + c]${extra ? " + extra[extraIndex[row] * p.width4 + c]" : ""};
+	y[p.to * p.width4 + i] = x[at * p.width4 + c]${extra ? " + extra[extraIndex[p.entry + row] * p.width4 + c]" : ""};
 }`,
 });
 
 /**
  * y[to + i] = x[index[i]] (+ extra[extraIndex[i]]), rows of `width` floats: embeddings, broadcasts of a row, level
- * embeddings. `index` and `extraIndex` are u32 tensors of `count` entries.
+ * embeddings. `index` and `extraIndex` are u32 tensors of `count` entries; x and y are of any length.
  */
 export function gatherRows(
 	pass: Pass,
@@ -48,14 +50,42 @@ export function gatherRows(
 	},
 ): void {
 	const { x, index, y, to = 0, count, width, extra, label } = op;
-	for (let part: Table | undefined = x, first = 0; part; first += part.shape[0], part = part.next) {
-		pass.run(gathering, {
-			label,
-			options: { part: x.next !== undefined },
-			params: { count, width4: width / 4, to, first, rows: part.shape[0] },
-			bindings: { x: part, index, y, extra: extra?.table, extraIndex: extra?.index },
-			groups: flatGroups((count * width) / 4),
-		});
+	const { gpu } = pass;
+	/** Entries from `entry` on, to row `to` of a part of y. */
+	const into = (y: Tensor, to: number, entry: number, count: number) => {
+		for (const { tensor, first, rows } of partsOf(gpu, x, width, label))
+			pass.run(gathering, {
+				label,
+				options: { part: tensor !== x },
+				params: { count, width4: width / 4, to, first, rows, entry },
+				bindings: { x: tensor, index, y, extra: extra?.table, extraIndex: extra?.index },
+				groups: flatGroups((count * width) / 4),
+			});
+	};
+	if (boundWhole(gpu, y)) into(y, to, 0, count);
+	else
+		byWindows(gpu, { first: to, count }, [[y, width]], label, ([y], { first, count, at }) =>
+			into(y, at, first - to, count),
+		);
+}
+
+/** A table as bindings hold it: itself, or those of its rows from `first` on. */
+function* partsOf(
+	gpu: Gpu,
+	table: Table,
+	width: number,
+	label: string,
+): Generator<{ tensor: Tensor; first: number; rows: number }> {
+	for (let part: Table | undefined = table, first = 0; part; first += part.shape[0], part = part.next) {
+		if (boundWhole(gpu, part))
+			yield { tensor: part.next || first > 0 ? { ...part } : part, first, rows: part.shape[0] };
+		else {
+			const rows = Math.floor(elements(part.shape) / width);
+			for (const window of windowsOf(gpu, { first: 0, count: rows }, [[part, width]], label)) {
+				const end = window.first + window.count;
+				yield { tensor: bound(part, width, window.first, end), first: first + window.first, rows: window.count };
+			}
+		}
 	}
 }
 
@@ -83,20 +113,46 @@ const converting = kernel({
 
 /**
  * Copies `count` elements, from element `from` of x to element `to` of y; all three are multiples of 4 (`count` is
- * rounded up). Bit for bit where both are of one type of 4 bytes, converted between f32 and f16.
+ * rounded up), of tensors of any length. Bit for bit where both are of one type of 4 bytes, converted between f32 and
+ * f16.
  */
 export function copy(
 	pass: Pass,
 	op: { x: Tensor; from?: number; y: Tensor; to?: number; count: number; label: string },
 ): void {
-	const { x, from = 0, y, to = 0, count, label } = op;
-	const count4 = Math.ceil(count / 4);
-	pass.run(x.dtype || y.dtype ? converting : copying, {
-		label,
-		params: { count4, from4: from / 4, to4: to / 4 },
-		bindings: { x, y },
-		groups: flatGroups(count4),
-	});
+	const { label } = op;
+	stretches(pass, op, (x, from, y, to, count) =>
+		pass.run(x.dtype || y.dtype ? converting : copying, {
+			label,
+			params: { count4: Math.ceil(count / 4), from4: from / 4, to4: to / 4 },
+			bindings: { x, y },
+			groups: flatGroups(Math.ceil(count / 4)),
+		}),
+	);
+}
+
+/** As many elements of both at a time as bindings hold. */
+function stretches(
+	{ gpu }: Pass,
+	{ x, from = 0, y, to = 0, count, label }: Parameters<typeof copy>[1],
+	run: (x: Tensor, from: number, y: Tensor, to: number, count: number) => void,
+): void {
+	if (boundWhole(gpu, x, y)) {
+		run(x, from, y, to, count);
+		return;
+	}
+	const rows = [
+		[x, 1],
+		[y, 1],
+	] as const;
+	const part = (tensor: Tensor, first: number, count: number) => {
+		const at = first % rowStep([[tensor, 1]]);
+		return { tensor: bound(tensor, 1, first - at, first + Math.ceil(count / 4) * 4), at };
+	};
+	for (const { first, count: own } of windowsOf(gpu, { first: 0, count }, rows, label)) {
+		const [source, target] = [part(x, from + first, own), part(y, to + first, own)];
+		run(source.tensor, source.at, target.tensor, target.at, own);
+	}
 }
 
 const copyingWords = kernel({
@@ -128,20 +184,22 @@ const subtracting = kernel({
 });
 
 /**
- * y = x - y over `count` floats (a multiple of 4), from `from` of x and `to` of y on: what was added since y was copied
- * from x.
+ * y = x - y over `count` floats (a multiple of 4) of tensors of any length, from `from` of x and `to` of y on: what was
+ * added since y was copied from x.
  */
 export function subtractFrom(
 	pass: Pass,
 	op: { x: Tensor; from: number; y: Tensor; to: number; count: number; label: string },
 ): void {
-	const { x, from, y, to, count, label } = op;
-	pass.run(subtracting, {
-		label,
-		params: { count4: count / 4, from4: from / 4, to4: to / 4 },
-		bindings: { x, y },
-		groups: flatGroups(count / 4),
-	});
+	const { label } = op;
+	stretches(pass, op, (x, from, y, to, count) =>
+		pass.run(subtracting, {
+			label,
+			params: { count4: count / 4, from4: from / 4, to4: to / 4 },
+			bindings: { x, y },
+			groups: flatGroups(count / 4),
+		}),
+	);
 }
 
 const packing = kernel({

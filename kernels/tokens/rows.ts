@@ -29,8 +29,9 @@ export type Row = Values<typeof ROW.fields>;
 export interface RowTable {
 	rows: readonly Row[];
 	tokens: number;
-	/** u32 [tokens]: row of each token. */
+	/** u32 [tokens]: row of each token, the first of which stands at `from`; left out: at 0. */
 	tokenRow: Tensor;
+	from?: number;
 	/** Row structs. */
 	table: Tensor;
 }
@@ -43,6 +44,13 @@ export function rowTable(pass: Pass, rows: readonly Row[], tokenRow = tokenRows(
 	const tokens = rows.reduce((sum, row) => sum + row.tokens, 0);
 	return { rows, tokens, tokenRow, table: pass.rows(ROW, rows) };
 }
+
+/** The same for its tokens from the `first` one on, counted from there; rows still say where they lie among all. */
+export const rowsAfter = (table: RowTable, first: number, tokens: number): RowTable => ({
+	...table,
+	tokens,
+	from: (table.from ?? 0) + first,
+});
 
 function tokenRows(pass: Pass, rows: readonly Row[]): Tensor {
 	const words = new Uint32Array(rows.reduce((sum, row) => sum + row.tokens, 0));

@@ -2,12 +2,13 @@
 
 import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
-import type { Tensor } from "../gpu/tensor.ts";
+import { elements, type Tensor } from "../gpu/tensor.ts";
+import { bound, boundWhole, windowsOf } from "../gpu/windows.ts";
 import { groups } from "../gpu/workgroups.ts";
 import { most, REDUCE_ROW, type ReduceRow } from "./project.ts";
 
 interface Move {
-	/** Rows of `width` floats. */
+	/** Rows of `width` floats, any number of them. */
 	x: Tensor;
 	y: Tensor;
 	/** u32 */
@@ -17,22 +18,25 @@ interface Move {
 	label: string;
 }
 
-const STATEMENTS = {
-	gather: "y[(row.out + k) * p.width4 + c] = x[(row.token + positions[row.draw + k]) * p.width4 + c];",
-	scatter: "y[(row.token + positions[row.draw + k]) * p.width4 + c] = x[(row.out + k) * p.width4 + c];",
+const PLACES = {
+	gather: { from: "row.token + positions[row.draw + k]", to: "row.out + k" },
+	scatter: { from: "row.out + k", to: "row.token + positions[row.draw + k]" },
 };
 
 const moving = kernel({
 	name: "move selected",
-	params: { width4: "u32" },
+	params: { width4: "u32", xFirst: "u32?", xRows: "u32?", yFirst: "u32?", yRows: "u32?" },
 	bindings: { x: read("vec4f"), positions: read("u32"), y: write("vec4f"), rows: read(REDUCE_ROW) },
-	code: ({ how }: { how: keyof typeof STATEMENTS }) => `
+	code: ({ how, part }: { how: keyof typeof PLACES; part: boolean }) => `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let row = rows[id.y];
 	if (id.x >= row.count * p.width4) { return; }
 	let k = id.x / p.width4;
 	let c = id.x % p.width4;
-	${STATEMENTS[how]}
+	let source = ${PLACES[how].from} - p.xFirst;
+	let place = ${PLACES[how].to} - p.yFirst;
+	${part ? "if (source >= p.xRows || place >= p.yRows) { return; }" : ""}
+	y[place * p.width4 + c] = x[source * p.width4 + c];
 }`,
 });
 
@@ -42,14 +46,32 @@ export const gatherSelected = (pass: Pass, op: Move): void => move(pass, op, "ga
 /** y[token + positions[draw + k]] = x[out + k] by row: selected tokens back to where they stand for. */
 export const scatterRows = (pass: Pass, op: Move): void => move(pass, op, "scatter");
 
-function move(pass: Pass, { x, y, positions, width, rows, label }: Move, how: keyof typeof STATEMENTS): void {
-	pass.run(moving, {
-		label,
-		options: { how },
-		params: { width4: width / 4 },
-		bindings: { x, positions, y, rows: pass.rows(REDUCE_ROW, rows) },
-		groups: [groups(most(rows, ({ count }) => (count * width) / 4)), rows.length],
-	});
+function move(pass: Pass, { x, y, positions, width, rows, label }: Move, how: keyof typeof PLACES): void {
+	const { gpu } = pass;
+	const table = pass.rows(REDUCE_ROW, rows);
+	const run = (x: Tensor, y: Tensor, part?: { xFirst: number; xRows: number; yFirst: number; yRows: number }) =>
+		pass.run(moving, {
+			label,
+			options: { how, part: part !== undefined },
+			params: { width4: width / 4, ...part },
+			bindings: { x, positions, y, rows: table },
+			groups: [groups(most(rows, ({ count }) => (count * width) / 4)), rows.length],
+		});
+	if (boundWhole(gpu, x, y)) {
+		run(x, y);
+		return;
+	}
+	// Where a row lies is the device's to know: each window of one is met with each of the other.
+	const windows = (tensor: Tensor) =>
+		windowsOf(gpu, { first: 0, count: Math.floor(elements(tensor.shape) / width) }, [[tensor, width]], label);
+	for (const { first: xFirst, count: xRows } of windows(x))
+		for (const { first: yFirst, count: yRows } of windows(y))
+			run(bound(x, width, xFirst, xFirst + xRows), bound(y, width, yFirst, yFirst + yRows), {
+				xFirst,
+				xRows,
+				yFirst,
+				yRows,
+			});
 }
 
 interface Words {

@@ -38,6 +38,6 @@ export function residentBytes(
 		const layout = tensor?.layout ?? "matrix";
 		const bits = quantization ? (dtype === "I8" ? 8 : 4) : half && tensor && halves(tensor) ? 16 : 32;
 		const elements = residentElements(layout, shape) + (tensor?.joins?.zeros ?? 0);
-		return { name, bytes: (elements * bits) / 8, cut: layout === "matrix" || tensor?.lookup === true };
+		return { name, bytes: (elements * bits) / 8, cut: layout !== "plain" || tensor?.lookup === true };
 	});
 }

@@ -121,19 +121,19 @@ it("a worker whose GPU hangs ends, and its picture goes on elsewhere", async () 
 			log.push(line),
 		);
 	const hung = await start("hung");
-	const model = hung.device.models.get("tiny") as LoadedModel;
+	const { models } = hung.device;
+	const use = models.use.bind(models);
 	const never = async function* () {
 		await new Promise(() => {});
 	};
-	(hung.device.models as Map<string, LoadedModel>).set(
-		"tiny",
+	const hanging = (model: LoadedModel) =>
 		new Proxy(model, {
 			get(target, name) {
 				const value = name === "generate" ? never : Reflect.get(target, name, target);
 				return typeof value === "function" ? value.bind(target) : value;
 			},
-		}),
-	);
+		});
+	models.use = (id, run, signal) => use(id, (model) => run(hanging(model)), signal);
 	await logged(/admitted/);
 	const events = sse(await preview(10));
 	expect(await hung.ended).toBe(ENDED.failed);

@@ -2,20 +2,27 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { afterAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import type { SETS } from "./sets.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 /** Makes a test of each set, with more options for `verify`. */
 export function verifyInDeno(names: typeof SETS, options: readonly string[] = []): void {
 	const sets = names.map(([name, runs]) => [join(root, "test", "reference", name), runs] as const);
-	const deno = spawn(
-		join(root, "node_modules", ".bin", "deno"),
-		["run", "-A", "infra/cli/cli.ts", "verify", ...sets.map(([folder]) => folder), ...options],
-		{ cwd: root, stdio: ["ignore", "pipe", "inherit"] },
-	);
+	let deno: ReturnType<typeof run>;
+	let lines: AsyncIterator<string, undefined>;
+	const run = () =>
+		spawn(
+			join(root, "node_modules", ".bin", "deno"),
+			["run", "-A", "infra/cli/cli.ts", "verify", ...sets.map(([folder]) => folder), ...options],
+			{ cwd: root, stdio: ["ignore", "pipe", "inherit"] },
+		);
+	// Not before its own tests: others may run in front of them.
+	beforeAll(() => {
+		deno = run();
+		lines = createInterface(deno.stdout)[Symbol.asyncIterator]();
+	});
 	afterAll(() => deno.kill());
-	const lines = createInterface(deno.stdout)[Symbol.asyncIterator]();
 
 	/** The lines up to the next that fits, which is the last of them. */
 	async function upTo(pattern: RegExp): Promise<string[]> {

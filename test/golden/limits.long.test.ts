@@ -1,7 +1,9 @@
 import { describe } from "vitest";
 import { verifyInDeno } from "./deno.ts";
-import { SMALL, SMALL_OPTION, verifyWithin } from "./limits.ts";
+import { optionOf, SMALL, SMALLEST, verifyWithin } from "./limits.ts";
 import { BUNDLED, SETS } from "./sets.ts";
 
-describe("Node", () => verifyWithin(SMALL, [...SETS, ...BUNDLED]));
-describe("Deno", () => verifyInDeno(SETS, ["--limits", SMALL_OPTION]));
+describe.each([SMALL, SMALLEST])("bindings of $binding bytes", (limits) => {
+	describe("Node", () => verifyWithin(limits, [...SETS, ...BUNDLED]));
+	describe("Deno", () => verifyInDeno(SETS, ["--limits", optionOf(limits)]));
+});

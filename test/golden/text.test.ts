@@ -110,7 +110,7 @@ async function encoder(head: Described, textEncoder: string, dtype?: Dtype) {
 	if (!config) throw new Error("imported without its text encoder");
 	const weights = await Weights.load(gpu, folder, undefined, dtype);
 	const scope = new Scope(gpu);
-	const transformer = new TextTransformer(scope, config, weights);
+	const transformer = new TextTransformer(gpu, scope, config, weights);
 	return {
 		config,
 		weights,

@@ -27,29 +27,45 @@ export interface OpenOptions {
 	progress?: (done: number, total: number) => void;
 }
 
+/** How a model would be opened within a budget, and what that takes. Throws OutOfMemoryError where nothing would do. */
+function planned(
+	{ bindingBytes, bufferBytes }: Gpu,
+	folder: ModelFolder,
+	{ slots: asked = 1, dtype = "f32", cacheDtype = "f32", memory = Infinity }: OpenOptions,
+) {
+	const textTokens = folder.info.maxPromptTokens;
+	const slots = slotsWithin(folder, { cacheDtype, slots: asked, textTokens }, bufferBytes);
+	const setting: MemorySetting = { dtype, cacheDtype, slots, bindingBytes };
+	const stored = storedWithin(folder, setting, memory);
+	if (stored === undefined)
+		throw new OutOfMemoryError(`The ${memory} bytes that are given do not do. ${adviceFor(folder, setting)}`);
+	return { slots, setting, stored, need: memoryNeed(folder, { ...setting, stored }) };
+}
+
+/** As where every binding is large enough: what is too small for a tensor has been said. */
+const adviceFor = (folder: ModelFolder, setting: MemorySetting): string =>
+	memoryAdvice(folder, { ...setting, bindingBytes: undefined });
+
+/**
+ * Bytes on the device that a model opened so is reckoned to take with its pictures. Throws OutOfMemoryError where they
+ * are beyond `memory`, whatever it does.
+ */
+export const openedBytes = (gpu: Gpu, folder: ModelFolder, options: OpenOptions = {}): number =>
+	planned(gpu, folder, options).need.total;
+
 /**
  * Puts a model folder on the device. Throws ModelFormatError for a damaged folder, DeviceError when it does not fit: an
  * OutOfMemoryError says what would. Nothing is left on the device then.
  */
-export async function openModel(
-	gpu: Gpu,
-	folder: ModelFolder,
-	{ slots: asked = 1, dtype = "f32", cacheDtype = "f32", memory = Infinity, progress }: OpenOptions = {},
-): Promise<LoadedModel> {
+export async function openModel(gpu: Gpu, folder: ModelFolder, options: OpenOptions = {}): Promise<LoadedModel> {
+	const { dtype = "f32", cacheDtype = "f32", progress } = options;
 	const { config, facts, info, digest } = folder;
 	const { schedules } = folder.manifest;
-	const slots = slotsWithin(folder, { cacheDtype, slots: asked, textTokens: info.maxPromptTokens }, gpu.bindingBytes);
-	const setting: MemorySetting = { dtype, cacheDtype, slots, bindingBytes: gpu.bindingBytes };
+	const { slots, setting, stored, need } = planned(gpu, folder, options);
 	const explained = (error: unknown): unknown =>
-		error instanceof OutOfMemoryError
-			? // As where every binding is large enough: what is too small for a tensor has been said.
-				new OutOfMemoryError(`${error.message} ${memoryAdvice(folder, { ...setting, bindingBytes: undefined })}`)
-			: error;
+		error instanceof OutOfMemoryError ? new OutOfMemoryError(`${error.message} ${adviceFor(folder, setting)}`) : error;
 	try {
 		using made = new DisposableStack();
-		const stored = storedWithin(folder, setting, memory);
-		if (stored === undefined) throw new OutOfMemoryError(`The ${memory} bytes that are given do not do.`);
-		const need = memoryNeed(folder, { ...setting, stored });
 		if (!(await gpu.room(need.weights + need.decoder)))
 			throw new OutOfMemoryError(`There is not enough memory on ${gpu.facts.name}.`);
 		const weights = made.adopt(await Weights.load(gpu, folder, progress, dtype), (weights) => weights.destroy());

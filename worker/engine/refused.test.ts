@@ -12,9 +12,10 @@ const BITS = 64;
 const codesAndImage = (results: GenerateResult[]): unknown[] =>
 	results.map((result) => (result.kind === "scale" ? result.codes : result.kind === "final" && result.image));
 
-test("a picture beyond what one binding holds leaves the one that runs as it is, and nothing behind", async () => {
+test("a picture beyond what one buffer holds leaves the one that runs as it is, and nothing behind", async () => {
 	// Of logits mixed by guidance: those of one large picture and a half.
-	const gpu = await openGpu({ binding: 1.5 * 2 * LARGE ** 2 * 2 * BITS * 4 });
+	const buffer = 1.5 * 2 * LARGE ** 2 * 2 * BITS * 4;
+	const gpu = await openGpu({ binding: buffer, buffer });
 	const model = await openModel(gpu, unevenModel(LARGE), { slots: 2 });
 	try {
 		const ask = (schedule: string, seed: number) =>

@@ -117,23 +117,31 @@ export async function runLease(lease: Lease, bench: Bench, signal: AbortSignal):
 		const made = { first, whole: performance.now() - begun, scales, memory: bench.memory(), ...about };
 		return { outcome: "done", reason: "", made };
 	} catch (error) {
-		if (signal.aborted && !(error instanceof HungError))
-			return signal.reason === HAND_BACK
-				? { outcome: "handed-back", cause: "preempted", reason: "the worker is stopping" }
-				: { outcome: "done", reason: String(signal.reason) };
+		if (signal.aborted && !(error instanceof HungError)) return abortedOutcome(signal);
 		const answer = permanent(error, model.info.id, adapter);
 		if (answer) {
 			await deliver({ type: "error", ...answer }).catch(() => {});
 			return { outcome: "done", reason: (error as Error).message.slice(0, 500) };
 		}
-		const { name, message } = error as Error;
-		const known = error instanceof DeviceError || error instanceof DeliveryError || error instanceof HungError;
-		return {
-			outcome: "handed-back",
-			cause: error instanceof HungError ? "hung" : "failed",
-			reason: `${known ? name : "Error"}: ${message}`.slice(0, 500),
-		};
+		return failedOutcome(error);
 	}
+}
+
+/** Of a lease that somebody ended. */
+export const abortedOutcome = ({ reason }: AbortSignal): Outcome =>
+	reason === HAND_BACK
+		? { outcome: "handed-back", cause: "preempted", reason: "the worker is stopping" }
+		: { outcome: "done", reason: String(reason) };
+
+/** Of one that may go well elsewhere, or at another time. */
+export function failedOutcome(error: unknown): Outcome {
+	const { name, message } = error as Error;
+	const known = error instanceof DeviceError || error instanceof DeliveryError || error instanceof HungError;
+	return {
+		outcome: "handed-back",
+		cause: error instanceof HungError ? "hung" : "failed",
+		reason: `${known ? name : "Error"}: ${message}`.slice(0, 500),
+	};
 }
 
 /** How long the device may take for the next result: by the pace of the newest scale, of this worker or another. */

@@ -2,8 +2,7 @@ import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { openReady } from "../../kernels/gpu/native/open.ts";
 import { MissingFileError, ModelFormatError } from "../../model-shards/format/errors.ts";
 import { isUrl, openModelAt } from "../../model-shards/open.ts";
-import { openModel } from "../engine/open.ts";
-import type { LoadedModel } from "../engine/types.ts";
+import { openedBytes, openModel } from "../engine/open.ts";
 import type { ModelFolder } from "../families/folder.ts";
 import { PlanError, policies } from "../policies/index.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
@@ -12,6 +11,7 @@ import { LoadingNews } from "./loading-news.ts";
 import type { Log } from "./log.ts";
 import { byteLog, countLog } from "./progress-log.ts";
 import { modelHeaders, RegistrationRefused } from "./registration.ts";
+import { ResidentModels } from "./resident-models.ts";
 import { type Settings, SettingsError } from "./settings.ts";
 
 /** One open device with the models on it. */
@@ -19,8 +19,7 @@ export interface Device {
 	gpu: Gpu;
 	/** Pictures made at once, by each model in one batch. */
 	slots: number;
-	/** By id. */
-	models: ReadonlyMap<string, LoadedModel>;
+	models: ResidentModels;
 	close(): void;
 }
 
@@ -38,7 +37,7 @@ async function loadModels(gpu: Gpu, settings: Settings, log: Log, news: LoadingN
 	log(`adapter: ${gpu.facts.name}`);
 	// A GPU has room for several pictures at once; on a CPU they would only slow each other.
 	const slots = settings.SLOTS ?? (gpu.facts.software ? 1 : 4);
-	const models = new Map<string, LoadedModel>();
+	const models = new ResidentModels(settings.MEMORY);
 	for (const where of settings.MODELS) {
 		const begun = performance.now();
 		const folder = await openFolder(where, settings, log).catch((error: unknown) => {
@@ -50,9 +49,12 @@ async function loadModels(gpu: Gpu, settings: Settings, log: Log, news: LoadingN
 			compiled(done, total);
 			news.say(id, "kernels", done, total);
 		};
-		const model = await openModel(gpu, folder, {
-			slots,
-			progress: (done, total) => news.say(id, "weights", done, total),
+		const options = { slots, memory: settings.MEMORY };
+		const model = await models.add({
+			id,
+			bytes: bytesOf(gpu, folder, options),
+			load: () =>
+				openModel(gpu, folder, { ...options, progress: (done, total) => news.say(id, "weights", done, total) }),
 		});
 		await model.compile(plansOf(model.info));
 		// A first small picture: what a driver puts off until a kernel runs is done by now.
@@ -63,7 +65,6 @@ async function loadModels(gpu: Gpu, settings: Settings, log: Log, news: LoadingN
 			previews: "all",
 			until: 0,
 		}));
-		models.set(model.info.id, model);
 		log(`model ${model.info.id} loaded and warm in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
 	}
 	return {
@@ -71,10 +72,19 @@ async function loadModels(gpu: Gpu, settings: Settings, log: Log, news: LoadingN
 		slots,
 		models,
 		close() {
-			for (const model of models.values()) model.destroy();
+			models.destroy();
 			gpu.destroy();
 		},
 	};
+}
+
+/** A budget that does not do will not do at the next start. */
+function bytesOf(...args: Parameters<typeof openedBytes>): number {
+	try {
+		return openedBytes(...args);
+	} catch (error) {
+		throw new SettingsError(`MEMORY: ${(error as Error).message}`, { cause: error });
+	}
 }
 
 /** Its shards are read while it is loaded; those of a URL say how far they are. */

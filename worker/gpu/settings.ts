@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
 import { z } from "zod";
 import { DEFAULT_MODEL } from "../../model-shards/open.ts";
+import { parseBytes } from "../protocol/bytes.ts";
 import { WorkerName } from "../protocol/messages.ts";
 
 /** A whole number of the environment, within bounds. */
@@ -31,6 +32,15 @@ const Settings = z.object({
 		.refine((list) => list.length > 0, "names no model"),
 	/** Pictures made at once; by default 4 on a GPU, 1 on a software adapter. */
 	SLOTS: wholeNumber(1, 64).optional(),
+	/** Bytes on the device for all models and their pictures: those that do not fit together take turns. */
+	MEMORY: z
+		.string()
+		.transform((text, context) => {
+			const bytes = parseBytes(text);
+			if (bytes === undefined) context.addIssue("must be bytes, such as 6GiB");
+			return bytes ?? 0;
+		})
+		.optional(),
 	/** A GPU that gives nothing for this long, and for longer than a picture's pace explains, counts as hung. */
 	WATCHDOG_SECONDS: z.coerce.number().min(0.1).max(86_400).default(90),
 	/** Where this machine is: the edge puts it into the pool nearest to that, where it has several (POOLS). */

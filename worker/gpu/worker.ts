@@ -4,7 +4,7 @@ import { type Hello, type Lease, VERSIONS } from "../protocol/messages.ts";
 import { Connection } from "./connection.ts";
 import { ENDED, type ExitCode } from "./exit.ts";
 import { Hands } from "./hands.ts";
-import { HAND_BACK, type Outcome, runLease } from "./lease.ts";
+import { abortedOutcome, failedOutcome, HAND_BACK, type Outcome, runLease } from "./lease.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import { type Device, openDevice } from "./models.ts";
@@ -78,7 +78,7 @@ export class GpuWorker {
 				log,
 			},
 			{
-				models: [...device.models.keys()].join(","),
+				models: device.models.offers.map(({ info }) => info.id).join(","),
 				...(settings.REGION && { region: settings.REGION }),
 			},
 		);
@@ -105,7 +105,7 @@ export class GpuWorker {
 			worker: this.#settings.WORKER_ID,
 			instance: this.#instance,
 			adapter: { name: name.slice(0, 200), driver: driver.slice(0, 200), software, runtime },
-			models: [...this.device.models.values()].map(({ info, numerics }) => ({ info, numerics })),
+			models: this.device.models.offers,
 			slots: this.device.slots,
 			capabilities: [...CAPABILITIES],
 			holding: this.#hands.holding(),
@@ -139,17 +139,22 @@ export class GpuWorker {
 	}
 
 	async #run(lease: Lease, signal: AbortSignal): Promise<Outcome> {
-		const model = this.device.models.get(lease.request.model);
+		const { models } = this.device;
+		const id = lease.request.model;
 		if (this.#draining) return { outcome: "handed-back", cause: "preempted", reason: "the worker is stopping" };
-		if (!model) return { outcome: "handed-back", cause: "failed", reason: `${lease.request.model} is not loaded` };
+		if (!models.has(id)) return { outcome: "handed-back", cause: "failed", reason: `${id} is not loaded` };
 		const bench = {
-			model,
 			adapter: this.device.gpu.facts.name,
 			edge: this.#settings.EDGE_URL,
 			memory: () => this.device.gpu.bytes,
 			watchdogSeconds: this.#settings.WATCHDOG_SECONDS,
 		};
-		return runLease(lease, bench, signal);
+		try {
+			return await models.use(id, (model) => runLease(lease, { ...bench, model }, signal), signal);
+		} catch (error) {
+			// It was not there, and could not be loaded, or nobody waits any more.
+			return signal.aborted ? abortedOutcome(signal) : failedOutcome(error);
+		}
 	}
 
 	/** A lost device takes its work with it: hand it back, open again, dial again as the worker it was. */

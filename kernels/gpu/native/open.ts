@@ -35,7 +35,7 @@ const ADVICE =
  * would do. Throws DeviceError with what to do when there is none.
  */
 export async function openGpu(limits: Limits = {}): Promise<Gpu> {
-	return gpuOf(await openDevice(undefined, limits), limits.binding);
+	return gpuOf(await openDevice(undefined, limits), limits);
 }
 
 /** What a software adapter's driver may take to compile our kernels where SwiftShader, which takes ten, is at hand. */
@@ -71,8 +71,9 @@ export async function openReady<T>(
 	}
 }
 
-function gpuOf({ device, facts }: OpenDevice, bindingBytes?: number): Gpu {
-	const gpu = new Gpu(device, facts, bindingBytes && Math.min(bindingBytes, bindingLimit(device)));
+function gpuOf({ device, facts }: OpenDevice, { binding = Infinity, buffer = Infinity }: Limits = {}): Gpu {
+	const bufferBytes = Math.min(buffer, device.limits.maxBufferSize);
+	const gpu = new Gpu(device, facts, Math.min(binding, bindingLimit(device)), bufferBytes);
 	gpu.tuningStore = diskTuning();
 	return gpu;
 }

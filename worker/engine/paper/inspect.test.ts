@@ -1,8 +1,10 @@
 import { expect, it } from "vitest";
 import { inspectionText } from "../../../infra/cli/inspect.ts";
 import { findModel, openModelFolder } from "../../../model-shards/open.ts";
+import { families } from "../../families/index.ts";
 import { plannedModel } from "../../families/planned.ts";
-import { inspect } from "./inspect.ts";
+import { BINDING_BYTES, inspect } from "./inspect.ts";
+import { memoryNeed } from "./memory.ts";
 
 it("the default model adds up, by part and by type", async () => {
 	const folder = await openModelFolder(findModel("emoji-128"));
@@ -40,4 +42,12 @@ it("the 8B asks for its gigabytes and says which tensors a binding cannot hold",
 	});
 	expect(precisions.f16.over.map(({ name }) => name)).toEqual(["transformer.shared_ada_lin.1.weight"]);
 	expect(inspect(plannedModel("infinity", "2b")).device.over).toEqual([]);
+});
+
+it("no published model has a tensor that is bound whole beyond WebGPU's default binding", () => {
+	for (const [name, { published }] of Object.entries(families))
+		for (const size of published.sizes) {
+			const { largest } = memoryNeed(plannedModel(name, size), { bindingBytes: BINDING_BYTES });
+			expect(largest.bytes, `${name} ${size}: ${largest.name}`).toBeLessThanOrEqual(BINDING_BYTES);
+		}
 });

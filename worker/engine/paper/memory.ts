@@ -47,8 +47,9 @@ export interface MemoryNeed {
 	/** Pictures have the bits of those that are decoded whole, whatever is stored. */
 	exact: boolean;
 	/**
-	 * The largest tensor that one binding must hold; matrices and tables of words are cut where it does not. And the
-	 * largest that grows with the slots.
+	 * The largest tensor that one binding must hold: matrices, convolutions and tables of words are cut where it does
+	 * not, activations and keys are bound by windows. And the largest of these that grows with the slots, which one
+	 * buffer must hold.
 	 */
 	largest: { name: string; bytes: number };
 	shared: number;
@@ -104,12 +105,7 @@ export function memoryNeed(model: Model, setting: MemorySetting = {}): MemoryNee
 		precision ? precision === "f16" : dtype === "f16",
 	);
 	const weights = tensors.reduce((sum, { bytes }) => sum + bytes, 0);
-	const single = [
-		pictures.largest,
-		...round.map((tensor) => ({ name: tensor.label, bytes: plannedBytes(tensor) })),
-		{ name: "keys and values of a block", bytes: keysTogether },
-		...tensors.filter(({ cut }) => !cut),
-	];
+	const single = [pictures.largest, ...tensors.filter(({ cut }) => !cut)];
 	const largest = single.reduce((most, next) => (next.bytes > most.bytes ? next : most));
 	const shared = Math.max(keysTogether, 4 * 3 * slots * one.cells * codes.logits);
 	return {
@@ -135,12 +131,12 @@ function retainedTokens(plan: StagePlan, grids: Schedule["grids"], sublayers: nu
 }
 
 /**
- * As many of the slots as have room for their keys and logits in one binding; those beyond would only wait. At least
+ * As many of the slots as have room for their keys and logits in one buffer; those beyond would only wait. At least
  * one.
  */
-export function slotsWithin(model: Model, setting: MemorySetting, bindingBytes: number): number {
+export function slotsWithin(model: Model, setting: MemorySetting, bufferBytes: number): number {
 	const one = memoryNeed(model, { ...setting, slots: 1 }).shared;
-	return Math.max(1, Math.min(setting.slots ?? 1, Math.floor(bindingBytes / one)));
+	return Math.max(1, Math.min(setting.slots ?? 1, Math.floor(bufferBytes / one)));
 }
 
 /**

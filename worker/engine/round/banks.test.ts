@@ -1,4 +1,4 @@
-/** What a small binding cuts: keys in banks, self attention by sequences, feed-forwards by rows, decoders by tiles. */
+/** What small bindings and buffers cut: keys in banks and windows, activations by rows, decoders by tiles. */
 import { expect, test } from "vitest";
 import { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { sharedGpu } from "../../../kernels/gpu/native/testing.ts";
@@ -65,8 +65,11 @@ async function draw(on: Gpu) {
 const same = (a: number[][][], b: number[][][]) =>
 	Buffer.from(JSON.stringify(a)).equals(Buffer.from(JSON.stringify(b)));
 
-test("pictures in bindings that hold one row's keys are those of larger ones, to the last bit", async () => {
-	const small = new Gpu(gpu.device, gpu.facts, 512 * 1024);
+test.each([
+	["bindings and buffers that hold one row's keys", 2 ** 19, 2 ** 19],
+	["bindings that hold some of a row's keys", 2 ** 16, undefined],
+])("pictures in %s are those of larger ones, to the last bit", async (_, bindingBytes, bufferBytes) => {
+	const small = new Gpu(gpu.device, gpu.facts, bindingBytes, bufferBytes);
 	// A block's keys of both pictures are more than the binding holds, and the rows of a feed-forward, too.
 	const { keys } = memoryNeed(folder, { slots: 2 });
 	expect(keys / 2).toBeGreaterThan(small.bindingBytes);

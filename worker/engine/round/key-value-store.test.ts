@@ -7,7 +7,7 @@ const WIDTH = 8;
 const KEY_BYTES = 2 * WIDTH * 4;
 let gpu: Gpu;
 beforeAll(async () => {
-	gpu = await openGpu({ binding: 100 * KEY_BYTES });
+	gpu = await openGpu({ binding: 100 * KEY_BYTES, buffer: 100 * KEY_BYTES });
 });
 afterAll(() => gpu.destroy());
 
@@ -54,9 +54,10 @@ test("gives its memory up", () => {
 	expect(store.take([[8], []])).toEqual([[0], []]);
 });
 
-test("what no binding holds lies in banks: ranges within them, grown and read back where they are", async () => {
+test("what no buffer holds lies in banks: ranges within them, grown and read back where they are", async () => {
 	const width = 64;
-	const small = new Gpu(gpu.device, gpu.facts, 100 * 2 * width * 4);
+	const bytes = 100 * 2 * width * 4;
+	const small = new Gpu(gpu.device, gpu.facts, bytes, bytes);
 	using store = new KeyValueStore(small, 1, width, "f32");
 	expect(store.bank).toBe(100);
 	expect(store.take([[60]])).toEqual([[0]]);

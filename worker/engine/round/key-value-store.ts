@@ -13,9 +13,9 @@ export type KeyCounts = readonly (readonly number[])[];
 
 /**
  * Keys and values of every picture, [keys, 2 * width] a block: keys in the first half of a row, values in the second.
- * Pictures hold ranges of it. A block is one tensor, so that one dispatch attends for all of them, or as many banks as
- * bindings ask for: then each range lies in one. It grows when a range does not fit, and stays that large. With f16
- * they take half the memory and are rounded once.
+ * Pictures hold ranges of it. A block is one long tensor, so that one dispatch attends for all of them where a binding
+ * holds it, or as many banks as buffers ask for: then each range lies in one. It grows when a range does not fit, and
+ * stays that large. With f16 they take half the memory and are rounded once.
  */
 export class KeyValueStore implements KeyStore, Disposable {
 	#gpu: Gpu;
@@ -29,7 +29,7 @@ export class KeyValueStore implements KeyStore, Disposable {
 		this.#gpu = gpu;
 		this.#stride = 2 * width;
 		this.#dtype = dtype;
-		this.bank = bankKeys(width, dtype, gpu.bindingBytes);
+		this.bank = bankKeys(width, dtype, gpu.bufferBytes);
 		this.#blocks = this.#empty(depth);
 	}
 
@@ -37,7 +37,7 @@ export class KeyValueStore implements KeyStore, Disposable {
 		return { tensor: this.tensor(block, this.bankOf(key)), key: key % this.bank };
 	}
 
-	/** One of a block's tensors; there is one alone where a binding holds all. */
+	/** One of a block's tensors; there is one alone where a buffer holds all. */
 	tensor(block: number, bank = 0): Tensor {
 		return this.#blocks[block].banks[bank];
 	}
@@ -54,7 +54,7 @@ export class KeyValueStore implements KeyStore, Disposable {
 
 	/**
 	 * Takes ranges of these sizes in every block and returns where each begins. Throws OutOfMemoryError, with the store
-	 * as it was, when the adapter cannot bind as many keys.
+	 * as it was, when no buffer of the adapter holds as many keys.
 	 */
 	take(counts: KeyCounts): number[][] {
 		const growing = this.#growing(counts);
@@ -80,7 +80,7 @@ export class KeyValueStore implements KeyStore, Disposable {
 	/** The blocks that are too small for further ranges, the size they need, and which of their tensors change. */
 	#growing(counts: KeyCounts): Growth[] {
 		return this.#blocks.flatMap(({ ranges, banks }, block) => {
-			// What no binding holds is refused as the one tensor that it would be.
+			// What no buffer holds is refused as the one tensor that it would be.
 			const longest = Math.max(0, ...counts[block]);
 			if (longest > this.bank) return [{ block, size: longest, banks: [{ bank: 0, size: longest }] }];
 			const size = ranges.sizeFor(counts[block]);
@@ -126,11 +126,11 @@ export class KeyValueStore implements KeyStore, Disposable {
 
 	#make(scope: Scope, block: number, size: number): Tensor {
 		const { label, shape, dtype } = this.#planned(block, size);
-		return scope.tensor(label, shape, 0, dtype === "f16" ? dtype : undefined);
+		return scope.long(label, shape, dtype === "f16" ? dtype : undefined);
 	}
 
 	#planned(block: number, size: number): Planned {
-		return { label: `keys and values ${block}`, shape: [size, this.#stride], dtype: this.#dtype };
+		return { label: `keys and values ${block}`, shape: [size, this.#stride], dtype: this.#dtype, long: true };
 	}
 }
 
@@ -148,8 +148,8 @@ interface Growth {
 /** Whether a block's keys may lie in several tensors: rows of other widths cannot be bound from any sequence on. */
 export const inBanks = (width: number): boolean => width % GROUP_STEP === 0;
 
-/** Keys, with their values, of one tensor at most: what a binding holds, or any number where all have to be in one. */
-const bankKeys = (width: number, dtype: Dtype, bindingBytes: number): number =>
+/** Keys, with their values, of one tensor at most: what a buffer holds, or any number where all have to be in one. */
+const bankKeys = (width: number, dtype: Dtype, bufferBytes: number): number =>
 	inBanks(width)
-		? Math.max(1, Math.floor(bindingBytes / (2 * width * (dtype === "f16" ? 2 : 4))))
+		? Math.max(1, Math.floor(bufferBytes / (2 * width * (dtype === "f16" ? 2 : 4))))
 		: Number.MAX_SAFE_INTEGER;

@@ -84,7 +84,7 @@ export class PictureDecoder implements Disposable {
 
 	/** What reading pictures of full size back takes for a while. */
 	get readBack(): Planned {
-		return { label: "pictures read back", shape: [this.#cells * this.#decoder.patch ** 2] };
+		return { label: "pictures read back", shape: [this.#cells * this.#decoder.patch ** 2], long: true };
 	}
 
 	async #decode(latents: Tensor, group: readonly DecodeRequest[]): Promise<RgbImage[]> {

@@ -113,7 +113,7 @@ export function pictureNeeds(graph: Graph, schedule: Schedule, options: PictureO
 		]),
 		sources: [...new Map(sources.map((source) => [sourceKey(source), source]))].map(([key, source]) => ({
 			source,
-			planned: { label: `retained ${key}`, shape: [rowsAt(source.scale) * codes[source.scale], width] },
+			planned: { label: `retained ${key}`, shape: [rowsAt(source.scale) * codes[source.scale], width], long: true },
 		})),
 		work: largestRound(outcomes, tokens),
 	};
@@ -153,7 +153,7 @@ const deviceDraws = ({ draws }: PictureNeeds) => [...draws].filter(([name]) => n
 
 /** Tensors that `openPicture` makes, beside the store's. */
 export const pictureTensors = (needs: PictureNeeds): Planned[] => [
-	...deviceDraws(needs).map(([label, { length }]) => ({ label, shape: [length] })),
+	...deviceDraws(needs).map(([label, { length }]) => ({ label, shape: [length], long: true })),
 	...needs.sources.map(({ planned }) => planned),
 ];
 
@@ -161,11 +161,12 @@ export const pictureTensors = (needs: PictureNeeds): Planned[] => [
 export function openPicture(gpu: Gpu, store: KeyValueStore, slot: number, needs: PictureNeeds): Picture {
 	using made = new Scope(gpu);
 	const drawn = deviceDraws(needs).map(
-		([name, data]) => [name, made.upload(name, [data.length], data.slice() as Float32Array<ArrayBuffer>)] as const,
+		([name, data]) =>
+			[name, made.upload(name, [data.length], data.slice() as Float32Array<ArrayBuffer>, true)] as const,
 	);
 	const retained = needs.sources.map(({ source, planned: { label, shape } }): [string, Retained] => [
 		sourceKey(source),
-		{ ...source, rows: [], tensor: made.tensor(label, shape) },
+		{ ...source, rows: [], tensor: made.long(label, shape) },
 	]);
 	const starts = store.take(needs.keys);
 	return {

@@ -10,6 +10,8 @@ export interface Planned {
 	shape: readonly number[];
 	/** Default f32. */
 	dtype?: Dtype;
+	/** It may be longer than a binding: windows of it are bound, or nothing is. */
+	long?: boolean;
 }
 
 /**
@@ -18,17 +20,24 @@ export interface Planned {
  */
 export async function hasRoom(gpu: Gpu, tensors: readonly Planned[]): Promise<boolean> {
 	const bytes = tensors.map(plannedBytes);
-	const largest = Math.max(...bytes);
-	return largest <= gpu.bindingBytes && (await gpu.room(sumOf(bytes), largest));
+	return tensors.every(fits(gpu)) && (await gpu.room(sumOf(bytes), Math.max(...bytes)));
 }
+
+/** What a tensor is made in: a binding holds it whole, or it is long and a buffer does. */
+const most = ({ bindingBytes, bufferBytes }: Gpu, { long }: Planned): number => (long ? bufferBytes : bindingBytes);
+const fits = (gpu: Gpu) => (tensor: Planned) => plannedBytes(tensor) <= most(gpu, tensor);
 
 /** What to say where there is none. */
 export function noRoom(gpu: Gpu, tensors: readonly Planned[]): OutOfMemoryError {
-	const largest = tensors.reduce((most, next) => (plannedBytes(next) > plannedBytes(most) ? next : most));
+	const largestOf = (some: readonly Planned[]) =>
+		some.reduce((most, next) => (plannedBytes(next) > plannedBytes(most) ? next : most));
+	const over = tensors.filter((tensor) => !fits(gpu)(tensor));
+	const largest = largestOf(over.length > 0 ? over : tensors);
 	const [bytes, all] = [plannedBytes(largest), sumOf(tensors.map(plannedBytes))];
 	return new OutOfMemoryError(
-		bytes > gpu.bindingBytes
-			? `${largest.label} needs a buffer of ${bytes} bytes; this adapter binds at most ${gpu.bindingBytes}.`
+		over.length > 0
+			? `${largest.label} needs a buffer of ${bytes} bytes; this adapter ` +
+					`${largest.long ? "has buffers of" : "binds"} at most ${most(gpu, largest)}.`
 			: `There is no device memory for another picture: ${all} bytes, ${bytes} of them for ${largest.label}, ` +
 					`beside the ${gpu.bytes} in use (${gpu.facts.name}).`,
 	);

@@ -38,7 +38,7 @@ export function takeSnapshot(
 		ranges.map(({ start, used }, block) => {
 			const { tensor: x, key } = store.at(block, start);
 			const [, stride] = x.shape;
-			const tensor = made.tensor("snapshot keys and values", [used, stride], 0, x.dtype);
+			const tensor = made.long("snapshot keys and values", [used, stride], x.dtype);
 			copy(pass, {
 				x,
 				from: key * stride,
@@ -50,13 +50,13 @@ export function takeSnapshot(
 		}),
 	);
 	const { from, count } = floatsOf(latents, picture);
-	const latent = made.tensor("snapshot latent", [count]);
+	const latent = made.long("snapshot latent", [count]);
 	copy(pass, { x: latents.tensor, from, y: latent, count, label: "snapshot latent" });
 	const retained = new Map(
 		[...picture.retained]
 			.filter(([, { scale }]) => scale < scales)
 			.map(([key, { tensor, rows }]) => {
-				const own = made.tensor("snapshot retained", tensor.shape);
+				const own = made.long("snapshot retained", tensor.shape);
 				copy(pass, { x: tensor, y: own, count: tensor.bytes / 4, label: "snapshot retained" });
 				return [key, { tensor: own, rows }];
 			}),

@@ -1,7 +1,8 @@
 import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
-import type { Tensor } from "../../../kernels/gpu/tensor.ts";
+import { elements, type Tensor, tensorBytes } from "../../../kernels/gpu/tensor.ts";
 import type { CodeShape, GraphShape } from "../../families/family.ts";
+import { ROWS } from "../../families/shared/guidance.ts";
 import { codeWords } from "../../protocol/codes.ts";
 import type { Planned } from "./room.ts";
 
@@ -100,7 +101,12 @@ const ROUND_BYTES = 2 ** 28;
 export const mostTokens = ({ width }: GraphShape, { logits }: CodeShape, bindingBytes: number): number =>
 	Math.floor(Math.min(bindingBytes, ROUND_BYTES) / 4 / Math.max(width, logits));
 
-/** The tensors of a workspace by their labels. */
+type Shape = readonly number[];
+
+/**
+ * The tensors of a workspace by their labels, and those that lie in one buffer since none of them is used while another
+ * one is: not in one dispatch either, which could not read the one and write the other.
+ */
 function shapesOf(
 	shape: GraphShape,
 	{ logits, patch, channels, features, bits }: CodeShape,
@@ -117,25 +123,37 @@ function shapesOf(
 		x: [rows, width],
 		"x of another layout": [spanRows, width],
 		"block norm": [rows, width],
-		"block qkv": [Math.max(groupRows(shape, { rows, longest }, bindingBytes), Math.ceil(rows / 3)), 3 * width],
-		"block attention": [rows, width],
-		"block ffn": [fed, ffn],
+		"embedded, block qkv or mixed logits": {
+			embedded: [cells, width],
+			qkv: [Math.max(groupRows(shape, { rows, longest }, bindingBytes), Math.ceil(rows / 3)), 3 * width],
+			mixed: [outputs, logits],
+		},
+		"block attention, block ffn or logits": {
+			attended: [rows, width],
+			hidden: [fed, ffn],
+			logits: [rows, logits],
+		},
 		"block ffn gate": [gated ? fed : 0, ffn],
-		logits: [rows, logits],
-		"mixed logits": [outputs, logits],
 		temperatures: [cells],
 		codes: [outputs, codeWords(bits)],
 		"code values": [cells * patch ** 2, channels],
 		"scale input": [cells, features],
-		embedded: [cells, width],
 		projections: [matrix],
 		"squared norms": [spanRows],
 		"sort keys": [spanRows],
 		positions: [spanRows],
-		"mean tokens": [gatherRows, width],
+		"mean tokens": [gathers ? ROWS : 0, width],
 		"full length": [gatherRows, width],
-	};
+	} satisfies Record<string, Shape | Record<string, Shape>>;
 }
+
+/** Of one tensor, or of what is as large as the largest of several. */
+const plannedShape = (shape: Shape | Record<string, Shape>): Shape =>
+	Array.isArray(shape)
+		? shape
+		: Object.values(shape as Record<string, Shape>).reduce((most, next) =>
+				elements(next) > elements(most) ? next : most,
+			);
 
 /** The tensors that a workspace for `need` is made of. */
 export const workspaceTensors = (
@@ -143,9 +161,17 @@ export const workspaceTensors = (
 	codes: CodeShape,
 	need: WorkspaceNeed,
 	bindingBytes: number,
-): Planned[] => Object.entries(shapesOf(shape, codes, need, bindingBytes)).map(([label, shape]) => ({ label, shape }));
+): Planned[] =>
+	Object.entries(shapesOf(shape, codes, need, bindingBytes)).map(([label, shape]) => ({
+		label,
+		shape: plannedShape(shape),
+		long: true,
+	}));
 
-/** Activations of one round, the largest that the open pictures can need. Nothing in them outlives a round. */
+/**
+ * Activations of one round, the largest that the open pictures can need. Nothing in them outlives a round. They are as
+ * long as they have to be: operators take as many rows of them at a time as a binding holds.
+ */
 export class Workspace implements Disposable {
 	readonly need: WorkspaceNeed;
 	/** [rows, width]; `other` takes the batch where spans change its layout, and is there only then. */
@@ -169,7 +195,7 @@ export class Workspace implements Disposable {
 	readonly norms: Tensor;
 	readonly sortKeys: Tensor;
 	readonly positions: Tensor;
-	/** Of those that gather: mean tokens, and the full length of what passes by. [rows, width] */
+	/** Of those that gather: mean tokens of a picture's guidance rows, and what passes by in full. [rows, width] */
 	readonly means: Tensor;
 	readonly full: Tensor;
 	#owned: Scope;
@@ -177,24 +203,32 @@ export class Workspace implements Disposable {
 	constructor(gpu: Gpu, shape: GraphShape, codes: CodeShape, need: WorkspaceNeed) {
 		using made = new Scope(gpu);
 		const shapes = shapesOf(shape, codes, need, gpu.bindingBytes);
-		const make = (label: keyof typeof shapes) => made.tensor(label, shapes[label]);
+		const make = (label: keyof typeof shapes) => made.long(label, plannedShape(shapes[label]));
+		const part = (whole: Tensor, shape: Shape): Tensor => ({
+			...whole,
+			shape,
+			bytes: Math.min(tensorBytes(shape), whole.bytes),
+		});
+		const first = shapes["embedded, block qkv or mixed logits"];
+		const second = shapes["block attention, block ffn or logits"];
+		const [one, other] = [make("embedded, block qkv or mixed logits"), make("block attention, block ffn or logits")];
 		this.need = need;
 		this.x = make("x");
 		this.other = make("x of another layout");
 		this.block = {
 			normed: make("block norm"),
-			qkv: make("block qkv"),
-			attended: make("block attention"),
-			hidden: make("block ffn"),
+			qkv: part(one, first.qkv),
+			attended: part(other, second.attended),
+			hidden: part(other, second.hidden),
 			up: make("block ffn gate"),
 		};
-		this.logits = make("logits");
-		this.mixed = make("mixed logits");
+		this.logits = part(other, second.logits);
+		this.mixed = part(one, first.mixed);
 		this.taus = make("temperatures");
 		this.codes = make("codes");
 		this.values = make("code values");
 		this.input = make("scale input");
-		this.embedded = make("embedded");
+		this.embedded = part(one, first.embedded);
 		this.matrices = make("projections");
 		this.norms = make("squared norms");
 		this.sortKeys = make("sort keys");

@@ -58,7 +58,7 @@ export function residualDiffusion(
 	tokens: number,
 ): (pass: Pass, op: Diffuse) => Tensor {
 	const { width, steps } = config;
-	const make = (label: string, size: number) => scope.tensor(`residual ${label}`, [ROWS * tokens, size]);
+	const make = (label: string, size: number) => scope.long(`residual ${label}`, [ROWS * tokens, size]);
 	const schedule = diffusionSchedule(steps);
 	const work = {
 		x: make("x", channels),

@@ -37,9 +37,9 @@ export function hartText(
 		config,
 		weights,
 		work: {
-			features: scope.tensor("text features", [rows, textChannels]),
-			normed: scope.tensor("context_norm", [rows, textChannels]),
-			embedded: scope.tensor("context_embed", [rows, width]),
+			features: scope.long("text features", [rows, textChannels]),
+			normed: scope.long("context_norm", [rows, textChannels]),
+			embedded: scope.long("context_embed", [rows, width]),
 			pooled: scope.tensor("pooled text", [ROWS, width]),
 			activated: scope.tensor("silu pooled text", [ROWS, width]),
 			mapped: scope.tensor("block ada_lin", [maps(config) ? ROWS : 0, 6 * width]),

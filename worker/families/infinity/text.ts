@@ -66,7 +66,7 @@ export function infinityText(
 
 /** For one prompt; prompts of one pass use it in turn. */
 function workspace(scope: Scope, { width, textChannels, textMaxTokens: most }: InfinityConfig): TextWork {
-	const make = (label: string, rows: number, columns: number) => scope.tensor(label, [rows, columns]);
+	const make = (label: string, rows: number, columns: number) => scope.long(label, [rows, columns]);
 	return {
 		features: make("text features", ROWS * most, textChannels),
 		normed: make("text norm", ROWS * most, textChannels),

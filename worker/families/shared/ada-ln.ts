@@ -27,7 +27,7 @@ export function conditionTables(
 ): ConditionTables {
 	const rows = slots * ROWS;
 	return {
-		start: scope.tensor("start", [rows * startTokens, width]),
+		start: scope.long("start", [rows * startTokens, width]),
 		modulation: Array.from({ length: depth }, (_, block) => scope.tensor(`modulation ${block}`, [rows, 6 * width])),
 		head: scope.tensor("head modulation", [rows, 2 * width]),
 	};

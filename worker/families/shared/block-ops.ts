@@ -6,7 +6,7 @@ import { rowsFrom, type Tensor } from "../../../kernels/gpu/tensor.ts";
 import { matmul } from "../../../kernels/matmul/matmul.ts";
 import { modulatedNorm } from "../../../kernels/norm/modulated-norm.ts";
 import { activate } from "../../../kernels/pointwise/activation.ts";
-import type { RowTable } from "../../../kernels/tokens/rows.ts";
+import { type RowTable, rowsAfter } from "../../../kernels/tokens/rows.ts";
 import type { BlockContext, GraphShape, KeyRows } from "../family.ts";
 import type { Taps } from "./taps.ts";
 import type { Module } from "./weights.ts";
@@ -74,7 +74,7 @@ export function blockOps(
 		const tapName = (part: BlockPart) => `${part.name}.blk${index}.${name}`;
 		const wanted = parts.filter((part) => part.taps.wants(tapName(part)));
 		if (wanted.length === 0) return;
-		const raw = gpu.tensor(`raw ${name}`, [tokens, width]);
+		const raw = gpu.long(`raw ${name}`, [tokens, width]);
 		const keep = () => {
 			for (const part of wanted)
 				part.taps.keep(pass, tapName(part), raw, [part.rows, part.length, width], { from: part.at * width });
@@ -116,7 +116,7 @@ export function blockOps(
 					activate(pass, { x: hidden, gated: work.up, count: count * ffn, how: "silu", label: label("gate") });
 				} else linear(up, rows(normed), hidden, width, ffn, true, count);
 				if (tap) linear(down, hidden, rows(tap.raw), ffn, width, false, count);
-				const own = count === tokens ? self : { ...self, tokens: count, tokenRow: rows(self.tokenRow) };
+				const own = count === tokens ? self : rowsAfter(self, first, count);
 				addTo(rows(x), down, hidden, ffn, own, gate);
 			}
 			tap?.keep();
@@ -145,12 +145,12 @@ export function blockOps(
 		 */
 		selfAttention(
 			projection: string,
-			rotation: Pick<RotateAndCache, "cosSin" | "positions" | "halves">,
+			rotation: Pick<RotateAndCache, "cosSin" | "halves">,
 			{ scaleMul, scale }: { scaleMul: Tensor | undefined; scale: number },
 			name: string,
 		) {
 			const { normed, qkv, attended } = work;
-			const { cosSin, positions, halves } = rotation;
+			const { cosSin, halves } = rotation;
 			for (const { at, rows, kv } of groups) {
 				const own = (tensor: Tensor) => (groups.length === 1 ? tensor : rowsFrom(tensor, at, rows.tokens));
 				linear(projection, own(normed), qkv, width, 3 * width, false, rows.tokens);
@@ -158,7 +158,6 @@ export function blockOps(
 					qkv,
 					cache: kv,
 					cosSin,
-					positions,
 					halves,
 					selected,
 					scaleMul,

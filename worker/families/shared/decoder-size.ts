@@ -11,6 +11,8 @@ const MAX_PICTURES = 64;
 const BUFFER_BYTES = 2 ** 25;
 /** What is stored between layers at a time, at most; whole pictures are decoded in three tensors of that together. */
 export const STORED_BYTES = 3 * 2 ** 28;
+/** Where less is to be stored buffers are smaller, too: as many take it, and as many are computed in. At least this. */
+const LEAST_BUFFER_BYTES = 2 ** 22;
 /** Buffers that small pictures are decoded in whole: three to work in, scores, and the two forms of the picture. */
 const WHOLE_BUFFERS = 6;
 
@@ -69,7 +71,8 @@ export function decoderSize(
 			largest: { name: "decoder work", bytes: 4 * Math.max(work, scores, 4 * pixels) },
 		};
 	}
-	const floats = bufferFloats(source, all, Math.max(work, 4 * pixels), bindingBytes);
+	const share = Math.max(LEAST_BUFFER_BYTES, (storedBytes * BUFFER_BYTES) / STORED_BYTES);
+	const floats = bufferFloats(source, all, Math.max(work, 4 * pixels), bindingBytes, Math.min(share, BUFFER_BYTES));
 	const stored = storedBytes / 4;
 	const one = decoderFloats(source, latent, 1);
 	const cells = Math.floor(floats / Math.max(one.work, 4 * one.pixels));
@@ -95,6 +98,7 @@ function bufferFloats(
 	cells: number,
 	whole: number,
 	bindingBytes: number,
+	bufferBytes: number,
 ): number {
 	const { baseChannels, multipliers } = config;
 	const width = baseChannels * multipliers[multipliers.length - 1];
@@ -104,7 +108,7 @@ function bufferFloats(
 			`The decoder's attention over ${cells} cells takes ${attended} bytes; this adapter binds at most ` +
 				`${bindingBytes}. Use a smaller picture, or another GPU.`,
 		);
-	return Math.floor(Math.max(Math.min(bindingBytes, BUFFER_BYTES, 4 * whole), attended) / 1024) * 256;
+	return Math.floor(Math.max(Math.min(bindingBytes, bufferBytes, 4 * whole), attended) / 1024) * 256;
 }
 
 /** By decoding such a latent without a device. */

@@ -4,10 +4,9 @@ import type { Schedule } from "../../protocol/model-info.ts";
 import type { PictureView } from "../family.ts";
 import { firstToken, type Schedules } from "./schedules.ts";
 
-/** The rotary tables of all schedules, one after the other: cos [positions, headDim / 2], then sin. */
+/** The rotary tables of all schedules, one after the other: by position cosines of headDim / 2 angles, then sines. */
 export interface Rotary {
 	cosSin: Tensor;
-	positions: number;
 	/** First position of a picture's scale. */
 	at(picture: PictureView, scale: number): number;
 }
@@ -29,17 +28,15 @@ export function rotaryOf(
 		positions += table.length / headDim;
 	}
 	const joined = new Float32Array(positions * headDim);
+	const half = headDim / 2;
 	let at = 0;
-	for (const half of [0, 1]) {
-		for (const table of tables) {
-			const part = table.subarray((half * table.length) / 2, ((half + 1) * table.length) / 2);
-			joined.set(part, at);
-			at += part.length;
+	for (const table of tables)
+		for (let from = 0; from < table.length / 2; from += half, at += headDim) {
+			joined.set(table.subarray(from, from + half), at);
+			joined.set(table.subarray(table.length / 2 + from, table.length / 2 + from + half), at + half);
 		}
-	}
 	return {
-		cosSin: scope.upload("rope", [joined.length], joined),
-		positions,
+		cosSin: scope.upload("rope", [positions, headDim], joined, true),
 		at: ({ plan, tokens }, scale) => (first.get(plan.schedule) as number) + firstToken(tokens, scale),
 	};
 }

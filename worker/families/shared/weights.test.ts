@@ -120,8 +120,8 @@ it("takes the bytes that were foretold, in every precision", async () => {
 	}
 });
 
-it("where a binding is small, slots are fewer, and a picture that has no room says what would", async () => {
-	const limited = new Gpu(gpu.device, gpu.facts, 9 * 2 ** 20);
+it("where a buffer is small, slots are fewer, and a picture that has no room says what would", async () => {
+	const limited = new Gpu(gpu.device, gpu.facts, 9 * 2 ** 20, 9 * 2 ** 20);
 	const model = await openModel(limited, tiny, { slots: 1000 });
 	expect(model.slots).toBeGreaterThan(100);
 	expect(model.slots).toBeLessThan(500);
@@ -142,10 +142,10 @@ it("where a binding is small, slots are fewer, and a picture that has no room sa
 	expect(codes(some[2])).toEqual(codes(await Array.fromAsync(whole.generate(ask(3)))));
 	model.destroy();
 	whole.destroy();
-	const opened = openModel(new Gpu(gpu.device, gpu.facts, 300_000), tiny);
+	const opened = openModel(new Gpu(gpu.device, gpu.facts, 300_000, 300_000), tiny);
 	await expect(opened).rejects.toThrow(
 		RegExp(
-			String.raw`buffer of \d+ bytes; this adapter binds at most 300000\..* ` +
+			String.raw`buffer of \d+ bytes; this adapter has buffers of at most 300000\..* ` +
 				String.raw`tiny with 1 slot\(s\) takes about .*It would take, with`,
 		),
 	);
@@ -160,6 +160,8 @@ it("a budget is kept by storing less in the decoder; where that does not do, wha
 	expect(less).toBeLessThan(stored as number);
 	expect(memoryNeed(large, { ...setting, stored: less }).total).toBeLessThan(total - 2 ** 27);
 	expect(storedWithin(large, setting, total / 2)).toBeUndefined();
+	// A card of 8 GiB.
+	expect(storedWithin(large, setting, 2 ** 33)).toBeDefined();
 
 	const need = memoryNeed(tiny);
 	const model = await openModel(gpu, tiny, { memory: need.total });

@@ -195,7 +195,11 @@ class Loading {
 		const [n, k] = shape;
 		switch (layout) {
 			case "convolution":
-				return this.#upload(name, convWeight(data, n, k), half);
+				return inParts(
+					columnParts(this.#gpu, n, 9 * padded(k) * (half ? 2 : 4)).map(([from, to]) =>
+						this.#upload(name, convWeight(data.subarray(from * 9 * k, to * 9 * k), to - from, k), half, 9 * padded(k)),
+					),
+				);
 			case "plain":
 				if (wanted.lookup)
 					return inParts(
@@ -205,7 +209,11 @@ class Loading {
 					);
 				return this.#upload(name, pad4(data));
 			case "rows":
-				return this.#upload(name, padRows(data, k));
+				return inParts(
+					partsOf(this.#gpu, n, 4 * padded(k), 1).map(([from, to]) =>
+						this.#upload(name, padRows(data.subarray(from * k, to * k), k), false, to - from),
+					),
+				);
 			case "matrix":
 				return inParts(
 					columnParts(this.#gpu, n, padded(k) * (half ? 2 : 4)).map(([from, to]) =>

@@ -32,8 +32,8 @@ export function starText(
 		config,
 		weights,
 		work: {
-			text: scope.tensor("text", [ROWS * textMaxTokens, textChannels]),
-			keys: scope.tensor("text keys", [ROWS * textMaxTokens, 2 * width]),
+			text: scope.long("text", [ROWS * textMaxTokens, textChannels]),
+			keys: scope.long("text keys", [ROWS * textMaxTokens, 2 * width]),
 			pooled: scope.tensor("pooled text", [ROWS, textChannels]),
 			projected: scope.tensor("projected text", [ROWS, width]),
 		},

@@ -55,7 +55,7 @@ export class PromptFeatures {
 		this.#gpu = gpu;
 		this.#encoder = encoder;
 		this.#ranges.growTo(rows);
-		this.tensor = scope.tensor("prompt features", [rows, width]);
+		this.tensor = scope.long("prompt features", [rows, width]);
 	}
 
 	/**
@@ -96,7 +96,7 @@ export function promptFeatures(
 	encoder: TextEncoderConfig | null,
 	weights: Weights,
 ): PromptFeatures | undefined {
-	return encoder ? new PromptFeatures(scope, gpu, new TextTransformer(scope, encoder, weights)) : undefined;
+	return encoder ? new PromptFeatures(scope, gpu, new TextTransformer(gpu, scope, encoder, weights)) : undefined;
 }
 
 /** Floats that they take. */

@@ -188,7 +188,7 @@ it.each([
 	}
 	const weights = await Weights.load(gpu, { manifest: { tensors: [] }, wanted: textTensors(config), tensors });
 	using scope = new Scope(gpu);
-	const encoder = new TextTransformer(scope, config, weights);
+	const encoder = new TextTransformer(gpu, scope, config, weights);
 	const features = scope.tensor("features", [IDS.length, config.width]);
 	try {
 		const pass = gpu.pass("encode");

@@ -1,5 +1,6 @@
 import { ropeTable, rotateHalves } from "../../../kernels/attention/rotate-halves.ts";
 import { type Heads, sequenceAttention } from "../../../kernels/attention/sequence-attention.ts";
+import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import type { Scope } from "../../../kernels/gpu/scope.ts";
 import type { Tensor } from "../../../kernels/gpu/tensor.ts";
@@ -20,19 +21,26 @@ export class TextTransformer {
 	#weights: Weights;
 	/** Workspace for one text; texts of one pass use it in turn. */
 	#work: Record<WorkName, Tensor>;
+	/** Queries, keys and values lie in tensors of their own: they are projected so, or no binding holds them together. */
+	#apart: boolean;
 	/** cos, then sin: [2, maxTokens, headDim / 2]. */
 	#angles: Tensor | undefined;
 
-	/** Allocates in the scope. */
-	constructor(scope: Scope, config: TextEncoderConfig, weights: Weights) {
+	/** Allocates in the scope, of tensors that only attention binds whole. */
+	constructor(gpu: Gpu, scope: Scope, config: TextEncoderConfig, weights: Weights) {
 		const { maxTokens } = config;
 		this.config = config;
 		this.#weights = weights;
 		this.#anatomy = anatomyOf(config);
 		const { headDim, ropeTheta } = this.#anatomy;
-		const columns = Object.entries(workColumns(config));
+		const columns = workColumns(config);
+		this.#apart = columns.k > 0 || 4 * maxTokens * columns.q > gpu.bindingBytes;
+		if (this.#apart && columns.k === 0) columns.k = columns.v = config.width;
 		this.#work = Object.fromEntries(
-			columns.map(([label, count]) => [label, scope.tensor(`text ${label}`, [maxTokens, count])]),
+			Object.entries(columns).map(([name, count]) => {
+				const whole = ATTENDED.includes(name) && (name !== "q" || count === this.#inner);
+				return [name, scope[whole ? "tensor" : "long"](`text ${name}`, [maxTokens, count])];
+			}),
 		) as Record<WorkName, Tensor>;
 		this.#angles =
 			ropeTheta === undefined
@@ -87,7 +95,12 @@ export class TextTransformer {
 		let sides: [Heads, Heads, Heads];
 		if (qkv.length === 1) {
 			this.#linear(pass, qkv[0], h, q, tokens, width, 3 * width);
-			sides = [0, width, 2 * width].map((at) => ({ tensor: q, stride: 3 * width, at })) as typeof sides;
+			if (this.#apart) this.#takeApart(pass, q, [h, k, v], tokens);
+			sides = [q, q, q].map((together, i) =>
+				this.#apart
+					? { tensor: [h, k, v][i], stride: width, at: 0 }
+					: { tensor: together, stride: 3 * width, at: i * width },
+			) as typeof sides;
 		} else {
 			sides = [q, k, v].map((tensor, i) => ({
 				tensor,
@@ -115,6 +128,15 @@ export class TextTransformer {
 			bias,
 			label: "text attention",
 		});
+	}
+
+	/** Each row of qkv, [tokens, 3 * width], into rows of three tensors. */
+	#takeApart(pass: Pass, qkv: Tensor, sides: readonly Tensor[], tokens: number): void {
+		const { width } = this.config;
+		for (const [i, y] of sides.entries()) {
+			const index = pass.table(Array.from({ length: tokens }, (_, token) => 3 * token + i));
+			gatherRows(pass, { x: qkv, index, y, count: tokens, width, label: "text qkv" });
+		}
 	}
 
 	/** x += feed-forward(h) */
@@ -149,6 +171,8 @@ export class TextTransformer {
 	}
 }
 
+/** What attention binds whole. */
+const ATTENDED: readonly string[] = ["q", "k", "v", "attended"];
 type WorkName = "x" | "h" | "q" | "k" | "v" | "attended" | "gate" | "up";
 
 /** Floats of a token in each of the workspace's tensors. */
