@@ -29,6 +29,12 @@ function life(seconds: number, of: (at: number) => number): Life {
 	return { kind: "worker", name: "worker 0", pid: 1, points };
 }
 
+/** A small process without garbage to speak of: 100 MiB and what `of` adds. */
+function leveled(of: (at: number) => number, seconds = HOUR): Life {
+	const points = Array.from({ length: seconds / 10 }, (_, i) => ({ at: i * 10, value: (100 + of(i * 10)) * MIB }));
+	return { kind: "start", name: "start", pid: 1, points };
+}
+
 it("Theil and Sen's slope of a line is the line's, whatever a few points are", () => {
 	const points = Array.from({ length: 50 }, (_, i) => ({ at: i, value: 3 * i + (i % 10 === 4 ? 1000 : 0) }));
 	const { value, lower, upper } = theilSen(points)!;
@@ -42,6 +48,17 @@ it.each([
 	["garbage alone", life(HOUR, () => 0), true],
 	["a leak of 8 MiB an hour below it", life(HOUR, (at) => (8 * at) / HOUR), false],
 	["a leak of 40 MiB an hour below it", life(HOUR, (at) => (40 * at) / HOUR), false],
+	["a leak of 50 MiB an hour below it", life(HOUR, (at) => (50 * at) / HOUR), false],
+	["a leak of 50 MiB an hour that begins late", life(HOUR, (at) => Math.max(0, (50 * (at - 1800)) / HOUR)), false],
+	[
+		"a leak of 50 MiB an hour below caches that fill up",
+		life(HOUR, (at) => 80 * (1 - Math.exp(-at / 600)) + (50 * at) / HOUR),
+		false,
+	],
+	["a leak of 8 MiB an hour on a level floor", leveled((at) => (8 * at) / HOUR), false],
+	["a leak of a MiB with every third fault", leveled((at) => Math.floor(at / 900)), false],
+	["caches that fill for most of an hour, then no more", leveled((at) => 4 * Math.min(1, at / 2300)), true],
+	["the same in a life too short to tell", leveled((at) => 4 * Math.min(1, at / 1300), 2000), false],
 	["caches that fill in the first minutes", life(HOUR, (at) => 80 * (1 - Math.exp(-at / 200))), true],
 	["one burst of a minute", life(HOUR, (at) => (at > 3000 && at < 3060 ? 400 : 0)), true],
 	["memory given back", life(HOUR, (at) => -(40 * at) / HOUR), true],

@@ -77,6 +77,8 @@ const DAY = 86_400;
 const LEAK_A_DAY = 0.25;
 /** An interval that reaches further says nothing. */
 const UNKNOWN_A_DAY = 1;
+/** Within so long everything that is broken on purpose has been broken at least once (faults.ts). */
+const ALL_FAULTS_SECONDS = 15 * 60;
 
 /** Of each life that is long enough; the others together. */
 export function memoryVerdicts(lives: readonly Life[]): Verdict[] {
@@ -93,25 +95,31 @@ export function memoryVerdicts(lives: readonly Life[]): Verdict[] {
 /**
  * Of the last two thirds of a life (the first is warming up), each minute's least (what garbage there is on top is no
  * leak), the slope extrapolated to a day, in shares of the median: a process is replaced by a deploy after days, not
- * hours, and what must not happen until then is that it outgrows its machine. It grows where the whole interval is
- * above a quarter; otherwise it is flat where none of it is above one, and a longer run is needed where some of it is.
+ * hours, and what must not happen until then is that it outgrows its machine. It is flat where none of the interval is
+ * above one, and not all of it above a quarter. Otherwise it has levelled off where the whole interval of the last third
+ * is below a quarter, and that is long enough for all that goes wrong to have gone wrong in it: caches fill up, and a
+ * leak does not stop. What is neither grows, or has to be looked at for longer.
  */
 function memoryVerdict({ name, pid, points }: Life): Verdict {
 	const what = `memory of ${name} (${pid})`;
 	const [from, to] = [points[0].at, points[points.length - 1].at];
-	const late = points.filter(({ at }) => at >= from + (to - from) / 3);
 	const middle = median(points.map(({ value }) => value));
-	const about = `${mib(middle)} at the median, ${mib(Math.max(...points.map(({ value }) => value)))} at most`;
-	const slope = theilSen(leastOfMinutes(late));
-	if (!slope) return { what, good: null, said: "too few samples" };
+	const slopeFrom = (share: number) =>
+		theilSen(leastOfMinutes(points.filter(({ at }) => at >= from + share * (to - from))));
+	const [slope, last] = [slopeFrom(1 / 3), slopeFrom(2 / 3)];
+	if (!slope || !last) return { what, good: null, said: "too few samples" };
 	const aDay = (perSecond: number) => (perSecond * DAY) / middle;
-	const said =
-		`${about}; ${signed(slope.value * 3600)} an hour, in a day ${percent(aDay(slope.value))} of it ` +
-		`[${percent(aDay(slope.lower))}, ${percent(aDay(slope.upper))}]`;
-	if (aDay(slope.lower) > LEAK_A_DAY) return { what, good: false, said: `GROWS: ${said}` };
-	if (aDay(slope.upper) > UNKNOWN_A_DAY)
-		return { what, good: false, said: `too uneven to be told from a leak, run for longer: ${said}` };
-	return { what, good: true, said };
+	const told = ({ value, lower, upper }: Slope) =>
+		`${signed(value * 3600)} an hour, in a day ${percent(aDay(value))} of it ` +
+		`[${percent(aDay(lower))}, ${percent(aDay(upper))}]`;
+	const about = `${mib(middle)} at the median, ${mib(Math.max(...points.map(({ value }) => value)))} at most`;
+	const said = `${about}; ${told(slope)}`;
+	const grows = aDay(slope.lower) > LEAK_A_DAY;
+	if (!grows && aDay(slope.upper) <= UNKNOWN_A_DAY) return { what, good: true, said };
+	if ((to - from) / 3 >= ALL_FAULTS_SECONDS && aDay(last.upper) < LEAK_A_DAY)
+		return { what, good: true, said: `has levelled off: ${said}; in the last third ${told(last)}` };
+	const why = grows ? "GROWS" : "too uneven to be told from a leak, run for longer";
+	return { what, good: false, said: `${why}: ${said}; in the last third ${told(last)}` };
 }
 
 function leastOfMinutes(points: Life["points"]): Life["points"] {
