@@ -13,6 +13,7 @@ import { ClientSettings } from "../../worker/protocol/client-settings.ts";
 import { buildPage } from "../page/build.ts";
 import { clearForgotten } from "./forgotten.ts";
 import { front } from "./front.ts";
+import { V8_FLAGS, V8_FLAGS_VARIABLE } from "./v8.ts";
 
 /** Of worker/edge/local.ts. */
 const ENTRYPOINT = "local";
@@ -29,12 +30,6 @@ const EdgeSettings = z.object({
 
 const CLEAR_MS = 60_000;
 
-/**
- * In MiB, for each of Miniflare's Workers. By itself V8 lets tens of MiB of garbage gather in each before it collects it,
- * and what that holds beside V8's heap workerd's allocator keeps for good (docs/load.md).
- */
-const V8_FLAGS = "--max-semi-space-size=1 --initial-old-space-size=8";
-
 let edge: Miniflare | undefined;
 const end = async () => {
 	await edge?.dispose();
@@ -45,8 +40,7 @@ process.on("SIGTERM", end);
 try {
 	const settings = EdgeSettings.parse(process.env);
 	keepClear(settings.STATE_DIR);
-	// As Miniflare takes them.
-	process.env.MINIFLARE_WORKERD_V8_FLAGS ??= V8_FLAGS;
+	process.env[V8_FLAGS_VARIABLE] ??= V8_FLAGS;
 	const running = new Miniflare(await options(settings));
 	edge = running;
 	await running.ready;
