@@ -161,6 +161,21 @@ it("a row, a file or a page that stays is found; free pages and logs are only sa
 	expect(goodOf(ended({ bytes: 100 * MIB, walBytes: 99 * MIB }))).toMatchObject({ "logs of databases": false });
 });
 
+it("what is there at one look of the last minute alone has not stayed; what is there at each has", () => {
+	const before = reading("before", -10, {});
+	const idle = (at: number, sockets: number, files: number) =>
+		reading("idle", at, {
+			processes: [process({ sockets })],
+			state: state({ files, rows: { "firstlight-Pool pace": files - 28 } }),
+		});
+	const good = (...idles: Reading[]) =>
+		[...descriptorVerdicts([before, ...idles]), ...stateVerdicts([before, ...idles])]
+			.filter(({ what }) => ["sockets of worker 0", "rows", "files on disk"].includes(what))
+			.map((verdict) => verdict.good);
+	expect(good(idle(100, 4, 31), idle(130, 3, 30), idle(160, 4, 31))).toEqual([true, true, true]);
+	expect(good(idle(90, 3, 30), idle(100, 4, 31), idle(130, 4, 31), idle(160, 5, 32))).toEqual([false, false, false]);
+});
+
 it("idle is under a hundredth of a core, workerd's share counted with the edge's", () => {
 	const all = (cpu: Record<string, number>) =>
 		Object.entries(cpu).map(([name, cpuMs], i) =>
