@@ -38,7 +38,7 @@ it("clears away databases without a table, but none that is open, new, or has so
 	expect(clearForgotten(join(folder.path, "none"))).toBe(0);
 });
 
-it("clears away what a power cut left of a database's making, but no journal that has something to give back", async () => {
+it("clears away what a power cut left of a database's making, but no journal with something to give back", async () => {
 	using folder = await temporaryFolder("firstlight-forgotten-");
 	const path = (name: string) => join(folder.path, name);
 	/** As the power cut finds it. */

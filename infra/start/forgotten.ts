@@ -58,8 +58,8 @@ function giveBack(path: string): void {
 }
 
 /**
- * What a database has not taken in yet lies beside it, or what it has to be given back. One whose making was cut off, by
- * a power cut, has the head of a journal alone.
+ * What a database has not taken in yet lies beside it, or what it has to be given back. One whose making was cut off
+ * has the head of a journal alone.
  */
 function isForgotten(path: string): boolean {
 	const [file, log, journal] = ["", "-wal", "-journal"].map((end) => statSync(path + end, { throwIfNoEntry: false }));

@@ -42,9 +42,9 @@ function end(caller: Socket): void {
 }
 
 /**
- * Connects. It is closed whole or broken, and never only its own half: Node cannot break a socket whose half it is just
- * closing (libuv answers EINVAL), and then keeps its descriptor for good. That befell one of ten whose other side closed
- * first, as after `Connection: close`.
+ * Connects. It is closed whole or broken, and never only its own half: Node cannot break a socket whose half it is
+ * just closing (libuv answers EINVAL), and then keeps its descriptor for good. That befell one of ten whose other side
+ * closed first, as after `Connection: close`.
  */
 function breakable(host: string, port: number): Socket {
 	const socket = new Socket();

@@ -1,6 +1,6 @@
 /**
- * What is told on every start, and there is nothing to do about it: by Dawn, of limits that it lowers to what it can use;
- * by workerd, that what it had compiled beforehand is of no use to a V8 that has flags (v8.ts).
+ * What is told on every start, and there is nothing to do about it: by Dawn, of limits that it lowers to what it can
+ * use; by workerd, that what it had compiled beforehand is of no use to a V8 that has flags (v8.ts).
  */
 const NOISE = [
 	/^Warning: max\w+ artificially reduced from \d+ to \d+ /,

@@ -96,9 +96,9 @@ export function memoryVerdicts(lives: readonly Life[]): Verdict[] {
  * Of the last two thirds of a life (the first is warming up), each minute's least (what garbage there is on top is no
  * leak), the slope extrapolated to a day, in shares of the median: a process is replaced by a deploy after days, not
  * hours, and what must not happen until then is that it outgrows its machine. It is flat where none of the interval is
- * above one, and not all of it above a quarter. Otherwise it has levelled off where the whole interval of the last third
- * is below a quarter, and that is long enough for all that goes wrong to have gone wrong in it: caches fill up, and a
- * leak does not stop. What is neither grows, or has to be looked at for longer.
+ * above one, and not all of it above a quarter. Otherwise it has levelled off where the whole interval of the last
+ * third is below a quarter, and that is long enough for all that goes wrong to have gone wrong in it: caches fill up,
+ * and a leak does not stop. What is neither grows, or has to be looked at for longer.
  */
 function memoryVerdict({ name, pid, points }: Life): Verdict {
 	const what = `memory of ${name} (${pid})`;
@@ -197,12 +197,16 @@ export function stateVerdicts(readings: readonly Reading[]): Verdict[] {
 		{
 			what: "files on disk",
 			good: !stays(({ files }) => files),
-			said: `${compared(({ files }) => files, whole)}; ${least(({ emptyDatabases }) => emptyDatabases)} databases without a table`,
+			said:
+				`${compared(({ files }) => files, whole)}; ` +
+				`${least(({ emptyDatabases }) => emptyDatabases)} databases without a table`,
 		},
 		{
 			what: "bytes in databases",
 			good: !stays(({ usedBytes }) => usedBytes),
-			said: `${compared(({ usedBytes }) => usedBytes, mib)}; beside them ${mib(least(({ freeBytes }) => freeBytes))} of free pages`,
+			said:
+				`${compared(({ usedBytes }) => usedBytes, mib)}; ` +
+				`beside them ${mib(least(({ freeBytes }) => freeBytes))} of free pages`,
 		},
 		{
 			what: "bytes in other files",
