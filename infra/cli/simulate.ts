@@ -58,13 +58,16 @@ export const define: Define = (command, terminal) =>
 			};
 			if (options.sweep) return await swept(scenario, options.sweep, page, terminal);
 			const outcomes: Outcome[] = [];
+			using bar = terminal.progress("{bar} {value}/{total} runs");
 			for (let i = 0; i < runs; i++) {
 				const outcome = await simulate({ ...scenario, seed: seed + i }, terminal.signal);
 				outcomes.push(outcome);
+				bar.report(i + 1, runs);
 				if (runs > 1 && outcome.broken.length === 0) continue;
 				if (runs > 1) terminal.print(`Seed ${seed + i}:`);
 				terminal.print(simulationText(outcome));
 			}
+			bar[Symbol.dispose]();
 			const broken = outcomes.filter((outcome) => outcome.broken.length > 0).length;
 			if (runs > 1) terminal.print(`${runs} runs, ${broken} with something lost, repeated or left behind.`);
 			terminal.result(runs > 1 ? outcomes : outcomes[0]);

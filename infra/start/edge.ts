@@ -13,6 +13,7 @@ import { ClientSettings } from "../../worker/protocol/client-settings.ts";
 import { buildPage } from "../page/build.ts";
 import { clearForgotten } from "./forgotten.ts";
 import { front } from "./front.ts";
+import { V8_FLAGS, V8_FLAGS_VARIABLE } from "./v8.ts";
 
 /** Of worker/edge/local.ts. */
 const ENTRYPOINT = "local";
@@ -39,6 +40,7 @@ process.on("SIGTERM", end);
 try {
 	const settings = EdgeSettings.parse(process.env);
 	keepClear(settings.STATE_DIR);
+	process.env[V8_FLAGS_VARIABLE] ??= V8_FLAGS;
 	const running = new Miniflare(await options(settings));
 	edge = running;
 	await running.ready;

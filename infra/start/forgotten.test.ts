@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, utimesSync } from "node:fs";
+import { copyFileSync, existsSync, readdirSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { expect, it } from "vitest";
@@ -36,4 +36,24 @@ it("clears away databases without a table, but none that is open, new, or has so
 	ahead.close();
 	expect(existsSync(path("ahead"))).toBe(true);
 	expect(clearForgotten(join(folder.path, "none"))).toBe(0);
+});
+
+it("clears away what a power cut left of a database's making, but no journal with something to give back", async () => {
+	using folder = await temporaryFolder("firstlight-forgotten-");
+	const path = (name: string) => join(folder.path, name);
+	/** As the power cut finds it. */
+	const cutOff = (name: string) => {
+		for (const end of ["", "-journal"]) copyFileSync(path(`live.sqlite${end}`), path(`${name}.sqlite${end}`));
+	};
+	using live = new DatabaseSync(path("live.sqlite"));
+	live.exec("BEGIN IMMEDIATE; CREATE TABLE t (x)");
+	cutOff("begun");
+	live.exec("COMMIT; BEGIN IMMEDIATE; INSERT INTO t VALUES (1)");
+	cutOff("shortened");
+	writeFileSync(path("shortened.sqlite"), "");
+	for (const name of ["begun", "shortened", "live"]) utimesSync(path(`${name}.sqlite`), 0, 0);
+
+	expect(clearForgotten(folder.path)).toBe(1);
+	const stayed = ["live.sqlite", "live.sqlite-journal", "shortened.sqlite", "shortened.sqlite-journal"];
+	expect(readdirSync(folder.path).sort()).toEqual(stayed);
 });

@@ -7,6 +7,8 @@ import { join } from "node:path";
 
 /** A table's rows begin on a page of their own, the second at the least. */
 const ONE_PAGE = 4096;
+/** What a database is given back from where a change of it was cut off: so much is its head, without a page. */
+const BARE_JOURNAL = 512;
 const AWAY = ".forgotten";
 /** An object sleeps ten seconds after its last call; one that has just begun has not written yet. */
 const ASLEEP_MS = 30_000;
@@ -30,7 +32,10 @@ export function clearForgotten(place: string): number {
 	if (forgotten.length === 0) return 0;
 	const open = openFiles();
 	const [held, free] = [true, false].map((is) => forgotten.filter((path) => (open?.has(path + AWAY) ?? true) === is));
-	for (const path of free) rmSync(path + AWAY);
+	for (const path of free) {
+		if (!existsSync(path)) rmSync(`${path}-journal`, { force: true });
+		rmSync(path + AWAY);
+	}
 	for (const path of held) giveBack(path);
 	return free.length;
 }
@@ -52,10 +57,14 @@ function giveBack(path: string): void {
 	else renameSync(path + AWAY, path);
 }
 
-/** What a database has not taken in yet lies beside it. */
+/**
+ * What a database has not taken in yet lies beside it, or what it has to be given back. One whose making was cut off
+ * has the head of a journal alone.
+ */
 function isForgotten(path: string): boolean {
-	const [file, log] = [path, `${path}-wal`].map((of) => statSync(of, { throwIfNoEntry: false }));
-	return file !== undefined && file.size <= ONE_PAGE && !log?.size && file.mtimeMs < Date.now() - ASLEEP_MS;
+	const [file, log, journal] = ["", "-wal", "-journal"].map((end) => statSync(path + end, { throwIfNoEntry: false }));
+	if (file === undefined || file.size > ONE_PAGE || log?.size || (journal?.size ?? 0) > BARE_JOURNAL) return false;
+	return file.mtimeMs < Date.now() - ASLEEP_MS;
 }
 
 /** Of all processes that may be looked at, by their names now; null where the system has no such list. */

@@ -3,7 +3,10 @@
  * it next writes to him, which for a whole answer is when all is made; here his connection to it is broken at once.
  */
 import { once } from "node:events";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { createServer, type Server, Socket } from "node:net";
+
+/** A caller who has all of his answer may take so long to close. */
+export const LINGER_MS = 2000;
 
 /** `inner`: where workerd listens now. Throws what listening throws. */
 export async function front(address: string, port: number, inner: () => Promise<URL>): Promise<Server> {
@@ -11,7 +14,7 @@ export async function front(address: string, port: number, inner: () => Promise<
 	const server = createServer({ allowHalfOpen: true, noDelay: true }, async (caller) => {
 		caller.on("error", () => caller.destroy());
 		const to = await inner().catch(() => undefined);
-		if (to && !caller.destroyed) handOn(caller, connect({ host: to.hostname, port: Number(to.port), noDelay: true }));
+		if (to && !caller.destroyed) handOn(caller, breakable(to.hostname, Number(to.port)));
 		else caller.destroy();
 	});
 	server.listen(port, address);
@@ -19,10 +22,32 @@ export async function front(address: string, port: number, inner: () => Promise<
 	return server;
 }
 
+/** Breaks a connection, if it is not being closed already. */
+export function breakOff(socket: Socket): void {
+	if (socket.writableEnded) socket.destroy();
+	else socket.resetAndDestroy();
+}
+
 function handOn(caller: Socket, edge: Socket): void {
 	const left = () => edge.resetAndDestroy();
 	caller.once("end", left).once("close", left);
-	edge.on("error", () => caller.destroy()).once("close", () => caller.end());
+	edge.on("error", () => caller.destroy()).once("close", () => end(caller));
 	caller.pipe(edge, { end: false });
 	edge.pipe(caller);
+}
+
+/** After all that is still to be handed on. What goes nowhere now is read nevertheless: his own end shows only then. */
+function end(caller: Socket): void {
+	caller.resume().end(() => setTimeout(() => caller.destroy(), LINGER_MS).unref());
+}
+
+/**
+ * Connects. It is closed whole or broken, and never only its own half: Node cannot break a socket whose half it is
+ * just closing (libuv answers EINVAL), and then keeps its descriptor for good. That befell one of ten whose other side
+ * closed first, as after `Connection: close`.
+ */
+function breakable(host: string, port: number): Socket {
+	const socket = new Socket();
+	socket._final = (done) => done();
+	return socket.setNoDelay(true).connect({ host, port });
 }

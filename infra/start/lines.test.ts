@@ -11,6 +11,11 @@ it.each([
 			"offset allocation limit.",
 		undefined,
 	],
+	[
+		"NOSENTRY per-isolate bootstrap compile cache failed its compatibility check; scripts will be compiled from " +
+			"source; normalized = primordials; static_cast<int>(check) = 5",
+		undefined,
+	],
 ])("%j is logged as %j", (line, logged) => {
 	expect(logLine("worker 0", line)).toBe(logged);
 });

@@ -29,6 +29,12 @@ function life(seconds: number, of: (at: number) => number): Life {
 	return { kind: "worker", name: "worker 0", pid: 1, points };
 }
 
+/** A small process without garbage to speak of: 100 MiB and what `of` adds. */
+function leveled(of: (at: number) => number, seconds = HOUR): Life {
+	const points = Array.from({ length: seconds / 10 }, (_, i) => ({ at: i * 10, value: (100 + of(i * 10)) * MIB }));
+	return { kind: "start", name: "start", pid: 1, points };
+}
+
 it("Theil and Sen's slope of a line is the line's, whatever a few points are", () => {
 	const points = Array.from({ length: 50 }, (_, i) => ({ at: i, value: 3 * i + (i % 10 === 4 ? 1000 : 0) }));
 	const { value, lower, upper } = theilSen(points)!;
@@ -42,6 +48,17 @@ it.each([
 	["garbage alone", life(HOUR, () => 0), true],
 	["a leak of 8 MiB an hour below it", life(HOUR, (at) => (8 * at) / HOUR), false],
 	["a leak of 40 MiB an hour below it", life(HOUR, (at) => (40 * at) / HOUR), false],
+	["a leak of 50 MiB an hour below it", life(HOUR, (at) => (50 * at) / HOUR), false],
+	["a leak of 50 MiB an hour that begins late", life(HOUR, (at) => Math.max(0, (50 * (at - 1800)) / HOUR)), false],
+	[
+		"a leak of 50 MiB an hour below caches that fill up",
+		life(HOUR, (at) => 80 * (1 - Math.exp(-at / 600)) + (50 * at) / HOUR),
+		false,
+	],
+	["a leak of 8 MiB an hour on a level floor", leveled((at) => (8 * at) / HOUR), false],
+	["a leak of a MiB with every third fault", leveled((at) => Math.floor(at / 900)), false],
+	["caches that fill for most of an hour, then no more", leveled((at) => 4 * Math.min(1, at / 2300)), true],
+	["the same in a life too short to tell", leveled((at) => 4 * Math.min(1, at / 1300), 2000), false],
 	["caches that fill in the first minutes", life(HOUR, (at) => 80 * (1 - Math.exp(-at / 200))), true],
 	["one burst of a minute", life(HOUR, (at) => (at > 3000 && at < 3060 ? 400 : 0)), true],
 	["memory given back", life(HOUR, (at) => -(40 * at) / HOUR), true],
@@ -142,6 +159,21 @@ it("a row, a file or a page that stays is found; free pages and logs are only sa
 	expect(goodOf(ended({ usedBytes: 44_096 }))).toMatchObject({ "bytes in databases": false });
 	expect(goodOf(ended({ bytes: 2 * MIB }))).toMatchObject({ "bytes in other files": false });
 	expect(goodOf(ended({ bytes: 100 * MIB, walBytes: 99 * MIB }))).toMatchObject({ "logs of databases": false });
+});
+
+it("what is there at one look of the last minute alone has not stayed; what is there at each has", () => {
+	const before = reading("before", -10, {});
+	const idle = (at: number, sockets: number, files: number) =>
+		reading("idle", at, {
+			processes: [process({ sockets })],
+			state: state({ files, rows: { "firstlight-Pool pace": files - 28 } }),
+		});
+	const good = (...idles: Reading[]) =>
+		[...descriptorVerdicts([before, ...idles]), ...stateVerdicts([before, ...idles])]
+			.filter(({ what }) => ["sockets of worker 0", "rows", "files on disk"].includes(what))
+			.map((verdict) => verdict.good);
+	expect(good(idle(100, 4, 31), idle(130, 3, 30), idle(160, 4, 31))).toEqual([true, true, true]);
+	expect(good(idle(90, 3, 30), idle(100, 4, 31), idle(130, 4, 31), idle(160, 5, 32))).toEqual([false, false, false]);
 });
 
 it("idle is under a hundredth of a core, workerd's share counted with the edge's", () => {

@@ -77,6 +77,8 @@ const DAY = 86_400;
 const LEAK_A_DAY = 0.25;
 /** An interval that reaches further says nothing. */
 const UNKNOWN_A_DAY = 1;
+/** Within so long everything that is broken on purpose has been broken at least once (faults.ts). */
+const ALL_FAULTS_SECONDS = 15 * 60;
 
 /** Of each life that is long enough; the others together. */
 export function memoryVerdicts(lives: readonly Life[]): Verdict[] {
@@ -93,25 +95,31 @@ export function memoryVerdicts(lives: readonly Life[]): Verdict[] {
 /**
  * Of the last two thirds of a life (the first is warming up), each minute's least (what garbage there is on top is no
  * leak), the slope extrapolated to a day, in shares of the median: a process is replaced by a deploy after days, not
- * hours, and what must not happen until then is that it outgrows its machine. It grows where the whole interval is
- * above a quarter; otherwise it is flat where none of it is above one, and a longer run is needed where some of it is.
+ * hours, and what must not happen until then is that it outgrows its machine. It is flat where none of the interval is
+ * above one, and not all of it above a quarter. Otherwise it has levelled off where the whole interval of the last
+ * third is below a quarter, and that is long enough for all that goes wrong to have gone wrong in it: caches fill up,
+ * and a leak does not stop. What is neither grows, or has to be looked at for longer.
  */
 function memoryVerdict({ name, pid, points }: Life): Verdict {
 	const what = `memory of ${name} (${pid})`;
 	const [from, to] = [points[0].at, points[points.length - 1].at];
-	const late = points.filter(({ at }) => at >= from + (to - from) / 3);
 	const middle = median(points.map(({ value }) => value));
-	const about = `${mib(middle)} at the median, ${mib(Math.max(...points.map(({ value }) => value)))} at most`;
-	const slope = theilSen(leastOfMinutes(late));
-	if (!slope) return { what, good: null, said: "too few samples" };
+	const slopeFrom = (share: number) =>
+		theilSen(leastOfMinutes(points.filter(({ at }) => at >= from + share * (to - from))));
+	const [slope, last] = [slopeFrom(1 / 3), slopeFrom(2 / 3)];
+	if (!slope || !last) return { what, good: null, said: "too few samples" };
 	const aDay = (perSecond: number) => (perSecond * DAY) / middle;
-	const said =
-		`${about}; ${signed(slope.value * 3600)} an hour, in a day ${percent(aDay(slope.value))} of it ` +
-		`[${percent(aDay(slope.lower))}, ${percent(aDay(slope.upper))}]`;
-	if (aDay(slope.lower) > LEAK_A_DAY) return { what, good: false, said: `GROWS: ${said}` };
-	if (aDay(slope.upper) > UNKNOWN_A_DAY)
-		return { what, good: false, said: `too uneven to be told from a leak, run for longer: ${said}` };
-	return { what, good: true, said };
+	const told = ({ value, lower, upper }: Slope) =>
+		`${signed(value * 3600)} an hour, in a day ${percent(aDay(value))} of it ` +
+		`[${percent(aDay(lower))}, ${percent(aDay(upper))}]`;
+	const about = `${mib(middle)} at the median, ${mib(Math.max(...points.map(({ value }) => value)))} at most`;
+	const said = `${about}; ${told(slope)}`;
+	const grows = aDay(slope.lower) > LEAK_A_DAY;
+	if (!grows && aDay(slope.upper) <= UNKNOWN_A_DAY) return { what, good: true, said };
+	if ((to - from) / 3 >= ALL_FAULTS_SECONDS && aDay(last.upper) < LEAK_A_DAY)
+		return { what, good: true, said: `has levelled off: ${said}; in the last third ${told(last)}` };
+	const why = grows ? "GROWS" : "too uneven to be told from a leak, run for longer";
+	return { what, good: false, said: `${why}: ${said}; in the last third ${told(last)}` };
 }
 
 function leastOfMinutes(points: Life["points"]): Life["points"] {
@@ -119,17 +127,30 @@ function leastOfMinutes(points: Life["points"]): Life["points"] {
 	return [...groups.values()].map((group) => group.reduce((least, each) => (each.value < least.value ? each : least)));
 }
 
+/**
+ * What stays is there whenever one looks; a worker that renews its token has a connection for some seconds, and wakes
+ * objects.
+ */
+const END_SECONDS = 60;
+
+/** Of the last minute, whatever came and went in it left out. */
+function atTheEnd(readings: readonly Reading[]): Reading[] {
+	const end = readings.at(-1)?.at ?? 0;
+	return readings.filter(({ at, phase }) => phase !== "load" && at >= end - END_SECONDS);
+}
+
 /** Sockets and other descriptors at the end, against the most that the same process's name had before the load. */
 export function descriptorVerdicts(readings: readonly Reading[]): Verdict[] {
 	const before = readings.filter(({ phase }) => phase === "before").flatMap(({ processes }) => processes);
 	const during = readings.filter(({ phase }) => phase === "load").flatMap(({ processes }) => processes);
 	const names = [...new Set(before.map(({ name }) => name))];
-	const last = readings.at(-1)?.processes ?? [];
+	const last = atTheEnd(readings);
 	return names.flatMap((name) =>
 		(["sockets", "files"] as const).map((each): Verdict => {
 			const most = (of: readonly ProcessSample[]) =>
 				Math.max(...of.filter((sample) => sample.name === name).map((sample) => sample[each]));
-			const end = last.find((sample) => sample.name === name)?.[each];
+			const seen = last.map(({ processes }) => processes.find((sample) => sample.name === name)?.[each]);
+			const end = seen.at(-1) === undefined ? undefined : Math.min(...seen.flatMap((count) => count ?? []));
 			return {
 				what: `${each} of ${name}`,
 				good: end !== undefined && end <= most(before),
@@ -146,14 +167,20 @@ const WAL_BYTES = 1000 * (4096 + 24) + 32_768;
 export function stateVerdicts(readings: readonly Reading[]): Verdict[] {
 	const states = (of: Reading["phase"]) => readings.filter(({ phase }) => phase === of).map(({ state }) => state);
 	const [before, during] = [states("before"), states("load")];
-	const end = readings.at(-1)?.state;
-	if (!end || before.length === 0) return [];
+	const last = atTheEnd(readings).map(({ state }) => state);
+	if (last.length === 0 || before.length === 0) return [];
 	const most = (of: readonly StateSample[], value: (state: StateSample) => number) => Math.max(...of.map(value));
-	const tables = [...new Set([...before, ...during, end].flatMap(({ rows }) => Object.keys(rows)))].sort();
-	const grown = tables.filter((table) => (end.rows[table] ?? 0) > most(before, ({ rows }) => rows[table] ?? 0));
+	const least = (value: (state: StateSample) => number) => Math.min(...last.map(value));
+	const stays = (value: (state: StateSample) => number) => least(value) > most(before, value);
+	const tables = [...new Set([...before, ...during, ...last].flatMap(({ rows }) => Object.keys(rows)))].sort();
+	const rowsIn =
+		(table: string) =>
+		({ rows }: StateSample) =>
+			rows[table] ?? 0;
+	const grown = tables.filter((table) => stays(rowsIn(table)));
 	const rowsOf = ({ rows }: StateSample) => Object.values(rows).reduce((sum, count) => sum + count, 0);
 	const compared = (value: (state: StateSample) => number, shown: (value: number) => string) => {
-		const [first, highest, last] = [most(before, value), most(during, value), value(end)].map(shown);
+		const [first, highest, last] = [most(before, value), most(during, value), least(value)].map(shown);
 		return `${first} before, up to ${highest} under load, ${last} at the end`;
 	};
 	const whole = (value: number) => String(value);
@@ -165,29 +192,31 @@ export function stateVerdicts(readings: readonly Reading[]): Verdict[] {
 			good: grown.length === 0,
 			said:
 				compared(rowsOf, whole) +
-				grown
-					.map((table) => `; ${table}: ${most(before, ({ rows }) => rows[table] ?? 0)}, ${end.rows[table]}`)
-					.join(""),
+				grown.map((table) => `; ${table}: ${most(before, rowsIn(table))}, ${least(rowsIn(table))}`).join(""),
 		},
 		{
 			what: "files on disk",
-			good: end.files <= most(before, ({ files }) => files),
-			said: `${compared(({ files }) => files, whole)}; ${end.emptyDatabases} databases without a table`,
+			good: !stays(({ files }) => files),
+			said:
+				`${compared(({ files }) => files, whole)}; ` +
+				`${least(({ emptyDatabases }) => emptyDatabases)} databases without a table`,
 		},
 		{
 			what: "bytes in databases",
-			good: end.usedBytes <= most(before, ({ usedBytes }) => usedBytes),
-			said: `${compared(({ usedBytes }) => usedBytes, mib)}; beside them ${mib(end.freeBytes)} of free pages`,
+			good: !stays(({ usedBytes }) => usedBytes),
+			said:
+				`${compared(({ usedBytes }) => usedBytes, mib)}; ` +
+				`beside them ${mib(least(({ freeBytes }) => freeBytes))} of free pages`,
 		},
 		{
 			what: "bytes in other files",
-			good: others(end) <= most(before, others),
+			good: !stays(others),
 			said: compared(others, mib),
 		},
 		{
 			what: "logs of databases",
-			good: end.walBytes <= end.logs * WAL_BYTES,
-			said: `${compared(({ walBytes }) => walBytes, mib)}; ${end.logs} of them, which are used again`,
+			good: last.every(({ walBytes, logs }) => walBytes <= logs * WAL_BYTES),
+			said: `${compared(({ walBytes }) => walBytes, mib)}; ${least(({ logs }) => logs)} of them, which are used again`,
 		},
 	];
 }

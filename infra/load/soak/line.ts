@@ -1,7 +1,7 @@
 /** The readers' way to the edge, byte for byte, which can break. */
 import { once } from "node:events";
 import type { AddressInfo, Server, Socket } from "node:net";
-import { front } from "../../start/front.ts";
+import { breakOff, front } from "../../start/front.ts";
 
 export class Line implements AsyncDisposable {
 	readonly url: string;
@@ -22,7 +22,7 @@ export class Line implements AsyncDisposable {
 	}
 
 	cut(): void {
-		for (const caller of this.#callers) caller.resetAndDestroy();
+		for (const caller of this.#callers) breakOff(caller);
 	}
 
 	async [Symbol.asyncDispose](): Promise<void> {
