@@ -17,7 +17,7 @@ const [HIDE, SHOW] = ["\x1b[?25l", "\x1b[?25h"];
 it("Ctrl-C in mid-picture ends generate, gives the cursor back and leaves no picture", { retry: 2 }, async () => {
 	const out = join(dir, "pictures", "cut.png");
 	using running = Running.onTerminal("generate", "a photo of a red apple", "--seed", "7", "--out", out);
-	await running.until((text) => text.includes("scale 1/7"));
+	await running.until((text) => text.includes("scale 1/9"));
 	const { code, milliseconds } = await running.interrupt();
 	expect(code).toBe(130);
 	expect(milliseconds).toBeLessThan(SOON);

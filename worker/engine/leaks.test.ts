@@ -26,17 +26,24 @@ afterAll(() => {
 	gpu.destroy();
 });
 
-/** The device's own `tensor`, but the allocation number `at` of those that `work` makes is refused. */
+/** The device's own `tensor` and `long`, but the allocation number `at` of those that `work` makes is refused. */
 async function refusing<T>(at: number, work: () => T | Promise<T>): Promise<T> {
 	let made = 0;
-	gpu.tensor = (label, ...rest) => {
+	const count = (label: string) => {
 		if (made++ === at) throw new OutOfMemoryError(`No room for ${label}.`);
+	};
+	gpu.tensor = (label, ...rest) => {
+		count(label);
 		return Gpu.prototype.tensor.call(gpu, label, ...rest);
+	};
+	gpu.long = (label, ...rest) => {
+		count(label);
+		return Gpu.prototype.long.call(gpu, label, ...rest);
 	};
 	try {
 		return await work();
 	} finally {
-		Reflect.deleteProperty(gpu, "tensor");
+		for (const maker of ["tensor", "long"]) Reflect.deleteProperty(gpu, maker);
 	}
 }
 

@@ -1,4 +1,4 @@
-/** The default model's whole transformer: the engine against its export, scale by scale on the same inputs. */
+/** A model's whole transformer: the engine against its export, scale by scale on the same inputs. */
 import type { Tensor } from "onnxruntime-common";
 import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { openModelFolder } from "../../../model-shards/open.ts";
