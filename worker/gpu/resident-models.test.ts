@@ -15,10 +15,12 @@ test("two models take turns where there is room for one, and nothing stays behin
 
 	// One that makes a picture stays; whoever asks for it after the other has its turn after the other.
 	const order: string[] = [];
+	const begun = Promise.withResolvers<void>();
 	const { promise: held, resolve: release } = Promise.withResolvers<void>();
 	const use = (id: string, name: string) =>
 		device.models.use(id, async (model) => {
 			order.push(name);
+			begun.resolve();
 			if (name === "first") await held;
 			await picture(model, 0);
 		});
@@ -29,6 +31,7 @@ test("two models take turns where there is room for one, and nothing stays behin
 		"nobody waits",
 	);
 	left.abort("nobody waits");
+	await begun.promise;
 	await new Promise((resolve) => setTimeout(resolve, 50));
 	expect(order).toEqual(["first"]);
 	release();
