@@ -8,8 +8,10 @@ import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { DEFAULT_MODEL, openModelAt } from "../../model-shards/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import type { LoadedModel, RgbImage } from "../../worker/engine/types.ts";
-import { findPolicy } from "../../worker/policies/index.ts";
+import { policies } from "../../worker/policies/index.ts";
+import { MAX_SEED } from "../../worker/protocol/limits.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
+import { oneOf, whole } from "../cli/usage.ts";
 import { contactSheet } from "./sheet.ts";
 
 /** Pixels of a side. */
@@ -24,6 +26,8 @@ const { values, positionals } = parseArgs({
 		out: { type: "string", default: "filmstrip.webp" },
 	},
 });
+const seed = whole("seed", values.seed, 0, MAX_SEED);
+const names = values.policies.split(",").map((name) => oneOf("policies", name, Object.keys(policies)));
 const prompt = positionals[0] ?? "a photo of a red apple";
 const gpu = await openGpu();
 const model = await openModel(gpu, await openModelAt(values.model));
@@ -31,10 +35,8 @@ const { grids } = model.info.schedules[model.info.defaultSchedule];
 const blank = { width: TILE, height: TILE, data: new Uint8Array(3 * TILE * TILE).fill(255) };
 
 const rows = [];
-for (const name of values.policies.split(",")) {
-	const policy = findPolicy(name);
-	if (!policy) throw new Error(`There is no policy ${name}.`);
-	const plan = policy.plan(model.info, {});
+for (const name of names) {
+	const plan = policies[name].plan(model.info, {});
 	await model.compile([plan]);
 	await film(model, plan);
 	const { pictures, seconds, first } = await film(model, plan);
@@ -56,7 +58,7 @@ async function film(model: LoadedModel, plan: StagePlan) {
 	const begun = performance.now();
 	const since = () => (performance.now() - begun) / 1000;
 	let [first, seconds] = [0, 0];
-	for await (const result of model.generate({ plan, prompt, seed: Number(values.seed), previews: "all" })) {
+	for await (const result of model.generate({ plan, prompt, seed, previews: "all" })) {
 		if (result.kind === "scale" && result.preview) {
 			first ||= since();
 			pictures[result.index] = result.preview;

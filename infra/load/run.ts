@@ -40,6 +40,8 @@ export interface Run {
 	plan: Plan;
 	/** Wall clock of the run's zero. */
 	begunAt: Date;
+	/** The same by `performance.now()`: what all of its times count from. */
+	zero: number;
 	samples: Sample[];
 	/** Intended times of what was not sent, since `maxInFlight` were under way. */
 	skipped: number[];
@@ -105,6 +107,7 @@ export async function run(plan: Plan, target: Target, signal: AbortSignal, live?
 	return {
 		plan,
 		begunAt,
+		zero,
 		samples,
 		skipped,
 		seconds: clock() / 1000,

@@ -19,6 +19,14 @@ const numberOf = (id: string | undefined) => Number(id?.split(".")[1]);
 const kinds = async (reader: Reader) =>
 	(await reader.rest()).map(({ id, data }) => [numberOf(id), data.index ?? data.code ?? data.type]);
 
+/** What comes after plan and scale 0. */
+const REST = [
+	[2, 1],
+	[3, 2],
+	[4, 3],
+	[5, "final"],
+];
+
 /** A reader, and a lease of which the reader was told scale 0 that the log does not have. */
 async function told(peer: Peer, query = ""): Promise<{ reader: Reader; lease: Lease }> {
 	const reader = await open(query);
@@ -53,12 +61,7 @@ it("a scale is told before it is written, and answered after it", async () => {
 	]);
 	expect(order).toEqual(["told", "written", "answered"]);
 	await peer.finish({ ...lease, codes: [""] });
-	expect(await kinds(reader)).toEqual([
-		[2, 1],
-		[3, 2],
-		[4, 3],
-		[5, "final"],
-	]);
+	expect(await kinds(reader)).toEqual(REST);
 });
 
 it("where the disk fails for a moment it is written at the next try, and comes once", async () => {
@@ -76,14 +79,8 @@ it("where the disk fails for a moment it is written at the next try, and comes o
 	const [answer, event] = await Promise.all([deliver(lease, scaleEvent(lease, 0)), reader.next()]);
 	expect([answer.status, numberOf(event!.id)]).toEqual([500, 1]);
 	await peer.finish(lease);
-	const rest = [
-		[2, 1],
-		[3, 2],
-		[4, 3],
-		[5, "final"],
-	];
-	expect(await kinds(reader)).toEqual(rest);
-	expect(await kinds(await Reader.open(`/v1/jobs/${lease.job}/events`))).toEqual([[0, "plan"], [1, 0], ...rest]);
+	expect(await kinds(reader)).toEqual(REST);
+	expect(await kinds(await Reader.open(`/v1/jobs/${lease.job}/events`))).toEqual([[0, "plan"], [1, 0], ...REST]);
 });
 
 it("one that the log lost is delivered again by its worker, and comes once", async () => {
@@ -93,21 +90,8 @@ it("one that the log lost is delivered again by its worker, and comes once", asy
 	const back = await Reader.open(`/v1/jobs/${lease.job}/events`, { headers: { "last-event-id": `${lease.job}.1` } });
 	expect(back.response.status).toBe(200);
 	await peer.finish(lease);
-	expect(await kinds(back)).toEqual([
-		[2, 1],
-		[3, 2],
-		[4, 3],
-		[5, "final"],
-	]);
-	const whole = [
-		[0, "plan"],
-		[1, 0],
-		[2, 1],
-		[3, 2],
-		[4, 3],
-		[5, "final"],
-	];
-	expect(await kinds(await Reader.open(`/v1/jobs/${lease.job}/events`))).toEqual(whole);
+	expect(await kinds(back)).toEqual(REST);
+	expect(await kinds(await Reader.open(`/v1/jobs/${lease.job}/events`))).toEqual([[0, "plan"], [1, 0], ...REST]);
 });
 
 it("or made again by another worker, while its reader stays", async () => {
@@ -119,12 +103,7 @@ it("or made again by another worker, while its reader stays", async () => {
 	const next = await other.next("lease");
 	expect([next.job, next.attempt, next.codes]).toEqual([lease.job, 2, []]);
 	await other.finish(next);
-	expect(await kinds(reader)).toEqual([
-		[2, 1],
-		[3, 2],
-		[4, 3],
-		[5, "final"],
-	]);
+	expect(await kinds(reader)).toEqual(REST);
 });
 
 it("where the job ends before that, its reader is told so", async () => {

@@ -74,9 +74,6 @@ export function picturesOf(samples: readonly Sample[], disturbances: readonly Di
 
 const ENDS: ReadonlySet<string> = new Set(["completed", "refused"]);
 
-/** Two clocks of whole milliseconds are set by each other: what is nearer may have been at once. */
-const SAME_MS = 5;
-
 /**
  * While nothing ran, nobody could be served. A cut connection is taken up again by the typed client, once it has an
  * event to go on after; by bare HTTP, nobody does.
@@ -84,7 +81,7 @@ const SAME_MS = 5;
 function isExcused({ trace, judgement }: Pick<Sample, "trace" | "judgement">, disturbances: readonly Disturbance[]) {
 	const firstEvent = trace.intended + (judgement.fromIntended.first_event ?? Number.POSITIVE_INFINITY);
 	return disturbances.some(({ kind, from, to }) => {
-		if (trace.sent > to + SAME_MS || trace.ended < from - SAME_MS) return false;
-		return kind === "restart" || trace.asked.transport !== "client" || firstEvent > from - SAME_MS;
+		if (trace.sent > to || trace.ended < from) return false;
+		return kind === "restart" || trace.asked.transport !== "client" || firstEvent > from;
 	});
 }

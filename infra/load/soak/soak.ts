@@ -135,7 +135,7 @@ async function soak(): Promise<void> {
 		.then(() => sending)
 		.finally(() => clearInterval(progress));
 	// By the clock of the run, which began a moment later.
-	const later = made.begunAt.getTime() - begun;
+	const later = made.zero - zero;
 	const disturbances = done.flatMap(({ fault: { kind }, from, to }): Disturbance[] =>
 		kind === "restart" || kind === "cut" ? [{ kind, from: from - later, to: to - later }] : [],
 	);
