@@ -3,6 +3,7 @@ import type { Capacity } from "./capacity.ts";
 import type { Difference } from "./compare.ts";
 import { median } from "./findings.ts";
 import type { Live } from "./run.ts";
+import type { Recording } from "./simulate/recording.ts";
 import type { Outcome } from "./simulate/simulate.ts";
 import type { Summary } from "./summary.ts";
 
@@ -24,11 +25,6 @@ export function summaryText(summary: Summary): string {
 		const cells = [count, ...COLUMNS.map((p) => percentiles[p]?.value ?? null), max];
 		return name.replaceAll("_", " ").padEnd(15) + cells.map((value, i) => cell(value, i === 0)).join("");
 	});
-	const list = (of: Record<string, number>) =>
-		Object.entries(of)
-			.filter(([, n]) => n > 0)
-			.map(([name, n]) => `${name} ${n}`)
-			.join(", ");
 	const lines = [
 		`Offered ${rates.offered.toFixed(2)}/s, completed ${rates.completed.toFixed(2)}/s` +
 			(rates.good === null ? "" : `, good ${rates.good.toFixed(2)}/s (${percent(rates.attainment ?? 0)})`),
@@ -48,6 +44,12 @@ export function summaryText(summary: Summary): string {
 	lines.push(summary.valid ? "Valid." : `NOT VALID. ${summary.reasons.join(" ")}`);
 	return lines.join("\n");
 }
+
+const list = (of: Record<string, number>): string =>
+	Object.entries(of)
+		.filter(([, n]) => n > 0)
+		.map(([name, n]) => `${name} ${n}`)
+		.join(", ");
 
 const OUTCOMES = [
 	"completed",
@@ -94,12 +96,13 @@ const cell = (value: number | null, whole: boolean): string =>
 
 export function simulationText(outcome: Outcome): string {
 	const { requests, completed, refused, left, errors, waitMs, firstScaleMs, finalMs, broken, thrown } = outcome;
-	const { throughput, queueMost, virtualSeconds, utilization, waste, costPerThousand } = outcome;
+	const { throughput, queueMost, virtualSeconds, utilization, waste, costPerThousand, policies } = outcome;
 	const row = (name: string, { mean, p50, p95, p99 }: Outcome["waitMs"]) =>
 		name.padEnd(15) + [mean, p50, p95, p99].map((value) => cell(value, false)).join("");
 	const told = Object.entries(errors).map(([code, n]) => `, ${n} told ${code}`);
 	return [
 		`${requests} requests: ${completed} completed, ${refused} refused, ${left} readers left${told.join("")}`,
+		...(Object.keys(policies).length > 1 ? [`Policies: ${list(policies)}`] : []),
 		`${throughput.toFixed(2)} pictures a second, queue up to ${queueMost}, ${virtualSeconds.toFixed(0)} s virtually`,
 		`GPUs busy ${percent(utilization)}, of it for nothing ${percent(waste)}; ${costPerThousand.toFixed(3)} a thousand`,
 		"",
@@ -110,5 +113,20 @@ export function simulationText(outcome: Outcome): string {
 		"",
 		broken.length === 0 ? "Nothing lost, repeated, or left behind." : `BROKEN:\n${broken.slice(0, 20).join("\n")}`,
 		...(thrown.length > 0 ? [`The objects threw:\n${thrown.slice(0, 5).join("\n")}`] : []),
+	].join("\n");
+}
+
+/** A simulation beside the run whose requests and times it had. */
+export function agreementText({ waitMs, throughput }: Outcome, seen: Recording["seen"]): string {
+	const row = (name: string, measured: number | null, simulated: number | null) => {
+		const off = measured && simulated !== null ? `${(100 * (simulated / measured - 1)).toFixed(1)} %` : "-";
+		const cells = [measured, simulated].map((value) => (value === null ? "-" : value.toPrecision(4)).padStart(11));
+		return `${name.padEnd(22)}${cells.join("")}${off.padStart(9)}`;
+	};
+	return [
+		`${"".padEnd(22)}${["measured", "simulated", "off by"].map((name, i) => name.padStart(i < 2 ? 11 : 9)).join("")}`,
+		row("wait p50, ms", seen.p50, waitMs.p50),
+		row("wait p95, ms", seen.p95, waitMs.p95),
+		row("pictures a second", seen.throughput, throughput),
 	].join("\n");
 }

@@ -95,12 +95,15 @@ async function makeWorld(seed: number): Promise<World> {
 			return link;
 		},
 		async ask(seed) {
-			const plan = edge.makePlan(model, "exact", undefined);
 			const format = { type: "webp", quality: 90 };
 			const caller = { owner: null, scopes: [], admitted: null, traceparent: "", requestId: "" };
-			const input = { caller, model, plan, subject: { prompt: "a photo" }, seed, previews: "all", format };
+			const wish = { prompt: "a photo", policy: "exact", seed, previews: "all", format };
+			const start = async () => {
+				const { input } = await edge.orderOf(host.env, wish, { caller }, edge.warnings());
+				return await edge.startJob(host.env, input);
+			};
 			try {
-				return read(await through(edge.startJob(host.env, input)), -1);
+				return read(await through(start()), -1);
 			} catch (error) {
 				if ((error as { status?: number }).status === 503) return null;
 				throw error;

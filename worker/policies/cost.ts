@@ -14,16 +14,22 @@ export interface Extent {
  * over its speedup; anything else is counted: tokens kept, rows, scales that run.
  */
 export function costOf(info: ModelInfo, plan: StagePlan, { from = 0, until = Infinity }: Extent = {}): number {
-	const { grids } = info.schedules[plan.schedule];
-	const tokens = (scale: number) => grids[scale][0] * grids[scale][1];
-	const counted = plan.steps.map((step, scale) =>
-		scale < from || scale > until ? 0 : tokens(scale) * rowsOf(step) * shareOf(step, tokens(scale), info.blocks),
-	);
 	const speedup = info.trades?.[plan.policy]?.speedup;
 	const whole = from === 0 && until >= plan.steps.length - 1;
-	if (whole && speedup !== undefined && findPolicy(plan.policy))
-		return (2 * sum(grids.map((_, i) => tokens(i)))) / speedup;
-	return sum(counted);
+	if (whole && speedup !== undefined && findPolicy(plan.policy)) {
+		const { grids } = info.schedules[plan.schedule];
+		return (2 * sum(grids.map(([height, width]) => height * width))) / speedup;
+	}
+	return sum(stepCosts(info, plan).slice(from, until + 1));
+}
+
+/** The same of each step, as counted. */
+export function stepCosts(info: ModelInfo, plan: StagePlan): number[] {
+	const { grids } = info.schedules[plan.schedule];
+	return plan.steps.map((step, scale) => {
+		const tokens = grids[scale][0] * grids[scale][1];
+		return tokens * rowsOf(step) * shareOf(step, tokens, info.blocks);
+	});
 }
 
 const rowsOf = (step: Step): number => (step.kind === "skip" ? 0 : step.rows === "both" ? 2 : 1);

@@ -1,16 +1,15 @@
 /** Loads the edge's own classes and routes into this process, which must have given its clock away. */
 import { createHmac } from "node:crypto";
 import { registerHooks } from "node:module";
-import type { ModelInfo } from "../../../worker/protocol/model-info.ts";
-import type { StagePlan } from "../../../worker/protocol/plan.ts";
 import type { Random } from "../random.ts";
 
 /** What the simulation uses of worker/edge, whose own types need Cloudflare's. */
 export interface Edge {
 	Pool: unknown;
 	Job: unknown;
+	orderOf(env: object, wish: object, keeping: object, warnings: object): Promise<{ input: object }>;
 	startJob(env: object, input: object): Promise<string>;
-	makePlan(model: ModelInfo, policy: string, schedule: string | undefined): StagePlan;
+	warnings(): object;
 	follow(
 		env: object,
 		job: string,
@@ -28,10 +27,10 @@ export async function loadEdge(random: Random): Promise<Edge> {
 	hooked = true;
 	settleCrypto(random);
 	const load = async (file: string) => await import(new URL(`../../../worker/edge/${file}.ts`, import.meta.url).href);
-	const [{ Pool }, { Job }, { startJob, makePlan }, { follow }] = await Promise.all(
-		["pool/pool", "job/job", "start", "job/follow"].map(load),
+	const [{ Pool }, { Job }, { orderOf }, { startJob }, { Warnings }, { follow }] = await Promise.all(
+		["pool/pool", "job/job", "job/order", "start", "http/warnings", "job/follow"].map(load),
 	);
-	return { Pool, Job, startJob, makePlan, follow };
+	return { Pool, Job, orderOf, startJob, warnings: () => new Warnings({ STRICT: false }), follow };
 }
 
 /** `cloudflare:workers`, as far as the edge's classes ask for it. */

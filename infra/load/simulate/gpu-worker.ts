@@ -4,7 +4,8 @@ import { CAPABILITIES } from "../../../worker/protocol/capabilities.ts";
 import type { Hello, Holding, Lease } from "../../../worker/protocol/messages.ts";
 import { VERSIONS } from "../../../worker/protocol/messages.ts";
 import type { ModelInfo } from "../../../worker/protocol/model-info.ts";
-import type { Random } from "../random.ts";
+import { type StagePlan, settle } from "../../../worker/protocol/plan.ts";
+import { one, type Random } from "../random.ts";
 import type { VirtualClock } from "./clock.ts";
 import type { ObjectHost, Socket } from "./objects.ts";
 
@@ -25,8 +26,8 @@ export interface Trouble {
 export interface WorkerOptions {
 	name: string;
 	model: ModelInfo;
-	/** Milliseconds of the scales of a picture, in their order, of the plan that the lease brings. */
-	service(lease: Lease): number[];
+	/** Milliseconds that each step of a picture's plan takes. */
+	service(plan: StagePlan): number[];
 	trouble: Trouble;
 	/** After it was killed: until it dials again, models loaded. */
 	restartMs: number;
@@ -139,10 +140,10 @@ export class SimulatedWorker {
 		this.#inHand.set(lease.job, held);
 		const begun = this.#clock.now;
 		const fate = this.#fate(trouble);
-		const { plan, seed } = lease.request;
-		const service = this.#options.service(lease);
-		const runs = plan.steps.flatMap((step, index) => (step.kind === "run" ? [index] : []));
-		const at = runs[Math.floor(this.#random() * runs.length)];
+		const { seed } = lease.request;
+		let { plan } = lease.request;
+		let times = this.#options.service(plan);
+		const at = one(this.#random, stepsOf(plan));
 		const { grids } = this.#options.model.schedules[plan.schedule];
 		const done = async (good: boolean, said = true) => {
 			this.busyMs += this.#clock.now - begun;
@@ -151,9 +152,18 @@ export class SimulatedWorker {
 			this.#inHand.delete(lease.job);
 			if (said) this.#send({ type: "release", job: lease.job, attempt: lease.attempt, outcome: "done", reason: "" });
 		};
-		for (const [step, index] of runs.entries()) {
+		for (const index of grids.keys()) {
+			if (plan.decide && index > plan.decide.after) {
+				const measured = Number.parseInt(digestOf(`${seed} looks`).toString("hex", 0, 4), 16) / 2 ** 32;
+				const { after } = plan.decide;
+				plan = settle(plan, measured);
+				times = this.#options.service(plan);
+				if ((await this.#deliver(lease, { type: "revision", after, measured, plan }, null)) !== "on")
+					return done(false);
+			}
+			if (plan.steps[index].kind !== "run") continue;
 			// Logged scales are replayed, which takes their time again.
-			await this.#clock.sleep(service[index] ?? 0);
+			await this.#clock.sleep(times[index]);
 			if (life !== this.#life || held.stopped) return done(false);
 			if (index === at && fate !== null) {
 				if (fate === "killed") return this.#die(done);
@@ -163,6 +173,8 @@ export class SimulatedWorker {
 					this.#lost();
 				}
 			}
+			const steps = stepsOf(plan);
+			const step = steps.indexOf(index);
 			if (step < lease.codes.length) continue;
 			const [height, width] = grids[index];
 			const codes = codesOf(seed, index, Math.ceil((height * width * this.#options.model.bitsPerToken) / 8));
@@ -172,8 +184,8 @@ export class SimulatedWorker {
 				grid: grids[index],
 				stage: "semantic",
 				step: step + 1,
-				steps: runs.length,
-				milliseconds: service[index] ?? 0,
+				steps: steps.length,
+				milliseconds: times[index],
 				codes,
 				mime: "image/webp",
 				base64: "AAAA",
@@ -183,7 +195,11 @@ export class SimulatedWorker {
 			await this.#clock.sleep(this.#random() * 2 * networkMs);
 		}
 		const sha256 = createHash("sha256")
-			.update(runs.map((index) => codesOf(seed, index, 8)).join())
+			.update(
+				stepsOf(plan)
+					.map((index) => codesOf(seed, index, 8))
+					.join(),
+			)
 			.digest("hex");
 		await this.#deliver(
 			lease,
@@ -248,6 +264,10 @@ export class SimulatedWorker {
 
 /** What every worker would sample: the same for the same seed and scale. */
 function codesOf(seed: number, scale: number, bytes: number): string {
-	const block = createHash("sha256").update(`${seed} ${scale}`).digest();
-	return Buffer.alloc(bytes, block).toString("base64");
+	return Buffer.alloc(bytes, digestOf(`${seed} ${scale}`)).toString("base64");
 }
+
+const digestOf = (text: string): Buffer => createHash("sha256").update(text).digest();
+
+/** Those that run. */
+const stepsOf = ({ steps }: StagePlan): number[] => steps.flatMap(({ kind }, index) => (kind === "run" ? [index] : []));

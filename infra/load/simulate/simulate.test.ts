@@ -29,3 +29,14 @@ it("the same seed is the same run", async () => {
 	const once = () => simulated("--chaos", "--workers", "3", "--seconds", "30", "--seed", "7");
 	expect(await once()).toEqual(await once());
 });
+
+it("auto thins its pictures under overload, as the edge does, and so holds more", async () => {
+	const asked = (policies: string) =>
+		simulated("--model", "emoji-256", "--workers", "2", "--service", "6000", "--rate", "1", "--policies", policies);
+	const [auto, exact] = (await Promise.all(["auto", "exact"].map(asked))) as Outcome[];
+	expect([...auto.broken, ...exact.broken]).toEqual([]);
+	expect(exact.policies).toEqual({ exact: exact.requests - exact.refused });
+	expect(auto.policies["stagevar-auto"]).toBeGreaterThan(auto.requests / 2);
+	expect(auto.throughput).toBeGreaterThan(1.5 * exact.throughput);
+	expect(auto.refused).toBeLessThan(exact.refused / 2);
+});

@@ -3,11 +3,10 @@
  * what a picture costs, and whether anything is ever lost. The same seed gives the same run. Clocks and
  * timers of the process are virtual from then on.
  */
-import { openModelFolder } from "../../../model-shards/open.ts";
-import type { Lease } from "../../../worker/protocol/messages.ts";
-import { type Arrival, arrivals, steady } from "../arrivals.ts";
+import type { ModelInfo } from "../../../worker/protocol/model-info.ts";
+import type { StagePlan } from "../../../worker/protocol/plan.ts";
 import { distributionOf } from "../distribution.ts";
-import { randomOf } from "../random.ts";
+import { type Random, randomOf } from "../random.ts";
 import { VirtualClock } from "./clock.ts";
 import { type Edge, loadEdge } from "./edge.ts";
 import { SimulatedWorker, type Trouble } from "./gpu-worker.ts";
@@ -16,19 +15,15 @@ import { ObjectHost, type Weather } from "./objects.ts";
 export interface Scenario {
 	seed: number;
 	workers: number;
-	/** Requests a second, for so many seconds; what then is under way comes to its end. */
-	rate: number;
+	/** In the order of their times; what is under way after the last comes to its end. */
+	requests: readonly Asked[];
+	/** How long requests come that count. */
 	seconds: number;
-	/** Before them, as many seconds of the same that rates, use and cost leave out: an empty house is no fair one. */
+	/** Before them, as many of which rates, use and cost say nothing: an empty house is no fair one. */
 	warmupSeconds: number;
-	arrival: Arrival;
-	/** A model folder: its schedules and policies. */
-	model: string;
-	policies: readonly string[];
-	/** Of a whole picture under `exact`, in milliseconds on one worker; spread over scales by their tokens. */
-	serviceMs: number;
-	/** Deviation of a worker's speed and of a picture's time, as a share. */
-	spread: number;
+	/** What the workers offer. */
+	model: ModelInfo;
+	service: Service;
 	trouble: Trouble;
 	weather: Weather;
 	restartMs: number;
@@ -43,13 +38,21 @@ export interface Scenario {
 	pricePerHour: number;
 }
 
-export const CALM: Trouble = { killed: 0, dropped: 0, hung: 0, doubled: 0, unanswered: 0 };
-export const STILL: Weather = { callMs: 1, alarmLateMs: 0, alarmTwice: 0 };
+/** A request: when it comes, in milliseconds; by which policy, or `auto`. */
+export interface Asked {
+	at: number;
+	policy: string;
+}
+
+/** Of one worker, whose draws these are: milliseconds that each step of a picture's plan takes. */
+export type Service = (random: Random) => (plan: StagePlan) => number[];
 
 export interface Outcome {
 	requests: number;
 	completed: number;
 	refused: number;
+	/** By the policy that they got. */
+	policies: Record<string, number>;
 	/** Readers that left on purpose. */
 	left: number;
 	/** By the code that a reader was told. */
@@ -92,7 +95,7 @@ interface Read {
 const GRACE_MS = 900_000;
 
 export async function simulate(scenario: Scenario, signal?: AbortSignal): Promise<Outcome> {
-	const { info } = await openModelFolder(scenario.model);
+	const { model, trouble, restartMs, networkMs } = scenario;
 	const random = (purpose: string) => randomOf(scenario.seed, purpose);
 	const edge = await loadEdge(random("ids"));
 	const clock = new VirtualClock();
@@ -105,39 +108,23 @@ export async function simulate(scenario: Scenario, signal?: AbortSignal): Promis
 	const quiet = console.log;
 	console.log = () => {};
 	try {
-		const share = shareOfScales(info.schedules[info.defaultSchedule].grids);
 		const workers = Array.from({ length: scenario.workers }, (_, i) => {
 			const own = random(`worker ${i}`);
-			const speed = 1 + scenario.spread * normal(own);
-			const service = ({ request: { plan } }: Lease) => {
-				const factor = Math.max(0.2, speed) * Math.max(0.2, 1 + scenario.spread * normal(own)) * scenario.serviceMs;
-				return plan.steps.map((step, scale) =>
-					step.kind === "run" ? share[scale] * factor * (step.rows === "both" ? 1 : 0.5) : 0,
-				);
-			};
-			const { trouble, restartMs, networkMs } = scenario;
-			return new SimulatedWorker(
-				{ name: `worker-${i}`, model: info, service, trouble, restartMs, networkMs },
-				clock,
-				host,
-				own,
-			);
+			const options = { name: `worker-${i}`, model, service: scenario.service(own), trouble, restartMs, networkMs };
+			return new SimulatedWorker(options, clock, host, own);
 		});
 		for (const worker of workers) void worker.dial();
 		await clock.runTo(begun + 1000);
 		const start = clock.now;
 		const reads: Read[] = [];
 		const draw = random("readers");
-		for (const at of arrivals(
-			steady(scenario.rate, scenario.warmupSeconds + scenario.seconds),
-			scenario.arrival,
-			scenario.seed,
-		))
+		const asked = new Map<string, number>();
+		for (const { at, policy } of scenario.requests)
 			setTimeout(() => {
-				const plan = edge.makePlan(info, scenario.policies[reads.length % scenario.policies.length], undefined);
-				// Each seed twice, so that equal ones can be compared.
-				const seed = Math.floor(reads.length / 2 / scenario.policies.length);
-				reads.push(read(edge, host, clock, { model: info, plan, seed, leaves: draw() < scenario.leaving && draw() }));
+				// Each seed twice by every policy, so that equal ones can be compared.
+				const seed = Math.floor((asked.get(policy) ?? 0) / 2);
+				asked.set(policy, (asked.get(policy) ?? 0) + 1);
+				reads.push(read(edge, host, clock, { model, policy, seed, leaves: draw() < scenario.leaving && draw() }));
 			}, at);
 		if (scenario.evictions > 0) evict(host, random("evictions"), scenario);
 		const used = () => workers.reduce((sum, worker) => sum + worker.busyUntil(clock.now), 0);
@@ -182,15 +169,15 @@ export async function simulate(scenario: Scenario, signal?: AbortSignal): Promis
 }
 
 interface Asking {
-	model: object;
-	plan: object;
+	model: ModelInfo;
+	policy: string;
 	seed: number;
 	/** When the reader leaves, as a share of half a minute; false: it stays. */
 	leaves: number | false;
 }
 
 /** A reader from its question to its end, by the edge's own ways. */
-function read(edge: Edge, host: ObjectHost, clock: VirtualClock, { model, plan, seed, leaves }: Asking): Read {
+function read(edge: Edge, host: ObjectHost, clock: VirtualClock, { model, policy, seed, leaves }: Asking): Read {
 	const made: Read = { seed, asked: clock.now, refused: null, left: false, events: [], ended: false, problem: null };
 	const leaving = new AbortController();
 	if (leaves !== false)
@@ -202,9 +189,10 @@ function read(edge: Edge, host: ObjectHost, clock: VirtualClock, { model, plan, 
 	const format = { type: "webp", quality: 90 };
 	const traceless = { traceparent: `00-${"1".repeat(32)}-${"1".repeat(16)}-01`, requestId: "simulated" };
 	const caller = { owner: null, scopes: [], admitted: null, ...traceless };
-	const input = { caller, model, plan, subject: { prompt: "a photo" }, seed, previews: "all", format };
+	const wish = { prompt: "a photo", digest: model.digest, policy, seed, previews: "all", format };
 	void (async () => {
 		try {
+			const { input } = await edge.orderOf(host.env, wish, { caller }, edge.warnings());
 			const job = await edge.startJob(host.env, input);
 			for await (const row of edge.follow(host.env, job, -1, leaving.signal))
 				if (row) made.events.push({ n: row.n, type: row.type, at: clock.now, json: row.json });
@@ -274,9 +262,16 @@ function summed(reads: readonly Read[], sums: Sums): Outcome {
 		const { code } = JSON.parse(last.json);
 		errors[code] = (errors[code] ?? 0) + 1;
 	}
+	const policies: Record<string, number> = {};
+	for (const { events } of reads) {
+		if (events.length === 0) continue;
+		const { policy } = JSON.parse(events[0].json);
+		policies[policy] = (policies[policy] ?? 0) + 1;
+	}
 	return {
 		requests: reads.length,
 		completed: ends.length,
+		policies,
 		refused: reads.filter(({ refused }) => refused !== null).length,
 		left: reads.filter(({ left }) => left).length,
 		errors,
@@ -291,16 +286,4 @@ function spreadOf(values: readonly number[]): Spread {
 	const { mean, percentiles } = distributionOf(values);
 	const at = (p: string) => percentiles[p]?.value ?? null;
 	return { mean, p50: at("p50"), p95: at("p95"), p99: at("p99") };
-}
-
-/** Time goes with tokens, and a little to every scale. */
-function shareOfScales(grids: readonly (readonly [number, number])[]): number[] {
-	const costs = grids.map(([height, width]) => 4 + height * width);
-	const all = costs.reduce((sum, cost) => sum + cost, 0);
-	return costs.map((cost) => cost / all);
-}
-
-/** Standard normal (Box and Muller 1958). */
-function normal(random: () => number): number {
-	return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 }

@@ -17,25 +17,29 @@ export interface Point {
 	outcome: Outcome;
 }
 
-/** Runs one after the other. Of `workers`, the rate grows with them: as much for each as `scenario` has. */
+/** A scenario of so many workers, asked for so many pictures a second for so many seconds. */
+export type ScenarioOf = (workers: number, rate: number, seconds: number) => Scenario;
+
+export interface Offered {
+	workers: number;
+	serviceMs: number;
+	rate: number;
+	seconds: number;
+}
+
+/** Runs one after the other. Over `workers`, the rate grows with them: as much for each as `offered` has. */
 export async function sweep(
-	scenario: Scenario,
 	over: Sweep,
+	{ workers, serviceMs, rate, seconds }: Offered,
+	scenarioOf: ScenarioOf,
 	signal: AbortSignal,
 	done: (made: number, of: number) => void,
 ): Promise<Point[]> {
-	const each = scenario.rate / scenario.workers;
 	const scenarios =
 		over === "load"
-			? LOADS.map((x) => ({
-					x,
-					scenario: { ...scenario, rate: (x / 100) * holds(scenario.workers, scenario.serviceMs) },
-				}))
-			: WORKERS.map((x) => ({
-					x,
-					// As many pictures at every number of workers, so that chance weighs the same.
-					scenario: { ...scenario, workers: x, rate: each * x, seconds: (scenario.seconds * scenario.workers) / x },
-				}));
+			? LOADS.map((x) => ({ x, scenario: scenarioOf(workers, (x / 100) * holds(workers, serviceMs), seconds) }))
+			: // As many pictures at every number of workers, so that chance weighs the same.
+				WORKERS.map((x) => ({ x, scenario: scenarioOf(x, (rate / workers) * x, (seconds * workers) / x) }));
 	const points: Point[] = [];
 	for (const [i, { x, scenario }] of scenarios.entries()) {
 		points.push({ x, outcome: await simulate(scenario, signal) });

@@ -1,0 +1,100 @@
+/** A load run as the simulation takes it: when its requests came, and how long workers took for their scales. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { UsageError } from "../../cli/usage.ts";
+import { one } from "../random.ts";
+import { Summary } from "../summary.ts";
+import { FILES } from "../write.ts";
+import type { Asked, Service } from "./simulate.ts";
+
+/** What of a line of requests.jsonl is needed; `recordOf` in records.ts writes them. */
+const Line = z.object({
+	metadata: z.object({
+		request_intended_ns: z.number(),
+		model: z.string().nullable(),
+		policy: z.string().nullable(),
+		outcome: z.string(),
+		reader: z.string(),
+	}),
+	metrics: z.object({
+		scale_service: z.object({ value: z.array(z.number()) }).optional(),
+		service: z.object({ value: z.number() }).optional(),
+	}),
+});
+type Line = z.infer<typeof Line>;
+
+export interface Recording {
+	/** In milliseconds from the run's first moment. */
+	requests: Asked[];
+	seconds: number;
+	warmupSeconds: number;
+	/** A picture's scales as one of the run took them, of the same policy; drawn by the seed. */
+	service: Service;
+	/** What the run saw: queue waits in milliseconds, pictures a second. */
+	seen: { p50: number | null; p95: number | null; throughput: number };
+}
+
+/** Reads a folder that `load --out` wrote. Throws a UsageError where the simulation cannot be held against it. */
+export async function readRecording(folder: string): Promise<Recording> {
+	const [summary, lines] = await Promise.all([
+		parsed(folder, FILES.summary, (text) => Summary.parse(JSON.parse(text))),
+		parsed(folder, FILES.requests, (text) =>
+			text
+				.trimEnd()
+				.split("\n")
+				.map((line) => Line.parse(JSON.parse(line))),
+		),
+	]);
+	if (summary.load.kind !== "open")
+		throw new UsageError("A simulation has an open model's arrivals.", "Give a run of `load --rate`.");
+	if (lines.some(({ metadata: { reader } }) => ["cancel", "vanish"].includes(reader)))
+		throw new UsageError("Readers of that run left early, whose pictures' times are not known.");
+	const made = lines.filter(({ metadata, metrics }) => metadata.outcome === "completed" && metrics.scale_service);
+	if (made.length === 0) throw new UsageError(`No picture of ${folder} was completed.`);
+	const begun = new Date(summary.date).getTime() * 1e6;
+	const { wait } = summary.metrics;
+	return {
+		requests: lines
+			.map(({ metadata: { request_intended_ns: at, policy } }) => ({
+				at: (at - begun) / 1e6,
+				policy: policy ?? "auto",
+			}))
+			.sort((a, b) => a.at - b.at),
+		seconds: summary.seconds.measured,
+		warmupSeconds: summary.seconds.warmup,
+		service: serviceOf(made),
+		seen: {
+			p50: wait?.percentiles.p50?.value ?? null,
+			p95: wait?.percentiles.p95?.value ?? null,
+			throughput: summary.rates.completed,
+		},
+	};
+}
+
+function serviceOf(made: readonly Line[]): Service {
+	const byPolicy = Map.groupBy(made, ({ metadata: { policy } }) => policy);
+	return (random) => (plan) => {
+		const { metrics } = one(random, byPolicy.get(plan.policy) ?? made);
+		const times = metrics.scale_service?.value ?? [];
+		// A scale that is left out has no event. What a picture took besides its scales, it took in the end.
+		const runs = plan.steps.flatMap((step, scale) => (step.kind === "run" ? [scale] : []));
+		const rest = (metrics.service?.value ?? 0) - times.reduce((sum, time) => sum + time, 0);
+		return plan.steps.map((_, scale) => {
+			const run = runs.indexOf(scale);
+			return (run < 0 ? 0 : (times[run] ?? 0)) + (run === runs.length - 1 ? Math.max(0, rest) : 0);
+		});
+	};
+}
+
+async function parsed<T>(folder: string, file: string, parse: (text: string) => T): Promise<T> {
+	const path = join(folder, file);
+	const text = await readFile(path, "utf8").catch((error: Error) => {
+		throw new UsageError(`${path} cannot be read: ${error.message}`, "Give the folder that `load --out` wrote.");
+	});
+	try {
+		return parse(text);
+	} catch {
+		throw new UsageError(`${path} is none of firstlight load's.`, "Give the folder that `load --out` wrote.");
+	}
+}
