@@ -10,7 +10,6 @@ import {
 	type Manifest,
 	manifestDigest,
 	parseManifest,
-	type TensorEntry,
 } from "./manifest.ts";
 import type { ModelSource, ReadOptions } from "./source/source.ts";
 import { turn } from "./turn.ts";
@@ -30,8 +29,11 @@ export interface Folder {
 	digest: string;
 	/** Parsed tokenizer.json, or null for a model without one. */
 	tokenizer: unknown;
-	/** Every tensor in shard order. Holds two shards: the one at hand and the next. */
-	tensors(): AsyncGenerator<ModelTensor, void, void>;
+	/**
+	 * Every tensor in shard order, or those whose names are wanted: shards without any are not read. Holds two shards: the
+	 * one at hand and the next.
+	 */
+	tensors(wants?: (name: string) => boolean): AsyncGenerator<ModelTensor, void, void>;
 }
 
 /** Reads and checks manifest and tokenizer. Throws ModelFormatError with nothing left open. */
@@ -45,7 +47,13 @@ export async function openFolder(source: ModelSource, options: ReadOptions = {})
 			await source.verified(manifest.tokenizer, { signal: options.signal }),
 			`${source.label}/${manifest.tokenizer.file}`,
 		);
-	return { dir: source.label, manifest, digest, tokenizer, tensors: () => readTensors(source, manifest, options) };
+	return {
+		dir: source.label,
+		manifest,
+		digest,
+		tokenizer,
+		tensors: (wants) => readTensors(source, manifest, options, wants),
+	};
 }
 
 /**
@@ -55,14 +63,18 @@ async function* readTensors(
 	source: ModelSource,
 	manifest: Manifest,
 	{ signal, progress }: ReadOptions,
+	wants: (name: string) => boolean = () => true,
 ): AsyncGenerator<ModelTensor, void, void> {
-	const { tensors, shards } = manifest;
-	const byShard: TensorEntry[][] = shards.map(() => []);
-	for (const tensor of tensors) byShard[tensor.shard].push(tensor);
+	const byShard = Map.groupBy(
+		manifest.tensors.filter(({ name }) => wants(name)),
+		({ shard }) => shard,
+	);
+	const shards = [...byShard].sort(([a], [b]) => a - b);
 	const left = new AbortController();
 	const read = (index: number): Promise<Uint8Array<ArrayBuffer>> | null => {
 		if (index === shards.length) return null;
-		const reading = source.verified(shards[index], {
+		const [shard] = shards[index];
+		const reading = source.verified(manifest.shards[shard], {
 			signal: signal ? AbortSignal.any([signal, left.signal]) : left.signal,
 			progress,
 		});
@@ -72,11 +84,10 @@ async function* readTensors(
 	};
 	try {
 		let next = read(0);
-		for (const [index, list] of byShard.entries()) {
+		for (const [index, [, list]] of shards.entries()) {
 			const data = (await next) as Uint8Array<ArrayBuffer>;
 			next = read(index + 1);
-			list.sort((a, b) => a.offset - b.offset);
-			for (const { name, dtype, shape, offset, bytes } of list) {
+			for (const { name, dtype, shape, offset, bytes } of list.toSorted((a, b) => a.offset - b.offset)) {
 				yield { name, dtype, shape, bytes: data.subarray(offset, offset + bytes) };
 				await turn();
 			}
