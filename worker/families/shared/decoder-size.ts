@@ -59,7 +59,8 @@ export function decoderSize(
 	const batch = groupNormScratch(pictures, groups);
 	const all = Math.max(...grids.map(([height, width]) => height * width));
 	const { work, scores, pixels } = decoderFloats(source, latent, all);
-	const most = Math.min(bindingBytes, storedBytes / 3) / 4;
+	// What is no larger than a buffer of tiles gains nothing by being cut.
+	const most = Math.min(bindingBytes, Math.max(storedBytes / 3, LEAST_BUFFER_BYTES)) / 4;
 	if (Math.max(work, scores, 4 * pixels) <= most) {
 		return {
 			pictures,
