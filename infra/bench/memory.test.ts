@@ -1,4 +1,7 @@
 import { expect, test } from "vitest";
+import { within } from "../../worker/engine/paper/budget.ts";
+import { memoryNeed } from "../../worker/engine/paper/memory.ts";
+import type { T5Config } from "../../worker/families/text/config.ts";
 import { policies } from "../../worker/policies/index.ts";
 import { countMemory } from "./memory.ts";
 import { randomInfinity } from "./random-model.ts";
@@ -20,4 +23,41 @@ test("with f16 keys and weights, too, and by small bindings; one that is too sma
 	const cut = await countMemory({ ...subject, bindingBytes: 2 ** 20 });
 	expect(Math.abs(cut.total / cut.forecast.total - 1)).toBeLessThan(0.02);
 	await expect(countMemory({ ...subject, bindingBytes: 2 ** 10 })).rejects.toThrow(/this adapter binds at most 1024/);
+});
+
+/** As wide as Flan-T5-XL, and a few layers of it. */
+const t5 = (layers: number): T5Config => ({
+	kind: "t5",
+	width: 2048,
+	heads: 8,
+	headDim: 64,
+	layers,
+	ffn: 1024,
+	vocabulary: 1000,
+	maxTokens: 512,
+	buckets: 32,
+	distance: 128,
+	normEps: 1e-6,
+});
+
+test.each([
+	["what it takes is more than a picture's keys and activations", 8],
+	["less", 1],
+])("a text encoder that a budget has come and go: %s", async (_, layers) => {
+	const large = randomInfinity({ width: 256, heads: 4, ffn: 1024, bits: 16, textEncoder: t5(layers) }, 4);
+	const plan = policies.exact.plan(large.info, {});
+	const subject = { model: large, precision: "f32" as const, plan, textTokens: 24 };
+	const both = await countMemory(subject);
+	expect(Math.abs(both.total / both.forecast.total - 1)).toBeLessThan(0.02);
+	expect(both.again / both.total).toBeCloseTo(1, 5);
+	expect(within(large, {}, memoryNeed(large).total)?.within.encoder).toBe("stays");
+
+	const least = memoryNeed(large, { encoder: "visits", stored: 0 }).total;
+	const { forecast, within: kept, total, again } = await countMemory({ ...subject, memory: least });
+	expect(kept?.encoder).toBe("visits");
+	const { text, picture } = forecast.phases;
+	expect(text > picture).toBe(layers === 8);
+	expect(Math.abs(total / Math.max(text, picture) - 1)).toBeLessThan(0.02);
+	expect(Math.abs(again / picture - 1)).toBeLessThan(0.02);
+	expect(total).toBeLessThan(both.total - Math.min(forecast.encoder, forecast.keys + forecast.activations) / 2);
 });

@@ -1,12 +1,13 @@
 /** What the engine allocates for a published model, counted on a device that runs nothing, beside the forecast. */
 import type { Precision } from "../../model-shards/format/precision.ts";
 import { openModel } from "../../worker/engine/open.ts";
+import { type Within, within } from "../../worker/engine/paper/budget.ts";
 import { type MemoryNeed, memoryNeed } from "../../worker/engine/paper/memory.ts";
 import { type Model, modelInfo } from "../../worker/families/model.ts";
 import { NO_DIGEST } from "../../worker/families/planned.ts";
 import type { Dtype } from "../../worker/families/shared/weights.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
-import { type Counted, openNullGpu, zeroFolder } from "./null-backend.ts";
+import { type Counted, openNullGpu, total, zeroFolder } from "./null-backend.ts";
 import { randomFloats } from "./random-model.ts";
 
 export interface MemorySubject {
@@ -17,20 +18,27 @@ export interface MemorySubject {
 	textTokens: number;
 	/** What a binding is said to hold; left out: that of most GPUs. */
 	bindingBytes?: number;
+	/** What the model is to keep within. */
+	memory?: number;
 }
 
 export interface CountedMemory {
 	forecast: MemoryNeed;
+	/** What the budget settled; undefined without one. */
+	within: Within | undefined;
 	/** By kind, when all together was most: while a picture is made, every preview of it too. */
 	counted: Counted;
 	total: number;
+	/** The same of another picture of the same prompt, whose text need not be encoded. */
+	again: number;
 }
 
 /**
- * Opens the model with zeros for weights and makes one picture. Throws OutOfMemoryError where a binding is too small.
+ * Opens the model with zeros for weights and makes two pictures, one after the other, of features or, with a text
+ * encoder, of as many words. Throws OutOfMemoryError where a binding is too small.
  */
 export async function countMemory(subject: MemorySubject): Promise<CountedMemory> {
-	const { model, precision, plan, textTokens, bindingBytes } = subject;
+	const { model, precision, plan, textTokens, bindingBytes, memory } = subject;
 	const dtype: Dtype = precision === "f16" ? "f16" : "f32";
 	const cacheDtype: Dtype = precision === "f32" ? "f32" : "f16";
 	const gpu = await openNullGpu(bindingBytes);
@@ -44,16 +52,28 @@ export async function countMemory(subject: MemorySubject): Promise<CountedMemory
 			tokenizer: null,
 			tensors: undefined as never,
 		});
-		const loaded = await openModel(gpu, folder, { dtype, cacheDtype });
-		const draws = new Map([["text.feats", randomFloats(textTokens * (model.facts.text?.channels ?? 0), 1)]]);
+		const loaded = await openModel(gpu, folder, { dtype, cacheDtype, memory });
+		const { channels = 0, encoder } = model.facts.text ?? {};
+		const draws = new Map<string, Int32Array | Float32Array>(
+			encoder
+				? [["text.ids", Int32Array.from({ length: textTokens }, (_, i) => i)]]
+				: [["text.feats", randomFloats(textTokens * channels, 1)]],
+		);
 		const shown = info.classes === undefined ? { draws } : { label: 0 };
-		for await (const _ of loaded.generate({ plan, ...shown, seed: 1, previews: "all" }));
-		const counted = gpu.most;
+		const most = async () => {
+			gpu.forgetMost();
+			for await (const _ of loaded.generate({ plan, ...shown, seed: 1, previews: "all" }));
+			return gpu.most;
+		};
+		const [counted, again] = [await most(), await most()];
 		const setting = { dtype, cacheDtype, plan, textTokens, bindingBytes };
+		const kept = memory === undefined ? undefined : within(model, { dtype, cacheDtype, bindingBytes }, memory)?.within;
 		return {
-			forecast: memoryNeed(model, setting),
+			forecast: memoryNeed(model, { ...setting, ...kept }),
+			within: kept,
 			counted,
-			total: Object.values(counted).reduce((sum, bytes) => sum + bytes, 0),
+			total: total(counted),
+			again: total(again),
 		};
 	} finally {
 		gpu.destroy();

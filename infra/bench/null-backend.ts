@@ -103,6 +103,11 @@ export class NullGpu extends Gpu {
 		return this.#hollow(label, shape, MOST_DATA, data instanceof Float16Array ? "f16" : undefined, "weights");
 	}
 
+	/** Counts what is most from now on. */
+	forgetMost(): void {
+		this.most = { ...this.counted };
+	}
+
 	override write(tensor: Tensor, at: number, words: Parameters<Gpu["write"]>[2]): void {
 		if (at * 4 + words.byteLength <= tensor.bytes) super.write(tensor, at, words);
 	}
@@ -131,4 +136,4 @@ export class NullGpu extends Gpu {
 	}
 }
 
-const total = (counted: Counted): number => Object.values(counted).reduce((sum, bytes) => sum + bytes, 0);
+export const total = (counted: Counted): number => Object.values(counted).reduce((sum, bytes) => sum + bytes, 0);

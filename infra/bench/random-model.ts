@@ -10,6 +10,7 @@ import type { InfinityConfig } from "../../worker/families/infinity/config.ts";
 import { infinityTensors } from "../../worker/families/infinity/tensors.ts";
 import { modelInfo, modelOf } from "../../worker/families/model.ts";
 import { NO_DIGEST } from "../../worker/families/planned.ts";
+import type { TextEncoderConfig } from "../../worker/families/text/config.ts";
 
 /** Of the grids at 1024x1024. */
 export const SIDES: readonly number[] = [1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64];
@@ -22,6 +23,8 @@ export interface Dimensions {
 	ffn: number;
 	/** Of a token's code. */
 	bits: number;
+	/** Left out: features are given. */
+	textEncoder?: TextEncoderConfig;
 }
 export const INFINITY_125M: Dimensions = { width: 768, heads: 8, ffn: 3072, bits: 16 };
 export const INFINITY_2B: Dimensions = { width: 2048, heads: 16, ffn: 8192, bits: 32 };
@@ -33,7 +36,11 @@ export const INFINITY_8B: Dimensions = { width: 3584, heads: 28, ffn: 14336, bit
  * gets the mean of the published eight ratios, so that a part of the blocks costs its share of all. `sides`: of other
  * grids, which those settings are not for.
  */
-export function randomInfinity({ width, heads, ffn, bits }: Dimensions, depth: number, sides = SIDES): ModelFolder {
+export function randomInfinity(
+	{ width, heads, ffn, bits, textEncoder }: Dimensions,
+	depth: number,
+	sides = SIDES,
+): ModelFolder {
 	const largest = sides[sides.length - 1];
 	const chunkBlocks = depth % 4 === 0 ? 4 : depth;
 	const ratios = [0.0168, 0.1365, 0.2104, 0.2503, 0.2559, 0.1979, 0.157, 0.1909];
@@ -51,7 +58,7 @@ export function randomInfinity({ width, heads, ffn, bits }: Dimensions, depth: n
 		normEps: 1e-6,
 		ropeReach: { [SCHEDULE]: [largest, largest] },
 		vae: { baseChannels: 4, multipliers: [1, 1, 1, 1, 1], residualBlocks: 1, normGroups: 4, normEps: 1e-6 },
-		textEncoder: null,
+		textEncoder: textEncoder ?? null,
 	};
 	const manifest: Manifest = {
 		format: "firstlight-model",

@@ -1,6 +1,6 @@
 import { PRECISIONS, type Precision } from "../../model-shards/format/precision.ts";
 import { BINDING_BYTES, inspect, type Share } from "../../worker/engine/paper/inspect.ts";
-import { memoryNeed } from "../../worker/engine/paper/memory.ts";
+import { type MemoryNeed, memoryNeed } from "../../worker/engine/paper/memory.ts";
 import { families } from "../../worker/families/index.ts";
 import type { Model } from "../../worker/families/model.ts";
 import { plannedModel } from "../../worker/families/planned.ts";
@@ -64,6 +64,7 @@ export function inspectionText(model: Model, digest: string): string {
 		`on the device: ${size(device.resident)} of weights, and for a picture ${model.manifest.defaultSchedule} ` +
 			`${size(picture.keys)} of keys and values (as f16 ${size(halved.keys)}), ` +
 			`${size(picture.activations)} of activations, ${size(picture.decoder)} of decoder`,
+		...(picture.encoder > 0 ? [encoderText(model, picture)] : []),
 		`largest tensor that is bound whole: ${picture.largest.name}, ${size(picture.largest.bytes)}; ` +
 			"an adapter must bind as much",
 		"",
@@ -88,6 +89,15 @@ export function inspectionText(model: Model, digest: string): string {
 			},
 		),
 	].join("\n");
+}
+
+/** What a budget can have come and go. */
+function encoderText(model: Model, { encoder }: MemoryNeed): string {
+	const { text, picture } = memoryNeed(model, { encoder: "visits" }).phases;
+	return (
+		`text encoder: ${size(encoder)} of that and of what it works in; where a budget has it come for new prompts and go, ` +
+		`${size(text)} in all while one is encoded, ${size(picture)} while a picture is made`
+	);
 }
 
 function table(head: string[], body: string[][]): string[] {

@@ -3,11 +3,14 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { OutOfMemoryError } from "../../kernels/gpu/errors.ts";
 import { Gpu } from "../../kernels/gpu/gpu.ts";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { Scope } from "../../kernels/gpu/scope.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import type { Graph } from "../families/family.ts";
 import type { ModelFolder } from "../families/folder.ts";
 import { Taps } from "../families/shared/taps.ts";
 import { Weights } from "../families/shared/weights.ts";
+import { residentPrompts } from "../families/text/device-encoder.ts";
+import type { PromptFeatures } from "../families/text/prompt-features.ts";
 import { policies } from "../policies/index.ts";
 import { NextScaleModel } from "./round/next-scale.ts";
 import { Rounds } from "./rounds.ts";
@@ -16,12 +19,17 @@ const SLOTS = 2;
 let gpu: Gpu;
 let folder: ModelFolder;
 let weights: Weights;
+let text: Scope;
+let prompts: PromptFeatures | undefined;
 beforeAll(async () => {
 	gpu = await openGpu();
 	folder = await openModelFolder(findModel("tiny"));
 	weights = await Weights.load(gpu, folder);
+	text = new Scope(gpu);
+	prompts = residentPrompts(text, gpu, folder.facts.text?.encoder, weights);
 });
 afterAll(() => {
+	text[Symbol.dispose]();
 	weights.destroy();
 	gpu.destroy();
 });
@@ -71,6 +79,7 @@ const graph = () =>
 		schedules: folder.manifest.schedules,
 		weights,
 		slots: SLOTS,
+		prompts,
 		instructions: [],
 	});
 const open = (of: Graph) => new NextScaleModel(gpu, of, folder.manifest.schedules, weights, SLOTS, "f32");

@@ -1,12 +1,17 @@
 import { loadTuning } from "../../kernels/choices.ts";
 import { OutOfMemoryError } from "../../kernels/gpu/errors.ts";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
+import { Scope } from "../../kernels/gpu/scope.ts";
 import type { ModelFolder } from "../families/folder.ts";
 import { type Dtype, Weights } from "../families/shared/weights.ts";
+import { partOf, residentPrompts, visitingEncoder } from "../families/text/device-encoder.ts";
+import { PromptFeatures } from "../families/text/prompt-features.ts";
+import { isText } from "../families/text/tensors.ts";
 import { promptTokenizer } from "../families/text/tokenizer.ts";
 import { DeviceModel } from "./device-model.ts";
 import { numericsId } from "./numerics.ts";
-import { type MemorySetting, memoryAdvice, memoryNeed, slotsWithin, storedWithin } from "./paper/memory.ts";
+import { memoryAdvice, slotsWithin, type Within, within } from "./paper/budget.ts";
+import { type MemoryNeed, type MemorySetting, memoryNeed } from "./paper/memory.ts";
 import { NextScaleModel } from "./round/next-scale.ts";
 import { kernelShapes } from "./shapes.ts";
 import type { LoadedModel } from "./types.ts";
@@ -20,7 +25,8 @@ export interface OpenOptions {
 	cacheDtype?: Dtype;
 	/**
 	 * Bytes on the device that the model and its pictures may take: to keep within them the decoder stores less and
-	 * computes more. Where they do not do, an OutOfMemoryError says what would.
+	 * computes more, and the text encoder is there for new texts alone. Where they do not do, an OutOfMemoryError says what
+	 * would.
 	 */
 	memory?: number;
 	/** Bytes of weights read so far and in all. */
@@ -31,15 +37,15 @@ export interface OpenOptions {
 function planned(
 	{ bindingBytes, bufferBytes }: Gpu,
 	folder: ModelFolder,
-	{ slots: asked = 1, dtype = "f32", cacheDtype = "f32", memory = Infinity }: OpenOptions,
-) {
+	{ slots: asked = 1, dtype = "f32", cacheDtype = "f32", memory }: OpenOptions,
+): { slots: number; setting: MemorySetting; within: Partial<Within>; need: MemoryNeed } {
 	const textTokens = folder.info.maxPromptTokens;
 	const slots = slotsWithin(folder, { cacheDtype, slots: asked, textTokens }, bufferBytes);
 	const setting: MemorySetting = { dtype, cacheDtype, slots, bindingBytes };
-	const stored = storedWithin(folder, setting, memory);
-	if (stored === undefined)
-		throw new OutOfMemoryError(`The ${memory} bytes that are given do not do. ${adviceFor(folder, setting)}`);
-	return { slots, setting, stored, need: memoryNeed(folder, { ...setting, stored }) };
+	if (memory === undefined) return { slots, setting, within: {}, need: memoryNeed(folder, setting) };
+	const kept = within(folder, setting, memory);
+	if (!kept) throw new OutOfMemoryError(`The ${memory} bytes that are given do not do. ${adviceFor(folder, setting)}`);
+	return { slots, setting, ...kept };
 }
 
 /** As where every binding is large enough: what is too small for a tensor has been said. */
@@ -61,26 +67,34 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, options: OpenOpti
 	const { dtype = "f32", cacheDtype = "f32", progress } = options;
 	const { config, facts, info, digest } = folder;
 	const { schedules } = folder.manifest;
-	const { slots, setting, stored, need } = planned(gpu, folder, options);
+	const { slots, setting, within, need } = planned(gpu, folder, options);
+	const { encoder: stay = "stays", stored } = within;
+	const textEncoder = facts.text?.encoder;
+	const visiting = stay === "visits" && textEncoder;
 	const explained = (error: unknown): unknown =>
 		error instanceof OutOfMemoryError ? new OutOfMemoryError(`${error.message} ${adviceFor(folder, setting)}`) : error;
 	try {
 		using made = new DisposableStack();
-		if (!(await gpu.room(need.weights + need.decoder)))
+		if (!(await gpu.room(need.weights + need.decoder + (visiting ? 0 : need.encoder))))
 			throw new OutOfMemoryError(`There is not enough memory on ${gpu.facts.name}.`);
-		const weights = made.adopt(await Weights.load(gpu, folder, progress, dtype), (weights) => weights.destroy());
+		const source = visiting ? partOf(folder, (name) => !isText(name)) : folder;
+		const weights = made.adopt(await Weights.load(gpu, source, progress, dtype), (weights) => weights.destroy());
 		const tokenizer = folder.tokenizer === null ? null : promptTokenizer(folder.tokenizer, info.maxPromptTokens);
 		const shapes = kernelShapes(folder, dtype);
 		await loadTuning(gpu, shapes);
 		const instructions = facts.text?.instructions && tokenizer ? tokenizer.ids(facts.text.instructions) : [];
-		const graph = folder.family.graph({ gpu, config, facts, schedules, weights, slots, instructions });
-		const model = made.use(new NextScaleModel(gpu, graph, schedules, weights, slots, cacheDtype, stored));
+		const scope = made.use(new Scope(gpu));
+		const prompts = visiting
+			? new PromptFeatures(scope, gpu, visitingEncoder(gpu, folder, visiting, { dtype, bytes: need.encoder }))
+			: residentPrompts(scope, gpu, textEncoder, weights);
+		const graph = folder.family.graph({ gpu, config, facts, schedules, weights, slots, prompts, instructions });
+		const model = made.use(new NextScaleModel(gpu, graph, schedules, weights, slots, cacheDtype, { prompts, stored }));
 		const numerics = await numericsId(gpu, {
 			digest,
 			shapes,
 			dtype,
 			cacheDtype,
-			tiles: need.exact ? undefined : [gpu.bindingBytes, stored],
+			tiles: need.exact ? undefined : [gpu.bindingBytes, stored as number],
 		});
 		return new DeviceModel({ gpu, folder, tokenizer, model, numerics, explained, owned: made.move() });
 	} catch (error) {

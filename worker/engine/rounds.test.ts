@@ -1,9 +1,11 @@
 /** Who waits for a round or a slot is served, refused or let go, whatever becomes of the others. */
 import { expect, test } from "vitest";
 import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
+import { Scope } from "../../kernels/gpu/scope.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { Taps } from "../../worker/families/shared/taps.ts";
 import { Weights } from "../families/shared/weights.ts";
+import { residentPrompts } from "../families/text/device-encoder.ts";
 import { policies } from "../policies/index.ts";
 import { walk } from "./generate.ts";
 import { openModel } from "./open.ts";
@@ -22,8 +24,10 @@ async function openTiny(slots: number) {
 	const folder = await tiny();
 	const { schedules } = folder.manifest;
 	const weights = await Weights.load(gpu, folder);
-	const graph = folder.family.graph({ ...folder, gpu, schedules, weights, slots, instructions: [] });
-	const model = new NextScaleModel(gpu, graph, schedules, weights, slots, "f32");
+	const scope = new Scope(gpu);
+	const prompts = residentPrompts(scope, gpu, folder.facts.text?.encoder, weights);
+	const graph = folder.family.graph({ ...folder, gpu, schedules, weights, slots, prompts, instructions: [] });
+	const model = new NextScaleModel(gpu, graph, schedules, weights, slots, "f32", { prompts });
 	return {
 		model,
 		rounds: new Rounds(model),
@@ -37,6 +41,7 @@ async function openTiny(slots: number) {
 		}),
 		[Symbol.dispose]() {
 			model[Symbol.dispose]();
+			scope[Symbol.dispose]();
 			weights.destroy();
 		},
 	};

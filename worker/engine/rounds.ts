@@ -44,12 +44,35 @@ export class Rounds {
 	 * it comes first, at once and with nothing opened, and OutOfMemoryError when the picture does not fit.
 	 */
 	async open(options: PictureOptions, signal: AbortSignal): Promise<Picture> {
-		await this.#slots.take(signal);
+		await this.#takeSlot(options, signal);
 		try {
 			return await this.model.open(options, signal);
 		} catch (error) {
 			this.#slots.give();
 			throw error;
+		}
+	}
+
+	/**
+	 * One slot for a picture whose text is encoded. An encoder that has to come for that comes while no picture is open,
+	 * when what pictures take is free.
+	 */
+	async #takeSlot(options: PictureOptions, signal: AbortSignal): Promise<void> {
+		const { model } = this;
+		for (;;) {
+			const encodes = model.encodes(options);
+			await this.#slots.take(signal, encodes ? model.slots : 1);
+			if (encodes) {
+				await model.encode(options).catch((error) => {
+					this.#slots.give(model.slots);
+					throw error;
+				});
+				this.#slots.give(model.slots - 1);
+				return;
+			}
+			// Another text may have taken the place of its own meanwhile.
+			if (!model.encodes(options)) return;
+			this.#slots.give();
 		}
 	}
 

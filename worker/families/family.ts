@@ -22,6 +22,7 @@ import type { Taps } from "./shared/taps.ts";
 import type { DecoderSource } from "./shared/vae.ts";
 import type { Weights } from "./shared/weights.ts";
 import type { TextEncoderConfig } from "./text/config.ts";
+import type { PromptFeatures } from "./text/prompt-features.ts";
 
 export interface Family<Config extends object = object> {
 	/** As manifests name it. */
@@ -269,6 +270,8 @@ export interface GraphInput<Config = object> {
 	weights: Weights;
 	/** Pictures at once. */
 	slots: number;
+	/** Features of texts; undefined where the model has no text encoder. */
+	prompts: PromptFeatures | undefined;
 	/** Token ids of the instructions. */
 	instructions: readonly number[];
 }
@@ -288,6 +291,8 @@ export interface Graph {
 	};
 	/** Keys that cross attention needs, by guidance row. Throws RangeError for text of another size than the model's. */
 	contextKeys(subject: Subject): readonly number[];
+	/** Texts whose features `begin` reads: none where they are given. Absent: it draws no text. */
+	texts?(subject: Subject): readonly (readonly number[])[];
 	/** First rotary position of a scale; 0 where there is none. */
 	ropeAt(picture: PictureView, scale: number): number;
 	/** Hands over what does not depend on the pass. */

@@ -2,11 +2,13 @@
 import { expect, it } from "vitest";
 import { Gpu } from "../../kernels/gpu/gpu.ts";
 import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
+import { Scope } from "../../kernels/gpu/scope.ts";
 import { SMALL_HEAD } from "../../model-shards/testing.ts";
 import type { Described } from "./checkpoints.ts";
 import { Weights } from "./shared/weights.ts";
 import { randomModel } from "./testing/random-model.ts";
 import type { ClipTextConfig, Qwen2Config, WordTransformerConfig } from "./text/config.ts";
+import { residentPrompts } from "./text/device-encoder.ts";
 
 /** Has memory for `left` tensors more. */
 class Short extends Gpu {
@@ -59,7 +61,11 @@ it.each<[string, object]>([
 	const made = (tensors: number) => {
 		short.left = tensors;
 		try {
-			return folder.family.graph({ ...input, slots: 2, instructions: [] });
+			using scope = new Scope(short);
+			const prompts = residentPrompts(scope, short, folder.facts.text?.encoder, weights);
+			const graph = folder.family.graph({ ...input, slots: 2, prompts, instructions: [] });
+			const owned = scope.move();
+			return { ...graph, destroy: () => [graph.destroy(), owned[Symbol.dispose]()] };
 		} catch (error) {
 			expect((error as Error).message).toMatch(/^no memory for /);
 			return null;

@@ -5,18 +5,27 @@ import { plannedTensors } from "../../model-shards/format/stored.ts";
 import type { Families } from "./family.ts";
 import { families as all } from "./index.ts";
 import { checkedShape, familyOf, type Model } from "./model.ts";
+import type { TextEncoderConfig } from "./text/config.ts";
 
 /** Of a model without files. */
 export const NO_DIGEST: string = `sha256:${"0".repeat(64)}`;
+
+export interface PlannedOptions {
+	precision?: Precision;
+	families?: Families;
+	/** Left out: features are given, or it draws no text. */
+	textEncoder?: TextEncoderConfig;
+}
 
 /** Throws ModelFormatError for a family or size that was not published. */
 export function plannedModel(
 	family: string,
 	size: string,
-	{ precision = "f32", families = all }: { precision?: Precision; families?: Families } = {},
+	{ precision = "f32", families = all, textEncoder }: PlannedOptions = {},
 ): Model {
 	const record = familyOf(family, families);
-	const { head } = record.published.describe(size);
+	const { head: bare } = record.published.describe(size);
+	const head = textEncoder && record.withText ? { ...bare, config: record.withText(bare.config, textEncoder) } : bare;
 	const shape = checkedShape(record, head, head.name);
 	const tensors = plannedTensors(shape.wanted, precision).map((tensor) => ({
 		...tensor,

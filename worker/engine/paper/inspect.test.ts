@@ -21,6 +21,9 @@ it("the default model adds up, by part and by type", async () => {
 	expect(precisions.int4.stored).toBeLessThan(precisions.int8.stored);
 	const text = inspectionText(folder, folder.digest);
 	expect(text).toMatch(/^emoji-128, family infinity, sha256:[0-9a-f]{64}\npictures: 1:1 128x128 in \d+ scales\n/);
+	expect(text).toMatch(
+		/\ntext encoder: [\d.]+ MiB of that .* [\d.]+ MiB in all while one is encoded, [\d.]+ MiB while /,
+	);
 	expect(text).toMatch(/\nint8 +[\d.]+ MiB +[\d.]+ MiB +0 +[\d.]+ MiB\n/);
 });
 

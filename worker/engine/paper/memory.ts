@@ -1,10 +1,13 @@
-/** What a model and its pictures take on a device, from its manifest alone, and what would take less. */
+/** What a model and its pictures take on a device, from its manifest alone. */
 import { residentBytes } from "../../../model-shards/format/layout.ts";
 import type { Precision } from "../../../model-shards/format/precision.ts";
 import { plannedTensors } from "../../../model-shards/format/stored.ts";
 import { type Model, modelInfo } from "../../families/model.ts";
-import { decoderSize, STORED_BYTES } from "../../families/shared/decoder-size.ts";
+import { type DecoderSize, decoderSize } from "../../families/shared/decoder-size.ts";
 import { latentCells, latentGrids } from "../../families/shared/schedules.ts";
+import type { EncoderStay } from "../../families/text/device-encoder.ts";
+import { isText } from "../../families/text/tensors.ts";
+import { textWorkFloats } from "../../families/text/transformer.ts";
 import { exact } from "../../policies/exact.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import type { StagePlan } from "../../protocol/plan.ts";
@@ -31,18 +34,26 @@ export interface MemorySetting {
 	plan?: StagePlan;
 	/** What the decoder stores between layers at a time, at most; left out: as much as is worth it. */
 	stored?: number;
+	/** Whether the text encoder is there all the time, as by default, or before a picture alone. */
+	encoder?: EncoderStay;
 	/** The most that a binding of the device holds; left out: that of most GPUs. */
 	bindingBytes?: number;
 }
 
 /** Bytes. */
 export interface MemoryNeed {
+	/** Of all but the text encoder. */
 	weights: number;
+	/** The text encoder's weights, and what it works in. */
+	encoder: number;
 	/** Of the decoder, for one picture of the model's largest schedule, and of tables and latents. */
 	decoder: number;
 	/** Of all slots: cached keys and values, and activations of the largest round. */
 	keys: number;
 	activations: number;
+	/** While a text is encoded, and while a picture is made. One that stays is there at both times. */
+	phases: { text: number; picture: number };
+	/** The larger of these. */
 	total: number;
 	/** Pictures have the bits of those that are decoded whole, whatever is stored. */
 	exact: boolean;
@@ -58,10 +69,23 @@ export interface MemoryNeed {
 const TEXT_TOKENS = 32;
 const BINDING_BYTES = 2 ** 31 - 4;
 
-/** For pictures by the exact plan, the largest there is. Within a few percent of what the engine allocates. */
-export function memoryNeed(model: Model, setting: MemorySetting = {}): MemoryNeed {
+/** Of the decoder alone. */
+export const decoderNeed = (
+	{ manifest: { schedules }, facts: { decoder, codes } }: Model,
+	{ bindingBytes = BINDING_BYTES, stored }: MemorySetting,
+): DecoderSize => decoderSize(decoder, codes.channels, latentGrids(schedules, codes.patch), bindingBytes, stored);
+
+/**
+ * For pictures by the exact plan, the largest there is. Within a few percent of what the engine allocates. `pictures`:
+ * the decoder, which takes longest to be counted.
+ */
+export function memoryNeed(
+	model: Model,
+	setting: MemorySetting = {},
+	pictures = decoderNeed(model, setting),
+): MemoryNeed {
 	const { precision, dtype = "f32", cacheDtype = "f32", slots = 1, schedule } = setting;
-	const { textTokens = TEXT_TOKENS, bindingBytes = BINDING_BYTES, stored } = setting;
+	const { textTokens = TEXT_TOKENS, bindingBytes = BINDING_BYTES, encoder: stay = "stays" } = setting;
 	const { manifest, wanted, facts, costs } = model;
 	const { schedules } = manifest;
 	const { shape, codes, startTokens } = facts;
@@ -70,13 +94,6 @@ export function memoryNeed(model: Model, setting: MemorySetting = {}): MemoryNee
 	const grids = schedules[plan.schedule].grids;
 
 	const latent = latentCells(schedules) * codes.patch ** 2;
-	const pictures = decoderSize(
-		facts.decoder,
-		codes.channels,
-		latentGrids(schedules, codes.patch),
-		bindingBytes,
-		stored,
-	);
 	const { floats } = costs;
 	const held = floats.once + slots * floats.slot + latent * floats.cell + slots * latent * floats.slotCell;
 	const decoder = pictures.bytes + 4 * (held + (slots + 1) * latent * codes.channels);
@@ -104,16 +121,23 @@ export function memoryNeed(model: Model, setting: MemorySetting = {}): MemoryNee
 		wanted,
 		precision ? precision === "f16" : dtype === "f16",
 	);
-	const weights = tensors.reduce((sum, { bytes }) => sum + bytes, 0);
+	const sumOf = (some: typeof tensors) => some.reduce((sum, { bytes }) => sum + bytes, 0);
+	const ofText = tensors.filter(({ name }) => isText(name));
+	const weights = sumOf(tensors) - sumOf(ofText);
+	const encoder = sumOf(ofText) + (facts.text?.encoder ? 4 * textWorkFloats(facts.text.encoder) : 0);
+	const always = weights + decoder + (stay === "stays" ? encoder : 0);
+	const phases = { text: weights + decoder + encoder, picture: always + keys + activations };
 	const single = [pictures.largest, ...tensors.filter(({ cut }) => !cut)];
 	const largest = single.reduce((most, next) => (next.bytes > most.bytes ? next : most));
 	const shared = Math.max(keysTogether, 4 * 3 * slots * one.cells * codes.logits);
 	return {
 		weights,
+		encoder,
 		decoder,
 		keys,
 		activations,
-		total: weights + decoder + keys + activations,
+		phases,
+		total: Math.max(phases.text, phases.picture),
 		exact: pictures.exact,
 		largest: { name: largest.name, bytes: largest.bytes },
 		shared,
@@ -129,67 +153,3 @@ function retainedTokens(plan: StagePlan, grids: Schedule["grids"], sublayers: nu
 	});
 	return tokens.reduce((sum, count) => sum + count, 0);
 }
-
-/**
- * As many of the slots as have room for their keys and logits in one buffer; those beyond would only wait. At least
- * one.
- */
-export function slotsWithin(model: Model, setting: MemorySetting, bufferBytes: number): number {
-	const one = memoryNeed(model, { ...setting, slots: 1 }).shared;
-	return Math.max(1, Math.min(setting.slots ?? 1, Math.floor(bufferBytes / one)));
-}
-
-/**
- * How much the decoder may store between layers where all together is to take at most `memory` bytes: the less, the
- * more it computes twice. Undefined where nothing would do.
- */
-export function storedWithin(model: Model, setting: MemorySetting, memory: number): number | undefined {
-	const choices = [1, 3 / 4, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 0].map((share) => share * STORED_BYTES);
-	return choices.find((stored) => memoryNeed(model, { ...setting, stored }).total <= memory);
-}
-
-/** Settings that take less than this one, with what to do for each; the smallest saving first, all together last. */
-export function lighter(model: Model, setting: MemorySetting): { advice: string; total: number }[] {
-	const { manifest } = model;
-	const now = memoryNeed(model, setting).total;
-	const quantised = manifest.tensors.some(({ quantization }) => quantization);
-	const { schedules, defaultSchedule } = manifest;
-	const pixels = (name: string) => schedules[name].image.height * schedules[name].image.width;
-	const smallest = Object.keys(schedules).reduce(
-		(a, b) => (pixels(b) < pixels(a) ? b : a),
-		setting.schedule ?? defaultSchedule,
-	);
-	const changes: [string, MemorySetting][] = [
-		[`schedule ${smallest}`, { schedule: smallest }],
-		["keys and values as f16", { cacheDtype: "f16" }],
-		["1 slot", { slots: 1 }],
-	];
-	if (!quantised)
-		changes.push(
-			["weights as f16", { precision: "f16", dtype: "f16" }],
-			["weights imported as int8", { precision: "int8" }],
-			["weights imported as int4", { precision: "int4" }],
-		);
-	changes.push(["all of it", Object.assign({}, ...changes.map(([, change]) => change))]);
-	return changes
-		.map(([advice, change]) => ({ advice, total: memoryNeed(model, { ...setting, ...change }).total }))
-		.filter(({ total }) => total < 0.98 * now)
-		.sort((a, b) => b.total - a.total);
-}
-
-/** What is needed and what would fit, for the one who has too little. */
-export function memoryAdvice(model: Model, setting: MemorySetting): string {
-	const { weights, decoder, keys, activations, total } = memoryNeed(model, setting);
-	const less = lighter(model, setting).map(({ advice, total }) => `${advice} ${gibibytes(total)}`);
-	const parts = Object.entries({ weights, "keys and values": keys, activations, decoder }).map(
-		([name, bytes]) => `${name} ${gibibytes(bytes)}`,
-	);
-	const instead = less.length > 0 ? `It would take, with ${less.join("; ")}.` : "Use another GPU.";
-	return (
-		`${model.manifest.name} with ${setting.slots ?? 1} slot(s) takes about ${gibibytes(total)}: ` +
-		`${parts.join(", ")}. ${instead}`
-	);
-}
-
-const gibibytes = (bytes: number): string =>
-	bytes >= 2 ** 30 ? `${(bytes / 2 ** 30).toFixed(2)} GiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;

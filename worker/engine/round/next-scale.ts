@@ -3,6 +3,7 @@ import type { Graph } from "../../families/family.ts";
 import { latentGrids } from "../../families/shared/schedules.ts";
 import type { Taps } from "../../families/shared/taps.ts";
 import type { Dtype, Weights } from "../../families/shared/weights.ts";
+import type { PromptFeatures } from "../../families/text/prompt-features.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import { type StagePlan, settle } from "../../protocol/plan.ts";
 import { detailOf } from "./detail.ts";
@@ -43,6 +44,7 @@ export class NextScaleModel implements Disposable {
 	/** Tokens, over all guidance rows, that one round takes at most; a single picture's scale may have more. */
 	readonly maxTokens: number;
 	#model: RoundModel;
+	#prompts: PromptFeatures | undefined;
 	#schedules: Readonly<Record<string, Schedule>>;
 	#pictures: (Picture | undefined)[];
 	#work: Workspace | undefined;
@@ -51,8 +53,9 @@ export class NextScaleModel implements Disposable {
 	#owned: DisposableStack;
 
 	/**
-	 * Takes the graph over: it is destroyed with the model, or when this throws. The weights stay the caller's. `stored`:
-	 * bytes that the picture decoder keeps between layers, at most; left out: as much as is worth it.
+	 * Takes the graph over: it is destroyed with the model, or when this throws. The weights stay the caller's, and the
+	 * features of prompts, too. `stored`: bytes that the picture decoder keeps between layers, at most; left out: as much
+	 * as is worth it.
 	 */
 	constructor(
 		gpu: Gpu,
@@ -61,7 +64,7 @@ export class NextScaleModel implements Disposable {
 		weights: Weights,
 		slots: number,
 		cacheDtype: Dtype,
-		stored?: number,
+		{ prompts, stored }: { prompts?: PromptFeatures; stored?: number } = {},
 	) {
 		using made = new DisposableStack();
 		made.defer(() => graph.destroy());
@@ -74,6 +77,7 @@ export class NextScaleModel implements Disposable {
 			new PictureDecoder(gpu, weights, graph, latentGrids(schedules, graph.codes.patch), stored),
 		);
 		this.#model = { gpu, graph, weights, store, latents, decoder };
+		this.#prompts = prompts;
 		this.#schedules = schedules;
 		this.#pictures = Array.from({ length: slots });
 		this.#owned = made.move();
@@ -84,6 +88,21 @@ export class NextScaleModel implements Disposable {
 		const step = picture.plan.steps[scale];
 		return step.kind === "run" ? rowsOf(step).length * picture.tokens[scale] : 0;
 	}
+
+	/** Whether the text encoder has to come for a picture before it is opened. */
+	encodes(options: PictureOptions): boolean {
+		return (this.#prompts?.missing(this.#textsOf(options)).length ?? 0) > 0;
+	}
+
+	/** Has it come. While no picture is open: what they took is given up before. Throws what the visit throws. */
+	async encode(options: PictureOptions): Promise<void> {
+		if (!this.encodes(options)) return;
+		this.#dropWorkspace();
+		this.#model.store.clear();
+		await this.#prompts?.encode(this.#textsOf(options));
+	}
+
+	#textsOf = (options: PictureOptions) => this.#model.graph.texts?.(options) ?? [];
 
 	/**
 	 * Allocates a picture. Throws OutOfMemoryError when it does not fit beside those that are open, which go on as they

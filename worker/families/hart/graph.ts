@@ -9,7 +9,7 @@ import { hartSublayers } from "./blocks.ts";
 import type { HartConfig } from "./config.ts";
 import { residualOf } from "./residual.ts";
 import { hartRotary } from "./rotary.ts";
-import { checkText, hartText, maskOf } from "./text.ts";
+import { checkText, hartText, maskOf, textsOf } from "./text.ts";
 import { timeEmbeddings } from "./time.ts";
 
 /**
@@ -37,6 +37,7 @@ export function hartGraph(input: GraphInput<HartConfig>): Graph {
 			checkText(config, subject);
 			return [0, 0];
 		},
+		texts: (subject) => textsOf(input, subject),
 		ropeAt: rotary.at,
 		opened(picture) {
 			let valid = 0;

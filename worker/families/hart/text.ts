@@ -11,7 +11,7 @@ import type { ConditionTables } from "../shared/ada-ln.ts";
 import { condOf, ROWS } from "../shared/guidance.ts";
 import type { Weights } from "../shared/weights.ts";
 import type { Qwen2Config } from "../text/config.ts";
-import { type PromptFeatures, promptFeatures } from "../text/prompt-features.ts";
+import type { PromptFeatures } from "../text/prompt-features.ts";
 import type { HartConfig } from "./config.ts";
 
 interface Text {
@@ -28,10 +28,10 @@ interface Text {
 /** What the text gives every scale: all of its tokens as the start, modulations of every block and the head. */
 export function hartText(
 	scope: Scope,
-	{ gpu, config, weights, instructions }: GraphInput<HartConfig>,
+	{ config, weights, prompts, instructions }: GraphInput<HartConfig>,
 	tables: ConditionTables,
 ): (pass: Pass, picture: PictureView) => void {
-	const { width, textChannels, textMaxTokens, textEncoder } = config;
+	const { width, textChannels, textMaxTokens } = config;
 	const rows = ROWS * textMaxTokens;
 	const text: Text = {
 		config,
@@ -45,7 +45,7 @@ export function hartText(
 			mapped: scope.tensor("block ada_lin", [maps(config) ? ROWS : 0, 6 * width]),
 			vectors: scope.tensor("head ada_lin", [ROWS, 2 * width]),
 		},
-		prompts: promptFeatures(scope, gpu, textEncoder, weights),
+		prompts,
 		instructions,
 		tables,
 	};
@@ -66,7 +66,7 @@ function features(pass: Pass, { config, work, prompts, instructions }: Text, { i
 	const given = drawn.get("text.feats");
 	if (given) copy(pass, { x: given, y: work.features, count, label: "given features" });
 	else if (prompts) {
-		const first = prompts.record(pass, [...instructions, ...padded(config, ids)]) + instructions.length;
+		const first = prompts.record(pass, instructed(instructions, config, ids)) + instructions.length;
 		copy(pass, { x: prompts.tensor, from: first * textChannels, y: work.features, count, label: "prompt features" });
 		taps.keep(pass, "text.feats", work.features, [textMaxTokens, textChannels]);
 	}
@@ -181,6 +181,15 @@ export function maskOf(config: HartConfig, { ids, draws }: Subject): boolean[] {
 	const mask = draws.get("text.mask");
 	return Array.from({ length: textMaxTokens }, (_, token) => mask === undefined || mask[token] !== 0);
 }
+
+/** What the encoder reads; nothing where features are given. */
+export const textsOf = ({ config, instructions }: GraphInput<HartConfig>, { ids, draws }: Subject): number[][] =>
+	config.textEncoder && !draws.has("text.feats") ? [instructed(instructions, config, ids)] : [];
+
+const instructed = (instructions: readonly number[], config: HartConfig, ids: readonly number[]): number[] => [
+	...instructions,
+	...padded(config, ids),
+];
 
 /** The prompt's token ids and the padding beside them. */
 function padded({ textEncoder, textMaxTokens }: HartConfig, ids: readonly number[]): number[] {

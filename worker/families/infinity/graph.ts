@@ -33,6 +33,7 @@ export function infinityGraph(input: GraphInput<InfinityConfig>): Graph {
 			const tokens = features ? features.length / textChannels : ids.length;
 			return [tokens, tokens];
 		},
+		texts: ({ ids, draws }) => (draws.has("text.feats") ? [] : [ids]),
 		ropeAt: rotary.at,
 		opened({ taps, plan, grids, tokens }) {
 			const positions = tokens.reduce((sum, count) => sum + count, 0);

@@ -11,7 +11,7 @@ import type { GraphInput, KeyStore, PictureView } from "../family.ts";
 import { type BothRows, bothRows, type ConditionTables } from "../shared/ada-ln.ts";
 import { COND, ROWS, UNCOND } from "../shared/guidance.ts";
 import type { Weights } from "../shared/weights.ts";
-import { type PromptFeatures, promptFeatures } from "../text/prompt-features.ts";
+import type { PromptFeatures } from "../text/prompt-features.ts";
 import type { InfinityConfig } from "./config.ts";
 import { blockName } from "./tensors.ts";
 
@@ -44,11 +44,10 @@ interface Text {
  */
 export function infinityText(
 	scope: Scope,
-	{ gpu, config, weights }: GraphInput<InfinityConfig>,
+	{ config, weights, prompts }: GraphInput<InfinityConfig>,
 	tables: ConditionTables,
 ): (pass: Pass, picture: PictureView, store: KeyStore) => void {
 	const work = workspace(scope, config);
-	const prompts = promptFeatures(scope, gpu, config.textEncoder, weights);
 	const text: Text = { config, weights, work, prompts, tables };
 	return (pass, picture, store) => {
 		const tokens = picture.context.counts[COND];

@@ -12,7 +12,8 @@ import { dequantize } from "../../../model-shards/format/precision.ts";
 import { importFolder } from "../../../model-shards/import/folder.ts";
 import { findModel, openModelFolder } from "../../../model-shards/open.ts";
 import { openModel } from "../../engine/open.ts";
-import { memoryNeed, slotsWithin, storedWithin } from "../../engine/paper/memory.ts";
+import { slotsWithin, within } from "../../engine/paper/budget.ts";
+import { memoryNeed } from "../../engine/paper/memory.ts";
 import type { GenerateResult } from "../../engine/types.ts";
 import { policies } from "../../policies/index.ts";
 import type { ModelFolder } from "../folder.ts";
@@ -155,18 +156,18 @@ it("a budget is kept by storing less in the decoder; where that does not do, wha
 	const large = plannedModel("infinity", "2b");
 	const setting = { precision: "f16", cacheDtype: "f16" } as const;
 	const { total } = memoryNeed(large, setting);
-	const stored = storedWithin(large, setting, total);
-	const less = storedWithin(large, setting, total - 2 ** 27);
-	expect(less).toBeLessThan(stored as number);
-	expect(memoryNeed(large, { ...setting, stored: less }).total).toBeLessThan(total - 2 ** 27);
-	expect(storedWithin(large, setting, total / 2)).toBeUndefined();
+	const same = within(large, setting, total);
+	const less = within(large, setting, total - 2 ** 27);
+	expect(less?.within.stored).toBeLessThan(same?.within.stored as number);
+	expect(less?.need.total).toBeLessThan(total - 2 ** 27);
+	expect(within(large, setting, total / 2)).toBeUndefined();
 	// A card of 8 GiB.
-	expect(storedWithin(large, setting, 2 ** 33)).toBeDefined();
+	expect(within(large, setting, 2 ** 33)).toBeDefined();
 
 	const need = memoryNeed(tiny);
 	const model = await openModel(gpu, tiny, { memory: need.total });
 	model.destroy();
-	const refused = openModel(gpu, tiny, { memory: need.total - 1 });
+	const refused = openModel(gpu, tiny, { memory: need.weights });
 	await expect(refused).rejects.toThrow(/^The \d+ bytes that are given do not do\. tiny with .* It would take, with/);
 });
 
@@ -197,7 +198,7 @@ it("a model and its pictures take about what memoryNeed says", async () => {
 		const before = gpu.bytes;
 		const model = await openModel(gpu, tiny, { slots });
 		const need = memoryNeed(tiny, { slots, textTokens: 7 });
-		expect((gpu.bytes - before) / (need.weights + need.decoder)).toBeCloseTo(1, 1);
+		expect((gpu.bytes - before) / (need.weights + need.encoder + need.decoder)).toBeCloseTo(1, 1);
 		const plan = policies.exact.plan(model.info, {});
 		await Promise.all(
 			Array.from({ length: slots }, (_, seed) =>

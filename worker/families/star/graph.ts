@@ -10,7 +10,7 @@ import { latentCells } from "../shared/schedules.ts";
 import { vectorQuantiser } from "../shared/vector-quantiser.ts";
 import { plainNorm, starSublayers } from "./blocks.ts";
 import type { StarConfig } from "./config.ts";
-import { starText, textKeys } from "./text.ts";
+import { starText, textKeys, textsOf } from "./text.ts";
 
 /** STAR (arXiv 2406.10797): VAR without AdaLN, text by cross attention, normalised rotary positions. */
 export function starGraph(input: GraphInput<StarConfig>): Graph {
@@ -27,6 +27,7 @@ export function starGraph(input: GraphInput<StarConfig>): Graph {
 		start,
 		embedding: levelEmbedding(weights.get("transformer.lvl_embed.weight")),
 		contextKeys: (subject) => textKeys(config, subject),
+		texts: (subject) => textsOf(config, subject),
 		ropeAt: rotary.at,
 		opened({ taps, grids, tokens }) {
 			const half = headDim / 2;

@@ -9,7 +9,7 @@ import { startRows } from "../shared/ada-ln.ts";
 import { COND, ROWS, UNCOND } from "../shared/guidance.ts";
 import type { Weights } from "../shared/weights.ts";
 import type { ClipTextConfig } from "../text/config.ts";
-import { type PromptFeatures, promptFeatures } from "../text/prompt-features.ts";
+import type { PromptFeatures } from "../text/prompt-features.ts";
 import type { StarConfig } from "./config.ts";
 
 interface Text {
@@ -24,7 +24,7 @@ interface Text {
 /** What the text gives every scale: the start, and cross-attention keys and values of every block. */
 export function starText(
 	scope: Scope,
-	{ gpu, config, weights }: GraphInput<StarConfig>,
+	{ config, weights, prompts }: GraphInput<StarConfig>,
 	start: Tensor,
 ): (pass: Pass, picture: PictureView, store: KeyStore) => void {
 	const { width, textChannels, textMaxTokens, textEncoder } = config;
@@ -37,7 +37,7 @@ export function starText(
 			pooled: scope.tensor("pooled text", [ROWS, textChannels]),
 			projected: scope.tensor("projected text", [ROWS, width]),
 		},
-		prompts: promptFeatures(scope, gpu, textEncoder, weights),
+		prompts,
 		start,
 	};
 	return (pass, picture, store) => {
@@ -50,11 +50,15 @@ export function starText(
 	};
 }
 
+/** The prompt and the empty one; none where their features are given. */
+export const textsOf = ({ textEncoder }: StarConfig, { ids, draws }: Subject): (readonly number[])[] =>
+	textEncoder && !draws.has("text.feats") ? [ids, emptyText(textEncoder)] : [];
+
 /** Tokens of the prompt and of the empty one, or those that a given mask leaves. */
-export function textKeys({ textEncoder, crossAttention }: StarConfig, { ids, draws }: Subject): number[] {
-	if (crossAttention === false) return [0, 0];
-	if (textEncoder && !draws.has("text.feats")) return [ids, emptyText(textEncoder)].map((text) => text.length);
-	return maskOf(draws).map((tokens) => tokens.length);
+export function textKeys(config: StarConfig, subject: Subject): number[] {
+	if (config.crossAttention === false) return [0, 0];
+	const texts = textsOf(config, subject);
+	return (texts.length > 0 ? texts : maskOf(subject.draws)).map(({ length }) => length);
 }
 
 /** Prompt, then empty prompt, to `text`; the token at the end of each to `pooled`. */

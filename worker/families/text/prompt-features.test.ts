@@ -110,3 +110,73 @@ test("what a pass was to encode that never ran is encoded again; within a pass, 
 		expect(await ask(4, 1)).toEqual([4, 1]);
 		expect(echo.encoded).toHaveLength(4);
 	}));
+
+test("an encoder that visits comes for texts that are not kept, all at once, and has gone when they are", async () => {
+	const before = gpu.bytes;
+	using scope = new Scope(gpu);
+	const echo = new Echo();
+	let [visits, fails] = [0, false];
+	const prompts = new PromptFeatures(
+		scope,
+		gpu,
+		{
+			config: echo.config,
+			async visit() {
+				visits++;
+				if (fails) throw new RangeError("gone");
+				const made = new Scope(gpu);
+				made.tensor("weights of an encoder", [1 << 16]);
+				return {
+					config: echo.config,
+					record: (...args) => echo.record(...args),
+					[Symbol.dispose]: () => made[Symbol.dispose](),
+				};
+			},
+		},
+		1,
+	);
+	const held = gpu.bytes;
+	const column = async (...ids: number[]) => {
+		const pass = gpu.pass("ask");
+		const start = prompts.record(pass, ids);
+		const [data] = await pass.submit([prompts.tensor]);
+		return ids.map((_, i) => new Float32Array(data)[(start + i) * WIDTH]);
+	};
+	expect(
+		prompts.missing([
+			[5, 1],
+			[7, 1],
+		]),
+	).toHaveLength(2);
+	expect(() => prompts.record(gpu.pass("too early"), [5, 1])).toThrow(/was not encoded/);
+	await prompts.encode([
+		[5, 1],
+		[7, 1],
+	]);
+	expect(
+		prompts.missing([
+			[5, 1],
+			[7, 1],
+		]),
+	).toEqual([]);
+	expect([await column(5, 1), await column(7, 1), visits, gpu.bytes]).toEqual([[5, 1], [7, 1], 1, held]);
+	// What a rehearsal asks for is not encoded.
+	gpu.rehearse(() => expect(prompts.record(gpu.pass("rehearsal"), [9, 1])).toBe(0));
+	expect(echo.encoded).toEqual(["5,1", "7,1"]);
+	fails = true;
+	await expect(prompts.encode([[9, 1]])).rejects.toThrow("gone");
+	expect(
+		prompts.missing([
+			[9, 1],
+			[5, 1],
+		]),
+	).toEqual([[9, 1]]);
+	fails = false;
+	for (let id = 10; id < 20; id++) {
+		await prompts.encode([Array<number>(MAX).fill(id), [7, 1]]);
+		expect(await column(7, 1)).toEqual([7, 1]);
+	}
+	expect([visits, gpu.bytes, prompts.missing([[5, 1]]).length]).toEqual([12, held, 1]);
+	scope[Symbol.dispose]();
+	expect(gpu.bytes).toBe(before);
+});

@@ -3,9 +3,7 @@ import type { Pass } from "../../../kernels/gpu/pass.ts";
 import type { Scope } from "../../../kernels/gpu/scope.ts";
 import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { Ranges } from "../shared/ranges.ts";
-import type { Weights } from "../shared/weights.ts";
 import type { TextEncoderConfig } from "./config.ts";
-import { TextTransformer, textWorkFloats } from "./transformer.ts";
 
 const DEFAULT_BYTES = 64 << 20;
 /**
@@ -19,6 +17,11 @@ const LEAST_PROMPTS = 3;
 export interface TextEncoder {
 	readonly config: { readonly width: number; readonly maxTokens: number };
 	record(pass: Pass, ids: readonly number[], features: Tensor, options: { to: number }): void;
+}
+/** One that is on the device only while texts are encoded. */
+export interface VisitingEncoder extends Pick<TextEncoder, "config"> {
+	/** Puts it there. Throws what loading throws, with nothing left allocated. */
+	visit(): Promise<TextEncoder & Disposable>;
 }
 
 interface Kept {
@@ -43,13 +46,13 @@ export class PromptFeatures {
 	/** [rows, width] */
 	readonly tensor: Tensor;
 	#gpu: Gpu;
-	#encoder: TextEncoder;
+	#encoder: TextEncoder | VisitingEncoder;
 	#ranges = new Ranges();
 	/** Least recently used first. */
 	#kept = new Map<string, Kept>();
 
 	/** `bytes`: what is kept at most, where that is enough for three prompts of full length. */
-	constructor(scope: Scope, gpu: Gpu, encoder: TextEncoder, bytes = DEFAULT_BYTES) {
+	constructor(scope: Scope, gpu: Gpu, encoder: TextEncoder | VisitingEncoder, bytes = DEFAULT_BYTES) {
 		const { width } = encoder.config;
 		const rows = promptRows(encoder.config, bytes);
 		this.#gpu = gpu;
@@ -58,11 +61,40 @@ export class PromptFeatures {
 		this.tensor = scope.long("prompt features", [rows, width]);
 	}
 
+	/** Those of a picture's texts that have to be encoded before it begins: none where the encoder stays. */
+	missing(texts: readonly (readonly number[])[]): readonly (readonly number[])[] {
+		if ("record" in this.#encoder) return [];
+		return texts.filter((ids) => this.#kept.get(ids.join())?.encoding !== null);
+	}
+
+	/** Has the encoder come and encode these texts: all are kept until the next visit. Throws what the visit throws. */
+	async encode(texts: readonly (readonly number[])[]): Promise<void> {
+		if ("record" in this.#encoder) return;
+		using encoder = await this.#encoder.visit();
+		const pass = this.#gpu.pass("prompt features");
+		for (const ids of texts) this.#record(pass, encoder, ids);
+		try {
+			// What is read says when the device is done with the encoder, and whether it did its work.
+			await pass.submit([{ ...this.tensor, bytes: 16 }]);
+		} catch (error) {
+			for (const ids of texts) this.#forget(ids.join());
+			throw error;
+		}
+	}
+
 	/**
 	 * First row of the features of `ids`, encoded in this pass unless they are kept. The next call leaves them where they
 	 * are, later ones may not.
 	 */
 	record(pass: Pass, ids: readonly number[]): number {
+		if ("record" in this.#encoder) return this.#record(pass, this.#encoder, ids);
+		// A rehearsal is of the transformer alone.
+		if (this.missing([ids]).length > 0 && !this.#gpu.rehearsing)
+			throw new Error("The text of a picture was not encoded before it began.");
+		return this.#kept.get(ids.join())?.start ?? 0;
+	}
+
+	#record(pass: Pass, encoder: TextEncoder, ids: readonly number[]): number {
 		const key = ids.join();
 		const known = this.#kept.get(key);
 		const kept: Kept = known ?? { start: this.#take(ids.length), tokens: ids.length, encoding: pass };
@@ -70,7 +102,7 @@ export class PromptFeatures {
 		this.#kept.set(key, kept);
 		if (known && (kept.encoding === null || kept.encoding === pass)) return kept.start;
 		kept.encoding = pass;
-		this.#encoder.record(pass, ids, this.tensor, { to: kept.start });
+		encoder.record(pass, ids, this.tensor, { to: kept.start });
 		pass.afterwards(() => {
 			if (!this.#gpu.rehearsing && kept.encoding === pass) kept.encoding = null;
 		});
@@ -82,23 +114,19 @@ export class PromptFeatures {
 		for (;;) {
 			const start = this.#ranges.take(tokens);
 			if (start !== undefined) return start;
-			const [key, oldest] = this.#kept.entries().next().value as [string, Kept];
-			this.#kept.delete(key);
-			this.#ranges.give(oldest.start, oldest.tokens);
+			const [oldest] = this.#kept.keys();
+			this.#forget(oldest);
 		}
 	}
-}
 
-/** The features that a text encoder makes, in the scope with its workspace; none where the model has no encoder. */
-export function promptFeatures(
-	scope: Scope,
-	gpu: Gpu,
-	encoder: TextEncoderConfig | null,
-	weights: Weights,
-): PromptFeatures | undefined {
-	return encoder ? new PromptFeatures(scope, gpu, new TextTransformer(gpu, scope, encoder, weights)) : undefined;
+	#forget(key: string): void {
+		const kept = this.#kept.get(key);
+		if (!kept) return;
+		this.#kept.delete(key);
+		this.#ranges.give(kept.start, kept.tokens);
+	}
 }
 
 /** Floats that they take. */
 export const promptFloats = (encoder: TextEncoderConfig | null): number =>
-	encoder ? textWorkFloats(encoder) + promptRows(encoder) * encoder.width : 0;
+	encoder ? promptRows(encoder) * encoder.width : 0;

@@ -13,6 +13,9 @@ import type { TextEncoderConfig } from "./config.ts";
 
 export const TEXT_PREFIX = "text_encoder.";
 
+/** Whether a tensor of this name is the text encoder's. */
+export const isText = (name: string): boolean => name.startsWith(TEXT_PREFIX);
+
 /**
  * What published files hold beside the encoder: decoders, heads, the picture side of CLIP and Qwen2-VL, copies of the
  * embedding, buffers.

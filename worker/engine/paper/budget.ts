@@ -1,0 +1,86 @@
+/** What a model does to keep within so many bytes of a device, and what would take less. */
+import type { Model } from "../../families/model.ts";
+import { type DecoderSize, STORED_BYTES } from "../../families/shared/decoder-size.ts";
+import { decoderNeed, type MemoryNeed, type MemorySetting, memoryNeed } from "./memory.ts";
+
+/**
+ * As many of the slots as have room for their keys and logits in one buffer; those beyond would only wait. At least
+ * one.
+ */
+export function slotsWithin(model: Model, setting: MemorySetting, bufferBytes: number): number {
+	const one = memoryNeed(model, { ...setting, slots: 1 }).shared;
+	return Math.max(1, Math.min(setting.slots ?? 1, Math.floor(bufferBytes / one)));
+}
+
+/** What a budget settles. */
+export type Within = Required<Pick<MemorySetting, "stored" | "encoder">>;
+
+const SHARES = [1, 3 / 4, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 0];
+
+/**
+ * How a model keeps within `memory` bytes, by what costs least: the decoder stores less between layers and computes
+ * more, then the text encoder comes for each new text and goes. Undefined where nothing would do.
+ */
+export function within(
+	model: Model,
+	setting: MemorySetting,
+	memory: number,
+): { within: Within; need: MemoryNeed } | undefined {
+	const stays = model.facts.text?.encoder ? (["stays", "visits"] as const) : (["stays"] as const);
+	const decoders = new Map<number, DecoderSize>();
+	for (const encoder of stays)
+		for (const share of SHARES) {
+			const within = { encoder, stored: share * STORED_BYTES };
+			const decoder = decoders.get(share) ?? decoderNeed(model, { ...setting, ...within });
+			decoders.set(share, decoder);
+			const need = memoryNeed(model, { ...setting, ...within }, decoder);
+			if (need.total <= memory) return { within, need };
+		}
+	return undefined;
+}
+
+/** Settings that take less than this one, with what to do for each; the smallest saving first, all together last. */
+export function lighter(model: Model, setting: MemorySetting): { advice: string; total: number }[] {
+	const { manifest } = model;
+	const now = memoryNeed(model, setting).total;
+	const quantised = manifest.tensors.some(({ quantization }) => quantization);
+	const { schedules, defaultSchedule } = manifest;
+	const pixels = (name: string) => schedules[name].image.height * schedules[name].image.width;
+	const smallest = Object.keys(schedules).reduce(
+		(a, b) => (pixels(b) < pixels(a) ? b : a),
+		setting.schedule ?? defaultSchedule,
+	);
+	const changes: [string, MemorySetting][] = [
+		[`schedule ${smallest}`, { schedule: smallest }],
+		["keys and values as f16", { cacheDtype: "f16" }],
+		["the text encoder there for new texts alone", { encoder: "visits" }],
+		["1 slot", { slots: 1 }],
+	];
+	if (!quantised)
+		changes.push(
+			["weights as f16", { precision: "f16", dtype: "f16" }],
+			["weights imported as int8", { precision: "int8" }],
+			["weights imported as int4", { precision: "int4" }],
+		);
+	changes.push(["all of it", Object.assign({}, ...changes.map(([, change]) => change))]);
+	return changes
+		.map(([advice, change]) => ({ advice, total: memoryNeed(model, { ...setting, ...change }).total }))
+		.filter(({ total }) => total < 0.98 * now)
+		.sort((a, b) => b.total - a.total);
+}
+
+/** What is needed and what would fit, for the one who has too little. */
+export function memoryAdvice(model: Model, setting: MemorySetting): string {
+	const { weights, encoder, decoder, keys, activations, total } = memoryNeed(model, setting);
+	const less = lighter(model, setting).map(({ advice, total }) => `${advice} ${gibibytes(total)}`);
+	const all = { weights, "text encoder": encoder, "keys and values": keys, activations, decoder };
+	const parts = Object.entries(all).flatMap(([name, bytes]) => (bytes > 0 ? [`${name} ${gibibytes(bytes)}`] : []));
+	const instead = less.length > 0 ? `It would take, with ${less.join("; ")}.` : "Use another GPU.";
+	return (
+		`${model.manifest.name} with ${setting.slots ?? 1} slot(s) takes about ${gibibytes(total)}: ` +
+		`${parts.join(", ")}. ${instead}`
+	);
+}
+
+const gibibytes = (bytes: number): string =>
+	bytes >= 2 ** 30 ? `${(bytes / 2 ** 30).toFixed(2)} GiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
