@@ -93,3 +93,35 @@ export function byWindows(
 		run(parts, { first, count, at });
 	}
 }
+
+/** Rows of a tensor from `first` on. */
+interface RowsFrom {
+	tensor: Tensor;
+	columns: number;
+	first: number;
+}
+
+/**
+ * Calls `run` with as many rows of both at a time as bindings hold, where what goes from one tensor to another lies
+ * anywhere in each: once where both are bound whole.
+ */
+export function betweenWindows(
+	gpu: Gpu,
+	x: RowsFrom,
+	y: RowsFrom,
+	count: number,
+	label: string,
+	run: (x: RowsFrom, y: RowsFrom, count: number) => void,
+): void {
+	if (boundWhole(gpu, x.tensor, y.tensor)) {
+		run(x, y, count);
+		return;
+	}
+	const most = Math.min(...[x, y].map(({ tensor, columns }) => rowsBound(gpu, [[tensor, columns]], label)));
+	const part = ({ tensor, columns, first }: RowsFrom, window: Window): RowsFrom => {
+		const from = first + window.first;
+		const at = from % rowStep([[tensor, columns]]);
+		return { tensor: bound(tensor, columns, from - at, from + window.count), columns, first: at };
+	};
+	for (const window of parted(0, count, most)) run(part(x, window), part(y, window), window.count);
+}

@@ -2,7 +2,7 @@ import type { Gpu } from "../gpu/gpu.ts";
 import { kernel, optional, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import { elements, type Tensor } from "../gpu/tensor.ts";
-import { bound, boundWhole, byWindows, rowStep, windowsOf } from "../gpu/windows.ts";
+import { betweenWindows, bound, boundWhole, byWindows, windowsOf } from "../gpu/windows.ts";
 import { FLAT, flatGroups } from "../gpu/workgroups.ts";
 
 /** [rows, width], or as many rows as one tensor holds: then its shape begins with their count, others are `next`. */
@@ -137,22 +137,13 @@ function stretches(
 	{ x, from = 0, y, to = 0, count, label }: Parameters<typeof copy>[1],
 	run: (x: Tensor, from: number, y: Tensor, to: number, count: number) => void,
 ): void {
-	if (boundWhole(gpu, x, y)) {
-		run(x, from, y, to, count);
-		return;
-	}
-	const rows = [
-		[x, 1],
-		[y, 1],
-	] as const;
-	const part = (tensor: Tensor, first: number, count: number) => {
-		const at = first % rowStep([[tensor, 1]]);
-		return { tensor: bound(tensor, 1, first - at, first + Math.ceil(count / 4) * 4), at };
-	};
-	for (const { first, count: own } of windowsOf(gpu, { first: 0, count }, rows, label)) {
-		const [source, target] = [part(x, from + first, own), part(y, to + first, own)];
-		run(source.tensor, source.at, target.tensor, target.at, own);
-	}
+	const [source, target] = [
+		{ tensor: x, columns: 1, first: from },
+		{ tensor: y, columns: 1, first: to },
+	];
+	betweenWindows(gpu, source, target, Math.ceil(count / 4) * 4, label, (x, y, count) =>
+		run(x.tensor, x.first, y.tensor, y.first, count),
+	);
 }
 
 const copyingWords = kernel({
