@@ -1,3 +1,4 @@
+import { PRECISIONS } from "../../model-shards/format/precision.ts";
 import { findModel } from "../../model-shards/open.ts";
 import { DTYPES } from "../../worker/families/shared/weights.ts";
 import type { Comparison } from "../verify/compare.ts";
@@ -12,7 +13,7 @@ export const define: Define = (command, terminal) =>
 		.argument("<folders...>", "folders of the reference format, such as test/reference/infinity-tiny")
 		.addOption(otherModelOption("the weights (default: those recorded with each set)"))
 		.addOption(choice("dtype", "of the weights on the device", DTYPES).default("f32" as const))
-		.addOption(choice("cache", "of cached keys and values", DTYPES).default("f32" as const))
+		.addOption(choice("cache", "of cached keys and values", PRECISIONS).default("f32" as const))
 		.addOption(limitsOption())
 		.addOption(jsonOption())
 		.action(async (folders, { model, dtype, cache: cacheDtype, limits }) => {

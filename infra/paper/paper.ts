@@ -43,7 +43,7 @@ export function paperRows({ model, info, textTokens, settings }: BigModel): Pape
 		return plansOf(plan, setting).map(([name, plan]): PaperRow => {
 			const costs = scaleCosts(model, schedule, plan, textTokens);
 			const transformerFlops = sum(costs.map(({ flops }) => flops));
-			const keys = keyBytes(model, schedule, plan, textTokens, 2);
+			const keys = keyBytes(model, schedule, plan, textTokens, "f16");
 			return {
 				name,
 				setting,

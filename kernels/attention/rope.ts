@@ -8,8 +8,8 @@ import { NOWHERE, ROW, type Row, type RowTable, rowTable } from "../tokens/rows.
 export interface RotateAndCache {
 	/** [tokens, 3 * width]; q and k are changed in place. It and the cache are of any length. */
 	qkv: Tensor;
-	/** [keys, 2 * width], f32 or f16. */
-	cache: Tensor;
+	/** [keys, 2 * width], f32 or f16; without it nothing is stored, whatever the rows say. */
+	cache?: Tensor;
 	/**
 	 * By position cosines of headDim / 2 angles, then their sines, of any length; without it, or `halves`, nothing is
 	 * rotated.
@@ -48,7 +48,7 @@ const rotating = kernel({
 	params: { tokens: "u32", entries: "u32", width4: "u32", d4: "u32", first: "u32?" },
 	bindings: {
 		qkv: write("vec4f"),
-		cache: write("vec4"),
+		cache: optional(write("vec4")),
 		tokenRow: read("u32"),
 		rows: read(ROW),
 		cosSin: optional(read("vec2f")),
@@ -74,15 +74,17 @@ fn rotate(v: vec4f, c: vec2f, s: vec2f) -> vec4f {
 	${scaleMul ? NORMALISED : "let qScale = 1.0; let kScale = 1.0;"}
 	var position = local;
 	${selected ? "if (row.selected > 0u) { position = selected[row.selected - 1u + local]; }" : ""}
-	let keyAt = (row.append + local) * 2u * width4 + id.y * d4;
+	${cache ? "let keyAt = (row.append + local) * 2u * width4 + id.y * d4;" : ""}
 	${angles ? HALVES : pairs(cosSin !== undefined)}
-	if (row.append == ${NOWHERE}u) { return; }
-	for (var i = 0u; i < d4; i++) {
-		cache[keyAt + i] = ${cache === "f16" ? "vec4h" : "vec4f"}(qkv[k + i]);
-		cache[keyAt + width4 + i] = ${cache === "f16" ? "vec4h" : "vec4f"}(qkv[v + i]);
-	}
+	${cache ? stored(cache === "f16" ? "vec4h" : "vec4f") : ""}
 }`,
 });
+
+const stored = (type: "vec4h" | "vec4f") => `if (row.append == ${NOWHERE}u) { return; }
+	for (var i = 0u; i < d4; i++) {
+		cache[keyAt + i] = ${type}(qkv[k + i]);
+		cache[keyAt + width4 + i] = ${type}(qkv[v + i]);
+	}`;
 
 const NORMALISED = `var qq = vec4f(0);
 	var kk = vec4f(0);
@@ -129,15 +131,17 @@ export function rotateAndCache(pass: Pass, op: RotateAndCache): void {
 function rotateByWindows(pass: Pass, op: RotateAndCache, row: Row): void {
 	const { qkv, cache, heads, headDim, label } = op;
 	const width = heads * headDim;
-	const [own, kept] = [[[qkv, 3 * width]], [[cache, 2 * width]]] as const;
+	const own = [[qkv, 3 * width]] as const;
+	const kept = cache && ([[cache, 2 * width]] as const);
 	const turned = op.cosSin ? rowsBound(pass.gpu, [[op.cosSin, headDim]], label) : Infinity;
-	const held = Math.min(turned, rowsBound(pass.gpu, own, label), rowsBound(pass.gpu, kept, label));
+	const stores = kept ? rowsBound(pass.gpu, kept, label) : Infinity;
+	const held = Math.min(turned, rowsBound(pass.gpu, own, label), stores);
 	for (const { first, count } of parted(row.token, row.tokens, held)) {
 		const done = first - row.token;
 		const at = first % rowStep(own);
-		const stored = row.append !== NOWHERE;
+		const stored = kept && row.append !== NOWHERE;
 		const key = stored ? row.append + done : 0;
-		const to = key % rowStep(kept);
+		const to = kept ? key % rowStep(kept) : 0;
 		const angles = anglesOf(pass, op, row, done, count);
 		const part = {
 			...row,
@@ -153,7 +157,7 @@ function rotateByWindows(pass: Pass, op: RotateAndCache, row: Row): void {
 			{
 				...op,
 				qkv: bound(qkv, 3 * width, first - at, first + count),
-				cache: bound(cache, 2 * width, key - to, key + (stored ? count : 1)),
+				cache: cache && bound(cache, 2 * width, key - to, key + (stored ? count : 1)),
 				cosSin: angles.cosSin,
 				rows,
 			},

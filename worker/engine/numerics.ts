@@ -2,6 +2,7 @@
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import type { Shapes } from "../../kernels/index.ts";
 import { tuningId } from "../../kernels/tune.ts";
+import type { Precision } from "../../model-shards/format/precision.ts";
 import type { Dtype } from "../families/shared/weights.ts";
 
 /** Raised whenever a kernel or the graph changes what it computes, down to the last bit. */
@@ -15,7 +16,7 @@ interface NumericsSetting {
 	shapes: Shapes;
 	/** Of the weights, and of cached keys and values. */
 	dtype: Dtype;
-	cacheDtype: Dtype;
+	cacheDtype: Precision;
 	/** What the decoder's tiles follow from, where its pictures have not the bits of whole ones. */
 	tiles?: readonly number[];
 }

@@ -2,6 +2,7 @@ import { loadTuning } from "../../kernels/choices.ts";
 import { OutOfMemoryError } from "../../kernels/gpu/errors.ts";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { Scope } from "../../kernels/gpu/scope.ts";
+import { PRECISIONS, type Precision } from "../../model-shards/format/precision.ts";
 import type { ModelFolder } from "../families/folder.ts";
 import { type Dtype, Weights } from "../families/shared/weights.ts";
 import { partOf, residentPrompts, visitingEncoder } from "../families/text/device-encoder.ts";
@@ -21,12 +22,15 @@ export interface OpenOptions {
 	slots?: number;
 	/** Default f32. f16 needs an adapter with shader-f16 (else DeviceError). */
 	dtype?: Dtype;
-	/** The same for cached keys and values. */
-	cacheDtype?: Dtype;
+	/**
+	 * The same for cached keys and values, which may be int8 or int4 besides: packed, and unpacked before they are read.
+	 * Such pictures are others than those of f32, if alike, and have a numerics id of their own.
+	 */
+	cacheDtype?: Precision;
 	/**
 	 * Bytes on the device that the model and its pictures may take: to keep within them the decoder stores less and
-	 * computes more, and the text encoder is there for new texts alone. Where they do not do, an OutOfMemoryError says what
-	 * would.
+	 * computes more, the text encoder is there for new texts alone, and last, keys and values are kept in as many bits as
+	 * there is room for. Where they do not do, an OutOfMemoryError says what would.
 	 */
 	memory?: number;
 	/** Bytes of weights read so far and in all. */
@@ -35,7 +39,7 @@ export interface OpenOptions {
 
 /** How a model would be opened within a budget, and what that takes. Throws OutOfMemoryError where nothing would do. */
 function planned(
-	{ bindingBytes, bufferBytes }: Gpu,
+	{ device, bindingBytes, bufferBytes }: Gpu,
 	folder: ModelFolder,
 	{ slots: asked = 1, dtype = "f32", cacheDtype = "f32", memory }: OpenOptions,
 ): { slots: number; setting: MemorySetting; within: Partial<Within>; need: MemoryNeed } {
@@ -43,7 +47,8 @@ function planned(
 	const slots = slotsWithin(folder, { cacheDtype, slots: asked, textTokens }, bufferBytes);
 	const setting: MemorySetting = { dtype, cacheDtype, slots, bindingBytes };
 	if (memory === undefined) return { slots, setting, within: {}, need: memoryNeed(folder, setting) };
-	const kept = within(folder, setting, memory);
+	const halves = device.features.has("shader-f16");
+	const kept = within(folder, setting, memory, halves ? PRECISIONS : PRECISIONS.filter((kind) => kind !== "f16"));
 	if (!kept) throw new OutOfMemoryError(`The ${memory} bytes that are given do not do. ${adviceFor(folder, setting)}`);
 	return { slots, setting, ...kept };
 }
@@ -64,11 +69,11 @@ export const openedBytes = (gpu: Gpu, folder: ModelFolder, options: OpenOptions 
  * OutOfMemoryError says what would. Nothing is left on the device then.
  */
 export async function openModel(gpu: Gpu, folder: ModelFolder, options: OpenOptions = {}): Promise<LoadedModel> {
-	const { dtype = "f32", cacheDtype = "f32", progress } = options;
+	const { dtype = "f32", progress } = options;
 	const { config, facts, info, digest } = folder;
 	const { schedules } = folder.manifest;
 	const { slots, setting, within, need } = planned(gpu, folder, options);
-	const { encoder: stay = "stays", stored } = within;
+	const { cacheDtype = options.cacheDtype ?? "f32", encoder: stay = "stays", stored } = within;
 	const textEncoder = facts.text?.encoder;
 	const visiting = stay === "visits" && textEncoder;
 	const explained = (error: unknown): unknown =>

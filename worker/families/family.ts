@@ -189,15 +189,20 @@ export interface PictureView extends Subject {
 
 /** Cached keys and values, [keys, 2 * width] a block: keys in the first half of a row, values in the second. */
 export interface KeyStore {
-	/** The tensor that holds a key of a block, and which one of it that is: as all others of its range. */
-	at(block: number, key: number): { tensor: Tensor; key: number };
+	/** Puts `count` rows of x, [count, 2 * width], to a block from a key on, all of one range. */
+	put(pass: Pass, op: { x: Tensor; block: number; key: number; count: number; label: string }): void;
 }
 
 /** Rows whose keys lie in one tensor. */
 export interface KeyRows {
-	/** [keys, 2 * width]: cached keys and values. */
+	/** [keys, 2 * width]: cached keys and values, as they are read. */
 	kv: Tensor;
 	rows: RowTable;
+	/**
+	 * Where they lie packed: `unpack` puts to kv what the rows read, `pack` what they store out of a projection [tokens, 3
+	 * * width].
+	 */
+	packed?: { unpack(pass: Pass): void; pack(pass: Pass, qkv: Tensor): void };
 }
 
 /** Activations inside a block, reused by every block. */

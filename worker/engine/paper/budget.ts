@@ -1,6 +1,8 @@
 /** What a model does to keep within so many bytes of a device, and what would take less. */
+import { PRECISIONS, type Precision } from "../../../model-shards/format/precision.ts";
 import type { Model } from "../../families/model.ts";
 import { type DecoderSize, STORED_BYTES } from "../../families/shared/decoder-size.ts";
+import { keepsKeys } from "../round/key-value-store.ts";
 import { decoderNeed, type MemoryNeed, type MemorySetting, memoryNeed } from "./memory.ts";
 
 /**
@@ -13,30 +15,44 @@ export function slotsWithin(model: Model, setting: MemorySetting, bufferBytes: n
 }
 
 /** What a budget settles. */
-export type Within = Required<Pick<MemorySetting, "stored" | "encoder">>;
+export type Within = Required<Pick<MemorySetting, "cacheDtype" | "encoder" | "stored">>;
 
 const SHARES = [1, 3 / 4, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 0];
 
 /**
- * How a model keeps within `memory` bytes, by what costs least: the decoder stores less between layers and computes
- * more, then the text encoder comes for each new text and goes. Undefined where nothing would do.
+ * How a model keeps within `memory` bytes, by what costs least. What changes no picture comes first: the decoder stores
+ * less between layers and computes more, then the text encoder comes for each new text and goes. Then keys and values
+ * are kept in fewer bits, no fewer than have to be, of those that are `kept` at all. Undefined where nothing would do.
  */
 export function within(
 	model: Model,
 	setting: MemorySetting,
 	memory: number,
+	kept: readonly Precision[] = PRECISIONS,
 ): { within: Within; need: MemoryNeed } | undefined {
 	const stays = model.facts.text?.encoder ? (["stays", "visits"] as const) : (["stays"] as const);
 	const decoders = new Map<number, DecoderSize>();
-	for (const encoder of stays)
-		for (const share of SHARES) {
-			const within = { encoder, stored: share * STORED_BYTES };
-			const decoder = decoders.get(share) ?? decoderNeed(model, { ...setting, ...within });
-			decoders.set(share, decoder);
-			const need = memoryNeed(model, { ...setting, ...within }, decoder);
-			if (need.total <= memory) return { within, need };
-		}
+	for (const cacheDtype of lowerKeys(model, setting, kept))
+		for (const encoder of stays)
+			for (const share of SHARES) {
+				const within = { cacheDtype, encoder, stored: share * STORED_BYTES };
+				const decoder = decoders.get(share) ?? decoderNeed(model, { ...setting, ...within });
+				decoders.set(share, decoder);
+				const need = memoryNeed(model, { ...setting, ...within }, decoder);
+				if (need.total <= memory) return { within, need };
+			}
 	return undefined;
+}
+
+/** As keys and values are kept, and what takes less, most first. */
+function lowerKeys(
+	{ facts }: Pick<Model, "facts">,
+	{ cacheDtype = "f32" }: MemorySetting,
+	kept: readonly Precision[],
+): Precision[] {
+	const lower = PRECISIONS.slice(PRECISIONS.indexOf(cacheDtype) + 1);
+	const possible = lower.filter((precision) => kept.includes(precision) && keepsKeys(facts.shape.width, precision));
+	return [cacheDtype, ...possible];
 }
 
 /** Settings that take less than this one, with what to do for each; the smallest saving first, all together last. */
@@ -52,7 +68,6 @@ export function lighter(model: Model, setting: MemorySetting): { advice: string;
 	);
 	const changes: [string, MemorySetting][] = [
 		[`schedule ${smallest}`, { schedule: smallest }],
-		["keys and values as f16", { cacheDtype: "f16" }],
 		["the text encoder there for new texts alone", { encoder: "visits" }],
 		["1 slot", { slots: 1 }],
 	];
@@ -62,6 +77,8 @@ export function lighter(model: Model, setting: MemorySetting): { advice: string;
 			["weights imported as int8", { precision: "int8" }],
 			["weights imported as int4", { precision: "int4" }],
 		);
+	for (const cacheDtype of lowerKeys(model, setting, PRECISIONS).slice(1))
+		changes.push([`keys and values as ${cacheDtype}`, { cacheDtype }]);
 	changes.push(["all of it", Object.assign({}, ...changes.map(([, change]) => change))]);
 	return changes
 		.map(([advice, change]) => ({ advice, total: memoryNeed(model, { ...setting, ...change }).total }))

@@ -150,7 +150,7 @@ it("narrowed rows, spans and skips cost what is left, and keep what later scales
 	// The conditional row stops at scale 5, whose own keys nobody reads; the other one at scale 8.
 	const stored = 16 * (1 + 4 + 9 + 16 + 25) + 16 * before;
 	expect(keyBytes(model, schedule, plan(steps), 0)).toBe(stored * 2 * c * 4);
-	expect(keyBytes(model, schedule, plan(steps), 0, 2)).toBe(stored * 2 * c * 2);
+	expect(keyBytes(model, schedule, plan(steps), 0, "f16")).toBe(stored * 2 * c * 2);
 	expect(keyBytes(shapeOf(star, publishedStar("256").config), schedule, plan(steps), 5)).toBe(
 		30 * (55 + before + 10) * 2 * 1920 * 4,
 	);

@@ -11,6 +11,7 @@ import { decoderOperations } from "../../families/shared/vae.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import type { StagePlan } from "../../protocol/plan.ts";
 import { kindOf } from "../../protocol/reductions/index.ts";
+import { keyRow } from "../round/key-value-store.ts";
 import { COND, rowsOf, storedKeys, tokensAt, UNCOND } from "../round/kv-plan.ts";
 import { weigh } from "./weigh.ts";
 
@@ -81,19 +82,19 @@ export const transformerFlops = (model: Costly, schedule: Schedule, plan: StageP
 export const conditioningFlops = ({ costs: { begin, perText } }: Pick<Costly, "costs">, textTokens: number): number =>
 	2 * 2 * (begin + perText * textTokens);
 
-/** Bytes of keys and values that a picture holds at most, those of its text too. `bytes`: of a number, 4 or 2. */
+/** Bytes of keys and values that a picture holds at most, those of its text too. Throws as `keyRow`. */
 export function keyBytes(
 	{ facts, costs }: Costly,
 	schedule: Schedule,
 	plan: StagePlan,
 	textTokens: number,
-	bytes = 4,
+	precision: Precision = "f32",
 ): number {
 	const { width, depth } = facts.shape;
 	const text = attended(costs, textTokens);
 	const tokens = tokensOf(facts, schedule);
 	const keys = [COND, UNCOND].flatMap((row) => storedKeys(plan, tokens, depth, row).map((stored) => stored + text));
-	return keys.reduce((sum, count) => sum + count, 0) * 2 * width * bytes;
+	return keys.reduce((sum, count) => sum + count, 0) * keyRow(width, precision).bytes;
 }
 
 /** Bytes of an import in a precision: in files, and on a device. */

@@ -11,7 +11,7 @@ import { textWorkFloats } from "../../families/text/transformer.ts";
 import { exact } from "../../policies/exact.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import type { StagePlan } from "../../protocol/plan.ts";
-import { inBanks } from "../round/key-value-store.ts";
+import { inBanks, keyRow, unpackedBytes } from "../round/key-value-store.ts";
 import { COND, rowsOf, storedKeys, UNCOND } from "../round/kv-plan.ts";
 import { largestRound } from "../round/picture.ts";
 import { plannedBytes } from "../round/room.ts";
@@ -24,7 +24,7 @@ export interface MemorySetting {
 	precision?: Precision;
 	dtype?: "f32" | "f16";
 	/** Of cached keys and values. */
-	cacheDtype?: "f32" | "f16";
+	cacheDtype?: Precision;
 	/** Pictures at once, by these schedules' longest. */
 	slots?: number;
 	schedule?: string;
@@ -48,7 +48,7 @@ export interface MemoryNeed {
 	encoder: number;
 	/** Of the decoder, for one picture of the model's largest schedule, and of tables and latents. */
 	decoder: number;
-	/** Of all slots: cached keys and values, and activations of the largest round. */
+	/** Of all slots: cached keys and values, with what packed ones are read from, and activations of the largest round. */
 	keys: number;
 	activations: number;
 	/** While a text is encoded, and while a picture is made. One that stays is there at both times. */
@@ -109,12 +109,13 @@ export function memoryNeed(
 	);
 	const retained = slots * retainedTokens(plan, grids, costs.crossAttention ? 3 : 2) * shape.width;
 	const activations = round.reduce((sum, tensor) => sum + plannedBytes(tensor), 4 * retained);
-	const keys = slots * keyBytes(model, schedules[plan.schedule], plan, textTokens, cacheDtype === "f16" ? 2 : 4);
 
+	const stored = slots * keyBytes(model, schedules[plan.schedule], plan, textTokens, cacheDtype);
 	// In banks, those of one row have to lie together, and of all slots in one tensor else.
 	const longest = Math.max(...[COND, UNCOND].flatMap((row) => storedKeys(plan, tokens, depth, row)), 2 * textTokens);
-	const rowKeys = longest * 2 * shape.width * (cacheDtype === "f16" ? 2 : 4);
-	const keysTogether = inBanks(shape.width) ? rowKeys : keys / depth;
+	const row = keyRow(shape.width, cacheDtype);
+	const keysTogether = inBanks(shape.width) ? longest * row.bytes : stored / depth;
+	const keys = stored + unpackedBytes(shape.width, row, longest);
 
 	const tensors = residentBytes(
 		precision ? plannedTensors(wanted, precision) : manifest.tensors,

@@ -1,13 +1,12 @@
 import type { Pass } from "../../../kernels/gpu/pass.ts";
-import { NOWHERE, type Row, type RowTable, rowTable } from "../../../kernels/tokens/rows.ts";
+import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import type { BlockContext } from "../../families/family.ts";
 import { cacheByHead } from "../../families/shared/taps.ts";
 import { crossBoundary, endSpans } from "./boundary.ts";
-import { COND, UNCOND } from "./kv-plan.ts";
-import { type Layout, type Place, rowsIn } from "./layout.ts";
+import { type BankRows, type BlockRows, blockRows, heldRows } from "./key-rows.ts";
+import type { Layout, Place } from "./layout.ts";
 import { storesKeys } from "./picture.ts";
 import type { RoundContext } from "./round.ts";
-import { groupRows } from "./workspace.ts";
 
 /** Every sublayer of every block, with reduced spans begun and ended between them. */
 export function runBlocks(context: RoundContext, full: Layout): Layout {
@@ -77,8 +76,7 @@ function tablesOf(context: RoundContext, layout: Layout, block: number, before: 
 
 function blockContext({ work, store }: RoundContext, { layout, view }: Tables, index: number): BlockContext {
 	const { self, groups, cross, blank, selected, parts } = view;
-	const held = <T extends BankRows>(rows: readonly T[]) =>
-		rows.map((each) => ({ ...each, kv: store.tensor(index, each.bank) }));
+	const held = <T extends BankRows>(rows: readonly T[]) => rows.map((each) => heldRows(store, index, each));
 	return {
 		index,
 		x: layout.x,
@@ -90,85 +88,6 @@ function blockContext({ work, store }: RoundContext, { layout, view }: Tables, i
 		selected,
 		parts,
 	};
-}
-
-/** Rows whose keys lie in the same bank of the store, counted from its first. */
-interface BankRows {
-	bank: number;
-	rows: RowTable;
-}
-
-/** Tables of a block's rows: all of them, with their own keys, with their text, and with no prompt's text. */
-interface BlockRows {
-	self: RowTable;
-	groups: readonly (BankRows & { at: number })[];
-	cross: readonly BankRows[];
-	blank?: readonly BankRows[];
-}
-
-/**
- * Tables of one block: the rows with the cached keys they see and where their own are stored, the same rows with their
- * text, and, where any is guided by it, the same rows with no prompt's text.
- */
-function blockRows(
-	{ gpu, pass, graph, store, work }: RoundContext,
-	places: readonly Place[],
-	block: number,
-): BlockRows {
-	const own = rowsIn(places, ({ part, length, span }, row) => {
-		const { start, used } = part.picture.ranges[row][block];
-		const key = start % store.bank;
-		return {
-			rope: graph.ropeAt(part.picture, part.scale),
-			key,
-			keys: used,
-			append: storesKeys(part.picture, row, part.scale) ? key + used : NOWHERE,
-			selected: span?.reduction.rope === "kept" ? 1 + part.first + part.rows.indexOf(row) * length : 0,
-		};
-	});
-	const banks = places.flatMap(({ part: { picture, rows } }) =>
-		rows.map((row) => store.bankOf(picture.ranges[row][block].start)),
-	);
-	const self = rowTable(pass, own);
-	const textBanks = places.flatMap(({ part: { picture, rows } }) =>
-		rows.map(() => store.bankOf(picture.context.keys[block])),
-	);
-	const text = (of: (row: number) => number): BankRows[] => {
-		const rows = rowsIn(places, ({ part: { picture } }, row) => ({
-			key: (picture.context.keys[block] % store.bank) + (of(row) === COND ? 0 : picture.context.counts[COND]),
-			keys: picture.context.counts[of(row)],
-		}));
-		return [...new Set(textBanks)].map((bank) => ({
-			bank,
-			rows: rowTable(
-				pass,
-				rows.filter((_, i) => textBanks[i] === bank),
-				self.tokenRow,
-			),
-		}));
-	};
-	return {
-		self,
-		groups: groupsOf(pass, self, banks, groupRows(graph.shape, work.need, gpu.bindingBytes)),
-		cross: text((row) => row),
-		...(places.some(({ part }) => part.step.textGuidance !== undefined) && { blank: text(() => UNCOND) }),
-	};
-}
-
-/** Rows in groups of neighbours whose keys lie in one bank, each of at most so many tokens or of one row. */
-function groupsOf(pass: Pass, all: RowTable, banks: readonly number[], most: number): BlockRows["groups"] {
-	const groups: { at: number; tokens: number; bank: number; rows: Row[] }[] = [];
-	for (const [i, row] of all.rows.entries()) {
-		const last = groups[groups.length - 1];
-		const bank = banks[i];
-		const joins = last && last.bank === bank && last.tokens + row.tokens <= most;
-		const group = joins ? last : { at: row.token, tokens: 0, bank, rows: [] };
-		if (!joins) groups.push(group);
-		group.rows.push({ ...row, token: row.token - group.at });
-		group.tokens += row.tokens;
-	}
-	if (groups.length === 1) return [{ at: 0, bank: groups[0].bank, rows: all }];
-	return groups.map(({ at, bank, rows }) => ({ at, bank, rows: rowTable(pass, rows) }));
 }
 
 /** The residual stream of every part. */
@@ -186,12 +105,7 @@ function tapKeys({ pass, graph, store }: RoundContext, { part: { picture, scale,
 	] as const) {
 		const name = `s${scale}.blk${block}.${half}`;
 		if (!picture.taps.wants(name)) continue;
-		// The ranges of the rows lie apart.
-		const stretches = rows.map((row) => {
-			const { start, used } = picture.ranges[row][block];
-			const { tensor: x, key } = store.at(block, start);
-			return { x, from: key * 2 * width, count: used * 2 * width };
-		});
+		const stretches = storedStretches(pass, store, picture, rows, block, width);
 		const { used } = picture.ranges[rows[0]][block];
 		const starts = rows.map((_, i) => i * used);
 		picture.taps.keepAll(pass, name, stretches, {
@@ -199,4 +113,26 @@ function tapKeys({ pass, graph, store }: RoundContext, { part: { picture, scale,
 			shape: [rows.length, heads, used, width / heads],
 		});
 	}
+}
+
+/** Elements of a block's stored keys and values, whose ranges lie apart; unpacked where they are packed. */
+function storedStretches(
+	pass: Pass,
+	store: RoundContext["store"],
+	{ ranges }: Place["part"]["picture"],
+	rows: readonly number[],
+	block: number,
+	width: number,
+): { x: Tensor; from: number; count: number }[] {
+	const held = rows.map((row) => ranges[row][block]);
+	const most = held.reduce((sum, { used }) => sum + used, 0);
+	const whole = store.unpacked && pass.scratch("keys and values to be tapped", [most, 2 * width]);
+	let to = 0;
+	return held.map(({ start, used }) => {
+		const { tensor, key } = store.at(block, start);
+		if (whole) store.unpack(pass, { block, bank: store.bankOf(start), key, count: used }, whole, to);
+		const from = 2 * width * (whole ? to : key);
+		to += used;
+		return { x: whole ?? tensor, from, count: used * 2 * width };
+	});
 }

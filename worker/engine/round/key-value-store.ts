@@ -1,7 +1,10 @@
+import { type PackedForm, packedForm, packKeys, unpackKeys } from "../../../kernels/attention/packed-keys.ts";
 import type { Gpu } from "../../../kernels/gpu/gpu.ts";
+import type { Pass } from "../../../kernels/gpu/pass.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
 import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { copy } from "../../../kernels/tokens/gather.ts";
+import type { Precision } from "../../../model-shards/format/precision.ts";
 import type { KeyStore } from "../../families/family.ts";
 import { Ranges } from "../../families/shared/ranges.ts";
 import type { Dtype } from "../../families/shared/weights.ts";
@@ -11,28 +14,75 @@ import { GROUP_STEP } from "./workspace.ts";
 /** How many keys are wanted: by block, one number a range. */
 export type KeyCounts = readonly (readonly number[])[];
 
+/** How a key with its value lies in the store. */
+export interface KeyRow {
+	/** Elements, of `dtype`, and bytes. */
+	columns: number;
+	dtype: Dtype;
+	bytes: number;
+	/** Of whole numbers, in 32-bit words. */
+	form?: PackedForm;
+}
+
+/** Of those that are packed. */
+const BITS: Partial<Record<Precision, PackedForm["bits"]>> = { int8: 8, int4: 4 };
+
+/** Whether keys of a width are kept so at all. */
+export function keepsKeys(width: number, precision: Precision): boolean {
+	const bits = BITS[precision];
+	return bits === undefined || packedForm(width, bits) !== undefined;
+}
+
+/** Throws RangeError for a width whose keys are not packed. */
+export function keyRow(width: number, precision: Precision): KeyRow {
+	const bits = BITS[precision];
+	if (bits === undefined) {
+		const dtype = precision === "f16" ? precision : "f32";
+		return { columns: 2 * width, dtype, bytes: 2 * width * (dtype === "f16" ? 2 : 4) };
+	}
+	const form = packedForm(width, bits);
+	if (!form)
+		throw new RangeError(`Keys of a width of ${width} are not packed: it is no multiple of 8. Keep them as f32.`);
+	return { columns: form.words, dtype: "f32", bytes: 4 * form.words, form };
+}
+
+/** Bytes of what keys are unpacked to where they are packed, one row of a picture at a time: `longest` keys. */
+export const unpackedBytes = (width: number, { form }: KeyRow, longest: number): number =>
+	form ? 4 * 2 * width * longest : 0;
+
+/** Rows of a bank of a block. */
+interface Stretch {
+	block: number;
+	bank: number;
+	key: number;
+	count: number;
+}
+
 /**
  * Keys and values of every picture, [keys, 2 * width] a block: keys in the first half of a row, values in the second.
  * Pictures hold ranges of it. A block is one long tensor, so that one dispatch attends for all of them where a binding
  * holds it, or as many banks as buffers ask for: then each range lies in one. It grows when a range does not fit, and
- * stays that large. With f16 they take half the memory and are rounded once.
+ * stays that large. With f16 they take half the memory and are rounded once; as whole numbers a quarter or an eighth,
+ * and what a dispatch reads is unpacked before to one tensor that all blocks share, as long as the longest range.
  */
 export class KeyValueStore implements KeyStore, Disposable {
 	#gpu: Gpu;
-	#stride: number;
-	#dtype: Dtype;
+	#width: number;
+	#row: KeyRow;
 	/** Keys of a tensor, at most. */
 	readonly bank: number;
 	#blocks: Block[];
+	#unpacked: Tensor | undefined;
 
-	constructor(gpu: Gpu, depth: number, width: number, dtype: Dtype) {
+	constructor(gpu: Gpu, depth: number, width: number, precision: Precision) {
 		this.#gpu = gpu;
-		this.#stride = 2 * width;
-		this.#dtype = dtype;
-		this.bank = bankKeys(width, dtype, gpu.bufferBytes);
+		this.#width = width;
+		this.#row = keyRow(width, precision);
+		this.bank = bankKeys(width, this.#row, gpu.bufferBytes);
 		this.#blocks = this.#empty(depth);
 	}
 
+	/** The tensor that holds a key of a block, and which one of it that is: as all others of its range. */
 	at(block: number, key: number): { tensor: Tensor; key: number } {
 		return { tensor: this.tensor(block, this.bankOf(key)), key: key % this.bank };
 	}
@@ -47,9 +97,43 @@ export class KeyValueStore implements KeyStore, Disposable {
 		return Math.floor(key / this.bank);
 	}
 
+	/** Where packed keys are read, [keys, 2 * width]; undefined where they are not packed. */
+	get unpacked(): Tensor | undefined {
+		return this.#row.form && (this.#unpacked as Tensor);
+	}
+
+	put(
+		pass: Pass,
+		{ x, block, key, count, label }: { x: Tensor; block: number; key: number; count: number; label: string },
+	): void {
+		const { tensor: y, key: to } = this.at(block, key);
+		const columns = 2 * this.#width;
+		if (this.#row.form)
+			this.pack(pass, { block, bank: this.bankOf(key), key: to, count }, { x, from: 0, stride: columns, at: 0 });
+		else copy(pass, { x, y, to: to * columns, count: count * columns, label });
+	}
+
+	/** Packs rows of x, each `stride` floats with a key and its value from `at` on. Only where keys are packed. */
+	pack(pass: Pass, to: Stretch, of: { x: Tensor; from: number; stride: number; at: number }): void {
+		const form = this.#row.form as PackedForm;
+		const y = this.tensor(to.block, to.bank);
+		packKeys(pass, { ...of, y, to: to.key, count: to.count, form, label: `block ${to.block} pack keys` });
+	}
+
+	/** Unpacks to rows `to` and on of y, [keys, 2 * width]. Only where keys are packed. */
+	unpack(pass: Pass, from: Stretch, y: Tensor, to: number): void {
+		const form = this.#row.form as PackedForm;
+		const x = this.tensor(from.block, from.bank);
+		unpackKeys(pass, { x, from: from.key, y, to, count: from.count, form, label: `block ${from.block} unpack keys` });
+	}
+
 	/** The tensors that `take` would make to hold these ranges beside those that are taken. */
 	growth(counts: KeyCounts): Planned[] {
-		return this.#growing(counts).flatMap(({ block, banks }) => banks.map(({ size }) => this.#planned(block, size)));
+		const larger = this.#longer(counts);
+		return [
+			...this.#growing(counts).flatMap(({ block, banks }) => banks.map(({ size }) => this.#planned(block, size))),
+			...(larger ? [larger] : []),
+		];
 	}
 
 	/**
@@ -58,7 +142,15 @@ export class KeyValueStore implements KeyStore, Disposable {
 	 */
 	take(counts: KeyCounts): number[][] {
 		const growing = this.#growing(counts);
+		const longer = this.#longer(counts);
+		using made = new Scope(this.#gpu);
+		const unpacked = longer && made.long(longer.label, longer.shape);
 		if (growing.length > 0) this.#grow(growing);
+		if (unpacked) {
+			made.move();
+			if (this.#unpacked) this.#gpu.free(this.#unpacked);
+			this.#unpacked = unpacked;
+		}
 		return this.#blocks.map(({ ranges }, block) => counts[block].map((count) => ranges.take(count) as number));
 	}
 
@@ -74,7 +166,15 @@ export class KeyValueStore implements KeyStore, Disposable {
 	}
 
 	[Symbol.dispose](): void {
-		this.#gpu.free(...this.#blocks.flatMap(({ banks }) => banks));
+		this.#gpu.free(...this.#blocks.flatMap(({ banks }) => banks), ...(this.#unpacked ? [this.#unpacked] : []));
+		this.#unpacked = undefined;
+	}
+
+	/** What ranges of these sizes are unpacked to, where what there is does not do. */
+	#longer(counts: KeyCounts): Planned | undefined {
+		const longest = Math.max(0, ...counts.flat());
+		if (!this.#row.form || longest <= (this.#unpacked?.shape[0] ?? 0)) return undefined;
+		return { label: "keys and values unpacked", shape: [longest, 2 * this.#width], long: true };
 	}
 
 	/** The blocks that are too small for further ranges, the size they need, and which of their tensors change. */
@@ -102,7 +202,8 @@ export class KeyValueStore implements KeyStore, Disposable {
 		const pass = this.#gpu.pass("grow keys and values");
 		for (const { block, bank, tensor } of larger) {
 			const held = this.#blocks[block].banks[bank];
-			if (held) copy(pass, { x: held, y: tensor, count: held.shape[0] * this.#stride, label: "grow keys and values" });
+			if (held)
+				copy(pass, { x: held, y: tensor, count: held.shape[0] * this.#row.columns, label: "grow keys and values" });
 		}
 		pass.submit();
 		made.move();
@@ -130,11 +231,12 @@ export class KeyValueStore implements KeyStore, Disposable {
 	}
 
 	#planned(block: number, size: number): Planned {
-		return { label: `keys and values ${block}`, shape: [size, this.#stride], dtype: this.#dtype, long: true };
+		const { columns, dtype } = this.#row;
+		return { label: `keys and values ${block}`, shape: [size, columns], dtype, long: true };
 	}
 }
 
-/** `banks`: [keys, 2 * width], each but the last full. */
+/** `banks`: a row a key, each but the last full. */
 interface Block {
 	ranges: Ranges;
 	banks: Tensor[];
@@ -149,7 +251,5 @@ interface Growth {
 export const inBanks = (width: number): boolean => width % GROUP_STEP === 0;
 
 /** Keys, with their values, of one tensor at most: what a buffer holds, or any number where all have to be in one. */
-const bankKeys = (width: number, dtype: Dtype, bufferBytes: number): number =>
-	inBanks(width)
-		? Math.max(1, Math.floor(bufferBytes / (2 * width * (dtype === "f16" ? 2 : 4))))
-		: Number.MAX_SAFE_INTEGER;
+const bankKeys = (width: number, { bytes }: KeyRow, bufferBytes: number): number =>
+	inBanks(width) ? Math.max(1, Math.floor(bufferBytes / bytes)) : Number.MAX_SAFE_INTEGER;

@@ -1,8 +1,9 @@
 import type { Gpu } from "../../../kernels/gpu/gpu.ts";
+import type { Precision } from "../../../model-shards/format/precision.ts";
 import type { Graph } from "../../families/family.ts";
 import { latentGrids } from "../../families/shared/schedules.ts";
 import type { Taps } from "../../families/shared/taps.ts";
-import type { Dtype, Weights } from "../../families/shared/weights.ts";
+import type { Weights } from "../../families/shared/weights.ts";
 import type { PromptFeatures } from "../../families/text/prompt-features.ts";
 import type { Schedule } from "../../protocol/model-info.ts";
 import { type StagePlan, settle } from "../../protocol/plan.ts";
@@ -63,7 +64,7 @@ export class NextScaleModel implements Disposable {
 		schedules: Readonly<Record<string, Schedule>>,
 		weights: Weights,
 		slots: number,
-		cacheDtype: Dtype,
+		keys: Precision,
 		{ prompts, stored }: { prompts?: PromptFeatures; stored?: number } = {},
 	) {
 		using made = new DisposableStack();
@@ -71,7 +72,7 @@ export class NextScaleModel implements Disposable {
 		const { depth, width } = graph.shape;
 		this.slots = slots;
 		this.maxTokens = mostTokens(graph.shape, graph.codes, gpu.bindingBytes);
-		const store = made.use(new KeyValueStore(gpu, depth, width, cacheDtype));
+		const store = made.use(new KeyValueStore(gpu, depth, width, keys));
 		const latents = made.use(new Latents(gpu, graph.codes, schedules, slots));
 		const decoder = made.use(
 			new PictureDecoder(gpu, weights, graph, latentGrids(schedules, graph.codes.patch), stored),

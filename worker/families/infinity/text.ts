@@ -193,7 +193,5 @@ function keys(pass: Pass, text: Text, { context }: PictureView, store: KeyStore,
 	const { source, textKv } = text.work;
 	const name = `${blockName(text.config, block)}.ca.mat_kv`;
 	linear(pass, text, name, source, textKv, ROWS * tokens, width, 2 * width);
-	const count = ROWS * tokens * 2 * width;
-	const { tensor: y, key } = store.at(block, context.keys[block]);
-	copy(pass, { x: textKv, y, to: key * 2 * width, count, label: `${name} text kv` });
+	store.put(pass, { x: textKv, block, key: context.keys[block], count: ROWS * tokens, label: `${name} text kv` });
 }

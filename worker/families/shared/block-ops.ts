@@ -151,12 +151,13 @@ export function blockOps(
 		) {
 			const { normed, qkv, attended } = work;
 			const { cosSin, halves } = rotation;
-			for (const { at, rows, kv } of groups) {
+			for (const { at, rows, kv, packed } of groups) {
 				const own = (tensor: Tensor) => (groups.length === 1 ? tensor : rowsFrom(tensor, at, rows.tokens));
 				linear(projection, own(normed), qkv, width, 3 * width, false, rows.tokens);
+				packed?.unpack(pass);
 				rotateAndCache(pass, {
 					qkv,
-					cache: kv,
+					cache: packed ? undefined : kv,
 					cosSin,
 					halves,
 					selected,
@@ -166,6 +167,7 @@ export function blockOps(
 					rows,
 					label: label("rope"),
 				});
+				packed?.pack(pass, qkv);
 				attention(pass, {
 					q: qkv,
 					qStride: 3 * width,
@@ -182,7 +184,8 @@ export function blockOps(
 		},
 		/** y = what the queries [tokens, width] in work.qkv read of the rows' text. */
 		crossAttention(text: readonly KeyRows[], y: Tensor, scale: number, name: string) {
-			for (const { kv, rows } of text) {
+			for (const { kv, rows, packed } of text) {
+				packed?.unpack(pass);
 				const kept = { tensor: kv, stride: 2 * width, key: 0, value: width };
 				attention(pass, { q: work.qkv, qStride: width, kv: kept, y, heads, headDim, scale, rows, label: label(name) });
 			}

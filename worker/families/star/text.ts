@@ -126,8 +126,7 @@ function keysOf(
 	const stride = 2 * width;
 	if (config.normalised !== false)
 		normaliseHeads(pass, { x: keys, stride, tokens, heads, headDim: width / heads, label: `${name} keys` });
-	const { tensor: y, key } = store.at(block, context.keys[block]);
-	copy(pass, { x: keys, y, to: key * stride, count: tokens * stride, label: `${name} text` });
+	store.put(pass, { x: keys, block, key: context.keys[block], count: tokens, label: `${name} text` });
 }
 
 /** The empty prompt, which the unconditional row sees. */
