@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { modelInfo } from "../../worker/families/model.ts";
 import { NO_DIGEST, plannedModel } from "../../worker/families/planned.ts";
+import { PUBLISHED_TEXT } from "../../worker/families/text/config.ts";
 import { exact } from "../../worker/policies/exact.ts";
 import { countMemory } from "./memory.ts";
 
@@ -16,6 +17,26 @@ test.each([
 		const subject = { model, precision, plan, textTokens, bindingBytes: 2 ** 27 };
 		const { forecast, total } = await countMemory(subject);
 		expect(Math.abs(total / forecast.total - 1)).toBeLessThan(0.02);
+	},
+	600_000,
+);
+
+test.each([
+	{ precision: "f16" as const, gibibytes: 8, keys: "f16", stay: "visits" },
+	{ precision: "int8" as const, gibibytes: 5, keys: "int8", stay: "visits" },
+	{ precision: "int4" as const, gibibytes: 3.5, keys: "int4", stay: "visits" },
+])(
+	"Infinity-2B in $precision with Flan-T5, by exact, keeps within $gibibytes GiB",
+	async ({ precision, gibibytes, keys, stay }) => {
+		const textEncoder = PUBLISHED_TEXT["google/flan-t5-xl"];
+		const model = plannedModel("infinity", "2b", { precision, textEncoder });
+		const plan = exact.plan(modelInfo(model, NO_DIGEST), {});
+		const memory = gibibytes * 2 ** 30;
+		const { forecast, within, total, again } = await countMemory({ model, precision, plan, textTokens: 24, memory });
+		expect(within).toMatchObject({ cacheDtype: keys, encoder: stay });
+		expect(total).toBeLessThan(memory);
+		expect(Math.abs(total / forecast.total - 1)).toBeLessThan(0.02);
+		expect(Math.abs(again / forecast.phases.picture - 1)).toBeLessThan(0.02);
 	},
 	600_000,
 );

@@ -61,3 +61,18 @@ test.each([
 	expect(Math.abs(again / picture - 1)).toBeLessThan(0.02);
 	expect(total).toBeLessThan(both.total - Math.min(forecast.encoder, forecast.keys + forecast.activations) / 2);
 });
+
+test.each(["int8", "int4"] as const)(
+	"keys that a budget has kept as %s, and what they are read from",
+	async (cacheDtype) => {
+		const plan = policies.exact.plan(model.info, {});
+		const memory = memoryNeed(model, { cacheDtype }).total;
+		const subject = { model, precision: "f32" as const, plan, textTokens: 24, memory };
+		const { forecast, within: kept, total, counted } = await countMemory(subject);
+		expect(kept?.cacheDtype).toBe(cacheDtype);
+		expect(Math.abs(total / forecast.total - 1)).toBeLessThan(0.02);
+		expect(Math.abs(counted.keys / forecast.keys - 1)).toBeLessThan(0.02);
+		// The features that are given come on top.
+	expect(total - 4 * 24 * 2048).toBeLessThan(memory);
+	},
+);

@@ -1,5 +1,5 @@
 import { paperText } from "../paper/markdown.ts";
-import { memoryRows, memoryText } from "../paper/memory.ts";
+import { budgetRows, memoryRows, memoryText } from "../paper/memory.ts";
 import { paperRows } from "../paper/paper.ts";
 import { BIG_MODELS } from "../paper/published.ts";
 import { jsonOption } from "./options.ts";
@@ -12,9 +12,9 @@ export const define: Define = (command, terminal) =>
 		.addOption(jsonOption())
 		.action(({ memory }) => {
 			if (memory) {
-				const rows = memoryRows();
-				terminal.print(memoryText(rows));
-				terminal.result(rows);
+				const [rows, budgets] = [memoryRows(), budgetRows()];
+				terminal.print(memoryText(rows, budgets));
+				terminal.result({ rows, budgets });
 				return;
 			}
 			const models = BIG_MODELS.map((big) => ({ big, rows: paperRows(big) }));

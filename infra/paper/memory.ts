@@ -2,6 +2,7 @@
 import { residentBytes } from "../../model-shards/format/layout.ts";
 import { PRECISIONS, type Precision } from "../../model-shards/format/precision.ts";
 import { plannedTensors } from "../../model-shards/format/stored.ts";
+import { type Within, within } from "../../worker/engine/paper/budget.ts";
 import { type MemoryNeed, memoryNeed } from "../../worker/engine/paper/memory.ts";
 import { modelInfo } from "../../worker/families/model.ts";
 import { NO_DIGEST, plannedModel } from "../../worker/families/planned.ts";
@@ -44,6 +45,48 @@ export function memoryRows(): MemoryRow[] {
 	);
 }
 
+/** What a model with its text encoder does to keep within so many bytes. */
+export interface BudgetRow {
+	model: string;
+	policy: string;
+	precision: Precision;
+	memory: number;
+	within: Within;
+	need: MemoryNeed;
+	/** Of a further picture at the same time. */
+	further: number;
+}
+
+/** GiB of cards that Infinity-2B is to fit, by precision. */
+const BUDGETS: [Precision, number][] = [
+	["f16", 8],
+	["int8", 5],
+	["int4", 3.5],
+];
+
+/**
+ * Infinity-2B with Flan-T5-XL in the same precision, one picture at a time. As the engine does, all is settled for the
+ * exact plan, which takes most; other plans then take less. Throws RangeError where nothing would do.
+ */
+export function budgetRows(): BudgetRow[] {
+	const [{ title, textTokens, ...big }] = BIG_MODELS;
+	const plans = paperRows({ title, textTokens, ...big }).filter(({ name }) => POLICIES.includes(name));
+	return BUDGETS.flatMap(([precision, gibibytes]) => {
+		const model = plannedModel("infinity", "2b", { textEncoder: PUBLISHED_TEXT["google/flan-t5-xl"] });
+		const setting = { precision, cacheDtype: "f16" as const, textTokens };
+		const memory = gibibytes * 2 ** 30;
+		const kept = within(model, setting, memory);
+		if (!kept)
+			throw new RangeError(`${title} in ${precision} does not keep within ${gibibytes} GiB, whatever it does.`);
+		return plans.map(({ name, plan }): BudgetRow => {
+			const of = { ...setting, ...kept.within, plan };
+			const need = memoryNeed(model, of);
+			const further = memoryNeed(model, { ...of, slots: 2 }).phases.picture - need.phases.picture;
+			return { model: title, policy: name, precision, memory, within: kept.within, need, further };
+		});
+	});
+}
+
 /** Bytes of a text encoder's weights. */
 export function textBytes(config: TextEncoderConfig, precision: Precision): number {
 	const wanted = textTensors(config);
@@ -51,8 +94,8 @@ export function textBytes(config: TextEncoderConfig, precision: Precision): numb
 	return tensors.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
-/** The table, and what text encoders take beside it. */
-export function memoryText(rows: readonly MemoryRow[]): string {
+/** The tables, and what text encoders take beside the first. */
+export function memoryText(rows: readonly MemoryRow[], budgets: readonly BudgetRow[]): string {
 	const cells = rows.map(({ model, policy, precision, need, further }) => [
 		model,
 		policy,
@@ -75,7 +118,43 @@ export function memoryText(rows: readonly MemoryRow[]): string {
 		([name, config]) =>
 			`- ${name}: ${PRECISIONS.map((precision) => `${precision} ${gib(textBytes(config, precision))}`).join(", ")}`,
 	);
-	return [...table(head, cells), "", "Text encoders, in GiB:", "", ...encoders].join("\n");
+	const text = ["Text encoders, in GiB:", "", ...encoders];
+	return [
+		...table(head, cells),
+		"",
+		...text,
+		"",
+		"Within budgets, text encoder included:",
+		"",
+		...budgetTable(budgets),
+	].join("\n");
+}
+
+function budgetTable(rows: readonly BudgetRow[]): string[] {
+	const head = [
+		"model",
+		"policy",
+		"weights as",
+		"budget",
+		"keys as",
+		"text encoder",
+		"decoder stores",
+		"keys",
+		"while a text is encoded",
+		"while a picture is made",
+		"a further picture",
+	];
+	const cells = rows.map(({ model, policy, precision, memory, within, need, further }) => [
+		model,
+		policy,
+		precision,
+		gib(memory),
+		within.cacheDtype,
+		within.encoder,
+		gib(within.stored),
+		...[need.keys, need.phases.text, need.phases.picture, further].map((bytes) => gib(bytes)),
+	]);
+	return table(head, cells);
 }
 
 const gib = (bytes: number) => (bytes / 2 ** 30).toPrecision(3);

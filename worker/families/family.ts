@@ -118,8 +118,11 @@ export interface Costs {
 	perText: number;
 	/** Of one token of the last scale, by guidance row, after it. */
 	residual: number;
-	/** Floats on the device: once, for every slot, for every cell of a latent, and of all slots' latents. */
-	floats: { once: number; slot: number; cell: number; slotCell: number };
+	/**
+	 * Floats on the device: once, for every slot, for every cell of a latent, of all slots' latents, and, left out where
+	 * there are none, for every position of every schedule.
+	 */
+	floats: { once: number; slot: number; cell: number; slotCell: number; position?: number };
 }
 
 /** How tokens become codes and codes a latent. */

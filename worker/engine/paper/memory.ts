@@ -4,7 +4,7 @@ import type { Precision } from "../../../model-shards/format/precision.ts";
 import { plannedTensors } from "../../../model-shards/format/stored.ts";
 import { type Model, modelInfo } from "../../families/model.ts";
 import { type DecoderSize, decoderSize } from "../../families/shared/decoder-size.ts";
-import { latentCells, latentGrids } from "../../families/shared/schedules.ts";
+import { latentCells, latentGrids, type Schedules } from "../../families/shared/schedules.ts";
 import type { EncoderStay } from "../../families/text/device-encoder.ts";
 import { isText } from "../../families/text/tensors.ts";
 import { textWorkFloats } from "../../families/text/transformer.ts";
@@ -95,7 +95,8 @@ export function memoryNeed(
 
 	const latent = latentCells(schedules) * codes.patch ** 2;
 	const { floats } = costs;
-	const held = floats.once + slots * floats.slot + latent * floats.cell + slots * latent * floats.slotCell;
+	const positions = (floats.position ?? 0) * positionsOf(schedules);
+	const held = floats.once + slots * (floats.slot + latent * floats.slotCell) + latent * floats.cell + positions;
 	const decoder = pictures.bytes + 4 * (held + (slots + 1) * latent * codes.channels);
 
 	const tokensAt = (scale: number) => (scale === 0 ? startTokens : grids[scale][0] * grids[scale][1]);
@@ -144,6 +145,12 @@ export function memoryNeed(
 		shared,
 	};
 }
+
+/** Of all scales of all schedules. */
+const positionsOf = (schedules: Schedules): number =>
+	Object.values(schedules)
+		.flatMap(({ grids }) => grids)
+		.reduce((sum, [height, width]) => sum + height * width, 0);
 
 /** Tokens, over all guidance rows, of what a plan keeps of earlier scales; `sublayers`: of a block. */
 function retainedTokens(plan: StagePlan, grids: Schedule["grids"], sublayers: number): number {

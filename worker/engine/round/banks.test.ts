@@ -2,11 +2,13 @@
 import { expect, test } from "vitest";
 import { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { sharedGpu } from "../../../kernels/gpu/native/testing.ts";
+import type { Precision } from "../../../model-shards/format/precision.ts";
 import { randomModel } from "../../families/testing/random-model.ts";
 import { policies } from "../../policies/index.ts";
 import { openModel } from "../open.ts";
 import { memoryNeed } from "../paper/memory.ts";
 import { features } from "../testing.ts";
+import { KeyValueStore } from "./key-value-store.ts";
 
 const gpu = await sharedGpu();
 
@@ -43,8 +45,8 @@ const { folder } = randomModel(
 	3,
 );
 
-async function draw(on: Gpu) {
-	const model = await openModel(on, folder, { slots: 2 });
+async function draw(on: Gpu, cacheDtype: Precision = "f32") {
+	const model = await openModel(on, folder, { slots: 2, cacheDtype });
 	const plan = policies.exact.plan(model.info, {});
 	const pictures = await Promise.all(
 		[1, 2].map(async (seed) => {
@@ -79,4 +81,21 @@ test.each([
 	expect(whole[0].at(-1)?.length).toBe(136 * 136 * 3);
 	expect(same(await draw(small), whole)).toBe(true);
 	expect([gpu.bytes, small.bytes]).toEqual(before);
+});
+
+test.each([
+	["int8", "banks and windows", 400_000],
+	["int4", "windows", undefined],
+] as const)("packed keys in %s, too, in %s", async (cacheDtype, _, bufferBytes) => {
+	const before = gpu.bytes;
+	const whole = await draw(gpu, cacheDtype);
+	expect(same(whole, await draw(gpu))).toBe(false);
+	// What is unpacked of a row is more than the binding.
+	const small = new Gpu(gpu.device, gpu.facts, 2 ** 16, bufferBytes);
+	if (bufferBytes) {
+		const stored = 2 * 2 * (1 + 3 * 16 ** 2);
+		expect(new KeyValueStore(small, 0, 64, cacheDtype).bank).toBeLessThan(stored);
+	}
+	expect(same(await draw(small, cacheDtype), whole)).toBe(true);
+	expect(gpu.bytes).toBe(before);
 });

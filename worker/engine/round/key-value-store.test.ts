@@ -76,3 +76,34 @@ test("what no buffer holds lies in banks: ranges within them, grown and read bac
 	expect(store.take([[90, 40]])).toEqual([[100, 60]]);
 	expect(() => store.take([[101]])).toThrow(/keys and values 0 needs a buffer of/);
 });
+
+test.each(["int8", "int4"] as const)("packed in %s: put, grown, moved and unpacked", async (precision) => {
+	const width = 16;
+	using store = new KeyValueStore(gpu, 2, width, precision);
+	expect(store.growth([[3, 4], [2]]).map(({ label, shape }) => [label, shape[0]])).toEqual([
+		["keys and values 0", 7],
+		["keys and values 1", 2],
+		["keys and values unpacked", 4],
+	]);
+	expect(store.take([[3, 4], [2]])).toEqual([[0, 3], [0]]);
+	expect(store.unpacked?.shape).toEqual([4, 2 * width]);
+	const data = Float32Array.from({ length: 4 * 2 * width }, (_, i) => Math.sin(i));
+	const x = gpu.upload("rows", [4, 2 * width], data);
+	const pass = gpu.pass("put");
+	store.put(pass, { x, block: 0, key: 3, count: 4, label: "put" });
+	pass.submit();
+	store.take([[20], []]);
+	const read = gpu.pass("unpack");
+	const y = store.unpacked as NonNullable<typeof store.unpacked>;
+	store.unpack(read, { block: 0, bank: 0, key: 4, count: 3 }, y, 1);
+	const [back] = await read.submit([y]);
+	const most = precision === "int8" ? 0.006 : 0.15;
+	new Float32Array(back).forEach((value, i) => {
+		if (i >= 2 * width && i < 8 * width) expect(Math.abs(value - data[i])).toBeLessThan(most);
+	});
+	gpu.free(x);
+	const before = gpu.bytes;
+	store.give(0, 0, 3);
+	expect(store.growth([[3], []])).toEqual([]);
+	expect(gpu.bytes).toBe(before);
+});

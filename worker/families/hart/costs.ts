@@ -24,6 +24,7 @@ export function hartCosts(config: HartConfig): Costs {
 			slot: conditionFloats(hartFacts(config)),
 			cell: ROWS * (8 * w + 5 * channels),
 			slotCell: 2 * channels,
+			position: 2,
 		},
 	};
 }

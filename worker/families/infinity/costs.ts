@@ -6,7 +6,7 @@ import { textFloats } from "./text.ts";
 
 /** Multiply-adds and floats; see tensors.ts for what is multiplied. */
 export function infinityCosts(config: InfinityConfig): Costs {
-	const { width: c, ffn, depth, textChannels: t, adaln, feedForward } = config;
+	const { width: c, heads, ffn, depth, textChannels: t, adaln, feedForward } = config;
 	return {
 		block: 6 * c * c + (feedForward === "swiglu" ? 3 : 2) * c * ffn,
 		crossAttention: true,
@@ -18,6 +18,7 @@ export function infinityCosts(config: InfinityConfig): Costs {
 			slot: conditionFloats(infinityFacts(config)),
 			cell: 0,
 			slotCell: 0,
+			position: c / heads,
 		},
 	};
 }

@@ -6,7 +6,7 @@ import type { StarConfig } from "./config.ts";
 
 /** Multiply-adds and floats; see tensors.ts for what is multiplied. */
 export function starCosts(config: StarConfig): Costs {
-	const { width: c, ffn, depth, textChannels: t, textMaxTokens, codebook, textEncoder } = config;
+	const { width: c, heads, ffn, depth, textChannels: t, textMaxTokens, codebook, textEncoder } = config;
 	const { crossAttention = true, startTokens = 1 } = config;
 	return {
 		block: (crossAttention ? 6 : 4) * c * c + 2 * c * ffn,
@@ -19,6 +19,7 @@ export function starCosts(config: StarConfig): Costs {
 			slot: ROWS * startTokens * c,
 			cell: 0,
 			slotCell: 2 * padded(codebook.channels),
+			position: c / heads,
 		},
 	};
 }
