@@ -1,5 +1,5 @@
 import { extname, join } from "node:path";
-import { openModel } from "../../worker/engine/open.ts";
+import { openModel, reckoned } from "../../worker/engine/open.ts";
 import { encodeImage } from "../../worker/gpu/encode.ts";
 import { policies } from "../../worker/policies/index.ts";
 import type { ImageFormat } from "../../worker/protocol/job.ts";
@@ -62,7 +62,10 @@ export const define: Define = (command, terminal) =>
 					? (policy ?? policies.exact).plan(folder.info, { schedule })
 					: await readPlan(options.plan, folder.info, schedule);
 			const { gpu, model } = await openReadyAdapter(terminal, async (gpu) => {
-				const model = await openModel(gpu, folder, { memory: options.memory });
+				const { memory } = options;
+				const { kept } = reckoned(gpu, folder, { memory });
+				if (kept) terminal.say(kept);
+				const model = await openModel(gpu, folder, { memory });
 				// Scales run beside the compiling of what later ones need, but where a slow driver may have to give way.
 				if (!gpu.facts.late) gpu.compiling = undefined;
 				const compiled = model.compile([plan]);

@@ -11,7 +11,7 @@ import { isText } from "../families/text/tensors.ts";
 import { promptTokenizer } from "../families/text/tokenizer.ts";
 import { DeviceModel } from "./device-model.ts";
 import { numericsId } from "./numerics.ts";
-import { memoryAdvice, slotsWithin, type Within, within } from "./paper/budget.ts";
+import { memoryAdvice, slotsWithin, type Within, within, withinText } from "./paper/budget.ts";
 import { type MemoryNeed, type MemorySetting, memoryNeed } from "./paper/memory.ts";
 import { NextScaleModel } from "./round/next-scale.ts";
 import { kernelShapes } from "./shapes.ts";
@@ -58,11 +58,16 @@ const adviceFor = (folder: ModelFolder, setting: MemorySetting): string =>
 	memoryAdvice(folder, { ...setting, bindingBytes: undefined });
 
 /**
- * Bytes on the device that a model opened so is reckoned to take with its pictures. Throws OutOfMemoryError where they
- * are beyond `memory`, whatever it does.
+ * What a model opened so is reckoned to take on the device with its pictures, and, where `memory` is given, what it does
+ * to keep within that, in words. Throws OutOfMemoryError where nothing would do.
  */
-export const openedBytes = (gpu: Gpu, folder: ModelFolder, options: OpenOptions = {}): number =>
-	planned(gpu, folder, options).need.total;
+export function reckoned(gpu: Gpu, folder: ModelFolder, options: OpenOptions = {}): { bytes: number; kept?: string } {
+	const { within, need } = planned(gpu, folder, options);
+	return {
+		bytes: need.total,
+		...(within.stored !== undefined && { kept: withinText(folder, within as Within, need) }),
+	};
+}
 
 /**
  * Puts a model folder on the device. Throws ModelFormatError for a damaged folder, DeviceError when it does not fit: an

@@ -2,7 +2,7 @@ import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { openReady } from "../../kernels/gpu/native/open.ts";
 import { MissingFileError, ModelFormatError } from "../../model-shards/format/errors.ts";
 import { isUrl, openModelAt } from "../../model-shards/open.ts";
-import { openedBytes, openModel } from "../engine/open.ts";
+import { openModel, reckoned } from "../engine/open.ts";
 import type { ModelFolder } from "../families/folder.ts";
 import { PlanError, policies } from "../policies/index.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
@@ -50,9 +50,11 @@ async function loadModels(gpu: Gpu, settings: Settings, log: Log, news: LoadingN
 			news.say(id, "kernels", done, total);
 		};
 		const options = { slots, memory: settings.MEMORY };
+		const { bytes, kept } = reckonedOf(gpu, folder, options);
+		if (kept) log(kept);
 		const model = await models.add({
 			id,
-			bytes: bytesOf(gpu, folder, options),
+			bytes,
 			load: () =>
 				openModel(gpu, folder, { ...options, progress: (done, total) => news.say(id, "weights", done, total) }),
 		});
@@ -79,9 +81,9 @@ async function loadModels(gpu: Gpu, settings: Settings, log: Log, news: LoadingN
 }
 
 /** A budget that does not do will not do at the next start. */
-function bytesOf(...args: Parameters<typeof openedBytes>): number {
+function reckonedOf(...args: Parameters<typeof reckoned>): ReturnType<typeof reckoned> {
 	try {
-		return openedBytes(...args);
+		return reckoned(...args);
 	} catch (error) {
 		throw new SettingsError(`MEMORY: ${(error as Error).message}`, { cause: error });
 	}

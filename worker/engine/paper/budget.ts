@@ -44,6 +44,24 @@ export function within(
 	return undefined;
 }
 
+/** What a budget settled, and what that takes. */
+export function withinText(
+	{ manifest, facts }: Pick<Model, "manifest" | "facts">,
+	{ cacheDtype, encoder, stored }: Within,
+	{ phases, total }: MemoryNeed,
+): string {
+	const visits =
+		`the text encoder comes for new prompts and goes (${gibibytes(phases.text)} while one is encoded, ` +
+		`${gibibytes(phases.picture)} while a picture is made)`;
+	const text = encoder === "visits" ? visits : facts.text?.encoder && "the text encoder stays";
+	const kept = [
+		`keys and values as ${cacheDtype}`,
+		text,
+		`the decoder stores at most ${gibibytes(stored)} between layers`,
+	];
+	return `${manifest.name} takes about ${gibibytes(total)}: ${kept.filter(Boolean).join(", ")}`;
+}
+
 /** As keys and values are kept, and what takes less, most first. */
 function lowerKeys(
 	{ facts }: Pick<Model, "facts">,
