@@ -73,6 +73,6 @@ test.each(["int8", "int4"] as const)(
 		expect(Math.abs(total / forecast.total - 1)).toBeLessThan(0.02);
 		expect(Math.abs(counted.keys / forecast.keys - 1)).toBeLessThan(0.02);
 		// The features that are given come on top.
-	expect(total - 4 * 24 * 2048).toBeLessThan(memory);
+		expect(total - 4 * 24 * 2048).toBeLessThan(memory);
 	},
 );

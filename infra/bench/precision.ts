@@ -1,10 +1,13 @@
-/** int8 and int4 copies of a model beside it: size, time of a picture on the same adapter, and what changes. */
+/**
+ * int8 and int4 copies of a model beside it, and the model with such keys: size, time of a picture on the same adapter,
+ * and what changes.
+ */
 import { join } from "node:path";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { residentBytes } from "../../model-shards/format/layout.ts";
 import { importFolder } from "../../model-shards/import/folder.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
-import { openModel } from "../../worker/engine/open.ts";
+import { type OpenOptions, openModel } from "../../worker/engine/open.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
 import type { ModelFolder } from "../../worker/families/folder.ts";
 import { exact } from "../../worker/policies/exact.ts";
@@ -43,13 +46,14 @@ export async function benchPrecision(
 ): Promise<PrecisionRow[]> {
 	using dir = await temporaryFolder("precision-");
 	const original = await openModelFolder(findModel(modelName));
-	const folders: [string, ModelFolder][] = [["as stored", original]];
+	const folders: [string, ModelFolder, OpenOptions?][] = [["as stored", original]];
 	for (const dtype of ["int8", "int4"] as const) {
 		await importFolder(original, { out: join(dir.path, dtype), dtype });
 		folders.push([dtype, await openModelFolder(join(dir.path, dtype))]);
 	}
+	for (const cacheDtype of ["int8", "int4"] as const) folders.push([`keys as ${cacheDtype}`, original, { cacheDtype }]);
 	const models: LoadedModel[] = [];
-	for (const [, folder] of folders) models.push(await openModel(gpu, folder));
+	for (const [, folder, options] of folders) models.push(await openModel(gpu, folder, options));
 	const times = await timesOf(models, rounds, signal);
 	const rows: PrecisionRow[] = [];
 	for (const [i, [precision, { manifest, wanted }]] of folders.entries()) {
