@@ -202,8 +202,8 @@ export interface KeyRows {
 	kv: Tensor;
 	rows: RowTable;
 	/**
-	 * Where they lie packed: `unpack` puts to kv what the rows read, `pack` what they store out of a projection [tokens, 3
-	 * * width].
+	 * Where they lie packed: `unpack` puts to kv what the rows read, `pack` stores theirs out of the projection of the
+	 * batch, queries, keys and values of a token one after the other.
 	 */
 	packed?: { unpack(pass: Pass): void; pack(pass: Pass, qkv: Tensor): void };
 }
