@@ -95,8 +95,8 @@ export function inspectionText(model: Model, digest: string): string {
 function encoderText(model: Model, { encoder }: MemoryNeed): string {
 	const { text, picture } = memoryNeed(model, { encoder: "visits" }).phases;
 	return (
-		`text encoder: ${size(encoder)} of that and of what it works in; where a budget has it come for new prompts and go, ` +
-		`${size(text)} in all while one is encoded, ${size(picture)} while a picture is made`
+		`text encoder: ${size(encoder)} of that and of what it works in; where a budget has it come for new prompts and ` +
+		`go, ${size(text)} in all while one is encoded, ${size(picture)} while a picture is made`
 	);
 }
 

@@ -30,8 +30,8 @@ export interface Folder {
 	/** Parsed tokenizer.json, or null for a model without one. */
 	tokenizer: unknown;
 	/**
-	 * Every tensor in shard order, or those whose names are wanted: shards without any are not read. Holds two shards: the
-	 * one at hand and the next.
+	 * Every tensor in shard order, or those whose names are wanted: shards without any are not read. Holds two shards:
+	 * the one at hand and the next.
 	 */
 	tensors(wants?: (name: string) => boolean): AsyncGenerator<ModelTensor, void, void>;
 }

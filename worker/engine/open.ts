@@ -58,8 +58,8 @@ const adviceFor = (folder: ModelFolder, setting: MemorySetting): string =>
 	memoryAdvice(folder, { ...setting, bindingBytes: undefined });
 
 /**
- * What a model opened so is reckoned to take on the device with its pictures, and, where `memory` is given, what it does
- * to keep within that, in words. Throws OutOfMemoryError where nothing would do.
+ * What a model opened so is reckoned to take on the device with its pictures, and, where `memory` is given, what it
+ * does to keep within that, in words. Throws OutOfMemoryError where nothing would do.
  */
 export function reckoned(gpu: Gpu, folder: ModelFolder, options: OpenOptions = {}): { bytes: number; kept?: string } {
 	const { within, need } = planned(gpu, folder, options);

@@ -100,7 +100,7 @@ test.each(CONFIGS)("%s: the same pictures, in less memory, the encoder read for 
 	expect(gpu.bytes).toBe(bare);
 });
 
-test("of several slots, who needs the encoder waits for the others, and pictures come out as they do alone", async () => {
+test("of several slots, who needs the encoder waits for the others; pictures come out as they do alone", async () => {
 	const { folder } = made(...CONFIGS[0]);
 	const alone = await openModel(gpu, folder);
 	const prompts = [

@@ -48,7 +48,7 @@ export interface MemoryNeed {
 	encoder: number;
 	/** Of the decoder, for one picture of the model's largest schedule, and of tables and latents. */
 	decoder: number;
-	/** Of all slots: cached keys and values, with what packed ones are read from, and activations of the largest round. */
+	/** Of all slots: cached keys and values, with what packed ones are read from; activations of the largest round. */
 	keys: number;
 	activations: number;
 	/** While a text is encoded, and while a picture is made. One that stays is there at both times. */
