@@ -7,7 +7,7 @@ import { maxError, randomFloats, words } from "../../../kernels/testing.ts";
 import type { TensorShape } from "../../../model-shards/format/tensor-shapes.ts";
 import { tokenizerConfig } from "../infinity/published.ts";
 import { ConvDecoder, type Piece } from "./conv-decoder.ts";
-import { decoderSize } from "./decoder-size.ts";
+import { decoderSize, STORED_BYTES, storedFor } from "./decoder-size.ts";
 import {
 	attentiveDecoder,
 	type DecoderSource,
@@ -165,6 +165,18 @@ test("the published decoder of Infinity takes a quarter of what whole tensors wo
 		expect(size(64).bytes).toBeLessThan(0.8 * 2 ** 30);
 		expect(size(128).bytes).toBeLessThan(2 ** 30);
 		expect(size(64).largest.bytes).toBeLessThanOrEqual(2 ** 25);
+	}
+});
+
+test.each([1 / 4, 1 / 8, 1 / 16, 0])("previews are decoded in the buffers of the picture, %f stored", (share) => {
+	const source = wrappedDecoder(tokenizerConfig("d32"));
+	const { tiled } = decoderSize(source, 32, [[64, 64]], 2 ** 30, share * STORED_BYTES);
+	if (!tiled) throw new Error("a picture of 1024 pixels is decoded by tiles");
+	for (const side of [24, 32, 40, 48, 64]) {
+		const stored = storedFor(source, 32, [side, side], tiled);
+		const alone = decoderSize(source, 32, [[side, side]], 2 ** 30, share * STORED_BYTES).tiled?.buffers ?? 0;
+		// Less is stored just where more buffers would be taken.
+		expect(stored < tiled.stored, `${side}`).toBe(alone > tiled.buffers);
 	}
 });
 

@@ -8,7 +8,7 @@ import type { ImageShape } from "../../../kernels/image/images.ts";
 import { packRgb } from "../../../kernels/tokens/gather.ts";
 import type { CodeShape } from "../family.ts";
 import { DecoderOps, pixelsOf } from "./decoder-ops.ts";
-import { type DecoderSize, decoderSize, type LatentGrid } from "./decoder-size.ts";
+import { type DecoderSize, decoderSize, type LatentGrid, storedFor } from "./decoder-size.ts";
 import { decodeTiles } from "./tiled-decoder.ts";
 import { DeviceBuffers, type Rect, type Source } from "./tiles.ts";
 import { type DecoderLayer, type DecoderSource, decoderLayers, pixelsPerCell } from "./vae.ts";
@@ -58,6 +58,9 @@ export class ConvDecoder {
 	/** Of a batch of whole images, then of every norm by tiles. */
 	#statistics: readonly Tensor[];
 	#owned: Scope;
+	#source: DecoderSource;
+	/** Floats between layers, by grid. */
+	#stored = new Map<string, number>();
 
 	/** `grids`: of the largest latents. `storedBytes`: what it keeps between layers of larger pictures, at most. */
 	constructor(
@@ -75,6 +78,7 @@ export class ConvDecoder {
 		this.#ops = new DecoderOps(source, weights);
 		this.#layers = decoderLayers(source, latent.channels);
 		this.#latent = latent;
+		this.#source = source;
 		const { whole, tiled, statistics } = this.size;
 		const make = (label: string, ...shape: number[]) => scope.tensor(`decoder ${label}`, shape);
 		this.#buffers = Array.from({ length: tiled?.buffers ?? 0 }, (_, i) => make(`buffer ${i}`, tiled?.floats ?? 0));
@@ -118,7 +122,7 @@ export class ConvDecoder {
 				tiling,
 				ops: this.#ops,
 				statistics: this.#statistics.slice(1),
-				stored: this.size.tiled?.stored ?? 0,
+				stored: this.#storedFor(grid),
 				tap: ({ taps = [], name }, { tiles, channels: stride }) => {
 					const pieces = tiles.map(({ rect, tensor }) => ({ rect, x: tensor, from: 0, stride }));
 					const count = name === "vae.post_quant_conv" ? numbers : stride;
@@ -134,6 +138,16 @@ export class ConvDecoder {
 			output: tiles.map(({ rect, output }) => ({ rect, x: output, from: 0, stride: 4 })),
 			rgba: tiles.map(({ rect, rgba }) => ({ rect, x: rgba, from: 0, stride: 1 })),
 		};
+	}
+
+	/** Counted once a grid: a hundred milliseconds where buffers are small. */
+	#storedFor({ height, width }: ImageShape): number {
+		const { tiled } = this.size;
+		if (!tiled) return 0;
+		const key = `${height}x${width}`;
+		const stored = this.#stored.get(key) ?? storedFor(this.#source, this.#latent.channels, [height, width], tiled);
+		this.#stored.set(key, stored);
+		return stored;
 	}
 
 	#recordWhole(pass: Pass, latents: Tensor, grids: readonly ImageShape[], tap: DecoderTap): Decoded[] {

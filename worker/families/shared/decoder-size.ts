@@ -93,6 +93,28 @@ export function decoderSize(
 	};
 }
 
+/**
+ * Floats that are stored between layers while a latent of this grid is decoded in the buffers of a larger one: fewer
+ * where a small one would take more of them, since more of its layers fit beside each other. Throws OutOfMemoryError
+ * where it takes too many whatever is stored.
+ */
+export function storedFor(
+	source: DecoderSource,
+	latent: number,
+	grid: LatentGrid,
+	{ buffers, floats, stored }: NonNullable<DecoderSize["tiled"]>,
+): number {
+	for (let least = stored; ; least /= 2) {
+		const { most } = countBuffers(source, latent, grid, floats, least);
+		if (most <= buffers) return least;
+		if (least < floats)
+			throw new OutOfMemoryError(
+				`A picture of ${grid.join(" x ")} cells takes ${most} of the decoder's buffers, of which there are ` +
+					`${buffers}. Ask for fewer previews, or give the model more memory.`,
+			);
+	}
+}
+
 /** Attention has all pixels of the coarsest level in one buffer, as queries, keys and values. */
 function bufferFloats(
 	{ config, attentive }: DecoderSource,
