@@ -160,6 +160,7 @@ describe("where results go is tried before any work", () => {
 		"bench-import --make",
 		"load --mix",
 		"load --compare",
+		"simulate --like",
 	];
 
 	it("every option that takes a file or a folder is known as an output, or is none", async () => {

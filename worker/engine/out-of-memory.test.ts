@@ -80,7 +80,10 @@ say(await openModel(gpu, folder, { slots: 4 }).then(() => "none", (error) => err
 	expect(now).toMatch(/: weights 8\.\d\d GiB, keys and values /);
 	const gib = String.raw`[\d.]+ GiB`;
 	expect(lighter).toMatch(
-		new RegExp(`^weights as f16 ${gib}; .*weights imported as int4 ${gib}; .*1 slot ${gib}; all of it ${gib}\\.$`),
+		new RegExp(
+			`^weights as f16 ${gib}; .*weights imported as int4 ${gib}; keys and values as f16 ${gib}; .*` +
+				`1 slot ${gib}; keys and values as int4 ${gib}; all of it ${gib}\\.$`,
+		),
 	);
 });
 

@@ -182,9 +182,12 @@ export function maskOf(config: HartConfig, { ids, draws }: Subject): boolean[] {
 	return Array.from({ length: textMaxTokens }, (_, token) => mask === undefined || mask[token] !== 0);
 }
 
-/** What the encoder reads; nothing where features are given. */
-export const textsOf = ({ config, instructions }: GraphInput<HartConfig>, { ids, draws }: Subject): number[][] =>
-	config.textEncoder && !draws.has("text.feats") ? [instructed(instructions, config, ids)] : [];
+/** What the encoder reads; nothing where features are given. Throws RangeError for a text that is too long. */
+export function textsOf({ config, instructions }: GraphInput<HartConfig>, subject: Subject): number[][] {
+	checkText(config, subject);
+	const { ids, draws } = subject;
+	return config.textEncoder && !draws.has("text.feats") ? [instructed(instructions, config, ids)] : [];
+}
 
 const instructed = (instructions: readonly number[], config: HartConfig, ids: readonly number[]): number[] => [
 	...instructions,
