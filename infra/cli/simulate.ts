@@ -35,10 +35,10 @@ export const define: Define = (command, terminal) =>
 		.option("--price <number>", "of a worker an hour", positive("price"), 1)
 		.option("--seed <number>", "the same run again", count("seed", 0, 0xffff_ffff), 1)
 		.option("--runs <number>", "one after the other, each with the next seed", count("runs", 1, 1_000_000), 1)
-		.option(
-			"--like <folder>",
-			"requests and times of a run that `load --out` wrote, and how near it comes",
-			given("like"),
+		.addOption(
+			new Option("--like <folder>", "requests and times of a run that `load --out` wrote, and how near it comes")
+				.argParser(given("like"))
+				.conflicts(["rate", "seconds", "service", "spread", "policies", "chaos", "runs", "sweep"]),
 		)
 		.addOption(choice("sweep", "the same at several loads, or with several numbers of workers", SWEEPS))
 		.option("--out <file>", "of a sweep: a page with its charts", fileNamed("out", ".html"))
@@ -48,8 +48,6 @@ export const define: Define = (command, terminal) =>
 			const { rate = 0.75 * holds(workers, service) } = options;
 			if (options.out !== undefined && !options.sweep)
 				throw new UsageError("--out is a sweep's: give --sweep beside it.");
-			if (options.like !== undefined && (options.sweep || options.rate !== undefined || options.chaos))
-				throw new UsageError("--like has its own requests and times: leave --rate, --sweep and --chaos out.");
 			const names = policies
 				.split(",")
 				.map((name) => (name.trim() === "auto" ? "auto" : policyNamed(name.trim()).name));
@@ -66,7 +64,7 @@ export const define: Define = (command, terminal) =>
 			};
 			if (options.like !== undefined) {
 				const { readRecording } = await import("../load/simulate/recording.ts");
-				const { seen, ...recorded } = await readRecording(options.like);
+				const { seen, ...recorded } = await readRecording(options.like, model);
 				// Deliveries, and the edge's own calls in them, are in the times that were measured.
 				const near = { networkMs: 0, weather: { ...CALM.weather, callMs: 0 } };
 				const outcome = await simulate({ ...about, ...recorded, ...near, seed, workers }, terminal.signal);

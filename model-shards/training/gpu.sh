@@ -8,7 +8,9 @@
 # imported like any other; OUT/*.pt are the checkpoints, and the same command goes on with them. `--dry` does all of it
 # with smoke.json in half a minute of a CPU.
 set -eu
-[ $# -ge 1 ] || { sed -n '2,9p' "$0" | cut -c3- >&2; exit 2; }
+usage() { sed -n '2,9p' "$0" | cut -c3- >&2; exit 2; }
+[ $# -ge 1 ] || usage
+case "${2:-}" in "" | --dry) ;; *) usage ;; esac
 mkdir -p "$1" && out=$(cd "$1" && pwd)
 cd "$(dirname "$0")"
 python=${PYTHON:-python3}

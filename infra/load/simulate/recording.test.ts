@@ -5,11 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, it, onTestFinished } from "vitest";
+import { findModel, openModelFolder } from "../../../model-shards/open.ts";
 import { distributionOf } from "../distribution.ts";
 import type { Summary } from "../summary.ts";
 
 const run = promisify(execFile);
 const cli = join(import.meta.dirname, "..", "..", "cli", "cli.ts");
+const { info: TINY } = await openModelFolder(findModel("tiny"));
 const DATE = "2026-11-30T00:00:00.000Z";
 
 /** Forty requests of tiny, one every 100 ms, each of which took its worker 150. */
@@ -32,7 +34,7 @@ function recording(outcome = "completed", reader = "steady"): { summary: Partial
 		date: DATE,
 		valid: true,
 		reasons: [],
-		target: { url: "http://localhost", adapters: ["one"], models: [] },
+		target: { url: "http://localhost", adapters: ["one"], models: [{ id: "tiny", digest: TINY.digest }] },
 		load: { kind: "open" },
 		goodput: null,
 		client: {},
@@ -45,12 +47,21 @@ function recording(outcome = "completed", reader = "steady"): { summary: Partial
 	return { summary, lines };
 }
 
-async function simulated({ summary, lines }: ReturnType<typeof recording>) {
+async function simulated({ summary, lines }: ReturnType<typeof recording>, ...more: string[]) {
 	const folder = await mkdtemp(join(tmpdir(), "firstlight-recording-"));
 	onTestFinished(() => rm(folder, { recursive: true }));
 	await writeFile(join(folder, "summary.json"), JSON.stringify(summary));
 	await writeFile(join(folder, "requests.jsonl"), lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
-	const { stdout } = await run(process.execPath, [cli, "simulate", "--json", "--like", folder, "--workers", "1"]);
+	const { stdout } = await run(process.execPath, [
+		cli,
+		"simulate",
+		"--json",
+		"--like",
+		folder,
+		"--workers",
+		"1",
+		...more,
+	]);
 	return JSON.parse(stdout);
 }
 
@@ -74,4 +85,9 @@ it.each([
 	],
 ] as const)("refuses a run %s", async (_, made, message) => {
 	await expect(simulated(made())).rejects.toThrow(message);
+});
+
+it("refuses a run of another model, and what the run itself says", async () => {
+	await expect(simulated(recording(), "--model", "emoji-128")).rejects.toThrow(/not of emoji-128 alone.*names tiny/);
+	await expect(simulated(recording(), "--policies", "exact")).rejects.toThrow(/cannot be used with option '--policies/);
 });

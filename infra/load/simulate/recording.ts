@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import type { ModelInfo } from "../../../worker/protocol/model-info.ts";
 import { UsageError } from "../../cli/usage.ts";
 import { one } from "../random.ts";
 import { Summary } from "../summary.ts";
@@ -29,14 +30,17 @@ export interface Recording {
 	requests: Asked[];
 	seconds: number;
 	warmupSeconds: number;
-	/** A picture's scales as one of the run took them, of the same policy; drawn by the seed. */
+	/** A picture's scales as one of the run took them, drawn by the seed: of the same policy, if the run has one. */
 	service: Service;
 	/** What the run saw: queue waits in milliseconds, pictures a second. */
 	seen: { p50: number | null; p95: number | null; throughput: number };
 }
 
-/** Reads a folder that `load --out` wrote. Throws a UsageError where the simulation cannot be held against it. */
-export async function readRecording(folder: string): Promise<Recording> {
+/**
+ * Reads a folder that `load --out` wrote, of a run of this model. Throws a UsageError where the simulation cannot be
+ * held against it.
+ */
+export async function readRecording(folder: string, { id, digest }: ModelInfo): Promise<Recording> {
 	const [summary, lines] = await Promise.all([
 		parsed(folder, FILES.summary, (text) => Summary.parse(JSON.parse(text))),
 		parsed(folder, FILES.requests, (text) =>
@@ -48,6 +52,12 @@ export async function readRecording(folder: string): Promise<Recording> {
 	]);
 	if (summary.load.kind !== "open")
 		throw new UsageError("A simulation has an open model's arrivals.", "Give a run of `load --rate`.");
+	const others = lines.flatMap(({ metadata: { model } }) => (model === null || model === id ? [] : model));
+	if (others.length > 0 || !summary.target.models.some((model) => model.digest === digest))
+		throw new UsageError(
+			`That run is not of ${id} alone, as it is here: it names ${[...new Set(others)].join(", ") || "another"}.`,
+			"Give its model with --model, or a run of one model.",
+		);
 	if (lines.some(({ metadata: { reader } }) => ["cancel", "vanish"].includes(reader)))
 		throw new UsageError("Readers of that run left early, whose pictures' times are not known.");
 	const made = lines.filter(({ metadata, metrics }) => metadata.outcome === "completed" && metrics.scale_service);

@@ -104,10 +104,10 @@ export function storedFor(
 	grid: LatentGrid,
 	{ buffers, floats, stored }: NonNullable<DecoderSize["tiled"]>,
 ): number {
-	for (let least = stored; ; least /= 2) {
-		const { most } = countBuffers(source, latent, grid, floats, least);
-		if (most <= buffers) return least;
-		if (least < floats)
+	for (let kept = stored; ; kept /= 2) {
+		const { most } = countBuffers(source, latent, grid, floats, kept);
+		if (most <= buffers) return kept;
+		if (kept < floats)
 			throw new OutOfMemoryError(
 				`A picture of ${grid.join(" x ")} cells takes ${most} of the decoder's buffers, of which there are ` +
 					`${buffers}. Ask for fewer previews, or give the model more memory.`,
