@@ -31,7 +31,8 @@ export function breakOff(socket: Socket): void {
 function handOn(caller: Socket, edge: Socket): void {
 	const left = () => edge.resetAndDestroy();
 	caller.once("end", left).once("close", left);
-	edge.on("error", () => caller.destroy()).once("close", () => end(caller));
+	// An answer that came before it broke is still the caller's.
+	edge.on("error", () => {}).once("close", () => end(caller));
 	caller.pipe(edge, { end: false });
 	edge.pipe(caller);
 }

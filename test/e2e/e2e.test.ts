@@ -136,6 +136,30 @@ it("a body of 100 kB, of another type or broken gets a clear error and the next 
 	expect((await post(JSON.stringify({ model: "tiny", prompt: "a photo of a cat" }))).status).toBe(200);
 });
 
+it("whoever sends more than is read gets his answer, and is heard again on the same connection", async () => {
+	const post = async (path: string, body: string, type = "application/json") => {
+		const response = await fetch(`${firstlight.url}${path}`, {
+			method: "POST",
+			body,
+			headers: { "content-type": type },
+		});
+		return [response.status, (await response.json()).error.code, response.headers.get("connection")];
+	};
+	for (const [size, times] of [
+		[100_000, 30],
+		[1_000_000, 20],
+		[30_000_000, 2],
+	]) {
+		const body = JSON.stringify({ prompt: "x".repeat(size) });
+		for (let i = 0; i < times; i++) {
+			expect(await post("/v1/images/generations", body)).toEqual([413, "request_too_large", null]);
+			expect(await post("/v1/images/generations", body, "text/plain")).toEqual([415, "unsupported_media_type", null]);
+			expect(await post("/v1/images/preview", body)).toEqual([405, "method_not_allowed", null]);
+			expect(await post("/v1/nothing", body)).toEqual([404, "not_found", null]);
+		}
+	}
+});
+
 it("a sketch is refined with the bytes of a picture whose early scales are the same, and branched", async () => {
 	const options = { url: firstlight.url };
 	const done = async ({ id }: { id: string }) => {

@@ -12,6 +12,7 @@ import { timing } from "hono/timing";
 import { CONNECT_PATH, LOADING_PATH, REGISTER_PATH } from "../protocol/messages.ts";
 import { LIMIT_HEADERS } from "./admission/headers.ts";
 import { type Access, admit } from "./auth/caller.ts";
+import { readWhole } from "./http/body.ts";
 import { ApiError, asApiError } from "./http/errors.ts";
 import { nearestPath, tidyPath, withinLimits } from "./http/request.ts";
 import { CLIENT_HINTS } from "./job/order.ts";
@@ -53,7 +54,7 @@ app.use(
 		strictTransportSecurity: false,
 	}),
 );
-app.use(withinLimits);
+app.use(readWhole, withinLimits);
 
 // The API knows no cookies, so a foreign page can do nothing here that its reader could not.
 const open = cors({

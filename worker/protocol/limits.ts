@@ -3,6 +3,8 @@
 export const MAX_PROMPT_CHARS = 2000;
 export const MAX_CLASSES = 1_000_000;
 export const MAX_REQUEST_BYTES = 64 * 1024;
+/** Of a body that nobody asked for: so much is read and thrown away, so that its sender gets the answer. */
+export const MAX_UNREAD_BYTES = 64 * 1024 * 1024;
 /** Path and query, and all header lines together: more is refused before anything is read. */
 export const MAX_URL_CHARS = 48 * 1024;
 export const MAX_HEADER_CHARS = 16 * 1024;

@@ -1,4 +1,7 @@
 /** Request bodies, read under limits of size and time before anything looks at them. */
+import type { MiddlewareHandler } from "hono";
+import { MAX_UNREAD_BYTES } from "../../protocol/limits.ts";
+import { type App, settingsOf } from "../settings.ts";
 import { ApiError } from "./errors.ts";
 
 /** Content codings that are undone here, by the name that the platform has for them. */
@@ -36,51 +39,103 @@ function requireJson(contentType: string): void {
 }
 
 async function readText(request: Request, limit: number, seconds: number): Promise<string> {
-	const tooLarge = () => new ApiError(413, "request_too_large", `The body is larger than ${limit} bytes. Send less.`);
-	const tooLate = () =>
-		new ApiError(408, "request_timeout", `The body did not come within ${seconds} seconds. Send the request again.`);
-	// The declared length saves reading; the count below holds when it is absent, wrong, or of what is packed.
-	if (Number(request.headers.get("content-length") ?? 0) > limit) throw tooLarge();
-	const reader = unpacked(request)?.getReader();
-	if (!reader) return "";
+	const coding = codingOf(request);
+	// The declared length saves reading; the count holds when it is absent or wrong.
+	if (Number(request.headers.get("content-length") ?? 0) > limit) throw tooLarge(limit);
+	const bytes = await readBytes(request.body, limit, seconds);
+	if (coding === undefined) return utf8(bytes);
+	const unpacking = new Blob(bytes).stream().pipeThrough(new DecompressionStream(coding));
+	return utf8(await readBytes(unpacking, limit, seconds));
+}
+
+/** Leaves what is over the limit unread. */
+async function readBytes(
+	stream: ReadableStream<Uint8Array<ArrayBuffer>> | null,
+	limit: number,
+	seconds: number,
+): Promise<Uint8Array<ArrayBuffer>[]> {
+	const reader = stream?.getReader();
+	if (!reader) return [];
 	let late = false;
 	const timer = setTimeout(() => {
 		late = true;
 		reader.cancel().catch(() => {});
 	}, seconds * 1000);
-	const decoder = new TextDecoder("utf-8", { fatal: true });
-	let text = "";
+	const bytes = [];
 	try {
 		for (let size = 0; ; ) {
 			const { done, value } = await reader.read().catch(() => {
-				throw late ? tooLate() : broken();
+				throw late ? tooLate(seconds) : broken();
 			});
-			if (late) throw tooLate();
-			if (done) return text + decoder.decode();
+			if (late) throw tooLate(seconds);
+			if (done) return bytes;
 			size += value.byteLength;
-			if (size > limit) throw tooLarge();
-			text += decoder.decode(value, { stream: true });
+			if (size > limit) throw tooLarge(limit);
+			bytes.push(value);
 		}
-	} catch (error) {
-		reader.cancel().catch(() => {});
-		throw error instanceof ApiError ? error : notUtf8();
 	} finally {
 		clearTimeout(timer);
+		reader.releaseLock();
 	}
 }
 
-/** The body without its content coding. */
-function unpacked(request: Request): ReadableStream<Uint8Array> | null {
+/**
+ * Answers only when the request's body is read, whoever answers. A server that answers before closes the connection on
+ * what is still coming, and the caller's system then often throws the answer away with it. Gives up where more comes
+ * than any client sends by mistake, or for longer than BODY_SECONDS.
+ */
+export const readWhole: MiddlewareHandler<App> = async (c, next) => {
+	await next();
+	const { body } = c.req.raw;
+	if (body === null || body.locked) return;
+	const { BODY_SECONDS } = settingsOf(c.env);
+	const rest = body.pipeTo(upTo(MAX_UNREAD_BYTES), { signal: AbortSignal.timeout(BODY_SECONDS * 1000) });
+	await rest.catch(() => {});
+};
+
+/** Takes so many bytes, and keeps none. */
+function upTo(limit: number): WritableStream<Uint8Array> {
+	let size = 0;
+	return new WritableStream({
+		write({ byteLength }) {
+			size += byteLength;
+			if (size > limit) throw new RangeError(`more than ${limit} bytes`);
+		},
+	});
+}
+
+/** Of the body; undefined: it comes as it is. */
+function codingOf(request: Request): CompressionFormat | undefined {
 	const coding = request.headers.get("content-encoding")?.trim().toLowerCase() || "identity";
-	if (coding === "identity" || request.body === null) return request.body;
-	if (!Object.hasOwn(CODINGS, coding))
-		throw new ApiError(
-			415,
-			"unsupported_content_encoding",
-			`A body packed as "${coding.slice(0, 64)}" is not read here. Send it as it is, or with gzip or deflate.`,
-			{ headers: { "accept-encoding": "gzip, deflate, identity" } },
-		);
-	return request.body.pipeThrough(new DecompressionStream(CODINGS[coding]) as ReadableWritablePair<Uint8Array>);
+	if (coding === "identity" || request.body === null) return undefined;
+	if (Object.hasOwn(CODINGS, coding)) return CODINGS[coding];
+	throw new ApiError(
+		415,
+		"unsupported_content_encoding",
+		`A body packed as "${coding.slice(0, 64)}" is not read here. Send it as it is, or with gzip or deflate.`,
+		{ headers: { "accept-encoding": "gzip, deflate, identity" } },
+	);
+}
+
+function utf8(bytes: readonly Uint8Array[]): string {
+	const decoder = new TextDecoder("utf-8", { fatal: true });
+	try {
+		return bytes.map((part) => decoder.decode(part, { stream: true })).join("") + decoder.decode();
+	} catch {
+		throw notUtf8();
+	}
+}
+
+function tooLarge(limit: number): ApiError {
+	return new ApiError(413, "request_too_large", `The body is larger than ${limit} bytes. Send less.`);
+}
+
+function tooLate(seconds: number): ApiError {
+	return new ApiError(
+		408,
+		"request_timeout",
+		`The body did not come within ${seconds} seconds. Send the request again.`,
+	);
 }
 
 function broken(): ApiError {
