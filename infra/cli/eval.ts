@@ -33,6 +33,7 @@ import { UsageError, whole } from "./usage.ts";
 const BASELINE = "exact";
 /** Of GenEval's prompts, "a photo of a red apple" and the like. */
 const TEXT_TOKENS = 8;
+const PROMPTS = 120;
 const SHEET_ROWS = 12;
 /** Prompts of the whole list. */
 const ALL = Infinity;
@@ -48,7 +49,11 @@ export const define: Define = (command, terminal) =>
 				.argParser(ownPlan),
 		)
 		.addOption(scheduleOption())
-		.option("--prompts <number>", 'that are judged, or "all"; 0: none', promptCount, 120)
+		.option(
+			"--prompts <number>",
+			`that are judged, or "all"; 0: none (default: ${PROMPTS}; with --from: all that it has)`,
+			promptCount,
+		)
 		.option(
 			"--besides <number>",
 			"to tune by: prompts that an evaluation of so many does not judge",
@@ -76,17 +81,22 @@ export const define: Define = (command, terminal) =>
 			await outputFile("--out", options.out);
 			const traded = options.writeTrades ? await tradedFolder(options.model, options.schedule, terminal) : undefined;
 
-			const records = options.from === undefined ? await measure(options, sheet, terminal) : Records.read(options.from);
+			const records =
+				options.from === undefined
+					? await measure({ ...options, prompts: options.prompts ?? PROMPTS }, sheet, terminal)
+					: Records.read(options.from, await judgedOf(options));
 			const { head } = records;
 			const summaries = summarise(records);
 			const text = markdownOf(head, summaries);
 			terminal.print(text);
 			await report?.write(text);
+			const points = summaries.filter((summary): summary is Point => summary.quality !== null);
+			const prompts = Math.min(...points.map(({ quality }) => quality.prompts));
 			await plot?.write(
 				await speedAgainstQuality(
 					`${head.model}: score against speed`,
-					`${summaries.find(({ quality }) => quality)?.quality?.prompts ?? 0} prompts; ${head.adapter}`,
-					summaries.filter((summary): summary is Point => summary.quality !== null),
+					points.length === 0 ? "nothing was judged" : `${prompts} prompts; ${head.adapter}`,
+					points,
 				),
 			);
 			if (traded) {
@@ -144,6 +154,11 @@ interface Wishes {
 	together?: number;
 	secondJudge?: true;
 	out?: string;
+}
+
+/** The prompts that are judged by options as these; undefined: as many as there are. */
+async function judgedOf({ prompts, besides: not }: { prompts?: number; besides: number }) {
+	return prompts === undefined ? undefined : stratified(besides(await readPrompts(), not), prompts);
 }
 
 async function measure(wishes: Wishes, sheet: OutputFile | undefined, terminal: Terminal): Promise<Records> {

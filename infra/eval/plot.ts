@@ -1,24 +1,52 @@
 /** Speed against quality as a picture: one point a policy. */
+import type { GroupMark } from "vega";
 import { ACCENTS, draw } from "../chart/draw.ts";
 import type { Quality, Summary } from "./summary.ts";
 
-const [WIDTH, HEIGHT] = [640, 320];
+const [WIDTH, HEIGHT] = [640, 300];
 const [BASELINE, OTHER] = ACCENTS;
 /** Where a name may lie beside its point, and how far from it: it gets the first place that is free. */
 const ANCHORS = ["right", "top-right", "bottom-right", "left", "top-left", "bottom-left", "top", "bottom"] as const;
 const OFFSETS = [8, 16, 28, 44, 64];
 
 export type Point = Summary & { quality: Quality };
+type Cost = Point["cost"];
+
+/** What is made faster: how much, as it was timed, and the operations that stand for it where nothing was. */
+interface Part {
+	name: string;
+	speedup: "transformer" | "total";
+	flops(cost: Cost): number;
+}
+const PARTS: readonly Part[] = [
+	{ name: "transformer", speedup: "transformer", flops: ({ transformerFlops }) => transformerFlops },
+	{
+		name: "whole picture",
+		speedup: "total",
+		flops: ({ transformerFlops, decoderFlops }) => transformerFlops + decoderFlops,
+	},
+];
 
 /**
- * Scores of the policies over how many times faster their transformer was; by floating point operations where nothing
- * was timed. Bars are the 95 % interval of the difference to the baseline, the first.
+ * Scores of the policies over how many times faster their transformer and their whole picture were; by floating point
+ * operations where nothing was timed. Bars are the 95 % interval of the difference to the baseline, the first.
  */
 export async function speedAgainstQuality(title: string, subtitle: string, points: readonly Point[]): Promise<string> {
-	const timed = points.every(({ speedup }) => speedup !== null);
+	return await draw({
+		title,
+		subtitle,
+		width: WIDTH,
+		height: HEIGHT,
+		layout: { columns: 1, padding: 24 },
+		marks: PARTS.map((part) => panel(part, points)),
+	});
+}
+
+function panel({ name, speedup, flops }: Part, points: readonly Point[]): GroupMark {
+	const timed = points.every((point) => point.speedup !== null);
 	const base = points[0]?.quality.overall ?? 1;
-	const values = points.map(({ policy, speedup, cost, quality: { overall, difference } }, i) => {
-		const speed = timed && speedup ? speedup.transformer : points[0].cost.transformerFlops / cost.transformerFlops;
+	const values = points.map(({ policy, cost, quality: { overall, difference }, ...point }, i) => {
+		const speed = timed && point.speedup ? point.speedup[speedup] : flops(points[0].cost) / flops(cost);
 		return {
 			policy,
 			hint: `${policy}: ${overall.toFixed(3)} at ${speed.toFixed(2)}x`,
@@ -31,21 +59,25 @@ export async function speedAgainstQuality(title: string, subtitle: string, point
 	});
 	const speeds = values.map(({ speed }) => speed);
 	const [x, y, colour] = [{ scale: "x", field: "speed" }, { scale: "y", field: "score" }, { field: "colour" }];
-	return await draw({
-		title,
-		subtitle,
-		width: WIDTH,
-		height: HEIGHT,
+	return {
+		type: "group",
+		encode: { enter: { width: { value: WIDTH }, height: { value: HEIGHT } } },
 		data: [{ name: "points", values }],
 		scales: [
-			{ name: "x", domain: [Math.min(1, ...speeds), Math.max(2, ...speeds)], range: "width", nice: true, zero: false },
+			{
+				name: "x",
+				domain: [Math.min(1, ...speeds), Math.max(2, ...speeds)],
+				range: [0, WIDTH],
+				nice: true,
+				zero: false,
+			},
 			{
 				name: "y",
 				domain: [
 					Math.min(Math.max(0, base - 0.05), ...values.map(({ low }) => low)),
 					Math.max(base, ...values.map(({ high }) => high)),
 				],
-				range: "height",
+				range: [HEIGHT, 0],
 				nice: true,
 				zero: false,
 			},
@@ -56,7 +88,7 @@ export async function speedAgainstQuality(title: string, subtitle: string, point
 				scale: "x",
 				orient: "bottom",
 				grid: true,
-				title: timed ? "transformer, times faster (measured)" : "transformer, times fewer operations",
+				title: `${name}, times ${timed ? "faster (measured)" : "fewer operations"}`,
 			},
 		],
 		marks: [
@@ -94,5 +126,5 @@ export async function speedAgainstQuality(title: string, subtitle: string, point
 				],
 			},
 		],
-	});
+	};
 }

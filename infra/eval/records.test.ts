@@ -108,3 +108,13 @@ it("keeps everything in memory without a file", () => {
 	records.append(picture(0));
 	expect(records.of("picture")).toHaveLength(1);
 });
+
+it("reads a file's pictures of some prompts alone", () => {
+	const records = Records.open(path, head);
+	records.policy(policy);
+	records.append(picture(0), picture(1), picture(2));
+	const prompts = [0, 2].map((place) => ({ tag: "colors", include: [], prompt: "a photo", place }));
+	expect(Records.read(path, prompts).of("picture")).toEqual([picture(0), picture(2)]);
+	expect(Records.read(path, prompts).of("policy")).toEqual([policy]);
+	expect(Records.read(path).of("picture")).toHaveLength(3);
+});

@@ -5,6 +5,7 @@ import { appendFileSync, existsSync, readFileSync, statSync, writeFileSync } fro
 import { z } from "zod";
 import { Digest, StagePlan } from "../../worker/protocol/plan.ts";
 import { currentPolicyName } from "../../worker/protocol/policy-names.ts";
+import type { Prompt } from "./prompts.ts";
 
 const MAX_BYTES = 2 ** 28;
 const Text = z.string().min(1).max(400);
@@ -119,10 +120,12 @@ export class Records {
 		return records;
 	}
 
-	/** A file to look at, as it is. */
-	static read(path: string): Records {
+	/** A file to look at, as it is, or its pictures of some prompts alone. */
+	static read(path: string, prompts?: readonly Prompt[]): Records {
 		const records = new Records(undefined);
-		for (const line of readLines(path)) records.#keep(line);
+		const places = prompts && new Set(prompts.map(({ place }) => place));
+		for (const line of readLines(path))
+			if (line.kind !== "picture" || (places?.has(line.prompt) ?? true)) records.#keep(line);
 		if (records.of("evaluation").length === 0)
 			throw new RecordsError(`${path} has no line that says what was evaluated. Give a file that eval --out wrote.`);
 		return records;
