@@ -12,6 +12,7 @@ import { type Limits, type OpenDevice, requestDevice } from "../request.ts";
 import { cacheFolder } from "./cache-settings.ts";
 import { dawn } from "./dawn.ts";
 import { deno } from "./deno.ts";
+import { hasLlvmpipe, LLVMPIPE } from "./llvmpipe.ts";
 import { offerSwiftShader, SWIFTSHADER } from "./swiftshader.ts";
 import { diskTuning } from "./tune-cache.ts";
 
@@ -42,8 +43,8 @@ export async function openGpu(limits: Limits = {}): Promise<Gpu> {
 const PATIENCE_MS = 30_000;
 
 /**
- * Opens the best adapter that is ready in reasonable time, and has `prepare` make it so: a software adapter whose
- * driver compiles our kernels too slowly gives way to SwiftShader, and `say` is told. `patience`: milliseconds for
+ * Opens the best adapter that is ready in reasonable time, and has `prepare` make it so: Mesa's before SwiftShader,
+ * which takes its place where it compiles our kernels too slowly, and `say` is told. `patience`: milliseconds for
  * compiling, other than usual. Throws what `openGpu` and `prepare` throw.
  */
 export async function openReady<T>(
@@ -51,9 +52,9 @@ export async function openReady<T>(
 	say: (line: string) => void,
 	patience?: number,
 ): Promise<T> {
-	const gpu = await openGpu();
-	// Deno has one choice a process; a driver that somebody named is waited for.
+	// Deno has one choice a process; a driver that somebody named is the one, and waited for.
 	const others = !deno && !process.env.VK_DRIVER_FILES && !process.env.VK_ICD_FILENAMES;
+	const gpu = others ? await openFastest() : await openGpu();
 	gpu.patience = patience ?? (gpu.facts.late && others ? PATIENCE_MS : undefined);
 	try {
 		const prepared = await prepare(gpu);
@@ -69,6 +70,16 @@ export async function openReady<T>(
 		);
 		return await prepare(other);
 	}
+}
+
+/** Of software adapters Mesa's, wherever the system lists it: it takes half of SwiftShader's time (docs/benchmarks.md). */
+async function openFastest(): Promise<Gpu> {
+	const gpu = await openGpu();
+	if (!gpu.facts.name.includes(SWIFTSHADER) || !hasLlvmpipe()) return gpu;
+	const mesa = await openDevice(LLVMPIPE).catch(() => undefined);
+	if (!mesa) return gpu;
+	gpu.destroy();
+	return gpuOf(mesa);
 }
 
 function gpuOf({ device, facts }: OpenDevice, { binding = Infinity, buffer = Infinity }: Limits = {}): Gpu {
