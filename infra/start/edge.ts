@@ -9,7 +9,7 @@ import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
 import { unstable_getMiniflareWorkerOptions } from "wrangler";
 import { z } from "zod";
 import { endWithParent } from "../../worker/gpu/parent.ts";
-import { ClientSettings } from "../../worker/protocol/client-settings.ts";
+import { OperatorSettings } from "../../worker/protocol/operator-settings.ts";
 import { buildPage } from "../page/build.ts";
 import { clearForgotten } from "./forgotten.ts";
 import { front } from "./front.ts";
@@ -98,10 +98,10 @@ function keepClear(state: string): void {
 	setInterval(clear, CLEAR_MS).unref();
 }
 
-/** How clients are served, as the environment says: an empty variable is an unset one. */
+/** What the environment says of how the edge works: an empty variable is an unset one. */
 function passedOn(): Record<string, string> {
 	return Object.fromEntries(
-		Object.keys(ClientSettings.shape).flatMap((name) => {
+		Object.keys(OperatorSettings.shape).flatMap((name) => {
 			const value = process.env[name];
 			return value ? [[name, value]] : [];
 		}),

@@ -2,14 +2,9 @@
 import { resolve } from "node:path";
 import { z } from "zod";
 import { DEFAULT_MODEL, findModel, isUrl } from "../../model-shards/open.ts";
-import {
-	type Environment,
-	parseSettings,
-	readSettings,
-	SettingsError,
-	wholeNumber,
-} from "../../worker/gpu/settings.ts";
-import { ClientSettings } from "../../worker/protocol/client-settings.ts";
+import { type Environment, parseSettings, readSettings, SettingsError } from "../../worker/gpu/settings.ts";
+import { OperatorSettings } from "../../worker/protocol/operator-settings.ts";
+import { wholeNumber } from "../../worker/protocol/setting-numbers.ts";
 import { defaultStateDir } from "./state.ts";
 
 const StartSettings = z.object({
@@ -30,10 +25,10 @@ const StartSettings = z.object({
 export type StartSettings = z.infer<typeof StartSettings>;
 
 /** Throws SettingsError, or ModelFormatError for a model that is not on this machine: a line each. */
-export function readStartSettings(environment: Environment): StartSettings & { clients: ClientSettings } {
+export function readStartSettings(environment: Environment): StartSettings & { operator: OperatorSettings } {
 	const settings = parseSettings(StartSettings, environment);
 	// The edge reads them itself; it would say what is wrong only once somebody asks.
-	const clients = parseSettings(ClientSettings, environment);
+	const operator = parseSettings(OperatorSettings, environment);
 	// The workers read theirs again; what they would refuse is refused here, where it is said once.
 	const { MODELS } = readSettings({ ...environment, ...WORKER_STAND_INS, MODELS: settings.MODELS });
 	for (const model of MODELS) {
@@ -41,7 +36,7 @@ export function readStartSettings(environment: Environment): StartSettings & { c
 			if (!URL.canParse(model)) throw new SettingsError(`MODELS: ${model} is no URL`);
 		} else findModel(model);
 	}
-	return { ...settings, clients };
+	return { ...settings, operator };
 }
 
 /** In place of what `start` itself will tell the workers. */

@@ -8,7 +8,7 @@ import { Agent, get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cacheFolder } from "../../kernels/gpu/native/cache-settings.ts";
-import type { ClientSettings } from "../../worker/protocol/client-settings.ts";
+import type { OperatorSettings } from "../../worker/protocol/operator-settings.ts";
 import { checkEnvironment } from "../cli/environment.ts";
 import { outputFolder } from "../cli/output.ts";
 import { UsageError } from "../cli/usage.ts";
@@ -42,12 +42,12 @@ async function start(): Promise<void> {
 		STATE_DIR: state,
 		READY_SECONDS,
 		HEALTH_PORT,
-		clients,
+		operator,
 	} = readStartSettings(process.env);
 	await outputFolder("STATE_DIR", state);
 	const addresses = await holdAddresses(state, PORT, HOST);
 	const url = urlOf(addresses[0], PORT);
-	const keys = apiKeys(clients, addresses);
+	const keys = apiKeys(operator, addresses);
 	const [secret, admin] = [0, 1].map(() => randomBytes(24).toString("hex"));
 	// For a worker of another terminal, and apart from it, for `firstlight keys` (docs/operating.md).
 	writeFileSync(join(state, "edge.env"), `WORKER_SECRET=${secret}\n`, { mode: 0o600 });
@@ -124,7 +124,7 @@ async function start(): Promise<void> {
 }
 
 /** Whether clients need keys: not where only this machine can connect, unless it is said or a proxy is. */
-function apiKeys({ API_KEYS, PUBLIC_URL }: ClientSettings, addresses: readonly string[]): "required" | "none" {
+function apiKeys({ API_KEYS, PUBLIC_URL }: OperatorSettings, addresses: readonly string[]): "required" | "none" {
 	const alone = addresses.every(isLoopback);
 	if (API_KEYS === "none" && !alone)
 		throw new UsageError("API_KEYS: none is for this machine alone, and HOST lets others connect.", "Leave one out.");

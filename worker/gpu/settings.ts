@@ -3,12 +3,7 @@ import { z } from "zod";
 import { DEFAULT_MODEL } from "../../model-shards/open.ts";
 import { parseBytes } from "../protocol/bytes.ts";
 import { WorkerName } from "../protocol/messages.ts";
-
-/** A whole number of the environment, within bounds. */
-export const wholeNumber = (low: number, high: number) => {
-	const problem = `must be a whole number from ${low} to ${high}`;
-	return z.coerce.number(problem).int(problem).min(low, problem).max(high, problem);
-};
+import { numberFrom, wholeNumber } from "../protocol/setting-numbers.ts";
 
 const Settings = z.object({
 	/** Where the edge listens. */
@@ -42,7 +37,7 @@ const Settings = z.object({
 		})
 		.optional(),
 	/** A GPU that gives nothing for this long, and for longer than a picture's pace explains, counts as hung. */
-	WATCHDOG_SECONDS: z.coerce.number().min(0.1).max(86_400).default(90),
+	WATCHDOG_SECONDS: numberFrom(0.1, 86_400).default(90),
 	/** Where this machine is: the edge puts it into the pool nearest to that, where it has several (POOLS). */
 	REGION: z.string().max(32, "must have at most 32 characters").optional(),
 	/** Where /live, /ready and /metrics are answered; left out: nowhere. */

@@ -2,9 +2,11 @@
  * Several pools as one: workers find theirs by region and models, pictures go to the nearest that has room, and among
  * equals to the one with least to do. What the pools have is not older than a moment.
  */
+
+import type { PoolPlace } from "../../protocol/operator-settings.ts";
 import { log } from "../log.ts";
 import { type Outlook, type PoolOffer, type PoolStatus, poolNamed, type Version } from "../objects.ts";
-import { type Env, type PoolPlace, settingsOf } from "../settings.ts";
+import { type Env, settingsOf } from "../settings.ts";
 
 /** A pool, and what it offered when it was asked last. Its `load` grows by what it was given since. */
 interface Known extends PoolPlace {

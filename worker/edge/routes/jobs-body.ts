@@ -1,9 +1,9 @@
 /** The body of POST /v1/jobs. */
 import { z } from "zod";
-import { WebhookSecret } from "../../protocol/client-settings.ts";
 import { Previews } from "../../protocol/job.ts";
 import { JobMode } from "../../protocol/jobs.ts";
 import { MAX_IMAGES_PER_BATCH } from "../../protocol/limits.ts";
+import { WebhookSecret } from "../../protocol/operator-settings.ts";
 import { MAX_SCALES } from "../../protocol/plan.ts";
 import { invalid, invalidInput } from "../http/errors.ts";
 import { Class, JobId, MaxMs, Name, Prompt, Quality, Seed, whole } from "../http/input.ts";
