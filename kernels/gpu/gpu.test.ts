@@ -113,12 +113,22 @@ describe("passes", () => {
 		gpu.free(y);
 	});
 
-	test("tables beyond the arena are refused", () => {
-		const pass = gpu.pass("test");
-		const table = new Uint32Array(1 << 20);
-		pass.table(table);
-		pass.table(table);
-		expect(() => pass.table([1])).toThrow(RangeError);
+	test("tables beyond an arena lie in another, and one that no arena holds is refused", async () => {
+		const y = gpu.upload("y", [4], new Float32Array([1, 2, 3, 4]));
+		const [first, second] = [gpu.pass("first"), gpu.pass("second")];
+		run(first, y, 3);
+		first.table(new Uint32Array(2 ** 21 - 128));
+		run(first, y, 4);
+		for (let i = 0; i < 3; i++) {
+			first.table(new Uint32Array(2 ** 20));
+			run(first, y, 2);
+		}
+		run(second, y, 4);
+		expect(() => first.table(new Uint32Array(2 ** 21 + 1))).toThrow(/at most 8388608 are possible/);
+		first.submit();
+		second.submit();
+		expect([...new Float32Array((await gpu.read([y]))[0])]).toEqual([64, 128, 24, 16]);
+		gpu.free(y);
 	});
 
 	test("a kernel compiles once, and bind groups are made once", async () => {

@@ -48,11 +48,11 @@ export class Gpu {
 	#allocations = new Set<Promise<void>>();
 	/** The first tensor that there was no memory for: the cause of whatever fails after it. */
 	#short: OutOfMemoryError | undefined;
-	/** Tables and parameters of the submission that runs. */
-	#arena: Tensor;
+	/** Tables and parameters of the submission that runs: one arena mostly, more where they are many. */
+	#arenas: Tensor[] = [];
 	/** While a rehearsal records: what would be run. */
 	#dry: Dispatch[] | undefined;
-	/** Host copies of the arena that no pass is using. */
+	/** Host copies of an arena that no pass is using. */
 	#spare: Uint32Array<ArrayBuffer>[] = [];
 
 	/** `bindingBytes`, `bufferBytes`: other limits than the device's, to try what smaller ones would do. */
@@ -71,7 +71,7 @@ export class Gpu {
 		device.addEventListener("uncapturederror", (event) => {
 			this.#stray ??= new KernelError((event as GPUUncapturedErrorEvent).error.message);
 		});
-		this.#arena = this.#allocate("arena", ARENA_BYTES, [ARENA_BYTES / 4], GPUBufferUsage.UNIFORM);
+		this.#arenaAt(0);
 	}
 
 	/** Variants measured on this adapter; empty where nothing was measured. */
@@ -155,6 +155,7 @@ export class Gpu {
 
 	/** Whether so many bytes more can be had now, in tensors of at most `each`: takes them and gives them back. */
 	async room(bytes: number, each = 2 ** 28): Promise<boolean> {
+		await this.#reclaim();
 		const most = Math.min(each, this.device.limits.maxBufferSize);
 		this.device.pushErrorScope("out-of-memory");
 		const taken = Array.from({ length: Math.ceil(bytes / most) }, (_, i) =>
@@ -166,7 +167,18 @@ export class Gpu {
 		);
 		const error = await this.device.popErrorScope();
 		for (const buffer of taken) buffer.destroy();
+		await this.#reclaim();
 		return error === null;
+	}
+
+	/** What was freed is the driver's again: Dawn gives a destroyed buffer's memory back after a later submission. */
+	async #reclaim(): Promise<void> {
+		const buffer = this.device.createBuffer({ label: "reclaim", size: 4, usage: GPUBufferUsage.COPY_DST });
+		const encoder = this.device.createCommandEncoder({ label: "reclaim" });
+		encoder.clearBuffer(buffer);
+		this.device.queue.submit([encoder.finish()]);
+		await this.device.queue.onSubmittedWorkDone();
+		buffer.destroy();
 	}
 
 	/** A new tensor with this data; `long` as `long`. */
@@ -197,15 +209,22 @@ export class Gpu {
 	/** Starts a submission: record, then `submit`. A pass that is not submitted leaves nothing behind. */
 	pass(label: string): Pass {
 		this.#assertAlive();
-		const words = this.#spare.pop() ?? new Uint32Array(ARENA_BYTES / 4);
 		const begun = this.profiler ? performance.now() : 0;
-		return new Pass(this, label, this.#arena, words, (recorded, reads) => {
+		const nextArena = (index: number) => ({
+			tensor: this.#arenaAt(index),
+			words: this.#spare.pop() ?? new Uint32Array(ARENA_BYTES / 4),
+		});
+		return new Pass(this, label, nextArena, (recorded, reads) => {
 			const result = this.#dry
 				? this.#collect(recorded, reads)
-				: this.#execute(label, words, recorded, reads, this.profiler?.submission(label, begun));
-			this.#spare.push(words);
+				: this.#execute(label, recorded, reads, this.profiler?.submission(label, begun));
+			for (const { words } of recorded.arenas) this.#spare.push(words);
 			return result;
 		});
+	}
+
+	#arenaAt(index: number): Tensor {
+		return (this.#arenas[index] ??= this.#allocate("arena", ARENA_BYTES, [ARENA_BYTES / 4], GPUBufferUsage.UNIFORM));
 	}
 
 	/**
@@ -214,8 +233,7 @@ export class Gpu {
 	 */
 	#execute(
 		label: string,
-		words: Uint32Array<ArrayBuffer>,
-		{ dispatches, used }: Recorded,
+		{ dispatches, arenas }: Recorded,
 		reads: readonly Tensor[] | undefined,
 		profile: Submission | undefined,
 	): Promise<ArrayBuffer[]> | undefined {
@@ -223,7 +241,7 @@ export class Gpu {
 		const refused = verdicts.find((verdict) => verdict instanceof KernelError);
 		if (refused) return this.#refuse(refused, reads);
 		this.device.pushErrorScope("validation");
-		this.device.queue.writeBuffer(this.#arena.buffer, 0, words, 0, used / 4);
+		for (const { tensor, words, used } of arenas) this.device.queue.writeBuffer(tensor.buffer, 0, words, 0, used / 4);
 		let encoder = this.device.createCommandEncoder({ label });
 		let pass = encoder.beginComputePass({ label });
 		let set: GPUComputePipeline | undefined;

@@ -15,7 +15,14 @@ export interface Dispatch {
 }
 export interface Recorded {
 	dispatches: readonly Dispatch[];
-	/** Bytes of tables and parameters. */
+	/** Where tables and parameters are to lie. */
+	arenas: readonly Arena[];
+}
+
+/** A tensor for tables and parameters, and what its first `used` bytes will be. */
+export interface Arena {
+	tensor: Tensor;
+	words: Uint32Array<ArrayBuffer>;
 	used: number;
 }
 
@@ -27,41 +34,40 @@ const tooLong = ({ bindingBytes }: Gpu, label: string, { name }: Pick<Kernel, "n
 	new RangeError(`${label}: ${name} binds ${bytes} bytes; this adapter binds at most ${bindingBytes}.`);
 
 /**
- * Records what one submission runs, in order. Small tables and parameters travel in a shared arena, written at
- * submission.
+ * Records what one submission runs, in order. Small tables and parameters travel in arenas that all submissions share,
+ * written at submission.
  */
 export class Pass {
 	readonly gpu: Gpu;
 	readonly label: string;
-	#arena: Tensor;
-	#words: Uint32Array<ArrayBuffer>;
-	#floats: Float32Array<ArrayBuffer>;
-	#used = 0;
+	/** The last one is being filled. */
+	readonly #arenas: Arena[] = [];
+	readonly #nextArena: (index: number) => Omit<Arena, "used">;
+	#arena!: Arena;
+	#floats!: Float32Array<ArrayBuffer>;
 	#dispatches: Dispatch[] = [];
 	#afterwards: (() => void)[] = [];
 	#scratch = new Map<string, Tensor>();
 	#submit: (recorded: Recorded, reads?: readonly Tensor[]) => Promise<ArrayBuffer[]> | undefined;
 
-	/** By `Gpu.pass`. `words` is what the arena will hold. */
+	/** By `Gpu.pass`. `nextArena`: the one of that number. */
 	constructor(
 		gpu: Gpu,
 		label: string,
-		arena: Tensor,
-		words: Uint32Array<ArrayBuffer>,
+		nextArena: (index: number) => Omit<Arena, "used">,
 		submit: (recorded: Recorded, reads?: readonly Tensor[]) => Promise<ArrayBuffer[]> | undefined,
 	) {
 		this.gpu = gpu;
 		this.label = label;
-		this.#arena = arena;
-		this.#words = words;
-		this.#floats = new Float32Array(words.buffer);
+		this.#nextArena = nextArena;
 		this.#submit = submit;
+		this.#goOn();
 	}
 
 	/** Puts a small table of 32-bit words on the device for this submission. */
 	table(words: ArrayLike<number>): Tensor {
 		const table = this.#reserve(words.length);
-		this.#words.set(words, table.offset / 4);
+		this.#arena.words.set(words, table.offset / 4);
 		return table;
 	}
 
@@ -69,7 +75,7 @@ export class Pass {
 	rows<F extends Fields>(struct: Struct<F>, rows: readonly Values<F>[]): Tensor {
 		const table = this.#reserve(rows.length * struct.words);
 		const at = table.offset / 4;
-		rows.forEach((row, i) => struct.pack(row, this.#words, this.#floats, at + i * struct.words));
+		rows.forEach((row, i) => struct.pack(row, this.#arena.words, this.#floats, at + i * struct.words));
 		return table;
 	}
 
@@ -111,7 +117,7 @@ export class Pass {
 	submit(): void;
 	submit(reads: readonly Tensor[]): Promise<ArrayBuffer[]>;
 	submit(reads?: readonly Tensor[]): Promise<ArrayBuffer[]> | undefined {
-		const read = this.#submit({ dispatches: this.#dispatches, used: this.#used }, reads);
+		const read = this.#submit({ dispatches: this.#dispatches, arenas: this.#arenas }, reads);
 		for (const free of this.#afterwards) free();
 		return read;
 	}
@@ -119,17 +125,27 @@ export class Pass {
 	#uniform<P extends Fields>(struct: Struct<P>, params: Values<P>): Tensor {
 		const uniform = this.#reserve(Math.ceil(struct.words / 4) * 4);
 		const at = uniform.offset / 4;
-		for (let i = at + struct.words; i < at + uniform.bytes / 4; i++) this.#words[i] = 0;
-		struct.pack(params, this.#words, this.#floats, at);
+		const { words } = this.#arena;
+		for (let i = at + struct.words; i < at + uniform.bytes / 4; i++) words[i] = 0;
+		struct.pack(params, words, this.#floats, at);
 		return uniform;
 	}
 
 	#reserve(words: number): Tensor {
 		const bytes = Math.max(16, words * 4);
-		const offset = this.#used;
-		this.#used += Math.ceil(bytes / ALIGN) * ALIGN;
-		if (this.#used > ARENA_BYTES)
-			throw new RangeError(`${this.label}: a submission has more tables than its arena holds; split it.`);
-		return { buffer: this.#arena.buffer, offset, bytes, shape: [words], dtype: undefined };
+		const taken = Math.ceil(bytes / ALIGN) * ALIGN;
+		if (taken > ARENA_BYTES)
+			throw new RangeError(`${this.label}: a table of ${bytes} bytes; at most ${ARENA_BYTES} are possible.`);
+		if (this.#arena.used + taken > ARENA_BYTES) this.#goOn();
+		const { tensor, used: offset } = this.#arena;
+		this.#arena.used += taken;
+		return { buffer: tensor.buffer, offset, bytes, shape: [words], dtype: undefined };
+	}
+
+	/** In another arena. */
+	#goOn(): void {
+		this.#arena = { ...this.#nextArena(this.#arenas.length), used: 0 };
+		this.#floats = new Float32Array(this.#arena.words.buffer);
+		this.#arenas.push(this.#arena);
 	}
 }

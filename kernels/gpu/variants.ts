@@ -118,6 +118,9 @@ export function choose<S, V extends Variant>(gpu: Gpu, tunable: Tunable<S, V>, s
 	return variant;
 }
 
+/** A trial has about so many outputs at most: each variant's are read back and compared. */
+export const TRIAL_OUTPUTS = 2 ** 21;
+
 /** Shape classes of a count of rows or pixels: the next power of two, 1024 for all larger ones. */
 export const bucket = (count: number) => Math.min(1024, 2 ** Math.ceil(Math.log2(Math.max(1, count))));
 

@@ -2,7 +2,8 @@ import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import { swapped } from "../gpu/quad.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { bucket, inQuads, range, type Tunable, type Variant } from "../gpu/variants.ts";
+import { bucket, inQuads, range, TRIAL_OUTPUTS, type Tunable, type Variant } from "../gpu/variants.ts";
+import { dispatchable } from "../gpu/workgroups.ts";
 import { IMAGE, type ImageShape, largest } from "./images.ts";
 
 /** [3, 3, in, out], or as many output channels as a binding holds: then its shape is of these, others are `next`. */
@@ -102,22 +103,27 @@ export function conv3x3(pass: Pass, op: Conv): void {
 		throw new RangeError(`${label}: ${inChannels} and ${outChannels} channels must be multiples of 4`);
 	const variant = op.variant ?? pass.gpu.choice(convTunable, { ...largest(images), inChannels, outChannels });
 	const { quad, width } = variant;
-	const runs = Math.max(...images.map((image) => image.height * Math.ceil(image.width / width)));
 	const table = pass.rows(IMAGE, images);
 	for (let part: ConvWeight | undefined = weight, first = 0; part; first += channelsOf(part), part = part.next) {
 		const own = weight.next ? channelsOf(part) : outChannels;
-		const { columns, blockX, blockY, across } = tileOf(variant, own);
+		const { columns, blockX, blockY } = tileOf(variant, own);
 		pass.run(convolving, {
 			label,
 			options: { quad, width, columns, blockX, blockY, upsample, add },
 			params: { in4: inChannels / 4, out4: own / 4, first4: first / 4, width4: outChannels / 4 },
 			bindings: { x, y, w: part, bias, images: table },
-			groups: [Math.ceil(across / blockX), Math.ceil(runs / blockY), images.length],
+			groups: groupsOf(variant, images, own),
 		});
 	}
 }
 
 const channelsOf = ({ shape }: ConvWeight): number => shape[shape.length - 1];
+
+function groupsOf(variant: ConvVariant, images: readonly Sides[], outChannels: number): [number, number, number] {
+	const { across, blockX, blockY } = tileOf(variant, outChannels);
+	const runs = Math.max(...images.map(({ height, width }) => height * Math.ceil(width / variant.width)));
+	return [Math.ceil(across / blockX), Math.ceil(runs / blockY), images.length];
+}
 
 /** `across`: tiles that cover the output channels. */
 function tileOf(variant: ConvVariant, outChannels: number): Tile & { across: number } {
@@ -129,10 +135,14 @@ function tileOf(variant: ConvVariant, outChannels: number): Tile & { across: num
 	return { columns, across, blockX, blockY: 64 / blockX };
 }
 
-/** One image: its output's sides; the input's are half as long with `upsample`. */
-export interface ConvShape {
+/** Of an output. */
+interface Sides {
 	height: number;
 	width: number;
+}
+
+/** One image: its output's sides; the input's are half as long with `upsample`. */
+export interface ConvShape extends Sides {
 	inChannels: number;
 	outChannels: number;
 	upsample?: boolean;
@@ -141,6 +151,7 @@ export interface ConvShape {
 export const convTunable: Tunable<ConvShape, ConvVariant> = {
 	key: ({ height, width, inChannels, outChannels }) => `conv ${inChannels}x${outChannels} p${bucket(height * width)}`,
 	variants: convVariants,
+	fits: (gpu, variant, { outChannels, ...sides }) => dispatchable(gpu, groupsOf(variant, [sides], outChannels)),
 	/**
 	 * As matmul, quads where four lanes are the whole machine; long runs on other CPUs, and with too few channels for
 	 * four lanes to share.
@@ -149,7 +160,8 @@ export const convTunable: Tunable<ConvShape, ConvVariant> = {
 		if (inQuads(gpu) && outChannels >= 16) return "quad 8x16";
 		return gpu.facts.software ? "tile 16x4" : "tile 4x8";
 	},
-	trial({ height, width, inChannels, outChannels, upsample }) {
+	trial({ inChannels, outChannels, upsample, ...sides }) {
+		const { height, width } = trialSides(sides, outChannels);
 		const pixels = height * width;
 		const images = [{ pixel: 0, height, width }];
 		return {
@@ -167,6 +179,13 @@ export const convTunable: Tunable<ConvShape, ConvVariant> = {
 		};
 	},
 };
+
+/** Halved until a trial has few enough outputs; even, for those that are enlarged. */
+function trialSides({ height, width }: Sides, outChannels: number): Sides {
+	while (height * width * outChannels > TRIAL_OUTPUTS)
+		[height, width] = [height, width].map((side) => 2 * Math.ceil(side / 4));
+	return { height, width };
+}
 
 function convCode({ quad, width, columns, blockX, blockY, upsample, add }: Options, half: boolean): string {
 	const px = range(width);

@@ -3,7 +3,7 @@ import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { bound, boundWhole, rowStep, rowsBound } from "../gpu/windows.ts";
-import { groups } from "../gpu/workgroups.ts";
+import { FLAT, flatGroups } from "../gpu/workgroups.ts";
 import { IMAGE, type ImageShape, largest, pixelsOf } from "./images.ts";
 
 /**
@@ -76,9 +76,10 @@ fn texel(c: u32, s: Image, y: u32, i: u32) -> vec4f { return x[(s.pixel + y * s.
 ${SAMPLE[how]}
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let d = targets[id.z];
-	let cell = p.line * d.width + id.x / p.channels4;
+	let i = ${FLAT};
+	let cell = p.line * d.width + i / p.channels4;
 	if (cell >= min(d.height, p.line + p.lines) * d.width) { return; }
-	let c = id.x % p.channels4;
+	let c = i % p.channels4;
 	let to = (d.pixel + cell) * p.channels4 + c;
 	y[to] ${add ? "+=" : "="} sample(c, sources[id.z], cell / d.width, cell % d.width, d);
 }`,
@@ -112,7 +113,7 @@ function resizeLines(pass: Pass, op: Resizing, line: number, lines: number): voi
 		options: { how, add },
 		params: { channels4: channels / 4, line, lines },
 		bindings: { x, y, sources: pass.rows(IMAGE, from), targets: pass.rows(IMAGE, to) },
-		groups: [groups((pixelsOf(most) * channels) / 4), 1, to.length],
+		groups: [...flatGroups((pixelsOf(most) * channels) / 4), to.length],
 	});
 }
 

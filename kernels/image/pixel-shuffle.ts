@@ -1,7 +1,7 @@
 import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { groups } from "../gpu/workgroups.ts";
+import { FLAT, flatGroups } from "../gpu/workgroups.ts";
 import { IMAGE, type ImageShape, largest, pixelsOf } from "./images.ts";
 
 interface Shuffle {
@@ -28,8 +28,9 @@ const shuffling = kernel({
 	code: () => `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let image = images[id.z];
-	let pixel = id.x / p.stride;
-	let channel = id.x % p.stride;
+	let i = ${FLAT};
+	let pixel = i / p.stride;
+	let channel = i % p.stride;
 	let across = image.width * p.side;
 	if (pixel >= image.height * p.side * across) { return; }
 	let place = vec2u(pixel / across, pixel % across);
@@ -37,7 +38,7 @@ const shuffling = kernel({
 	let feature = (channel * p.side + place.x % p.side) * p.side + place.y % p.side;
 	let shown = channel < p.channels;
 	let value = x[token * p.channels * p.side * p.side + select(0u, feature, shown)];
-	y[image.pixel * p.side * p.side * p.stride + id.x] = select(0.0, value, shown);
+	y[image.pixel * p.side * p.side * p.stride + i] = select(0.0, value, shown);
 }`,
 });
 
@@ -48,13 +49,14 @@ const unshuffling = kernel({
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let image = images[id.z];
 	let features = p.channels * p.side * p.side;
-	let token = id.x / features;
-	let feature = id.x % features;
+	let i = ${FLAT};
+	let token = i / features;
+	let feature = i % features;
 	if (token >= image.height * image.width) { return; }
 	let within = vec2u(feature / p.side % p.side, feature % p.side);
 	let place = vec2u(token / image.width, token % image.width) * p.side + within;
 	let pixel = image.pixel * p.side * p.side + place.x * image.width * p.side + place.y;
-	y[image.pixel * features + id.x] = x[pixel * p.stride + feature / (p.side * p.side)];
+	y[image.pixel * features + i] = x[pixel * p.stride + feature / (p.side * p.side)];
 }`,
 });
 
@@ -68,7 +70,7 @@ export function pixelShuffle(pass: Pass, { x, y, images, side, channels, stride,
 		label,
 		params: { side, channels, stride },
 		bindings: { x, y, images: pass.rows(IMAGE, images) },
-		groups: [groups(pixelsOf(largest(images)) * side * side * stride), 1, images.length],
+		groups: [...flatGroups(pixelsOf(largest(images)) * side * side * stride), images.length],
 	});
 }
 
@@ -78,6 +80,6 @@ export function pixelUnshuffle(pass: Pass, { x, y, images, side, channels, strid
 		label,
 		params: { side, channels, stride },
 		bindings: { x, y, images: pass.rows(IMAGE, images) },
-		groups: [groups(pixelsOf(largest(images)) * channels * side * side), 1, images.length],
+		groups: [...flatGroups(pixelsOf(largest(images)) * channels * side * side), images.length],
 	});
 }

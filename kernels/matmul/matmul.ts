@@ -2,8 +2,9 @@ import type { MatrixShape } from "../gpu/facts.ts";
 import { kernel, optional, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { bucket, inQuads, type Tunable } from "../gpu/variants.ts";
+import { bucket, inQuads, TRIAL_OUTPUTS, type Tunable } from "../gpu/variants.ts";
 import { boundWhole, byWindows } from "../gpu/windows.ts";
+import { dispatchable } from "../gpu/workgroups.ts";
 import { GELU } from "../pointwise/activation.ts";
 import { ROW, type RowTable, rowsAfter } from "../tokens/rows.ts";
 import type { Form, MatmulVariant } from "./form.ts";
@@ -193,8 +194,11 @@ export const matmulTunable: Tunable<MatmulShape, MatmulVariant> = {
 	key: ({ m, k, n, half }) => `matmul ${half ? "f16 " : ""}${k}x${n} m${bucket(m)}`,
 	orderKey: ({ k, n, half }) => (half ? `order matmul f16 ${k}x${n}` : undefined),
 	variants: [...matmulVariants, ...matrixVariants],
-	fits: ({ facts: { matrix } }, { form }, { half = false }) =>
-		form !== "matrix" || (half && matrix !== undefined && matrixFits(matrix)),
+	fits(gpu, variant, { m, n, half = false }) {
+		const { matrix } = gpu.facts;
+		if (variant.form === "matrix" && !(half && matrix !== undefined && matrixFits(matrix))) return false;
+		return dispatchable(gpu, FORMS[variant.form].groups(variant, m, Math.ceil(n / 4)));
+	},
 	/**
 	 * Tiles as tall as there are rows. Where four lanes are the whole machine (SwiftShader) every load is a loop over the
 	 * lanes, and quads, which share what they load by swaps, take less than half the time.
@@ -209,14 +213,17 @@ export const matmulTunable: Tunable<MatmulShape, MatmulVariant> = {
 		if (facts.software && m >= 16) return "tile 16x16";
 		return `tile ${m >= 8 ? 8 : m >= 4 ? 4 : m >= 2 ? 2 : 1}x${n % 8 ? 4 : 8}`;
 	},
-	trial: ({ m, k, n, half }) => ({
-		name: `matmul ${half ? "f16 " : ""}${m}x${k}x${n}`,
-		flops: 2 * m * k * n,
-		inputs: [{ size: m * k }, { size: k * n, dtype: half ? "f16" : undefined }],
-		outputs: m * n,
-		row: n,
-		record: (pass, [x, weight], y, variant) => matmul(pass, { x, weight, y, m, k, n, label: "tune matmul", variant }),
-	}),
+	trial({ k, n, half, ...shape }) {
+		const m = Math.min(shape.m, Math.max(64, Math.floor(TRIAL_OUTPUTS / n)));
+		return {
+			name: `matmul ${half ? "f16 " : ""}${m}x${k}x${n}`,
+			flops: 2 * m * k * n,
+			inputs: [{ size: m * k }, { size: k * n, dtype: half ? "f16" : undefined }],
+			outputs: m * n,
+			row: n,
+			record: (pass, [x, weight], y, variant) => matmul(pass, { x, weight, y, m, k, n, label: "tune matmul", variant }),
+		};
+	},
 };
 
 /** Official [n, k] to [k, n], both padded to multiples of 4 with zeros. */

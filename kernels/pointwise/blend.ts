@@ -2,7 +2,7 @@ import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { boundWhole, byWindows } from "../gpu/windows.ts";
-import { groups } from "../gpu/workgroups.ts";
+import { FLAT, flatGroups } from "../gpu/workgroups.ts";
 import { IMAGE, type ImageShape, largest, pixelsOf } from "../image/images.ts";
 
 const blending = kernel({
@@ -12,8 +12,9 @@ const blending = kernel({
 	code: ({ add }: { add: boolean }) => `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let image = images[id.z];
-	if (id.x >= image.height * image.width * p.channels4) { return; }
-	let at = image.pixel * p.channels4 + id.x;
+	let i = ${FLAT};
+	if (i >= image.height * image.width * p.channels4) { return; }
+	let at = image.pixel * p.channels4 + i;
 	y[at] ${add ? "+=" : "="} (1.0 - p.share) * a[at] + p.share * b[at];
 }`,
 });
@@ -56,6 +57,6 @@ function mix(pass: Pass, op: Blend): void {
 		options: { add },
 		params: { channels4: channels / 4, share },
 		bindings: { a, b, y, images: pass.rows(IMAGE, images) },
-		groups: [groups((pixelsOf(largest(images)) * channels) / 4), 1, images.length],
+		groups: [...flatGroups((pixelsOf(largest(images)) * channels) / 4), images.length],
 	});
 }

@@ -3,7 +3,7 @@ import { kernel, optional, read, struct, type Values, write } from "../gpu/kerne
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { bound, boundWhole, byWindows, parted, rowStep, rowsBound, type Window, windowsOf } from "../gpu/windows.ts";
-import { groups } from "../gpu/workgroups.ts";
+import { FLAT, flatGroups, groups } from "../gpu/workgroups.ts";
 import { PHILOX, PURPOSE } from "../sample/random.ts";
 
 /** One row of a reduction: `tokens` tokens from `token` on become `count` tokens from `out` on. */
@@ -31,8 +31,8 @@ const drawing = kernel({
 	bindings: { matrices: write("f32"), rows: read(REDUCE_ROW) },
 	code: () => `${PHILOX}
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	let row = rows[id.y];
-	let i = p.first + id.x;
+	let row = rows[id.z];
+	let i = p.first + ${FLAT};
 	if (i >= min(p.end, row.tokens * row.count)) { return; }
 	let counter = vec4u(i / row.count, i % row.count, row.scale, ${PURPOSE.projection}u);
 	let u = uniform4(philox(counter, vec2u(row.seed, row.stream)));
@@ -48,7 +48,7 @@ export function drawProjection(pass: Pass, op: { matrices: Tensor; rows: readonl
 			label,
 			params: { first, end: first + count },
 			bindings: { matrices, rows: pass.rows(REDUCE_ROW, rows) },
-			groups: [groups(count), rows.length],
+			groups: [...flatGroups(count), rows.length],
 		});
 	if (boundWhole(pass.gpu, matrices)) {
 		run(
@@ -74,10 +74,11 @@ const projecting = kernel({
 	bindings: { x: read("vec4f"), matrices: read("f32"), y: write("vec4f"), rows: read(REDUCE_ROW) },
 	code: ({ add }: { add: boolean }) => `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	let row = rows[id.y];
+	let row = rows[id.z];
 	let width4 = p.width4;
-	let k = p.first + id.x / width4;
-	let c = id.x % width4;
+	let i = ${FLAT};
+	let k = p.first + i / width4;
+	let c = i % width4;
 	if (k >= min(p.end, row.count)) { return; }
 	let to = (row.out + k) * width4 + c;
 	var sum = ${add ? "y[to]" : "vec4f(0)"};
@@ -113,7 +114,7 @@ function projectPart(pass: Pass, op: Projected, out: Window, add: boolean): void
 		options: { add },
 		params: { width4: width / 4, first: out.first, end: out.first + out.count },
 		bindings: { x, matrices, y, rows: pass.rows(REDUCE_ROW, rows) },
-		groups: [groups((out.count * width) / 4), rows.length],
+		groups: [...flatGroups((out.count * width) / 4), rows.length],
 	});
 }
 

@@ -4,7 +4,7 @@ import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import { elements, type Tensor } from "../gpu/tensor.ts";
 import { bound, boundWhole, windowsOf } from "../gpu/windows.ts";
-import { groups } from "../gpu/workgroups.ts";
+import { FLAT, flatGroups, groups } from "../gpu/workgroups.ts";
 import { most, REDUCE_ROW, type ReduceRow } from "./project.ts";
 
 interface Move {
@@ -29,10 +29,11 @@ const moving = kernel({
 	bindings: { x: read("vec4f"), positions: read("u32"), y: write("vec4f"), rows: read(REDUCE_ROW) },
 	code: ({ how, part }: { how: keyof typeof PLACES; part: boolean }) => `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	let row = rows[id.y];
-	if (id.x >= row.count * p.width4) { return; }
-	let k = id.x / p.width4;
-	let c = id.x % p.width4;
+	let row = rows[id.z];
+	let i = ${FLAT};
+	if (i >= row.count * p.width4) { return; }
+	let k = i / p.width4;
+	let c = i % p.width4;
 	let source = ${PLACES[how].from} - p.xFirst;
 	let place = ${PLACES[how].to} - p.yFirst;
 	${part ? "if (source >= p.xRows || place >= p.yRows) { return; }" : ""}
@@ -55,7 +56,7 @@ function move(pass: Pass, { x, y, positions, width, rows, label }: Move, how: ke
 			options: { how, part: part !== undefined },
 			params: { width4: width / 4, ...part },
 			bindings: { x, positions, y, rows: table },
-			groups: [groups(most(rows, ({ count }) => (count * width) / 4)), rows.length],
+			groups: [...flatGroups(most(rows, ({ count }) => (count * width) / 4)), rows.length],
 		});
 	if (boundWhole(gpu, x, y)) {
 		run(x, y);
