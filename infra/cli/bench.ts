@@ -88,10 +88,15 @@ export const define: Define = (command, terminal) =>
 			const names = options.policies.map(({ name }) => name);
 			if (options.host && !options.profile)
 				throw new UsageError("--host says whose profile: give --profile beside it.");
-			if (options.profile && (peers || together || precision || options.svg !== undefined))
-				throw new UsageError("--profile measures alone: leave --peers, --together, --precision and --svg out.");
+			if (options.limits && options.decoder === undefined)
+				throw new UsageError("--limits says what a decoder has: give --decoder N beside it.");
+			requireAlone(options);
+			const json = typeof options.json === "string" ? await outputFile("--json", options.json) : undefined;
+			const finish = async (report: object) => {
+				await json?.write(JSON.stringify(report, null, "\t"));
+				terminal.result(report);
+			};
 			if (options.profile) {
-				const file = typeof options.json === "string" ? await outputFile("--json", options.json) : undefined;
 				const { profile, profileHost } = await import("../bench/profile.ts");
 				const shape = SHAPES.find(({ name }) => name === options.shape);
 				const folder = shape ? shape.folder(options.blocks ?? shape.depth) : await openFolder(model, terminal);
@@ -100,19 +105,14 @@ export const define: Define = (command, terminal) =>
 					? await profileHost(folder, asked)
 					: await profile(await openAdapter(terminal), folder, asked);
 				terminal.print(`${report.adapter.name} (${report.adapter.driver})\n\n${profileText(report)}`);
-				await file?.write(JSON.stringify({ profile: report }, null, "\t"));
-				terminal.result({ profile: report });
-				return;
+				return await finish({ profile: report });
 			}
-			if (options.limits && options.decoder === undefined)
-				throw new UsageError("--limits says what a decoder has: give --decoder N beside it.");
 			if (options.decoder !== undefined) {
 				const { benchDecoder } = await import("../bench/decoder.ts");
 				const gpu = await openAdapter(terminal, options.limits);
 				const report = await benchDecoder(gpu, options.decoder);
 				terminal.print(`${gpu.facts.name} (${gpu.facts.driver})\n\n${decoderText(report)}`);
-				terminal.result({ adapter: gpu.facts, decoder: report });
-				return;
+				return await finish({ adapter: gpu.facts, decoder: report });
 			}
 			if (options.growth) {
 				const svg = options.svg === undefined ? undefined : await OutputFile.at("--svg", options.svg);
@@ -124,8 +124,7 @@ export const define: Define = (command, terminal) =>
 				const { growthChart } = await import("../bench/growth-chart.ts");
 				terminal.print(`${report.adapter.name} (${report.adapter.driver})\n\n${growthText(report)}`);
 				await svg?.write(await growthChart(report));
-				terminal.result({ growth: report });
-				return;
+				return await finish({ growth: report });
 			}
 			if (options.compile) {
 				const { benchCompile } = await import("../bench/compile.ts");
@@ -133,15 +132,13 @@ export const define: Define = (command, terminal) =>
 				const report = await benchCompile(await openFolder(model, terminal), names, { progress: bar.report });
 				bar[Symbol.dispose]();
 				terminal.print(`${report.adapter.name} (${report.adapter.driver})\n\n${compileText(report)}`);
-				terminal.result({ compile: report });
-				return;
+				return await finish({ compile: report });
 			}
 			const alone = !peers && !options.shape && !together && !precision;
 			const picturesToo = alone || (pictures !== undefined && !precision);
 			const charts = Number(picturesToo) + Number(options.shape !== undefined);
 			if (options.svg !== undefined && charts === 0)
 				throw new UsageError("--svg draws times by scale: give --pictures N or --shape beside it.");
-			const json = typeof options.json === "string" ? await outputFile("--json", options.json) : undefined;
 			const svgs: OutputFile[] = [];
 			for (let i = 0; options.svg !== undefined && i < charts; i++)
 				svgs.push(await OutputFile.at("--svg", i === 0 ? options.svg : numbered(options.svg, i + 1)));
@@ -198,10 +195,19 @@ export const define: Define = (command, terminal) =>
 				terminal.print(peersText(compared));
 				report.peers = compared;
 			}
-			await json?.write(JSON.stringify(report, null, "\t"));
 			for (const [i, svg] of svgs.entries()) await svg.write(await timeByScale(drawn[i]));
-			terminal.result(report);
+			await finish(report);
 		});
+
+/** What measures by itself, and would silently leave out what is asked for beside it. */
+function requireAlone(options: { [name: string]: unknown }): void {
+	const given = (names: readonly string[]) => names.filter((name) => options[name] !== undefined);
+	const [mode, ...modes] = given(["profile", "decoder", "growth", "compile"]);
+	if (mode === undefined) return;
+	const beside = [...modes, ...given(["peers", "together", "precision", ...(mode === "growth" ? [] : ["svg"])])];
+	if (beside.length > 0)
+		throw new UsageError(`--${mode} measures alone: leave ${beside.map((name) => `--${name}`).join(", ")} out.`);
+}
 
 function scalesRange(text: string): [from: number, to: number] {
 	const [, from, to] = /^(\d+)\.\.(\d+)$/.exec(text) ?? [];

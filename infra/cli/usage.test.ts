@@ -93,7 +93,13 @@ describe("a usage error is one message and one hint", () => {
 		[["bench", "--rows", "("], /^--rows \( is no regular expression/, help("bench")],
 		[["bench", "--svg", "x.svg", "--together", "2"], /^--svg draws times by scale/, help("bench")],
 		[["bench", "--host"], /^--host says whose profile/, help("bench")],
-		[["bench", "--profile", "--peers"], /^--profile measures alone/, help("bench")],
+		[["bench", "--profile", "--peers"], /^--profile measures alone: leave --peers out\./, help("bench")],
+		[
+			["bench", "--growth", "--compile", "--peers"],
+			/^--growth measures alone: leave --compile, --peers out\./,
+			help("bench"),
+		],
+		[["bench", "--compile", "--svg", "times.svg"], /^--compile measures alone: leave --svg out\./, help("bench")],
 		[["soak", "tiny", "3"], /^3 pictures are too few: at least two by every policy/, help("soak")],
 		[
 			["publish", "tiny", "--bucket", "X"],

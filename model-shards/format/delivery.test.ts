@@ -248,10 +248,20 @@ describe("cachedSource", () => {
 		answers = [serve(content)];
 		await read();
 		await rm(join(cache.dir, entry.sha256));
-		await writeFile(join(cache.dir, `${entry.sha256}.lock`), `${process.pid}`);
+		await writeFile(join(cache.dir, `${entry.sha256}.lock`), `${process.ppid}`);
 		expect(Buffer.from(await read()).equals(content)).toBe(true);
 		expect(await held()).toEqual([`${entry.sha256}.lock`]);
-		await writeFile(join(cache.dir, `${entry.sha256}.lock`), "999999999");
+	});
+
+	it.each([
+		["has ended", 999_999_999],
+		["had the number of this one, as in a container that was started again", process.pid],
+	])("takes a download over from a process that %s", async (_, pid) => {
+		await rm(cache.dir, { recursive: true });
+		answers = [serve(content)];
+		await read();
+		await rm(join(cache.dir, entry.sha256));
+		await writeFile(join(cache.dir, `${entry.sha256}.lock`), `${pid}`);
 		await read();
 		expect(await held()).toEqual([entry.sha256]);
 	});

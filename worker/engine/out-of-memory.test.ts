@@ -60,6 +60,21 @@ try { gpu.pass("more"); } catch (error) { say(error.name); }`,
 	},
 );
 
+test.runIf(limits)("what was only tried, and what was freed, is there for the next", async () => {
+	const said = await starved(
+		500,
+		`
+LEAVE;
+say(await gpu.room(300 * 2 ** 20));
+say(await gpu.room(300 * 2 ** 20));
+const held = gpu.tensor("held", [75 * 2 ** 20]);
+await gpu.allocated();
+gpu.free(held);
+say(await gpu.room(300 * 2 ** 20));`,
+	);
+	expect(said).toEqual(["true", "true", "true"]);
+});
+
 test.runIf(limits)("a model that does not fit is not begun, and the error says what would take less", async () => {
 	const [said] = await starved(
 		700,

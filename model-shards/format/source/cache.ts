@@ -126,16 +126,23 @@ function unwritable(error: Error): never {
 	);
 }
 
+/** Those that this process has. Another of its number may have left one: in a container they all have the same. */
+const locks = new Set<string>();
+
 /** Takes the lock and gives what frees it; null where a living process holds it. */
 async function lock(path: string): Promise<(() => Promise<void>) | null> {
 	for (;;) {
 		try {
 			await writeFile(path, `${process.pid}`, { flag: "wx" });
-			return () => unlink(path);
+			locks.add(path);
+			return async () => {
+				locks.delete(path);
+				await unlink(path);
+			};
 		} catch (error) {
 			if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
 			const owner = Number(await readFile(path, "utf8").catch(() => "0"));
-			if (owner > 0 && alive(owner)) return null;
+			if (owner === process.pid ? locks.has(path) : owner > 0 && alive(owner)) return null;
 			await rm(path, { force: true });
 		}
 	}
