@@ -3,6 +3,7 @@ import { evictDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { Webhook } from "standardwebhooks";
 import { afterEach, describe, expect, inject, it } from "vitest";
+import app from "../../worker/edge/index.ts";
 import { addressProblem } from "../../worker/edge/job/webhook.ts";
 import type { Env } from "../../worker/edge/settings.ts";
 import { follow } from "../../worker/protocol/client.ts";
@@ -28,12 +29,22 @@ const gone = async ({ id }: { id: string }) => (await edge(`/v1/jobs/${id}`)).st
 const json = { "content-type": "application/json" };
 
 describe("a job", () => {
+	it("is where its address says, behind a path too", async () => {
+		await Peer.join({ automatic: true });
+		const settings = { ...(env as unknown as Env), PUBLIC_URL: "https://example.org/firstlight/" };
+		const init = { method: "POST", headers: json, body: JSON.stringify(ask({ mode: "background" })) };
+		const response = await app.fetch(new Request(`${ORIGIN}/v1/jobs`, init), settings as never);
+		const [{ id, links }] = ((await response.json()) as { data: JobResource[] }).data;
+		expect(links.self).toBe(`https://example.org/firstlight/v1/jobs/${id}`);
+		expect(response.headers.get("location")).toBe(links.self);
+	});
+
 	it("is made, waits, runs, is done, and its picture is had by its link", async () => {
 		const peer = await Peer.join();
 		const response = await post(ask({ mode: "background" }), json, "/v1/jobs");
 		expect(response.status).toBe(201);
 		const [first] = ((await response.json()) as { data: JobResource[] }).data;
-		expect(response.headers.get("location")).toBe(`/v1/jobs/${first.id}`);
+		expect(response.headers.get("location")).toBe(first.links.self);
 		const second = await create();
 		const lease = await peer.next("lease");
 		expect(await look(first)).toMatchObject({ state: "running", place: null, scales: { made: 0, of: 4 } });

@@ -2,7 +2,7 @@
 import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import OpenAI from "openai";
-import { afterEach, describe, expect, inject, it } from "vitest";
+import { afterEach, describe, expect, inject, it, vi } from "vitest";
 import { signTicket } from "../../worker/edge/auth/ticket.ts";
 import app from "../../worker/edge/index.ts";
 import { accountNamed } from "../../worker/edge/objects.ts";
@@ -203,9 +203,16 @@ describe("without a key", () => {
 		expect(await kept()).toEqual([0, false]);
 		expect((await send("/v1/images/generations", undefined, { prompt: "x" }, more, ip)).status).toBe(200);
 		expect(await kept()).toEqual([1, true]);
-		await runInDurableObject(accountNamed(settings, name) as never, (object) =>
-			(object as unknown as { alarm(): Promise<void> }).alarm(),
-		);
+		const ring = () =>
+			runInDurableObject(accountNamed(settings, name) as never, (object) =>
+				(object as unknown as { alarm(): Promise<void> }).alarm(),
+			);
+		// An alarm of the day before: this one's pictures still count.
+		await ring();
+		expect(await kept()).toEqual([1, true]);
+		vi.setSystemTime(Date.now() + 86_400_000);
+		await ring();
+		vi.useRealTimers();
 		expect((await kept())[0]).toBe(0);
 	});
 

@@ -62,6 +62,13 @@ describe("a key", () => {
 		expect(await refusal(await draw(key))).toEqual([429, "insufficient_quota", "insufficient_quota"]);
 	});
 
+	it("is told at once that more than it may ever have at once will not do later either", async () => {
+		const key = await mint({ concurrent: 2 });
+		await Peer.join({ automatic: true });
+		expect(await refusal(await draw(key, { n: 3 }))).toEqual([400, "too_many_pictures", "invalid_request_error"]);
+		expect((await draw(key, { n: 2 })).status).toBe(200);
+	});
+
 	it("comes back to a picture though its day is over", async () => {
 		const key = await mint({ per_day: 1 });
 		await Peer.join({ automatic: true });

@@ -179,6 +179,19 @@ describe("limits", () => {
 		expect([response.status, await codeOf(response)]).toEqual([408, "request_timeout"]);
 	});
 
+	it.each([
+		["of which nothing comes", 0],
+		["that stops on the way", 100_000],
+	])("a body that nobody asked for, %s, does not keep the answer back", async (_, bytes) => {
+		const body = new ReadableStream({
+			start: (controller) => (bytes > 0 ? controller.enqueue(new Uint8Array(bytes)) : undefined),
+		});
+		const begun = Date.now();
+		const response = await edge("/v1/nothing", { method: "POST", headers: json, body });
+		expect(response.status).toBe(404);
+		expect(Date.now() - begun).toBeLessThan(5000);
+	});
+
 	it("a deep body is refused like any other", async () => {
 		await Peer.join();
 		const deep = `{"prompt":"x","plan":${"[".repeat(30_000)}${"]".repeat(30_000)}}`;

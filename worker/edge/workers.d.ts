@@ -112,5 +112,6 @@ declare module "cloudflare:workers" {
 		webSocketError(socket: WebSocket): Promise<void>;
 	}
 	export const env: Cloudflare.Env;
+	export function waitUntil(promise: Promise<unknown>): void;
 	export const exports: { default: { fetch(input: string | Request, init?: RequestInit): Promise<Response> } };
 }

@@ -195,14 +195,19 @@ async function* connect(
 	}
 }
 
+/** An edge may lie behind a path. */
+export function under(edge: string, path: string): URL {
+	return new URL(path, `${edge.replace(/\/+$/, "")}/`);
+}
+
 /** The address of a job's stream. */
 export function eventsUrl(url: string, job: string): string {
-	return new URL(`/v1/jobs/${encodeURIComponent(job)}/events`, url).href;
+	return under(url, `v1/jobs/${encodeURIComponent(job)}/events`).href;
 }
 
 /** The address of a picture's stream. */
 export function previewUrl(url: string, ask: Ask): string {
-	const address = new URL("/v1/images/preview", url);
+	const address = under(url, "v1/images/preview");
 	for (const [name, value] of Object.entries(ask))
 		if (value !== undefined) address.searchParams.set(name, String(value));
 	return address.href;

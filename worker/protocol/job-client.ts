@@ -1,6 +1,6 @@
 /** Jobs as a client has them: made, looked at, told to end. Their events are client.ts's. Needs fetch alone. */
 import type { z } from "zod";
-import { type ClientOptions, refusal } from "./client.ts";
+import { type ClientOptions, refusal, under } from "./client.ts";
 import { JobList, type JobMode, JobResource } from "./jobs.ts";
 
 /** How a job's picture is made, kept and told of. */
@@ -42,7 +42,7 @@ type Options = Pick<ClientOptions, "url" | "key" | "signal" | "fetch">;
  * done once. Throws RefusedError, as all here do.
  */
 export async function createJobs(ask: JobAsk, options: Options, once?: string): Promise<JobResource[]> {
-	const { data } = await read(JobList, await send("POST", "/v1/jobs", options, ask, once));
+	const { data } = await read(JobList, await send("POST", "v1/jobs", options, ask, once));
 	return data;
 }
 
@@ -77,7 +77,7 @@ export async function removeJob(job: string, options: Options): Promise<void> {
 	await send("DELETE", pathOf(job), options);
 }
 
-const pathOf = (job: string): string => `/v1/jobs/${encodeURIComponent(job)}`;
+const pathOf = (job: string): string => `v1/jobs/${encodeURIComponent(job)}`;
 
 async function send(
 	method: string,
@@ -90,7 +90,7 @@ async function send(
 	if (key !== undefined) headers.authorization = `Bearer ${key}`;
 	if (once !== undefined) headers["idempotency-key"] = once;
 	if (body !== undefined) headers["content-type"] = "application/json";
-	const response = await fetch(new URL(path, url).href, { method, headers, signal, body: JSON.stringify(body) });
+	const response = await fetch(under(url, path).href, { method, headers, signal, body: JSON.stringify(body) });
 	if (!response.ok) throw await refusal(response);
 	return response;
 }

@@ -8,7 +8,7 @@ import type { Limits, Scope } from "../../protocol/api-key.ts";
 import { sameSecret } from "../auth/token.ts";
 import type { AccountObject, Charged, Entered, KeyRecord, Pass } from "../objects.ts";
 import type { Env } from "../settings.ts";
-import { type Left, later, leftOf, nothingTaken, spend, type Taken, take } from "./bucket.ts";
+import { DAY, type Left, later, leftOf, nothingTaken, spend, type Taken, take } from "./bucket.ts";
 import { Running } from "./running.ts";
 
 export class Account extends DurableObject<Env> implements AccountObject {
@@ -77,9 +77,11 @@ export class Account extends DurableObject<Env> implements AccountObject {
 		return this.#taken ? later(this.#taken, limits, now) : nothingTaken(limits, now);
 	}
 
-	/** Of an address: its day is over, and nothing is kept of it. */
+	/** Of an address: once its day is over and its pictures are made, nothing is kept of it. */
 	override async alarm(): Promise<void> {
 		if (this.#record) return;
+		const today = Math.floor(Date.now() / DAY);
+		if ((this.#taken?.day ?? 0) >= today || this.#running.any(Date.now())) return this.#forgetAt(today + 1);
 		[this.#taken, this.#kept] = [undefined, false];
 		await this.ctx.storage.deleteAll();
 	}
@@ -98,7 +100,12 @@ export class Account extends DurableObject<Env> implements AccountObject {
 		this.ctx.storage.kv.put("taken", taken);
 		const first = !this.#kept;
 		this.#kept = true;
-		if (first && !this.#record) this.ctx.waitUntil(this.ctx.storage.setAlarm(Date.now() + 86_400_000));
+		if (first && !this.#record) this.ctx.waitUntil(this.#forgetAt(taken.day + 1));
+	}
+
+	/** When that day begins. */
+	#forgetAt(day: number): Promise<void> {
+		return this.ctx.storage.setAlarm(day * DAY);
 	}
 
 	#keep(record: KeyRecord): void {

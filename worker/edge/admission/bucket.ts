@@ -21,7 +21,7 @@ export interface Left {
 }
 
 const MINUTE = 60_000;
-const DAY = 86_400_000;
+export const DAY = 86_400_000;
 
 export const nothingTaken = ({ per_minute }: Limits, now: number): Taken => ({
 	tokens: per_minute,

@@ -3,10 +3,10 @@ import type { Caller } from "../auth/caller.ts";
 import { log } from "../log.ts";
 import { accountNamed } from "../objects.ts";
 import type { Env } from "../settings.ts";
-import { picturesUsedUp, tooManyAtOnce } from "./refusals.ts";
+import { neverAtOnce, picturesUsedUp, tooManyAtOnce } from "./refusals.ts";
 
 /**
- * Throws a 429 for more than the day has left, or than may be made at once. The jobs count as being made until they say
+ * Throws a 429 for more than the day has left, or than may be made at once, a 400 for more than ever may. The jobs count as being made until they say
  * that they are not, or until `until`, in milliseconds. `retrySeconds`: when one of those before may be done.
  */
 export async function charge(
@@ -17,6 +17,7 @@ export async function charge(
 ): Promise<void> {
 	if (owner === null || admitted === null || jobs.length === 0) return;
 	const { limits } = admitted;
+	if (jobs.length > limits.concurrent) throw neverAtOnce(limits.concurrent, jobs.length);
 	const charged = await accountNamed(env, owner).charge(limits, jobs, until);
 	if (charged.refused === "busy") throw tooManyAtOnce(limits.concurrent, 1000 * retrySeconds);
 	if (charged.refused === "quota") throw picturesUsedUp(limits, charged.wait);

@@ -55,6 +55,14 @@ function usedUp({ per_day }: Limits, headers: Record<string, string>): ApiError 
 	});
 }
 
+/** More pictures in one request than may be made at once, however long it waits. */
+export const neverAtOnce = (concurrent: number, pictures: number): ApiError =>
+	new ApiError(
+		400,
+		"too_many_pictures",
+		`These are ${pictures} pictures; at most ${concurrent} may be made at once here. Ask for fewer at a time.`,
+	);
+
 /** `wait`: milliseconds after which one of them is done, as measured. */
 export const tooManyAtOnce = (concurrent: number, wait: number): ApiError =>
 	new ApiError(

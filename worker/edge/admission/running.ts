@@ -36,6 +36,11 @@ export class Running {
 		return fits();
 	}
 
+	/** Whether there may be some yet. */
+	any(now: number): boolean {
+		return [...this.#jobs.values()].some(({ until }) => until > now);
+	}
+
 	begin(jobs: readonly string[], until: number): void {
 		for (const job of jobs) {
 			const run = { since: Date.now(), until };

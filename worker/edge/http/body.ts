@@ -1,7 +1,7 @@
 /** Request bodies, read under limits of size and time before anything looks at them. */
 import type { MiddlewareHandler } from "hono";
-import { MAX_UNREAD_BYTES } from "../../protocol/limits.ts";
-import { type App, settingsOf } from "../settings.ts";
+import { MAX_REQUEST_BYTES, MAX_UNREAD_BYTES } from "../../protocol/limits.ts";
+import type { App } from "../settings.ts";
 import { ApiError } from "./errors.ts";
 
 /** Content codings that are undone here, by the name that the platform has for them. */
@@ -39,91 +39,84 @@ function requireJson(contentType: string): void {
 }
 
 async function readText(request: Request, limit: number, seconds: number): Promise<string> {
-	const coding = codingOf(request);
-	// The declared length saves reading; the count holds when it is absent or wrong.
-	if (Number(request.headers.get("content-length") ?? 0) > limit) throw tooLarge(limit);
-	const bytes = await readBytes(request.body, limit, seconds);
-	if (coding === undefined) return utf8(bytes);
-	const unpacking = new Blob(bytes).stream().pipeThrough(new DecompressionStream(coding));
-	return utf8(await readBytes(unpacking, limit, seconds));
-}
-
-/** Leaves what is over the limit unread. */
-async function readBytes(
-	stream: ReadableStream<Uint8Array<ArrayBuffer>> | null,
-	limit: number,
-	seconds: number,
-): Promise<Uint8Array<ArrayBuffer>[]> {
-	const reader = stream?.getReader();
-	if (!reader) return [];
+	// The declared length saves reading; the count below holds when it is absent, wrong, or of what is packed.
+	if (declaredBytes(request) > limit) throw tooLarge(limit);
+	const stream = unpacked(request);
+	if (!stream) return "";
+	const reader = stream.getReader();
 	let late = false;
 	const timer = setTimeout(() => {
 		late = true;
 		reader.cancel().catch(() => {});
 	}, seconds * 1000);
-	const bytes = [];
+	const decoder = new TextDecoder("utf-8", { fatal: true });
+	let text = "";
 	try {
 		for (let size = 0; ; ) {
 			const { done, value } = await reader.read().catch(() => {
 				throw late ? tooLate(seconds) : broken();
 			});
 			if (late) throw tooLate(seconds);
-			if (done) return bytes;
+			if (done) return text + decoder.decode();
 			size += value.byteLength;
 			if (size > limit) throw tooLarge(limit);
-			bytes.push(value);
+			text += decoder.decode(value, { stream: true });
 		}
+	} catch (error) {
+		// Or much would be unpacked that nobody reads.
+		if (stream !== request.body) reader.cancel().catch(() => {});
+		throw error instanceof ApiError ? error : notUtf8();
 	} finally {
 		clearTimeout(timer);
+		// What is left is read before the answer goes out.
 		reader.releaseLock();
 	}
 }
 
+const declaredBytes = ({ headers }: Request): number => Number(headers.get("content-length") ?? 0);
+
+/** A body of which nothing comes for so long is not waited for where nobody wants it. */
+const UNREAD_MS = 1000;
+
 /**
  * Answers only when the request's body is read, whoever answers. A server that answers before closes the connection on
  * what is still coming, and the caller's system then often throws the answer away with it. Gives up where more comes
- * than any client sends by mistake, or for longer than BODY_SECONDS.
+ * than any client sends by mistake, or nothing for a while; what is as short as a request may be, the runtime reads.
  */
 export const readWhole: MiddlewareHandler<App> = async (c, next) => {
 	await next();
-	const { body } = c.req.raw;
+	const { body, headers } = c.req.raw;
 	if (body === null || body.locked) return;
-	const { BODY_SECONDS } = settingsOf(c.env);
-	const rest = body.pipeTo(upTo(MAX_UNREAD_BYTES), { signal: AbortSignal.timeout(BODY_SECONDS * 1000) });
-	await rest.catch(() => {});
+	if (headers.has("content-length") && declaredBytes(c.req.raw) <= MAX_REQUEST_BYTES) return;
+	const reader = body.getReader();
+	let timer: ReturnType<typeof setTimeout> | undefined;
+	const giveUp = () => reader.cancel().catch(() => {});
+	try {
+		for (let size = 0; size <= MAX_UNREAD_BYTES; ) {
+			timer = setTimeout(giveUp, UNREAD_MS);
+			const { done, value } = await reader.read();
+			clearTimeout(timer);
+			if (done) return;
+			size += value.byteLength;
+		}
+		giveUp();
+	} catch {
+		clearTimeout(timer);
+	}
 };
 
-/** Takes so many bytes, and keeps none. */
-function upTo(limit: number): WritableStream<Uint8Array> {
-	let size = 0;
-	return new WritableStream({
-		write({ byteLength }) {
-			size += byteLength;
-			if (size > limit) throw new RangeError(`more than ${limit} bytes`);
-		},
-	});
-}
-
-/** Of the body; undefined: it comes as it is. */
-function codingOf(request: Request): CompressionFormat | undefined {
+/** The body without its content coding. */
+function unpacked(request: Request): ReadableStream<Uint8Array> | null {
 	const coding = request.headers.get("content-encoding")?.trim().toLowerCase() || "identity";
-	if (coding === "identity" || request.body === null) return undefined;
-	if (Object.hasOwn(CODINGS, coding)) return CODINGS[coding];
-	throw new ApiError(
-		415,
-		"unsupported_content_encoding",
-		`A body packed as "${coding.slice(0, 64)}" is not read here. Send it as it is, or with gzip or deflate.`,
-		{ headers: { "accept-encoding": "gzip, deflate, identity" } },
-	);
-}
-
-function utf8(bytes: readonly Uint8Array[]): string {
-	const decoder = new TextDecoder("utf-8", { fatal: true });
-	try {
-		return bytes.map((part) => decoder.decode(part, { stream: true })).join("") + decoder.decode();
-	} catch {
-		throw notUtf8();
-	}
+	if (coding === "identity" || request.body === null) return request.body;
+	if (!Object.hasOwn(CODINGS, coding))
+		throw new ApiError(
+			415,
+			"unsupported_content_encoding",
+			`A body packed as "${coding.slice(0, 64)}" is not read here. Send it as it is, or with gzip or deflate.`,
+			{ headers: { "accept-encoding": "gzip, deflate, identity" } },
+		);
+	return request.body.pipeThrough(new DecompressionStream(CODINGS[coding]) as ReadableWritablePair<Uint8Array>);
 }
 
 function tooLarge(limit: number): ApiError {

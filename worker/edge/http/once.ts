@@ -4,6 +4,7 @@ import { signingSecret } from "../auth/secret.ts";
 import { signText } from "../auth/token.ts";
 import { type App, settingsOf } from "../settings.ts";
 import { ApiError, invalid } from "./errors.ts";
+import { outlasting } from "./outlast.ts";
 
 /** An answer that can be kept. */
 export interface Made {
@@ -18,9 +19,13 @@ export interface Made {
  */
 export async function once(c: Context<App>, body: unknown, make: () => Promise<Made>): Promise<Response> {
 	const key = c.req.header("idempotency-key");
-	if (key === undefined) return answer(await make());
+	if (key === undefined) return answer(await outlasting(make()));
 	if (!/^[\x21-\x7e]{1,255}$/.test(key))
 		throw invalid("Idempotency-Key", "Idempotency-Key: must be 1 to 255 visible ASCII characters, as a UUID is.");
+	return outlasting(claimed(c, key, body, make));
+}
+
+async function claimed(c: Context<App>, key: string, body: unknown, make: () => Promise<Made>): Promise<Response> {
 	const secret = signingSecret(c.env);
 	const named = JSON.stringify([c.var.caller.owner, key]);
 	const name = await signText(secret, `firstlight idempotency 1\n${named}`);

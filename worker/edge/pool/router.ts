@@ -16,7 +16,8 @@ interface Snapshot {
 	at: number;
 	pools: Known[];
 }
-const snapshots = new WeakMap<Env, Promise<Snapshot>>();
+/** Settled ones alone: a request that waits for another's work waits for ever where that one's caller has left. */
+const snapshots = new WeakMap<Env, Snapshot>();
 
 /** Of all pools that answer: a region that fails takes its own pictures along, not those of the others. */
 async function snapshotOf(env: Env, newest: boolean): Promise<Snapshot> {
@@ -24,9 +25,9 @@ async function snapshotOf(env: Env, newest: boolean): Promise<Snapshot> {
 	// Where there is one pool, its workers are waited for that are about to come back.
 	const patience = POOLS.length === 1 ? RETURN_SECONDS : 0;
 	const now = Date.now();
-	const kept = await snapshots.get(env);
+	const kept = snapshots.get(env);
 	if (kept && POOLS.length > 1 && !newest && now - kept.at < STATUS_SECONDS * 1000) return kept;
-	const made = Promise.all(
+	const pools = await Promise.all(
 		POOLS.map(async (place): Promise<Known[]> => {
 			try {
 				return [{ ...place, offer: await poolNamed(env, place.name).offer(patience) }];
@@ -36,12 +37,10 @@ async function snapshotOf(env: Env, newest: boolean): Promise<Snapshot> {
 				return [];
 			}
 		}),
-	).then((pools) => ({ at: now, pools: pools.flat() }));
-	snapshots.set(
-		env,
-		made.catch(() => ({ at: 0, pools: [] })),
 	);
-	return await made;
+	const made = { at: now, pools: pools.flat() };
+	snapshots.set(env, made);
+	return made;
 }
 
 /**
@@ -72,9 +71,8 @@ export async function poolsFor(env: Env, digest: string, continent: string | und
 }
 
 /** A pool was given so many jobs: until it is asked again, it has as many more to do. */
-export async function given(env: Env, name: string, jobs: number): Promise<void> {
-	const kept = await snapshots.get(env);
-	const pool = kept?.pools.find((pool) => pool.name === name);
+export function given(env: Env, name: string, jobs: number): void {
+	const pool = snapshots.get(env)?.pools.find((pool) => pool.name === name);
 	if (pool) pool.offer.load += jobs;
 }
 

@@ -9,6 +9,7 @@ import type { StagePlan } from "../../protocol/plan.ts";
 import { pictureUrl } from "../auth/picture-url.ts";
 import { readJson } from "../http/body.ts";
 import { ApiError, asApiError, jobError } from "../http/errors.ts";
+import { outlasting } from "../http/outlast.ts";
 import { siblingSeed } from "../http/seeds.ts";
 import { text } from "../http/sizes.ts";
 import { COMMENT, sseEvent, sseResponse } from "../http/sse.ts";
@@ -146,12 +147,12 @@ async function whenDone(c: Context<App>, { input, about, usage, headers }: Order
 	c.req.raw.signal.addEventListener("abort", leave, { once: true });
 	try {
 		const seeds = Array.from({ length: body.n }, (_, i) => siblingSeed(input.seed, i));
-		const jobs = await startJobs(c.env, input, seeds);
+		const jobs = await outlasting(startJobs(c.env, input, seeds));
 		endTime(c, "admission");
 		const made = await Promise.all(jobs.map(({ id }) => finished(c.env, id, reader.signal, input.caller.owner)));
 		timed(c, made);
 		const { origin } = new URL(c.req.url);
-		const expires = now() + settingsOf(c.env).JOB_KEEP_SECONDS;
+		const expires = Math.floor(now() + settingsOf(c.env).JOB_KEEP_SECONDS);
 		const answer: Answer = {
 			created,
 			...about,
@@ -201,7 +202,7 @@ function timed(c: Context<App>, made: readonly Finished[]): void {
 }
 
 async function streamed(c: Context<App>, { input, about, usage, headers }: Order): Promise<Response> {
-	const [{ id: job, cached }] = await startJobs(c.env, input, [input.seed]);
+	const [{ id: job, cached }] = await outlasting(startJobs(c.env, input, [input.seed]));
 	const events = async function* (signal: AbortSignal) {
 		// Headers and first bytes leave at once, however long the queue is.
 		yield COMMENT;

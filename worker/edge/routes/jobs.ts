@@ -2,6 +2,7 @@
 import type { Context } from "hono";
 import type { JobList, JobResource } from "../../protocol/jobs.ts";
 import { MAX_REQUEST_BYTES } from "../../protocol/limits.ts";
+import { baseOf } from "../auth/picture-url.ts";
 import { readJson } from "../http/body.ts";
 import { invalid } from "../http/errors.ts";
 import { type Made, once } from "../http/once.ts";
@@ -45,8 +46,9 @@ export async function made(
 ): Promise<Made> {
 	const jobs = await startJobs(c.env, input, seeds);
 	const data = await Promise.all(jobs.map(({ id }) => resource(c, id)));
+	const location = `${baseOf(c.env, originOf(c))}/v1/jobs/${jobs[0].id}`;
 	const json: JobList = { object: "list", data: data.filter((one) => one !== null) };
-	return { status: 201, json, headers: { location: `/v1/jobs/${jobs[0].id}`, ...headers, ...warnings.headers() } };
+	return { status: 201, json, headers: { location, ...headers, ...warnings.headers() } };
 }
 
 export async function job(c: C): Promise<Response> {

@@ -65,6 +65,6 @@ async function goOn(
 
 /** None at all is an empty one. */
 async function bodyOf(c: C): Promise<unknown> {
-	if (c.req.raw.body === null) return {};
+	if (c.req.raw.body === null || c.req.header("content-length") === "0") return {};
 	return readJson(c.req.raw, MAX_REQUEST_BYTES, settingsOf(c.env).BODY_SECONDS);
 }

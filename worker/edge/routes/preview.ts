@@ -5,6 +5,7 @@ import { MAX_PLAN_QUERY_CHARS, MAX_SEED } from "../../protocol/limits.ts";
 import { MAX_SCALES } from "../../protocol/plan.ts";
 import { invalidInput } from "../http/errors.ts";
 import { Class, JobId, MaxMs, Name, Prompt, Quality, queryOf, Seed, whole } from "../http/input.ts";
+import { outlasting } from "../http/outlast.ts";
 import { SSE_HEADERS } from "../http/sse.ts";
 import { Warnings } from "../http/warnings.ts";
 import { hintsOf, orderOf, ownedBy, QUALITY } from "../job/order.ts";
@@ -82,5 +83,5 @@ export async function preview(c: Context<App>): Promise<Response> {
 		ownedBy(c, cache),
 		warnings,
 	);
-	return eventsOf(c, await startJob(c.env, input), -1, { ...headers, ...warnings.headers() });
+	return eventsOf(c, await outlasting(startJob(c.env, input)), -1, { ...headers, ...warnings.headers() });
 }
