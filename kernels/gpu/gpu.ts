@@ -155,7 +155,7 @@ export class Gpu {
 
 	/** Whether so many bytes more can be had now, in tensors of at most `each`: takes them and gives them back. */
 	async room(bytes: number, each = 2 ** 28): Promise<boolean> {
-		await this.#reclaim();
+		await this.reclaim();
 		const most = Math.min(each, this.device.limits.maxBufferSize);
 		this.device.pushErrorScope("out-of-memory");
 		const taken = Array.from({ length: Math.ceil(bytes / most) }, (_, i) =>
@@ -167,12 +167,15 @@ export class Gpu {
 		);
 		const error = await this.device.popErrorScope();
 		for (const buffer of taken) buffer.destroy();
-		await this.#reclaim();
+		await this.reclaim();
 		return error === null;
 	}
 
-	/** What was freed is the driver's again: Dawn gives a destroyed buffer's memory back after a later submission. */
-	async #reclaim(): Promise<void> {
+	/**
+	 * Waits until what was freed is the driver's again: Dawn gives a destroyed buffer's memory back after a later
+	 * submission.
+	 */
+	async reclaim(): Promise<void> {
 		const buffer = this.device.createBuffer({ label: "reclaim", size: 4, usage: GPUBufferUsage.COPY_DST });
 		const encoder = this.device.createCommandEncoder({ label: "reclaim" });
 		encoder.clearBuffer(buffer);

@@ -1,8 +1,9 @@
 /** Real workerd, a real GPU worker process, real clients. */
 import { createHash } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import OpenAI from "openai";
 import sharp from "sharp";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { readMetadata } from "../../worker/gpu/encode.ts";
 import { follow } from "../../worker/protocol/client.ts";
 import { branchJob, createJobs, getJob, refineJob } from "../../worker/protocol/job-client.ts";
@@ -10,7 +11,7 @@ import { Firstlight, type SseEvent, sse } from "./firstlight.ts";
 
 let firstlight: Firstlight;
 beforeAll(async () => {
-	firstlight = await Firstlight.start({});
+	firstlight = await Firstlight.start({ RETURN_SECONDS: "30" });
 });
 afterAll(() => firstlight?.stop());
 
@@ -174,6 +175,9 @@ it("a sketch is refined with the bytes of a picture whose early scales are the s
 	const finished = await refineJob(sketch.id, { policy: "stagevar" }, options);
 	const [other] = await createJobs({ ...ask, policy: "stagevar", from: whole.id, scales: 2 }, options);
 	expect(await done(finished)).toBe(await done(other));
+	// As browsers send none at all: with its length, 0.
+	const again = await fetch(`${firstlight.url}/v1/jobs/${sketch.id}/refine`, { method: "POST" });
+	expect(again.status).toBe(201);
 	const siblings = await branchJob(sketch.id, { from: 2, count: 2 }, options);
 	const pictures = await Promise.all(siblings.map(done));
 	expect(new Set([...pictures, await done(whole)]).size).toBe(3);
@@ -194,6 +198,24 @@ it("a picture goes on elsewhere when its worker is killed", async () => {
 	expect(events.map(({ event }) => event)).toEqual(["plan", "scale", "scale", "scale", "scale", "final"]);
 	const whole = await Array.fromAsync(sse(await preview({ seed: "11" })));
 	expect((whole.at(-1) as SseEvent).data.sha256).toBe((events.at(-1) as SseEvent).data.sha256);
+});
+
+it("who waits for a worker to come back does not wait for another who has left", async () => {
+	for (const pid of firstlight.workers()) process.kill(pid, "SIGKILL");
+	const status = async () => (await fetch(`${firstlight.url}/healthz`)).status;
+	await vi.waitFor(async () => expect(await status()).toBe(503), { timeout: 5000 });
+	const leaving = new AbortController();
+	const left = preview({ seed: "12" }, leaving).catch(() => undefined);
+	await sleep(200);
+	const beside = preview({ seed: "13" });
+	await sleep(200);
+	leaving.abort();
+	await left;
+	const after = preview({ seed: "14" });
+	for (const response of await Promise.all([beside, after])) {
+		expect(response.status).toBe(200);
+		expect((await Array.fromAsync(sse(response))).at(-1)).toMatchObject({ event: "final" });
+	}
 });
 
 it("ends everything it started", async () => {

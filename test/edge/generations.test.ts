@@ -1,8 +1,10 @@
+import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it } from "vitest";
 import { siblingSeed } from "../../worker/edge/http/seeds.ts";
+import app from "../../worker/edge/index.ts";
 import { policies } from "../../worker/policies/index.ts";
 import { client, post } from "./client.ts";
-import { delivered, edge, health, MODEL, OTHER_MODEL, Peer, pictureOf, scaleEvent } from "./peer.ts";
+import { delivered, edge, health, MODEL, ORIGIN, OTHER_MODEL, Peer, pictureOf, scaleEvent } from "./peer.ts";
 import { everybodyLeaves, Reader, until } from "./reader.ts";
 
 afterEach(everybodyLeaves);
@@ -37,6 +39,18 @@ describe("POST /v1/images/generations", () => {
 			policy: "exact",
 			model: MODEL.id,
 		});
+	});
+
+	it("gives an address that is good, though pictures are kept for a fraction of a second more", async () => {
+		await Peer.join({ automatic: true });
+		const body = JSON.stringify({ prompt: "x", response_format: "url" });
+		const headers = { "content-type": "application/json" };
+		const response = await app.fetch(
+			new Request(`${ORIGIN}/v1/images/generations`, { method: "POST", headers, body }),
+			{ ...(env as object), JOB_KEEP_SECONDS: 60.5 } as never,
+		);
+		const { data } = (await response.json()) as { data: { url: string }[] };
+		expect((await edge(data[0].url.replace(ORIGIN, ""))).status).toBe(200);
 	});
 
 	it("makes n pictures from sibling seeds", async () => {

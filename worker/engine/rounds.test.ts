@@ -1,5 +1,5 @@
 /** Who waits for a round or a slot is served, refused or let go, whatever becomes of the others. */
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { Scope } from "../../kernels/gpu/scope.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
@@ -9,6 +9,7 @@ import { residentPrompts } from "../families/text/device-encoder.ts";
 import { policies } from "../policies/index.ts";
 import { walk } from "./generate.ts";
 import { openModel } from "./open.ts";
+import { KeyValueStore } from "./round/key-value-store.ts";
 import { NextScaleModel } from "./round/next-scale.ts";
 import type { PictureOptions } from "./round/picture.ts";
 import { Rounds } from "./rounds.ts";
@@ -99,6 +100,27 @@ test("a wrong request is refused alone, and a picture that cannot be opened give
 	// The loop goes on.
 	expect((await run(1)).codes).toBeInstanceOf(Uint8Array);
 	rounds.close(picture);
+});
+
+test("a further picture whose keys fit block by block alone is opened so, and the one before goes on", async () => {
+	const model = await openModel(gpu, await tiny(), { slots: 2 });
+	const plan = policies.exact.plan(model.info, {});
+	const ask = (seed: number) => model.generate({ plan, prompt: "a photo of a cat", seed, previews: "none" });
+	const codes = async (results: ReturnType<typeof ask>) => {
+		const made: Uint8Array[] = [];
+		for await (const result of results) if (result.kind === "scale") made.push(result.codes);
+		return made;
+	};
+	const [first, second] = [await codes(ask(1)), await codes(ask(2))];
+	const running = ask(1);
+	await running.next();
+	const slowly = vi.spyOn(KeyValueStore.prototype, "growSlowly");
+	vi.spyOn(KeyValueStore.prototype, "growth").mockReturnValue([{ label: "all blocks anew", shape: [2 ** 40] }]);
+	expect(await codes(ask(2))).toEqual(second);
+	expect(slowly).toHaveBeenCalledOnce();
+	vi.restoreAllMocks();
+	expect(await codes(running)).toEqual(first.slice(1));
+	model.destroy();
 });
 
 test("a scale waits for its own kernels and for no other's; whoever goes meanwhile is let go", async () => {

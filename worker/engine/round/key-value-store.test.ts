@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { openGpu } from "../../../kernels/gpu/native/open.ts";
 import { KeyValueStore } from "./key-value-store.ts";
@@ -27,6 +27,28 @@ test("grows with what it holds, by all of a picture's ranges at once", async () 
 	expect([...new Float32Array(held, 0, 7 * 2 * WIDTH)]).toEqual(Array.from({ length: 7 * 2 * WIDTH }, (_, i) => i));
 	store.give(0, 0, 3);
 	expect(store.take([[2], []])).toEqual([[0], []]);
+});
+
+test("grows block by block where memory is short: old and new tensors of one block alone meet", async () => {
+	using store = new KeyValueStore(gpu, 4, WIDTH, "f32");
+	const all = (count: number) => [0, 1, 2, 3].map(() => [count]);
+	store.take(all(40));
+	const floats = Float32Array.from({ length: 40 * 2 * WIDTH }, (_, i) => i);
+	for (const block of [0, 1, 2, 3]) gpu.write(store.tensor(block), 0, floats);
+	const before = gpu.bytes;
+	// By 20 keys in each block, and one of 60 beside the 40 that it takes the place of.
+	expect(store.slowGrowth(all(20)).map(({ shape }) => shape[0])).toEqual([20, 20, 20, 20, 60]);
+	const held: number[] = [];
+	vi.spyOn(gpu, "reclaim").mockImplementation(async () => void held.push((gpu.bytes - before) / KEY_BYTES));
+	await store.growSlowly(all(20));
+	vi.restoreAllMocks();
+	expect(held).toEqual([20, 40, 60, 80]);
+	expect([store.growth(all(20)), store.slowGrowth(all(20))]).toEqual([[], []]);
+	expect(store.take(all(20))).toEqual(all(40));
+	for (const block of [0, 1, 2, 3]) {
+		const [read] = await gpu.read([store.tensor(block)]);
+		expect(new Float32Array(read, 0, floats.length)).toEqual(floats);
+	}
 });
 
 test("a growth that the adapter refuses leaves it as it was: no range is beyond its buffer", () => {

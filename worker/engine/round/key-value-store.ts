@@ -136,6 +136,31 @@ export class KeyValueStore implements KeyStore, Disposable {
 		];
 	}
 
+	/** What `growSlowly` needs beside what there is: by how much banks grow, and the largest of the new ones whole. */
+	slowGrowth(counts: KeyCounts): Planned[] {
+		const larger = this.#growing(counts).flatMap(({ block, banks }) =>
+			banks.map(({ bank, size }) => ({ block, size, more: size - (this.#blocks[block].banks[bank]?.shape[0] ?? 0) })),
+		);
+		const most = larger.reduce<(typeof larger)[number] | undefined>(
+			(most, next) => (most && most.size >= next.size ? most : next),
+			undefined,
+		);
+		const longer = this.#longer(counts);
+		return [
+			...larger.map(({ block, more }) => this.#planned(block, more)),
+			...(most ? [this.#planned(most.block, most.size)] : []),
+			...(longer ? [longer] : []),
+		];
+	}
+
+	/** Sees to it that `take` finds room, block by block, so that the old and the new tensors of one alone meet. */
+	async growSlowly(counts: KeyCounts): Promise<void> {
+		for (const growth of this.#growing(counts)) {
+			this.#grow([growth]);
+			await this.#gpu.reclaim();
+		}
+	}
+
 	/**
 	 * Takes ranges of these sizes in every block and returns where each begins. Throws OutOfMemoryError, with the store
 	 * as it was, when no buffer of the adapter holds as many keys.

@@ -126,7 +126,8 @@ export class NextScaleModel implements Disposable {
 		const slot = this.#pictures.indexOf(undefined);
 		if (slot === -1) throw new RangeError(`All ${this.slots} slots of the model are taken.`);
 		const needs = pictureNeeds(graph, this.#schedules[options.plan.schedule], options);
-		const work = await this.#makeRoom(needs);
+		const { work, slowly } = await this.#makeRoom(needs);
+		if (slowly) await store.growSlowly(needs.keys);
 		// Nothing is waited for from here on, so that nobody else takes the room. A refusal leaves what there was.
 		using made = new DisposableStack();
 		const larger = work && made.use(new Workspace(gpu, graph.shape, graph.codes, work));
@@ -143,9 +144,10 @@ export class NextScaleModel implements Disposable {
 
 	/**
 	 * Sees to it that a further picture finds room beside all that the open ones use. Returns what a larger workspace
-	 * must be enough for, where that of now is too small. Throws OutOfMemoryError.
+	 * must be enough for, where that of now is too small, and whether keys and values have to grow block by block, which
+	 * takes longer. Throws OutOfMemoryError.
 	 */
-	async #makeRoom(needs: PictureNeeds): Promise<WorkspaceNeed | undefined> {
+	async #makeRoom(needs: PictureNeeds): Promise<{ work?: WorkspaceNeed; slowly: boolean }> {
 		const { gpu, graph, store, decoder } = this.#model;
 		const open = this.#pictures.filter((picture) => picture !== undefined);
 		const need = roundNeed(
@@ -157,13 +159,17 @@ export class NextScaleModel implements Disposable {
 		// What nobody uses need not be there beside what takes its place.
 		if (open.length === 0 && !enough) this.#dropWorkspace();
 		if (open.length === 0 && store.growth(needs.keys).length > 0) store.clear();
-		const own = [...pictureTensors(needs), ...store.growth(needs.keys)];
+		const own = pictureTensors(needs);
 		// Enough for the pictures of before, too, or else for those of now alone.
 		const choices = enough ? [undefined] : [held ? largerNeed(held, need) : need, need];
 		let tensors: Planned[] = [];
-		for (const work of choices) {
-			tensors = [...own, ...(work ? workspaceTensors(graph.shape, graph.codes, work, gpu.bindingBytes) : [])];
-			if (tensors.length === 0 || (await hasRoom(gpu, [...tensors, decoder.readBack]))) return work;
+		for (const slowly of [false, true]) {
+			const keys = slowly ? store.slowGrowth(needs.keys) : store.growth(needs.keys);
+			for (const work of choices) {
+				const larger = work ? workspaceTensors(graph.shape, graph.codes, work, gpu.bindingBytes) : [];
+				tensors = [...own, ...keys, ...larger];
+				if (tensors.length === 0 || (await hasRoom(gpu, [...tensors, decoder.readBack]))) return { work, slowly };
+			}
 		}
 		throw noRoom(gpu, tensors);
 	}
