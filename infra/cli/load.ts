@@ -92,7 +92,7 @@ export const define: Define = (command, terminal) =>
 				mix,
 				prompts: (await readPrompts()).map(({ prompt }) => prompt),
 				limits: { silenceMs: options.silence, lateMs: options.late },
-				keepShare: Math.min(1, KEPT / Math.max(1, (options.rate ?? options.concurrency ?? 1) * seconds)),
+				keepShare: keepShareOf(options, seconds),
 			};
 			const target: Target = { url, keys: keysOf(mix, process.env), timeoutMs: options.timeout * 1000 };
 			const versions = await versionsOf(target, terminal.signal);
@@ -124,6 +124,12 @@ export const define: Define = (command, terminal) =>
 			terminal.result(summary);
 			if (!summary.valid || summary.counts.faulty > 0) process.exitCode = 1;
 		});
+
+/** Of the requests whose pictures are kept to be decoded: all, where what is usable is a target of each. */
+function keepShareOf({ goodput, rate, concurrency }: Asked & { goodput?: Goodput }, seconds: number): number {
+	if (goodput?.usable !== undefined) return 1;
+	return Math.min(1, KEPT / Math.max(1, (rate ?? concurrency ?? 1) * seconds));
+}
 
 interface Asked {
 	rate?: number;

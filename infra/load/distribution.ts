@@ -39,8 +39,9 @@ export function distributionOf(milliseconds: readonly number[]): Distribution {
 		count: n,
 		mean: some(histogram.mean / 1000),
 		std: some(histogram.stdDeviation / 1000),
-		min: some(Math.min(...milliseconds)),
-		max: some(Math.max(...milliseconds)),
+		// As many arguments as a long run has samples are too many for a call.
+		min: some(milliseconds.reduce((least, value) => Math.min(least, value), Infinity)),
+		max: some(milliseconds.reduce((most, value) => Math.max(most, value), -Infinity)),
 		percentiles: Object.fromEntries(PERCENTILES.map((p) => [`p${p}`, percentile(histogram, p)])),
 		hdr: encodeIntoCompressedBase64(histogram),
 	};

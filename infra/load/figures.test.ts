@@ -21,6 +21,8 @@ it("percentiles are within the histogram's three digits, and too few samples hav
 	expect([max, Math.round(mean ?? 0)]).toEqual([1000, 501]);
 	expect(distributionOf(values.slice(0, 99)).percentiles).toMatchObject({ p99: null, "p99.9": null });
 	expect(distributionOf([]).percentiles.p50).toBeNull();
+	// As many as a long run has.
+	expect(distributionOf(Array.from({ length: 300_000 }, (_, i) => i % 5000))).toMatchObject({ min: 0, max: 4999 });
 });
 
 it("a percentile's interval holds the true one as often as it says", () => {

@@ -91,7 +91,7 @@ export function hintsOf(samples: readonly Sample[]): Hints {
 		if (!refusedWith || ![429, 503].includes(refusedWith.status)) continue;
 		const { retryAfter } = refusedWith;
 		const times = admitted.get(trace.asked.key ?? "")?.map(({ trace: { sent } }) => sent - trace.ended);
-		const next = Math.min(...(times?.filter((ms) => ms > 0) ?? []));
+		const next = (times ?? []).reduce((least, ms) => (ms > 0 ? Math.min(least, ms) : least), Infinity);
 		if (retryAfter === null) hints.missing += 1;
 		else if (next === Infinity) hints.unknown += 1;
 		else {

@@ -4,7 +4,8 @@ import { hintsOf, releaseMs } from "./findings.ts";
 import { isGood } from "./goodput.ts";
 import { judge } from "./judge.ts";
 import type { Asked } from "./mix.ts";
-import type { Sample } from "./run.ts";
+import type { Run, Sample } from "./run.ts";
+import { summaryOf } from "./summary.ts";
 import { type FrameTrace, Trace } from "./trace.ts";
 
 const asked = (of: Partial<Asked> = {}): Asked => ({
@@ -107,4 +108,31 @@ it("a Retry-After is right within a factor of two of when the next of the same k
 	expect(of(refused(21))).toMatchObject({ tooLong: 1 });
 	expect(of(refused(null))).toMatchObject({ missing: 1 });
 	expect(of(refused(10, "other"))).toMatchObject({ unknown: 1 });
+});
+
+it("attainment is a share of those who meant to stay: whoever would have left counts neither way", () => {
+	const made = (kind: "steady" | "vanish", final: number) =>
+		traced({ reader: { kind, afterMs: 5000, hangMs: 1 } as Asked["reader"] }, 0, (trace, at) => {
+			trace.answered(200, { "content-type": "text/event-stream" });
+			const last = { seed: 1, sha256: "a", milliseconds: 10 };
+			trace.frames.push(
+				frame({ at: 10, id: { job: "j", n: 0 }, type: "plan", plan: { policy: "exact", seed: 1 } }),
+				frame({ at: final, id: { job: "j", n: 1 }, type: "final", final: last as FrameTrace["final"], picture }),
+			);
+			at(final);
+		});
+	const samples = [made("steady", 100), made("steady", 100), made("steady", 900), made("vanish", 100)];
+	expect(samples.map(({ judgement }) => judgement.outcome)).toEqual(Array(4).fill("completed"));
+	const run = {
+		plan: { model: { kind: "closed", readers: 1, thinkMs: 0 }, seconds: 10, warmupSeconds: 0 },
+		begunAt: new Date(),
+		samples,
+		skipped: [],
+		seconds: 10,
+		loop: { p99Ms: 1, maxMs: 1, utilization: 0 },
+		health: [],
+	} as unknown as Run;
+	const about = { url: "", goodput: { final: 500 }, versions: { adapters: [], models: [] }, version: "" };
+	const { counts, rates } = summaryOf(run, about);
+	expect([counts.good, rates.attainment]).toEqual([3, 2 / 3]);
 });

@@ -98,9 +98,10 @@ export function summaryOf(run: Run, about: About): Summary {
 	const inWindow = ({ trace, judgement: { outcome } }: Sample) =>
 		outcome === "completed" && trace.ended >= plan.warmupSeconds * 1000 && trace.ended < plan.seconds * 1000;
 	const targets = about.goodput;
-	const good = targets && judged.filter((judgement) => isGood(judgement, targets)).length;
-	const staying =
-		measured.filter(({ trace }) => !["cancel", "vanish"].includes(trace.asked.reader.kind)).length + skipped;
+	const good = (some: readonly Sample[]) =>
+		targets && some.filter(({ judgement }) => isGood(judgement, targets)).length;
+	const staying = measured.filter(({ trace }) => !["cancel", "vanish"].includes(trace.asked.reader.kind));
+	const meant = staying.length + skipped;
 	return {
 		tool: "firstlight load",
 		format: 1,
@@ -136,7 +137,7 @@ export function summaryOf(run: Run, about: About): Summary {
 			faulty: judged.filter(({ faults }) => faults.length > 0).length,
 			reconnects: judged.reduce((sum, { reconnects }) => sum + reconnects, 0),
 			pictures_hashed: measured.filter(({ trace }) => trace.frames.some(({ final }) => final?.sha256)).length,
-			...(good === null ? {} : { good }),
+			...(targets && { good: good(measured) as number }),
 		},
 		faults: countBy(
 			judged.flatMap(({ faults }) => faults),
@@ -158,9 +159,8 @@ export function summaryOf(run: Run, about: About): Summary {
 		rates: {
 			offered: (measured.length + skipped) / window,
 			completed: samples.filter(inWindow).length / window,
-			good:
-				targets && samples.filter((sample) => inWindow(sample) && isGood(sample.judgement, targets)).length / window,
-			attainment: good === null || staying === 0 ? null : good / staying,
+			good: targets && (good(samples.filter(inWindow)) as number) / window,
+			attainment: targets && meant > 0 ? (good(staying) as number) / meant : null,
 		},
 		metrics: Object.fromEntries(metrics),
 		preview_bytes: previewBytes(measured),

@@ -28,7 +28,8 @@ export async function listenAddresses(port: number, host: string | undefined): P
 	return free;
 }
 
-async function addressesOf(host: string): Promise<string[]> {
+/** Throws SettingsError for a name that has none. */
+export async function addressesOf(host: string): Promise<string[]> {
 	const name = host.replace(/^\[(.*)\]$/, "$1");
 	if (isIP(name)) return [name];
 	const found = await lookup(name, { all: true }).catch((error: NodeJS.ErrnoException) => {

@@ -4,7 +4,6 @@
  */
 import { randomBytes } from "node:crypto";
 import { rmSync, writeFileSync } from "node:fs";
-import { Agent, get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cacheFolder } from "../../kernels/gpu/native/cache-settings.ts";
@@ -13,6 +12,7 @@ import { checkEnvironment } from "../cli/environment.ts";
 import { outputFolder } from "../cli/output.ts";
 import { UsageError } from "../cli/usage.ts";
 import { Children } from "./children.ts";
+import { healthOf } from "./health.ts";
 import { isLoopback, listenAddresses, urlOf } from "./listen.ts";
 import { readStartSettings } from "./settings.ts";
 import { ADMIN_FILE, hold, stateFolder, writableFolder } from "./state.ts";
@@ -117,7 +117,7 @@ async function start(): Promise<void> {
 			ended: (code) => ready || stop(code || 1),
 		});
 	}
-	while (GPU_WORKERS > 0 && !(await hasWorker(url))) await new Promise((resolve) => setTimeout(resolve, 200));
+	while (GPU_WORKERS > 0 && (await healthOf(url)) !== 200) await new Promise((resolve) => setTimeout(resolve, 200));
 	ready = true;
 	clearTimeout(late);
 	console.log(`Firstlight is ready on ${url.replace("127.0.0.1", "localhost")}`);
@@ -158,17 +158,6 @@ async function commonEnvironment(state: string): Promise<Record<string, string>>
 		TMPDIR: await writableFolder(tmpdir(), stateFolder(state, "tmp")),
 		FIRSTLIGHT_CACHE: cache,
 	};
-}
-
-/** Whether the edge has a GPU worker. Asked directly, whatever proxy the environment names. */
-function hasWorker(url: string): Promise<boolean> {
-	return new Promise((resolve) => {
-		const request = get(`${url}/healthz`, { agent: new Agent(), timeout: 2000 }, (response) => {
-			response.resume();
-			resolve(response.statusCode === 200);
-		});
-		request.on("timeout", () => request.destroy()).on("error", () => resolve(false));
-	});
 }
 
 async function stop(code: number): Promise<never> {

@@ -29,7 +29,14 @@ afterEach(everybodyLeaves);
 
 describe("a worker that joins", () => {
 	it("is welcomed and shown with its adapter", async () => {
-		expect(await health()).toEqual({ status: "no-workers", workers: [], models: [], loading: [], queue: 0 });
+		expect(await health()).toEqual({
+			status: "no-workers",
+			workers: [],
+			models: [],
+			loading: [],
+			queue: 0,
+			pictures: 0,
+		});
 		await Peer.join({ models: [MODEL, OTHER_MODEL], slots: 2 });
 		expect(await health()).toEqual({
 			status: "ok",

@@ -20,8 +20,9 @@ interface Opened {
 const say = (message: FromEngine) => postMessage(message);
 /** By the URL of its files; one at a time, since a visitor's GPU is small. */
 let opened: { files: string; engine: Promise<Opened> } | undefined;
-/** Scales of the pictures made here, for others to go on from. */
+/** Scales of the newest pictures made here, for others to go on from; an older one's are made anew. */
 const made = new Map<string, { seed: number; scales: ScaleEvent[] }>();
+const KEPT = 24;
 const stops = new Map<number, AbortController>();
 let jobs = 0;
 
@@ -80,6 +81,7 @@ async function* picture({ model, adapter }: Opened, ask: Ask, signal: AbortSigna
 	if (ask.from !== undefined && !trunk) throw new Gone("The picture to go on from is not here any more.");
 	const scales = trunk?.scales.slice(0, Number(ask.scales)) ?? [];
 	made.set(job, { seed, scales: [...scales] });
+	for (const old of [...made.keys()].slice(0, -KEPT)) made.delete(old);
 	for (const scale of scales) yield scale;
 	const begun = performance.now();
 	const until = ask.until === undefined ? undefined : Number(ask.until);

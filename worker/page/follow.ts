@@ -11,6 +11,8 @@ export type Waiting =
 	/** The queue is full. */
 	| { kind: "full" };
 
+/** Refusals that are over in a moment; others, as a day's pictures used up, are for a person to read. */
+const SOON = ["no_workers", "queue_full", "rate_limit_exceeded"];
 const PAUSE_MS = 500;
 const MAX_PAUSE_MS = 5000;
 /** Lost this often in a row without an event between, a picture is given up. */
@@ -44,10 +46,11 @@ export async function* follow(
 				throw new Lost("The stream ended before the picture.");
 			} catch (error) {
 				signal.throwIfAborted();
-				if (error instanceof Refusal && error.later !== undefined && !lastId) {
+				if (error instanceof Refusal && error.later !== undefined && SOON.includes(error.code) && !lastId) {
 					if (error.code === "no_workers") await ready(signal, waiting);
 					else waiting({ kind: "full" });
-					await pause(Math.min(error.later, 1000), signal);
+					// A key's own limit lasts as long as it says; a place in the queue may be free before.
+					await pause(error.code === "queue_full" ? Math.min(error.later, 1000) : error.later, signal);
 				} else if (error instanceof Lost && lost < MAX_LOST) {
 					waiting({ kind: "lost", begun: lastId !== "" });
 					await pause(Math.min(MAX_PAUSE_MS, PAUSE_MS * 2 ** lost++), signal);

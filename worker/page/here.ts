@@ -42,12 +42,17 @@ export class Here {
 			messages.push(message);
 			arrived.resolve();
 		});
-		const stop = () => this.#send({ kind: "stop", id });
+		// A model that is still coming answers nothing.
+		const stop = () => {
+			this.#send({ kind: "stop", id });
+			arrived.resolve();
+		};
 		signal.addEventListener("abort", stop, { once: true });
 		try {
 			this.#send({ kind: "make", id, files, ask });
 			for (;;) {
 				await arrived.promise;
+				signal.throwIfAborted();
 				arrived = Promise.withResolvers();
 				for (const message of messages.splice(0)) {
 					signal.throwIfAborted();

@@ -200,12 +200,14 @@ function showKept(one: Kept): void {
 function showShared(job: string, link: URLSearchParams): void {
 	const { seed = "", ...fields } = fieldsOf(link);
 	const trunk = link.get("trunk");
-	studio.begin(async () => {
+	studio.begin(async (signal) => {
 		const ask: Ask = { ...fields, seed, policy: link.get("policy") ?? "exact", format: formatOf() };
 		try {
 			const of = trunk ? { seed: trunk, scales: Number(link.get("scales")) } : undefined;
 			await studio.single(ask, of, shared(job));
 		} catch (error) {
+			// What has taken its place lies on the table.
+			signal.throwIfAborted();
 			viewer.show();
 			throw new Error("This picture is not kept any more. Generate makes it again from the same settings.", {
 				cause: error,

@@ -55,7 +55,7 @@ export class Studio {
 	}
 
 	/** Does one piece of work, once a worker and its models are there. */
-	async begin(work: () => Promise<void>): Promise<void> {
+	async begin(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
 		this.stop();
 		this.stopSketch();
 		const abort = (this.#running = new AbortController());
@@ -64,7 +64,7 @@ export class Studio {
 		try {
 			await this.#room.prepare(abort.signal);
 			abort.signal.throwIfAborted();
-			await work();
+			await work(abort.signal);
 			if (this.#running === abort) setState("done");
 		} catch (error) {
 			// Another picture has taken its place.

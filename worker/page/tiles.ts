@@ -15,6 +15,7 @@ export class Tiles {
 
 	/** Shows a tile for each run, in place of the one picture. */
 	begin(runs: Run[]): void {
+		this.#clear();
 		this.runs = runs;
 		const across = Math.ceil(Math.sqrt(runs.length));
 		const list = $("tiles");
@@ -55,9 +56,15 @@ export class Tiles {
 
 	forget(): void {
 		this.runs = [];
-		this.#tiles.clear();
+		this.#clear();
 		$("tiles").replaceChildren();
 		this.hide();
+	}
+
+	/** A picture's bytes stay for as long as an address of them does. */
+	#clear(): void {
+		for (const { paper } of this.#tiles.values()) paper.clear("");
+		this.#tiles.clear();
 	}
 
 	changed(run: Run): void {

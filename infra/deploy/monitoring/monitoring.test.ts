@@ -32,6 +32,40 @@ function namesIn(expression: string): { metrics: string[]; labels: string[] } {
 	return found;
 }
 
+type SyntaxNode = ReturnType<typeof parser.parse>["topNode"];
+
+/** Operators between a vector whose labels are left and one without: they pair nothing with nothing. */
+function unpaired(expression: string): string[] {
+	const found: string[] = [];
+	const bare = (node: SyntaxNode | null): boolean | null => {
+		if (!node || ["NumberDurationLiteral", "StringLiteral"].includes(node.name)) return null;
+		if (node.name === "ParenExpr") return bare(node.firstChild);
+		if (node.name === "AggregateExpr") return !/\b(by|without)\b/.test(expression.slice(node.from, node.to));
+		if (node.name === "FunctionCall") return /^(absent|vector)\(/.test(expression.slice(node.from, node.to));
+		if (node.name === "BinaryExpr") return bare(node.firstChild) ?? bare(node.lastChild);
+		return false;
+	};
+	parser.parse(expression).iterate({
+		enter({ name, node, from, to }) {
+			if (name !== "BinaryExpr") return;
+			const [left, right] = [bare(node.firstChild), bare(node.lastChild)];
+			if (left !== null && right !== null && left !== right) found.push(expression.slice(from, to));
+		},
+	});
+	return found;
+}
+
+it("both sides of an operator have the same labels", async () => {
+	expect((await expressions()).flatMap(unpaired)).toEqual([]);
+	for (const wrong of [
+		"firstlight_queue / sum(firstlight_worker_slots)",
+		"firstlight_queue and absent(firstlight_worker_slots)",
+		"rate(a_total[5m]) > 2 * sum(b)",
+		"a > 0 and sum(b) < sum(c)",
+	])
+		expect(unpaired(wrong), wrong).toEqual([wrong]);
+});
+
 /** What a metric is asked for by: a histogram has three names. */
 const namesOf = ([name, [kind]]: [string, readonly string[]]) =>
 	kind === "histogram" ? ["_bucket", "_sum", "_count"].map((end) => name + end) : [name];

@@ -1,14 +1,18 @@
 /**
  * `npm start` under systemd: tells it when the edge and its workers are ready, and from then on that they are well. An
- * edge that stops answering, or has no worker for longer than the watchdog waits, is started again by systemd.
+ * edge that stops answering, or has no worker for as long as the watchdog waits, is started again by systemd.
  */
 import { execFile, spawn } from "node:child_process";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { healthOf } from "../../start/health.ts";
+import { addressesOf, urlOf } from "../../start/listen.ts";
 
 const run = promisify(execFile);
-const port = process.env.PORT ?? "8787";
+const { HOST, PORT, GPU_WORKERS } = process.env;
+const [address] = HOST ? await addressesOf(HOST) : ["127.0.0.1"];
+const url = urlOf(address, Number(PORT || 8787));
 const child = spawn(process.execPath, [join(import.meta.dirname, "..", "..", "start", "start.ts")], {
 	stdio: "inherit",
 });
@@ -18,16 +22,14 @@ child.on("exit", (code) => process.exit(code ?? 1));
 // Half of what systemd waits; without a watchdog there is nothing to say but that it is ready.
 const every = Number(process.env.WATCHDOG_USEC ?? 0) / 1000 / 2;
 const tell = (state: string) => run("systemd-notify", [state]).catch((error) => console.error(String(error)));
-const well = () =>
-	fetch(`http://127.0.0.1:${port}/healthz`, { signal: AbortSignal.timeout(5000) }).then(
-		// Without workers of its own, an edge that answers is well.
-		(answer) => answer.ok || (process.env.GPU_WORKERS === "0" && answer.status === 503),
-		() => false,
-	);
+// Without workers of its own, an edge that answers is well.
+const well = async () => [200, ...(GPU_WORKERS === "0" ? [503] : [])].includes((await healthOf(url)) ?? 0);
 
 while (!(await well())) await sleep(500);
 await tell("--ready");
 while (every > 0) {
-	if (await well()) await tell("WATCHDOG=1");
-	await sleep(every);
+	const is = await well();
+	if (is) await tell("WATCHDOG=1");
+	// One that was not is soon asked again: what systemd waits is for an edge that stays so.
+	await sleep(is ? every : Math.min(1000, every));
 }

@@ -112,11 +112,12 @@ export const Health = z.strictObject({
 		.array(z.strictObject(Loading.omit({ worker: true }).shape))
 		.describe("How far workers are that are not ready yet: weights come first, then the kernels are compiled."),
 	queue: z.int().describe("Pictures that wait for a worker."),
+	pictures: z.int().describe("Pictures that wait or are being made: what to scale workers by."),
 });
 type Health = z.infer<typeof Health>;
 
 export async function health(c: C): Promise<Response> {
-	const { workers, models, loading, queue } = await poolStatus(c.env);
+	const { workers, models, loading, queue, load } = await poolStatus(c.env);
 	const ok = models.length > 0;
 	return c.json<Health, 200 | 503>(
 		{
@@ -134,6 +135,7 @@ export async function health(c: C): Promise<Response> {
 			models: models.map(({ info }) => info.id),
 			loading: loading.map(({ worker: _, ...said }) => said),
 			queue,
+			pictures: load,
 		},
 		ok ? 200 : 503,
 		{ "cache-control": "no-store" },
