@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { copy } from "../tokens/gather.ts";
 import { DeviceError, KernelError } from "./errors.ts";
@@ -71,6 +73,22 @@ describe("tensors", () => {
 		);
 		expect(gpu.bytes).toBe(start);
 	});
+});
+
+test("a read leaves nothing behind, however many there were", async () => {
+	setFlagsFromString("--expose-gc");
+	const collect = runInNewContext("gc") as () => void;
+	const small = gpu.tensor("small", [4]);
+	const used = async (reads: number) => {
+		for (let i = 0; i < reads; i++) await gpu.read([small]);
+		collect();
+		return process.memoryUsage().heapUsed;
+	};
+	await used(500);
+	const before = await used(500);
+	// What is compiled or kept once is some hundreds of kilobytes.
+	expect((await used(5000)) - before).toBeLessThan(2 ** 20);
+	gpu.free(small);
 });
 
 describe("passes", () => {

@@ -52,6 +52,8 @@ export class Gpu {
 	#arenas: Tensor[] = [];
 	/** While a rehearsal records: what would be run. */
 	#dry: Dispatch[] | undefined;
+	/** Reads under way give up when the device is gone. */
+	#reading = new Set<(nothing: undefined) => void>();
 	/** Host copies of an arena that no pass is using. */
 	#spare: Uint32Array<ArrayBuffer>[] = [];
 
@@ -66,7 +68,11 @@ export class Gpu {
 		this.facts = facts;
 		this.bindingBytes = bindingBytes;
 		this.bufferBytes = Math.max(bindingBytes, bufferBytes);
-		this.lost = device.lost.then((info) => (this.#lost = `${info.reason}: ${info.message}`));
+		this.lost = device.lost.then((info) => {
+			this.#lost = `${info.reason}: ${info.message}`;
+			for (const giveUp of this.#reading) giveUp(undefined);
+			return this.#lost;
+		});
 		this.#programs = new Programs(device, () => (this.#lost ? this.#gone() : undefined), facts.late);
 		device.addEventListener("uncapturederror", (event) => {
 			this.#stray ??= new KernelError((event as GPUUncapturedErrorEvent).error.message);
@@ -352,12 +358,16 @@ export class Gpu {
 		verdicts: readonly Promise<Verdict>[],
 		profile: Submission | undefined,
 	): Promise<ArrayBuffer[]> {
+		// Of its own: what waits for `lost` itself is kept as long as the device is there.
+		const { promise: gone, resolve: giveUp } = Promise.withResolvers<undefined>();
+		this.#reading.add(giveUp);
+		if (this.#lost) giveUp(undefined);
 		try {
 			const mapped = staging.mapAsync(GPUMapMode.READ).then(
 				() => undefined,
 				(error: Error) => error,
 			);
-			const unmapped = await Promise.race([mapped, this.lost.then(() => undefined)]);
+			const unmapped = await Promise.race([mapped, gone]);
 			await this.allocated();
 			const failure = (await Promise.all(verdicts)).find((verdict) => verdict) ?? this.#stray ?? unmapped;
 			this.#stray = undefined;
@@ -369,6 +379,7 @@ export class Gpu {
 			profile?.copied();
 			return data;
 		} finally {
+			this.#reading.delete(giveUp);
 			this.bytes -= staging.size;
 			staging.destroy();
 		}

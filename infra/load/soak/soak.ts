@@ -204,7 +204,7 @@ async function breakThings(
 		const from = now();
 		const note = () => done.push({ fault, from, to: now() });
 		if (fault.kind === "cut") {
-			line.cut();
+			await line.cut();
 			note();
 		} else if (fault.kind === "restart") {
 			await product.cutPower();
