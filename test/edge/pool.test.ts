@@ -55,6 +55,7 @@ describe("a worker that joins", () => {
 			models: ["test-32", "other-32"],
 			loading: [],
 			queue: 0,
+			pictures: 0,
 		});
 	});
 
