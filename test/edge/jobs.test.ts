@@ -37,7 +37,10 @@ describe("a job", () => {
 		const [{ id, links }] = ((await response.json()) as { data: JobResource[] }).data;
 		expect(links.self).toBe(`https://example.org/firstlight/v1/jobs/${id}`);
 		expect(response.headers.get("location")).toBe(links.self);
-		await until(() => look({ id }), ({ state }) => state === "done");
+		await until(
+			() => look({ id }),
+			({ state }) => state === "done",
+		);
 	});
 
 	it("is made, waits, runs, is done, and its picture is had by its link", async () => {
