@@ -147,9 +147,9 @@ it("whoever sends more than is read gets his answer, and is heard again on the s
 		return [response.status, (await response.json()).error.code, response.headers.get("connection")];
 	};
 	for (const [size, times] of [
-		[100_000, 30],
-		[1_000_000, 20],
-		[30_000_000, 2],
+		[100_000, 20],
+		[1_000_000, 10],
+		[30_000_000, 1],
 	]) {
 		const body = JSON.stringify({ prompt: "x".repeat(size) });
 		for (let i = 0; i < times; i++) {
