@@ -17,7 +17,6 @@ const QUALITY = 45;
 /** Sizes and colours that people have. */
 const LOOKS = {
 	desktop: { width: 1440, height: 900 },
-	laptop: { width: 1366, height: 768 },
 	phone: { width: 390, height: 844 },
 	"desktop-dark": { width: 1440, height: 900, colorScheme: "dark" },
 	"desktop-forced": { width: 1440, height: 900, forcedColors: "active" },
