@@ -57,7 +57,7 @@ export const define: Define = (command, terminal) =>
 			const file = await at(POLICIES_FILE);
 			const [settling, tokens] = [await at("calibration-settling.svg"), await at("calibration-tokens.svg")];
 			const plan = policies.exact.plan(info, { schedule });
-			const before = await heldPolicies(file.path, info.digest);
+			const before = (await heldPolicies(file.path, info.digest)).calibration[plan.schedule];
 
 			const judge = judged ? await Judge.open() : undefined;
 			const gpu = await openAdapter(terminal);
@@ -69,14 +69,14 @@ export const define: Define = (command, terminal) =>
 				exact: plan,
 				prompts: chosen,
 				judge,
-				before: before.calibration[plan.schedule],
+				before,
 				terminal,
 			});
 			await judge?.close();
 			model.destroy();
-			await file.write(
-				policiesText({ ...before, calibration: { ...before.calibration, [plan.schedule]: calibration } }),
-			);
+			// As it is by now: another schedule may have been calibrated meanwhile, or trades written.
+			const held = await heldPolicies(file.path, info.digest);
+			await file.write(policiesText({ ...held, calibration: { ...held.calibration, [plan.schedule]: calibration } }));
 			const about = { model: info.id, schedule: plan.schedule };
 			await settling.write(await convergencePlot(about, seen));
 			await tokens.write(await keptPlot(about, seen));

@@ -64,7 +64,7 @@ export const define: Define = (command, terminal) =>
 			});
 			bar[Symbol.dispose]();
 			const digest = await manifestDigest(await readFile(join(staged.path, MANIFEST_FILE)));
-			await forgetOtherModel(out, digest);
+			await keepMeasured(out, staged.path, digest);
 			staged.commit(MANIFEST_FILE);
 			for (const error of errors) terminal.print(errorText(error));
 			const { name, tensors, shards } = manifest;
@@ -132,11 +132,11 @@ async function modelFolder(where: string): Promise<ModelFolder | null> {
 }
 
 /** Measurements of the model that was there before would make the new one unreadable. */
-async function forgetOtherModel(out: string, digest: string): Promise<void> {
+async function keepMeasured(out: string, staged: string, digest: string): Promise<void> {
 	const path = join(out, POLICIES_FILE);
 	if (!existsSync(path)) return;
 	const held = PoliciesFile.safeParse(await readJson(path).catch(() => null));
-	if (held.data?.model !== digest) await rm(path);
+	await rm(held.data?.model === digest ? join(staged, POLICIES_FILE) : path, { force: true });
 }
 
 /**

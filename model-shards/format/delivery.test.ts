@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { type AddressInfo, createServer as createNetServer } from "node:net";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
 import { openModelSource } from "../../worker/families/folder.ts";
@@ -164,6 +164,24 @@ describe("httpSource", () => {
 		if (count > 0) expect(requests).toHaveLength(count);
 	});
 
+	it("a model without measurements opens where the server lists nothing, and answers 403 for what is not there", async () => {
+		answers = [];
+		const folder = findModel("emoji-128");
+		const server = createServer((request, response) => {
+			const name = `${request.url}`.split("/").at(-1) as string;
+			if (name === "policies.json") return response.writeHead(403).end();
+			readFile(join(folder, name)).then(
+				(bytes) => response.end(bytes),
+				() => response.writeHead(403).end(),
+			);
+		}).listen(0, "127.0.0.1");
+		await once(server, "listening");
+		const { port } = server.address() as AddressInfo;
+		const { info } = await openModelSource(httpSource(`http://127.0.0.1:${port}/m`, quick));
+		expect([info.id, info.calibration]).toEqual(["emoji-128", {}]);
+		server.close();
+	});
+
 	it("asks once where asking again can change nothing", async () => {
 		const garbage = createNetServer((socket) => void socket.end("SSH-2.0-none\r\n")).listen(0, "127.0.0.1");
 		await once(garbage, "listening");
@@ -253,15 +271,31 @@ describe("cachedSource", () => {
 		expect(await held()).toEqual([`${entry.sha256}.lock`]);
 	});
 
-	it.each([
-		["has ended", 999_999_999],
-		["had the number of this one, as in a container that was started again", process.pid],
-	])("takes a download over from a process that %s", async (_, pid) => {
+	it("leaves a download to another container with the same numbers, for as long as that one writes", async () => {
 		await rm(cache.dir, { recursive: true });
 		answers = [serve(content)];
 		await read();
 		await rm(join(cache.dir, entry.sha256));
-		await writeFile(join(cache.dir, `${entry.sha256}.lock`), `${pid}`);
+		const lock = join(cache.dir, `${entry.sha256}.lock`);
+		await writeFile(lock, `${process.pid} elsewhere`);
+		expect(Buffer.from(await read()).equals(content)).toBe(true);
+		expect(await held()).toEqual([`${entry.sha256}.lock`]);
+		const before = Date.now() / 1000 - 600;
+		await utimes(lock, before, before);
+		await read();
+		expect(await held()).toEqual([entry.sha256]);
+	});
+
+	it.each([
+		["has ended", "999999999"],
+		["had the number of this one, as in a container that was started again", `${process.pid} ${hostname()}`],
+		["left nothing readable", ""],
+	])("takes a download over from a process that %s", async (_, owner) => {
+		await rm(cache.dir, { recursive: true });
+		answers = [serve(content)];
+		await read();
+		await rm(join(cache.dir, entry.sha256));
+		await writeFile(join(cache.dir, `${entry.sha256}.lock`), owner);
 		await read();
 		expect(await held()).toEqual([entry.sha256]);
 	});

@@ -7,7 +7,7 @@ import { POLICIES_FILE } from "../../worker/protocol/model-files.ts";
 import { Calibration, type ModelInfo, Stages, Trade } from "../../worker/protocol/model-info.ts";
 import { Digest } from "../../worker/protocol/plan.ts";
 import { currentPolicyName } from "../../worker/protocol/policy-names.ts";
-import { listed, MissingFileError, ModelFormatError } from "./errors.ts";
+import { listed, MissingFileError, ModelFormatError, WithheldFileError } from "./errors.ts";
 import { parseJson } from "./json.ts";
 import type { ModelSource } from "./source/source.ts";
 
@@ -70,7 +70,7 @@ export async function readPolicies(
 	try {
 		bytes = await source.small(POLICIES_FILE, MAX_POLICIES_BYTES, signal);
 	} catch (error) {
-		if (error instanceof MissingFileError) return null;
+		if (error instanceof MissingFileError || error instanceof WithheldFileError) return null;
 		throw error;
 	}
 	const parsed = PoliciesFile.safeParse(parseJson(bytes, path));
@@ -85,7 +85,8 @@ export async function readPolicies(
  * for them to look at.
  */
 function policiesProblems({ model, calibration }: PoliciesFile, { digest, schedules }: ModelInfo): string[] {
-	if (model !== digest) return [`it was measured on ${model}; this is ${digest}. Run firstlight calibrate again`];
+	if (model !== digest)
+		return [`it was measured on ${model}; this is ${digest}. Delete it, then run firstlight calibrate`];
 	return Object.entries(calibration).flatMap(([name, { structureFrom, fidelityFrom }]) => {
 		if (!Object.hasOwn(schedules, name)) return [`calibration ${name} is of no schedule`];
 		const scales = schedules[name].grids.length;

@@ -16,7 +16,9 @@ import { joined, MAX_TENSORS, type OpenTensorSource } from "./formats/tensor-sou
 
 const MAX_INDEX_BYTES = 16 * 2 ** 20;
 const MAX_FILES = 1000;
-const Index = z.looseObject({ weight_map: z.record(z.string().max(1024), PlainFile) });
+/** An index of indices is none. */
+const Part = PlainFile.refine((file) => !file.endsWith(".json"), "must name files of weights");
+const Index = z.looseObject({ weight_map: z.record(z.string().max(1024), Part) });
 
 /**
  * `path`: a `.safetensors` or `.pth` (`.pt`, `.bin`, `.ckpt`) file, an `*.index.json`, or a folder with one of these,

@@ -1,7 +1,7 @@
 /** Imports that never hold a checkpoint: full official lists into hashes, files in pieces, several files as one. */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { families } from "../../worker/families/index.ts";
 import { either } from "../../worker/families/shared/tensors.ts";
@@ -127,6 +127,8 @@ it("a .pth and a sharded safetensors import to the same model", async () => {
 	await expect(openCheckpoint(index)).rejects.toThrow(/looks for more in model-0\.safetensors, which lacks it/);
 	await writeFile(index, JSON.stringify({ weight_map: { ...weight_map, more: "../model-0.safetensors" } }));
 	await expect(openCheckpoint(index)).rejects.toThrow(ModelFormatError);
+	await writeFile(index, JSON.stringify({ weight_map: { more: basename(index) } }));
+	await expect(openCheckpoint(index)).rejects.toThrow(/must name files of weights/);
 });
 
 it("a value that F16 cannot hold is refused by its tensor's name", async () => {

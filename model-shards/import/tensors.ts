@@ -64,11 +64,11 @@ export async function importTensors(
 	{ family, head, found, unused = family.unused, label, tokenizer }: TensorImport,
 	options: WriteOptions,
 ): Promise<Manifest> {
-	const { config, wanted } = checkedShape(family, head, `The configuration of ${head.name}`);
+	const { config, wanted, facts } = checkedShape(family, head, `The configuration of ${head.name}`);
 	refuseMismatch(found, wanted, unused, label);
 	const described = { format: "firstlight-model", version: 1, tokenizer: null, ...head, config };
 	const rest = formed(ManifestHead, described, `Model ${head.name} cannot be described`);
-	const text = tokenizer ? await tokenizerJson(tokenizer) : null;
+	const text = tokenizer ? await tokenizerJson(tokenizer, facts.text?.encoder?.vocabulary) : null;
 
 	await using writer = await ShardWriter.create(options.out, options.shardBytes ?? DEFAULT_SHARD_BYTES);
 	const total = wanted.reduce((sum, { name }) => sum + (found.get(name) as Found).tensor.bytes, 0);

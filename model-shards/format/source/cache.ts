@@ -5,6 +5,7 @@
  */
 import { createHash, type Hash } from "node:crypto";
 import { mkdir, open, readdir, readFile, rename, rm, stat, unlink, utimes, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { cacheFolder, cacheLimit } from "../../../kernels/gpu/native/cache-settings.ts";
 import { ModelFormatError } from "../errors.ts";
@@ -126,14 +127,16 @@ function unwritable(error: Error): never {
 	);
 }
 
-/** Those that this process has. Another of its number may have left one: in a container they all have the same. */
+/** Those that this process has. Another of its number may have left one: a container's is started again with the same. */
 const locks = new Set<string>();
+/** Of another machine, or another container at the same folder, nobody knows whether it lives: for how long it may not write. */
+const SILENT_MS = 120_000;
 
 /** Takes the lock and gives what frees it; null where a living process holds it. */
 async function lock(path: string): Promise<(() => Promise<void>) | null> {
 	for (;;) {
 		try {
-			await writeFile(path, `${process.pid}`, { flag: "wx" });
+			await writeFile(path, `${process.pid} ${hostname()}`, { flag: "wx" });
 			locks.add(path);
 			return async () => {
 				locks.delete(path);
@@ -141,14 +144,24 @@ async function lock(path: string): Promise<(() => Promise<void>) | null> {
 			};
 		} catch (error) {
 			if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-			const owner = Number(await readFile(path, "utf8").catch(() => "0"));
-			if (owner === process.pid ? locks.has(path) : owner > 0 && alive(owner)) return null;
+			if (await isHeld(path)) return null;
 			await rm(path, { force: true });
 		}
 	}
 }
 
+/** Whether whoever wrote the lock may still be at it. */
+async function isHeld(path: string): Promise<boolean> {
+	const [owner, host = hostname()] = (await readFile(path, "utf8").catch(() => "0")).split(" ");
+	if (host === hostname()) return Number(owner) === process.pid ? locks.has(path) : alive(Number(owner));
+	const written = await Promise.all(
+		[path, path.replace(/\.lock$/, ".part")].map(async (file) => (await stat(file).catch(() => null))?.mtimeMs ?? 0),
+	);
+	return Date.now() - Math.max(...written) < SILENT_MS;
+}
+
 function alive(pid: number): boolean {
+	if (!(pid > 0)) return false;
 	try {
 		process.kill(pid, 0);
 		return true;

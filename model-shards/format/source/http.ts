@@ -2,7 +2,7 @@
  * A model folder behind an HTTP server. A cut download goes on where it ended (Range, If-Range); whatever a server says
  * of itself, only bytes with the manifest's size and SHA-256 are handed on.
  */
-import { MissingFileError, ModelFormatError } from "../errors.ts";
+import { MissingFileError, ModelFormatError, WithheldFileError } from "../errors.ts";
 import type { FileEntry } from "../manifest.ts";
 import { sha256 } from "../sha256.ts";
 import type { ModelSource, ReadOptions } from "./source.ts";
@@ -34,6 +34,11 @@ export interface HttpSource extends ModelSource {
 }
 
 /** Server errors that come again however often one asks: not implemented, no such version of HTTP. */
+const FAILURES: Readonly<Record<number, typeof ModelFormatError>> = {
+	403: WithheldFileError,
+	404: MissingFileError,
+	410: MissingFileError,
+};
 const NEVER = [501, 505];
 const MAX_PAUSE_MS = 30_000;
 /** Complete downloads with the wrong SHA-256 before giving up. */
@@ -105,7 +110,7 @@ export function httpSource(
 				after: 1000 * (Number(response.headers.get("Retry-After")) || 0),
 			});
 		}
-		const Failure = response.status === 404 ? MissingFileError : ModelFormatError;
+		const Failure = FAILURES[response.status] ?? ModelFormatError;
 		throw new Failure(
 			`${bare(url)} cannot be downloaded: the server answers ${response.status} ${response.statusText}.`,
 		);

@@ -19,6 +19,8 @@ import { readZip, type StoredZip } from "./zip.ts";
 
 const MAX_PICKLE_BYTES = 16 * 2 ** 20;
 const MAX_DEPTH = 32;
+/** Of a name, joined. */
+const MAX_NAME = 1024;
 /** A tensor that is not contiguous is gathered from its storage in memory, up to this much of it. */
 const MAX_GATHERED_BYTES = 2 ** 28;
 /** Views may repeat what the file holds (tied weights, expanded tensors) so often, and a little more. */
@@ -256,6 +258,7 @@ function flatten(value: unknown, separator: string): Map<string, View> {
 	let visited = 0;
 	const walk = (value: unknown, path: string, depth: number): void => {
 		if (++visited > MAX_TENSORS) refuse(`it has more than ${MAX_TENSORS} entries`);
+		if (path.length > MAX_NAME) refuse(`it has names of more than ${MAX_NAME} characters`);
 		if (value instanceof View) {
 			if (views.has(path)) refuse(`two tensors come to the name ${path}`);
 			views.set(path, value);

@@ -106,6 +106,10 @@ function* pickles(): Generator<Hostile> {
 				...tensorOps({ shape: [5000], strides: [0] }),
 			]).flat(),
 		),
+		"names of 500 kB each": dict(
+			["text", "n".repeat(500_000)],
+			...dict(...Array.from({ length: 300 }, (_, i) => [["text", `${i}`] as Op, ...tensorOps({})]).flat()),
+		),
 		"a number of 255 bytes": [raw(0x8a, 255, ...Array(255).fill(1))],
 		LONG4: [raw(0x8b, 255, 255, 255, 127)],
 		"text of 2 GiB": [raw(0x58, 255, 255, 255, 127)],
