@@ -1,7 +1,7 @@
 /** Request bodies, read under limits of size and time before anything looks at them. */
 import type { MiddlewareHandler } from "hono";
 import { MAX_REQUEST_BYTES, MAX_UNREAD_BYTES } from "../../protocol/limits.ts";
-import type { App } from "../settings.ts";
+import { type App, settingsOf } from "../settings.ts";
 import { ApiError } from "./errors.ts";
 
 /** Content codings that are undone here, by the name that the platform has for them. */
@@ -81,7 +81,8 @@ const UNREAD_MS = 1000;
 /**
  * Answers only when the request's body is read, whoever answers. A server that answers before closes the connection on
  * what is still coming, and the caller's system then often throws the answer away with it. Gives up where more comes
- * than any client sends by mistake, or nothing for a while; what is as short as a request may be, the runtime reads.
+ * than any client sends by mistake, nothing for a while, or too slowly; what is as short as a request may be, the
+ * runtime reads.
  */
 export const readWhole: MiddlewareHandler<App> = async (c, next) => {
 	await next();
@@ -89,10 +90,11 @@ export const readWhole: MiddlewareHandler<App> = async (c, next) => {
 	if (body === null || body.locked) return;
 	if (headers.has("content-length") && declaredBytes(c.req.raw) <= MAX_REQUEST_BYTES) return;
 	const reader = body.getReader();
+	const until = Date.now() + 1000 * settingsOf(c.env).BODY_SECONDS;
 	let timer: ReturnType<typeof setTimeout> | undefined;
 	const giveUp = () => reader.cancel().catch(() => {});
 	try {
-		for (let size = 0; size <= MAX_UNREAD_BYTES; ) {
+		for (let size = 0; size <= MAX_UNREAD_BYTES && Date.now() < until; ) {
 			timer = setTimeout(giveUp, UNREAD_MS);
 			const { done, value } = await reader.read();
 			clearTimeout(timer);
