@@ -162,7 +162,7 @@ describe("choosing", () => {
 	const having = (tuning: Record<string, string>, matrix = true) =>
 		({
 			facts: { ...gpu.facts, ...(matrix && { matrix: { m: 16, n: 16, k: 16, lanes: 32, subgroups: 4 } }) },
-			device: { features: { has: () => true } },
+			device: { features: { has: () => true }, limits: gpu.device.limits },
 			tuning,
 		}) as unknown as Gpu;
 	const half = (m: number, k = 32, n = 36) => ({ m, k, n, half: true });
