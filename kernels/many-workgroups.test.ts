@@ -1,4 +1,4 @@
-/** Dispatches of more than 65535 workgroups, as the largest grids and pictures ask for: their last elements are right. */
+/** Dispatches of more than 65535 workgroups, as the largest pictures ask for: their last elements are right. */
 import { expect, test } from "vitest";
 import { sharedGpu } from "./gpu/native/testing.ts";
 import type { Pass } from "./gpu/pass.ts";

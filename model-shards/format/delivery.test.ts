@@ -164,7 +164,7 @@ describe("httpSource", () => {
 		if (count > 0) expect(requests).toHaveLength(count);
 	});
 
-	it("a model without measurements opens where the server lists nothing, and answers 403 for what is not there", async () => {
+	it("a model without measurements opens where a server answers 403 for what is not there", async () => {
 		answers = [];
 		const folder = findModel("emoji-128");
 		const server = createServer((request, response) => {

@@ -72,7 +72,7 @@ export async function openReady<T>(
 	}
 }
 
-/** Of software adapters Mesa's, wherever the system lists it: it takes half of SwiftShader's time (docs/benchmarks.md). */
+/** Of software adapters Mesa's, where the system lists it: it takes half of SwiftShader's time (docs/operating.md). */
 async function openFastest(): Promise<Gpu> {
 	const gpu = await openGpu();
 	if (!gpu.facts.name.includes(SWIFTSHADER) || !hasLlvmpipe()) return gpu;

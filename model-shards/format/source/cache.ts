@@ -127,9 +127,9 @@ function unwritable(error: Error): never {
 	);
 }
 
-/** Those that this process has. Another of its number may have left one: a container's is started again with the same. */
+/** Those that this process has. Another of its number may have left one: a container is started again with the same. */
 const locks = new Set<string>();
-/** Of another machine, or another container at the same folder, nobody knows whether it lives: for how long it may not write. */
+/** Nobody knows whether one of another container lives, at the same folder: for so long it may write nothing. */
 const SILENT_MS = 120_000;
 
 /** Takes the lock and gives what frees it; null where a living process holds it. */

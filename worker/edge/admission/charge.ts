@@ -6,8 +6,9 @@ import type { Env } from "../settings.ts";
 import { neverAtOnce, picturesUsedUp, tooManyAtOnce } from "./refusals.ts";
 
 /**
- * Throws a 429 for more than the day has left, or than may be made at once, a 400 for more than ever may. The jobs count as being made until they say
- * that they are not, or until `until`, in milliseconds. `retrySeconds`: when one of those before may be done.
+ * Throws a 429 for more than the day has left, or than may be made at once, a 400 for more than ever may. The jobs
+ * count as being made until they say that they are not, or until `until`, in milliseconds. `retrySeconds`: when one of
+ * those before may be done.
  */
 export async function charge(
 	env: Env,
