@@ -156,9 +156,10 @@ interface Wishes {
 	out?: string;
 }
 
-/** The prompts that are judged by options as these; undefined: as many as there are. */
+/** The prompts that are judged by options as these; undefined: whichever there are. */
 async function judgedOf({ prompts, besides: not }: { prompts?: number; besides: number }) {
-	return prompts === undefined ? undefined : stratified(besides(await readPrompts(), not), prompts);
+	if (prompts === undefined && not === 0) return undefined;
+	return stratified(besides(await readPrompts(), not), prompts ?? ALL);
 }
 
 async function measure(wishes: Wishes, sheet: OutputFile | undefined, terminal: Terminal): Promise<Records> {

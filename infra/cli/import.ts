@@ -131,7 +131,7 @@ async function modelFolder(where: string): Promise<ModelFolder | null> {
 		: null;
 }
 
-/** Measurements of the model that was there before would make the new one unreadable. */
+/** What was measured of this very model stays; of another that was there before, it would make this one unreadable. */
 async function keepMeasured(out: string, staged: string, digest: string): Promise<void> {
 	const path = join(out, POLICIES_FILE);
 	if (!existsSync(path)) return;

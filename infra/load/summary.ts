@@ -98,8 +98,7 @@ export function summaryOf(run: Run, about: About): Summary {
 	const inWindow = ({ trace, judgement: { outcome } }: Sample) =>
 		outcome === "completed" && trace.ended >= plan.warmupSeconds * 1000 && trace.ended < plan.seconds * 1000;
 	const targets = about.goodput;
-	const good = (some: readonly Sample[]) =>
-		targets && some.filter(({ judgement }) => isGood(judgement, targets)).length;
+	const good = targets && ((some: readonly Sample[]) => some.filter((one) => isGood(one.judgement, targets)).length);
 	const staying = measured.filter(({ trace }) => !["cancel", "vanish"].includes(trace.asked.reader.kind));
 	const meant = staying.length + skipped;
 	return {
@@ -137,7 +136,7 @@ export function summaryOf(run: Run, about: About): Summary {
 			faulty: judged.filter(({ faults }) => faults.length > 0).length,
 			reconnects: judged.reduce((sum, { reconnects }) => sum + reconnects, 0),
 			pictures_hashed: measured.filter(({ trace }) => trace.frames.some(({ final }) => final?.sha256)).length,
-			...(targets && { good: good(measured) as number }),
+			...(good && { good: good(measured) }),
 		},
 		faults: countBy(
 			judged.flatMap(({ faults }) => faults),
@@ -159,8 +158,8 @@ export function summaryOf(run: Run, about: About): Summary {
 		rates: {
 			offered: (measured.length + skipped) / window,
 			completed: samples.filter(inWindow).length / window,
-			good: targets && (good(samples.filter(inWindow)) as number) / window,
-			attainment: targets && meant > 0 ? (good(staying) as number) / meant : null,
+			good: good && good(samples.filter(inWindow)) / window,
+			attainment: good && meant > 0 ? good(staying) / meant : null,
 		},
 		metrics: Object.fromEntries(metrics),
 		preview_bytes: previewBytes(measured),

@@ -1,4 +1,4 @@
-/** What an operator says of how the edge works: `npm start` checks it and passes it on. Its secrets are apart. */
+/** What an operator says of how the edge works: `npm start` checks it and passes it on. */
 import { z } from "zod";
 import { Digest } from "./plan.ts";
 import { numberFrom, wholeNumber } from "./setting-numbers.ts";
