@@ -8,11 +8,6 @@ export interface Watch {
 	progress?: (done: number, total: number) => void;
 }
 
-export function median(values: readonly number[]): number {
-	const sorted = [...values].sort((a, b) => a - b);
-	const half = sorted.length >> 1;
-	return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
-}
 export function round(value: number, digits = 0): number {
 	return Number(value.toFixed(digits));
 }

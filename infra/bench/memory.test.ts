@@ -76,3 +76,16 @@ test.each(["int8", "int4"] as const)(
 		expect(total - 4 * 24 * 2048).toBeLessThan(memory);
 	},
 );
+
+test.each([2, 3])("%i pictures at once keep within what is forecast, the last one's opening, too", async (slots) => {
+	const plan = policies.exact.plan(model.info, {});
+	const memory = memoryNeed(model, { slots }).total;
+	const subject = { model, precision: "f32" as const, plan, textTokens: 24, memory, slots };
+	const { forecast, total, again } = await countMemory(subject);
+	expect(forecast.total).toBeLessThanOrEqual(memory);
+	// The features that are given come on top.
+	const features = slots * 4 * 24 * 2048;
+	expect(total - features).toBeLessThanOrEqual(forecast.total);
+	expect(total - features).toBeGreaterThan(forecast.phases.picture);
+	expect(Math.abs(again / forecast.phases.picture - 1)).toBeLessThan(0.02);
+});

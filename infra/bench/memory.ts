@@ -5,6 +5,7 @@ import { type Within, within } from "../../worker/engine/paper/budget.ts";
 import { type MemoryNeed, memoryNeed } from "../../worker/engine/paper/memory.ts";
 import { type Model, modelInfo } from "../../worker/families/model.ts";
 import { NO_DIGEST } from "../../worker/families/planned.ts";
+import { longestSchedule } from "../../worker/families/shared/schedules.ts";
 import type { Dtype } from "../../worker/families/shared/weights.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
 import { type Counted, openNullGpu, total, zeroFolder } from "./null-backend.ts";
@@ -20,25 +21,27 @@ export interface MemorySubject {
 	bindingBytes?: number;
 	/** What the model is to keep within. */
 	memory?: number;
+	/** Pictures at once; left out: one. */
+	slots?: number;
 }
 
 export interface CountedMemory {
 	forecast: MemoryNeed;
 	/** What the budget settled; undefined without one. */
 	within: Within | undefined;
-	/** By kind, when all together was most: while a picture is made, every preview of it too. */
+	/** By kind, when all together was most: while pictures are opened and made, every preview of them too. */
 	counted: Counted;
 	total: number;
-	/** The same of another picture of the same prompt, whose text need not be encoded. */
+	/** The same of other pictures of the same prompt, whose text need not be encoded. */
 	again: number;
 }
 
 /**
- * Opens the model with zeros for weights and makes two pictures, one after the other, of features or, with a text
- * encoder, of as many words. Throws OutOfMemoryError where a binding is too small.
+ * Opens the model with zeros for weights and makes a picture in every slot, and then once more, of features or, with a
+ * text encoder, of as many words. Throws OutOfMemoryError where a binding is too small.
  */
 export async function countMemory(subject: MemorySubject): Promise<CountedMemory> {
-	const { model, precision, plan, textTokens, bindingBytes, memory } = subject;
+	const { model, precision, plan, textTokens, bindingBytes, memory, slots = 1 } = subject;
 	const dtype: Dtype = precision === "f16" ? "f16" : "f32";
 	const cacheDtype: Dtype = precision === "f32" ? "f32" : "f16";
 	const gpu = await openNullGpu(bindingBytes);
@@ -52,7 +55,7 @@ export async function countMemory(subject: MemorySubject): Promise<CountedMemory
 			tokenizer: null,
 			tensors: undefined as never,
 		});
-		const loaded = await openModel(gpu, folder, { dtype, cacheDtype, memory });
+		const loaded = await openModel(gpu, folder, { dtype, cacheDtype, memory, slots });
 		const { channels = 0, encoder } = model.facts.text ?? {};
 		const draws = new Map<string, Int32Array | Float32Array>(
 			encoder
@@ -60,14 +63,18 @@ export async function countMemory(subject: MemorySubject): Promise<CountedMemory
 				: [["text.feats", randomFloats(textTokens * channels, 1)]],
 		);
 		const shown = info.classes === undefined ? { draws } : { label: 0 };
+		const draw = async (seed: number) => {
+			for await (const _ of loaded.generate({ plan, ...shown, seed, previews: "all" }));
+		};
 		const most = async () => {
 			gpu.forgetMost();
-			for await (const _ of loaded.generate({ plan, ...shown, seed: 1, previews: "all" }));
+			await Promise.all(Array.from({ length: slots }, (_, i) => draw(1 + i)));
 			return gpu.most;
 		};
 		const [counted, again] = [await most(), await most()];
-		const setting = { dtype, cacheDtype, plan, textTokens, bindingBytes };
-		const kept = memory === undefined ? undefined : within(model, { dtype, cacheDtype, bindingBytes }, memory)?.within;
+		const setting = { dtype, cacheDtype, plan, textTokens, bindingBytes, slots };
+		const longest = { dtype, cacheDtype, bindingBytes, slots, schedule: longestSchedule(model.manifest.schedules) };
+		const kept = memory === undefined ? undefined : within(model, longest, memory)?.within;
 		return {
 			forecast: memoryNeed(model, { ...setting, ...kept }),
 			within: kept,

@@ -1,12 +1,13 @@
 /** Each policy scale by scale, interleaved, with achieved GFLOPS, time to first preview, memory and cold start. */
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { matmul } from "../../kernels/matmul/matmul.ts";
-import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import { decoderFlops, transformerFlops } from "../../worker/engine/paper/flops.ts";
+import type { ModelFolder } from "../../worker/families/folder.ts";
 import { policies } from "../../worker/policies/index.ts";
 import type { Stage } from "../../worker/protocol/plan.ts";
-import { median, type Watch } from "./measure.ts";
+import { median } from "../median.ts";
+import type { Watch } from "./measure.ts";
 
 export interface PictureScale {
 	scale: number;
@@ -55,12 +56,11 @@ const TEXT_TOKENS = 7;
 /** `pictures` of every policy named. Figures are medians. */
 export async function benchPictures(
 	gpu: Gpu,
-	modelName: string,
+	folder: ModelFolder,
 	pictures: number,
 	names: readonly string[],
 	{ signal, progress }: Watch = {},
 ): Promise<PicturesReport> {
-	const folder = await openModelFolder(findModel(modelName));
 	const model = await openModel(gpu, folder);
 	const loaded = performance.now();
 	const schedule = folder.manifest.schedules[folder.info.defaultSchedule];
@@ -131,7 +131,7 @@ export async function benchPictures(
 	const matmulGflops = await matmulRate(gpu);
 	model.destroy();
 	return {
-		model: modelName,
+		model: folder.info.id,
 		pictures,
 		loaded_ms: loaded,
 		cold_preview_ms: coldPreview,

@@ -11,9 +11,10 @@ import { type OpenOptions, openModel } from "../../worker/engine/open.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
 import type { ModelFolder } from "../../worker/families/folder.ts";
 import { exact } from "../../worker/policies/exact.ts";
+import { median } from "../median.ts";
 import { temporaryFolder } from "../temporary.ts";
 import { difference, type ModelDifference } from "../verify/against.ts";
-import { median, type Watch } from "./measure.ts";
+import type { Watch } from "./measure.ts";
 
 export interface PrecisionRow {
 	precision: string;

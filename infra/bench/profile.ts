@@ -11,7 +11,8 @@ import type { ModelFolder } from "../../worker/families/folder.ts";
 import type { Dtype } from "../../worker/families/shared/weights.ts";
 import { policies } from "../../worker/policies/index.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
-import { median, type Watch } from "./measure.ts";
+import { median } from "../median.ts";
+import type { Watch } from "./measure.ts";
 import { emptyFolder, openNullGpu } from "./null-backend.ts";
 import { randomFloats } from "./random-model.ts";
 

@@ -11,7 +11,8 @@ import { configOf } from "../../worker/families/model.ts";
 import type { Dtype } from "../../worker/families/shared/weights.ts";
 import { policies } from "../../worker/policies/index.ts";
 import type { Stage, StagePlan, Step } from "../../worker/protocol/plan.ts";
-import { median, type Watch } from "./measure.ts";
+import { median } from "../median.ts";
+import type { Watch } from "./measure.ts";
 import { INFINITY_2B, INFINITY_8B, INFINITY_125M, randomFloats, randomInfinity } from "./random-model.ts";
 
 export interface Shape {

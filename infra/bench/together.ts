@@ -1,11 +1,12 @@
 /** Several pictures in one batch against the same pictures one by one. */
 import { createHash } from "node:crypto";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
+import type { ModelFolder } from "../../worker/families/folder.ts";
 import { policies } from "../../worker/policies/index.ts";
-import { median, type Watch } from "./measure.ts";
+import { median } from "../median.ts";
+import type { Watch } from "./measure.ts";
 
 export interface TogetherRow {
 	policy: string;
@@ -29,13 +30,13 @@ interface Made {
 /** Times each picture alone, then batches of each size. */
 export async function benchTogether(
 	gpu: Gpu,
-	modelName: string,
+	folder: ModelFolder,
 	sizes: readonly number[],
 	policyNames: readonly string[],
 	{ signal }: Watch = {},
 ): Promise<TogetherRow[]> {
 	const most = Math.max(...sizes);
-	const model = await openModel(gpu, await openModelFolder(findModel(modelName)), { slots: most });
+	const model = await openModel(gpu, folder, { slots: most });
 	await model.compile(policyNames.map((name) => policies[name].plan(model.info, {})));
 	const rows: TogetherRow[] = [];
 	for (const policy of policyNames) {

@@ -26,7 +26,10 @@ export function asker(url: string, signal: AbortSignal): Ask {
 			signal,
 		});
 		if (!response.ok) throw await refusal(response);
-		return response.status === 204 ? null : response.json();
+		if (response.status === 204) return null;
+		return response.json().catch(() => {
+			throw new Error(`${url} answers, but not as Firstlight's edge does. See that the address is right.`);
+		});
 	};
 }
 

@@ -1,4 +1,4 @@
-import { findModel } from "../../model-shards/open.ts";
+import { isUrl } from "../../model-shards/open.ts";
 import { DTYPES } from "../../worker/families/shared/weights.ts";
 import { policies } from "../../worker/policies/index.ts";
 import { picturesChart, shapeChart } from "../bench/charts.ts";
@@ -86,6 +86,9 @@ export const define: Define = (command, terminal) =>
 		.action(async (options) => {
 			const { model, pictures, together, precision, peers, maxSeconds, dtype } = options;
 			const names = options.policies.map(({ name }) => name);
+			const wanted = SHAPES.find(({ name }) => name === options.shape);
+			if (options.blocks !== undefined && wanted && options.blocks > wanted.depth)
+				throw new UsageError(`--blocks ${options.blocks}: ${wanted.name} has ${wanted.depth}.`);
 			if (options.host && !options.profile)
 				throw new UsageError("--host says whose profile: give --profile beside it.");
 			if (options.limits && options.decoder === undefined)
@@ -98,8 +101,7 @@ export const define: Define = (command, terminal) =>
 			};
 			if (options.profile) {
 				const { profile, profileHost } = await import("../bench/profile.ts");
-				const shape = SHAPES.find(({ name }) => name === options.shape);
-				const folder = shape ? shape.folder(options.blocks ?? shape.depth) : await openFolder(model, terminal);
+				const folder = wanted ? wanted.folder(options.blocks ?? wanted.depth) : await openFolder(model, terminal);
 				const asked = { policies: names, pictures: pictures ?? 3, dtype, signal: terminal.signal };
 				const report = options.host
 					? await profileHost(folder, asked)
@@ -142,7 +144,10 @@ export const define: Define = (command, terminal) =>
 			const svgs: OutputFile[] = [];
 			for (let i = 0; options.svg !== undefined && i < charts; i++)
 				svgs.push(await OutputFile.at("--svg", i === 0 ? options.svg : numbered(options.svg, i + 1)));
-			if (alone || picturesToo || together || precision) findModel(model);
+			const onDisk = named(options, ["precision", "peers"])[0];
+			if (onDisk && isUrl(model))
+				throw new UsageError(`--${onDisk} takes a model of this machine, not ${model}.`, "Give its folder.");
+			const folder = picturesToo || together || precision ? await openFolder(model, terminal) : undefined;
 
 			const gpu = await openAdapter(terminal);
 			const { name: adapter, driver, software } = gpu.facts;
@@ -152,17 +157,17 @@ export const define: Define = (command, terminal) =>
 			const { signal } = terminal;
 			using bar = terminal.progress("{bar} {value}/{total} pictures");
 			const watch = { signal, progress: bar.report };
-			if (picturesToo) {
+			if (picturesToo && folder) {
 				const { benchPictures } = await import("../bench/pictures.ts");
-				const made = await benchPictures(gpu, model, pictures ?? 3, names, watch);
+				const made = await benchPictures(gpu, folder, pictures ?? 3, names, watch);
 				bar[Symbol.dispose]();
 				terminal.print(picturesText(made));
 				report.pictures = made;
 				drawn.push(picturesChart(made, adapter));
 			}
-			if (together) {
+			if (together && folder) {
 				const { benchTogether } = await import("../bench/together.ts");
-				const rows = await benchTogether(gpu, model, together, names, watch);
+				const rows = await benchTogether(gpu, folder, together, names, watch);
 				terminal.print(togetherText(rows));
 				report.together = rows;
 			}
@@ -172,7 +177,6 @@ export const define: Define = (command, terminal) =>
 				terminal.print(precisionText(rows));
 				report.precision = rows;
 			}
-			const wanted = SHAPES.find(({ name }) => name === options.shape);
 			if (wanted) {
 				const { benchShape } = await import("../bench/shape.ts");
 				const scales = options.scales ?? [0, software ? 3 : 12];
@@ -201,13 +205,18 @@ export const define: Define = (command, terminal) =>
 
 /** What measures by itself, and would silently leave out what is asked for beside it. */
 function requireAlone(options: { [name: string]: unknown }): void {
-	const given = (names: readonly string[]) => names.filter((name) => options[name] !== undefined);
-	const [mode, ...modes] = given(["profile", "decoder", "growth", "compile"]);
+	const [mode, ...modes] = named(options, ["profile", "decoder", "growth", "compile"]);
 	if (mode === undefined) return;
-	const beside = [...modes, ...given(["peers", "together", "precision", ...(mode === "growth" ? [] : ["svg"])])];
+	const others = ["peers", "together", "precision"];
+	if (mode !== "growth") others.push("svg");
+	if (mode !== "profile") others.push("shape");
+	const beside = [...modes, ...named(options, others)];
 	if (beside.length > 0)
 		throw new UsageError(`--${mode} measures alone: leave ${beside.map((name) => `--${name}`).join(", ")} out.`);
 }
+
+const named = (options: { [name: string]: unknown }, names: readonly string[]): string[] =>
+	names.filter((name) => options[name] !== undefined);
 
 function scalesRange(text: string): [from: number, to: number] {
 	const [, from, to] = /^(\d+)\.\.(\d+)$/.exec(text) ?? [];

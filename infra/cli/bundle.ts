@@ -1,5 +1,6 @@
 import { readdir } from "node:fs/promises";
 import { findModel, isUrl } from "../../model-shards/open.ts";
+import { Temporary } from "../temporary.ts";
 import { given, jsonOption, modelName } from "./options.ts";
 import { outputFolder } from "./output.ts";
 import type { Define } from "./program.ts";
@@ -19,7 +20,10 @@ export const define: Define = (command, terminal) =>
 			const folder = await outputFolder("--out", out);
 			if ((await readdir(folder)).length > 0) throw new UsageError(`--out ${out} is not empty.`, "Give a new folder.");
 			const { bundle, bundledNode } = await import("../deploy/bundle.ts");
+			// Half a bundle is none.
+			using half = new Temporary(folder);
 			const made = await bundle(folder, folders, bundledNode());
+			half.keep();
 			const { all, models: ofModels } = made.bytes;
 			terminal.print(`${folder}: ${megabytes(all)}, ${megabytes(ofModels)} of it models`);
 			terminal.result(made);

@@ -23,7 +23,7 @@ try {
 await leave();
 
 /** A pipe takes 64 KiB at a time: what its reader has yet to take would be lost with the process. */
-async function leave(exitCode?: number): Promise<never> {
+async function leave(exitCode = process.exitCode): Promise<never> {
 	const taken = [process.stdout, process.stderr].map(
 		(stream) => new Promise<void>((resolve) => stream.write("", () => resolve())),
 	);

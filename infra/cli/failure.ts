@@ -17,6 +17,8 @@ export function failureOf(error: unknown, command: string): Failure {
 	if (error instanceof CommanderError) return ofCommander(error, command);
 	if (!(error instanceof Error)) return { text: `Something was thrown: ${String(error)}`, exitCode: BUG };
 	const stack = process.env.FIRSTLIGHT_DEBUG ? `\n${error.stack ?? ""}` : "";
+	const unreached = noConnection(error);
+	if (unreached) return { text: `${unreached}${stack}`, exitCode: FAILED };
 	if (isOurs(error)) {
 		const hint = stack || "\nThis is a fault of Firstlight's. FIRSTLIGHT_DEBUG=1 shows where it happened.";
 		return { text: `${error.message || error.name}${hint}`, exitCode: BUG };
@@ -47,6 +49,20 @@ const isOurs = (error: Error): boolean =>
 		error instanceof DOMException);
 
 const codeOf = (error: Error): unknown => (error as NodeJS.ErrnoException).syscall;
+
+/** What `fetch` throws, a TypeError as a wrong argument is, where nobody answers; undefined for another error. */
+function noConnection({ message, cause }: Error): string | undefined {
+	if (message !== "fetch failed" || !(cause instanceof Error)) return undefined;
+	const { code, hostname, address, port } = cause as NodeJS.ErrnoException & Record<string, string | undefined>;
+	const place = hostname ?? (address && `${address}:${port}`);
+	const words: Record<string, string> = {
+		ECONNREFUSED: "nobody listens there",
+		ENOTFOUND: "no such host is known",
+		ECONNRESET: "the connection was broken",
+	};
+	const why = words[code ?? ""] ?? (cause.message || code);
+	return `No connection${place ? ` to ${place}` : ""}: ${why}. See that it runs, and that its address is right.`;
+}
 
 /** A system call's failure in words; undefined for another error. */
 function ofSystem(error: Error): string | undefined {

@@ -1,9 +1,10 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { openModelFolder } from "../../model-shards/open.ts";
+import { FaultyServer } from "../load/testing/faulty-server.ts";
 import { firstlight, Running } from "./testing.ts";
 
 // What stays of other commands is in interrupt.long.test.ts.
@@ -41,6 +42,25 @@ it("an import that is told to end (SIGTERM) leaves what was in its place, and no
 	expect(milliseconds).toBeLessThan(SOON);
 	expect(await readdir(out)).toEqual(before);
 	expect((await openModelFolder(out)).digest).toBe(digest);
+});
+
+it("an interrupted load says what it has, and that it is not to be believed", { retry: 2 }, async () => {
+	await using edge = await FaultyServer.start({});
+	const mix = join(dir, "mix.json");
+	await writeFile(mix, JSON.stringify({ requests: [{ prompts: "nothing", format: "png" }] }));
+	const out = join(dir, "load");
+	const args = ["--concurrency", "2", "--duration", "60", "--warmup", "0", "--mix", mix, "--out", out];
+	using running = Running.byPipes("load", edge.url, ...args);
+	await running.until(() => edge.begun > 8);
+	const { code, milliseconds } = await running.interrupt("SIGINT");
+	expect(code).toBe(130);
+	expect(milliseconds).toBeLessThan(SOON);
+	const { valid, reasons, counts } = JSON.parse(await readFile(join(out, "summary.json"), "utf8"));
+	expect(valid).toBe(false);
+	expect(reasons).toContain("The run was interrupted.");
+	expect(counts.completed).toBeGreaterThan(0);
+	expect(counts.faulty).toBe(0);
+	expect(running.text).toContain("NOT VALID.");
 });
 
 it("an interrupted evaluation says where it stays and goes on from there", { retry: 2 }, async () => {

@@ -7,6 +7,8 @@ import { constants } from "node:os";
 
 /** What a command has, once interrupted, to come to a good end. */
 const GRACE_MS = 1000;
+/** A simulation in virtual time puts another in its place. */
+const { setTimeout } = globalThis;
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /** The signal of this process. Its reason is an AbortError; the exit code is set as shells have it, 130 for Ctrl-C. */

@@ -1,7 +1,8 @@
 /** With --json every command that reports writes one JSON document to stdout, and nothing else. */
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import { FaultyServer } from "../load/testing/faulty-server.ts";
 import { COMMANDS } from "./program.ts";
 import { firstlight } from "./testing.ts";
 import { dir, documentOf, evaluation, picture, SLOW, tiny } from "./testing-json.ts";
@@ -27,6 +28,16 @@ it("what the commands wrote is whole", async () => {
 			.split("\n")
 			.map((line) => JSON.parse(line).kind),
 	).toEqual(["evaluation", "policy", "picture", "picture"]);
+});
+
+it("what a command finds wrong is its exit code too, by a pipe as well", async () => {
+	await using liar = await FaultyServer.start({});
+	const mix = join(dir, "lies.json");
+	await writeFile(mix, JSON.stringify({ requests: [{ prompts: "lie about the hash", format: "png" }] }));
+	const args = ["--concurrency", "2", "--duration", "1", "--warmup", "0", "--mix", mix, "--json", "--quiet"];
+	const { code, stdout } = await firstlight(["load", liar.url, ...args]);
+	expect(code).toBe(1);
+	expect(JSON.parse(stdout).faults.hash_mismatch).toBeGreaterThan(0);
 });
 
 it("the version is the package's, the engine's and the kernels'", async () => {

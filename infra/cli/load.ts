@@ -4,7 +4,7 @@ import { Option } from "@commander-js/extra-typings";
 import { z } from "zod";
 import { readPrompts } from "../eval/prompts.ts";
 import type { Arrival, RateProfile } from "../load/arrivals.ts";
-import { bursts, steady } from "../load/arrivals.ts";
+import { bursts, expected, steady } from "../load/arrivals.ts";
 import { atRate, findCapacity } from "../load/capacity.ts";
 import { compare, mismatches } from "../load/compare.ts";
 import { type Goodput, parseGoodput } from "../load/goodput.ts";
@@ -79,56 +79,76 @@ export const define: Define = (command, terminal) =>
 			if (options.to !== undefined && options.burst) throw new UsageError("Give --to or --burst, not both.");
 			if (options.findCapacity && !options.goodput)
 				throw new UsageError("--find-capacity needs to know what is good.", 'Give such as --goodput "final:2000".');
-			if (options.mix !== undefined && (options.model !== undefined || options.policies !== undefined))
-				throw new UsageError("--model and --policies are the mix's: leave them out beside --mix.");
+			const ofMix = ["model", "policies", "transport"].filter((name) => command.getOptionValueSource(name) === "cli");
+			if (options.mix !== undefined && ofMix.length > 0)
+				throw new UsageError(
+					`${ofMix.map((name) => `--${name}`).join(" and ")} would be the mix's: leave it out beside --mix.`,
+				);
 			const folder = options.out === undefined ? undefined : await outputFolder("--out", options.out);
 			const mix = options.mix === undefined ? mixOf(options) : await readMix(options.mix);
 			const seconds = options.warmup + options.duration;
-			const plan: Plan = {
-				model: modelOf(options, seconds),
+			const limits = { silenceMs: options.silence, lateMs: options.late };
+			const timeoutMs = options.timeout * 1000;
+			const prompts = (await readPrompts()).map(({ prompt }) => prompt);
+			const planOf = (model: Model): Plan => ({
+				model,
 				seconds,
 				warmupSeconds: options.warmup,
 				seed: options.seed,
 				mix,
-				prompts: (await readPrompts()).map(({ prompt }) => prompt),
-				limits: { silenceMs: options.silence, lateMs: options.late },
-				keepShare: keepShareOf(options, seconds),
-			};
-			const target: Target = { url, keys: keysOf(mix, process.env), timeoutMs: options.timeout * 1000 };
+				prompts,
+				limits,
+				keepShare: keepShareOf(model, seconds, options.goodput),
+			});
+			const target: Target = { url, keys: keysOf(mix, process.env), timeoutMs };
 			const versions = await versionsOf(target, terminal.signal);
-			const about = { url, goodput: options.goodput ?? null, versions, version: versionText() };
-			const measure = async (of: Plan): Promise<{ made: Run; summary: Summary }> => {
-				const made = await watched(of, target, terminal);
-				terminal.signal.throwIfAborted();
-				await settleUsable(made.samples, options.usable, terminal.signal);
+			const judged = { usable: options.usable, ...limits, timeoutMs };
+			const about = { url, goodput: options.goodput ?? null, judged, versions, version: versionText() };
+			const measure = async (model: Model): Promise<{ made: Run; summary: Summary }> => {
+				const made = await watched(planOf(model), target, terminal);
+				// Interrupted, it says what it has, within the moment that is left to it.
+				if (!made.interrupted) await settleUsable(made.samples, options.usable, terminal.signal);
 				return { made, summary: summaryOf(made, about) };
 			};
+			const model = modelOf(options, seconds);
 			if (options.findCapacity) {
-				let last: { made: Run; summary: Summary } | undefined;
 				const search = { share: 0.9, from: 1, most: 10_000, precision: 0.1 };
+				let holding: { made: Run; summary: Summary } | undefined;
 				const capacity = await findCapacity(search, async (rate) => {
 					terminal.say(`${rate.toFixed(2)} a second`);
-					last = await measure(atRate(plan, rate));
-					return last.summary.rates.attainment ?? 0;
+					const probe = await measure(atRate(model, rate, seconds));
+					terminal.signal.throwIfAborted();
+					const { valid, reasons, rates, counts } = probe.summary;
+					const attainment = rates.attainment ?? 0;
+					const holds = attainment >= search.share;
+					if (holds) holding = probe;
+					// What asks for more than there is may find it stalled; what holds may not.
+					const faults = holds && counts.faulty > 0 ? `${counts.faulty} streams had faults.` : null;
+					return { attainment, doubt: valid ? faults : reasons.join(" ") };
 				});
 				terminal.print(capacityText(capacity));
 				terminal.result({ capacity });
-				if (folder !== undefined && last) await writeRun(folder, last.made, last.summary);
-				if (capacity.rate === 0) process.exitCode = 1;
+				if (folder !== undefined && holding) {
+					await writeRun(folder, holding.made, holding.summary);
+					terminal.say(`The run at the rate that it holds is in ${join(folder, FILES.page)}`);
+				}
+				if (capacity.rate === 0 || capacity.probes.some(({ doubt }) => doubt !== null)) process.exitCode = 1;
 				return;
 			}
-			const { made, summary } = await measure(plan);
+			const { made, summary } = await measure(model);
 			if (folder !== undefined) await writeRun(folder, made, summary);
 			terminal.print(summaryText(summary));
 			if (folder !== undefined) terminal.say(`Written to ${join(folder, FILES.page)}`);
 			terminal.result(summary);
-			if (!summary.valid || summary.counts.faulty > 0) process.exitCode = 1;
+			if (!made.interrupted && (!summary.valid || summary.counts.faulty > 0)) process.exitCode = 1;
 		});
 
 /** Of the requests whose pictures are kept to be decoded: all, where what is usable is a target of each. */
-function keepShareOf({ goodput, rate, concurrency }: Asked & { goodput?: Goodput }, seconds: number): number {
+function keepShareOf(model: Model, seconds: number, goodput: Goodput | undefined): number {
 	if (goodput?.usable !== undefined) return 1;
-	return Math.min(1, KEPT / Math.max(1, (rate ?? concurrency ?? 1) * seconds));
+	// A reader in turn gets about a picture a second.
+	const requests = model.kind === "open" ? expected(model.profile) : model.readers * seconds;
+	return Math.min(1, KEPT / Math.max(1, requests));
 }
 
 interface Asked {

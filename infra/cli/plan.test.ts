@@ -6,11 +6,16 @@ import { promisify } from "node:util";
 import { afterAll, expect, it } from "vitest";
 import { readMetadata } from "../../worker/gpu/encode.ts";
 import { StagePlan } from "../../worker/protocol/plan.ts";
+import { program } from "./program.ts";
+import { Terminal } from "./terminal.ts";
 
 const dir = await mkdtemp(join(tmpdir(), "plan-"));
 afterAll(() => rm(dir, { recursive: true }));
 const run = promisify(execFile);
 const firstlight = (...args: string[]) => run(process.execPath, [join(import.meta.dirname, "cli.ts"), ...args]);
+/** What is refused before any work needs no process of its own. */
+const refused = (...args: string[]) =>
+	program(new Terminal(new AbortController().signal)).parseAsync(args, { from: "user" });
 const file = async (name: string, text: string) => {
 	await writeFile(join(dir, name), text);
 	return join(dir, name);
@@ -47,14 +52,13 @@ it.each<[string, string[], RegExp]>([
 	["a plan beside a policy", ["[]", "--policy", "exact"], /--plan stands in place of a policy/],
 	["too much", [" ".repeat(1_100_000)], /at most 1048576/],
 ])("%s is refused", async (_, [text, ...more], message) => {
-	await expect(
-		firstlight("generate", "a cat", "--model", "tiny", "--plan", await file("bad.json", text), ...more),
-	).rejects.toThrow(message);
+	const plan = await file("bad.json", text);
+	await expect(refused("generate", "a cat", "--model", "tiny", "--plan", plan, ...more)).rejects.toThrow(message);
 });
 
 it("an unknown policy or schedule is refused with what there is", async () => {
-	await expect(firstlight("plan", "--model", "tiny", "--policy", "fastest")).rejects.toThrow(
+	await expect(refused("plan", "--model", "tiny", "--policy", "fastest")).rejects.toThrow(
 		/no policy fastest. There are: exact,/,
 	);
-	await expect(firstlight("plan", "--model", "tiny", "--schedule", "9:1")).rejects.toThrow(/has no schedule "9:1"/);
+	await expect(refused("plan", "--model", "tiny", "--schedule", "9:1")).rejects.toThrow(/has no schedule "9:1"/);
 });

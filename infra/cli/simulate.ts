@@ -64,7 +64,7 @@ export const define: Define = (command, terminal) =>
 			};
 			if (options.like !== undefined) {
 				const { readRecording } = await import("../load/simulate/recording.ts");
-				const { seen, ...recorded } = await readRecording(options.like, model);
+				const { seen, ...recorded } = await readRecording(options.like, model, workers);
 				// Deliveries, and the edge's own calls in them, are in the times that were measured.
 				const near = { networkMs: 0, weather: { ...CALM.weather, callMs: 0 } };
 				const outcome = await simulate({ ...about, ...recorded, ...near, seed, workers }, terminal.signal);

@@ -100,6 +100,23 @@ describe("a usage error is one message and one hint", () => {
 			help("bench"),
 		],
 		[["bench", "--compile", "--svg", "times.svg"], /^--compile measures alone: leave --svg out\./, help("bench")],
+		[["bench", "--growth", "--shape", "infinity-2b"], /^--growth measures alone: leave --shape out\./, help("bench")],
+		[["bench", "--shape", "infinity-2b", "--blocks", "33"], /^--blocks 33: infinity-2b has 32\.$/, help("bench")],
+		[
+			["bench", "--precision", "--model", "http://localhost/x"],
+			/^--precision takes a model of this machine/,
+			"Give its folder.",
+		],
+		[
+			["load", "--rate", "1", "--mix", file, "--transport", "raw", "--model", "tiny"],
+			/^--model and --transport would be the mix's: leave it out beside --mix\.$/,
+			help("load"),
+		],
+		[
+			["simulate", "--like", dir, "--policies", "exact"],
+			/^Option '--like <folder>' cannot be used with option '--policies/,
+			help("simulate"),
+		],
 		[["soak", "tiny", "3"], /^3 pictures are too few: at least two by every policy/, help("soak")],
 		[
 			["publish", "tiny", "--bucket", "X"],
@@ -232,6 +249,14 @@ describe("a failure is told without a stack or a class", () => {
 	it("a system call's failure is said in words", async () => {
 		const args = ["generate", "x", "--model", "tiny", "--out", join(dir, "x.png"), "--plan", join(dir, "none.json")];
 		expect(await failure(...args)).toEqual({ text: `There is no ${join(dir, "none.json")}.`, exitCode: 1 });
+	});
+
+	it("an edge that is not there is no fault of ours", async () => {
+		vi.stubEnv("ADMIN_SECRET", "admin-secret-0123456789");
+		const { text, exitCode } = await failure("keys", "list", "--url", "http://127.0.0.1:9");
+		vi.unstubAllEnvs();
+		expect(exitCode).toBe(1);
+		expect(text).toMatch(/^No connection.*: .+\. See that it runs, and that its address is right\.$/);
 	});
 
 	it("a fault of ours says how to see where it is", () => {

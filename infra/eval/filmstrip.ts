@@ -11,50 +11,65 @@ import type { LoadedModel, RgbImage } from "../../worker/engine/types.ts";
 import { policies } from "../../worker/policies/index.ts";
 import { MAX_SEED } from "../../worker/protocol/limits.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
+import { fileNamed } from "../cli/options.ts";
+import { OutputFile } from "../cli/output.ts";
+import { script } from "../cli/script.ts";
 import { oneOf, whole } from "../cli/usage.ts";
 import { contactSheet } from "./sheet.ts";
 
 /** Pixels of a side. */
 const TILE = 128;
 
-const { values, positionals } = parseArgs({
-	allowPositionals: true,
-	options: {
-		model: { type: "string", default: DEFAULT_MODEL },
-		policies: { type: "string", default: "exact,stagevar-auto" },
-		seed: { type: "string", default: "7" },
-		out: { type: "string", default: "filmstrip.webp" },
-	},
-});
-const seed = whole("seed", values.seed, 0, MAX_SEED);
-const names = values.policies.split(",").map((name) => oneOf("policies", name, Object.keys(policies)));
-const prompt = positionals[0] ?? "a photo of a red apple";
-const gpu = await openGpu();
-const model = await openModel(gpu, await openModelAt(values.model));
-const { grids } = model.info.schedules[model.info.defaultSchedule];
-const blank = { width: TILE, height: TILE, data: new Uint8Array(3 * TILE * TILE).fill(255) };
+await script('npm run filmstrip -- "PROMPT" [--model NAME] [--policies NAMES] [--seed N] [--out FILE.webp]', filmstrip);
 
-const rows = [];
-for (const name of names) {
-	const plan = policies[name].plan(model.info, {});
-	await model.compile([plan]);
-	await film(model, plan);
-	const { pictures, seconds, first } = await film(model, plan);
-	const trade = model.info.trades?.[name];
-	const score = trade ? `, score ${trade.score.toFixed(3)}` : "";
-	rows.push({ caption: `${name}: ${seconds.toFixed(1)} s, first preview ${first.toFixed(2)} s${score}`, pictures });
-	console.log(rows[rows.length - 1].caption);
+async function filmstrip(): Promise<void> {
+	const { values, positionals } = parseArgs({
+		allowPositionals: true,
+		options: {
+			model: { type: "string", default: DEFAULT_MODEL },
+			policies: { type: "string", default: "exact,stagevar-auto" },
+			seed: { type: "string", default: "7" },
+			out: { type: "string", default: "filmstrip.webp" },
+		},
+	});
+	const seed = whole("seed", values.seed, 0, MAX_SEED);
+	const names = values.policies.split(",").map((name) => oneOf("policies", name, Object.keys(policies)));
+	const out = await OutputFile.at("--out", fileNamed("out", ".webp")(values.out));
+	const prompt = positionals[0] ?? "a photo of a red apple";
+	const gpu = await openGpu();
+	const model = await openModel(gpu, await openModelAt(values.model));
+	const { grids } = model.info.schedules[model.info.defaultSchedule];
+
+	const rows = [];
+	for (const name of names) {
+		const plan = policies[name].plan(model.info, {});
+		await model.compile([plan]);
+		const asked = { plan, prompt, seed, scales: grids.length };
+		await film(model, asked);
+		const { pictures, seconds, first } = await film(model, asked);
+		const trade = model.info.trades?.[name];
+		const score = trade ? `, score ${trade.score.toFixed(3)}` : "";
+		rows.push({ caption: `${name}: ${seconds.toFixed(1)} s, first preview ${first.toFixed(2)} s${score}`, pictures });
+		console.log(rows[rows.length - 1].caption);
+	}
+	const heads = [...grids.map(([height, width]) => `${height} x ${width}`), "picture"];
+	await out.write(await contactSheet(heads, rows).webp({ quality: 85 }).toBuffer());
+	console.log(`${out.path}, ${gpu.facts.name}`);
+	model.destroy();
+	gpu.destroy();
 }
-await contactSheet([...grids.map(([height, width]) => `${height} x ${width}`), "picture"], rows)
-	.webp({ quality: 85 })
-	.toFile(values.out);
-console.log(`${values.out}, ${gpu.facts.name}`);
-model.destroy();
-gpu.destroy();
+
+interface Filmed {
+	plan: StagePlan;
+	prompt: string;
+	seed: number;
+	scales: number;
+}
 
 /** Every scale's preview, the picture at the end, and seconds to it and to the first preview. */
-async function film(model: LoadedModel, plan: StagePlan) {
-	const pictures: RgbImage[] = Array(grids.length + 1).fill(blank);
+async function film(model: LoadedModel, { plan, prompt, seed, scales }: Filmed) {
+	const blank = { width: TILE, height: TILE, data: new Uint8Array(3 * TILE * TILE).fill(255) };
+	const pictures: RgbImage[] = Array(scales + 1).fill(blank);
 	const begun = performance.now();
 	const since = () => (performance.now() - begun) / 1000;
 	let [first, seconds] = [0, 0];
@@ -64,7 +79,7 @@ async function film(model: LoadedModel, plan: StagePlan) {
 			pictures[result.index] = result.preview;
 		} else if (result.kind === "final") {
 			seconds = since();
-			pictures[grids.length] = result.image;
+			pictures[scales] = result.image;
 		}
 	}
 	return { pictures: await Promise.all(pictures.map(tile)), seconds, first };

@@ -53,8 +53,9 @@ function panel({ name, speedup, flops }: Part, points: readonly Point[]): GroupM
 			colour: i === 0 ? BASELINE : OTHER,
 			speed,
 			score: overall,
-			low: Math.max(0, base + difference.lower),
-			high: Math.min(1, base + difference.upper),
+			// About the baseline's score over the same pictures, which may be fewer than it has.
+			low: Math.max(0, overall - difference.delta + difference.lower),
+			high: Math.min(1, overall - difference.delta + difference.upper),
 		};
 	});
 	const speeds = values.map(({ speed }) => speed);

@@ -1,6 +1,7 @@
 import { appendFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
 import { type Head, type PictureLine, type PolicyLine, Records, RecordsError } from "./records.ts";
@@ -101,6 +102,34 @@ it("refuses lines of something else, by their number", async () => {
 	expect(() => Records.read(path)).toThrow(/line 1/);
 	await writeFile(path, "");
 	expect(() => Records.read(path)).toThrow(/no line that says/);
+});
+
+it.each([
+	["of one line, cut off", '{"another":"file"}'],
+	["of lines that are another's", '{"kind":"evaluation"}\n{"half'],
+])("leaves a file %s as it is", async (_, text) => {
+	await writeFile(path, text);
+	expect(() => Records.read(path)).toThrow(RecordsError);
+	expect(() => Records.open(path, head)).toThrow(RecordsError);
+	expect(await readFile(path, "utf8")).toBe(text);
+});
+
+it("reads what gzip packed, to which nothing can be added, and names a file that is not there", async () => {
+	Records.open(path, head).append(picture(0));
+	const packed = gzipSync(await readFile(path));
+	await writeFile(path, packed);
+	expect(Records.read(path).of("picture")).toEqual([picture(0)]);
+	expect(() => Records.open(path, head)).toThrow(/compressed/);
+	expect(await readFile(path)).toEqual(packed);
+	expect(() => Records.read(`${path}.none`)).toThrow(/^There is no /);
+});
+
+it("looks at a file whose last line was cut off without touching it", async () => {
+	Records.open(path, head).append(picture(0));
+	await appendFile(path, '{"kind":"picture","pol');
+	const before = await readFile(path, "utf8");
+	expect(Records.read(path).of("picture")).toEqual([picture(0)]);
+	expect(await readFile(path, "utf8")).toBe(before);
 });
 
 it("keeps everything in memory without a file", () => {

@@ -1,7 +1,8 @@
 /**
  * An evaluation as JSON lines: what was measured, line by line as it came, so that a run that was cut short goes on.
  */
-import { appendFileSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, statSync, truncateSync } from "node:fs";
+import { gunzipSync } from "node:zlib";
 import { z } from "zod";
 import { Digest, StagePlan } from "../../worker/protocol/plan.ts";
 import { currentPolicyName } from "../../worker/protocol/policy-names.ts";
@@ -105,7 +106,11 @@ export class Records {
 	 */
 	static open(path: string | undefined, head: Head): Records {
 		const records = new Records(path);
-		for (const line of path ? readLines(path) : []) records.#keep(line);
+		const file = path && existsSync(path) ? readFile(path) : undefined;
+		if (file?.packed) throw new RecordsError(`${path} is compressed. Unpack it (gunzip), or give another --out.`);
+		for (const line of file?.lines ?? []) records.#keep(line);
+		// Only now that all before it is known to be an evaluation's.
+		if (path && file?.cut) truncateSync(path, file.bytes);
 		const [held] = records.of("evaluation");
 		if (!held) records.append(head);
 		else {
@@ -120,11 +125,12 @@ export class Records {
 		return records;
 	}
 
-	/** A file to look at, as it is, or its pictures of some prompts alone. */
+	/** A file to look at, as it is (compressed by gzip, too), or its pictures of some prompts alone. */
 	static read(path: string, prompts?: readonly Prompt[]): Records {
 		const records = new Records(undefined);
 		const places = prompts && new Set(prompts.map(({ place }) => place));
-		for (const line of readLines(path))
+		if (!existsSync(path)) throw new RecordsError(`There is no ${path}. Give a file that eval --out wrote.`);
+		for (const line of readFile(path).lines)
 			if (line.kind !== "picture" || (places?.has(line.prompt) ?? true)) records.#keep(line);
 		if (records.of("evaluation").length === 0)
 			throw new RecordsError(`${path} has no line that says what was evaluated. Give a file that eval --out wrote.`);
@@ -183,22 +189,43 @@ function keyOf(line: Line): string {
 	}
 }
 
-function readLines(path: string): Line[] {
-	if (!existsSync(path)) return [];
+interface File {
+	lines: Line[];
+	/** Of the whole lines, and whether there is part of one after them. */
+	bytes: number;
+	cut: boolean;
+	packed: boolean;
+}
+
+function readFile(path: string): File {
 	const { size } = statSync(path);
 	if (size > MAX_BYTES) throw new RecordsError(`${path} has ${size} bytes; at most ${MAX_BYTES} are read.`);
-	const text = readFileSync(path, "utf8");
-	const whole = text.slice(0, text.lastIndexOf("\n") + 1);
-	if (whole.length < text.length) writeFileSync(path, whole);
-	return whole
-		.split("\n")
-		.slice(0, -1)
-		.map((line, i) => {
-			try {
-				return Line.parse(JSON.parse(line));
-			} catch (error) {
-				const why = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
-				throw new RecordsError(`${path}, line ${i + 1} is not of an evaluation: ${why}. Give another --out.`);
-			}
-		});
+	const held = readFileSync(path);
+	const packed = held[0] === 0x1f && held[1] === 0x8b;
+	const all = packed ? unpacked(path, held) : held;
+	const bytes = all.lastIndexOf("\n") + 1;
+	if (bytes === 0 && all.length > 0)
+		throw new RecordsError(
+			`${path} has no whole line of an evaluation. Give a file that eval --out wrote, or a new one.`,
+		);
+	const lines = all.toString("utf8", 0, bytes).split("\n").slice(0, -1);
+	return { lines: lines.map((line, i) => parsed(path, line, i + 1)), bytes, cut: bytes < all.length, packed };
+}
+
+function unpacked(path: string, held: Buffer): Buffer {
+	try {
+		return gunzipSync(held, { maxOutputLength: MAX_BYTES });
+	} catch (error) {
+		throw new RecordsError(`${path} cannot be unpacked: ${(error as Error).message}.`);
+	}
+}
+
+function parsed(path: string, line: string, number: number): Line {
+	try {
+		return Line.parse(JSON.parse(line));
+	} catch (error) {
+		const why = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
+		const hint = "Give a file that eval --out wrote, or a new one.";
+		throw new RecordsError(`${path}, line ${number} is not of an evaluation: ${why}. ${hint}`);
+	}
 }

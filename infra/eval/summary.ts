@@ -1,5 +1,5 @@
 /** From the lines of an evaluation to one row of figures a policy. */
-import { median } from "../bench/measure.ts";
+import { median } from "../median.ts";
 import { psnr } from "./likeness.ts";
 import type { Cost, PictureLine, Records, TimingLine } from "./records.ts";
 import { type Difference, type Judged, mean, pairedBootstrap, type Score, scoreOf } from "./scores.ts";

@@ -1,8 +1,8 @@
-import { writeFile } from "node:fs/promises";
 import { policiesText } from "../../model-shards/format/policies.ts";
 import { heldPolicies } from "../../model-shards/held-policies.ts";
 import type { Trade } from "../../worker/protocol/model-info.ts";
 import { currentPolicyName } from "../../worker/protocol/policy-names.ts";
+import { writeWhole } from "../cli/output.ts";
 import { RecordsError } from "./records.ts";
 import type { Summary } from "./summary.ts";
 
@@ -38,5 +38,5 @@ export function tradesOf(summaries: readonly Summary[], adapter: string): Record
 
 /** Puts trades into a policies.json, in place of those it holds. */
 export async function writeTrades(path: string, digest: string, trades: Record<string, Trade>): Promise<void> {
-	await writeFile(path, policiesText({ ...(await heldPolicies(path, digest)), trades }));
+	await writeWhole(path, policiesText({ ...(await heldPolicies(path, digest)), trades }));
 }

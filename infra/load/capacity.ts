@@ -1,9 +1,16 @@
 /** How much it holds: the highest rate at which almost every request is good. */
-import type { Plan, Run } from "./run.ts";
+import { steady } from "./arrivals.ts";
+import type { Model } from "./run.ts";
 
-export interface Probe {
-	rate: number;
+/** What a run at some rate came to. */
+export interface Attained {
+	/** Share of requests that were good. */
 	attainment: number;
+	/** Why it should not be believed; null where it can be. */
+	doubt: string | null;
+}
+export interface Probe extends Attained {
+	rate: number;
 	holds: boolean;
 }
 export interface Capacity {
@@ -22,16 +29,17 @@ export interface Search {
 	precision: number;
 }
 
-/** Doubles until it holds no more, then halves the interval. `attained` makes a run at a rate and gives its share. */
+/** Doubles until it holds no more, then halves the interval. `attained` makes a run at a rate. */
 export async function findCapacity(
 	{ share, from, most, precision }: Search,
-	attained: (rate: number) => Promise<number>,
+	attained: (rate: number) => Promise<Attained>,
 ): Promise<Capacity> {
 	const probes: Probe[] = [];
 	const holds = async (rate: number) => {
-		const attainment = await attained(rate);
-		probes.push({ rate, attainment, holds: attainment >= share });
-		return attainment >= share;
+		const probe = await attained(rate);
+		const holds = probe.attainment >= share;
+		probes.push({ rate, ...probe, holds });
+		return holds;
 	};
 	let [low, high] = [0, from];
 	while (high <= most && (await holds(high))) [low, high] = [high, high * 2];
@@ -44,19 +52,10 @@ export async function findCapacity(
 	return { rate: low, probes };
 }
 
-/** The plan of a probe: the same load at another rate. */
-export const atRate = (plan: Plan, rate: number): Plan => ({
-	...plan,
-	model: {
-		kind: "open",
-		arrival: plan.model.kind === "open" ? plan.model.arrival : { process: "poisson" },
-		maxInFlight: plan.model.kind === "open" ? plan.model.maxInFlight : 1024,
-		profile: [
-			{ seconds: 0, rate },
-			{ seconds: plan.seconds, rate },
-		],
-	},
+/** The same load at another, steady rate. */
+export const atRate = (model: Model, rate: number, seconds: number): Model => ({
+	kind: "open",
+	arrival: model.kind === "open" ? model.arrival : { process: "poisson" },
+	maxInFlight: model.kind === "open" ? model.maxInFlight : 1024,
+	profile: steady(rate, seconds),
 });
-
-/** Whether a run says anything: one whose client lagged says nothing of the edge. */
-export const usableRun = ({ samples }: Run): boolean => samples.some(({ phase }) => phase === "measured");

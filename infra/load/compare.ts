@@ -28,7 +28,8 @@ export function mismatches(a: Summary, b: Summary): string[] {
 		for (const reason of summary.reasons) reasons.push(`${name} is not valid: ${reason}`);
 	const { seed: seedA, ...loadA } = a.load;
 	const { seed: seedB, ...loadB } = b.load;
-	if (JSON.stringify(loadA) !== JSON.stringify(loadB)) reasons.push("The loads differ: rate, arrivals or mix.");
+	if (JSON.stringify(loadA) !== JSON.stringify(loadB))
+		reasons.push("The loads differ: rate, arrivals, mix, or by what they were judged.");
 	if (seedA !== seedB) reasons.push("The seeds differ: the same load, but not the same requests.");
 	if (JSON.stringify(a.goodput) !== JSON.stringify(b.goodput)) reasons.push("The targets of goodput differ.");
 	return reasons;

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { steady } from "./arrivals.ts";
 import { findingsOf, hintsOf } from "./findings.ts";
-import type { FaultClass } from "./judge.ts";
+import { type FaultClass, LIMITS } from "./judge.ts";
 import { Mix, type Transport } from "./mix.ts";
 import { type Plan, type Run, run } from "./run.ts";
 import { summaryOf } from "./summary.ts";
@@ -177,7 +177,8 @@ describe("a server that answers late only under load", () => {
 	const SERVICE_MS = 20;
 	const OFFERED = 100;
 	const SECONDS = 1;
-	const about = { url: "", goodput: { final: 500 }, versions: { adapters: [], models: [] }, version: "" };
+	const judged = { usable: 0.9, ...LIMITS, timeoutMs: 20_000 };
+	const about = { url: "", goodput: { final: 500 }, judged, versions: { adapters: [], models: [] }, version: "" };
 	const measured = async (model: Plan["model"]) => {
 		await using slow = await FaultyServer.start({ serviceMs: SERVICE_MS, scaleMs: 0 });
 		const made = await run(plan({ model, seconds: SECONDS, keepShare: 0 }), target(slow.url, 20_000), never);

@@ -92,12 +92,22 @@ it("every recorded value comes back from a summary", () => {
 });
 
 it("the capacity found is the one there is", async () => {
-	const { rate, probes } = await findCapacity({ share: 0.9, from: 1, most: 1000, precision: 0.05 }, async (offered) =>
-		Math.min(1, 13 / offered),
+	const { rate, probes } = await findCapacity(
+		{ share: 0.9, from: 1, most: 1000, precision: 0.05 },
+		async (offered) => ({
+			attainment: Math.min(1, 13 / offered),
+			doubt: null,
+		}),
 	);
 	// Nine of ten are good up to 13 / 0.9.
 	expect(rate).toBeLessThanOrEqual(14.45);
 	expect(rate).toBeGreaterThan(14.45 * 0.94);
 	expect(probes.length).toBeLessThan(12);
-	expect((await findCapacity({ share: 0.9, from: 1, most: 1000, precision: 0.05 }, async () => 0)).rate).toBe(0);
+	const none = async () => ({ attainment: 0, doubt: "The client lagged." });
+	const { rate: nothing, probes: doubted } = await findCapacity(
+		{ share: 0.9, from: 1, most: 1000, precision: 0.05 },
+		none,
+	);
+	expect(nothing).toBe(0);
+	expect(doubted[0]).toEqual({ rate: 1, attainment: 0, holds: false, doubt: "The client lagged." });
 });

@@ -1,4 +1,5 @@
 /** What no single request shows: pure functions of a whole run. */
+import { median } from "../median.ts";
 import type { Judgement } from "./judge.ts";
 import type { Run, Sample } from "./run.ts";
 
@@ -139,12 +140,6 @@ export function doubts(run: Run, firstPreviewMs: number | null, measured: readon
 	if (completed < 20) reasons.push(`Too few samples: ${completed} finished pictures, of 20 at least.`);
 	if (interrupted) reasons.push("The run was interrupted.");
 	return reasons;
-}
-
-export function median(values: readonly number[]): number {
-	const sorted = [...values].sort((a, b) => a - b);
-	const middle = sorted.length / 2;
-	return sorted.length % 2 ? sorted[Math.floor(middle)] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 const ms = (value: number): string => `${Math.round(value)} ms`;

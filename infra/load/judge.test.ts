@@ -2,7 +2,7 @@
 import { expect, it } from "vitest";
 import { hintsOf, releaseMs } from "./findings.ts";
 import { isGood } from "./goodput.ts";
-import { judge } from "./judge.ts";
+import { judge, LIMITS } from "./judge.ts";
 import type { Asked } from "./mix.ts";
 import type { Run, Sample } from "./run.ts";
 import { summaryOf } from "./summary.ts";
@@ -132,7 +132,8 @@ it("attainment is a share of those who meant to stay: whoever would have left co
 		loop: { p99Ms: 1, maxMs: 1, utilization: 0 },
 		health: [],
 	} as unknown as Run;
-	const about = { url: "", goodput: { final: 500 }, versions: { adapters: [], models: [] }, version: "" };
+	const judged = { usable: 0.9, ...LIMITS, timeoutMs: 20_000 };
+	const about = { url: "", goodput: { final: 500 }, judged, versions: { adapters: [], models: [] }, version: "" };
 	const { counts, rates } = summaryOf(run, about);
 	expect([counts.good, rates.attainment]).toEqual([3, 2 / 3]);
 });

@@ -85,9 +85,11 @@ export async function run(plan: Plan, target: Target, signal: AbortSignal, live?
 		trace.inFlight = under.size;
 		trace.sent = clock();
 		const done = send(trace, target, wire, clock, signal).then(() => {
+			under.delete(done);
+			// Cut off by ourselves: nothing is known of what it would have become.
+			if (signal.aborted) return;
 			const phase = intended < plan.warmupSeconds * 1000 ? "warmup" : "measured";
 			samples.push({ trace, phase, judgement: judge(trace, limits) });
-			under.delete(done);
 		});
 		under.add(done);
 		return done;

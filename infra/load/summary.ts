@@ -23,7 +23,7 @@ export const Summary = z.object({
 		adapters: z.array(z.string()),
 		models: z.array(z.object({ id: z.string(), digest: z.string() })),
 	}),
-	/** As it was asked for: model of load, arrivals, seed, mix. */
+	/** As it was asked for: model of load, arrivals, seed, mix, and by what it was judged. */
 	load: z.record(z.string(), z.unknown()),
 	goodput: z.record(z.string(), z.number()).nullable(),
 	client: z.record(z.string(), z.unknown()),
@@ -78,6 +78,8 @@ export function metricsOf(samples: readonly Sample[]): Map<string, Timed[]> {
 export interface About {
 	url: string;
 	goodput: Goodput | null;
+	/** What a preview must be like to be usable, and what is too long, in milliseconds. */
+	judged: { usable: number; silenceMs: number; lateMs: number; timeoutMs: number };
 	versions: Versions;
 	/** Of the package that measures. */
 	version: string;
@@ -114,6 +116,7 @@ export function summaryOf(run: Run, about: About): Summary {
 			...(plan.model.kind === "open" && { expected: expected(plan.model.profile) }),
 			seed: plan.seed,
 			mix: plan.mix,
+			judged: about.judged,
 		},
 		goodput: about.goodput,
 		client: {

@@ -1,7 +1,8 @@
 /** A run in the terminal. */
+
+import { median } from "../median.ts";
 import type { Capacity } from "./capacity.ts";
 import type { Difference } from "./compare.ts";
-import { median } from "./findings.ts";
 import type { Live } from "./run.ts";
 import type { Recording } from "./simulate/recording.ts";
 import type { Outcome } from "./simulate/simulate.ts";
@@ -67,8 +68,9 @@ const countsOf = (counts: Record<string, number>) =>
 
 export function capacityText({ rate, probes }: Capacity): string {
 	const rows = probes.map(
-		({ rate, attainment, holds }) =>
-			`${rate.toFixed(2).padStart(9)}/s  ${percent(attainment).padStart(7)} good  ${holds ? "holds" : "does not hold"}`,
+		({ rate, attainment, holds, doubt }) =>
+			`${rate.toFixed(2).padStart(9)}/s  ${percent(attainment).padStart(7)} good  ${holds ? "holds" : "does not hold"}` +
+			(doubt === null ? "" : `, NOT VALID: ${doubt}`),
 	);
 	return [
 		...rows,

@@ -39,7 +39,7 @@ export function memoryRows(): MemoryRow[] {
 			const half = precision !== "f32";
 			const setting = { precision, cacheDtype: half ? ("f16" as const) : undefined, plan, textTokens };
 			const need = memoryNeed(model, setting);
-			const further = memoryNeed(model, { ...setting, slots: 2 }).total - need.total;
+			const further = memoryNeed(model, { ...setting, slots: 2 }).phases.picture - need.phases.picture;
 			return { model: title, policy, precision, need, further };
 		}),
 	);
@@ -65,8 +65,9 @@ const BUDGETS: [Precision, number][] = [
 ];
 
 /**
- * Infinity-2B with Flan-T5-XL in the same precision, one picture at a time. As the engine does, all is settled for the
- * exact plan, which takes most; other plans then take less. Throws RangeError where nothing would do.
+ * Infinity-2B with Flan-T5-XL in the same precision, one square picture at a time. As the engine does where there are
+ * squares alone, all is settled for the exact plan, which takes most; other plans then take less. Throws RangeError
+ * where nothing would do.
  */
 export function budgetRows(): BudgetRow[] {
 	const [{ title, textTokens, ...big }] = BIG_MODELS;

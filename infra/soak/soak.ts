@@ -57,7 +57,8 @@ export async function soak(
 	return {
 		pictures,
 		gpuBytes: { warm, end: gpu.bytes },
-		residentSlope: slope(resident.slice(Math.floor(pictures / 2))),
+		// Of no fewer than two, or there is none.
+		residentSlope: slope(resident.slice(Math.min(Math.floor(pictures / 2), pictures - 2))),
 	};
 }
 

@@ -62,6 +62,17 @@ it.each<[string, (socket: Socket) => void, (caller: Socket) => unknown]>([
 	caller.destroy();
 });
 
+it("an answer that came before what stands behind broke off is still the caller's", async () => {
+	const said = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\ngone";
+	const { port, open } = await between((socket) =>
+		socket.once("data", () => socket.write(said, () => setTimeout(() => socket.resetAndDestroy(), 50))),
+	);
+	const caller = asked(port);
+	caller.write("GET / HTTP/1.1\r\n\r\n");
+	expect(await text(caller)).toBe(said);
+	await vi.waitFor(async () => expect(await open()).toEqual([0, 0]));
+});
+
 it("does not wait for ever for a caller who has all of his answer and does not close", async () => {
 	const { port, open } = await between(answer);
 	const caller = connect({ port, host: "127.0.0.1", allowHalfOpen: true }).on("error", () => {});

@@ -1,10 +1,10 @@
 import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chownSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { freePort } from "../../infra/start/free-port.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 
@@ -104,15 +104,6 @@ export class Firstlight {
 		rmSync(this.#state, { recursive: true, force: true });
 		return code as number | null;
 	}
-}
-
-export async function freePort(): Promise<number> {
-	const server = createServer().listen(0);
-	await once(server, "listening");
-	const { port } = server.address() as { port: number };
-	server.close();
-	await once(server, "close");
-	return port;
 }
 
 export interface SseEvent {

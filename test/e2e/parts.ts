@@ -2,10 +2,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { WRANGLER_ENV, wrangler } from "../../infra/cli/wrangler.ts";
+import { freePort } from "../../infra/start/free-port.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 const SECRET = "a-secret-for-tests-0123456789";
@@ -27,11 +27,7 @@ export class Parts {
 
 	/** The edge alone. `models`: what a worker will offer. */
 	static async start(models: string, settings: Record<string, string> = {}): Promise<Parts> {
-		const server = createServer().listen(0);
-		await once(server, "listening");
-		const { port } = server.address() as { port: number };
-		await new Promise((resolve) => server.close(resolve));
-		const parts = new Parts(port, models);
+		const parts = new Parts(await freePort(), models);
 		const lines = Object.entries({ WORKER_SECRET: SECRET, API_KEYS: "none", ...settings }).map(
 			([name, value]) => `${name}=${value}\n`,
 		);

@@ -6,7 +6,8 @@ import { networkInterfaces } from "node:os";
 import chromium from "@sparticuz/chromium";
 import { chromium as browserType } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Firstlight, freePort, sse } from "./firstlight.ts";
+import { freePort } from "../../infra/start/free-port.ts";
+import { Firstlight, sse } from "./firstlight.ts";
 
 const NOWHERE = "http://127.0.0.1:9";
 /** Where tests run as root, it runs as a user to whom neither the checkout nor a home belongs. */
@@ -180,19 +181,10 @@ it("the edge serves clients as the environment says", async () => {
 	expect([status, JSON.parse(body).id]).toEqual([200, "tiny"]);
 });
 
+// All that can be wrong with them: infra/start/settings.test.ts.
 it.each<[settings: Record<string, string>, said: RegExp]>([
 	[{ SLOTS: "x" }, /^SLOTS: must be a whole number from 1 to 64\n$/],
-	[{ MODELS: "tiny,nope" }, /^There is no model "nope"\. Bundled models: .*\n$/],
-	[{ MODELS: "," }, /^MODELS: names no model\n$/],
-	[{ PORT: "0" }, /^PORT: must be a whole number from 1 to 65535\n$/],
-	[{ GPU_WORKERS: "many" }, /^GPU_WORKERS: must be a whole number from 0 to 16\n$/],
 	[{ FIRSTLIGHT_CACHE_GB: "lots" }, /^FIRSTLIGHT_CACHE_GB must be a number of gigabytes, not lots\..*\n$/],
-	[{ STRICT: "perhaps" }, /^STRICT: must be true or false\n$/],
-	[{ QUEUE_LIMIT: "0" }, /^QUEUE_LIMIT: must be a whole number from 1 to 10000\n$/],
-	[{ STALL_SECONDS: "soon" }, /^STALL_SECONDS: must be a number from 0\.1 to 3600\n$/],
-	[{ POOLS: "[" }, /^POOLS: must be JSON\n$/],
-	[{ MODEL_ALIASES: "sdxl" }, /^MODEL_ALIASES: must be name=model, with commas between them\n$/],
-	[{ PUBLIC_URL: "draw.example" }, /^PUBLIC_URL: must be an http or https address\n$/],
 	[{ HOST: "0.0.0.0", API_KEYS: "none" }, /^API_KEYS: none is for this machine alone, .* Leave one out\.\n$/],
 	[{ HOST: "203.0.113.7" }, /^HOST: 203\.0\.113\.7 is no address of this machine \(\w+\)\.\n$/],
 	[{ STATE_DIR: "/proc/none" }, /^STATE_DIR \/proc\/none cannot be written: .*\n$/],

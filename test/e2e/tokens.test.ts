@@ -1,7 +1,12 @@
-/** Workers' tokens that end within seconds: both runtimes renew theirs, and keep the connection that they have. */
+/**
+ * Workers' tokens that end within seconds: both runtimes renew theirs, and keep the connection that they have; and a
+ * picture that Deno makes.
+ */
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import { sse } from "./firstlight.ts";
 import { Parts } from "./parts.ts";
 
 const root = join(import.meta.dirname, "..", "..");
@@ -34,6 +39,15 @@ it("a worker on Node and one on Deno stay for longer than their tokens are good"
 			await new Promise((resolve) => setTimeout(resolve, 200));
 		}
 		expect([admissions(parts.log), admissions(said)]).toEqual([1, 1]);
+
+		// Without the other, Deno's makes the picture; told to end, it ends well.
+		await parts.killWorker();
+		while ((await workers()).includes("node")) await new Promise((resolve) => setTimeout(resolve, 100));
+		const events = await Array.fromAsync(sse(await fetch(`${parts.url}/v1/images/preview?prompt=a+cat&seed=5`)));
+		expect(events.at(-1)).toMatchObject({ event: "final", data: { adapter: expect.stringContaining("wgpu") } });
+		deno.kill("SIGTERM");
+		await once(deno, "exit");
+		expect(deno.exitCode).toBe(0);
 	} finally {
 		deno.kill("SIGKILL");
 		await parts.stop();

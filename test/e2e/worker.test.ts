@@ -1,6 +1,4 @@
 /** The GPU worker against a real edge, when things are taken from it. */
-import { spawn } from "node:child_process";
-import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { LoadedModel } from "../../worker/engine/types.ts";
 import { ENDED } from "../../worker/gpu/exit.ts";
@@ -142,22 +140,4 @@ it("a worker whose GPU hangs ends, and its picture goes on elsewhere", async () 
 	expect((await Array.fromAsync(events)).at(-1)).toMatchObject({ event: "final" });
 	await well.drain();
 	hung.device.close();
-});
-
-it("a worker on Deno makes pictures too", async () => {
-	const root = join(import.meta.dirname, "..", "..");
-	const deno = spawn(join(root, "node_modules", ".bin", "deno"), ["run", "-A", "worker/gpu/main.ts"], {
-		cwd: root,
-		env: { ...process.env, ...firstlight.workerSettings() },
-		stdio: ["ignore", "pipe", "inherit"],
-	});
-	try {
-		for await (const line of deno.stdout) if (String(line).includes("admitted")) break;
-		const events = await Array.fromAsync(sse(await preview(5)));
-		expect(events.at(-1)).toMatchObject({ event: "final", data: { adapter: expect.stringContaining("wgpu") } });
-	} finally {
-		deno.kill("SIGTERM");
-		await new Promise((resolve) => deno.once("exit", resolve));
-	}
-	expect(deno.exitCode).toBe(0);
 });

@@ -4,4 +4,5 @@ import { expectRecorded, LARGEST } from "./bits-recorded.ts";
 
 const gpu = await sharedGpu();
 
-it(`${LARGEST} makes the recorded codes and pictures by every plan`, async () => await expectRecorded(gpu, LARGEST));
+it(`${LARGEST} makes the recorded codes and pictures by every plan`, async (context) =>
+	await expectRecorded(gpu, LARGEST, context));

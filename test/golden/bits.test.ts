@@ -7,13 +7,13 @@ import { expectRecorded, LARGEST } from "./bits-recorded.ts";
 const gpu = await sharedGpu();
 const all = await models();
 
-it.each(all.filter((model) => model !== LARGEST))(
+it.for(all.filter((model) => model !== LARGEST))(
 	"%s makes the recorded codes and pictures by every plan",
-	async (model) => await expectRecorded(gpu, model),
+	async (model, context) => await expectRecorded(gpu, model, context),
 );
 
 // By every plan: bits.long.test.ts.
-it(`${LARGEST} makes the recorded codes and pictures, exact and with what late scales leave out`, async () => {
+it(`${LARGEST} makes the recorded codes and pictures, exact and with what late scales leave out`, async (context) => {
 	expect(all).toContain(LARGEST);
-	await expectRecorded(gpu, LARGEST, ["exact", "stagevar", "stagevar-auto"]);
+	await expectRecorded(gpu, LARGEST, context, ["exact", "stagevar", "stagevar-auto"]);
 });

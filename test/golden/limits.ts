@@ -1,5 +1,6 @@
 /** Devices smaller than any GPU: on them, too, every recorded tensor is to be within its bound. */
-import { expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
 import type { Limits } from "../../kernels/gpu/request.ts";
 import { expectVerified } from "./verified.ts";
@@ -16,21 +17,22 @@ export const optionOf = (limits: Limits): string =>
 
 type Sets = [name: string, runs: number, model?: string][];
 
-/** Makes a test of each set. `model`: for those that hold no weights of their own. */
+/** Makes a test of each set, on one such device. `model`: for those that hold no weights of their own. */
 export function verifyWithin(limits: Limits, sets: Sets): void {
-	it.each<Sets[number]>(sets)(
-		`every recorded tensor of %s is within its bound, by bindings of ${Number(limits.binding) / 1024} KiB`,
-		async (name, runs, model) => {
-			const gpu = await openGpu(limits);
-			try {
-				expect(gpu.bindingBytes).toBe(limits.binding);
-				expect(gpu.bufferBytes).toBe(limits.buffer);
-				expect(gpu.device.limits.maxStorageBuffersPerShaderStage).toBe(limits.buffers);
-				expect(gpu.device.limits.maxComputeWorkgroupStorageSize).toBe(limits.workgroup);
-				await expectVerified(gpu, name, runs, model);
-			} finally {
-				gpu.destroy();
-			}
-		},
-	);
+	describe(`by bindings of ${Number(limits.binding) / 1024} KiB`, () => {
+		let gpu: Gpu;
+		beforeAll(async () => {
+			gpu = await openGpu(limits);
+			expect(gpu.bindingBytes).toBe(limits.binding);
+			expect(gpu.bufferBytes).toBe(limits.buffer);
+			expect(gpu.device.limits.maxStorageBuffersPerShaderStage).toBe(limits.buffers);
+			expect(gpu.device.limits.maxComputeWorkgroupStorageSize).toBe(limits.workgroup);
+		});
+		afterAll(() => gpu.destroy());
+
+		it.each<Sets[number]>(sets)(
+			"every recorded tensor of %s is within its bound",
+			async (name, runs, model) => await expectVerified(gpu, name, runs, model),
+		);
+	});
 }

@@ -18,14 +18,17 @@ export interface Offer {
 	beatenBy?: string;
 }
 
-/** Of the score of `exact`, what a choice must keep to be called fast and not broken. */
-const LEAST_KEPT = 0.5;
+/** Of the score of `exact`, what a choice must keep: surely to be called balanced, at all to be called fast. */
+const KEPT = { Balanced: 0.9, Fast: 0.5 } as const;
+/** How many times faster than Balanced a choice must be to be another one. */
+const FASTER = 1.2;
 /** Where nothing was measured: published policies with the least and the most left out. */
 const UNMEASURED = { Balanced: "stagevar-auto", Fast: "stagevar-released" } as const;
 
 /**
- * Every policy that can plan the model's schedule, those with a word first. Balanced keeps most score for its speed,
- * Fast is the fastest that keeps half of exact's score; neither is one that another beats in both.
+ * Every policy that can plan the model's schedule, those with a word first. Of those that none beats in both, Balanced
+ * and Fast keep most score for their speed: the one among policies that surely are nearly as good as exact, the other
+ * among those that are clearly faster still, and not broken.
  */
 export function offersOf(model: ModelInfo, schedule: string, policies: readonly PolicyEntry[]): Offer[] {
 	const usable = policies.filter(({ models }) => models[model.id]?.includes(schedule));
@@ -41,27 +44,25 @@ export function offersOf(model: ModelInfo, schedule: string, policies: readonly 
 	call("Exact", "exact");
 	const exact = model.trades?.exact;
 	if (exact) {
-		const measured = offers.flatMap(({ policy, trade, beatenBy }) =>
-			trade && !beatenBy && trade.speedup > exact.speedup ? [{ policy, ...trade }] : [],
-		);
-		const most = (rate: (trade: Trade) => number, of: typeof measured) =>
-			of.toSorted((a, b) => rate(b) - rate(a)).at(0)?.policy;
-		const balanced = most(({ score, speedup }) => score * speedup, measured);
-		call("Balanced", balanced);
-		const faster = measured.filter(
-			({ policy, score, speedup }) =>
-				score >= LEAST_KEPT * exact.score &&
-				speedup > (measured.find((other) => other.policy === balanced)?.speedup ?? 0) &&
-				policy !== balanced,
-		);
-		call(
-			"Fast",
-			most(({ speedup }) => speedup, faster),
-		);
+		const faster = offers.filter(({ trade, beatenBy }) => trade && !beatenBy && trade.speedup > exact.speedup);
+		const balanced = worthMost(faster, (trade) => surely(trade, exact) >= KEPT.Balanced * exact.score);
+		call("Balanced", balanced?.policy);
+		const than = FASTER * (balanced?.trade ?? exact).speedup;
+		const fast = worthMost(faster, ({ score, speedup }) => score >= KEPT.Fast * exact.score && speedup >= than);
+		call("Fast", fast?.policy);
 	} else for (const [word, policy] of Object.entries(UNMEASURED)) call(word as Offer["word"], policy);
 	const order = ["Exact", "Balanced", "Fast", undefined];
 	return offers.toSorted((a, b) => order.indexOf(a.word) - order.indexOf(b.word));
 }
+
+/** The most score times speed. */
+function worthMost(offers: readonly Offer[], may: (trade: Trade) => boolean): Offer | undefined {
+	const worth = ({ trade }: Offer) => (trade ? trade.score * trade.speedup : 0);
+	return offers.filter(({ trade }) => trade && may(trade)).toSorted((a, b) => worth(b) - worth(a))[0];
+}
+
+/** The score that it has at least, with the certainty of the measurement, where that is known. */
+const surely = ({ score, lower }: Trade, exact: Trade): number => (lower === undefined ? score : exact.score + lower);
 
 function beats(a: Trade | undefined, b: Trade): boolean {
 	return (

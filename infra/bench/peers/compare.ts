@@ -1,4 +1,4 @@
-import { median } from "../measure.ts";
+import { median } from "../../median.ts";
 import { type Contender, type Peer, relativeError } from "./contender.ts";
 
 export interface Entry {

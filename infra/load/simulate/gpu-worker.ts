@@ -8,6 +8,7 @@ import { type StagePlan, settle } from "../../../worker/protocol/plan.ts";
 import { one, type Random } from "../random.ts";
 import type { VirtualClock } from "./clock.ts";
 import type { ObjectHost, Socket } from "./objects.ts";
+import type { Service } from "./simulate.ts";
 
 /** Chances of one lease, each drawn once; what is left goes well. */
 export interface Trouble {
@@ -26,8 +27,9 @@ export interface Trouble {
 export interface WorkerOptions {
 	name: string;
 	model: ModelInfo;
-	/** Milliseconds that each step of a picture's plan takes. */
-	service(plan: StagePlan): number[];
+	service: ReturnType<Service>;
+	/** Other workers that are at a picture now. */
+	others(): number;
 	trouble: Trouble;
 	/** After it was killed: until it dials again, models loaded. */
 	restartMs: number;
@@ -65,6 +67,10 @@ export class SimulatedWorker {
 	/** Time spent so far, on what is in hand too. */
 	busyUntil(now: number): number {
 		return [...this.#inHand.values()].reduce((sum, { since }) => sum + now - since, this.busyMs);
+	}
+
+	get busy(): boolean {
+		return this.#inHand.size > 0;
 	}
 
 	/** Leaves for good, as after a drain. */
@@ -135,14 +141,21 @@ export class SimulatedWorker {
 	}
 
 	async #make(lease: Lease, life: number): Promise<void> {
-		const { trouble, networkMs } = this.#options;
+		const { trouble, networkMs, service, others: countOthers } = this.#options;
+		const others = countOthers();
 		const held = { attempt: lease.attempt, stopped: false, since: this.#clock.now };
 		this.#inHand.set(lease.job, held);
+		const way = service.way(others);
+		if (way > 0) {
+			await this.#clock.sleep(way);
+			if (life !== this.#life) return;
+			held.since = this.#clock.now;
+		}
 		const begun = this.#clock.now;
 		const fate = this.#fate(trouble);
 		const { seed } = lease.request;
 		let { plan } = lease.request;
-		let times = this.#options.service(plan);
+		let times = service.steps(plan, others);
 		const at = one(this.#random, stepsOf(plan));
 		const { grids } = this.#options.model.schedules[plan.schedule];
 		const done = async (good: boolean, said = true) => {
@@ -157,7 +170,7 @@ export class SimulatedWorker {
 				const measured = Number.parseInt(digestOf(`${seed} looks`).toString("hex", 0, 4), 16) / 2 ** 32;
 				const { after } = plan.decide;
 				plan = settle(plan, measured);
-				times = this.#options.service(plan);
+				times = service.steps(plan, others);
 				if ((await this.#deliver(lease, { type: "revision", after, measured, plan }, null)) !== "on")
 					return done(false);
 			}

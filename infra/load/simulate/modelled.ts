@@ -20,13 +20,16 @@ export function modelled(model: ModelInfo, exactMs: number, spread: number): Ser
 	const whole = costOf(model, exact.plan(model, {}));
 	return (random) => {
 		const speed = Math.max(0.2, 1 + spread * normal(random));
-		return (plan) => {
-			const factor = speed * Math.max(0.2, 1 + spread * normal(random));
-			// Little goes with each scale that runs, however small.
-			const shares = stepCosts(model, plan).map((cost) => (cost === 0 ? 0 : cost + whole / 200));
-			const all = shares.reduce((sum, share) => sum + share, 0);
-			const milliseconds = factor * exactMs * (costOf(model, plan) / whole);
-			return shares.map((share) => (milliseconds * share) / all);
+		return {
+			way: () => 0,
+			steps: (plan) => {
+				const factor = speed * Math.max(0.2, 1 + spread * normal(random));
+				// Little goes with each scale that runs, however small.
+				const shares = stepCosts(model, plan).map((cost) => (cost === 0 ? 0 : cost + whole / 200));
+				const all = shares.reduce((sum, share) => sum + share, 0);
+				const milliseconds = factor * exactMs * (costOf(model, plan) / whole);
+				return shares.map((share) => (milliseconds * share) / all);
+			},
 		};
 	};
 }

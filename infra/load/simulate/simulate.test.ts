@@ -30,6 +30,14 @@ it("the same seed is the same run", async () => {
 	expect(await once()).toEqual(await once());
 });
 
+it("no worker is busier than all of the time, though the warm-up ends within a second", async () => {
+	const args = ["--workers", "20", "--service", "500", "--seconds", "2", "--rate", "100"];
+	const { utilization, broken } = (await simulated(...args)) as Outcome;
+	expect(broken).toEqual([]);
+	expect(utilization).toBeGreaterThan(0.9);
+	expect(utilization).toBeLessThanOrEqual(1);
+});
+
 it("auto thins its pictures under overload, as the edge does, and so holds more", async () => {
 	const asked = (policies: string) =>
 		simulated("--model", "emoji-256", "--workers", "2", "--service", "6000", "--rate", "1", "--policies", policies);

@@ -44,8 +44,13 @@ export interface Asked {
 	policy: string;
 }
 
-/** Of one worker, whose draws these are: milliseconds that each step of a picture's plan takes. */
-export type Service = (random: Random) => (plan: StagePlan) => number[];
+/** How long things take one worker, whose draws these are. `others`: workers that are at a picture when it begins. */
+export type Service = (random: Random) => {
+	/** Milliseconds from a lease to the picture's begin. */
+	way(others: number): number;
+	/** Milliseconds that each step of a picture's plan takes. */
+	steps(plan: StagePlan, others: number): number[];
+};
 
 export interface Outcome {
 	requests: number;
@@ -108,10 +113,11 @@ export async function simulate(scenario: Scenario, signal?: AbortSignal): Promis
 	const quiet = console.log;
 	console.log = () => {};
 	try {
-		const workers = Array.from({ length: scenario.workers }, (_, i) => {
+		const workers: SimulatedWorker[] = Array.from({ length: scenario.workers }, (_, i) => {
 			const own = random(`worker ${i}`);
-			const options = { name: `worker-${i}`, model, service: scenario.service(own), trouble, restartMs, networkMs };
-			return new SimulatedWorker(options, clock, host, own);
+			const others = () => workers.filter((worker, j) => j !== i && worker.busy).length;
+			const times = { service: scenario.service(own), others, restartMs, networkMs };
+			return new SimulatedWorker({ name: `worker-${i}`, model, trouble, ...times }, clock, host, own);
 		});
 		for (const worker of workers) void worker.dial();
 		await clock.runTo(begun + 1000);
@@ -130,14 +136,18 @@ export async function simulate(scenario: Scenario, signal?: AbortSignal): Promis
 		const used = () => workers.reduce((sum, worker) => sum + worker.busyUntil(clock.now), 0);
 		const from = start + scenario.warmupSeconds * 1000;
 		const end = from + scenario.seconds * 1000;
-		let [queueMost, usedBefore] = [0, 0];
-		for (let t = start; t < end; t += 1000) {
-			if (t <= from) usedBefore = used();
-			signal?.throwIfAborted();
-			await clock.runTo(Math.min(end, t + 1000));
-			const pool = host.instance("POOL", "default") as { status(): Promise<{ queue: number }> };
-			queueMost = Math.max(queueMost, (await pool.status()).queue);
-		}
+		let queueMost = 0;
+		const runTo = async (until: number) => {
+			for (let t = clock.now; t < until; t += 1000) {
+				signal?.throwIfAborted();
+				await clock.runTo(Math.min(until, t + 1000));
+				const pool = host.instance("POOL", "default") as { status(): Promise<{ queue: number }> };
+				queueMost = Math.max(queueMost, (await pool.status()).queue);
+			}
+		};
+		await runTo(from);
+		const usedBefore = used();
+		await runTo(end);
 		const paidMs = (end - from) * scenario.workers;
 		const usedMs = used() - usedBefore;
 		const inTime = reads.filter(({ events }) =>

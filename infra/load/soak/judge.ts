@@ -1,5 +1,5 @@
 /** Whether anything grew, stayed behind, or worked for nothing: pure functions of a soak's samples. */
-import { median } from "../findings.ts";
+import { median } from "../../median.ts";
 import type { Pictures } from "./pictures.ts";
 import type { Kind, ProcessSample } from "./processes.ts";
 import type { StateSample } from "./state.ts";

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
+import { freePort } from "../../start/free-port.ts";
 import { temporaryFolder } from "../../temporary.ts";
-import { freePort } from "../stream/own-edge.ts";
 import { type ProcessSample, processesBelow } from "./processes.ts";
 
 const Health = z.object({ workers: z.array(z.unknown()) });

@@ -2,12 +2,13 @@
  * `npm run soak:edge`: an hour of the product under load and faults, then idle minutes; what grew, what stayed behind,
  * what it takes when nobody asks. Exit code 1 where a verdict is bad.
  */
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { availableParallelism, constants, cpus } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { count, positive } from "../../cli/options.ts";
+import { outputFile } from "../../cli/output.ts";
 import { UsageError } from "../../cli/usage.ts";
 import { steady } from "../arrivals.ts";
 import { Mix } from "../mix.ts";
@@ -83,6 +84,7 @@ function readOptions() {
 
 async function soak(): Promise<void> {
 	if (process.platform !== "linux") throw new UsageError("The soak reads /proc, which this system does not have.");
+	const json = await outputFile("--json", options.json);
 	await using running = new AsyncDisposableStack();
 	const settings = { GPU_WORKERS: "2", MODELS: "tiny", API_KEYS: "none", JOB_KEEP_SECONDS: String(KEEP_SECONDS) };
 	const product = running.use(await Product.start(settings));
@@ -158,10 +160,9 @@ async function soak(): Promise<void> {
 	const untold = verdicts.filter(({ good }) => good === null).length;
 	console.log(`\n${verdicts.length - bad - untold} good, ${bad} bad, ${untold} not told`);
 	if (bad > 0) process.exitCode = 1;
-	if (options.json === undefined) return;
 	const machine = { cores: availableParallelism(), cpu: cpus()[0]?.model ?? "unknown", node: process.version };
 	const result = { options, machine, date: new Date(begun).toISOString(), verdicts, pictures, faults: done, readings };
-	await writeFile(options.json, JSON.stringify(result));
+	await json?.write(JSON.stringify(result));
 }
 
 async function readMix(): Promise<Mix> {

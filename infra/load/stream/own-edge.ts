@@ -1,11 +1,12 @@
 /** An edge of our own for a measurement: `npm start` without workers, on a free port; its state is thrown away. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { freePort } from "../../start/free-port.ts";
 import { temporaryFolder } from "../../temporary.ts";
+import { processesBelow } from "../soak/processes.ts";
 
 export interface OwnEdge extends AsyncDisposable {
 	url: string;
@@ -37,29 +38,9 @@ export async function ownEdge(): Promise<OwnEdge> {
 	};
 }
 
-export async function freePort(): Promise<number> {
-	const server = createServer().listen(0, "127.0.0.1");
-	await once(server, "listening");
-	const { port } = server.address() as { port: number };
-	server.close();
-	await once(server, "close");
-	return port;
-}
-
 /** Of the workerd that a process has started, itself or by others. */
 function memoryBelow(ancestor: number): number | null {
 	if (!existsSync("/proc/self/status")) return null;
-	const processes = readdirSync("/proc").flatMap((pid) => {
-		try {
-			const status = readFileSync(`/proc/${pid}/status`, "utf8");
-			const field = (name: string) => new RegExp(`^${name}:\\s*(\\S+)`, "m").exec(status)?.[1] ?? "";
-			return [{ pid: Number(pid), parent: Number(field("PPid")), name: field("Name"), kib: Number(field("VmRSS")) }];
-		} catch {
-			return [];
-		}
-	});
-	const below = (pid: number): typeof processes =>
-		processes.filter(({ parent }) => parent === pid).flatMap((each) => [each, ...below(each.pid)]);
-	const found = below(ancestor).filter(({ name }) => name.startsWith("workerd"));
-	return found.length > 0 ? 1024 * Math.max(...found.map(({ kib }) => kib)) : null;
+	const found = processesBelow(ancestor).filter(({ kind }) => kind === "workerd");
+	return found.length > 0 ? Math.max(...found.map(({ residentBytes }) => residentBytes)) : null;
 }

@@ -2,7 +2,7 @@
 import sharp from "sharp";
 import { expect } from "vitest";
 import { faintControls, findings, overflows } from "../browser.ts";
-import { asked, choose, done, it, open, PHONE, page, state, status, text } from "./setup.ts";
+import { asked, choose, done, it, open, PHONE, page, state, status, THREE_WORDS, text } from "./setup.ts";
 
 it("two policies make one seed, with a slider, difference and times", async () => {
 	await page.route("**/v1/models", async (route) => {
@@ -16,7 +16,7 @@ it("two policies make one seed, with a slider, difference and times", async () =
 	});
 	await open();
 	// Only what no other one beats in both is offered first.
-	expect(await text("#choices label")).toEqual(["Exact0.92 · 1.0×", "Balanced0.61 · 1.5×"]);
+	expect(await text("#choices label")).toEqual(["Exact0.92 · 1.0×", "Fast0.61 · 1.5×"]);
 	expect(await page.textContent("#choice-note")).toMatch(/measured over 240 prompts on another; speeds differ on/);
 	await page.click("#more summary");
 	expect(await page.textContent('label:has([value="fastvar"])')).toMatch(/stagevar is at least as good and as fast/);
@@ -96,4 +96,36 @@ it("two policies make one seed, with a slider, difference and times", async () =
 	await state("running");
 	await done();
 	expect([await page.isVisible("#print-b"), await page.isVisible("#comparison")]).toEqual([false, false]);
+});
+
+it("a picture that is asked for in the midst of a comparison is made alone, and lies alone on the table", async () => {
+	await open({ prompt: THREE_WORDS });
+	await choose("stagevar");
+	const queries = asked();
+	for (const [within, policies] of [
+		// The first of two pictures is stored: the second one is not begun.
+		["add", ["exact", "stagevar"]],
+		// Both are there, and their pixels are being read.
+		["createImageBitmap", ["exact", "stagevar", "stagevar"]],
+	] as const) {
+		await page.selectOption("#compare", "exact");
+		await page.evaluate((within) => {
+			const of: any = within === "add" ? IDBObjectStore.prototype : globalThis;
+			const before = of[within];
+			of[within] = function (...all: unknown[]) {
+				of[within] = before;
+				const compare = document.querySelector("#compare") as HTMLSelectElement;
+				compare.value = "";
+				compare.dispatchEvent(new Event("change", { bubbles: true }));
+				document.querySelector<HTMLButtonElement>("#go")?.click();
+				return before.apply(this, all);
+			};
+		}, within);
+		await page.click("#go");
+		await done();
+		expect(queries.splice(0).map((query) => query.get("policy"))).toEqual(policies);
+		expect([await page.isVisible("#print-b"), await page.isVisible("#comparison")]).toEqual([false, false]);
+		expect(await page.getAttribute("#papers", "data-compare")).toBe("none");
+		expect(await status()).toMatch(/^Picture finished in/);
+	}
 });
