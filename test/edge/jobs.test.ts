@@ -1,11 +1,11 @@
 /** Jobs as a resource: made once, kept, told of, deleted. */
-import { evictDurableObject } from "cloudflare:test";
+import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { Webhook } from "standardwebhooks";
 import { afterEach, describe, expect, inject, it } from "vitest";
 import app from "../../worker/edge/index.ts";
 import { addressProblem } from "../../worker/edge/job/webhook.ts";
-import type { Env } from "../../worker/edge/settings.ts";
+import { type Env, settingsOf } from "../../worker/edge/settings.ts";
 import { follow } from "../../worker/protocol/client.ts";
 import { createJobs, getJob, type JobAsk, removeJob } from "../../worker/protocol/job-client.ts";
 import { type JobResource, WebhookMessage } from "../../worker/protocol/jobs.ts";
@@ -41,6 +41,13 @@ describe("a job", () => {
 			() => look({ id }),
 			({ state }) => state === "done",
 		);
+	});
+
+	it("that may take longer than others says how long that was", async () => {
+		await Peer.join();
+		const { id } = await create({ ttl_seconds: 5 });
+		const events = await (await Reader.open(`/v1/jobs/${id}/events`)).rest();
+		expect(events.at(-1)!.data).toMatchObject({ code: "deadline", message: expect.stringMatching(/ 5 seconds\./) });
 	});
 
 	it("is made, waits, runs, is done, and its picture is had by its link", async () => {
@@ -251,6 +258,19 @@ describe("Idempotency-Key", () => {
 		expect(new Set(by.get(201)!.map(({ headers }) => headers.get("location"))).size).toBe(1);
 		expect(by.get(409)?.[0].headers.get("retry-after") ?? "1").toBe("1");
 		expect((await send(bodies[1], "k".repeat(256))).status).toBe(400);
+	});
+
+	it("is held for as long as its answer may take by the edge's settings", async () => {
+		const objects = env as unknown as Env;
+		const claim = objects.CLAIM.get(objects.CLAIM.idFromName("slow"));
+		expect(await claim.take("request")).toEqual({ is: "new" });
+		const held = await runInDurableObject(
+			claim as never,
+			(_, { storage }) => storage.kv.get<{ until: number }>("kept")!.until - Date.now(),
+		);
+		const { RETURN_SECONDS, MODERATION_SECONDS } = settingsOf(objects);
+		expect(held).toBeGreaterThan(1000 * (29 + RETURN_SECONDS + MODERATION_SECONDS));
+		await claim.drop();
 	});
 });
 

@@ -78,6 +78,21 @@ describe("a key", () => {
 		expect((await ask("/v1/images/preview?prompt=x", key)).status).toBe(429);
 	});
 
+	it("is answered again under an Idempotency-Key though its day is over", async () => {
+		const key = await mint({ per_day: 1 });
+		await Peer.join({ automatic: true });
+		const send = async (once: string): Promise<Response> => {
+			const headers = { authorization: `Bearer ${key}`, "content-type": "application/json", "idempotency-key": once };
+			const init = { method: "POST", headers, body: '{"prompt":"x","cache":false}' };
+			return app.fetch(new Request("https://edge.example/v1/jobs", init), settings as never);
+		};
+		const [first, again] = [await send("one"), await send("one")];
+		expect([first.status, again.status, again.headers.get("idempotent-replayed")]).toEqual([201, 201, "true"]);
+		expect(await again.json()).toEqual(await first.json());
+		// Under a key of its own it is another picture.
+		expect(await refusal(await send("two"))).toEqual([429, "insufficient_quota", "insufficient_quota"]);
+	});
+
 	it("has so many pictures at once", async () => {
 		const key = await mint({ concurrent: 2 });
 		const peer = await Peer.join();

@@ -5,8 +5,8 @@ import app from "../../worker/edge/index.ts";
 import { poolNamed } from "../../worker/edge/objects.ts";
 import { poolOfWorker } from "../../worker/edge/pool/router.ts";
 import { type Env, settingsOf } from "../../worker/edge/settings.ts";
-import { CONNECT_PATH } from "../../worker/protocol/messages.ts";
-import { deliver, MODEL, ORIGIN, OTHER_MODEL, Peer, workerToken } from "./peer.ts";
+import { CONNECT_PATH, REGISTER_PATH } from "../../worker/protocol/messages.ts";
+import { ADMIN, deliver, MODEL, ORIGIN, OTHER_MODEL, Peer, SECRET, workerToken } from "./peer.ts";
 import { everybodyLeaves, Reader, until } from "./reader.ts";
 
 const { POOL } = env as unknown as Env;
@@ -49,6 +49,15 @@ async function ask(edge: Env, continent: string | undefined, query = ""): Promis
 	readers.push(reader);
 	expect(reader.response.status).toBe(200);
 	return reader;
+}
+
+/** The same edge, where these pools fail at whatever they are asked. */
+function failing(edge: Env, ...names: string[]): Env {
+	const fails = () => Promise.reject(new Error("its region is gone"));
+	const gone = { metrics: fails, offer: fails, revokedWorkers: fails, status: fails };
+	const idFromName = (name: string) => name;
+	const get = (name: string) => (names.includes(name) ? gone : poolNamed({ POOL }, name));
+	return { ...edge, POOL: { idFromName, get } as unknown as typeof POOL };
 }
 
 const load = async (name: string): Promise<number> => (await poolNamed({ POOL }, name).offer()).load;
@@ -108,4 +117,60 @@ it("a pool for some models gets no others, and workers that no pool takes are to
 	const { data } = (await (await asked(BY_MODEL, "/v1/models")).json()) as { data: { id: string }[] };
 	expect(data.map(({ id }) => id).sort()).toEqual([MODEL.id, OTHER_MODEL.id].sort());
 	expect(settingsOf(BY_MODEL).POOLS).toHaveLength(2);
+});
+
+it("a pool that does not answer takes nothing of the others along, and is told of", async () => {
+	const half = failing(REGIONS, "us");
+	const register = async (edge: Env) => {
+		const headers = { authorization: `Bearer ${SECRET}`, "content-type": "application/json" };
+		const body = JSON.stringify({ worker: "w9", models: [] });
+		return (await asked(edge, REGISTER_PATH, { method: "POST", headers, body })).status;
+	};
+	const judge = async (method: string) =>
+		(await asked(REGIONS, "/v1/admin/workers/w9", { method, headers: { authorization: `Bearer ${ADMIN}` } })).status;
+	expect([await register(REGIONS), await register(half)]).toEqual([200, 200]);
+	expect([await judge("DELETE"), await register(half), await judge("POST")]).toEqual([204, 403, 204]);
+	await join(REGIONS, "w1", { region: "EU" });
+	await join(REGIONS, "w2", { region: "NA" });
+	const metrics = async (edge: Env) => (await asked(edge, "/metrics")).text();
+	const whole = await metrics(REGIONS);
+	for (const line of ["firstlight_pools_missing 0", 'worker="w1"', 'worker="w2"']) expect(whole).toContain(line);
+	const part = await metrics(half);
+	for (const line of ["firstlight_pools_missing 1", 'worker="w1"']) expect(part).toContain(line);
+	expect(part).not.toContain('worker="w2"');
+	const none = failing(REGIONS, "eu", "us");
+	expect([await register(none), (await asked(none, "/metrics")).status]).toEqual([500, 500]);
+});
+
+/** One policy loses next to nothing, the other some. */
+const TRADES = {
+	stagevar: { score: 0.9, delta: -0.005, speedup: 1.5 },
+	"stagevar-released": { score: 0.86, delta: -0.04, speedup: 3 },
+};
+
+it("late scales are thinned once half is taken of the queues of all pools that offer the model", async () => {
+	const traded = { ...MODEL, digest: `sha256:${"e7".repeat(32)}`, trades: TRADES };
+	const policies = async (edge: Env, count: number) => {
+		const chosen: (string | null)[] = [];
+		for (let i = 0; i < count; i++) chosen.push((await ask(edge, "EU")).response.headers.get("firstlight-policy"));
+		return chosen;
+	};
+	// Slots enough that nothing but the queues says that much is to do.
+	await join(REGIONS, "w1", { region: "EU", models: [traded] });
+	await join(REGIONS, "w2", { region: "NA", models: [traded], slots: 8 });
+	const measured = "stagevar; reason=measured";
+	// One in hand, then the four places of one queue out of two.
+	expect(await policies(REGIONS, 6)).toEqual([...Array(5).fill(measured), "stagevar-released; reason=load"]);
+});
+
+it("and not by the queue of a pool that does not offer it", async () => {
+	const BY_MODEL = edgeOf([
+		{ name: "one", models: [MODEL.id] },
+		{ name: "two", models: [OTHER_MODEL.id] },
+	]);
+	await join(BY_MODEL, "w1", { models: [{ ...MODEL, trades: TRADES }] });
+	await join(BY_MODEL, "w2", { models: [OTHER_MODEL] });
+	for (let i = 0; i < 4; i++) await ask(BY_MODEL, undefined, `&model=${OTHER_MODEL.id}`);
+	const { response } = await ask(BY_MODEL, undefined, `&model=${MODEL.id}`);
+	expect(response.headers.get("firstlight-policy")).toBe("stagevar; reason=measured");
 });

@@ -237,6 +237,7 @@ describe("headers", () => {
 		const response = await edge(path, { headers });
 		expect(response.headers.get("access-control-allow-origin")).toBe("*");
 		expect(response.headers.get("access-control-expose-headers")).toContain("warning");
+		expect(response.headers.get("access-control-expose-headers")).toContain("idempotent-replayed");
 		const preflight = await edge(path, {
 			method: "OPTIONS",
 			headers: { ...headers, "access-control-request-method": "GET" },
@@ -246,9 +247,14 @@ describe("headers", () => {
 });
 
 describe("the OpenAPI document", () => {
+	interface Described {
+		parameters: { name: string; in: string }[];
+		requestBody?: { required: boolean };
+		responses: object;
+	}
 	interface Document {
 		openapi: string;
-		paths: Record<string, Record<string, { parameters: { name: string; in: string }[]; responses: object }>>;
+		paths: Record<string, Record<string, Described>>;
 		components: { schemas: Record<string, object> };
 	}
 	const document = async () => (await (await edge("/openapi.json")).json()) as Document;
@@ -268,6 +274,12 @@ describe("the OpenAPI document", () => {
 				expect(parameters.filter((one) => one.in === "path").map(({ name }) => `{${name}}`)).toEqual(
 					path.match(/\{\w+\}/g) ?? [],
 				);
+	});
+
+	it("says where a body may be left out", async () => {
+		const { paths } = await document();
+		const required = (route: string) => paths[`/v1/jobs${route}`].post.requestBody?.required;
+		expect(["", "/{job}/refine", "/{job}/branch"].map(required)).toEqual([true, false, true]);
 	});
 
 	it("refers to schemas that are there", async () => {

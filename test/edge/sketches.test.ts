@@ -92,6 +92,42 @@ it("refine finishes a job by another plan from its own first scales: as many as 
 	await removeJob(decided.job, options);
 });
 
+it("a size is left to the picture that finishes a sketch", async () => {
+	const peer = await Peer.join();
+	const { job } = await sketch(peer, { size: "64x64" });
+	expect(await getJob(job.id, options)).toMatchObject({ state: "done", width: 32, height: 32 });
+	const refined = await refineJob(job.id, {}, options);
+	const next = await peer.next("lease");
+	expect(next.request.format.size).toEqual({ width: 64, height: 64 });
+	await peer.finish(next);
+	expect(await getJob(refined.id, options)).toMatchObject({ state: "done", width: 64, height: 64 });
+});
+
+it("a sketch that is planned anew for another version of its model has no other size", async () => {
+	const older = await Peer.join();
+	const [job] = await createJobs({ prompt: "x", until: 1, size: "64x64", cache: false }, options);
+	await older.next("lease");
+	const newer = await Peer.join({ worker: "newer", models: [{ ...MODEL, digest: `sha256:${"d4".repeat(32)}` }] });
+	older.leave();
+	const lease = await newer.next("lease");
+	for (const index of [0, 1]) await delivered(lease, scaleEvent(lease, index));
+	await delivered(lease, { ...finalEvent(lease), width: 16, height: 16 });
+	newer.release(lease);
+	expect(await getJob(job.id, options)).toMatchObject({ state: "done", width: 32, height: 32 });
+});
+
+it("refine ends where it is told to, from the scales before that", async () => {
+	const peer = await Peer.join();
+	const { job, lease } = await sketch(peer);
+	const again = await refineJob(job.id, { policy: "stagevar", until: 1 }, options);
+	const next = await peer.next("lease");
+	expect(next.codes).toEqual([scaleEvent(lease, 0).codes]);
+	await delivered(next, scaleEvent(next, 1));
+	await delivered(next, { ...finalEvent(next), width: 16, height: 16 });
+	peer.release(next);
+	expect(await getJob(again.id, options)).toMatchObject({ state: "done", scales: { made: 2, of: 2 } });
+});
+
 it("branch makes siblings of other seeds that share first scales, and they know whose these are", async () => {
 	const peer = await Peer.join({ slots: 4 });
 	const { job, lease } = await sketch(peer);
@@ -122,6 +158,8 @@ it.each<[string, string, object, string]>([
 	["more siblings than are queued here", "branch", { from: 1, count: 9 }, "count"],
 	["more scales of its own", "refine", { scales: 3 }, "scales"],
 	["an end before what it has", "refine", { until: 0 }, "until"],
+	["an end with what it has", "refine", { scales: 2, until: 1 }, "until"],
+	["an end with what siblings share", "branch", { from: 2, until: 1 }, "until"],
 	["another prompt", "refine", { prompt: "y" }, "prompt"],
 	["no such policy", "refine", { policy: "nope" }, "policy"],
 ])("refuses to go on with %s", async (_, route, body, param) => {

@@ -80,6 +80,29 @@ it("a finished picture is one line, and one of each metric; its trace goes from 
 	expect(JSON.stringify(lines()) + (await text())).not.toContain("secret cat");
 });
 
+it("a lease that ends without its picture is a lost one, and no picture", async () => {
+	const of = () =>
+		Promise.all([
+			value('firstlight_pictures_total{policy="exact"}'),
+			value('firstlight_leases_lost_total{cause="failed"}'),
+		]);
+	const [pictures, lost] = await of();
+	const peer = await Peer.join({ worker: "gpu-2" });
+	const reader = await Reader.open("/v1/images/preview?prompt=x");
+	const { job, attempt } = await peer.next("lease");
+	const made = { policy: "exact", first: null, whole: 200, scales: [], memory: 54_321 };
+	peer.jobs.delete(job);
+	peer.send({ type: "release", job, attempt, outcome: "done", reason: "", made });
+	const again = await peer.next("lease");
+	expect(again).toMatchObject({ job, attempt: attempt + 1 });
+	expect(await of()).toEqual([pictures, lost + 1]);
+	expect(lines().filter(({ event }) => event === "picture")).toEqual([]);
+	// What the device holds is as the worker says, whatever came of it.
+	expect(await value('firstlight_worker_device_bytes{worker="gpu-2"}')).toBe(54_321);
+	await peer.finish(again);
+	expect((await reader.rest()).at(-1)).toMatchObject({ event: "final" });
+});
+
 it("leases lost, resumes and pictures that were abandoned are counted", async () => {
 	const of = async () =>
 		Promise.all([

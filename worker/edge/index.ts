@@ -71,6 +71,7 @@ const open = cors({
 		"x-should-retry",
 		"warning",
 		"server-timing",
+		"idempotent-replayed",
 		...LIMIT_HEADERS,
 	],
 	maxAge: 86_400,

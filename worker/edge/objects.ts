@@ -81,7 +81,7 @@ export function keyringOf(objects: Pick<Objects, "KEYRING">): DurableObjectStub<
 /** The first scales of a picture, for another one to go on from. */
 export interface TrunkOf {
 	request: JobRequest;
-	/** As a job keeps it (job-record.ts). */
+	/** As a job keeps it (job/record.ts). */
 	madeUnder: string | null;
 	scales: ScaleEvent[];
 }
@@ -200,9 +200,15 @@ export interface Outlook {
 	/** Milliseconds a unit of cost (worker/policies/cost.ts) on the worker that will have it. */
 	pace: number | null;
 }
+/** A version that new jobs can be queued for. */
+export interface Offered extends Version, Outlook {
+	/** Jobs that wait in the queues of its pools, of whatever model, and how many may. */
+	queued: number;
+	places: number;
+}
 export interface PoolOffer {
 	/** In the order they came; the first is the default. Each shows its oldest version, and has them all. */
-	models: { info: ModelInfo; since: number; versions: (Version & Outlook)[] }[];
+	models: { info: ModelInfo; since: number; versions: Offered[] }[];
 	queue: number;
 	/** Jobs that wait or are in a worker's hand. */
 	load: number;

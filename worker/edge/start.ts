@@ -14,6 +14,7 @@ import type { Caller } from "./auth/caller.ts";
 import { ApiError, invalid, unavailable } from "./http/errors.ts";
 import type { Subject } from "./http/input.ts";
 import type { Warnings } from "./http/warnings.ts";
+import { wholeSize } from "./job/checks.ts";
 import { findPicture } from "./job/found.ts";
 import { deadlineSeconds } from "./job/record.ts";
 import { type Branch, trunkFor } from "./job/trunk.ts";
@@ -22,15 +23,14 @@ import {
 	type Customer,
 	type Enqueued,
 	type NewJob,
+	type Offered,
 	type Outlook,
 	type PoolOffer,
-	type PoolStatus,
 	poolNamed,
-	type Version,
 	type WebhookTarget,
 } from "./objects.ts";
 import { drawVersion } from "./pool/offer.ts";
-import { given, offerOf, poolsFor, statusOfAll } from "./pool/router.ts";
+import { given, offerOf, poolsFor } from "./pool/router.ts";
 import { type Env, settingsOf } from "./settings.ts";
 
 export interface JobInput {
@@ -93,10 +93,6 @@ function retryAfter({ waiting, waitMs }: Outlook): number {
 	return Math.min(RETRY_SECONDS.most, Math.max(1, Math.ceil(waitMs / Math.max(1, waiting) / 1000)));
 }
 
-export function poolStatus(env: Env): Promise<PoolStatus> {
-	return statusOfAll(env);
-}
-
 /** The model of this name or alias, out of those offered; the first for none, "auto", and a model of OpenAI's. */
 export function findModel({ models }: PoolOffer, env: Env, name = "auto"): PoolOffer["models"][number] | undefined {
 	const named = (wanted: string | undefined) => models.find(({ info }) => info.id === wanted);
@@ -137,11 +133,11 @@ export async function chooseModel(
 ): Promise<Chosen> {
 	const offer = await offerOf(env, (offer) => offer.room && findModel(offer, env, name) !== undefined);
 	if (offer.models.length === 0) throw noWorkers();
-	const { QUEUE_LIMIT, MODEL_WEIGHTS } = settingsOf(env);
-	const chosen = (version: Version & Outlook): Chosen => ({
+	const { MODEL_WEIGHTS } = settingsOf(env);
+	const chosen = (version: Offered): Chosen => ({
 		model: version.info,
 		numerics: version.numerics,
-		load: { ...version, filled: offer.queue / QUEUE_LIMIT },
+		load: { ...version, filled: version.queued / version.places },
 		retrySeconds: retryAfter(version),
 		requireRoom() {
 			if (!offer.room) throw queueFull(retryAfter(version));
@@ -295,11 +291,12 @@ function jobOf(input: Omit<JobInput, "seed">, seed: number, pool: string): NewJo
 	const { model, plan, subject, previews, format, until, branch, unknownWords, reason } = input;
 	const { caller, mode, ttlSeconds, webhook, base, findable } = input;
 	const { owner, traceparent, requestId } = caller;
-	const { grids, image } = model.schedules[plan.schedule];
-	const { width, height } = format.size ?? image;
+	const { grids } = model.schedules[plan.schedule];
 	const trunk = branch && trunkFor(branch, seed);
+	const request = { model: model.id, ...subject, seed, plan, previews, format, until, trunk };
+	const { width, height } = wholeSize(model, request);
 	return {
-		request: { model: model.id, ...subject, seed, plan, previews, format, until, trunk },
+		request,
 		trunk: branch && { madeUnder: branch.madeUnder, scales: branch.scales },
 		pool,
 		bitsPerToken: model.bitsPerToken,

@@ -9,7 +9,7 @@ import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { openModel } from "../engine/open.ts";
 import type { LoadedModel } from "../engine/types.ts";
 import { policies } from "../policies/index.ts";
-import type { WorkerEvent } from "../protocol/job.ts";
+import type { JobRequest, WorkerEvent } from "../protocol/job.ts";
 import type { Lease } from "../protocol/messages.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { readMetadata } from "./encode.ts";
@@ -48,7 +48,8 @@ const MADE = {
 	traceparent: undefined,
 	requestId: undefined,
 };
-const run = async (given: Partial<Lease> & { plan?: StagePlan } = {}, watchdogSeconds = 60, on = model) => {
+type Given = Partial<Lease> & { plan?: StagePlan; ask?: Partial<JobRequest> };
+const run = async (given: Given = {}, watchdogSeconds = 60, on = model) => {
 	events = [];
 	const lease: Lease = {
 		type: "lease",
@@ -63,6 +64,7 @@ const run = async (given: Partial<Lease> & { plan?: StagePlan } = {}, watchdogSe
 			plan: given.plan ?? policies.exact.plan(model.info, {}),
 			previews: "none",
 			format: { type: "png", quality: 90 },
+			...given.ask,
 		},
 		codes: given.codes ?? [],
 		madeUnder: given.madeUnder ?? null,
@@ -121,6 +123,34 @@ test("a picture carries the plan as it was settled, whoever settled it, and the 
 	await run({ plan: settled, codes, madeUnder: "another" });
 	expect(finals()[0].numerics).toBe("mixed");
 	expect((await readMetadata(Buffer.from(finals()[0].base64, "base64")))?.numerics).toBe("mixed");
+});
+
+const SKETCHES: [previews: JobRequest["previews"], shown: boolean[]][] = [
+	["all", [true, true]],
+	["none", [false, false]],
+	[1, [false, false]],
+	[2, [false, true]],
+	[3, [true, true]],
+];
+test("a sketch ends with its picture, whichever previews were asked for, and shows no others", async () => {
+	const pictures = new Set<string>();
+	for (const [previews, shown] of SKETCHES) {
+		const format = { type: "png", quality: 90, size: { width: 80, height: 80 } } as const;
+		const { outcome, types } = await run({ ask: { until: 1, previews, format } });
+		expect([previews, outcome, types]).toEqual([
+			previews,
+			{ outcome: "done", reason: "", made: MADE },
+			["scale", "scale", "final"],
+		]);
+		expect(events.map((event) => event.type === "scale" && event.base64 !== null).slice(0, 2)).toEqual(shown);
+		const [final] = finals();
+		expect(final.width).toBeLessThan(model.info.schedules[model.info.defaultSchedule].image.width);
+		pictures.add(final.sha256);
+	}
+	expect(pictures.size).toBe(1);
+	// One that ends with its plan's last scale is no sketch.
+	await run({ ask: { until: 3 } });
+	expect(finals()[0]).toMatchObject(model.info.schedules[model.info.defaultSchedule].image);
 });
 
 test("an event that the edge refuses ends the job; one that it has no time for is sent again", async () => {

@@ -4,7 +4,7 @@ import type { LoadedModel, RgbImage } from "../engine/types.ts";
 import { PromptError } from "../families/text/tokenizer.ts";
 import { PlanError } from "../policies/index.ts";
 import { allowance, type Pace } from "../protocol/allowance.ts";
-import type { ImageFormat } from "../protocol/job.ts";
+import type { ImageFormat, JobRequest, Previews } from "../protocol/job.ts";
 import type { Lease, Made } from "../protocol/messages.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { DeliveryError, deliverer, RefusedError } from "./delivery.ts";
@@ -83,13 +83,17 @@ export async function runLease(lease: Lease, bench: Bench, signal: AbortSignal):
 	try {
 		// The scale that a sketch ends with is sampled again if need be: its picture is the one that is asked for.
 		const forcedCodes = lease.codes.slice(0, until).map((codes) => Uint8Array.from(Buffer.from(codes, "base64")));
-		const results = model.generate({ plan, prompt, label, seed, previews, forcedCodes, until, signal });
+		const needed = previewsFor(lease.request);
+		const results = model.generate({ plan, prompt, label, seed, previews: needed, forcedCodes, until, signal });
 		const limits = new Limits(lease, bench);
 		for await (const result of watched(results, () => limits.next(plan))) {
 			if (result.kind === "scale") {
 				limits.came(result.index);
 				const { index, grid, stage, step, steps, codes, preview, milliseconds } = result;
-				const picture = preview && (await encodeImage(preview, bare, metadata()));
+				const ends = index === until && step < steps;
+				// One that only the sketch itself needs is no part of the event.
+				const shown = ends && needed !== previews ? null : preview;
+				const picture = shown && (await encodeImage(shown, bare, metadata()));
 				const { go } = await deliver({
 					type: "scale",
 					index,
@@ -105,7 +109,7 @@ export async function runLease(lease: Lease, bench: Bench, signal: AbortSignal):
 				first ??= performance.now() - begun;
 				scales.push([index, milliseconds.transformer + milliseconds.preview]);
 				if (go === "stop") return { outcome: "done", reason: "told to stop" };
-				if (index === until && preview && step < steps) await finish(preview, bare);
+				if (ends && preview) await finish(preview, bare);
 			} else if (result.kind === "revision") {
 				plan = result.plan;
 				const { go } = await deliver({ type: "revision", after: result.after, measured: result.measured, plan });
@@ -125,6 +129,16 @@ export async function runLease(lease: Lease, bench: Bench, signal: AbortSignal):
 		}
 		return failedOutcome(error);
 	}
+}
+
+/**
+ * The previews that the engine has to make: those that were asked for, and that of a sketch's last scale, which is its
+ * picture. Said as so many of the plan's last ones: what comes after that scale does not run.
+ */
+function previewsFor({ plan, previews, until }: JobRequest): Previews {
+	if (until === undefined || previews === "all") return previews;
+	const leftOut = plan.steps.filter(({ kind }, scale) => kind === "run" && scale > until).length;
+	return Math.max(previews === "none" ? 0 : previews, leftOut);
 }
 
 /** Of a lease that somebody ended. */

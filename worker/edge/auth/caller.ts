@@ -58,9 +58,13 @@ export function admit(access: Access): MiddlewareHandler<App> {
 export const may = ({ scopes }: Pick<Caller, "scopes">, scope: Scope): boolean =>
 	scopes.includes(scope) || scopes.includes("admin");
 
-/** A reader that comes back asks for what is counted already. */
+/**
+ * A reader that comes back asks for what is counted already, and so may a request that is sent again under its key:
+ * what that begins after all is counted before it is queued.
+ */
 function beginsPicture({ req }: Context<App>): boolean {
-	return req.method !== "HEAD" && !req.header("last-event-id") && !req.query("lastEventId");
+	const again = req.header("last-event-id") || req.query("lastEventId") || req.header("idempotency-key");
+	return req.method !== "HEAD" && !again;
 }
 
 type Known = Pick<Caller, "owner" | "scopes" | "admitted">;

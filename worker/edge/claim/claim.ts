@@ -4,7 +4,7 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import type { ClaimObject, Taken } from "../objects.ts";
-import type { Env } from "../settings.ts";
+import { type Env, type Settings, settingsOf } from "../settings.ts";
 
 interface Kept {
 	/** Of what was asked under the name. */
@@ -14,15 +14,19 @@ interface Kept {
 	until: number;
 }
 
-/** Whoever took the name and has not come back by then will not come back. */
-const MAKING_MS = 30_000;
+/**
+ * Whoever took the name and has not come back by then will not come back: what waits for others waits as long as the
+ * settings say, the rest takes seconds.
+ */
+const makingMs = ({ RETURN_SECONDS, MODERATION_SECONDS }: Settings): number =>
+	1000 * (30 + RETURN_SECONDS + MODERATION_SECONDS);
 
 export class Claim extends DurableObject<Env> implements ClaimObject {
 	/** The first one gets the name, and either keeps a value under it or drops it. */
 	async take(fingerprint: string): Promise<Taken> {
 		const kept = this.#kept();
 		if (!kept) {
-			await this.#put({ fingerprint, value: null, until: Date.now() + MAKING_MS });
+			await this.#put({ fingerprint, value: null, until: Date.now() + makingMs(settingsOf(this.env)) });
 			return { is: "new" };
 		}
 		if (kept.fingerprint !== fingerprint) return { is: "other" };

@@ -1,4 +1,4 @@
-/** What both image routes take. */
+/** What the routes that make pictures take alike. */
 import { z } from "zod";
 import { MAX_PROMPT_CHARS, MAX_SEED } from "../../protocol/limits.ts";
 import type { ModelInfo } from "../../protocol/model-info.ts";

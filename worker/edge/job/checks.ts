@@ -1,7 +1,9 @@
 /** Whether what a worker delivers fits the job it is for. In words what is wrong, or null. */
 import type { FinalEvent, JobRequest, RevisionEvent, ScaleEvent, WorkerEvent } from "../../protocol/job.ts";
+import type { ModelInfo } from "../../protocol/model-info.ts";
 import { StagePlan, settle } from "../../protocol/plan.ts";
 import { bytesOf } from "../base64.ts";
+import type { Size } from "../http/sizes.ts";
 
 /** What a job knows of its picture. */
 export interface Picture {
@@ -35,9 +37,24 @@ export function finalProblem(picture: Picture, event: FinalEvent): string | null
 	return mimeProblem(event.mime, request.format);
 }
 
+/** Whether it ends before its plan does: a sketch. */
+const endsEarly = ({ steps }: StagePlan, until: number | undefined): until is number =>
+	until !== undefined && until < steps.findLastIndex(({ kind }) => kind === "run");
+
+/**
+ * Of the whole picture, as a job says it. A sketch is not resized, and so it says the schedule's own: the size that was
+ * asked for is that of the picture which finishes it.
+ */
+export function wholeSize(
+	{ schedules }: ModelInfo,
+	{ plan, format, until }: Pick<JobRequest, "plan" | "format" | "until">,
+): Size {
+	return (!endsEarly(plan, until) && format.size) || schedules[plan.schedule].image;
+}
+
 /** A sketch is as large as its last scale's preview; all else is as large as was said. */
-function finalSize({ request: { plan, until }, grids, width, height }: Picture): { width: number; height: number } {
-	if (until === undefined || until >= plan.steps.findLastIndex(({ kind }) => kind === "run")) return { width, height };
+function finalSize({ request: { plan, until }, grids, width, height }: Picture): Size {
+	if (!endsEarly(plan, until)) return { width, height };
 	const [rows, columns] = grids[until];
 	const [mostRows, mostColumns] = grids[grids.length - 1];
 	return { width: (width * columns) / mostColumns, height: (height * rows) / mostRows };

@@ -24,6 +24,7 @@ import {
 } from "../objects.ts";
 import { type Env, settingsOf } from "../settings.ts";
 import { plannedAnew } from "../start.ts";
+import { wholeSize } from "./checks.ts";
 import { picturesClaim } from "./found.ts";
 import { type LoggedEvent, type LoggedFinal, withPicture } from "./kept-picture.ts";
 import { OWNER_HEADER, Readers } from "./readers.ts";
@@ -217,12 +218,12 @@ export class Job extends DurableObject<Env> implements JobObject {
 		if (!job || job.ended !== null || this.#state.log.lastScale() !== -1) return null;
 		const plan = plannedAnew(model, job.request.plan);
 		if (plan === null) return null;
-		const { grids, image } = model.schedules[plan.schedule];
-		const { width, height } = job.request.format.size ?? image;
-		const event = { ...job.event, plan, grids, width, height };
-		this.#state.save({ ...job, request: { ...job.request, plan }, event, bitsPerToken: model.bitsPerToken });
+		const request = { ...job.request, plan };
+		const { width, height } = wholeSize(model, request);
+		const event = { ...job.event, plan, grids: model.schedules[plan.schedule].grids, width, height };
+		this.#state.save({ ...job, request, event, bitsPerToken: model.bitsPerToken });
 		this.#append(this.#state.planEvent());
-		return needsOf({ ...job.request, plan });
+		return needsOf(request);
 	}
 
 	/** What another picture needs to go on from the first scales of this one; null when the job is unknown. */

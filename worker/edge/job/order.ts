@@ -18,6 +18,7 @@ import type { Warnings } from "../http/warnings.ts";
 import type { WebhookTarget } from "../objects.ts";
 import type { App, Env } from "../settings.ts";
 import { type Chosen, chooseModel, givenPlan, type JobInput, makePlan } from "../start.ts";
+import { wholeSize } from "./checks.ts";
 import { branchOf } from "./trunk.ts";
 
 /** Quality of lossy previews and pictures where none was asked for. */
@@ -82,7 +83,7 @@ export function ownedBy({ req, var: { caller } }: Context<App>, cache: boolean):
 export interface Order {
 	input: JobInput;
 	known?: KnownPrompt;
-	/** Of the finished picture. */
+	/** Of the whole picture. */
 	size: Size;
 	/** For the answer: which policy, and why. */
 	headers: { "firstlight-policy": string };
@@ -116,10 +117,11 @@ export async function orderOf(
 	const { seed = randomSeed(), from, scales, until, previews, size = "auto" } = wish;
 	const { schedule, resized } = size === "auto" ? { schedule: wish.schedule } : sized(model, size, warnings);
 	const { plan, reason } = planOf(wish, model, schedule, load);
-	const branch = from && scales ? await branchOf(env, { from, scales }, plan, keeping.caller.owner) : undefined;
+	const branch = from && scales ? await branchOf(env, { from, scales, until }, plan, keeping.caller.owner) : undefined;
 	if (until !== undefined) requireEnd(plan, until, branch?.scales.length);
 	const known = subject.prompt === undefined ? undefined : await knownPrompt(env, model, subject.prompt);
 	warnings.unknownWords(known?.unknownWords);
+	const format = { ...wish.format, ...(resized && { size: resized }) };
 	// A random seed was never asked for before.
 	const again = cache && wish.seed !== undefined && !branch ? numerics : undefined;
 	if (!again) requireRoom();
@@ -130,7 +132,7 @@ export async function orderOf(
 			subject,
 			seed,
 			previews,
-			format: { ...wish.format, ...(resized && { size: resized }) },
+			format,
 			until,
 			branch,
 			unknownWords: known?.unknownWords,
@@ -142,7 +144,7 @@ export async function orderOf(
 		},
 		known,
 		headers: { "firstlight-policy": `${plan.policy}; reason=${reason}` },
-		size: resized ?? wish.format.size ?? model.schedules[plan.schedule].image,
+		size: wholeSize(model, { plan, format, until }),
 	};
 }
 
@@ -162,8 +164,10 @@ function planOf(
 }
 
 /** A sketch ends with a scale that surely runs: with no other would there be a picture. */
-function requireEnd({ steps, decide }: StagePlan, until: number, takenOver = 1): void {
-	if (until < takenOver - 1) throw invalid("until", "until: ends before the scales that are taken over.");
+function requireEnd({ steps, decide }: StagePlan, until: number, takenOver = 0): void {
+	// A sketch's last scale is always drawn: by another seed or plan it would not be the one that is taken over.
+	if (until < takenOver)
+		throw invalid("until", `until: scale ${until} is taken over already; take over fewer, or end with a later one.`);
 	const last = decide?.after ?? steps.findLastIndex(({ kind }) => kind === "run");
 	if (steps[until]?.kind !== "run" || until > last)
 		throw invalid("until", `until: this plan surely runs scales up to ${last}; end with one of those.`);

@@ -27,17 +27,17 @@ export async function trunkOf(
 }
 
 /**
- * The first scales of a job, for a picture by this plan; `most`: as many as there are, and the plan can take over.
- * Throws a 404 for a job that is not kept, and a 400 for scales that the plan cannot take over.
+ * The first scales of a job, for a picture by this plan; `most`: as many as there are, and the plan can take over
+ * before it ends. Throws a 404 for a job that is not kept, and a 400 for scales that the plan cannot take over.
  */
 export async function branchOf(
 	env: Env,
-	{ from, scales }: { from: string; scales: number | "most" },
+	{ from, scales, until = Infinity }: { from: string; scales: number | "most"; until?: number },
 	plan: StagePlan,
 	owner: Owner,
 ): Promise<Branch> {
 	const last = plan.decide?.after ?? plan.steps.findLastIndex(({ kind }) => kind === "run");
-	const count = scales === "most" ? last + 1 : scales;
+	const count = scales === "most" ? Math.max(1, Math.min(last + 1, until)) : scales;
 	const {
 		request,
 		madeUnder,

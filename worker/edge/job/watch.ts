@@ -8,7 +8,7 @@ import { log, logError } from "../log.ts";
 import { poolNamed } from "../objects.ts";
 import { type Env, type Settings, settingsOf } from "../settings.ts";
 import type { Readers } from "./readers.ts";
-import { deletionOf, type JobRecord, stallOf } from "./record.ts";
+import { deadlineSeconds, deletionOf, type JobRecord, stallOf } from "./record.ts";
 import type { JobState } from "./state.ts";
 import { tell } from "./tell.ts";
 import { answered, tried } from "./webhook.ts";
@@ -56,7 +56,7 @@ export class Watch {
 				type: "error",
 				code: "deadline",
 				message:
-					`The picture was not finished within ${this.#settings.JOB_DEADLINE_SECONDS} seconds. ` +
+					`The picture was not finished within ${deadlineSeconds(job, this.#settings)} seconds. ` +
 					"Try again, or with a faster policy.",
 			});
 		} else {

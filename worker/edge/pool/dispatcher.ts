@@ -37,19 +37,20 @@ export class Dispatcher {
 
 	/**
 	 * A worker has let go of a job, or is gone. It may have finished it before it could say so: that one keeps nobody
-	 * waiting; any other goes on elsewhere.
+	 * waiting; any other goes on elsewhere. How it ended, by this lease; null where it did not.
 	 */
-	async lost(entry: Lent, cause: Cause): Promise<void> {
+	async lost(entry: Lent, cause: Cause): Promise<Outcome | null> {
 		const { session, worker, granted } = entry.held;
 		const { job, attempt } = entry;
 		const taken = Date.now() - granted;
 		const outcome = await this.#outcome(job);
-		if (entry.held?.session !== session || entry.attempt !== attempt || this.#ledger.get(job) !== entry) return;
+		if (entry.held?.session !== session || entry.attempt !== attempt || this.#ledger.get(job) !== entry) return null;
 		// What others had begun says nothing of this worker.
 		if (outcome === "done" && attempt === 1) this.#paces.note(worker, entry.digest, taken, entry.cost);
 		if (outcome !== null) this.#ledger.end(job);
 		else this.takeBack(entry, cause);
 		this.dispatch(entry.digest);
+		return outcome;
 	}
 
 	/** Back into the queue, or to its end when it has come back too often. */

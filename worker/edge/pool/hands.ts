@@ -24,10 +24,11 @@ export class Hands {
 		const entry = this.#shared.ledger.get(job);
 		// An old attempt, or one that has gone to another worker meanwhile, has been let go by now.
 		if (entry?.held?.session === seat.session && entry.attempt === attempt) {
-			if (made) this.#made(entry as Lent, made);
+			if (made) this.memory.set(entry.held.worker, made.memory);
 			if (outcome === "handed-back") log("lease handed back", { job, attempt, worker: hello.worker, cause, reason });
 			// "Done" with the picture missing would leave its readers waiting for ever.
-			await this.#shared.dispatcher.lost(entry as Lent, cause);
+			const ended = await this.#shared.dispatcher.lost(entry as Lent, cause);
+			if (made && ended === "done") this.#made(entry as Lent, made);
 		}
 		if (this.#shared.roster.member(seat.session)?.socket !== socket) return;
 		for (const digest of member.offers.keys()) this.#shared.dispatcher.dispatch(digest);
@@ -37,7 +38,6 @@ export class Hands {
 	#made({ job, attempt, queued, held }: Lent, made: Made): void {
 		const { tally } = this.#shared.dispatcher;
 		const waited = held.granted - queued;
-		this.memory.set(held.worker, made.memory);
 		tally.count("firstlight_pictures_total", { policy: made.policy });
 		if (made.first !== null && attempt === 1)
 			tally.observe("firstlight_first_preview_seconds", (waited + made.first) / 1000);

@@ -1,5 +1,5 @@
 /** What a pool offers, and which version of a model a new job gets. */
-import type { Outlook, PoolOffer, Version, WorkerStatus } from "../objects.ts";
+import type { Offered, PoolOffer, Version, WorkerStatus } from "../objects.ts";
 import { able } from "./choose.ts";
 import type { Ledger } from "./ledger.ts";
 import { infoOf, type Member, type Roster } from "./roster.ts";
@@ -60,7 +60,7 @@ function versionsOf(roster: Roster): Version[] {
 }
 
 /** The same by model. */
-export function modelsOf(versions: readonly (Version & Outlook)[]): PoolOffer["models"] {
+export function modelsOf(versions: readonly Offered[]): PoolOffer["models"] {
 	const models = new Map<string, PoolOffer["models"][number]>();
 	for (const version of versions) {
 		const { info, since } = version;

@@ -144,8 +144,11 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		if (this.#roster.size === 0) await this.#returns.next(patience * 1000);
 		if (this.#attendance.suspicious) this.#alarm.by(Date.now() + beats(this.#settings, 1));
 		const queue = this.#ledger.queued;
-		const versions = this.#offers.versions().map((version) => ({ ...version, ...this.#outlook(version.info.digest) }));
-		return { models: modelsOf(versions), queue, load: this.#ledger.size, room: queue < this.#settings.QUEUE_LIMIT };
+		const places = this.#settings.QUEUE_LIMIT;
+		const versions = this.#offers
+			.versions()
+			.map((version) => ({ ...version, ...this.#outlook(version.info.digest), queued: queue, places }));
+		return { models: modelsOf(versions), queue, load: this.#ledger.size, room: queue < places };
 	}
 
 	/** Not older than a moment. */

@@ -136,9 +136,8 @@ export class Roster {
 	}
 
 	admit(socket: WebSocket, { type: _, holding: __, ...hello }: Hello): Member {
-		const { worker, instance, slots } = hello;
-		this.change(socket, { worker, instance, slots, seen: Date.now() });
 		const since = Date.now();
+		this.change(socket, { worker: hello.worker, seen: since });
 		this.#ctx.storage.sql.exec(
 			"INSERT INTO worker (session, hello, since) VALUES (?, ?, ?)",
 			this.seat(socket).session,

@@ -5,7 +5,7 @@
 
 import type { PoolPlace } from "../../protocol/operator-settings.ts";
 import { log } from "../log.ts";
-import { type Outlook, type PoolOffer, type PoolStatus, poolNamed, type Version } from "../objects.ts";
+import { type Offered, type PoolObject, type PoolOffer, type PoolStatus, poolNamed } from "../objects.ts";
 import { type Env, settingsOf } from "../settings.ts";
 
 /** A pool, and what it offered when it was asked last. Its `load` grows by what it was given since. */
@@ -90,11 +90,21 @@ export function poolOfWorker(
 	return among[weights.indexOf(Math.max(...weights))]?.name ?? null;
 }
 
-export async function statusOfAll(env: Env): Promise<PoolStatus> {
+/** What all pools answer that can be reached: one that fails takes its own answer along. Throws where none does. */
+export async function answersOf<T>(env: Env, ask: (pool: DurableObjectStub<PoolObject>) => Promise<T>): Promise<T[]> {
 	const { POOLS } = settingsOf(env);
-	const asked = await Promise.allSettled(POOLS.map(({ name }) => poolNamed(env, name).status()));
-	const answered = asked.flatMap((each) => (each.status === "fulfilled" ? each.value : []));
-	if (answered.length === 0) throw (asked[0] as PromiseRejectedResult).reason;
+	const asked = await Promise.allSettled(POOLS.map(async ({ name }) => ask(poolNamed(env, name))));
+	const answers = asked.flatMap((each, i) => {
+		if (each.status === "fulfilled") return [each.value];
+		log("pool not reached", { pool: POOLS[i].name, message: String(each.reason) });
+		return [];
+	});
+	if (answers.length === 0) throw (asked[0] as PromiseRejectedResult).reason;
+	return answers;
+}
+
+export async function statusOfAll(env: Env): Promise<PoolStatus> {
+	const answered = await answersOf(env, (pool) => pool.status());
 	return {
 		...together(answered.map((offer) => ({ offer }))),
 		workers: answered.flatMap(({ workers }) => workers),
@@ -129,7 +139,7 @@ function together(pools: readonly { offer: PoolOffer }[]): PoolOffer {
 }
 
 /** One version in two pools. A new job goes where it begins soonest. */
-function both(a: Version & Outlook, b: Version & Outlook): Version & Outlook {
+function both(a: Offered, b: Offered): Offered {
 	const sooner = (b.waitMs ?? Number.POSITIVE_INFINITY) < (a.waitMs ?? Number.POSITIVE_INFINITY) ? b : a;
 	return {
 		info: a.info,
@@ -139,6 +149,8 @@ function both(a: Version & Outlook, b: Version & Outlook): Version & Outlook {
 		waiting: a.waiting + b.waiting,
 		waitMs: sooner.waitMs,
 		pace: sooner.pace ?? a.pace ?? b.pace,
+		queued: a.queued + b.queued,
+		places: a.places + b.places,
 	};
 }
 

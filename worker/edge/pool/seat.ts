@@ -11,10 +11,8 @@ export interface Seat {
 	until: number;
 	/** Null until `hello`. */
 	worker: string | null;
-	instance: string | null;
 	/** When it was last heard, but for pings. */
 	seen: number;
-	slots: number;
 	draining: boolean;
 	/** What it still has in hand though it is not its own any more; `stuck`: because nothing came of it. */
 	stale: (Holding & { stuck: boolean })[];
@@ -26,9 +24,7 @@ export function newSeat(session: string, { named, until }: Pick<Seat, "named" | 
 		named,
 		until,
 		worker: null,
-		instance: null,
 		seen: Date.now(),
-		slots: 0,
 		draining: false,
 		stale: [],
 	};

@@ -5,6 +5,7 @@
 
 /** Every metric of the edge: what it is, its kind, and its labels. */
 export const METRICS = {
+	firstlight_pools_missing: ["gauge", "Pools that do not answer: nothing of theirs is in the other lines."],
 	firstlight_queue: ["gauge", "Pictures that wait for a worker."],
 	firstlight_worker_busy: ["gauge", "Pictures in a worker's hand.", "worker", "adapter", "software", "draining"],
 	firstlight_worker_slots: ["gauge", "Pictures it takes at once.", "worker", "adapter", "software", "draining"],

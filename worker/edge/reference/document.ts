@@ -99,7 +99,8 @@ export function parametersOf({ parameters = {}, headers = {}, query }: Operation
 function paths(): Json {
 	const byPath: Record<string, Json> = {};
 	for (const operation of operations) {
-		const { method, path, summary, description, body, answers, needs } = operation;
+		const { method, path, summary, description, body, bodyOptional, answers, needs } = operation;
+		const content = body && { "application/json": { schema: ref(body) } };
 		byPath[path] = {
 			...byPath[path],
 			[method]: {
@@ -107,7 +108,7 @@ function paths(): Json {
 				summary,
 				...(description && { description }),
 				parameters: parametersOf(operation),
-				...(body && { requestBody: { required: true, content: { "application/json": { schema: ref(body) } } } }),
+				...(content && { requestBody: { required: !bodyOptional, content } }),
 				responses: Object.fromEntries(Object.entries(answers).map(([status, answer]) => [status, response(answer)])),
 				...(needs && { security: needs.map((name) => ({ [name]: [] })) }),
 			},

@@ -62,6 +62,8 @@ export interface Operation {
 	/** Headers it looks at, and what they do. */
 	headers?: Readonly<Record<string, string>>;
 	body?: SchemaName;
+	/** Whether none at all will do. */
+	bodyOptional?: true;
 	answers: Readonly<Record<number, Content>>;
 	/** What opens it: any of these, by their names in the document. Left out: it is open. */
 	needs?: readonly SecurityName[];
@@ -203,6 +205,7 @@ export const operations: readonly Operation[] = [
 		parameters: job,
 		headers: once,
 		body: "RefineRequest",
+		bodyOptional: true,
 		needs: ["key"],
 		answers: { ...admission, ...created, 404: noJob },
 	},

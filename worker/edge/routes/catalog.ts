@@ -8,19 +8,20 @@ import { canPlan } from "../../policies/validate.ts";
 import { Adapter, Loading } from "../../protocol/messages.ts";
 import { ModelInfo } from "../../protocol/model-info.ts";
 import { sizesOf } from "../http/sizes.ts";
+import { statusOfAll } from "../pool/router.ts";
 import { type App, type Env, settingsOf } from "../settings.ts";
-import { findModel, modelNotFound, poolStatus } from "../start.ts";
+import { findModel, modelNotFound } from "../start.ts";
 
 type C = Context<App>;
 
 export async function models(c: C): Promise<Response> {
-	const status = await poolStatus(c.env);
+	const status = await statusOfAll(c.env);
 	return c.json({ object: "list", data: status.models.map((found) => describe(found, c.env)) });
 }
 
 export async function model(c: C): Promise<Response> {
 	const id = c.req.param("model") ?? "";
-	const status = await poolStatus(c.env);
+	const status = await statusOfAll(c.env);
 	const found = findModel(status, c.env, id);
 	if (!found) throw modelNotFound(status, id);
 	return c.json(describe(found, c.env));
@@ -75,7 +76,7 @@ export const PolicyDescription = z.strictObject({
 type PolicyDescription = z.infer<typeof PolicyDescription>;
 
 export async function policyList(c: C): Promise<Response> {
-	const { models } = await poolStatus(c.env);
+	const { models } = await statusOfAll(c.env);
 	return c.json({
 		object: "list",
 		data: Object.values(policies).map(
@@ -117,7 +118,7 @@ export const Health = z.strictObject({
 type Health = z.infer<typeof Health>;
 
 export async function health(c: C): Promise<Response> {
-	const { workers, models, loading, queue, load } = await poolStatus(c.env);
+	const { workers, models, loading, queue, load } = await statusOfAll(c.env);
 	const ok = models.length > 0;
 	return c.json<Health, 200 | 503>(
 		{

@@ -1,12 +1,14 @@
 /** GET /metrics: what the pools have seen, for Prometheus. */
 import type { Context } from "hono";
-import { poolNamed } from "../objects.ts";
-import { metricsText } from "../pool/tally.ts";
+import { answersOf } from "../pool/router.ts";
+import { metricsText, type Seen } from "../pool/tally.ts";
 import { type App, settingsOf } from "../settings.ts";
 
 export async function metrics(c: Context<App>): Promise<Response> {
-	const pools = settingsOf(c.env).POOLS.map(({ name }) => poolNamed(c.env, name).metrics());
-	return c.text(metricsText(await Promise.all(pools)), 200, {
+	const seen = await answersOf(c.env, (pool) => pool.metrics());
+	const missing = settingsOf(c.env).POOLS.length - seen.length;
+	const ours: Seen = { samples: [{ name: "firstlight_pools_missing", labels: {}, value: missing }], histograms: [] };
+	return c.text(metricsText([ours, ...seen]), 200, {
 		"content-type": "text/plain; version=0.0.4; charset=utf-8",
 		"cache-control": "no-store",
 	});

@@ -9,15 +9,17 @@ import { readJson } from "../http/body.ts";
 import { ApiError, invalid, invalidInput } from "../http/errors.ts";
 import { log } from "../log.ts";
 import { poolNamed } from "../objects.ts";
-import { statusOfAll } from "../pool/router.ts";
+import { answersOf, statusOfAll } from "../pool/router.ts";
 import { type App, settingsOf } from "../settings.ts";
 
 type C = Context<App>;
 
-/** Every pool knows who is revoked: a worker may come to any. */
-const pools = ({ env }: C) => settingsOf(env).POOLS.map(({ name }) => poolNamed(env, name));
-const revokedWorkers = async (c: C): Promise<string[]> => [
-	...new Set((await Promise.all(pools(c).map((pool) => pool.revokedWorkers()))).flat()),
+/**
+ * Every pool knows who is revoked, since a worker may come to any, and looks once more when it comes: those that answer
+ * will do.
+ */
+const revokedWorkers = async ({ env }: C): Promise<string[]> => [
+	...new Set((await answersOf(env, (pool) => pool.revokedWorkers())).flat()),
 ];
 
 export async function register(c: C): Promise<Response> {
@@ -87,7 +89,7 @@ async function judge(c: C, revoked: boolean): Promise<Response> {
 	const worker = c.req.param("worker") ?? "";
 	if (!Registration.shape.worker.safeParse(worker).success)
 		throw invalid("worker", "worker: is no worker's name; GET /v1/admin/workers lists them.");
-	await Promise.all(pools(c).map((pool) => pool.judge(worker, revoked)));
+	await Promise.all(settingsOf(c.env).POOLS.map(({ name }) => poolNamed(c.env, name).judge(worker, revoked)));
 	log(revoked ? "worker revoked" : "worker admitted again", { request: c.var.requestId, worker });
 	return new Response(null, { status: 204 });
 }
