@@ -1,7 +1,7 @@
 /** The worker's side of its connection, against edges that misbehave. */
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { createServer, type Server } from "node:http";
+import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { afterEach, expect, test } from "vitest";
@@ -33,7 +33,7 @@ const hello: Hello = {
 /** Dials an edge that answers each handshake, then says what it is given; and keeps a list of what happens. */
 async function dial(
 	answer: (say: (message: object) => void, hear: (heard: (message: { type: string }) => void) => void) => void,
-	refuse?: { status: number; message: string },
+	refuse?: { status: number; message: string; token?: string },
 	noToken?: Error,
 ) {
 	const seen: string[] = [];
@@ -47,14 +47,19 @@ async function dial(
 		while (seen.filter((each) => each.startsWith(what)).length < times)
 			await new Promise<void>((resolve) => (changed = resolve));
 	};
-	server = createServer((_, response) => {
-		response.writeHead(refuse?.status ?? 426).end(JSON.stringify({ error: { message: refuse?.message ?? "" } }));
+	/** Whoever comes, or with that token. */
+	const refusal = ({ headers: { authorization } }: IncomingMessage) =>
+		refuse?.token === undefined || authorization === `Bearer ${refuse.token}` ? refuse : undefined;
+	server = createServer((request, response) => {
+		const { status = 426, message = "" } = refusal(request) ?? {};
+		response.writeHead(status).end(JSON.stringify({ error: { message } }));
 	}).listen(0);
 	server.on("upgrade", (request, socket) => {
 		sockets.push(socket);
 		socket.on("error", () => {});
 		see("dialled");
-		if (refuse) return socket.end(`HTTP/1.1 ${refuse.status} No\r\ncontent-length: 0\r\n\r\n`);
+		const refused = refusal(request);
+		if (refused) return socket.end(`HTTP/1.1 ${refused.status} No\r\ncontent-length: 0\r\n\r\n`);
 		const accept = createHash("sha1")
 			.update(`${request.headers["sec-websocket-key"]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
 			.digest("base64");
@@ -126,8 +131,36 @@ test("a secret that is refused is said in the edge's words, and is not tried aga
 	await until("refused");
 	const soFar = [...seen];
 	expect(soFar.at(-1)).toBe("refused 401: The worker's secret is wrong.");
+	// Once with the token that it had, once with another.
+	expect(inShort(soFar)).toEqual(["dialled", "token 1", "dialled", soFar.at(-1)]);
 	await new Promise((resolve) => setTimeout(resolve, 600));
 	expect(seen).toEqual(soFar);
+});
+
+/** Without logs, and a repeated dial once: Node itself repeats one that is answered with 401. */
+const inShort = (seen: string[]) => seen.filter((each, i) => !each.startsWith("log") && each !== seen[i - 1]);
+const outdated = { status: 401, message: "The token is wrong.", token: "token" };
+
+test("a kept token that is not good any more is changed for another one, until the worker is let in", async () => {
+	const { seen, until } = await dial((say) => say({ ...welcome, heartbeatSeconds: 10 }), outdated);
+	await until("admitted");
+	const once = ["dialled", "token 1", "dialled", "admitted"];
+	expect(inShort(seen)).toEqual(once);
+	// From then on it dials with the token that is kept, as ever.
+	connection?.dial();
+	await until("admitted", 2);
+	expect(inShort(seen)).toEqual([...once, "dialled", "token 2", "dialled", "admitted"]);
+});
+
+test("where no other token is to be had either, the worker ends, unless that can be asked for again", async () => {
+	const wrong = await dial(() => {}, outdated, new RegistrationRefused("401: wrong"));
+	await wrong.until("refused");
+	expect(inShort(wrong.seen)).toEqual(["dialled", "refused 401: wrong"]);
+	server?.close();
+	const away = await dial(() => {}, outdated, new Error("503: later"));
+	await away.until("log", 2);
+	expect(inShort(away.seen)).toEqual(["dialled"]);
+	expect(away.seen.find((each) => each.startsWith("log"))).toMatch(/503: later/);
 });
 
 test("an edge that has no room is dialled again, and what it said is logged", async () => {

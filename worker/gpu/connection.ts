@@ -52,6 +52,8 @@ export class Connection {
 	#busy = false;
 	#failures = 0;
 	#closed = false;
+	/** The edge did not take a token that it gave: it signs with another secret now, and only another token helps. */
+	#stale = false;
 
 	/**
 	 * `credential`: what to dial with, and to stay with. A RegistrationRefused is for good. `self`: what the worker's
@@ -69,8 +71,9 @@ export class Connection {
 		this.#closed = false;
 		const dial = ++this.#dials;
 		const current = () => dial === this.#dials && !this.#closed;
-		this.#credential.current().then(
-			(token) => current() && this.#open({ authorization: `Bearer ${token}` }),
+		const renewing = this.#stale;
+		(renewing ? this.#credential.renewed() : this.#credential.current()).then(
+			(token) => current() && this.#open({ authorization: `Bearer ${token}` }, renewing),
 			(error: Error) => {
 				if (!current()) return;
 				if (!(error instanceof RegistrationRefused)) return this.#again(error.message);
@@ -80,7 +83,8 @@ export class Connection {
 		);
 	}
 
-	#open(headers: Record<string, string>): void {
+	/** `renewed`: with a token that was given just now. */
+	#open(headers: Record<string, string>, renewed: boolean): void {
 		// Node and Deno both take headers here; the DOM's types do not know it.
 		const socket = new WebSocket(this.#url, { headers } as unknown as string[]);
 		this.#socket = socket;
@@ -101,7 +105,7 @@ export class Connection {
 			clearTimeout(late);
 			if (socket !== this.#socket || this.#closed) return;
 			if (opened) this.#dropped(socket, String(code));
-			else void this.#ask(headers).then((reason) => this.#dropped(socket, reason));
+			else void this.#ask(headers, renewed).then((reason) => this.#dropped(socket, reason));
 		};
 	}
 
@@ -138,6 +142,7 @@ export class Connection {
 		switch (message.type) {
 			case "welcome":
 				this.#failures = 0;
+				this.#stale = false;
 				this.#busy = false;
 				clearInterval(this.#heartbeat);
 				this.#heartbeat = setInterval(() => this.#beat(message.heartbeatSeconds), message.heartbeatSeconds * 1000);
@@ -210,15 +215,19 @@ export class Connection {
 		this.#retry = setTimeout(() => this.dial(), pause);
 	}
 
-	/** A WebSocket does not tell why it was refused, a plain GET does. Ends here when it was for the secret. */
-	async #ask(headers: Record<string, string>): Promise<string> {
+	/**
+	 * A WebSocket does not tell why it was refused, a plain GET does. Ends here when it was for the secret: a token that
+	 * was kept may have been signed with the one before, a new one was not.
+	 */
+	async #ask(headers: Record<string, string>, renewed: boolean): Promise<string> {
 		const url = new URL(this.#url);
 		url.protocol = url.protocol.replace("ws", "http");
 		try {
 			const response = await fetch(url, { headers, signal: AbortSignal.timeout(DIAL_MS) });
 			const { error } = (await response.json()) as { error?: { message?: unknown } };
 			const said = `${response.status}: ${String(error?.message ?? "").slice(0, 500)}`;
-			if ((response.status === 401 || response.status === 403) && !this.#closed) {
+			if (response.status === 401 && !renewed) this.#stale = true;
+			else if ((response.status === 401 || response.status === 403) && !this.#closed) {
 				this.close();
 				this.#on.refused(said);
 			}

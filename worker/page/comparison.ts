@@ -75,9 +75,11 @@ export function whileHeld(button: HTMLElement, held: (held: boolean) => void): v
 	button.addEventListener("contextmenu", (event) => event.preventDefault());
 }
 
-/** Fills the comparison of two finished pictures. Resolves to the result in words. */
-export async function compare(runs: readonly Run[], model: Model | undefined): Promise<string> {
+/** Fills the comparison of two finished pictures. Resolves to the result in words. Throws the signal's reason. */
+export async function compare(runs: readonly Run[], model: Model | undefined, signal: AbortSignal): Promise<string> {
 	const [a, b] = await Promise.all(runs.map(({ picture }) => pixels(picture as Blob)));
+	// Other pictures may lie on the table by now.
+	signal.throwIfAborted();
 	const { image, psnr } = difference(a, b, GAIN);
 	const canvas = $<HTMLCanvasElement>("difference");
 	[canvas.width, canvas.height] = [a.width, a.height];

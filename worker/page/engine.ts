@@ -3,6 +3,7 @@
  * It writes the events that a job of the edge would have.
  */
 
+import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { httpSource } from "../../model-shards/format/source/http.ts";
 import { type LoadedModel, openGpu, openModel, policies, type RgbImage } from "../engine/browser.ts";
 import { openModelSource } from "../families/folder.ts";
@@ -13,8 +14,8 @@ import { cachedInBrowser } from "./model-cache.ts";
 import { exifOfSettings, withExif } from "./picture-file.ts";
 
 interface Opened {
+	gpu: Gpu;
 	model: LoadedModel;
-	adapter: string;
 }
 
 const say = (message: FromEngine) => postMessage(message);
@@ -47,27 +48,37 @@ class Gone extends Error {}
 
 async function open(files: string): Promise<Opened> {
 	if (opened?.files === files) return await opened.engine;
-	const before = opened;
-	opened = { files, engine: load(files, before?.engine) };
+	const mine = (opened = { files, engine: load(files, opened?.engine) });
+	const forget = () => {
+		if (opened === mine) opened = undefined;
+	};
 	try {
-		return await opened.engine;
+		const engine = await mine.engine;
+		// The next picture opens another device.
+		engine.gpu.lost.then(forget);
+		return engine;
 	} catch (error) {
-		opened = undefined;
+		forget();
 		throw error;
 	}
 }
 
 async function load(files: string, before: Promise<Opened> | undefined): Promise<Opened> {
-	(await before?.catch(() => undefined))?.model.destroy();
+	const last = await before?.catch(() => undefined);
+	last?.model.destroy();
+	last?.gpu.destroy();
 	const gpu = await openGpu();
-	const folder = await openModelSource(cachedInBrowser(httpSource(files)));
-	const model = await openModel(gpu, folder, {
-		progress: (done, total) => say({ kind: "loading", done, total }),
-	});
-	return { model, adapter: gpu.facts.name };
+	try {
+		const folder = await openModelSource(cachedInBrowser(httpSource(files)));
+		const progress = (done: number, total: number) => say({ kind: "loading", done, total });
+		return { gpu, model: await openModel(gpu, folder, { progress }) };
+	} catch (error) {
+		gpu.destroy();
+		throw error;
+	}
 }
 
-async function* picture({ model, adapter }: Opened, ask: Ask, signal: AbortSignal): AsyncGenerator<JobEvent> {
+async function* picture({ gpu, model }: Opened, ask: Ask, signal: AbortSignal): AsyncGenerator<JobEvent> {
 	const { info, numerics } = model;
 	const policy = policies[ask.policy];
 	if (!policy) throw new RangeError(`There is no policy "${ask.policy}".`);
@@ -110,7 +121,7 @@ async function* picture({ model, adapter }: Opened, ask: Ask, signal: AbortSigna
 			sha256: hex(await crypto.subtle.digest("SHA-256", bytes)),
 			digest: info.digest,
 			numerics,
-			adapter: `${adapter}, in this browser`,
+			adapter: `${gpu.facts.name}, in this browser`,
 		};
 	};
 	const forcedCodes = scales.map(({ codes }) => fromBase64(codes));

@@ -46,9 +46,11 @@ export async function* follow(
 				throw new Lost("The stream ended before the picture.");
 			} catch (error) {
 				signal.throwIfAborted();
-				if (error instanceof Refusal && error.later !== undefined && SOON.includes(error.code) && !lastId) {
+				// A picture that has begun needs no room any more; only the key's own limit may keep its reader away.
+				const soon = lastId ? ["rate_limit_exceeded"] : SOON;
+				if (error instanceof Refusal && error.later !== undefined && soon.includes(error.code)) {
 					if (error.code === "no_workers") await ready(signal, waiting);
-					else waiting({ kind: "full" });
+					else waiting(lastId ? { kind: "lost", begun: true } : { kind: "full" });
 					// A key's own limit lasts as long as it says; a place in the queue may be free before.
 					await pause(error.code === "queue_full" ? Math.min(error.later, 1000) : error.later, signal);
 				} else if (error instanceof Lost && lost < MAX_LOST) {

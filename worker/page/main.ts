@@ -72,15 +72,17 @@ $("stop").addEventListener("click", () => studio.stop());
 $("back").addEventListener("click", () => tiles.show());
 $("another").addEventListener("click", () => {
 	const run = viewer.run;
-	if (run) studio.begin(() => studio.single({ ...askedAgain(run.ask), seed: String(randomSeed()) }));
+	if (!run) return;
+	const ask = { ...askedAgain(run.ask), seed: String(randomSeed()) };
+	studio.begin((signal) => studio.single(ask, signal));
 });
 $("finish").addEventListener("click", () => {
 	const run = viewer.run;
-	if (run) studio.begin(() => studio.finish(run, choices.policy));
+	if (run) studio.begin((signal) => studio.finish(run, choices.policy, signal));
 });
 $("siblings").addEventListener("click", () => {
 	const run = viewer.run;
-	if (run) studio.begin(() => studio.siblings(run, scalesToShare(run)));
+	if (run) studio.begin((signal) => studio.siblings(run, scalesToShare(run), signal));
 });
 addEventListener("keydown", ({ key }) => {
 	if (key !== "Escape") return;
@@ -147,12 +149,12 @@ function generate(): void {
 	clearTimeout(typing);
 	askAgain();
 	const { value: count } = select("count");
-	studio.begin(async () => {
+	studio.begin(async (signal) => {
 		const ask = { ...question, policy: choices.policy, format: formatOf() };
-		if (choices.policies.length > 1) await studio.compared(ask, choices.policies);
-		else if (count === "nine") await studio.sketches(ask, settledBy());
-		else if (count !== "1") await studio.several(ask, Number(count));
-		else await studio.single(ask);
+		if (choices.policies.length > 1) await studio.compared(ask, choices.policies, signal);
+		else if (count === "nine") await studio.sketches(ask, settledBy(), signal);
+		else if (count !== "1") await studio.several(ask, Number(count), signal);
+		else await studio.single(ask, signal);
 	});
 }
 
@@ -204,7 +206,7 @@ function showShared(job: string, link: URLSearchParams): void {
 		const ask: Ask = { ...fields, seed, policy: link.get("policy") ?? "exact", format: formatOf() };
 		try {
 			const of = trunk ? { seed: trunk, scales: Number(link.get("scales")) } : undefined;
-			await studio.single(ask, of, shared(job));
+			await studio.single(ask, signal, of, shared(job));
 		} catch (error) {
 			// What has taken its place lies on the table.
 			signal.throwIfAborted();

@@ -14,7 +14,8 @@ import type { Viewer } from "./viewer.ts";
 
 /** Streams at once: a browser opens six connections to a host, and some must be left. */
 const TOGETHER = 4;
-const QUEUE_MS = 1000;
+/** Each look costs the key one of its requests, of which the default is 60 a minute. */
+const QUEUE_MS = 3000;
 const SKETCHES = 9;
 const SIBLINGS = 4;
 
@@ -79,51 +80,53 @@ export class Studio {
 		}
 	}
 
-	async single(ask: Ask, trunk?: Run["trunk"], source?: Source): Promise<void> {
+	async single(ask: Ask, signal: AbortSignal, trunk?: Run["trunk"], source?: Source): Promise<void> {
 		const run = newRun(ask, trunk);
 		this.#room.tiles.forget();
 		this.#room.viewer.show(run);
 		address(run);
-		await this.#made(run, source);
+		await this.#made(run, signal, source);
 	}
 
 	/** Pictures of one seed, one after the other: together they would share the GPU, and neither time be its own. */
-	async compared(ask: Ask, policies: readonly string[]): Promise<void> {
+	async compared(ask: Ask, policies: readonly string[], signal: AbortSignal): Promise<void> {
 		const runs = policies.map((policy) => newRun({ ...ask, policy }));
 		this.#room.tiles.forget();
 		this.#room.viewer.show(...runs);
 		address(runs[1], runs[0].ask.policy);
 		for (const run of runs) {
 			run.begun = performance.now();
-			await this.#made(run);
+			await this.#made(run, signal);
 		}
-		announce(await compare(runs, this.#room.model()));
+		announce(await compare(runs, this.#room.model(), signal));
 		this.#room.viewer.wipe.ready();
 	}
 
 	/** Other seeds beside the asked one, as whole pictures. */
-	several(ask: Ask, count: number): Promise<void> {
+	several(ask: Ask, count: number, signal: AbortSignal): Promise<void> {
 		const seeds = [ask.seed, ...Array.from({ length: count - 1 }, () => String(randomSeed()))];
-		return this.#many(seeds.map((seed) => newRun({ ...ask, seed })));
+		const runs = seeds.map((seed) => newRun({ ...ask, seed }));
+		return this.#many(runs, signal);
 	}
 
 	/** Nine seeds up to the scale `until`; from there on any of them can be finished. */
-	sketches(ask: Ask, until: number): Promise<void> {
+	sketches(ask: Ask, until: number, signal: AbortSignal): Promise<void> {
 		const seeds = [ask.seed, ...Array.from({ length: SKETCHES - 1 }, () => String(randomSeed()))];
-		return this.#many(seeds.map((seed) => newRun({ ...ask, seed, policy: "exact", until: String(until) })));
+		const runs = seeds.map((seed) => newRun({ ...ask, seed, policy: "exact", until: String(until) }));
+		return this.#many(runs, signal);
 	}
 
 	/** The whole picture of a sketch, from its own scales. */
-	async finish(sketch: Run, policy: string): Promise<void> {
+	async finish(sketch: Run, policy: string, signal: AbortSignal): Promise<void> {
 		const { until, ...ask } = sketch.ask;
 		const run = newRun({ ...ask, policy, from: sketch.job, scales: String(Number(until) + 1) });
 		this.#room.viewer.show(run);
 		address(run);
-		await this.#made(run);
+		await this.#made(run, signal);
 	}
 
 	/** More pictures that share so many first scales with this one, and differ in what comes after. */
-	siblings(run: Run, scales: number): Promise<void> {
+	siblings(run: Run, scales: number, signal: AbortSignal): Promise<void> {
 		const seed = run.trunk && run.trunk.scales >= scales ? run.trunk.seed : run.ask.seed;
 		const others = Array.from({ length: SIBLINGS }, () =>
 			newRun(
@@ -131,7 +134,7 @@ export class Studio {
 				{ seed, scales },
 			),
 		);
-		return this.#many(others);
+		return this.#many(others, signal);
 	}
 
 	stopSketch(): void {
@@ -176,8 +179,7 @@ export class Studio {
 	};
 
 	/** A run to its end, shown and kept. */
-	async #made(run: Run, source = this.#room.source()): Promise<void> {
-		const { signal } = this.#running as AbortController;
+	async #made(run: Run, signal: AbortSignal, source = this.#room.source()): Promise<void> {
 		const queue = source ? undefined : setInterval(() => sayQueue(run), QUEUE_MS);
 		try {
 			await make(run, signal, this.#watch, source);
@@ -186,12 +188,13 @@ export class Studio {
 		}
 		announce(finishedInWords(run));
 		await this.#room.keep(run);
+		// Other work may have taken its place meanwhile, and nothing more is done for this one.
+		signal.throwIfAborted();
 		this.#room.viewer.changed(run);
 	}
 
 	/** Runs in tiles, some at once. One that fails does not stop the others; where all do, that is said. */
-	async #many(runs: Run[]): Promise<void> {
-		const { signal } = this.#running as AbortController;
+	async #many(runs: Run[], signal: AbortSignal): Promise<void> {
 		const { viewer, tiles } = this.#room;
 		viewer.show();
 		tiles.begin(runs);
@@ -206,9 +209,9 @@ export class Studio {
 					await make(run, signal, this.#watch, this.#room.source());
 					await this.#room.keep(run);
 				} catch (error) {
-					signal.throwIfAborted();
 					failures.push(error);
 				}
+				signal.throwIfAborted();
 				tiles.changed(run);
 				announce(`${runs.filter(({ state }) => state === "done").length} of ${runs.length} are there.`);
 			}

@@ -5,6 +5,7 @@
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 import { z } from "zod";
 import { ErrorEvent, FinalEvent, PlanEvent, RevisionEvent, ScaleEvent } from "./job.ts";
+import { MAX_EVENT_CHARS } from "./limits.ts";
 
 /**
  * Events as readers get them: without the codes. What a later edge adds is left out and does no harm, so that an older
@@ -95,7 +96,6 @@ export class LostError extends Error {
 	override name = "LostError";
 }
 
-const MAX_EVENT_CHARS = 4 * 1024 * 1024;
 /** What an EventSource waits where the edge names no time. */
 const RETRY_MS = 1000;
 
@@ -127,7 +127,7 @@ export async function* follow(what: Ask | { job: string }, options: ClientOption
 					last = frame.id;
 				} else if (frame.type === "error" && last) {
 					// The edge had trouble with the stream; the job may go on.
-					problem = readEvent(frame.data, frame.type).type;
+					problem = (readEvent(frame.data, frame.type) as ErrorEvent).message;
 					break;
 				}
 				const event = readEvent(frame.data, frame.type);
@@ -144,6 +144,7 @@ export async function* follow(what: Ask | { job: string }, options: ClientOption
 			}
 			problem = (error as Error).message;
 		}
+		problem = problem.replace(/\.$/, "");
 		// Without an id there is nothing to go on from: another request would be another picture.
 		if (last === null && !("job" in what)) throw new LostError(`The picture cannot be followed: ${problem}.`);
 		if (last !== before) idle = 0;

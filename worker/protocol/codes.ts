@@ -56,6 +56,11 @@ export function checkCodes(
 	grids: readonly (readonly [number, number])[],
 	bits: number,
 ): void {
+	if (codes && codes.length > grids.length)
+		throw new RangeError(
+			`Codes of ${codes.length} scales were given; the schedule has ${grids.length}. ` +
+				"They belong to another model or schedule.",
+		);
 	for (const [scale, { length }] of (codes ?? []).entries()) {
 		const expected = packedLength(grids[scale][0] * grids[scale][1], bits);
 		if (length !== expected)

@@ -39,7 +39,7 @@ type Options = Pick<ClientOptions, "url" | "key" | "signal" | "fetch">;
 
 /**
  * Jobs in the order of their seeds. `once`: an Idempotency-Key, under which the same request can be sent again and is
- * done once. Throws RefusedError, as all here do.
+ * done once; it is sent once more where the connection breaks. Throws RefusedError, as all here do.
  */
 export async function createJobs(ask: JobAsk, options: Options, once?: string): Promise<JobResource[]> {
 	const { data } = await read(JobList, await send("POST", "v1/jobs", options, ask, once));
@@ -90,7 +90,13 @@ async function send(
 	if (key !== undefined) headers.authorization = `Bearer ${key}`;
 	if (once !== undefined) headers["idempotency-key"] = once;
 	if (body !== undefined) headers["content-type"] = "application/json";
-	const response = await fetch(under(url, path).href, { method, headers, signal, body: JSON.stringify(body) });
+	const ask = () => fetch(under(url, path).href, { method, headers, signal, body: JSON.stringify(body) });
+	const response = await ask().catch((error: unknown) => {
+		signal?.throwIfAborted();
+		// A kept connection may break as it is used again. What is done once however often it is sent is sent again.
+		if (method !== "GET" && once === undefined) throw error;
+		return ask();
+	});
 	if (!response.ok) throw await refusal(response);
 	return response;
 }

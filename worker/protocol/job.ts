@@ -3,7 +3,7 @@ import { z } from "zod";
 import {
 	MAX_CLASSES,
 	MAX_CODES_CHARS,
-	MAX_IMAGE_BYTES,
+	MAX_IMAGE_CHARS,
 	MAX_PICTURE_SIDE,
 	MAX_PROMPT_CHARS,
 	MAX_SEED,
@@ -68,7 +68,7 @@ export type JobRequest = z.infer<typeof JobRequest>;
 export const PackedCodes = z.base64().max(MAX_CODES_CHARS);
 
 const Mime = z.enum(["image/png", "image/webp", "image/jpeg"]);
-const Picture = z.base64().max(4 * Math.ceil(MAX_IMAGE_BYTES / 3));
+const Picture = z.base64().max(MAX_IMAGE_CHARS);
 
 export const PlanEvent = z.object({
 	type: z.literal("plan"),

@@ -12,6 +12,9 @@ export const MAX_HEADER_CHARS = 16 * 1024;
 export const MAX_PLAN_QUERY_CHARS = 8 * 1024;
 /** Largest encoded picture an event carries: a PNG of 1024x1024 twice over, or of 2048x2048 as far as it packs. */
 export const MAX_IMAGE_BYTES = 8_000_000;
+/** Its base64, as events carry it; and a whole event, with room for what stands beside the picture. */
+export const MAX_IMAGE_CHARS = 4 * Math.ceil(MAX_IMAGE_BYTES / 3);
+export const MAX_EVENT_CHARS = MAX_IMAGE_CHARS + 256 * 1024;
 /** Base64 of one scale's codes; a Durable Object's row holds 2 MB. */
 export const MAX_CODES_CHARS = 1_500_000;
 /** What a worker says to its pool, and the other way: a lease brings the codes of all scales so far. */

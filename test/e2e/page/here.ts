@@ -1,6 +1,7 @@
 /** The engine in the browser itself. */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
+import type { Page } from "playwright-core";
 import { expect } from "vitest";
 import { launch } from "../../../infra/page/chromium.ts";
 import { openGpu } from "../../../kernels/gpu/native/open.ts";
@@ -10,14 +11,24 @@ import { policies } from "../../../worker/policies/index.ts";
 import { findings } from "../browser.ts";
 import { asked, done, facts, it, open, parts, THREE_WORDS } from "./setup.ts";
 
-it("computes in this browser, with the codes of the engine elsewhere", async () => {
+const TINY = "v1/models/tiny/files";
+
+/** In a browser with WebGPU, by an edge that hands out the files of tiny. */
+async function withGpu(body: (page: Page) => Promise<void>): Promise<void> {
 	await promisify(execFile)(process.execPath, ["infra/cli/cli.ts", "publish", "tiny"], {
 		env: { ...process.env, STATE_DIR: parts.state },
 	});
-	expect((await fetch(`${parts.url}/v1/models/var-tiny/files/manifest.json`)).status).toBe(401);
 	const own = await launch({ gpu: true });
 	try {
-		const page = await (await own.newContext()).newPage();
+		await body(await (await own.newContext()).newPage());
+	} finally {
+		await own.close();
+	}
+}
+
+it("computes in this browser, with the codes of the engine elsewhere", async () => {
+	await withGpu(async (page) => {
+		expect((await fetch(`${parts.url}/v1/models/var-tiny/files/manifest.json`)).status).toBe(401);
 		const queries = asked(page);
 		await open({ prompt: THREE_WORDS, seed: "7", policy: "stagevar" }, page);
 		const loaded = () => page.evaluate(() => performance.getEntriesByType("resource").map(({ name }) => name));
@@ -45,7 +56,7 @@ it("computes in this browser, with the codes of the engine elsewhere", async () 
 					const ask = { prompt, seed: "7", policy: "stagevar", format: "png" };
 					engine.postMessage({ kind: "make", id: 1, files: new URL(files, location.href).href, ask });
 				}),
-			["v1/models/tiny/files", THREE_WORDS],
+			[TINY, THREE_WORDS],
 		);
 		const gpu = await openGpu();
 		const model = await openModel(gpu, await openModelAt(findModel("tiny")));
@@ -56,7 +67,60 @@ it("computes in this browser, with the codes of the engine elsewhere", async () 
 		);
 		model.destroy();
 		gpu.destroy();
-	} finally {
-		await own.close();
-	}
+	});
+});
+
+it("opens another device where the one it had is lost, and leaves none behind", async () => {
+	await withGpu(async (page) => {
+		await open({}, page);
+		const [engine] = await Promise.all([
+			page.waitForEvent("worker"),
+			page.evaluate(() => {
+				(globalThis as any).engine = new Worker("engine.js", { type: "module" });
+			}),
+		]);
+		await engine.evaluate(() => {
+			const devices: GPUDevice[] = ((globalThis as any).devices = []);
+			const { requestDevice } = GPUAdapter.prototype;
+			GPUAdapter.prototype.requestDevice = async function (asked) {
+				const device = await requestDevice.call(this, asked);
+				devices.push(device);
+				return device;
+			};
+		});
+		/** What is wrong, or that nothing is. */
+		const make = (files: string) =>
+			page.evaluate(
+				([files, prompt]) =>
+					new Promise<string>((resolve) => {
+						const { engine } = globalThis as any;
+						engine.onmessage = ({ data }: MessageEvent) => {
+							if (data.kind === "failed") resolve(data.message);
+							if (data.kind === "end") resolve("made");
+						};
+						const ask = { prompt, seed: "7", policy: "exact", until: "0", format: "png" };
+						engine.postMessage({ kind: "make", id: 1, files: new URL(files, location.href).href, ask });
+					}),
+				[files, THREE_WORDS],
+			);
+		/** Of each device so far, whether it is gone. */
+		const gone = () =>
+			engine.evaluate(() => {
+				const later = () => new Promise<boolean>((resolve) => setTimeout(resolve, 500, false));
+				const devices: GPUDevice[] = (globalThis as any).devices;
+				return Promise.all(devices.map(({ lost }) => Promise.race([lost.then(() => true), later()])));
+			});
+
+		expect(await make(TINY)).toBe("made");
+		await engine.evaluate(async () => {
+			const [device] = (globalThis as any).devices;
+			device.destroy();
+			await device.lost;
+		});
+		expect(await make(TINY)).toBe("made");
+		expect(await gone()).toEqual([true, false]);
+		// In place of a model comes another one, which cannot be had.
+		expect(await make("v1/models/none/files")).toMatch(/manifest\.json cannot be downloaded/);
+		expect(await gone()).toEqual([true, true, true]);
+	});
 });

@@ -4,6 +4,8 @@ import { expect, test } from "vitest";
 import { findings } from "../browser.ts";
 import { done, facts, finalOf, it, open, page, parts, state, status, THREE_WORDS } from "./setup.ts";
 
+/** At where a job stands. */
+const LOOK = /\/v1\/jobs\/[0-9a-f]{64}$/;
 const pause = () => new Promise((resolve) => setTimeout(resolve, 20));
 const health = async (): Promise<{ queue: number; loading: unknown[] }> => (await fetch(`${parts.url}/healthz`)).json();
 
@@ -74,9 +76,14 @@ it("says how many pictures are before this one, and when it will be done", async
 	parts.halt();
 	const others = ["22", "23"].map((seed) => finalOf({ prompt: THREE_WORDS, seed }));
 	while ((await health()).queue !== 1) await pause();
+	const looks: number[] = [];
+	page.on("request", (request) => LOOK.test(request.url()) && looks.push(Date.now()));
 	await page.click("#go");
 	await page.waitForFunction(() => document.querySelector("#status")?.textContent?.includes("before this one"));
 	expect(await status()).toMatch(/^One picture is before this one\. Done in about [\d.]+ seconds\.$/);
+	// A key that may ask once a second has most of that left.
+	await page.waitForRequest(LOOK);
+	expect(looks[1] - looks[0]).toBeGreaterThan(2500);
 	parts.goOn();
 	await done();
 	await Promise.all(others);
