@@ -69,8 +69,8 @@ const countsOf = (counts: Record<string, number>) =>
 export function capacityText({ rate, probes }: Capacity): string {
 	const rows = probes.map(
 		({ rate, attainment, holds, doubt }) =>
-			`${rate.toFixed(2).padStart(9)}/s  ${percent(attainment).padStart(7)} good  ${holds ? "holds" : "does not hold"}` +
-			(doubt === null ? "" : `, NOT VALID: ${doubt}`),
+			`${rate.toFixed(2).padStart(9)}/s  ${percent(attainment).padStart(7)} good  ` +
+			`${holds ? "holds" : "does not hold"}${doubt === null ? "" : `, NOT VALID: ${doubt}`}`,
 	);
 	return [
 		...rows,

@@ -9,8 +9,8 @@ export const LARGEST = "emoji-128";
 const RECORD = "then record what is computed now: node test/golden/bits.ts";
 
 /**
- * Runs the recorded plans of a model, or those `of` these names. On a processor of another arithmetic it shows only that
- * they run, and the test counts as skipped.
+ * Runs the recorded plans of a model, or those `of` these names. On a processor of another arithmetic it shows only
+ * that they run, and the test counts as skipped.
  */
 export async function expectRecorded(
 	gpu: Gpu,

@@ -36,8 +36,8 @@ export interface Recording {
 	seconds: number;
 	warmupSeconds: number;
 	/**
-	 * A picture's times as one of the run took them, drawn by the seed: of the same policy, if the run has one, and beside
-	 * as many others, for workers of one machine share it.
+	 * A picture's times as one of the run took them, drawn by the seed: of the same policy, if the run has one, and
+	 * beside as many others, for workers of one machine share it.
 	 */
 	service: Service;
 	/** What the run saw: milliseconds until a worker began, pictures a second. */
@@ -45,8 +45,8 @@ export interface Recording {
 }
 
 /**
- * Reads a folder that `load --out` wrote, of a run of this model on so many workers. Throws a UsageError where the simulation cannot be
- * held against it.
+ * Reads a folder that `load --out` wrote, of a run of this model on so many workers. Throws a UsageError where the
+ * simulation cannot be held against it.
  */
 export async function readRecording(folder: string, { id, digest }: ModelInfo, workers: number): Promise<Recording> {
 	const [summary, lines] = await Promise.all([
