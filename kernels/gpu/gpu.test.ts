@@ -75,9 +75,40 @@ describe("tensors", () => {
 	});
 });
 
+setFlagsFromString("--expose-gc");
+const collect = runInNewContext("gc") as () => void;
+
+test("a bind group goes with any buffer that it binds, and with no other", async () => {
+	const { device } = gpu;
+	const make = device.createBindGroup.bind(device);
+	const made: WeakRef<GPUBindGroup>[] = [];
+	// By hand: a spy would keep what it returned.
+	device.createBindGroup = (of) => {
+		const group = make(of);
+		made.push(new WeakRef(group));
+		return group;
+	};
+	const stays = gpu.upload("stays", [4], new Float32Array([1, 1, 1, 1]));
+	for (let i = 0; i < 20; i++) {
+		const goes = gpu.tensor("goes", [4]);
+		const pass = gpu.pass("test");
+		run(pass, stays, 4);
+		copy(pass, { x: stays, y: goes, count: 4, label: "copy" });
+		pass.submit();
+		expect([...new Float32Array((await gpu.read([goes]))[0])]).toEqual(Array(4).fill(2 ** (i + 1)));
+		gpu.free(goes);
+	}
+	device.createBindGroup = make;
+	expect(made.length).toBe(21);
+	await vi.waitFor(() => {
+		collect();
+		// That which stays, and at most the last one that was asked for after it.
+		expect(made.filter((group) => group.deref()).length).toBeLessThanOrEqual(2);
+	});
+	gpu.free(stays);
+});
+
 test("a read leaves nothing behind, however many there were", async () => {
-	setFlagsFromString("--expose-gc");
-	const collect = runInNewContext("gc") as () => void;
 	const small = gpu.tensor("small", [4]);
 	const used = async (reads: number) => {
 		for (let i = 0; i < reads; i++) await gpu.read([small]);
@@ -119,6 +150,23 @@ describe("passes", () => {
 		pass.submit();
 		expect([...new Float32Array((await gpu.read([y]))[0])]).toEqual([3, 0.25, 5.5, 9]);
 		gpu.free(y);
+	});
+
+	test("what only a pass needs is freed with it, whether it was submitted or not", () => {
+		const before = gpu.bytes;
+		const held = (pass: Pass) => [pass.scratch("sums", [64]), pass.own(gpu.tensor("raw", [64]))];
+		const submitted = gpu.pass("submitted");
+		held(submitted);
+		expect(gpu.bytes - before).toBe(2 * 256);
+		submitted.submit();
+		expect(gpu.bytes).toBe(before);
+		const failing = () => {
+			using pass = gpu.pass("dropped");
+			held(pass);
+			throw new RangeError("half-way");
+		};
+		expect(failing).toThrow("half-way");
+		expect(gpu.bytes).toBe(before);
 	});
 
 	test("no workgroups are no dispatch, and an empty pass is fine", async () => {

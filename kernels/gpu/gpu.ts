@@ -211,11 +211,12 @@ export class Gpu {
 	free(...tensors: Tensor[]): void {
 		for (const { buffer } of tensors) {
 			this.bytes -= buffer.size;
+			this.#programs.forget(buffer);
 			buffer.destroy();
 		}
 	}
 
-	/** Starts a submission: record, then `submit`. A pass that is not submitted leaves nothing behind. */
+	/** Starts a submission: record, then `submit`. A pass that is disposed of in its place leaves nothing behind. */
 	pass(label: string): Pass {
 		this.#assertAlive();
 		const begun = this.profiler ? performance.now() : 0;

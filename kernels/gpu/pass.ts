@@ -1,5 +1,6 @@
 import type { Gpu } from "./gpu.ts";
 import type { Bindings, Call, Fields, Kernel, Program, Struct, Values } from "./kernel.ts";
+import { Scope } from "./scope.ts";
 import { type Tensor, tensorBytes } from "./tensor.ts";
 
 /** One program over its bindings: plain data, until the pass is submitted. */
@@ -35,9 +36,9 @@ const tooLong = ({ bindingBytes }: Gpu, label: string, { name }: Pick<Kernel, "n
 
 /**
  * Records what one submission runs, in order. Small tables and parameters travel in arenas that all submissions share,
- * written at submission.
+ * written at submission. Dispose of one whose recording may throw: what only it needs is freed then, too.
  */
-export class Pass {
+export class Pass implements Disposable {
 	readonly gpu: Gpu;
 	readonly label: string;
 	/** The last one is being filled. */
@@ -46,8 +47,9 @@ export class Pass {
 	#arena!: Arena;
 	#floats!: Float32Array<ArrayBuffer>;
 	#dispatches: Dispatch[] = [];
-	#afterwards: (() => void)[] = [];
+	#afterwards: ((read: Promise<unknown> | undefined) => void)[] = [];
 	#scratch = new Map<string, Tensor>();
+	#owned: Scope;
 	#submit: (recorded: Recorded, reads?: readonly Tensor[]) => Promise<ArrayBuffer[]> | undefined;
 
 	/** By `Gpu.pass`. `nextArena`: the one of that number. */
@@ -59,6 +61,7 @@ export class Pass {
 	) {
 		this.gpu = gpu;
 		this.label = label;
+		this.#owned = new Scope(gpu);
 		this.#nextArena = nextArena;
 		this.#submit = submit;
 		this.#goOn();
@@ -99,15 +102,22 @@ export class Pass {
 	scratch(label: string, shape: readonly number[]): Tensor {
 		const kept = this.#scratch.get(label);
 		if (kept && kept.bytes >= tensorBytes(shape)) return kept;
-		const made = this.gpu.tensor(label, shape);
-		this.afterwards(() => this.gpu.free(made));
+		const made = this.own(this.gpu.tensor(label, shape));
 		this.#scratch.set(label, made);
 		return made;
 	}
 
-	/** Runs `free` when this pass has been submitted: for tensors that only it uses. */
-	afterwards(free: () => void): void {
-		this.#afterwards.push(free);
+	/** Takes over a whole tensor that only this submission needs. */
+	own(tensor: Tensor): Tensor {
+		return this.#owned.own(tensor);
+	}
+
+	/**
+	 * Runs `then` when this pass has been submitted. `read`: what it reads back, where it does; that rejects where the
+	 * work failed.
+	 */
+	afterwards(then: (read: Promise<unknown> | undefined) => void): void {
+		this.#afterwards.push(then);
 	}
 
 	/**
@@ -118,8 +128,14 @@ export class Pass {
 	submit(reads: readonly Tensor[]): Promise<ArrayBuffer[]>;
 	submit(reads?: readonly Tensor[]): Promise<ArrayBuffer[]> | undefined {
 		const read = this.#submit({ dispatches: this.#dispatches, arenas: this.#arenas }, reads);
-		for (const free of this.#afterwards) free();
+		for (const then of this.#afterwards) then(read);
+		this[Symbol.dispose]();
 		return read;
+	}
+
+	/** Frees what only this pass needs: once it was submitted, or where it never will be. */
+	[Symbol.dispose](): void {
+		this.#owned[Symbol.dispose]();
 	}
 
 	#uniform<P extends Fields>(struct: Struct<P>, params: Values<P>): Tensor {

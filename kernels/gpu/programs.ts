@@ -8,7 +8,7 @@ import { verdictOf, wrong } from "./verdicts.ts";
 /** Bind groups kept; a busy worker goes over its few shapes of rounds again and again. */
 const MAX_GROUPS = 8192;
 
-/** Programs that are compiled at a time: a core each. */
+/** Programs that are compiled at a time where they can be: a core each. */
 const SIDE_BY_SIDE = navigator.hardwareConcurrency || 4;
 
 /** A program's pipeline, and its bind groups by where the parts lie that they are of. */
@@ -19,6 +19,8 @@ export interface Compiled {
 /** `next`: another one whose parts lie at the same places of other buffers. */
 interface KeptGroup {
 	of: Compiled;
+	/** By which it is found there. */
+	place: number;
 	tensors: readonly Tensor[];
 	group: GPUBindGroup;
 	next: KeptGroup | undefined;
@@ -37,6 +39,8 @@ export class Programs {
 	#gone: () => DeviceError | undefined;
 	/** The driver compiles a program when it first runs. */
 	#late: boolean;
+	/** Programs that are compiled at a time: what runs to be compiled does so one after the other. */
+	#most: number;
 	/** What a program is tried out with. */
 	#nothing: GPUBuffer[] = [];
 	#compiled = new Map<Program, Compiled>();
@@ -49,6 +53,8 @@ export class Programs {
 	#doubts = new Map<Program, Doubt>();
 	/** Bind groups kept, of all programs. */
 	#groups = 0;
+	/** By the buffers that they bind, with which they go. */
+	#binding = new Map<GPUBuffer, Set<KeptGroup>>();
 	/** The one that was asked for last. */
 	#last: KeptGroup | undefined;
 
@@ -57,6 +63,7 @@ export class Programs {
 		this.#device = device;
 		this.#gone = gone;
 		this.#late = late;
+		this.#most = late ? 1 : SIDE_BY_SIDE;
 	}
 
 	/** Compiles what these dispatches run and was not compiled before; returns the doubts about their programs. */
@@ -83,8 +90,8 @@ export class Programs {
 			await compiling;
 			progress(++done, missing.length);
 		};
-		if (this.#late) for (const [program, label] of missing) await count(this.#ahead(program, label));
-		else await Promise.all(missing.map(([program, label]) => count(this.#ahead(program, label))));
+		// All are begun at once, in their order, so that `compiled` knows of each from now on.
+		await Promise.all(missing.map(([program, label]) => count(this.#ahead(program, label))));
 	}
 
 	/** Settles when those of these that are being compiled are there. Rejects as `compile` does. */
@@ -99,6 +106,8 @@ export class Programs {
 		const compiling = (async () => {
 			await this.#turn();
 			try {
+				const gone = this.#gone();
+				if (gone) throw gone;
 				const pipeline = await this.#pipeline(label, program);
 				if (this.#late) await this.#tryOut(program, pipeline);
 				if (!this.#compiled.has(program)) this.#compiled.set(program, { pipeline, groups: new Map() });
@@ -114,9 +123,9 @@ export class Programs {
 		return compiling;
 	}
 
-	/** Waits until a core is free for another one: Dawn would start all at once, and the first be ready with the last. */
+	/** Waits until another one may be begun: Dawn would start all at once, and the first be ready with the last. */
 	async #turn(): Promise<void> {
-		if (this.#side < SIDE_BY_SIDE) this.#side++;
+		if (this.#side < this.#most) this.#side++;
 		else await new Promise<void>((resolve) => this.#line.push(resolve));
 	}
 
@@ -201,17 +210,48 @@ export class Programs {
 			resource: { buffer, offset, size: bytes },
 		}));
 		const group = this.#device.createBindGroup({ label, layout: of.pipeline.getBindGroupLayout(0), entries });
-		const kept = { of, tensors, group, next: of.groups.get(place), after: undefined };
+		const kept: KeptGroup = { of, place, tensors, group, next: first, after: undefined };
 		of.groups.set(place, kept);
 		this.#groups++;
+		for (const { buffer } of tensors) {
+			const binding = this.#binding.get(buffer);
+			if (binding) binding.add(kept);
+			else this.#binding.set(buffer, new Set([kept]));
+		}
 		return kept;
+	}
+
+	/** A buffer is gone: so are the bind groups that it is in, which would keep it, and nobody could ask for again. */
+	forget(buffer: GPUBuffer): void {
+		for (const kept of this.#binding.get(buffer) ?? []) {
+			for (const each of kept.tensors) if (each.buffer !== buffer) this.#binding.get(each.buffer)?.delete(kept);
+			unchain(kept);
+			this.#groups--;
+			if (this.#last === kept) this.#last = undefined;
+		}
+		this.#binding.delete(buffer);
 	}
 
 	#forgetGroups(): void {
 		for (const program of this.#compiled.values()) program.groups.clear();
+		this.#binding.clear();
 		this.#groups = 0;
 		this.#last = undefined;
 	}
+}
+
+/** Takes a group out of those at its place; what was asked for after it is not kept by it. */
+function unchain(kept: KeptGroup): void {
+	const { groups } = kept.of;
+	let before = groups.get(kept.place);
+	if (before === kept) {
+		if (kept.next) groups.set(kept.place, kept.next);
+		else groups.delete(kept.place);
+	} else {
+		while (before && before.next !== kept) before = before.next;
+		if (before) before.next = kept.next;
+	}
+	kept.after = undefined;
 }
 
 /** Room for one element of any binding. */

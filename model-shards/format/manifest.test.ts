@@ -34,6 +34,10 @@ function sound(): Manifest {
 		shards: [{ file: "shard-000.bin", bytes: 16, sha256 }],
 	};
 }
+const ENCODER = { width: 128, layers: 1, vocabulary: 8, maxTokens: 4, normEps: 1e-6 };
+const T5 = { kind: "t5", ...ENCODER, heads: 2, headDim: 8, ffn: 16, buckets: 8, distance: 16 };
+const QWEN2 = { kind: "qwen2", ...ENCODER, heads: 32, ffn: 16, kvHeads: 1, ropeTheta: 1e4, padId: 0, padSide: "left" };
+
 /** As a folder is opened: the manifest, then what its family says of it. */
 const read = (text: string) => modelOf(parseManifest(text));
 function broken(edit: (manifest: any) => void): string {
@@ -145,6 +149,29 @@ describe("parseManifest", () => {
 			/depth 3 is not a multiple of chunkBlocks 2/,
 		],
 		["heads that do not fit", broken((m) => (m.config.heads = 3)), /width 8 over 3 heads/],
+		["more blocks than any plan names", broken((m) => (m.config.depth = 2 ** 20)), /at config\.depth/],
+		["more decoder blocks", broken((m) => (m.config.vae.residualBlocks = 2 ** 20)), /at config\.vae\.residualBlocks/],
+		["more layers of text", broken((m) => (m.config.textEncoder = { ...T5, layers: 257 })), /textEncoder\.layers/],
+		[
+			"pooling heads that no kernel reads",
+			broken((m) => (m.config.poolHeads = 4)),
+			/width 8 over the 4 heads that pool/,
+		],
+		[
+			"heads of text that no kernel reads",
+			broken((m) => (m.config.textEncoder = { ...T5, headDim: 6 })),
+			/text encoder head size 6 is not a multiple of 4/,
+		],
+		[
+			"heads of text that no kernel turns",
+			broken((m) => (m.config.textEncoder = QWEN2)),
+			/text encoder head size 4 is not a multiple of 8/,
+		],
+		[
+			"a feed-forward of text that no kernel reads",
+			broken((m) => (m.config.textEncoder = { ...T5, ffn: 18 })),
+			/text encoder ffn 18 is not a multiple of 4/,
+		],
 		["groups that do not fit", broken((m) => (m.config.vae.normGroups = 3)), /normGroups 3/],
 	])("refuses %s", (_, text, message) => {
 		expect(() => read(text)).toThrow(message);

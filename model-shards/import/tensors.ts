@@ -8,6 +8,7 @@ import { checkedShape } from "../../worker/families/model.ts";
 import { listed, ModelFormatError } from "../format/errors.ts";
 import { formed } from "../format/json.ts";
 import { type Manifest, ManifestHead } from "../format/manifest.ts";
+import { mismatches } from "../format/mismatches.ts";
 import { FLOATS, type Precision, quantize, toF16, toF32, type Whole } from "../format/precision.ts";
 import { GROUPS, type Group, storedAs } from "../format/stored.ts";
 import type { TensorShape } from "../format/tensor-shapes.ts";
@@ -138,19 +139,12 @@ function refuseMismatch(
 	unused: RegExp,
 	label: string,
 ): void {
-	const problems: string[] = [];
-	for (const { name, shape, also } of wanted) {
-		const tensor = found.get(name)?.tensor;
-		if (!tensor) problems.push(`${name} is missing`);
-		else if (![shape, also].some((known) => known?.join() === tensor.shape.join()))
-			problems.push(`${name} has shape [${tensor.shape}], the configuration asks for [${shape}]`);
-		else if (!FLOATS.has(tensor.dtype))
-			problems.push(`${name} has type ${tensor.dtype}; ${[...FLOATS].join(", ")} can be imported, convert it first`);
-	}
-	const known = new Set(wanted.map(({ name }) => name));
-	for (const name of found.keys()) {
-		if (!known.has(name) && !unused.test(name)) problems.push(`${name} is not part of a model of this configuration`);
-	}
+	const held = [...found].map(([name, { tensor }]) => ({ ...tensor, name }));
+	const problems = mismatches(held, wanted, {
+		typeProblem: (dtype) =>
+			FLOATS.has(dtype) ? undefined : `${[...FLOATS].join(", ")} can be imported, convert it first`,
+		mayHold: (name) => unused.test(name),
+	});
 	if (problems.length === 0) return;
 	throw new ModelFormatError(`The checkpoint in ${label} does not fit the configuration:\n${listed(problems, 40)}`);
 }

@@ -18,6 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => model.destroy());
 
+const COND = { rows: "cond" } as const;
 const subject = { prompt: "a photo of a cat", seed: 7 };
 async function alone(plan: StagePlan): Promise<Branch> {
 	const codes: Uint8Array[] = [];
@@ -76,6 +77,36 @@ it("makes every plan's picture bit for bit, wherever it leaves the first, and le
 	const made = await model.branches({ plans, ...subject });
 	for (const [i, { policy }] of plans.entries()) expect({ policy, ...made[i] }).toEqual({ policy, ...expected[i] });
 	expect(gpu.bytes).toBe(before);
+});
+
+const last = () => exact.steps.length - 1;
+/** Its last scale is on some of its tokens, by the picture after an earlier one. */
+const looking = () =>
+	changed("looking", {
+		[last()]: {
+			reduce: [
+				{
+					blocks: [0, model.info.blocks],
+					each: "span",
+					count: 4,
+					take: { gather: { picture: 1 } },
+					rope: "kept",
+					write: "kept",
+					rest: "skip",
+				},
+			],
+		},
+	});
+it.each<[string, () => StagePlan]>([
+	["ends earlier", () => changed("short", { [last()]: { kind: "skip" } })],
+	["ends much earlier", () => changed("short", { [last() - 1]: { kind: "skip" }, [last()]: { kind: "skip" } })],
+	["narrows earlier", () => changed("narrow", { [last() - 1]: { rows: "cond" }, [last()]: { rows: "cond" } })],
+	["has one row from the start", () => changed("one row", Object.fromEntries(exact.steps.map((_, i) => [i, COND])))],
+	["looks at a picture on the way", looking],
+])("makes every plan's picture where the first one %s", async (_, first) => {
+	const plans = [first(), exact, looking(), policies.skipvar.plan(model.info, {})];
+	const made = await model.branches({ plans, ...subject });
+	for (const [i, plan] of plans.entries()) expect({ i, ...made[i] }).toEqual({ i, ...(await alone(plan)) });
 });
 
 it("ends when aborted, with nothing left on the device", async () => {

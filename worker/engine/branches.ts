@@ -1,7 +1,8 @@
 import { commonSteps } from "../policies/common-steps.ts";
 import type { Schedule } from "../protocol/model-info.ts";
-import type { StagePlan } from "../protocol/plan.ts";
+import { outcomesOf, type StagePlan } from "../protocol/plan.ts";
 import { type Generation, walk } from "./generate.ts";
+import { COND, lastScaleOf, UNCOND } from "./round/kv-plan.ts";
 import type { PictureOptions } from "./round/picture.ts";
 import type { Snapshot } from "./round/snapshot.ts";
 import type { Rounds } from "./rounds.ts";
@@ -41,9 +42,9 @@ export async function growBranches(
 		const picture = await rounds.open({ ...options, plan: trunk, branches: others }, stop);
 		try {
 			const codes: Uint8Array[] = [];
-			const last = trunk.steps.findLastIndex(({ kind }) => kind === "run");
-			for (let scale = 0; scale <= last; scale++) {
-				const leaving = plans.flatMap((plan, i) => (shared(trunk, plan) === scale + 1 ? [i] : []));
+			const taken = plans.map((plan) => shared(trunk, plan));
+			for (let scale = 0; scale < Math.max(...taken); scale++) {
+				const leaving = [...plans.keys()].filter((i) => taken[i] === scale + 1);
 				const finished = leaving.filter((i) => plans[i].steps[scale + 1]?.kind !== "run");
 				const pictures = finished.length > 0 ? [grids.length - 1] : [];
 				const outcome = await rounds.run({ picture, scale, sample: true, pictures }, stop);
@@ -52,7 +53,7 @@ export async function growBranches(
 					branches[i] = Promise.resolve({ plan: plans[i], codes: [...codes], image: outcome.pictures[0] });
 				const going = leaving.filter((i) => !finished.includes(i));
 				if (going.length === 0) continue;
-				const snapshot = snapshots.use(model.snapshot(picture, scale + 1));
+				const snapshot = snapshots.use(await model.snapshot(picture, scale + 1));
 				for (const i of going) goOn(i, snapshot, [...codes]);
 			}
 			for (const i of plans.keys()) if (!branches[i]) goOn(i);
@@ -70,10 +71,12 @@ export async function growBranches(
 
 /** Steps of the trunk that a plan takes part in. */
 function shared(trunk: StagePlan, plan: StagePlan): number {
-	const common = commonSteps(trunk, plan);
 	// Skipped steps are trailing: nothing is left to share after the last one that runs.
 	const executed = trunk.steps.filter(({ kind }) => kind === "run").length;
-	return Math.min(common, executed);
+	const common = Math.min(commonSteps(trunk, plan), executed);
+	// The trunk stores no keys of its own last scale of a row, and gives those before it back there.
+	const rows = [COND, UNCOND].filter((row) => outcomesOf(plan).some((outcome) => lastScaleOf(outcome, row) >= common));
+	return Math.max(0, Math.min(common, ...rows.map((row) => lastScaleOf(trunk, row))));
 }
 
 /** What is left of a picture, after the scales whose `codes` there are. */

@@ -105,6 +105,16 @@ it("refuses a prompt of too many tokens and codes of another size, and goes on w
 	expect(scales(await collect({ until: 0 }))).toHaveLength(1);
 });
 
+it("refuses text of another size than the model's, and goes on working", async () => {
+	const given = (name: string, data: Float32Array | Int32Array) => collect({ draws: new Map([[name, data]]) });
+	await expect(given("text.feats", new Float32Array(65 * 256))).rejects.toThrow(
+		/features are 16640 floats; this model takes up to 64 tokens of 256/,
+	);
+	await expect(given("text.feats", new Float32Array(100))).rejects.toThrow(/features are 100 floats/);
+	await expect(given("text.ids", new Int32Array(33))).rejects.toThrow(/has 33 tokens; this model takes 32/);
+	expect(scales(await collect({ until: 0 }))).toHaveLength(1);
+});
+
 it("refuses a plan that the model cannot run", async () => {
 	const plan = policies.exact.plan(model.info, {});
 	await expect(collect({ plan: { ...plan, steps: plan.steps.slice(1) } })).rejects.toThrow(/scales/);

@@ -93,6 +93,29 @@ test("a model that is refused frees its graph and what there was of it", async (
 	expect(gpu.bytes).toBe(before);
 });
 
+test("a round whose recording ends half-way leaves nothing of its own", async () => {
+	using model = open(graph());
+	const rounds = new Rounds(model);
+	const never = new AbortController().signal;
+	const name = "s0.blk1.ffn_out";
+	const picture = await rounds.open(
+		{
+			plan: policies.exact.plan(folder.info, {}),
+			seed: 1,
+			ids: [3, 4, 2],
+			draws: new Map(),
+			taps: new Taps(gpu, { wants: (wanted) => wanted === name, take() {} }),
+		},
+		never,
+	);
+	const before = gpu.bytes;
+	const run = () => rounds.run({ picture, scale: 0, sample: true, pictures: [] }, never);
+	// What the module gives is there by then, and the copy of it is refused.
+	await expect(refusing(1, run)).rejects.toThrow(`No room for tap ${name}.`);
+	expect(gpu.bytes).toBe(before);
+	rounds.close(picture);
+});
+
 test("a picture, a snapshot and a larger picture that are refused leave all as it was", async () => {
 	using model = open(graph());
 	const rounds = new Rounds(model);

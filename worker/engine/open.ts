@@ -2,13 +2,15 @@ import { loadTuning } from "../../kernels/choices.ts";
 import { OutOfMemoryError } from "../../kernels/gpu/errors.ts";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { Scope } from "../../kernels/gpu/scope.ts";
+import { ModelFormatError } from "../../model-shards/format/errors.ts";
 import { PRECISIONS, type Precision } from "../../model-shards/format/precision.ts";
 import type { ModelFolder } from "../families/folder.ts";
+import { longestSchedule } from "../families/shared/schedules.ts";
 import { type Dtype, Weights } from "../families/shared/weights.ts";
 import { partOf, residentPrompts, visitingEncoder } from "../families/text/device-encoder.ts";
 import { PromptFeatures } from "../families/text/prompt-features.ts";
 import { isText } from "../families/text/tensors.ts";
-import { promptTokenizer } from "../families/text/tokenizer.ts";
+import { largestId, type PromptTokenizer, promptTokenizer } from "../families/text/tokenizer.ts";
 import { DeviceModel } from "./device-model.ts";
 import { numericsId } from "./numerics.ts";
 import { memoryAdvice, slotsWithin, type Within, within, withinText } from "./paper/budget.ts";
@@ -18,19 +20,20 @@ import { kernelShapes } from "./shapes.ts";
 import type { LoadedModel } from "./types.ts";
 
 export interface OpenOptions {
-	/** Pictures that can be made at once, or as many of them as one binding holds; further ones wait. Default 1. */
+	/** Pictures that can be made at once, or as many of them as one buffer has room for; further ones wait. Default 1. */
 	slots?: number;
 	/** Default f32. f16 needs an adapter with shader-f16 (else DeviceError). */
 	dtype?: Dtype;
 	/**
-	 * The same for cached keys and values, which may be int8 or int4 besides: packed, and unpacked before they are read.
-	 * Such pictures are others than those of f32, if alike, and have a numerics id of their own.
+	 * The same for cached keys and values, which may be int8 or int4 besides where the model's width is a multiple of 64:
+	 * packed, and unpacked before they are read. Such pictures are others than those of f32, if alike, and have a
+	 * numerics id of their own.
 	 */
 	cacheDtype?: Precision;
 	/**
-	 * Bytes on the device that the model and its pictures may take: to keep within them the decoder stores less and
-	 * computes more, the text encoder is there for new texts alone, and last, keys and values are kept in as many bits as
-	 * there is room for. Where they do not do, an OutOfMemoryError says what would.
+	 * Bytes on the device that the model and its pictures of any schedule may take: to keep within them the decoder
+	 * stores less and computes more, the text encoder is there for new texts alone, and last, keys and values are kept in
+	 * as many bits as there is room for. Where they do not do, an OutOfMemoryError says what would.
 	 */
 	memory?: number;
 	/** Bytes of weights read so far and in all. */
@@ -47,10 +50,12 @@ function planned(
 	const slots = slotsWithin(folder, { cacheDtype, slots: asked, textTokens }, bufferBytes);
 	const setting: MemorySetting = { dtype, cacheDtype, slots, bindingBytes };
 	if (memory === undefined) return { slots, setting, within: {}, need: memoryNeed(folder, setting) };
+	// Whoever asks for a picture chooses its schedule.
+	const most: MemorySetting = { ...setting, schedule: longestSchedule(folder.manifest.schedules) };
 	const halves = device.features.has("shader-f16");
-	const kept = within(folder, setting, memory, halves ? PRECISIONS : PRECISIONS.filter((kind) => kind !== "f16"));
-	if (!kept) throw new OutOfMemoryError(`The ${memory} bytes that are given do not do. ${adviceFor(folder, setting)}`);
-	return { slots, setting, ...kept };
+	const kept = within(folder, most, memory, halves ? PRECISIONS : PRECISIONS.filter((kind) => kind !== "f16"));
+	if (!kept) throw new OutOfMemoryError(`The ${memory} bytes that are given do not do. ${adviceFor(folder, most)}`);
+	return { slots, setting: most, ...kept };
 }
 
 /** As where every binding is large enough: what is too small for a tensor has been said. */
@@ -69,16 +74,31 @@ export function reckoned(gpu: Gpu, folder: ModelFolder, options: OpenOptions = {
 	};
 }
 
+/** Throws ModelFormatError where it has ids that the text encoder's table of words does not reach. */
+function tokenizerOf({ dir, tokenizer, facts, info }: ModelFolder): PromptTokenizer | null {
+	if (tokenizer === null) return null;
+	const made = promptTokenizer(tokenizer, info.maxPromptTokens);
+	const vocabulary = facts.text?.encoder?.vocabulary ?? Infinity;
+	const largest = largestId(tokenizer);
+	if (largest >= vocabulary)
+		throw new ModelFormatError(
+			`The tokenizer of ${dir} has ids up to ${largest}; its text encoder knows those below ${vocabulary}. ` +
+				"Import the model again with the tokenizer that belongs to it.",
+		);
+	return made;
+}
+
 /**
  * Puts a model folder on the device. Throws ModelFormatError for a damaged folder, DeviceError when it does not fit: an
  * OutOfMemoryError says what would. Nothing is left on the device then.
  */
 export async function openModel(gpu: Gpu, folder: ModelFolder, options: OpenOptions = {}): Promise<LoadedModel> {
 	const { dtype = "f32", progress } = options;
-	const { config, facts, info, digest } = folder;
+	const { config, facts, digest } = folder;
 	const { schedules } = folder.manifest;
 	const { slots, setting, within, need } = planned(gpu, folder, options);
 	const { cacheDtype = options.cacheDtype ?? "f32", encoder: stay = "stays", stored } = within;
+	const tokenizer = tokenizerOf(folder);
 	const textEncoder = facts.text?.encoder;
 	const visiting = stay === "visits" && textEncoder;
 	const explained = (error: unknown): unknown =>
@@ -89,7 +109,6 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, options: OpenOpti
 			throw new OutOfMemoryError(`There is not enough memory on ${gpu.facts.name}.`);
 		const source = visiting ? partOf(folder, (name) => !isText(name)) : folder;
 		const weights = made.adopt(await Weights.load(gpu, source, progress, dtype), (weights) => weights.destroy());
-		const tokenizer = folder.tokenizer === null ? null : promptTokenizer(folder.tokenizer, info.maxPromptTokens);
 		const shapes = kernelShapes(folder, dtype);
 		await loadTuning(gpu, shapes);
 		const instructions = facts.text?.instructions && tokenizer ? tokenizer.ids(facts.text.instructions) : [];
@@ -98,7 +117,8 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, options: OpenOpti
 			? new PromptFeatures(scope, gpu, visitingEncoder(gpu, folder, visiting, { dtype, bytes: need.encoder }))
 			: residentPrompts(scope, gpu, textEncoder, weights);
 		const graph = folder.family.graph({ gpu, config, facts, schedules, weights, slots, prompts, instructions });
-		const model = made.use(new NextScaleModel(gpu, graph, schedules, weights, slots, cacheDtype, { prompts, stored }));
+		const own = { prompts, stored, slowly: options.memory !== undefined };
+		const model = made.use(new NextScaleModel(gpu, graph, schedules, weights, slots, cacheDtype, own));
 		const numerics = await numericsId(gpu, {
 			digest,
 			shapes,

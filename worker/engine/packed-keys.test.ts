@@ -9,7 +9,7 @@ import type { ModelFolder } from "../families/folder.ts";
 import { randomModel } from "../families/testing/random-model.ts";
 import { policies } from "../policies/index.ts";
 import type { StagePlan } from "../protocol/plan.ts";
-import { openModel } from "./open.ts";
+import { openModel, reckoned } from "./open.ts";
 import { within } from "./paper/budget.ts";
 import { memoryNeed } from "./paper/memory.ts";
 import { features, unevenModel } from "./testing.ts";
@@ -155,8 +155,27 @@ it("a budget takes bits from keys no sooner than it has to, and no more than it 
 	);
 });
 
-it("keys of a width that no word is filled by are not packed", async () => {
+it("a budget is settled by the schedule that takes most, whichever is the default", async () => {
+	const folder = unevenModel(64);
+	const need = (schedule: string) => memoryNeed(folder, { schedule, bindingBytes: gpu.bindingBytes }).total;
+	expect(folder.info.defaultSchedule).toBe("small");
+	expect(reckoned(gpu, folder, { memory: need("large") }).bytes).toBe(need("large"));
+	const small = openModel(gpu, folder, { memory: need("small") });
+	await expect(small).rejects.toThrow(/^The \d+ bytes that are given do not do\./);
+});
+
+it("keys whose rows cannot be cut apart are not packed", async () => {
 	const { folder } = randomModel({ ...SMALL_HEAD, config: { ...SMALL_HEAD.config, width: 12, heads: 1 } }, 1);
 	await expect(openModel(gpu, folder, { cacheDtype: "int8" })).rejects.toThrow(/a width of 12 are not packed/);
 	expect(within(folder, {}, memoryNeed(folder).total / 2)).toBeUndefined();
+	// Of more tokens than a group of rows may begin from anywhere.
+	await expect(openModel(gpu, unevenModel(17), { cacheDtype: "int8" })).rejects.toThrow(
+		/a width of 16 are not packed: it is no multiple of 64\. Keep them as f32 or f16/,
+	);
+	const narrow = unevenModel(24, { depth: 8 });
+	narrow.manifest.schedules.large.grids = [1, 24, 24, 24, 24].map((side) => [side, side]);
+	const setting = { schedule: "large" };
+	const least = memoryNeed(narrow, { ...setting, cacheDtype: "f16", stored: 0 }).total;
+	expect(within(narrow, setting, least)?.within.cacheDtype).toBe("f16");
+	expect(within(narrow, setting, least - 1)).toBeUndefined();
 });

@@ -1,5 +1,5 @@
 /** Who waits for a round or a slot is served, refused or let go, whatever becomes of the others. */
-import { expect, test, vi } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { Scope } from "../../kernels/gpu/scope.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
@@ -13,9 +13,10 @@ import { KeyValueStore } from "./round/key-value-store.ts";
 import { NextScaleModel } from "./round/next-scale.ts";
 import type { PictureOptions } from "./round/picture.ts";
 import { Rounds } from "./rounds.ts";
-import type { LoadedModel } from "./types.ts";
+import type { GenerateResult, LoadedModel } from "./types.ts";
 
 const gpu = await sharedGpu();
+afterEach(() => vi.restoreAllMocks());
 
 const tiny = () => openModelFolder(findModel("tiny"));
 const never = new AbortController().signal;
@@ -33,6 +34,8 @@ async function openTiny(slots: number) {
 		model,
 		rounds: new Rounds(model),
 		schedule: schedules[folder.info.defaultSchedule],
+		/** Of a cell of a latent. */
+		numbers: folder.facts.codes.numbers,
 		options: (schedule?: string): PictureOptions => ({
 			plan: { ...policies.exact.plan(folder.info, {}), ...(schedule && { schedule }) },
 			seed: 1,
@@ -121,6 +124,95 @@ test("a further picture whose keys fit block by block alone is opened so, and th
 	vi.restoreAllMocks();
 	expect(await codes(running)).toEqual(first.slice(1));
 	model.destroy();
+});
+
+test("within a budget keys grow block by block alone, whatever room there is", async () => {
+	const model = await openModel(gpu, await tiny(), { slots: 2, memory: 2 ** 30 });
+	const plan = policies.exact.plan(model.info, {});
+	const slowly = vi.spyOn(KeyValueStore.prototype, "growSlowly");
+	const made = [1, 2].map((seed) =>
+		Array.fromAsync(model.generate({ plan, prompt: "a photo of a cat", seed, previews: "none" })),
+	);
+	for (const results of await Promise.all(made)) expect(results).toHaveLength(5);
+	expect(slowly).toHaveBeenCalledTimes(2);
+	vi.restoreAllMocks();
+	model.destroy();
+});
+
+test("what pictures need between rounds waits for what an opening tries out", async () => {
+	using tiny = await openTiny(2);
+	const { model, rounds, options } = tiny;
+	const picture = await rounds.open(options(), never);
+	await rounds.run({ picture, scale: 0, sample: true, pictures: [] }, never);
+	const tried = Promise.withResolvers<boolean>();
+	const room = vi.spyOn(gpu, "room").mockReturnValue(tried.promise);
+	const refused = (label: string): never => expect.fail(`${label} is made meanwhile`);
+	const makers = [
+		vi.spyOn(gpu, "tensor").mockImplementation(refused),
+		vi.spyOn(gpu, "long").mockImplementation(refused),
+	];
+	const opening = rounds.open(options(), never);
+	await vi.waitFor(() => expect(room).toHaveBeenCalled());
+	const taken = model.snapshot(picture, 1);
+	const decoded = model.decode(new Float32Array(tiny.numbers), [1, 1], picture.taps);
+	await new Promise((resolve) => setTimeout(resolve, 50));
+	for (const maker of [...makers, room]) maker.mockRestore();
+	tried.resolve(true);
+	(await taken)[Symbol.dispose]();
+	expect((await decoded).width).toBeGreaterThan(0);
+	rounds.close(await opening);
+	rounds.close(picture);
+});
+
+test("a picture that settles its plan while another is opened is measured after that, and goes on", async () => {
+	const model = await openModel(gpu, await tiny(), { slots: 2 });
+	const ask = (policy: string, seed: number) => {
+		const plan = policies[policy].plan(model.info, {});
+		return model.generate({ plan, prompt: "a photo of a cat", seed, previews: "none" });
+	};
+	const alone = await Array.fromAsync(ask("skipvar", 1));
+	const before = alone.findIndex(({ kind }) => kind === "revision");
+	const running = ask("skipvar", 1);
+	for (let i = 0; i < before; i++) await running.next();
+	const tried = Promise.withResolvers<boolean>();
+	const room = vi.spyOn(gpu, "room").mockReturnValue(tried.promise);
+	const tensor = vi.spyOn(gpu, "tensor").mockImplementation((label) => expect.fail(`${label} is made meanwhile`));
+	const other = Array.fromAsync(ask("exact", 2));
+	await vi.waitFor(() => expect(room).toHaveBeenCalled());
+	const rest = Array.fromAsync(running);
+	rest.catch(() => {});
+	await new Promise((resolve) => setTimeout(resolve, 50));
+	for (const spy of [room, tensor]) spy.mockRestore();
+	tried.resolve(true);
+	const codesOf = (results: GenerateResult[]) =>
+		results.map((result) => (result.kind === "scale" ? result.codes : result.kind));
+	expect(codesOf(await rest)).toEqual(codesOf(alone.slice(before)));
+	expect(await other).toHaveLength(5);
+	model.destroy();
+});
+
+test("a preview that cannot be had is its own picture's loss: who shares the round goes on", async () => {
+	using tiny = await openTiny(2);
+	const { rounds, options } = tiny;
+	const { grids } = tiny.schedule;
+	const pass = gpu.pass.bind(gpu);
+	const failed: string[] = [];
+	vi.spyOn(gpu, "pass").mockImplementation((label) => {
+		const made = pass(label);
+		if (label === "pictures of 1x1") {
+			made.submit = (() => Promise.reject(new Error("no preview"))) as typeof made.submit;
+			failed.push(label);
+		}
+		return made;
+	});
+	const [shown, other] = await Promise.allSettled([
+		Array.fromAsync(walk(rounds, { ...options(), seed: 1, grids, previews: "all" })),
+		Array.fromAsync(walk(rounds, { ...options(), seed: 2, grids, previews: "none" })),
+	]);
+	vi.restoreAllMocks();
+	expect(shown).toMatchObject({ status: "rejected", reason: { message: "no preview" } });
+	expect(other).toMatchObject({ status: "fulfilled", value: { length: 5 } });
+	expect(failed).toHaveLength(1);
 });
 
 test("a scale waits for its own kernels and for no other's; whoever goes meanwhile is let go", async () => {

@@ -9,7 +9,7 @@ import type { RgbImage } from "./types.ts";
 interface ScaleOutcome {
 	codes: Uint8Array<ArrayBuffer> | null;
 	pictures: RgbImage[];
-	/** Wall-clock milliseconds of the round it was part of: transformer and sampling, then pictures. */
+	/** Wall-clock milliseconds: transformer and sampling of the round it was part of, then until its pictures came. */
 	milliseconds: { transformer: number; preview: number };
 }
 interface Waiting {
@@ -190,19 +190,19 @@ export class Rounds {
 		try {
 			const round = this.model.round(batch.map(({ request }) => request));
 			const timed = round.codes.then((codes) => {
-				const now = performance.now();
-				const transformer = now - Math.max(begun, this.#idleSince);
-				this.#idleSince = now;
-				return { codes, transformer };
+				const came = performance.now();
+				const transformer = came - Math.max(begun, this.#idleSince);
+				this.#idleSince = came;
+				return { codes, came, transformer };
 			});
-			const done = Promise.all([timed, round.pictures]).then(([{ codes, transformer }, pictures]) => {
-				const preview = performance.now() - this.#idleSince;
-				this.#idleSince += preview;
-				batch.forEach(({ resolve }, i) =>
-					resolve({ codes: codes[i], pictures: pictures[i], milliseconds: { transformer, preview } }),
-				);
+			batch.forEach(({ resolve, reject }, i) => {
+				const done = Promise.all([timed, round.pictures[i]]).then(([{ codes, came, transformer }, pictures]) => {
+					const now = performance.now();
+					this.#idleSince = Math.max(this.#idleSince, now);
+					resolve({ codes: codes[i], pictures, milliseconds: { transformer, preview: now - came } });
+				});
+				done.catch(reject);
 			});
-			done.catch((error) => batch.forEach(({ reject }) => reject(error)));
 			await timed.catch(() => {});
 		} catch (error) {
 			for (const { reject } of batch) reject(error);

@@ -50,7 +50,7 @@ export interface ScaleResult {
 	/** Sampled bits, packed as in protocol/job.ts `PackedCodes`. */
 	codes: Uint8Array<ArrayBuffer>;
 	preview: RgbImage | null;
-	/** Wall-clock milliseconds of the round it was part of: transformer and sampling, then previews. */
+	/** Wall-clock milliseconds: transformer and sampling of the round it was part of, then until its pictures came. */
 	milliseconds: { transformer: number; preview: number };
 }
 export interface FinalResult {
@@ -85,7 +85,7 @@ export interface LoadedModel {
 	generate(options: Omit<GenerateOptions, "model">): AsyncGenerator<GenerateResult, void, undefined>;
 	/**
 	 * One picture a plan of one prompt or class and seed, each as `generate` makes it; steps that a plan begins with like
-	 * the first plan are computed once.
+	 * the first plan are computed once, as far as the first plan keeps what the other one needs of them.
 	 */
 	branches(options: BranchOptions): Promise<Branch[]>;
 	/** The picture of a latent [height * width, channels] of any size up to the model's largest. */

@@ -1,6 +1,8 @@
 /** A model folder as the engine takes it: its family knows it, and its policies' measurements are read. */
+import { listed, ModelFormatError } from "../../model-shards/format/errors.ts";
 import { type Folder, openFolder } from "../../model-shards/format/folder.ts";
 import { MANIFEST_FILE } from "../../model-shards/format/manifest.ts";
+import { storedMismatches } from "../../model-shards/format/mismatches.ts";
 import { readPolicies } from "../../model-shards/format/policies.ts";
 import type { ModelSource, ReadOptions } from "../../model-shards/format/source/source.ts";
 import { MAX_INFO_TOKENIZER_BYTES } from "../protocol/limits.ts";
@@ -22,7 +24,15 @@ export async function openModelSource(
 	{ families, ...options }: FolderOptions = {},
 ): Promise<ModelFolder> {
 	const folder = await openFolder(source, options);
-	const model = modelOf(folder.manifest, { families, where: `${source.label}/${MANIFEST_FILE}` });
+	const where = `${source.label}/${MANIFEST_FILE}`;
+	const model = modelOf(folder.manifest, { families, where });
+	// Kernels trust shapes: what is shorter than the configuration says would be read beyond its end.
+	const problems = storedMismatches(folder.manifest.tensors, model.wanted);
+	if (problems.length > 0)
+		throw new ModelFormatError(
+			`${where} does not hold the tensors of its configuration. Import the model again from its checkpoint:\n` +
+				listed(problems),
+		);
 	const bare = { ...modelInfo(model, folder.digest), ...carried(folder) };
 	const policies = await readPolicies(source, bare, options.signal);
 	const info = policies ? { ...bare, calibration: policies.calibration, trades: policies.trades } : bare;

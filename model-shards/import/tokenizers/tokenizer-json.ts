@@ -1,8 +1,7 @@
 /** A text tokenizer as `tokenizer.json`: as published, or made from the files that came before it. */
 import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { z } from "zod";
-import { promptTokenizer } from "../../../worker/families/text/tokenizer.ts";
+import { largestId, promptTokenizer } from "../../../worker/families/text/tokenizer.ts";
 import { ModelFormatError } from "../../format/errors.ts";
 import { parseJson } from "../../format/json.ts";
 import { clipTokenizer } from "./clip.ts";
@@ -19,7 +18,7 @@ const MAX_BYTES = 64 * 2 ** 20;
 export async function tokenizerJson(path: string, vocabulary = Number.POSITIVE_INFINITY): Promise<Uint8Array> {
 	const bytes = await converted(path);
 	const json = parseJson(bytes, path);
-	const largest = largestId(json, path);
+	const largest = largestOf(json, path);
 	if (largest >= vocabulary)
 		throw new ModelFormatError(
 			`${path} has ids up to ${largest}; the text encoder knows ${vocabulary}. Give the tokenizer that belongs to it.`,
@@ -27,18 +26,11 @@ export async function tokenizerJson(path: string, vocabulary = Number.POSITIVE_I
 	return bytes;
 }
 
-const Vocabulary = z.object({
-	model: z.object({ vocab: z.union([z.record(z.string(), z.int().min(0)), z.array(z.unknown())]) }),
-	added_tokens: z.array(z.object({ id: z.int().min(0) })).default([]),
-});
-
-/** Of a tokenizer that can be built. */
-function largestId(json: unknown, path: string): number {
+/** The largest id of a tokenizer that can be built. */
+function largestOf(json: unknown, path: string): number {
 	try {
 		promptTokenizer(json, Number.POSITIVE_INFINITY);
-		const { model, added_tokens } = Vocabulary.parse(json);
-		const own = Array.isArray(model.vocab) ? [model.vocab.length - 1] : Object.values(model.vocab);
-		return [...own, ...added_tokens.map(({ id }) => id)].reduce((most, id) => Math.max(most, id), 0);
+		return largestId(json);
 	} catch (error) {
 		throw new ModelFormatError(
 			`${path} is no tokenizer.json that can be read. Give the file that was published by that name.`,

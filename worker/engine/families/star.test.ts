@@ -75,6 +75,19 @@ it("branches have the pictures that their plans make alone", async () => {
 		expect([branches[i].codes, branches[i].image]).toEqual(codesAndImage(await ask(plan, 5)));
 });
 
+it("refuses text of another size, and goes on working", async () => {
+	const [{ draws }] = opened.runs;
+	const given = (more: Record<string, Float32Array | Int32Array>) =>
+		ask(plans[0], 1, { draws: new Map([...draws, ...Object.entries(more)]) });
+	const long = { "text.feats": new Float32Array(2 * 78 * 48), "text.mask": new Int32Array(2 * 78).fill(1) };
+	await expect(given(long)).rejects.toThrow(
+		/7488 floats with a mask of 156 tokens; this model takes up to 77 tokens of 48 by guidance row/,
+	);
+	await expect(given({ "text.feats": new Float32Array(2 * 7 * 48) })).rejects.toThrow(/672 floats with a mask of 16/);
+	await expect(given({ "text.pool": new Float32Array(48) })).rejects.toThrow(/pooled text is 48 floats/);
+	expect(codes(await ask(plans[0], 1, { until: 0 }))).toHaveLength(1);
+});
+
 it("needs text features", async () => {
 	await expect(ask(plans[0], 1, { draws: new Map(), prompt: "a cat" })).rejects.toThrow(/text\.feats/);
 	await expect(ask(plans[0], 1, { label: 3 })).rejects.toThrow(/draws text/);

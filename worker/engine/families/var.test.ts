@@ -77,6 +77,11 @@ it.each<[string, Partial<Ask>, RegExp]>([
 	["half a class", { label: 0.5 }, /0 to 9/],
 	["a prompt", { label: undefined, prompt: "a cat" }, /draws classes/],
 	["codes of another size", { forcedCodes: [new Uint8Array(2)] }, /take 1 bytes, got 2/],
+	[
+		"codes of more scales",
+		{ forcedCodes: Array(7).fill(new Uint8Array(1)) },
+		/Codes of 7 scales were given; the schedule has 6/,
+	],
 ])("refuses %s, and goes on working", async (_, more, message) => {
 	await expect(ask(0, 1, more)).rejects.toThrow(message);
 	expect(codes(await ask(0, 1, { until: 0 }))).toHaveLength(1);

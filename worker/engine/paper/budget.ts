@@ -6,8 +6,8 @@ import { keepsKeys } from "../round/key-value-store.ts";
 import { decoderNeed, type MemoryNeed, type MemorySetting, memoryNeed } from "./memory.ts";
 
 /**
- * As many of the slots as have room for their keys and logits in one buffer; those beyond would only wait. At least
- * one.
+ * As many of the slots as have room in one buffer for what they share of it: embeddings, logits, and keys that are not
+ * in banks. Those beyond would only wait. At least one.
  */
 export function slotsWithin(model: Model, setting: MemorySetting, bufferBytes: number): number {
 	const one = memoryNeed(model, { ...setting, slots: 1 }).shared;
@@ -106,9 +106,10 @@ export function lighter(model: Model, setting: MemorySetting): { advice: string;
 
 /** What is needed and what would fit, for the one who has too little. */
 export function memoryAdvice(model: Model, setting: MemorySetting): string {
-	const { weights, encoder, decoder, keys, activations, total } = memoryNeed(model, setting);
+	const { weights, encoder, decoder, keys, activations, phases, total } = memoryNeed(model, setting);
+	const opening = phases.opening - phases.picture;
 	const less = lighter(model, setting).map(({ advice, total }) => `${advice} ${gibibytes(total)}`);
-	const all = { weights, "text encoder": encoder, "keys and values": keys, activations, decoder };
+	const all = { weights, "text encoder": encoder, "keys and values": keys, activations, opening, decoder };
 	const parts = Object.entries(all).flatMap(([name, bytes]) => (bytes > 0 ? [`${name} ${gibibytes(bytes)}`] : []));
 	const instead = less.length > 0 ? `It would take, with ${less.join("; ")}.` : "Use another GPU.";
 	return (

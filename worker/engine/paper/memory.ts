@@ -51,9 +51,13 @@ export interface MemoryNeed {
 	/** Of all slots: cached keys and values, with what packed ones are read from; activations of the largest round. */
 	keys: number;
 	activations: number;
-	/** While a text is encoded, and while a picture is made. One that stays is there at both times. */
-	phases: { text: number; picture: number };
-	/** The larger of these. */
+	/**
+	 * While a text is encoded, while the pictures of all slots are made, and while the last of several is opened beside
+	 * the others, whose activations then are there twice and whose keys grow block by block. A text encoder that stays is
+	 * there all the time.
+	 */
+	phases: { text: number; picture: number; opening: number };
+	/** The most of these. */
 	total: number;
 	/** Pictures have the bits of those that are decoded whole, whatever is stored. */
 	exact: boolean;
@@ -102,20 +106,18 @@ export function memoryNeed(
 	const tokensAt = (scale: number) => (scale === 0 ? startTokens : grids[scale][0] * grids[scale][1]);
 	const tokens = grids.map((_, scale) => tokensAt(scale));
 	const one = largestRound([plan], tokens);
-	const round = workspaceTensors(
-		shape,
-		codes,
-		roundNeed(Array(slots).fill(one), mostTokens(shape, codes, bindingBytes)),
-		bindingBytes,
-	);
+	const workOf = (pictures: number) => {
+		const need = roundNeed(Array(pictures).fill(one), mostTokens(shape, codes, bindingBytes));
+		return workspaceTensors(shape, codes, need, bindingBytes).reduce((sum, tensor) => sum + plannedBytes(tensor), 0);
+	};
 	const retained = slots * retainedTokens(plan, grids, costs.crossAttention ? 3 : 2) * shape.width;
-	const activations = round.reduce((sum, tensor) => sum + plannedBytes(tensor), 4 * retained);
+	const activations = workOf(slots) + 4 * retained;
 
 	const stored = slots * keyBytes(model, schedules[plan.schedule], plan, textTokens, cacheDtype);
-	// In banks, those of one row have to lie together, and of all slots in one tensor else.
 	const longest = Math.max(...[COND, UNCOND].flatMap((row) => storedKeys(plan, tokens, depth, row)), 2 * textTokens);
 	const row = keyRow(shape.width, cacheDtype);
-	const keysTogether = inBanks(shape.width) ? longest * row.bytes : stored / depth;
+	// Those of all slots lie in one tensor, or in as many banks as there have to be.
+	const keysTogether = inBanks(shape.width) ? 0 : stored / depth;
 	const keys = stored + unpackedBytes(shape.width, row, longest);
 
 	const tensors = residentBytes(
@@ -128,10 +130,14 @@ export function memoryNeed(
 	const weights = sumOf(tensors) - sumOf(ofText);
 	const encoder = sumOf(ofText) + (facts.text?.encoder ? 4 * textWorkFloats(facts.text.encoder) : 0);
 	const always = weights + decoder + (stay === "stays" ? encoder : 0);
-	const phases = { text: weights + decoder + encoder, picture: always + keys + activations };
+	const picture = always + keys + activations;
+	// The largest block is there as it was and as it becomes, and the workspace of before beside the new one.
+	const opening = picture + (slots > 1 ? stored / depth + workOf(slots - 1) : 0);
+	const phases = { text: weights + decoder + encoder, picture, opening };
 	const single = [pictures.largest, ...tensors.filter(({ cut }) => !cut)];
 	const largest = single.reduce((most, next) => (next.bytes > most.bytes ? next : most));
-	const shared = Math.max(keysTogether, 4 * 3 * slots * one.cells * codes.logits);
+	// Of the cells of all pictures: embeddings, and mixed logits of up to three times as many.
+	const shared = Math.max(keysTogether, 4 * slots * one.cells * Math.max(shape.width, 3 * codes.logits));
 	return {
 		weights,
 		encoder,
@@ -139,7 +145,7 @@ export function memoryNeed(
 		keys,
 		activations,
 		phases,
-		total: Math.max(phases.text, phases.picture),
+		total: Math.max(...Object.values(phases)),
 		exact: pictures.exact,
 		largest: { name: largest.name, bytes: largest.bytes },
 		shared,

@@ -6,6 +6,7 @@ import type { Precision } from "../../../model-shards/format/precision.ts";
 import { randomModel } from "../../families/testing/random-model.ts";
 import { policies } from "../../policies/index.ts";
 import { openModel } from "../open.ts";
+import { slotsWithin } from "../paper/budget.ts";
 import { memoryNeed } from "../paper/memory.ts";
 import { features } from "../testing.ts";
 import { KeyValueStore } from "./key-value-store.ts";
@@ -13,40 +14,39 @@ import { KeyValueStore } from "./key-value-store.ts";
 const gpu = await sharedGpu();
 
 /** Many keys beside few tokens a scale: those of a guidance row fit the binding, those of both do not. */
-const { folder } = randomModel(
-	{
-		name: "banked",
-		family: "infinity" as const,
-		config: {
-			depth: 2,
-			width: 64,
-			heads: 2,
-			ffn: 1024,
-			chunkBlocks: 1,
-			textChannels: 16,
-			textMaxTokens: 4,
-			poolHeads: 2,
-			bits: 16,
-			normEps: 1e-6,
-			ropeReach: { "1:1": [64, 64] as [number, number] },
-			vae: { baseChannels: 16, multipliers: [1, 1, 1, 1], residualBlocks: 1, normGroups: 4, normEps: 1e-6 },
-			textEncoder: null,
-		},
-		schedules: {
-			"1:1": {
-				grids: [1, 16, 16, 16, 17].map((side): [number, number] => [side, side]),
-				image: { height: 136, width: 136 },
-			},
-		},
-		defaultSchedule: "1:1",
-		sampling: { guidance: 3, tau: 1, topK: 0, topP: 0 },
-		licence: "Random weights.",
+const head = {
+	name: "banked",
+	family: "infinity" as const,
+	config: {
+		depth: 2,
+		width: 64,
+		heads: 2,
+		ffn: 1024,
+		chunkBlocks: 1,
+		textChannels: 16,
+		textMaxTokens: 4,
+		poolHeads: 2,
+		bits: 16,
+		normEps: 1e-6,
+		ropeReach: { "1:1": [64, 64] as [number, number] },
+		vae: { baseChannels: 16, multipliers: [1, 1, 1, 1], residualBlocks: 1, normGroups: 4, normEps: 1e-6 },
+		textEncoder: null,
 	},
-	3,
-);
+	schedules: {
+		"1:1": {
+			grids: [1, 16, 16, 16, 17].map((side): [number, number] => [side, side]),
+			image: { height: 136, width: 136 },
+		},
+	},
+	defaultSchedule: "1:1",
+	sampling: { guidance: 3, tau: 1, topK: 0, topP: 0 },
+	licence: "Random weights.",
+};
+const { folder } = randomModel(head, 3);
 
 async function draw(on: Gpu, cacheDtype: Precision = "f32") {
 	const model = await openModel(on, folder, { slots: 2, cacheDtype });
+	expect(model.slots).toBe(2);
 	const plan = policies.exact.plan(model.info, {});
 	const pictures = await Promise.all(
 		[1, 2].map(async (seed) => {
@@ -81,6 +81,14 @@ test.each([
 	expect(whole[0].at(-1)?.length).toBe(136 * 136 * 3);
 	expect(same(await draw(small), whole)).toBe(true);
 	expect([gpu.bytes, small.bytes]).toEqual(before);
+});
+
+test("keys in banks take no slots away: buffers are shared by embeddings and logits alone", () => {
+	// Mixed logits of 289 cells, those of two guidance rows and those to go on with, 32 a cell.
+	const shared = 4 * 3 * 17 ** 2 * 32;
+	expect(slotsWithin(folder, { slots: 8 }, 2 ** 19)).toBe(Math.floor(2 ** 19 / shared));
+	const wide = randomModel({ ...head, config: { ...head.config, width: 256 } }, 3).folder;
+	expect(slotsWithin(wide, { slots: 8 }, 2 ** 20)).toBe(Math.floor(2 ** 20 / (4 * 17 ** 2 * 256)));
 });
 
 test.each([

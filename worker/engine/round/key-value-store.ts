@@ -27,10 +27,9 @@ export interface KeyRow {
 /** Of those that are packed. */
 const BITS: Partial<Record<Precision, PackedForm["bits"]>> = { int8: 8, int4: 4 };
 
-/** Whether keys of a width are kept so at all. */
+/** Whether keys of a width are kept so at all: the rows that read packed ones are cut apart as those of banks are. */
 export function keepsKeys(width: number, precision: Precision): boolean {
-	const bits = BITS[precision];
-	return bits === undefined || packedForm(width, bits) !== undefined;
+	return BITS[precision] === undefined || inBanks(width);
 }
 
 /** Throws RangeError for a width whose keys are not packed. */
@@ -40,9 +39,11 @@ export function keyRow(width: number, precision: Precision): KeyRow {
 		const dtype = precision === "f16" ? precision : "f32";
 		return { columns: 2 * width, dtype, bytes: 2 * width * (dtype === "f16" ? 2 : 4) };
 	}
-	const form = packedForm(width, bits);
+	const form = inBanks(width) ? packedForm(width, bits) : undefined;
 	if (!form)
-		throw new RangeError(`Keys of a width of ${width} are not packed: it is no multiple of 8. Keep them as f32.`);
+		throw new RangeError(
+			`Keys of a width of ${width} are not packed: it is no multiple of ${GROUP_STEP}. Keep them as f32 or f16.`,
+		);
 	return { columns: form.words, dtype: "f32", bytes: 4 * form.words, form };
 }
 
@@ -136,15 +137,20 @@ export class KeyValueStore implements KeyStore, Disposable {
 		];
 	}
 
-	/** What `growSlowly` needs beside what there is: by how much banks grow, and the largest of the new ones whole. */
+	/**
+	 * What `growSlowly` needs beside what there is: by how much banks grow, and whole the largest new one that takes the
+	 * place of another.
+	 */
 	slowGrowth(counts: KeyCounts): Planned[] {
 		const larger = this.#growing(counts).flatMap(({ block, banks }) =>
 			banks.map(({ bank, size }) => ({ block, size, more: size - (this.#blocks[block].banks[bank]?.shape[0] ?? 0) })),
 		);
-		const most = larger.reduce<(typeof larger)[number] | undefined>(
-			(most, next) => (most && most.size >= next.size ? most : next),
-			undefined,
-		);
+		const most = larger
+			.filter(({ size, more }) => more < size)
+			.reduce<(typeof larger)[number] | undefined>(
+				(most, next) => (most && most.size >= next.size ? most : next),
+				undefined,
+			);
 		const longer = this.#longer(counts);
 		return [
 			...larger.map(({ block, more }) => this.#planned(block, more)),
@@ -272,7 +278,7 @@ interface Growth {
 	banks: { bank: number; size: number }[];
 }
 
-/** Whether a block's keys may lie in several tensors: rows of other widths cannot be bound from any sequence on. */
+/** Whether a block's keys may be read in parts: rows of other widths cannot be bound from any sequence on. */
 export const inBanks = (width: number): boolean => width % GROUP_STEP === 0;
 
 /** Keys, with their values, of one tensor at most: what a buffer holds, or any number where all have to be in one. */

@@ -1,7 +1,5 @@
 /** What a plan leaves to its picture is measured between two rounds. */
 import type { Gpu } from "../../../kernels/gpu/gpu.ts";
-import { Scope } from "../../../kernels/gpu/scope.ts";
-import { copy } from "../../../kernels/tokens/gather.ts";
 import type { Decision } from "../../protocol/plan.ts";
 import { detailByToken, shareHolding } from "./detail.ts";
 import { highFrequencyShare } from "./frequency.ts";
@@ -17,18 +15,10 @@ export async function measure(gpu: Gpu, latents: Latents, picture: Picture, deci
 }
 
 async function highFrequency(gpu: Gpu, latents: Latents, picture: Picture, scale: number): Promise<number> {
-	using made = new Scope(gpu);
-	const { channels } = latents;
+	const { channels, tensor } = latents;
 	const { pixel, height, width } = latents.of(picture);
-	const latent = made.tensor("latent to measure", [height * width, channels]);
-	const pass = gpu.pass("measure");
-	copy(pass, {
-		x: latents.tensor,
-		from: pixel * channels,
-		y: latent,
-		count: height * width * channels,
-		label: "latent to measure",
-	});
-	const [data] = await pass.submit([latent]);
+	const floats = height * width * channels;
+	// Read where it lies: nothing is made for it.
+	const [data] = await gpu.read([{ ...tensor, offset: tensor.offset + 4 * pixel * channels, bytes: 4 * floats }]);
 	return highFrequencyShare(new Float32Array(data), [height, width], picture.grids[scale], channels);
 }

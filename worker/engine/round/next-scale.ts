@@ -49,6 +49,8 @@ export class NextScaleModel implements Disposable {
 	#schedules: Readonly<Record<string, Schedule>>;
 	#pictures: (Picture | undefined)[];
 	#work: Workspace | undefined;
+	/** Keys and values grow block by block alone. */
+	#slowly: boolean;
 	/** The last of those that are being opened, one after the other. */
 	#opening: Promise<unknown> = Promise.resolve();
 	#owned: DisposableStack;
@@ -56,7 +58,8 @@ export class NextScaleModel implements Disposable {
 	/**
 	 * Takes the graph over: it is destroyed with the model, or when this throws. The weights stay the caller's, and the
 	 * features of prompts, too. `stored`: bytes that the picture decoder keeps between layers, at most; left out: as much
-	 * as is worth it.
+	 * as is worth it. `slowly`: keys and values grow block by block even where there is room for more at a time, as those
+	 * want it who reckon with it.
 	 */
 	constructor(
 		gpu: Gpu,
@@ -65,7 +68,7 @@ export class NextScaleModel implements Disposable {
 		weights: Weights,
 		slots: number,
 		keys: Precision,
-		{ prompts, stored }: { prompts?: PromptFeatures; stored?: number } = {},
+		{ prompts, stored, slowly = false }: { prompts?: PromptFeatures; stored?: number; slowly?: boolean } = {},
 	) {
 		using made = new DisposableStack();
 		made.defer(() => graph.destroy());
@@ -79,6 +82,7 @@ export class NextScaleModel implements Disposable {
 		);
 		this.#model = { gpu, graph, weights, store, latents, decoder };
 		this.#prompts = prompts;
+		this.#slowly = slowly;
 		this.#schedules = schedules;
 		this.#pictures = Array.from({ length: slots });
 		this.#owned = made.move();
@@ -115,7 +119,10 @@ export class NextScaleModel implements Disposable {
 		return opened;
 	}
 
-	/** Settles when none is being opened: what a round then allocates does not meet what an opening tries out. */
+	/**
+	 * Settles when none is being opened: what is then allocated at once, by a round or beside it, does not meet what an
+	 * opening tries out.
+	 */
 	get opened(): Promise<unknown> {
 		return this.#opening;
 	}
@@ -156,19 +163,28 @@ export class NextScaleModel implements Disposable {
 		);
 		const held = this.#work?.need;
 		const enough = held !== undefined && covers(held, need);
+		const idle = open.length === 0;
 		// What nobody uses need not be there beside what takes its place.
-		if (open.length === 0 && !enough) this.#dropWorkspace();
-		if (open.length === 0 && store.growth(needs.keys).length > 0) store.clear();
+		if (idle && !enough) this.#dropWorkspace();
+		if (idle && store.growth(needs.keys).length > 0) store.clear();
 		const own = pictureTensors(needs);
 		// Enough for the pictures of before, too, or else for those of now alone.
-		const choices = enough ? [undefined] : [held ? largerNeed(held, need) : need, need];
+		let choices = enough ? [undefined] : [held ? largerNeed(held, need) : need, need];
 		let tensors: Planned[] = [];
-		for (const slowly of [false, true]) {
-			const keys = slowly ? store.slowGrowth(needs.keys) : store.growth(needs.keys);
-			for (const work of choices) {
-				const larger = work ? workspaceTensors(graph.shape, graph.codes, work, gpu.bindingBytes) : [];
-				tensors = [...own, ...keys, ...larger];
-				if (tensors.length === 0 || (await hasRoom(gpu, [...tensors, decoder.readBack]))) return { work, slowly };
+		for (const anew of idle ? [false, true] : [false]) {
+			if (anew) {
+				// What would do is given up, too, where it leaves no room for the rest.
+				this.#dropWorkspace();
+				store.clear();
+				choices = [need];
+			}
+			for (const slowly of this.#slowly ? [true] : [false, true]) {
+				const keys = slowly ? store.slowGrowth(needs.keys) : store.growth(needs.keys);
+				for (const work of choices) {
+					const larger = work ? workspaceTensors(graph.shape, graph.codes, work, gpu.bindingBytes) : [];
+					tensors = [...own, ...keys, ...larger];
+					if (tensors.length === 0 || (await hasRoom(gpu, [...tensors, decoder.readBack]))) return { work, slowly };
+				}
 			}
 		}
 		throw noRoom(gpu, tensors);
@@ -185,7 +201,8 @@ export class NextScaleModel implements Disposable {
 	}
 
 	/** Copies what the picture is after `scales` scales; between two rounds of it. Dispose of it when it is used. */
-	snapshot(picture: Picture, scales: number): Snapshot {
+	async snapshot(picture: Picture, scales: number): Promise<Snapshot> {
+		await this.opened;
 		const { gpu, store, latents } = this.#model;
 		const pass = gpu.pass("snapshot");
 		const snapshot = takeSnapshot(gpu, pass, picture, scales, store, latents);
@@ -202,10 +219,15 @@ export class NextScaleModel implements Disposable {
 	}
 
 	/**
-	 * Looks at the picture after a scale that its plan gathers by; `image`: as it was decoded already. Between the rounds
-	 * of that scale and the next.
+	 * Looks at the picture after a scale that its plan gathers by; `image`: as it was decoded already, and then it has
+	 * looked when this returns. Between the rounds of that scale and the next.
 	 */
 	async look(picture: Picture, scale: number, image?: RgbImage): Promise<void> {
+		picture.details.set(scale, detailOf(image ?? (await this.#imageAt(picture, scale))));
+	}
+
+	async #imageAt(picture: Picture, scale: number): Promise<RgbImage> {
+		await this.opened;
 		const { latents, decoder } = this.#model;
 		const request = {
 			from: latents.of(picture),
@@ -214,7 +236,7 @@ export class NextScaleModel implements Disposable {
 			latentName: null,
 			finished: false,
 		};
-		picture.details.set(scale, detailOf(image ?? (await decoder.decode(latents.tensor, [request]))[0]));
+		return await decoder.decode(latents.tensor, [request])[0];
 	}
 
 	/**
@@ -225,6 +247,7 @@ export class NextScaleModel implements Disposable {
 		const { gpu, store, latents } = this.#model;
 		const { decide } = picture.plan;
 		if (!decide) throw new Error("The plan leaves nothing to settle.");
+		await this.opened;
 		const measured = await measure(gpu, latents, picture, decide);
 		const plan = settle(picture.plan, measured);
 		settlePicture(picture, store, plan);
@@ -242,6 +265,7 @@ export class NextScaleModel implements Disposable {
 		grid: readonly [height: number, width: number],
 		taps: Taps,
 	): Promise<RgbImage> {
+		await this.opened;
 		return await this.#model.decoder.decodeGiven(latent, grid, taps);
 	}
 

@@ -45,8 +45,11 @@ export class PictureDecoder implements Disposable {
 		this.#owned = made.move();
 	}
 
-	/** One picture for each of `wanted`, in order. */
-	async decode(latents: Tensor, wanted: readonly DecodeRequest[]): Promise<RgbImage[]> {
+	/**
+	 * One picture for each of `wanted`, in order. All is submitted when this returns, and whatever goes wrong with a
+	 * picture rejects those alone that are decoded together with it.
+	 */
+	decode(latents: Tensor, wanted: readonly DecodeRequest[]): Promise<RgbImage>[] {
 		const groups: DecodeRequest[][] = [];
 		for (const picture of wanted) {
 			const group = groups[groups.length - 1];
@@ -57,7 +60,10 @@ export class PictureDecoder implements Disposable {
 			if (room) group.push(picture);
 			else groups.push([picture]);
 		}
-		return (await Promise.all(groups.map((group) => this.#decode(latents, group)))).flat();
+		return groups.flatMap((group) => {
+			const pictures = this.#decode(latents, group);
+			return group.map(async (_, i) => (await pictures)[i]);
+		});
 	}
 
 	/** The picture of a latent [height * width, numbers] given from outside. Throws RangeError when it is too large. */
@@ -79,7 +85,7 @@ export class PictureDecoder implements Disposable {
 		using made = new Scope(this.#gpu);
 		const tensor = made.upload("latent", [height * width, channels], padRows(latent, numbers));
 		const request = { from: { pixel: 0, height, width }, grid, taps, latentName: null, finished: true };
-		return (await this.decode(tensor, [request]))[0];
+		return await this.decode(tensor, [request])[0];
 	}
 
 	/** What reading pictures of full size back takes for a while. */

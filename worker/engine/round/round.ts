@@ -37,17 +37,18 @@ export interface RoundContext extends RoundModel {
 	readonly work: Workspace;
 }
 
-/** Both settle by request, in their order. */
+/** Both by request, in their order. */
 export interface Round {
 	/** Packed codes sampled; null where none were. */
 	codes: Promise<(Uint8Array<ArrayBuffer> | null)[]>;
-	pictures: Promise<RgbImage[][]>;
+	/** Each request's own: what cannot be had of one is no other's business. */
+	pictures: Promise<RgbImage[]>[];
 }
 
 /** Records and submits a round. The requests are of different pictures, and the scales of a picture come in order. */
 export function runRound(model: RoundModel, work: Workspace, requests: readonly ScaleRequest[]): Round {
 	const parts = partsOf(requests);
-	const pass = model.gpu.pass(`round of ${parts.map(({ scale }) => scale).join(", ")}`);
+	using pass = model.gpu.pass(`round of ${parts.map(({ scale }) => scale).join(", ")}`);
 	record({ ...model, pass, work }, parts);
 	const words = codeWords(model.graph.codes.bits);
 	const read = pass.submit([{ ...work.codes, bytes: 2 * cellsIn(parts) * words * 4 }]);
@@ -56,7 +57,7 @@ export function runRound(model: RoundModel, work: Workspace, requests: readonly 
 	const inOrder = requests.map((request) => parts.find((part) => part.request === request) as Part);
 	return {
 		codes: read.then(([data]) => inOrder.map((part) => sampledCodes(part, new Uint32Array(data), model.graph))),
-		pictures: decoded.then((made) => inOrder.map((part) => made.get(part) ?? [])),
+		pictures: inOrder.map((part) => Promise.all(decoded.get(part) ?? [])),
 	};
 }
 
@@ -90,9 +91,12 @@ function sampledCodes(
 }
 
 /** The pictures that the requests ask for. */
-async function decode({ graph, latents, decoder }: RoundModel, parts: readonly Part[]): Promise<Map<Part, RgbImage[]>> {
+function decode(
+	{ graph, latents, decoder }: RoundModel,
+	parts: readonly Part[],
+): ReadonlyMap<Part, Promise<RgbImage>[]> {
 	const wanted = parts.flatMap((part) => part.request.pictures.map((scale) => ({ part, scale })));
-	const pictures = await decoder.decode(
+	const pictures = decoder.decode(
 		latents.tensor,
 		wanted.map(({ part: { picture }, scale }) => {
 			const finished = scale === picture.grids.length - 1;
@@ -105,7 +109,7 @@ async function decode({ graph, latents, decoder }: RoundModel, parts: readonly P
 			};
 		}),
 	);
-	const made = new Map<Part, RgbImage[]>();
+	const made = new Map<Part, Promise<RgbImage>[]>();
 	wanted.forEach(({ part }, i) => made.set(part, [...(made.get(part) ?? []), pictures[i]]));
 	return made;
 }

@@ -4,16 +4,16 @@ import type { Facts } from "../family.ts";
 import { CodebookConfig, codebookShape, codebookTaps } from "../shared/codebook.ts";
 import { padded } from "../shared/padded.ts";
 import type { Schedules } from "../shared/schedules.ts";
-import { Count } from "../shared/schema.ts";
+import { Count, Layers } from "../shared/schema.ts";
 import { attentiveDecoder, VaeConfig } from "../shared/vae.ts";
 import { Qwen2Config } from "../text/config.ts";
 
 /** The network of the residual diffusion, and the steps it takes out of a thousand. */
-export const ResidualConfig = z.strictObject({ width: Count, depth: Count, steps: z.int().min(2).max(1000) });
+export const ResidualConfig = z.strictObject({ width: Count, depth: Layers, steps: z.int().min(2).max(1000) });
 export type ResidualConfig = z.infer<typeof ResidualConfig>;
 
 export const HartConfig = z.strictObject({
-	depth: Count,
+	depth: Layers,
 	width: Count,
 	heads: Count,
 	ffn: Count,

@@ -8,7 +8,7 @@ import type { Facts } from "../family.ts";
 import { bsqShape } from "../shared/bsq.ts";
 import { padded } from "../shared/padded.ts";
 import type { Schedules } from "../shared/schedules.ts";
-import { Count } from "../shared/schema.ts";
+import { Count, Layers } from "../shared/schema.ts";
 import { VaeConfig, wrappedDecoder } from "../shared/vae.ts";
 import { TextEncoderConfig } from "../text/config.ts";
 
@@ -16,7 +16,7 @@ import { TextEncoderConfig } from "../text/config.ts";
 export const MAX_LEVELS = 15;
 
 export const InfinityConfig = z.strictObject({
-	depth: Count,
+	depth: Layers,
 	width: Count,
 	heads: Count,
 	ffn: Count,
@@ -72,9 +72,12 @@ export type InfinityConfig = z.infer<typeof InfinityConfig>;
 /** What of the configuration contradicts itself or the schedules. */
 export function infinityProblems(config: InfinityConfig, schedules: Schedules): string[] {
 	const problems: string[] = [];
-	const { width, depth, chunkBlocks, blockNames } = config;
-	if (width % config.poolHeads !== 0)
-		problems.push(`width ${width} is not a multiple of poolHeads ${config.poolHeads}`);
+	const { width, depth, chunkBlocks, blockNames, poolHeads } = config;
+	if ((width / poolHeads) % 4 !== 0)
+		problems.push(
+			`width ${width} over the ${poolHeads} heads that pool the text (poolHeads) does not give a head size that is ` +
+				"a multiple of 4",
+		);
 	if (depth % chunkBlocks !== 0) problems.push(`depth ${depth} is not a multiple of chunkBlocks ${chunkBlocks}`);
 	if (blockNames === "flat" && chunkBlocks !== depth)
 		problems.push(`${depth} blocks that are not in chunks are one chunk, not several of ${chunkBlocks}`);

@@ -9,14 +9,14 @@ import { rotaryOf } from "../shared/rotary.ts";
 import { infinitySublayers } from "./blocks.ts";
 import type { InfinityConfig } from "./config.ts";
 import { infinityHead } from "./head.ts";
-import { infinityText } from "./text.ts";
+import { infinityText, textTokens } from "./text.ts";
 
 /**
  * The Infinity family (arXiv 2412.04431): text to bits; AdaLN from the pooled text, cross attention, rotary positions.
  */
 export function infinityGraph(input: GraphInput<InfinityConfig>): Graph {
 	const { config, facts, schedules, weights, slots } = input;
-	const { width, heads, ropeReach, ropeSpread, textChannels } = config;
+	const { width, heads, ropeReach, ropeSpread } = config;
 	const headDim = width / heads;
 	using scope = new Scope(input.gpu);
 	const tables = conditionTables(scope, facts, slots);
@@ -28,9 +28,8 @@ export function infinityGraph(input: GraphInput<InfinityConfig>): Graph {
 		start: tables.start,
 		embedding: levelEmbedding(weights.get("transformer.lvl_embed.weight")),
 		/** Unconditional features are as many as the prompt has tokens. */
-		contextKeys({ ids, draws }) {
-			const features = draws.get("text.feats");
-			const tokens = features ? features.length / textChannels : ids.length;
+		contextKeys(subject) {
+			const tokens = textTokens(config, subject);
 			return [tokens, tokens];
 		},
 		texts: ({ ids, draws }) => (draws.has("text.feats") ? [] : [ids]),

@@ -7,7 +7,7 @@ import { rmsNorm } from "../../../kernels/norm/layer-norm.ts";
 import { silu } from "../../../kernels/pointwise/activation.ts";
 import { copy, gatherRows } from "../../../kernels/tokens/gather.ts";
 import { type Row, rowTable } from "../../../kernels/tokens/rows.ts";
-import type { GraphInput, KeyStore, PictureView } from "../family.ts";
+import type { GraphInput, KeyStore, PictureView, Subject } from "../family.ts";
 import { type BothRows, bothRows, type ConditionTables } from "../shared/ada-ln.ts";
 import { COND, ROWS, UNCOND } from "../shared/guidance.ts";
 import type { Weights } from "../shared/weights.ts";
@@ -61,6 +61,22 @@ export function infinityText(
 			keys(pass, text, picture, store, block, tokens);
 		}
 	};
+}
+
+/** Tokens of the text. Throws RangeError for features or tokens of another size than the model's. */
+export function textTokens(
+	{ textChannels, textMaxTokens, textEncoder }: InfinityConfig,
+	{ ids, draws }: Subject,
+): number {
+	const features = draws.get("text.feats")?.length;
+	if (features !== undefined && (features % textChannels !== 0 || features > textMaxTokens * textChannels))
+		throw new RangeError(
+			`The text features are ${features} floats; this model takes up to ${textMaxTokens} tokens of ${textChannels}.`,
+		);
+	const most = Math.min(textMaxTokens, textEncoder?.maxTokens ?? Infinity);
+	if (features === undefined && ids.length > most)
+		throw new RangeError(`The text has ${ids.length} tokens; this model takes ${most}.`);
+	return features === undefined ? ids.length : features / textChannels;
 }
 
 /** For one prompt; prompts of one pass use it in turn. */

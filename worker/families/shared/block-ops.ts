@@ -74,11 +74,10 @@ export function blockOps(
 		const tapName = (part: BlockPart) => `${part.name}.blk${index}.${name}`;
 		const wanted = parts.filter((part) => part.taps.wants(tapName(part)));
 		if (wanted.length === 0) return;
-		const raw = gpu.long(`raw ${name}`, [tokens, width]);
+		const raw = pass.own(gpu.long(`raw ${name}`, [tokens, width]));
 		const keep = () => {
 			for (const part of wanted)
 				part.taps.keep(pass, tapName(part), raw, [part.rows, part.length, width], { from: part.at * width });
-			pass.afterwards(() => gpu.free(raw));
 		};
 		return { raw, keep };
 	};

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { conv, type TensorShape } from "../../../model-shards/format/tensor-shapes.ts";
 import type { CodeShape, TapNames } from "../family.ts";
 import { padded } from "./padded.ts";
-import { Count } from "./schema.ts";
+import { Count, Layers } from "./schema.ts";
 import { attentiveDecoder, decoderTensors, type VaeConfig } from "./vae.ts";
 
 export const CodebookConfig = z.strictObject({
@@ -14,7 +14,7 @@ export const CodebookConfig = z.strictObject({
 	/** Of a code's vector, and of the latent. */
 	channels: Count,
 	/** Convolutions that the scales share. */
-	phis: Count,
+	phis: Layers,
 	/** How the checkpoint holds them: some for all scales, a single one, or one for each scale. Left out: some. */
 	phiNames: z.enum(["some", "single", "each"]).optional(),
 	/** Share of a convolved map in what is added, beside that of the map itself; at 0 there are none. Left out: 0.5. */

@@ -6,6 +6,7 @@ import { Scope } from "../../../kernels/gpu/scope.ts";
 import { maxError, randomFloats, words } from "../../../kernels/testing.ts";
 import type { TensorShape } from "../../../model-shards/format/tensor-shapes.ts";
 import { tokenizerConfig } from "../infinity/published.ts";
+import { publishedVar } from "../var/published.ts";
 import { ConvDecoder, type Piece } from "./conv-decoder.ts";
 import { decoderSize, STORED_BYTES, storedFor } from "./decoder-size.ts";
 import {
@@ -144,6 +145,28 @@ test.each([
 	expect(tiled.exact).toBe(true);
 	expect(tiled.tiled?.stored).toBe(0);
 	expect(differing(tiled.output, whole.output)).toBe(0);
+});
+
+test("attention writes no further than its buffers, whatever the cells", async () => {
+	// As wide at every level: what attention works in decides how large buffers are.
+	const source = attentiveDecoder({ ...CONFIG, multipliers: [2] });
+	const grid = [13, 15] as const;
+	const tiled = await decode(lesser(96 * 1024), source, grid, 0);
+	expect(4 * (tiled.tiled?.floats ?? 0)).toBeGreaterThanOrEqual(12 * 13 * 15 * 32);
+	expect(tiled.tiled?.stored).toBe(0);
+	const whole = await decode(gpu, source, grid);
+	expect(whole.tiled).toBeUndefined();
+	expect(differing(tiled.output, whole.output)).toBe(0);
+	// The published one of VAR.
+	const { vae, codebook } = publishedVar(16);
+	for (const grid of [
+		[19, 29],
+		[23, 25],
+		[25, 25],
+	] as const) {
+		const { tiled } = decoderSize(attentiveDecoder(vae), codebook.channels, [grid], 2 ** 30, 0);
+		expect(4 * (tiled?.floats ?? 0)).toBeGreaterThanOrEqual(12 * grid[0] * grid[1] * 640);
+	}
 });
 
 test("where a binding holds no row, statistics are summed otherwise: within rounding", async () => {

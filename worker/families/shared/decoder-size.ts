@@ -125,7 +125,8 @@ function bufferFloats(
 ): number {
 	const { baseChannels, multipliers } = config;
 	const width = baseChannels * multipliers[multipliers.length - 1];
-	const attended = attentive ? 4 * cells * 3 * width : 0;
+	// In whole units of a buffer, so that what attention writes is never longer than one.
+	const attended = attentive ? Math.ceil((4 * cells * 3 * width) / 1024) * 1024 : 0;
 	if (attended > bindingBytes)
 		throw new OutOfMemoryError(
 			`The decoder's attention over ${cells} cells takes ${attended} bytes; this adapter binds at most ` +

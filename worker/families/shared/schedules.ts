@@ -13,6 +13,12 @@ export const latentGrids = (schedules: Schedules, patch = 1): [height: number, w
 export const latentCells = (schedules: Schedules): number =>
 	Math.max(...latentGrids(schedules).map(([height, width]) => height * width));
 
+/** The name of the one whose scales have most tokens. */
+export const longestSchedule = (schedules: Schedules): string => {
+	const tokens = ({ grids }: Schedule) => grids.reduce((sum, [height, width]) => sum + height * width, 0);
+	return Object.keys(schedules).reduce((a, b) => (tokens(schedules[b]) > tokens(schedules[a]) ? b : a));
+};
+
 /** Tokens of all scales before `scale`. */
 export const firstToken = (tokens: readonly number[], scale: number): number =>
 	tokens.slice(0, scale).reduce((sum, count) => sum + count, 0);

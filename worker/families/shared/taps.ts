@@ -1,6 +1,7 @@
 /** Intermediate tensors for those who ask for them by name. */
 import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
+import { Scope } from "../../../kernels/gpu/scope.ts";
 import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { copy } from "../../../kernels/tokens/gather.ts";
 
@@ -81,16 +82,18 @@ export class Taps {
 	): void {
 		if (!this.wants(name)) return;
 		const most = Math.floor(this.#gpu.bindingBytes / 16) * 4;
+		using made = new Scope(this.#gpu);
 		const tensors: Tensor[] = [];
 		for (const { x, from, count } of stretches)
 			for (let at = 0; at < count; at += most) {
 				const part = Math.min(most, count - at);
-				const y = this.#gpu.tensor(`tap ${name}`, [Math.ceil(part / 4) * 4]);
+				const y = made.tensor(`tap ${name}`, [Math.ceil(part / 4) * 4]);
 				copy(pass, { x, from: from + at, y, count: part, label: `tap ${name}` });
 				tensors.push({ ...y, bytes: 4 * part });
 			}
 		const count = stretches.reduce((sum, stretch) => sum + stretch.count, 0);
 		this.#pending.push({ name, shape, count, tensors, view });
+		made.move();
 	}
 
 	/** For tensors that are on the host already. */

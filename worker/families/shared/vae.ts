@@ -1,13 +1,13 @@
 /** The convolutional tokenizer of pictures, as data: configuration, tensors and costs. Its decoder is all we run. */
 import { z } from "zod";
 import { conv, norm, type TensorShape } from "../../../model-shards/format/tensor-shapes.ts";
-import { Count } from "./schema.ts";
+import { Count, Layers } from "./schema.ts";
 
 export const VaeConfig = z.strictObject({
 	baseChannels: Count,
 	/** Channel multiplier of every level, finest first. */
 	multipliers: z.array(Count).min(1).max(8),
-	residualBlocks: Count,
+	residualBlocks: Layers,
 	/** Of every norm, or by level, finest first. */
 	normGroups: z.union([Count, z.array(Count).min(1).max(8)]),
 	normEps: z.number().gt(0),

@@ -4,12 +4,12 @@ import type { Facts } from "../family.ts";
 import { CodebookConfig, codebookShape, codebookTaps } from "../shared/codebook.ts";
 import { padded } from "../shared/padded.ts";
 import type { Schedules } from "../shared/schedules.ts";
-import { Count } from "../shared/schema.ts";
+import { Count, Layers } from "../shared/schema.ts";
 import { attentiveDecoder, VaeConfig } from "../shared/vae.ts";
 import { ClipTextConfig } from "../text/config.ts";
 
 export const StarConfig = z.strictObject({
-	depth: Count,
+	depth: Layers,
 	width: Count,
 	heads: Count,
 	ffn: Count,

@@ -54,11 +54,30 @@ export function starText(
 export const textsOf = ({ textEncoder }: StarConfig, { ids, draws }: Subject): (readonly number[])[] =>
 	textEncoder && !draws.has("text.feats") ? [ids, emptyText(textEncoder)] : [];
 
-/** Tokens of the prompt and of the empty one, or those that a given mask leaves. */
+/**
+ * Tokens of the prompt and of the empty one, or those that a given mask leaves. Throws RangeError for features or
+ * tokens of another size than the model's.
+ */
 export function textKeys(config: StarConfig, subject: Subject): number[] {
+	checkText(config, subject);
 	if (config.crossAttention === false) return [0, 0];
 	const texts = textsOf(config, subject);
 	return (texts.length > 0 ? texts : maskOf(subject.draws)).map(({ length }) => length);
+}
+
+function checkText({ textChannels, textMaxTokens, textEncoder }: StarConfig, { ids, draws }: Subject): void {
+	const [features, mask, pooled] = ["text.feats", "text.mask", "text.pool"].map((name) => draws.get(name)?.length);
+	const most = Math.min(textMaxTokens, textEncoder?.maxTokens ?? Infinity);
+	if (features === undefined && ids.length > most)
+		throw new RangeError(`The text has ${ids.length} tokens; this model takes ${most}.`);
+	// Without a mask none of them is read.
+	if (mask !== undefined && (mask % ROWS !== 0 || mask > ROWS * textMaxTokens || features !== mask * textChannels))
+		throw new RangeError(
+			`The text features are ${features ?? 0} floats with a mask of ${mask} tokens; this model takes up to ` +
+				`${textMaxTokens} tokens of ${textChannels} by guidance row.`,
+		);
+	if (pooled !== undefined && pooled !== ROWS * textChannels)
+		throw new RangeError(`The pooled text is ${pooled} floats; this model takes ${ROWS} vectors of ${textChannels}.`);
 }
 
 /** Prompt, then empty prompt, to `text`; the token at the end of each to `pooled`. */

@@ -72,7 +72,7 @@ it("is imported, opened and run, and costs what its record says", async () => {
 		expect(one.at(-1)).toMatchObject({ image: { height: 4, width: 4 } });
 		expect(one.at(-1)).not.toEqual(other.at(-1));
 		const need = memoryNeed(folder, { slots: 2 });
-		expect((gpu.bytes - before) / need.total).toBeCloseTo(1, 1);
+		expect((gpu.bytes - before) / need.phases.picture).toBeCloseTo(1, 1);
 		// A model against itself, by the names that its record gives.
 		expect(await difference(model, model, plan, { label: 0 }, 1)).toEqual({
 			scales: [0, 1].map((scale) => ({ scale, logits: 0, bits: 1 })),

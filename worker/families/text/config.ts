@@ -3,13 +3,13 @@
  * embeddings.
  */
 import { z } from "zod";
-import { Count } from "../shared/schema.ts";
+import { Count, Layers } from "../shared/schema.ts";
 
 const Id = z.int().min(0);
 const shape = {
 	width: Count,
 	heads: Count,
-	layers: Count,
+	layers: Layers,
 	ffn: Count,
 	vocabulary: Count,
 	/** Of a prompt, markers included. */
@@ -82,10 +82,14 @@ export type TextEncoderConfig = z.infer<typeof TextEncoderConfig>;
 /** What of an encoder contradicts itself or the model whose text features have `channels`. */
 export function textEncoderProblems(config: TextEncoderConfig, channels: number): string[] {
 	const problems: string[] = [];
-	const { width, heads, vocabulary } = config;
+	const { width, heads, ffn, vocabulary } = config;
+	const headDim = config.kind === "t5" ? config.headDim : width / heads;
+	// Heads are read by fours, and rotary positions turn the halves of one.
+	const unit = config.kind === "qwen2" ? 8 : 4;
 	if (width !== channels) problems.push(`text encoder width ${width} is not textChannels ${channels}`);
-	if (config.kind !== "t5" && width % heads !== 0)
-		problems.push(`text encoder width ${width} is not a multiple of its ${heads} heads`);
+	if (!Number.isInteger(headDim)) problems.push(`text encoder width ${width} is not a multiple of its ${heads} heads`);
+	else if (headDim % unit !== 0) problems.push(`text encoder head size ${headDim} is not a multiple of ${unit}`);
+	if (ffn % 4 !== 0) problems.push(`text encoder ffn ${ffn} is not a multiple of 4`);
 	if (config.kind === "qwen2" && heads % config.kvHeads !== 0)
 		problems.push(`${heads} heads of the text encoder do not share ${config.kvHeads} heads of keys evenly`);
 	for (const id of ["padId", "unknownId", "startId", "endId"]) {

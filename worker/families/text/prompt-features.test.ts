@@ -1,4 +1,6 @@
 import { expect, test } from "vitest";
+import { KernelError } from "../../../kernels/gpu/errors.ts";
+import { kernel, write } from "../../../kernels/gpu/kernel.ts";
 import { sharedGpu } from "../../../kernels/gpu/native/testing.ts";
 import type { Pass } from "../../../kernels/gpu/pass.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
@@ -109,6 +111,21 @@ test("what a pass was to encode that never ran is encoded again; within a pass, 
 		pass.submit();
 		expect(await ask(4, 1)).toEqual([4, 1]);
 		expect(echo.encoded).toHaveLength(4);
+	}));
+
+test("what a pass was to encode whose work was refused is encoded again", () =>
+	within(undefined, async (prompts, echo, ask) => {
+		const wrong = kernel({ name: "wrong", bindings: { y: write("f32") }, code: () => "fn main() { missing(); }" });
+		// Refused as it is compiled, and then without being asked again.
+		for (let i = 0; i < 2; i++) {
+			const pass = gpu.pass("refused");
+			prompts.record(pass, [3, 1]);
+			pass.run(wrong, { label: "wrong", bindings: { y: prompts.tensor }, groups: [1] });
+			await expect(pass.submit([prompts.tensor])).rejects.toThrow(KernelError);
+		}
+		expect(await ask(3, 1)).toEqual([3, 1]);
+		expect(await ask(3, 1)).toEqual([3, 1]);
+		expect(echo.encoded).toEqual(["3,1", "3,1", "3,1"]);
 	}));
 
 test("an encoder that visits comes for texts that are not kept, all at once, and has gone when they are", async () => {

@@ -28,8 +28,8 @@ interface Kept {
 	start: number;
 	tokens: number;
 	/**
-	 * The pass that encodes it, until that has been submitted: a pass that is dropped leaves rows that must be encoded
-	 * again.
+	 * The pass that encodes it, until that has been submitted, and again if that failed: it leaves rows that must be
+	 * encoded again, as one does that is dropped.
 	 */
 	encoding: Pass | null;
 }
@@ -103,8 +103,12 @@ export class PromptFeatures {
 		if (known && (kept.encoding === null || kept.encoding === pass)) return kept.start;
 		kept.encoding = pass;
 		encoder.record(pass, ids, this.tensor, { to: kept.start });
-		pass.afterwards(() => {
-			if (!this.#gpu.rehearsing && kept.encoding === pass) kept.encoding = null;
+		pass.afterwards((read) => {
+			if (this.#gpu.rehearsing || kept.encoding !== pass) return;
+			kept.encoding = null;
+			read?.catch(() => {
+				kept.encoding = pass;
+			});
 		});
 		return kept.start;
 	}

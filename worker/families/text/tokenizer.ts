@@ -38,6 +38,13 @@ export function promptTokenizer(json: unknown, maxTokens: number): PromptTokeniz
 	};
 }
 
+/** The largest id that a tokenizer knows: a text encoder's table has rows as far as that. `json`: as above. */
+export function largestId(json: unknown): number {
+	const { model, added_tokens } = Vocabulary.parse(json);
+	const own = Array.isArray(model.vocab) ? [model.vocab.length - 1] : Object.values(model.vocab);
+	return [...own, ...added_tokens.map(({ id }) => id)].reduce((most, id) => Math.max(most, id), 0);
+}
+
 /** The ids of a prompt. Throws PromptError when there are more than the model takes. */
 export function within(ids: number[], maxTokens: number): number[] {
 	if (ids.length <= maxTokens) return ids;
@@ -53,6 +60,10 @@ export function vocabularyOf(json: unknown): string[] | undefined {
 	return Object.keys(model.vocab).filter((word) => !marks.has(word));
 }
 
+const Vocabulary = z.object({
+	model: z.object({ vocab: z.union([z.record(z.string(), z.int().min(0)), z.array(z.unknown())]) }),
+	added_tokens: z.array(z.object({ id: z.int().min(0) })).default([]),
+});
 const WordLevel = z.object({
 	model: z.object({ type: z.literal("WordLevel"), vocab: z.record(z.string(), z.number()) }),
 	added_tokens: z.array(z.object({ content: z.string() })).default([]),

@@ -3,11 +3,11 @@ import { z } from "zod";
 import type { Facts } from "../../family.ts";
 import { CodebookConfig, codebookShape } from "../../shared/codebook.ts";
 import type { Schedules } from "../../shared/schedules.ts";
-import { Count } from "../../shared/schema.ts";
+import { Count, Layers } from "../../shared/schema.ts";
 import { attentiveDecoder, VaeConfig } from "../../shared/vae.ts";
 
 export const FifthConfig = z.strictObject({
-	depth: Count,
+	depth: Layers,
 	width: Count,
 	heads: Count,
 	ffn: Count,
