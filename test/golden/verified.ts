@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { expect } from "vitest";
 import { verifySet } from "../../infra/verify/verify.ts";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
+import { ARENA_BYTES } from "../../kernels/gpu/pass.ts";
 
 const REFERENCE = join(import.meta.dirname, "..", "reference");
 
@@ -18,5 +19,6 @@ export async function expectVerified(gpu: Gpu, set: string, runs: number, model?
 		).toEqual([]);
 	}
 	expect(count).toBe(runs);
-	expect(gpu.bytes).toBe(before);
+	// But for arenas, which are used again: by windows of 64 KiB the tables of a large model are more than one holds.
+	expect([0, 1, 2]).toContain((gpu.bytes - before) / ARENA_BYTES);
 }
