@@ -233,6 +233,11 @@ export class Gpu {
 		});
 	}
 
+	/** Of `bytes`, those of the arenas: made where submissions need them, and kept for the next ones. */
+	get arenaBytes(): number {
+		return this.#arenas.length * ARENA_BYTES;
+	}
+
 	#arenaAt(index: number): Tensor {
 		return (this.#arenas[index] ??= this.#allocate("arena", ARENA_BYTES, [ARENA_BYTES / 4], GPUBufferUsage.UNIFORM));
 	}

@@ -2,13 +2,14 @@ import { join } from "node:path";
 import { expect } from "vitest";
 import { verifySet } from "../../infra/verify/verify.ts";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { ARENA_BYTES } from "../../kernels/gpu/pass.ts";
 
 const REFERENCE = join(import.meta.dirname, "..", "reference");
 
 /** All runs of a reference set are within their bounds, and nothing of them stays on the device. */
 export async function expectVerified(gpu: Gpu, set: string, runs: number, model?: string): Promise<void> {
-	const before = gpu.bytes;
+	// By windows of 64 KiB the tables of a large model are more than one arena holds, and all arenas are used again.
+	const held = () => gpu.bytes - gpu.arenaBytes;
+	const before = held();
 	let count = 0;
 	for await (const { name, comparisons } of verifySet(gpu, join(REFERENCE, set), model)) {
 		count++;
@@ -19,6 +20,5 @@ export async function expectVerified(gpu: Gpu, set: string, runs: number, model?
 		).toEqual([]);
 	}
 	expect(count).toBe(runs);
-	// But for arenas, which are used again: by windows of 64 KiB the tables of a large model are more than one holds.
-	expect([0, 1, 2]).toContain((gpu.bytes - before) / ARENA_BYTES);
+	expect(held()).toBe(before);
 }

@@ -11,6 +11,9 @@ import { policies } from "../../../worker/policies/index.ts";
 import { findings } from "../browser.ts";
 import { asked, done, facts, it, open, parts, THREE_WORDS } from "./setup.ts";
 
+/** What a test keeps where it runs: in the page the engine's worker, in the worker the devices that it opened. */
+type Kept = typeof globalThis & { engine: Worker; devices: GPUDevice[] };
+
 const TINY = "v1/models/tiny/files";
 
 /** In a browser with WebGPU, by an edge that hands out the files of tiny. */
@@ -76,11 +79,11 @@ it("opens another device where the one it had is lost, and leaves none behind", 
 		const [engine] = await Promise.all([
 			page.waitForEvent("worker"),
 			page.evaluate(() => {
-				(globalThis as any).engine = new Worker("engine.js", { type: "module" });
+				(globalThis as Kept).engine = new Worker("engine.js", { type: "module" });
 			}),
 		]);
 		await engine.evaluate(() => {
-			const devices: GPUDevice[] = ((globalThis as any).devices = []);
+			const devices: GPUDevice[] = ((globalThis as Kept).devices = []);
 			const { requestDevice } = GPUAdapter.prototype;
 			GPUAdapter.prototype.requestDevice = async function (asked) {
 				const device = await requestDevice.call(this, asked);
@@ -93,7 +96,7 @@ it("opens another device where the one it had is lost, and leaves none behind", 
 			page.evaluate(
 				([files, prompt]) =>
 					new Promise<string>((resolve) => {
-						const { engine } = globalThis as any;
+						const { engine } = globalThis as Kept;
 						engine.onmessage = ({ data }: MessageEvent) => {
 							if (data.kind === "failed") resolve(data.message);
 							if (data.kind === "end") resolve("made");
@@ -107,13 +110,13 @@ it("opens another device where the one it had is lost, and leaves none behind", 
 		const gone = () =>
 			engine.evaluate(() => {
 				const later = () => new Promise<boolean>((resolve) => setTimeout(resolve, 500, false));
-				const devices: GPUDevice[] = (globalThis as any).devices;
+				const devices: GPUDevice[] = (globalThis as Kept).devices;
 				return Promise.all(devices.map(({ lost }) => Promise.race([lost.then(() => true), later()])));
 			});
 
 		expect(await make(TINY)).toBe("made");
 		await engine.evaluate(async () => {
-			const [device] = (globalThis as any).devices;
+			const [device] = (globalThis as Kept).devices;
 			device.destroy();
 			await device.lost;
 		});
