@@ -1,4 +1,5 @@
 /** What an import leaves of what was in its place. In this process: nothing of it is computed. */
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,10 +12,10 @@ import { Terminal } from "./terminal.ts";
 const terminal = new Terminal(new AbortController().signal);
 vi.spyOn(terminal, "print").mockReturnValue();
 
-/** Tiny, to a folder. */
-const imported = (out: string, ...more: string[]) =>
-	program(terminal).parseAsync(["import", "tiny", "--out", out, "--quiet", ...more], { from: "user" });
+const imported = (out: string, model = "tiny", ...more: string[]) =>
+	program(terminal).parseAsync(["import", model, "--out", out, "--quiet", ...more], { from: "user" });
 
+/** With tiny in it. */
 async function folder(): Promise<{ out: string; policies: string }> {
 	const out = await mkdtemp(join(tmpdir(), "firstlight-import-"));
 	onTestFinished(() => rm(out, { recursive: true }));
@@ -32,10 +33,10 @@ it("what was measured of the same model stays", async () => {
 });
 
 it("what was measured of another that was there does not make the new one unreadable", async () => {
-	const { out, policies } = await folder();
-	const { digest } = await openModelFolder(out);
-	await imported(out, "--dtype", "int8");
-	const { info } = await openModelFolder(out);
-	expect(info.digest).not.toBe(digest);
-	expect(JSON.parse(await readFile(policies, "utf8")).model).toBe(info.digest);
+	const [{ out, policies }, unmeasured] = [await folder(), await folder()];
+	await rm(unmeasured.policies);
+	expect(existsSync(policies)).toBe(true);
+	await imported(out, unmeasured.out, "--name", "another");
+	expect(existsSync(policies)).toBe(false);
+	expect((await openModelFolder(out)).info.id).toBe("another");
 });
