@@ -31,7 +31,7 @@ export const define: Define = (command, terminal) =>
 		.addOption(new Option("--model <model>", "whose schedules and plans").argParser(modelName).default("tiny"))
 		.option("--policies <names>", "with commas between, in turn; auto: the edge's choice", "exact")
 		.option("--chaos", "workers die, hang and repeat themselves, alarms are late, objects are evicted, readers leave")
-		.option("--queue <number>", "pictures that may wait (default: the edge's own)", count("queue", 1, 1_000_000))
+		.option("--queue <number>", "pictures that may wait (default: the edge's own)", count("queue", 0, 1_000_000))
 		.option("--price <number>", "of a worker an hour", positive("price"), 1)
 		.option("--seed <number>", "the same run again", count("seed", 0, 0xffff_ffff), 1)
 		.option("--runs <number>", "one after the other, each with the next seed", count("runs", 1, 1_000_000), 1)

@@ -8,7 +8,7 @@ it.each<[settings: Record<string, string>, said: RegExp]>([
 	[{ PORT: "0" }, /^PORT: must be a whole number from 1 to 65535$/],
 	[{ GPU_WORKERS: "many" }, /^GPU_WORKERS: must be a whole number from 0 to 16$/],
 	[{ STRICT: "perhaps" }, /^STRICT: must be true or false$/],
-	[{ QUEUE_LIMIT: "0" }, /^QUEUE_LIMIT: must be a whole number from 1 to 10000$/],
+	[{ QUEUE_LIMIT: "-1" }, /^QUEUE_LIMIT: must be a whole number from 0 to 10000$/],
 	[{ STALL_SECONDS: "soon" }, /^STALL_SECONDS: must be a number from 0\.1 to 3600$/],
 	[{ POOLS: "[" }, /^POOLS: must be JSON$/],
 	[{ MODEL_ALIASES: "sdxl" }, /^MODEL_ALIASES: must be name=model, with commas between them$/],

@@ -195,6 +195,8 @@ export interface Version {
 export interface Outlook {
 	/** Jobs that wait for it. */
 	waiting: number;
+	/** Slots that nothing is made in. */
+	free: number;
 	/** Until it begins; null where its workers have made nothing to tell by. */
 	waitMs: number | null;
 	/** Milliseconds a unit of cost (worker/policies/cost.ts) on the worker that will have it. */

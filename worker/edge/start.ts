@@ -137,7 +137,7 @@ export async function chooseModel(
 	const chosen = (version: Offered): Chosen => ({
 		model: version.info,
 		numerics: version.numerics,
-		load: { ...version, filled: version.queued / version.places },
+		load: { ...version, filled: filledOf(version) },
 		retrySeconds: retryAfter(version),
 		requireRoom() {
 			if (!offer.room) throw queueFull(retryAfter(version));
@@ -160,6 +160,10 @@ export async function chooseModel(
 	if (name !== undefined && name !== "auto" && name !== id) warnings.say(`model: ${name} stands for ${id} here`);
 	return chosen(drawVersion(found.versions, MODEL_WEIGHTS, Math.random()));
 }
+
+/** How much is taken of the places to wait; where nobody may wait, of the slots. */
+const filledOf = ({ queued, places, free, slots }: Offered): number =>
+	places > 0 ? queued / places : 1 - free / Math.max(1, slots);
 
 /** The plan of a policy for a model; a request it cannot plan is a 400 in the policy's own words. */
 export function makePlan(model: ModelInfo, policy: string, schedule: string | undefined): StagePlan {

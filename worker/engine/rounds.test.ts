@@ -91,6 +91,23 @@ test("pictures that begin together run together, scale by scale", async () => {
 	expect(sizes).toEqual([2, 2, 2, 2]);
 });
 
+test("a first scale waits for the round that runs, not for the others' next one", async () => {
+	using tiny = await openTiny(3);
+	const { model, rounds, options } = tiny;
+	const scales: number[][] = [];
+	const round = model.round.bind(model);
+	model.round = (requests) => {
+		scales.push(requests.map(({ scale }) => scale));
+		return round(requests);
+	};
+	const { grids } = tiny.schedule;
+	const [one, two, three] = [1, 2, 3].map((seed) => walk(rounds, { ...options(), seed, grids, previews: "none" }));
+	await one.next();
+	await Promise.all([one, two, three].map((results) => Array.fromAsync(results)));
+	// Then all go on together, each at its own scale.
+	expect(scales).toEqual([[0], [0, 0], [1, 1, 1], [2, 2, 2], [3, 3, 3]]);
+});
+
 test("a wrong request is refused alone, and a picture that cannot be opened gives its slot back", async () => {
 	using tiny = await openTiny(1);
 	const { rounds, options } = tiny;

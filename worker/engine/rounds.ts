@@ -153,33 +153,46 @@ export class Rounds {
 		);
 	}
 
-	/** The oldest request of each picture whose kernels are there, as many as one round takes. */
+	/**
+	 * The oldest request of each picture whose kernels are there, as many as one round takes. First scales go alone before
+	 * all others: next to no work, and the first thing that a reader sees, which would come only with the others' last.
+	 */
 	#next(): Waiting[] {
+		const ready = this.#ready();
+		const firsts = ready.filter(({ waiting }) => waiting.request.scale === 0);
+		const batch: Waiting[] = [];
+		let tokens = 0;
+		for (const { waiting, more } of firsts.length > 0 ? firsts : ready) {
+			if (batch.length > 0 && tokens + more > this.model.maxTokens) continue;
+			batch.push(waiting);
+			tokens += more;
+		}
+		this.#waiting = this.#waiting.filter((waiting) => !batch.includes(waiting));
+		return batch;
+	}
+
+	/** Those that could run now, and their tokens. Who has gone, or asks for what cannot be, waits no more. */
+	#ready(): { waiting: Waiting; more: number }[] {
 		for (const waiting of this.#waiting) if (waiting.signal.aborted) waiting.reject(waiting.signal.reason);
 		this.#waiting = this.#waiting.filter(({ signal }) => !signal.aborted);
 		const pictures = new Set<Picture>();
-		const batch: Waiting[] = [];
-		const settled = new Set<Waiting>();
-		let tokens = 0;
-		for (const waiting of this.#waiting) {
+		const wrong = new Set<Waiting>();
+		const ready = this.#waiting.flatMap((waiting) => {
 			const { request, reject } = waiting;
 			try {
 				const more = this.model.tokensOf(request);
-				const ready = !pictures.has(request.picture) && !this.compiling.missing(request);
-				if (ready && (batch.length === 0 || tokens + more <= this.model.maxTokens)) {
-					batch.push(waiting);
-					settled.add(waiting);
-					tokens += more;
-				}
+				const first = !pictures.has(request.picture);
 				pictures.add(request.picture);
+				return first && !this.compiling.missing(request) ? [{ waiting, more }] : [];
 			} catch (error) {
 				// What is wrong with one request is none of the others' business.
-				settled.add(waiting);
+				wrong.add(waiting);
 				reject(error);
+				return [];
 			}
-		}
-		this.#waiting = this.#waiting.filter((waiting) => !settled.has(waiting));
-		return batch;
+		});
+		this.#waiting = this.#waiting.filter((waiting) => !wrong.has(waiting));
+		return ready;
 	}
 
 	/**

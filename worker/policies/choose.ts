@@ -19,7 +19,7 @@ export interface Load {
 	/** Jobs that wait, and slots of all workers. */
 	waiting: number;
 	slots: number;
-	/** How much of the queue is taken, 0 to 1. */
+	/** How much of the queue is taken, or of the slots where there is none, 0 to 1. */
 	filled: number;
 	/** Milliseconds until a new job begins, and that its picture takes by exact; null where that is not known. */
 	waitMs: number | null;

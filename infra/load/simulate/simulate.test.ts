@@ -48,3 +48,14 @@ it("auto thins its pictures under overload, as the edge does, and so holds more"
 	expect(auto.throughput).toBeGreaterThan(1.5 * exact.throughput);
 	expect(auto.refused).toBeLessThan(exact.refused / 2);
 });
+
+it("where nobody may wait, whoever is let in begins at once, and hardly a slot is idle", async () => {
+	const args = ["--workers", "8", "--service", "2000", "--rate", "12", "--queue", "0"];
+	const { broken, queueMost, waitMs, refused, requests, utilization } = (await simulated(...args)) as Outcome;
+	expect(broken).toEqual([]);
+	expect(queueMost).toBe(0);
+	expect(waitMs.p95).toBeLessThan(100);
+	// Erlang's loss formula: eight lines at three times what they hold carry 95 % of it.
+	expect(utilization).toBeGreaterThan(0.92);
+	expect(refused / requests).toBeCloseTo(0.68, 1);
+});

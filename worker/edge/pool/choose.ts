@@ -47,6 +47,17 @@ export class FreeSlots {
 		return this.#groups.has(digest);
 	}
 
+	/** How many of them there are for what a job needs. */
+	of(digest: string, needs: readonly string[]): number {
+		let slots = 0;
+		for (const { capabilities, byFree } of this.#groups.get(digest)?.values() ?? [])
+			if (able(capabilities, needs)) for (const [, free] of fullest(byFree)) slots += free;
+		return slots;
+	}
+	get none(): boolean {
+		return this.#groups.size === 0;
+	}
+
 	/**
 	 * The best of the workers with a free slot that can do it; null where there is none, and a time where a better one
 	 * is waited for until then. The same numerics id continues bit for bit, so it is waited for; the worker that had the

@@ -105,6 +105,17 @@ export class Dispatcher {
 		}
 	}
 
+	/** Free slots of workers that can do what is needed of a model. */
+	free(digest: string, needs: readonly string[]): number {
+		this.#count();
+		return this.#free.of(digest, needs);
+	}
+	/** Whether any worker has one, of whatever model. */
+	get anyFree(): boolean {
+		this.#count();
+		return !this.#free.none;
+	}
+
 	busy({ seat }: Member): number {
 		return this.#ledger.heldBy(seat.session).size + seat.stale.length;
 	}

@@ -11,6 +11,7 @@ import {
 	type Customer,
 	type Enqueued,
 	type Outlook,
+	type Owner,
 	type PoolObject,
 	type PoolOffer,
 	type PoolStatus,
@@ -106,13 +107,21 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		if (!version) return "no-worker";
 		if (!this.#offers.able(digest, needs)) return "unable";
 		const { owner, weight } = by;
-		const mine = this.#ledger.waitingOf(owner);
-		const places = { mine, more: jobs.length, queued: this.#ledger.queued, limit: this.#settings.QUEUE_LIMIT };
-		if (!mayWait(owner, places)) return "full";
+		if (!this.#begin(jobs.length, digest, needs) && !this.#mayWait(jobs.length, owner)) return "full";
 		this.#ledger.enqueue(jobs, { digest, model: version.info.id, cost, needs: [...needs], owner, weight });
 		this.#dispatcher.dispatch(digest);
 		this.#alarm.by(Date.now() + beats(this.#settings, 1));
 		return "queued";
+	}
+
+	/** Whether so many begin at once: a slot is free for each, and nobody waits for it. */
+	#begin(jobs: number, digest: string, needs: readonly string[]): boolean {
+		return this.#ledger.waiting(digest).length + jobs <= this.#dispatcher.free(digest, needs);
+	}
+
+	#mayWait(more: number, owner: Owner): boolean {
+		const { queued } = this.#ledger;
+		return mayWait(owner, { mine: this.#ledger.waitingOf(owner), more, queued, limit: this.#settings.QUEUE_LIMIT });
 	}
 
 	async standing(job: string): Promise<Standing | null> {
@@ -148,7 +157,12 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		const versions = this.#offers
 			.versions()
 			.map((version) => ({ ...version, ...this.#outlook(version.info.digest), queued: queue, places }));
-		return { models: modelsOf(versions), queue, load: this.#ledger.size, room: queue < places };
+		return {
+			models: modelsOf(versions),
+			queue,
+			load: this.#ledger.size,
+			room: queue < places || this.#dispatcher.anyFree,
+		};
 	}
 
 	/** Not older than a moment. */

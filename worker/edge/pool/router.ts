@@ -147,6 +147,7 @@ function both(a: Offered, b: Offered): Offered {
 		slots: a.slots + b.slots,
 		numerics: [...new Set([...a.numerics, ...b.numerics])],
 		waiting: a.waiting + b.waiting,
+		free: a.free + b.free,
 		waitMs: sooner.waitMs,
 		pace: sooner.pace ?? a.pace ?? b.pace,
 		queued: a.queued + b.queued,

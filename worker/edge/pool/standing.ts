@@ -38,15 +38,16 @@ export function standingOf(entry: Entry, books: Books): Standing {
 /** For a job that is not there yet. `taken`: a worker's slots that are. */
 export function outlookOf(digest: string, books: Books, taken: (member: Member) => number): Outlook {
 	const waiting = books.ledger.waiting(digest);
-	let [next, most]: [Member | null, number] = [null, 0];
+	let [next, most, free]: [Member | null, number, number] = [null, 0, 0];
 	for (const member of books.roster.offering(digest)) {
-		const free = member.seat.draining ? 0 : member.hello.slots - taken(member);
-		if (free > most) [next, most] = [member, free];
+		const its = member.seat.draining ? 0 : Math.max(0, member.hello.slots - taken(member));
+		free += its;
+		if (its > most) [next, most] = [member, its];
 	}
 	const { pace, wait } = progress(waiting, digest, books);
-	if (next === null || waiting.length > 0) return { waiting: waiting.length, pace, waitMs: wait };
+	if (next === null || waiting.length > 0) return { waiting: waiting.length, free, pace, waitMs: wait };
 	const its = books.paces.of(next.hello.worker, digest) ?? pace;
-	return { waiting: 0, pace: its, waitMs: its === null ? null : 0 };
+	return { waiting: 0, free, pace: its, waitMs: its === null ? null : 0 };
 }
 
 /** Milliseconds a unit of cost, and until all of these and what is in hand is done; null where nothing was measured. */
