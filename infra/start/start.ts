@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cacheFolder } from "../../kernels/gpu/native/cache-settings.ts";
 import type { OperatorSettings } from "../../worker/protocol/operator-settings.ts";
+import { compiledIn } from "../cli/compile-cache.ts";
 import { checkEnvironment } from "../cli/environment.ts";
 import { outputFolder } from "../cli/output.ts";
 import { UsageError } from "../cli/usage.ts";
@@ -157,6 +158,7 @@ async function commonEnvironment(state: string): Promise<Record<string, string>>
 		no_proxy: direct,
 		TMPDIR: await writableFolder(tmpdir(), stateFolder(state, "tmp")),
 		FIRSTLIGHT_CACHE: cache,
+		NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE || compiledIn(cache),
 	};
 }
 

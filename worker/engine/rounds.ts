@@ -154,8 +154,8 @@ export class Rounds {
 	}
 
 	/**
-	 * The oldest request of each picture whose kernels are there, as many as one round takes. First scales go alone before
-	 * all others: next to no work, and the first thing that a reader sees, which would come only with the others' last.
+	 * The oldest request of each picture whose kernels are there, as many as one round takes. First scales go before all
+	 * others and without them: they are next to no work, and what a reader sees first would come with the others' last.
 	 */
 	#next(): Waiting[] {
 		const ready = this.#ready();
