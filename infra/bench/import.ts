@@ -1,6 +1,6 @@
 /**
  * Makes a checkpoint of random numbers with the official names and shapes of a published model (Infinity 2b in BF16:
- * 4 GB), imports it and says what that took; everything is removed afterwards.
+ * 4 GB), imports it and says what that took; all that is not asked for is removed afterwards.
  */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -31,6 +31,8 @@ export interface ImportWishes {
 	text?: string;
 	/** Writes neither checkpoint nor model: the numbers stream into hashes, which takes any size. */
 	dry: boolean;
+	/** Where the model is left; it is removed otherwise. */
+	out?: string;
 }
 
 export interface ImportReport {
@@ -66,7 +68,7 @@ export async function writeCheckpoint(dir: string, family: string, size: string)
 
 /** `make`: a command line that calls `writeCheckpoint`, in a process of its own, so that its memory does not count. */
 export async function benchImport(
-	{ family: familyName, size, dtype, text, dry }: ImportWishes,
+	{ family: familyName, size, dtype, text, dry, out }: ImportWishes,
 	make: (dir: string) => readonly string[],
 	{ signal, progress }: Watch,
 ): Promise<ImportReport> {
@@ -87,7 +89,7 @@ export async function benchImport(
 		{
 			licence: "random numbers",
 			textEncoder: text === undefined ? undefined : textEncoderIn(textSource(published[text]), published[text]),
-			out: dry ? nowhere : join(dir.path, "model"),
+			out: dry ? nowhere : (out ?? join(dir.path, "model")),
 			dtype,
 			progress: (done, total) => {
 				bytes = done;

@@ -6,7 +6,7 @@ import { benchImport, importText, TEXT_ENCODERS, writeCheckpoint } from "../benc
 import { choice, given, jsonOption } from "./options.ts";
 import type { Define } from "./program.ts";
 import { sizesText } from "./sizes.ts";
-import { oneOf } from "./usage.ts";
+import { oneOf, UsageError } from "./usage.ts";
 
 /** What importing a published size takes, tried on random numbers. */
 export const define: Define = (command, terminal) =>
@@ -16,14 +16,17 @@ export const define: Define = (command, terminal) =>
 		.addOption(choice("dtype", "how weights are stored", PRECISIONS).default("f16" as const))
 		.addOption(choice("text", "a text encoder that comes with it", TEXT_ENCODERS))
 		.option("--dry", "write neither checkpoint nor model")
+		.option("--out <folder>", "keep the model there", given("out"))
 		.addOption(new Option("--make <folder>", "write the checkpoint there, and no more").hideHelp())
 		.addOption(jsonOption())
 		.addHelpText("after", () => `\nPublished sizes:\n${sizesText()}`)
-		.action(async ({ family, size, dtype, text, dry = false, make }) => {
+		.action(async ({ family, size, dtype, text, dry = false, out, make }) => {
 			oneOf("size", size, families[family].published.sizes);
 			if (make !== undefined) return await writeCheckpoint(make, family, size);
 			const itself = [process.execPath, join(import.meta.dirname, "cli.ts"), "bench-import"];
-			const wishes = { family, size, dtype, text, dry };
+			if (dry && out !== undefined)
+				throw new UsageError("--out: with --dry there is no model to keep.", "Leave one out.");
+			const wishes = { family, size, dtype, text, dry, out };
 			if (!dry) terminal.say(`Writing ${family} ${size} into a temporary folder`);
 			using bar = terminal.progress("{bar} {percentage} %, {eta_formatted} left");
 			const report = await benchImport(

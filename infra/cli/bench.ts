@@ -65,13 +65,14 @@ export const define: Define = (command, terminal) =>
 			"of the shape, to run, the rest extrapolated (default: 2; of --profile, all)",
 			count("blocks", 1, 1000),
 		)
-		.addOption(choice("dtype", "of the weights of --shape and --profile", DTYPES).default("f32" as const))
+		.addOption(choice("dtype", "of the weights of --shape, --profile and --loading", DTYPES).default("f32" as const))
 		.option("--scales <first..last>", "of the shape, to time (default: 0..12, on a CPU 0..3)", scalesRange)
 		.option("--peers", "operators and the transformer against other runtimes on this adapter")
 		.addOption(patternOption("rows", "of the comparison with peers, by name"))
 		.addOption(patternOption("runtimes", "to compare with, by name"))
 		.option("--profile", "where the time of a picture of the model, or of the whole shape, goes: by operator and scale")
 		.option("--compile", "kernels of the model's pictures and the time their compiling takes, by operator")
+		.option("--loading", "what the host does to load the model, on a device that runs nothing: speed and memory")
 		.option("--growth", "time and memory against tokens, pictures together and the prompt, on a narrow random model")
 		.option(
 			"--decoder <cells>",
@@ -115,6 +116,15 @@ export const define: Define = (command, terminal) =>
 				const report = await benchDecoder(gpu, options.decoder);
 				terminal.print(`${gpu.facts.name} (${gpu.facts.driver})\n\n${decoderText(report)}`);
 				return await finish({ adapter: gpu.facts, decoder: report });
+			}
+			if (options.loading) {
+				const { benchLoading, loadingText } = await import("../bench/loading.ts");
+				const folder = await openFolder(model, terminal);
+				using bar = terminal.progress("{bar} {percentage} % read and loaded, {eta_formatted} left");
+				const report = await benchLoading(folder, dtype, { signal: terminal.signal, progress: bar.report });
+				bar[Symbol.dispose]();
+				terminal.print(loadingText(report));
+				return await finish({ loading: report });
 			}
 			if (options.growth) {
 				const svg = options.svg === undefined ? undefined : await OutputFile.at("--svg", options.svg);
@@ -205,7 +215,7 @@ export const define: Define = (command, terminal) =>
 
 /** What measures by itself, and would silently leave out what is asked for beside it. */
 function requireAlone(options: { [name: string]: unknown }): void {
-	const [mode, ...modes] = named(options, ["profile", "decoder", "growth", "compile"]);
+	const [mode, ...modes] = named(options, ["profile", "decoder", "growth", "compile", "loading"]);
 	if (mode === undefined) return;
 	const others = ["peers", "together", "precision"];
 	if (mode !== "growth") others.push("svg");

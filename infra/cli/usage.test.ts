@@ -99,6 +99,8 @@ describe("a usage error is one message and one hint", () => {
 			/^--growth measures alone: leave --compile, --peers out\./,
 			help("bench"),
 		],
+		[["bench", "--loading", "--decoder", "8"], /^--decoder measures alone: leave --loading out\./, help("bench")],
+		[["bench-import", "--dry", "--out", "there"], /^--out: with --dry there is no model to keep\./, "Leave one out."],
 		[["bench", "--compile", "--svg", "times.svg"], /^--compile measures alone: leave --svg out\./, help("bench")],
 		[["bench", "--growth", "--shape", "infinity-2b"], /^--growth measures alone: leave --shape out\./, help("bench")],
 		[["bench", "--shape", "infinity-2b", "--blocks", "33"], /^--blocks 33: infinity-2b has 32\.$/, help("bench")],
