@@ -4,6 +4,7 @@ import { PRECISIONS } from "../../model-shards/format/precision.ts";
 import { families } from "../../worker/families/index.ts";
 import { benchImport, importText, TEXT_ENCODERS, writeCheckpoint } from "../bench/import.ts";
 import { choice, given, jsonOption } from "./options.ts";
+import { outputFolder } from "./output.ts";
 import type { Define } from "./program.ts";
 import { sizesText } from "./sizes.ts";
 import { oneOf, UsageError } from "./usage.ts";
@@ -26,6 +27,7 @@ export const define: Define = (command, terminal) =>
 			const itself = [process.execPath, join(import.meta.dirname, "cli.ts"), "bench-import"];
 			if (dry && out !== undefined)
 				throw new UsageError("--out: with --dry there is no model to keep.", "Leave one out.");
+			if (out !== undefined) await outputFolder("--out", out);
 			const wishes = { family, size, dtype, text, dry, out };
 			if (!dry) terminal.say(`Writing ${family} ${size} into a temporary folder`);
 			using bar = terminal.progress("{bar} {percentage} %, {eta_formatted} left");

@@ -169,11 +169,12 @@ describe("where results go is tried before any work", () => {
 		"bench --json": (place) => ["bench", ...model, "--json", join(place, "x.json")],
 		"bench --svg": (place) => ["bench", ...model, "--svg", join(place, "x.svg")],
 		"bundle --out": (place) => ["bundle", "--out", join(place, "x")],
+		"bench-import --out": (place) => ["bench-import", "--out", join(place, "x")],
 		"load --out": (place) => ["load", "http://127.0.0.1:9", "--rate", "1", "--out", join(place, "x")],
 		"simulate --out": (place) => ["simulate", ...model, "--sweep", "load", "--out", join(place, "x.html")],
 	};
 	/** Those that would go on to their work, for want of a model that is not there. */
-	const WORKING = ["bundle --out", "load --out"];
+	const WORKING = ["bundle --out", "bench-import --out", "load --out"];
 	/** What is read, and what a command says to itself. */
 	const OTHERS = [
 		"generate --plan",
