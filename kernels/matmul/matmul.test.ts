@@ -3,7 +3,8 @@ import { sharedGpu } from "../gpu/native/testing.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { Bench, maxError, randomFloats, words } from "../testing.ts";
 import { type Row, rowTable } from "../tokens/rows.ts";
-import { matmul, transposeWeight } from "./matmul.ts";
+import { matmul } from "./matmul.ts";
+import { transposeHalves, transposeWeight } from "./transpose.ts";
 
 const gpu = await sharedGpu();
 
@@ -187,6 +188,22 @@ describe("matmul", () => {
 			expect(() => matmul(gpu.pass("test"), { x: t, weight: t, y: t, m: 1, k, n, label: "odd" })).toThrow(
 				/multiples of 4/,
 			);
+	});
+
+	test.each([
+		[1, 1],
+		[130, 65],
+		[64, 192],
+	])("an official [%i, %i] is transposed, number by number, in f32 and f16 alike", (n, k) => {
+		const official = Float32Array.from({ length: n * k }, (_, i) => (i % 2048) - 1000);
+		const whole = transposeWeight(official, n, k);
+		const wide = Math.ceil(n / 4) * 4;
+		expect(whole).toHaveLength(wide * Math.ceil(k / 4) * 4);
+		const expected = whole.map((_, i) =>
+			i % wide < n && i < k * wide ? official[(i % wide) * k + Math.floor(i / wide)] : 0,
+		);
+		expect(whole).toEqual(expected);
+		expect([...transposeHalves(new Float16Array(official), n, k)]).toEqual([...expected]);
 	});
 
 	test("transposeWeight pads columns and rows with zeros", () => {

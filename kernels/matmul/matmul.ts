@@ -225,12 +225,3 @@ export const matmulTunable: Tunable<MatmulShape, MatmulVariant> = {
 		};
 	},
 };
-
-/** Official [n, k] to [k, n], both padded to multiples of 4 with zeros. */
-export function transposeWeight(weight: Float32Array, n: number, k: number): Float32Array<ArrayBuffer> {
-	const padded = Math.ceil(n / 4) * 4;
-	const out = new Float32Array(Math.ceil(k / 4) * 4 * padded);
-	for (let row = 0; row < n; row++)
-		for (let column = 0; column < k; column++) out[column * padded + row] = weight[row * k + column];
-	return out;
-}

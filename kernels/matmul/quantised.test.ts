@@ -2,8 +2,9 @@ import { describe, expect, test } from "vitest";
 import { sharedGpu } from "../gpu/native/testing.ts";
 import { Bench, maxError, randomFloats, words } from "../testing.ts";
 import { rowTable } from "../tokens/rows.ts";
-import { type Matmul, type Matrix, matmul, transposeWeight } from "./matmul.ts";
+import { type Matmul, type Matrix, matmul } from "./matmul.ts";
 import { FAST_GROUP, products, put, SHAPES } from "./testing-quantised.ts";
+import { transposeWeight } from "./transpose.ts";
 import { matmulVariants } from "./variants.ts";
 
 const gpu = await sharedGpu();

@@ -3,6 +3,7 @@
  * by 11), so that a product has the bits of the same product with the values as f32.
  */
 import type { Tensor } from "../gpu/tensor.ts";
+import { squares } from "./transpose.ts";
 
 /**
  * How the words of a matrix [k, n] are read: four columns of a row a word (8 bits), or of two rows (4 bits), the first
@@ -40,19 +41,25 @@ export function quantisedWords(
 ): Uint32Array<ArrayBuffer> {
 	const padded = Math.ceil(n / 4) * 4;
 	const bytes = new Uint8Array((k * padded * bits) / 8);
-	for (let column = 0; column < n; column++) {
-		if (bits === 8)
-			for (let row = 0, from = column * k; row < k; row++) bytes[row * padded + column] = packed[from + row];
-		else {
-			// Two rows are a byte of the source, and a nibble each of two bytes of the word.
-			const at = (column >> 2) * 4 + ((column & 3) >> 1);
-			const shift = (column & 1) * 4;
-			for (let pair = 0, from = (column * k) / 2; pair < k / 2; pair++) {
-				const two = packed[from + pair];
-				bytes[pair * padded + at] |= (two & 15) << shift;
-				bytes[pair * padded + at + 2] |= (two >> 4) << shift;
+	if (bits === 8)
+		squares(n, k, (top, bottom, left, right) => {
+			for (let row = left; row < right; row++) {
+				let to = row * padded + top;
+				for (let column = top; column < bottom; column++) bytes[to++] = packed[column * k + row];
 			}
-		}
-	}
+		});
+	else
+		squares(n, k / 2, (top, bottom, left, right) => {
+			for (let pair = left; pair < right; pair++) {
+				for (let column = top; column < bottom; column++) {
+					// Two rows are a byte of the source, and a nibble each of two bytes of the word.
+					const two = packed[column * (k / 2) + pair];
+					const at = pair * padded + (column >> 2) * 4 + ((column & 3) >> 1);
+					const shift = (column & 1) * 4;
+					bytes[at] |= (two & 15) << shift;
+					bytes[at + 2] |= (two >> 4) << shift;
+				}
+			}
+		});
 	return new Uint32Array(bytes.buffer);
 }

@@ -3,8 +3,9 @@ import { expect, test } from "vitest";
 import type { Gpu } from "../gpu/gpu.ts";
 import { available } from "../gpu/variants.ts";
 import { Bench, maxError, randomFloats, words } from "../testing.ts";
-import { type Matrix, matmul, transposeWeight } from "./matmul.ts";
+import { type Matrix, matmul } from "./matmul.ts";
 import { type Quantised, quantisedWords } from "./quantised.ts";
+import { transposeWeight } from "./transpose.ts";
 import { matmulVariants } from "./variants.ts";
 
 /**

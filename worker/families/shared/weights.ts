@@ -8,8 +8,9 @@ import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import { Scope } from "../../../kernels/gpu/scope.ts";
 import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { convWeight } from "../../../kernels/image/conv.ts";
-import { type Matrix, transposeWeight } from "../../../kernels/matmul/matmul.ts";
+import type { Matrix } from "../../../kernels/matmul/matmul.ts";
 import { type Quantised, quantisedWords } from "../../../kernels/matmul/quantised.ts";
+import { transposeHalves, transposeWeight } from "../../../kernels/matmul/transpose.ts";
 import { ModelFormatError } from "../../../model-shards/format/errors.ts";
 import type { Folder } from "../../../model-shards/format/folder.ts";
 import { halves } from "../../../model-shards/format/layout.ts";
@@ -168,13 +169,18 @@ class Loading {
 		const scaled = this.#scaled.get(name);
 		if (quantised) this.#putQuantised(quantised, bytes);
 		else if (scaled) this.#putScales(name, scaled, toF32(dtype, bytes.slice()));
-		else this.#putFloats(name, shape, toF32(dtype, bytes.slice()));
+		else this.#putFloats(name, dtype, shape, bytes.slice());
 	}
 
-	#putFloats(name: string, shape: readonly number[], data: Float32Array<ArrayBuffer>): void {
+	#putFloats(name: string, dtype: string, shape: readonly number[], bytes: Uint8Array<ArrayBuffer>): void {
 		const wanted = this.#wanted.get(name);
 		if (!wanted)
 			throw new ModelFormatError(`Tensor ${name} is not of a model of this configuration. Import the model again.`);
+		if (dtype === "F16" && wanted.layout === "matrix" && this.#half(wanted)) {
+			this.#made.set(name, this.#halves(name, shape, new Float16Array(bytes.buffer)));
+			return;
+		}
+		const data = toF32(dtype, bytes);
 		if (wanted.joins) this.#parts.set(name, data);
 		else this.#made.set(name, this.#laidOut(wanted, shape, data));
 	}
@@ -191,7 +197,7 @@ class Loading {
 
 	#laidOut(wanted: TensorShape, shape: readonly number[], data: Float32Array<ArrayBuffer>): Matrix {
 		const { name, layout } = wanted;
-		const half = this.#dtype === "f16" && halves(wanted);
+		const half = this.#half(wanted);
 		const [n, k] = shape;
 		switch (layout) {
 			case "convolution":
@@ -221,6 +227,20 @@ class Loading {
 					),
 				);
 		}
+	}
+
+	#half(wanted: TensorShape): boolean {
+		return this.#dtype === "f16" && halves(wanted);
+	}
+
+	/** A matrix of halves that stays one: most of a large model, and so the most of its loading. */
+	#halves(name: string, [n, k]: readonly number[], data: Float16Array): Matrix {
+		return inParts(
+			columnParts(this.#gpu, n, padded(k) * 2).map(([from, to]) => {
+				const part = transposeHalves(data.subarray(from * k, to * k), to - from, k);
+				return this.#scope.upload(name, [padded(k), part.length / padded(k)], part);
+			}),
+		);
 	}
 
 	#putQuantised({ name, bits, n, k }: QuantisedEntry, packed: Uint8Array): void {
