@@ -2,12 +2,16 @@
  * The GPU worker's process, on Node or Deno. SIGTERM and SIGINT drain it; its exit code is one of `exit.ts`. It is gone
  * when an `npm start` is.
  */
+import { setFlagsFromString } from "node:v8";
 import { ENDED } from "./exit.ts";
 import { type Log, workerLog } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import { endWithParent } from "./parent.ts";
 import { readSettings, SettingsError } from "./settings.ts";
 import { GpuWorker } from "./worker.ts";
+
+// Pictures and what is read back lie beside V8's heap, which by itself lets a hundred MiB of them gather (docs/load.md).
+if (process.versions.deno === undefined) setFlagsFromString("--optimize-for-size");
 
 let log: Log = (line) => console.log(`[worker] ${line}`);
 endWithParent(() => process.exit(1));
