@@ -4,7 +4,7 @@
 export const V8_FLAGS_VARIABLE = "MINIFLARE_WORKERD_V8_FLAGS";
 
 /**
- * What a request leaves in each of Miniflare's Workers is small to V8, and large beside V8's heap, in what workerd holds
- * for it: by itself V8 would let an hour of it gather. So the heap grows by little, and is small to begin with (MiB).
+ * What a request leaves in each of Miniflare's Workers is small to V8 and large beside its heap, in what workerd holds
+ * for it: by itself V8 would let an hour of that gather. So the heap grows by little, and is small to begin with (MiB).
  */
 export const V8_FLAGS = "--optimize-for-size --initial-old-space-size=2";

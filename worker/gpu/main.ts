@@ -3,6 +3,7 @@
  * when an `npm start` is.
  */
 import { setFlagsFromString } from "node:v8";
+import { deno } from "../../kernels/gpu/native/deno.ts";
 import { ENDED } from "./exit.ts";
 import { type Log, workerLog } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
@@ -10,8 +11,8 @@ import { endWithParent } from "./parent.ts";
 import { readSettings, SettingsError } from "./settings.ts";
 import { GpuWorker } from "./worker.ts";
 
-// Pictures and what is read back lie beside V8's heap, which by itself lets a hundred MiB of them gather (docs/load.md).
-if (process.versions.deno === undefined) setFlagsFromString("--optimize-for-size");
+// Pictures and what is read back lie beside V8's heap, and by itself it lets a hundred MiB of them gather.
+if (!deno) setFlagsFromString("--optimize-for-size");
 
 let log: Log = (line) => console.log(`[worker] ${line}`);
 endWithParent(() => process.exit(1));
