@@ -1,17 +1,18 @@
 /** What the host does to load a model: how fast, beside reading its files alone, and in how much memory. */
+import { residentBytes } from "../../model-shards/format/layout.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import type { ModelFolder } from "../../worker/families/folder.ts";
 import type { Dtype } from "../../worker/families/shared/weights.ts";
 import type { Watch } from "./measure.ts";
-import { openNullGpu, total } from "./null-backend.ts";
+import { openNullGpu } from "./null-backend.ts";
 
 export interface LoadingReport {
 	model: string;
 	dtype: Dtype;
-	/** Bytes of weights that are read, and that are on the device then. */
+	/** Bytes of weights that are read, and that they take on the device. */
 	bytes: number;
 	device_bytes: number;
-	/** Reading them alone, from wherever they come, checked as ever, twice: what the system keeps of files helps both. */
+	/** Reading them alone, from wherever they come, checked as ever, for the second time: the system may keep files. */
 	reading_seconds: number;
 	/** Until the model could make a picture on a device that takes data as fast as it comes. */
 	loading_seconds: number;
@@ -31,6 +32,7 @@ export async function benchLoading(
 ): Promise<LoadingReport> {
 	const { tensors } = folder.manifest;
 	const bytes = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
+	const onDevice = residentBytes(tensors, folder.wanted, dtype === "f16");
 	const before = process.memoryUsage.rss();
 	const seen = (done: number) => {
 		signal?.throwIfAborted();
@@ -53,7 +55,7 @@ export async function benchLoading(
 			model: folder.info.id,
 			dtype,
 			bytes,
-			device_bytes: total(gpu.most),
+			device_bytes: onDevice.reduce((sum, { bytes }) => sum + bytes, 0),
 			reading_seconds: reading / 1000,
 			loading_seconds: loading / 1000,
 			resident_before: before,

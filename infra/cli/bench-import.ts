@@ -1,3 +1,4 @@
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Option } from "@commander-js/extra-typings";
 import { PRECISIONS } from "../../model-shards/format/precision.ts";
@@ -27,7 +28,8 @@ export const define: Define = (command, terminal) =>
 			const itself = [process.execPath, join(import.meta.dirname, "cli.ts"), "bench-import"];
 			if (dry && out !== undefined)
 				throw new UsageError("--out: with --dry there is no model to keep.", "Leave one out.");
-			if (out !== undefined) await outputFolder("--out", out);
+			if (out !== undefined && (await readdir(await outputFolder("--out", out))).length > 0)
+				throw new UsageError(`--out ${out} is not empty.`, "Give a new folder.");
 			const wishes = { family, size, dtype, text, dry, out };
 			if (!dry) terminal.say(`Writing ${family} ${size} into a temporary folder`);
 			using bar = terminal.progress("{bar} {percentage} %, {eta_formatted} left");

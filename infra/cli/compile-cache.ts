@@ -8,5 +8,9 @@ export const compiledIn = (cache: string): string => join(cache, "node");
 
 /** Of what this process loads from now on. Nothing where it cannot be written, or on Deno, which has its own. */
 export function keepCompiled(): void {
-	modules.enableCompileCache?.(compiledIn(cacheFolder()));
+	try {
+		modules.enableCompileCache?.(compiledIn(cacheFolder()));
+	} catch {
+		// Who has no home has no cache there.
+	}
 }

@@ -1,6 +1,6 @@
 /** Official matrices [n, k], a row an output, as the kernels read them: [k, n], both padded to multiples of 4 by 0. */
 
-/** A square of this many numbers a side stays in a processor's nearest cache, read and written. */
+/** A square of this many numbers a side stays in a processor's caches, read and written. */
 const SIDE = 64;
 
 /** All of a matrix, a square at a time: row by row, every write would go to another page. */

@@ -68,6 +68,9 @@ it("chooses as a look at every worker would, after any changes", () => {
 				expect(slots.has(entry.digest)).toBe(
 					members.some((member, i) => free[i] > 0 && member.offers.has(entry.digest)),
 				);
+				expect(slots.of(entry.digest, entry.needs)).toBe(
+					able.reduce((sum, { member }) => sum + free[members.indexOf(member)], 0),
+				);
 				if (able.length === 0) expect(chosen).toBe(null);
 				else if (best >= 5000 && NOW < entry.returned + 100) expect(chosen).toBe(entry.returned + 100);
 				else {

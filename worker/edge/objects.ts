@@ -207,6 +207,8 @@ export interface Offered extends Version, Outlook {
 	/** Jobs that wait in the queues of its pools, of whatever model, and how many may. */
 	queued: number;
 	places: number;
+	/** Whether one more may wait, or begins at once. */
+	room: boolean;
 }
 export interface PoolOffer {
 	/** In the order they came; the first is the default. Each shows its oldest version, and has them all. */
@@ -214,8 +216,6 @@ export interface PoolOffer {
 	queue: number;
 	/** Jobs that wait or are in a worker's hand. */
 	load: number;
-	/** Whether the queue takes one more. */
-	room: boolean;
 }
 /** For whom jobs are queued, and what that weighs. */
 export interface Customer {

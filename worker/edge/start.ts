@@ -82,15 +82,15 @@ const unable = () =>
 		60,
 	);
 const queueFull = (seconds: number) =>
-	unavailable("queue_full", "Too many pictures are waiting already. Try again in a few seconds.", seconds);
+	unavailable("queue_full", "There is no room for more pictures at the moment. Try again in a few seconds.", seconds);
 
 /** Where nothing was measured, and at most: by then other workers may have come. */
 const RETRY_SECONDS = { otherwise: 10, most: 60 };
 
-/** When a place in a full queue comes free: as soon as one that waits is begun, by the pace of its workers. */
-function retryAfter({ waiting, waitMs }: Outlook): number {
+/** When there is room: as soon as one that waits is begun, or one is done where none may wait, by its workers' pace. */
+function retryAfter({ waiting, slots, waitMs }: Offered): number {
 	if (waitMs === null) return RETRY_SECONDS.otherwise;
-	return Math.min(RETRY_SECONDS.most, Math.max(1, Math.ceil(waitMs / Math.max(1, waiting) / 1000)));
+	return Math.min(RETRY_SECONDS.most, Math.max(1, Math.ceil(waitMs / Math.max(1, waiting || slots) / 1000)));
 }
 
 /** The model of this name or alias, out of those offered; the first for none, "auto", and a model of OpenAI's. */
@@ -119,7 +119,7 @@ export interface Chosen {
 	/** When a caller for whom there is no room may come again. */
 	retrySeconds: number;
 	/**
-	 * Refuses where the queue is full. Called when all else was found right, since coming again helps nobody whose
+	 * Refuses where there is no room. Called when all else was found right, since coming again helps nobody whose
 	 * request is wrong, and before anything is written; the pool itself has the last word.
 	 */
 	requireRoom(): void;
@@ -131,7 +131,7 @@ export async function chooseModel(
 	{ name, digest }: { name?: string; digest?: string },
 	warnings: Warnings,
 ): Promise<Chosen> {
-	const offer = await offerOf(env, (offer) => offer.room && findModel(offer, env, name) !== undefined);
+	const offer = await offerOf(env, (offer) => roomIn(findModel(offer, env, name)));
 	if (offer.models.length === 0) throw noWorkers();
 	const { MODEL_WEIGHTS } = settingsOf(env);
 	const chosen = (version: Offered): Chosen => ({
@@ -140,7 +140,7 @@ export async function chooseModel(
 		load: { ...version, filled: filledOf(version) },
 		retrySeconds: retryAfter(version),
 		requireRoom() {
-			if (!offer.room) throw queueFull(retryAfter(version));
+			if (!version.room) throw queueFull(retryAfter(version));
 		},
 	});
 	if (digest !== undefined) {
@@ -163,7 +163,10 @@ export async function chooseModel(
 
 /** How much is taken of the places to wait; where nobody may wait, of the slots. */
 const filledOf = ({ queued, places, free, slots }: Offered): number =>
-	places > 0 ? queued / places : 1 - free / Math.max(1, slots);
+	places > 0 ? queued / places : Math.max(0, 1 - free / Math.max(1, slots));
+
+const roomIn = (model: PoolOffer["models"][number] | undefined): boolean =>
+	model?.versions.some(({ room }) => room) ?? false;
 
 /** The plan of a policy for a model; a request it cannot plan is a 400 in the policy's own words. */
 export function makePlan(model: ModelInfo, policy: string, schedule: string | undefined): StagePlan {

@@ -20,9 +20,9 @@ interface Waiting {
 }
 
 /**
- * Runs the scales of many pictures together: whatever waits when a round begins is in it, one scale a picture. So
- * pictures join at a scale's end and leave when they are done, whatever their plans, and a picture alone is a batch of
- * one.
+ * Runs the scales of many pictures together: what waits when a round begins is in it, one scale a picture, but that
+ * first previews do not wait for later scales. So pictures join at a scale's end and leave when they are done, whatever
+ * their plans, and a picture alone is a batch of one.
  */
 export class Rounds {
 	readonly model: NextScaleModel;
@@ -154,12 +154,12 @@ export class Rounds {
 	}
 
 	/**
-	 * The oldest request of each picture whose kernels are there, as many as one round takes. First scales go before all
-	 * others and without them: they are next to no work, and what a reader sees first would come with the others' last.
+	 * The oldest request of each picture whose kernels are there, as many as one round takes. First scales that are
+	 * shown go before all others and without them: what a reader sees first would come with the others' last ones.
 	 */
 	#next(): Waiting[] {
 		const ready = this.#ready();
-		const firsts = ready.filter(({ waiting }) => waiting.request.scale === 0);
+		const firsts = ready.filter(({ waiting: { request } }) => request.scale === 0 && request.pictures.length > 0);
 		const batch: Waiting[] = [];
 		let tokens = 0;
 		for (const { waiting, more } of firsts.length > 0 ? firsts : ready) {

@@ -32,7 +32,7 @@ export interface Chosen {
 	reason: string;
 }
 
-/** Jobs a slot, or a share of the queue, from which late scales are thinned. */
+/** Jobs a slot, or a share of the queue (of the slots where there is none), from which late scales are thinned. */
 const BUSY = { perSlot: 2, filled: 0.5 };
 
 /**

@@ -59,7 +59,7 @@ export const OperatorSettings = z.object({
 	 * something is written to it, and behind a proxy (as in `wrangler dev`) only at the second write.
 	 */
 	COMMENT_SECONDS: seconds(0.1, 60, 0.5),
-	/** Jobs that may wait for a worker. 0: whom no free slot takes at once is refused, so that nobody waits. */
+	/** Jobs that may wait for a worker. 0: whom no free slot takes at once is refused. */
 	QUEUE_LIMIT: wholeNumber(0, 10_000).default(64),
 	/** A worker whose connection is lost keeps its jobs for this long: it dials again. */
 	REJOIN_SECONDS: seconds(0, 60, 2),

@@ -51,11 +51,8 @@ export class FreeSlots {
 	of(digest: string, needs: readonly string[]): number {
 		let slots = 0;
 		for (const { capabilities, byFree } of this.#groups.get(digest)?.values() ?? [])
-			if (able(capabilities, needs)) for (const [, free] of fullest(byFree)) slots += free;
+			if (able(capabilities, needs)) byFree.forEach((members, free) => void (slots += free * members.size));
 		return slots;
-	}
-	get none(): boolean {
-		return this.#groups.size === 0;
 	}
 
 	/**

@@ -110,14 +110,15 @@ export class Dispatcher {
 		this.#count();
 		return this.#free.of(digest, needs);
 	}
-	/** Whether any worker has one, of whatever model. */
-	get anyFree(): boolean {
-		this.#count();
-		return !this.#free.none;
-	}
 
 	busy({ seat }: Member): number {
 		return this.#ledger.heldBy(seat.session).size + seat.stale.length;
+	}
+
+	/** Slots for new leases. One stuck picture says that the device is. */
+	slotsOf(member: Member): number {
+		const { draining, stale } = member.seat;
+		return draining || stale.some(({ stuck }) => stuck) ? 0 : member.hello.slots - this.busy(member);
 	}
 
 	/** Counts free slots again of those who came, went, or have more or less in hand. */
@@ -125,17 +126,11 @@ export class Dispatcher {
 		for (const touched of [this.#roster.touched, this.#ledger.touched]) {
 			for (const session of touched) {
 				const member = this.#roster.member(session);
-				if (member) this.#free.put(member, this.#slotsOf(member));
+				if (member) this.#free.put(member, this.slotsOf(member));
 				else this.#free.remove(session);
 			}
 			touched.clear();
 		}
-	}
-
-	/** Slots for new leases. One stuck picture says that the device is. */
-	#slotsOf(member: Member): number {
-		const { draining, stale } = member.seat;
-		return draining || stale.some(({ stuck }) => stuck) ? 0 : member.hello.slots - this.busy(member);
 	}
 
 	/** Takes the slot at once, then asks the job for its lease; by the answer the worker or the reader may be gone. */

@@ -107,16 +107,19 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		if (!version) return "no-worker";
 		if (!this.#offers.able(digest, needs)) return "unable";
 		const { owner, weight } = by;
-		if (!this.#begin(jobs.length, digest, needs) && !this.#mayWait(jobs.length, owner)) return "full";
+		if (!this.#mayWait(jobs.length, owner) && !this.#begin(jobs.length, digest, needs)) return "full";
 		this.#ledger.enqueue(jobs, { digest, model: version.info.id, cost, needs: [...needs], owner, weight });
 		this.#dispatcher.dispatch(digest);
 		this.#alarm.by(Date.now() + beats(this.#settings, 1));
 		return "queued";
 	}
 
-	/** Whether so many begin at once: a slot is free for each, and nobody waits for it. */
+	/** Whether so many begin at once: a slot is free for each, beside those for who waits and could have one. */
 	#begin(jobs: number, digest: string, needs: readonly string[]): boolean {
-		return this.#ledger.waiting(digest).length + jobs <= this.#dispatcher.free(digest, needs);
+		const free = this.#dispatcher.free(digest, needs);
+		if (free < jobs) return false;
+		const before = this.#ledger.waiting(digest).filter(({ needs }) => this.#dispatcher.free(digest, needs) > 0);
+		return before.length + jobs <= free;
 	}
 
 	#mayWait(more: number, owner: Owner): boolean {
@@ -154,15 +157,12 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		if (this.#attendance.suspicious) this.#alarm.by(Date.now() + beats(this.#settings, 1));
 		const queue = this.#ledger.queued;
 		const places = this.#settings.QUEUE_LIMIT;
-		const versions = this.#offers
-			.versions()
-			.map((version) => ({ ...version, ...this.#outlook(version.info.digest), queued: queue, places }));
-		return {
-			models: modelsOf(versions),
-			queue,
-			load: this.#ledger.size,
-			room: queue < places || this.#dispatcher.anyFree,
-		};
+		const versions = this.#offers.versions().map((version) => {
+			const { digest } = version.info;
+			const room = queue < places || this.#begin(1, digest, []);
+			return { ...version, ...this.#outlook(digest), queued: queue, places, room };
+		});
+		return { models: modelsOf(versions), queue, load: this.#ledger.size };
 	}
 
 	/** Not older than a moment. */
@@ -170,7 +170,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		const now = Date.now();
 		const kept = this.#outlooks.get(digest);
 		if (kept && now - kept.at < this.#settings.STATUS_SECONDS * 1000) return kept.outlook;
-		const outlook = outlookOf(digest, this.#books, (member) => this.#dispatcher.busy(member));
+		const outlook = outlookOf(digest, this.#books, (member) => this.#dispatcher.slotsOf(member));
 		this.#outlooks.set(digest, { at: now, outlook });
 		return outlook;
 	}

@@ -63,7 +63,7 @@ export async function poolsFor(env: Env, digest: string, continent: string | und
 		.filter((pool) => slots(pool) > 0)
 		.map((pool) => ({
 			name: pool.name,
-			full: pool.offer.room ? 0 : 1,
+			full: versionIn(pool.offer, digest)?.room ? 0 : 1,
 			far: near(pool, continent) ? 0 : 1,
 			depth: pool.offer.load / slots(pool),
 		}));
@@ -134,7 +134,6 @@ function together(pools: readonly { offer: PoolOffer }[]): PoolOffer {
 		models: [...models.values()],
 		queue: pools.reduce((sum, { offer }) => sum + offer.queue, 0),
 		load: pools.reduce((sum, { offer }) => sum + offer.load, 0),
-		room: pools.some(({ offer }) => offer.room),
 	};
 }
 
@@ -152,6 +151,7 @@ function both(a: Offered, b: Offered): Offered {
 		pace: sooner.pace ?? a.pace ?? b.pace,
 		queued: a.queued + b.queued,
 		places: a.places + b.places,
+		room: a.room || b.room,
 	};
 }
 

@@ -35,12 +35,12 @@ export function standingOf(entry: Entry, books: Books): Standing {
 	return { ahead, milliseconds: pace === null || wait === null ? null : wait + cost * pace };
 }
 
-/** For a job that is not there yet. `taken`: a worker's slots that are. */
-export function outlookOf(digest: string, books: Books, taken: (member: Member) => number): Outlook {
+/** For a job that is not there yet. `slotsOf`: a worker's that are free. */
+export function outlookOf(digest: string, books: Books, slotsOf: (member: Member) => number): Outlook {
 	const waiting = books.ledger.waiting(digest);
 	let [next, most, free]: [Member | null, number, number] = [null, 0, 0];
 	for (const member of books.roster.offering(digest)) {
-		const its = member.seat.draining ? 0 : Math.max(0, member.hello.slots - taken(member));
+		const its = Math.max(0, slotsOf(member));
 		free += its;
 		if (its > most) [next, most] = [member, its];
 	}

@@ -92,8 +92,9 @@ export function parsed<S extends typeof JobBody | typeof RefineBody | typeof Bra
 }
 
 export function requireQueue(param: string, jobs: number, { QUEUE_LIMIT }: Settings): void {
-	const most = Math.max(1, QUEUE_LIMIT);
-	if (jobs > most) throw invalid(param, `${param}: must be at most ${most}, as many as this edge queues.`);
+	// Where nobody may wait, as many as there are free slots.
+	if (QUEUE_LIMIT > 0 && jobs > QUEUE_LIMIT)
+		throw invalid(param, `${param}: must be at most ${QUEUE_LIMIT}, as many as this edge queues.`);
 }
 
 export function keepingOf(

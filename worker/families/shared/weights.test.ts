@@ -4,11 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Gpu } from "../../../kernels/gpu/gpu.ts";
+import { NULL_FACTS, openNullDevice } from "../../../kernels/gpu/native/null-backend.ts";
 import { sharedGpu } from "../../../kernels/gpu/native/testing.ts";
 import { gatherRows } from "../../../kernels/tokens/gather.ts";
 import type { ModelTensor } from "../../../model-shards/format/folder.ts";
 import { residentBytes } from "../../../model-shards/format/layout.ts";
-import { dequantize } from "../../../model-shards/format/precision.ts";
+import { dequantize, toF32 } from "../../../model-shards/format/precision.ts";
 import { importFolder } from "../../../model-shards/import/folder.ts";
 import { findModel, openModelFolder } from "../../../model-shards/open.ts";
 import { openModel } from "../../engine/open.ts";
@@ -208,4 +209,33 @@ it("a model and its pictures take about what memoryNeed says", async () => {
 		expect((gpu.bytes - before) / need.phases.picture).toBeCloseTo(1, 1);
 		model.destroy();
 	}
+});
+
+it("matrices of halves have the bits that they have when they were widened before, whole and cut", async () => {
+	const asFloats: ModelFolder = {
+		...tiny,
+		async *tensors() {
+			for await (const { dtype, bytes, ...tensor } of tiny.tensors())
+				yield { ...tensor, dtype: "F32", bytes: new Uint8Array(toF32(dtype, bytes.slice()).buffer) };
+		},
+	};
+	const device = await openNullDevice();
+	const uploads = async (folder: ModelFolder, binding: number) => {
+		const small = new Gpu(device, NULL_FACTS, binding, 2 ** 27);
+		const put: Uint8Array[] = [];
+		const upload = small.upload.bind(small);
+		// What is not cut may be longer than a binding here.
+		small.upload = (label, shape, data) => {
+			put.push(new Uint8Array(data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength)));
+			return upload(label, shape, data, true);
+		};
+		(await Weights.load(small, folder, undefined, "f16")).destroy();
+		return put;
+	};
+	for (const binding of [2 ** 27, 2 ** 14]) {
+		const [halves, floats] = [await uploads(tiny, binding), await uploads(asFloats, binding)];
+		expect(halves.length).toBeGreaterThan(10);
+		expect(halves).toEqual(floats);
+	}
+	device.destroy();
 });

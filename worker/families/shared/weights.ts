@@ -169,7 +169,7 @@ class Loading {
 		const scaled = this.#scaled.get(name);
 		if (quantised) this.#putQuantised(quantised, bytes);
 		else if (scaled) this.#putScales(name, scaled, toF32(dtype, bytes.slice()));
-		else this.#putFloats(name, dtype, shape, bytes.slice());
+		else this.#putFloats(name, dtype, shape, bytes);
 	}
 
 	#putFloats(name: string, dtype: string, shape: readonly number[], bytes: Uint8Array<ArrayBuffer>): void {
@@ -177,10 +177,13 @@ class Loading {
 		if (!wanted)
 			throw new ModelFormatError(`Tensor ${name} is not of a model of this configuration. Import the model again.`);
 		if (dtype === "F16" && wanted.layout === "matrix" && this.#half(wanted)) {
-			this.#made.set(name, this.#halves(name, shape, new Float16Array(bytes.buffer)));
+			this.#made.set(
+				name,
+				this.#halves(name, shape, new Float16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2)),
+			);
 			return;
 		}
-		const data = toF32(dtype, bytes);
+		const data = toF32(dtype, bytes.slice());
 		if (wanted.joins) this.#parts.set(name, data);
 		else this.#made.set(name, this.#laidOut(wanted, shape, data));
 	}
