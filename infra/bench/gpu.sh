@@ -21,7 +21,6 @@ most=480
 	{ echo "gpu.sh: $out has files that are no results of this. Name a new folder." >&2; exit 2; }
 # Choices of kernels are measured here, and begin with none.
 export FIRSTLIGHT_CACHE="$out/cache"
-export NODE_COMPILE_CACHE="$out/node"
 rm -rf "$out/cache" "$out"/*.json "$out"/*.log "$out"/*.csv "$out/parts.jsonl"
 
 # part NAME SECONDS COMMAND...: what it prints is its JSON, unless it wrote that itself.

@@ -121,7 +121,7 @@ const textSource = (config: TextEncoderConfig): TensorSource =>
 		"BF16",
 	);
 
-export function importText(report: ImportReport, { text, dry, dtype }: ImportWishes): string {
+export function importText(report: ImportReport, { text, dry, dtype, out }: ImportWishes): string {
 	const gb = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
 	const mebibytes = (bytes: number) => (bytes / 2 ** 20).toFixed(0);
 	const { name, tensors, shards, bytes_read, bytes_written, seconds, resident_before, resident_peak } = report;
@@ -130,6 +130,6 @@ export function importText(report: ImportReport, { text, dry, dtype }: ImportWis
 		`${what}: ${tensors} tensors, ${gb(bytes_read)} read, ${gb(bytes_written)} written as ${dtype} in ${shards} shards`,
 		`${seconds.toFixed(1)} s, ${(bytes_read / 1e6 / seconds).toFixed(0)} MB/s; ` +
 			`peak resident memory ${mebibytes(resident_peak)} MiB (${mebibytes(resident_before)} before the import)`,
-		`manifest sha256:${report.manifest}`,
+		`manifest sha256:${report.manifest}${out === undefined ? "" : `, in ${out}`}`,
 	].join("\n");
 }

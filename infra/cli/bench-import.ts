@@ -1,11 +1,11 @@
-import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Option } from "@commander-js/extra-typings";
 import { PRECISIONS } from "../../model-shards/format/precision.ts";
 import { families } from "../../worker/families/index.ts";
 import { benchImport, importText, TEXT_ENCODERS, writeCheckpoint } from "../bench/import.ts";
+import { Temporary } from "../temporary.ts";
 import { choice, given, jsonOption } from "./options.ts";
-import { outputFolder } from "./output.ts";
+import { emptyFolder } from "./output.ts";
 import type { Define } from "./program.ts";
 import { sizesText } from "./sizes.ts";
 import { oneOf, UsageError } from "./usage.ts";
@@ -28,8 +28,8 @@ export const define: Define = (command, terminal) =>
 			const itself = [process.execPath, join(import.meta.dirname, "cli.ts"), "bench-import"];
 			if (dry && out !== undefined)
 				throw new UsageError("--out: with --dry there is no model to keep.", "Leave one out.");
-			if (out !== undefined && (await readdir(await outputFolder("--out", out))).length > 0)
-				throw new UsageError(`--out ${out} is not empty.`, "Give a new folder.");
+			// Half a model is none.
+			using half = out === undefined ? undefined : new Temporary(await emptyFolder("--out", out));
 			const wishes = { family, size, dtype, text, dry, out };
 			if (!dry) terminal.say(`Writing ${family} ${size} into a temporary folder`);
 			using bar = terminal.progress("{bar} {percentage} %, {eta_formatted} left");
@@ -41,6 +41,7 @@ export const define: Define = (command, terminal) =>
 					progress: bar.report,
 				},
 			);
+			half?.keep();
 			bar[Symbol.dispose]();
 			terminal.print(importText(report, wishes));
 			terminal.result(report);

@@ -1,8 +1,7 @@
-import { readdir } from "node:fs/promises";
 import { findModel, isUrl } from "../../model-shards/open.ts";
 import { Temporary } from "../temporary.ts";
 import { given, jsonOption, modelName } from "./options.ts";
-import { outputFolder } from "./output.ts";
+import { emptyFolder } from "./output.ts";
 import type { Define } from "./program.ts";
 import { UsageError } from "./usage.ts";
 
@@ -17,8 +16,7 @@ export const define: Define = (command, terminal) =>
 				if (isUrl(model)) throw new UsageError(`${model} is a URL.`, "Give a bundled model's name or a folder.");
 				return findModel(modelName(model));
 			});
-			const folder = await outputFolder("--out", out);
-			if ((await readdir(folder)).length > 0) throw new UsageError(`--out ${out} is not empty.`, "Give a new folder.");
+			const folder = await emptyFolder("--out", out);
 			const { bundle, bundledNode } = await import("../deploy/bundle.ts");
 			// Half a bundle is none.
 			using half = new Temporary(folder);

@@ -3,7 +3,7 @@
  * once. A file is whole or it is not there: it is written beside its place and moved.
  */
 import { readdirSync, renameSync, rmSync } from "node:fs";
-import { access, constants, mkdir, realpath, rename, stat, writeFile } from "node:fs/promises";
+import { access, constants, mkdir, readdir, realpath, rename, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import { Temporary } from "../temporary.ts";
 import { UsageError } from "./usage.ts";
@@ -52,6 +52,13 @@ export async function writeWhole(path: string, content: string | Uint8Array): Pr
 /** The same for the options that were given. */
 export const outputFile = async (option: string, path: string | undefined): Promise<OutputFile | undefined> =>
 	path === undefined ? undefined : await OutputFile.at(option, path);
+
+/** The same of a folder that has nothing in it yet. Throws UsageError for one that has. */
+export async function emptyFolder(option: string, path: string): Promise<string> {
+	const folder = await outputFolder(option, path);
+	if ((await readdir(folder)).length > 0) throw refusal(option, path, "is not empty", "Give a new folder.");
+	return folder;
+}
 
 /** Makes a folder, or takes the one that is there. Throws UsageError where nothing can be written into it. */
 export async function outputFolder(option: string, path: string): Promise<string> {

@@ -232,6 +232,8 @@ describe("where results go is tried before any work", () => {
 			["eval", ...model, "--report", dir],
 			/^--report .* is a folder\.\nGive a file's name in it\.$/,
 		],
+		["a folder with something in it", ["bench-import", "--out", dir], /^--out .* is not empty\.\nGive a new folder\.$/],
+		["such a one for a bundle", ["bundle", "--out", dir], /^--out .* is not empty\.\nGive a new folder\.$/],
 		["a file for a folder", ["calibrate", ...model, "--out", file], /^--out .* is a file\.\nGive a folder's name\.$/],
 		[
 			"a system's folder",

@@ -127,6 +127,9 @@ describe("clients with their defaults", () => {
 		expect(() => parse(11)).toThrow(/^n: must be at most 10$/);
 		settings.QUEUE_LIMIT = 4;
 		expect(() => parse(5)).toThrow(/^n: must be at most 4,/);
+		// Where nobody may wait, the pool says what fits.
+		settings.QUEUE_LIMIT = 0;
+		expect(parse(10)).toBe(10);
 	});
 
 	/** Fields, qualities and models that the client's types have: a newer client's would not pass the type check. */

@@ -114,7 +114,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		return "queued";
 	}
 
-	/** Whether so many begin at once: a slot is free for each, beside those for who waits and could have one. */
+	/** Whether so many begin at once: a slot is free for each, beside those that jobs before them can have. */
 	#begin(jobs: number, digest: string, needs: readonly string[]): boolean {
 		const free = this.#dispatcher.free(digest, needs);
 		if (free < jobs) return false;
