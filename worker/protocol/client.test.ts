@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, it } from "vitest";
-import { follow, LostError, type ShownEvent } from "./client.ts";
+import { follow, LostError, RefusedError, type ShownEvent } from "./client.ts";
 import { createJobs, getJob } from "./job-client.ts";
 import { MAX_IMAGE_BYTES } from "./limits.ts";
 
@@ -87,6 +87,23 @@ it("comes back where a connection breaks before it is answered, but not with a n
 	expect(seen).toEqual([undefined, undefined, "j.0", "j.0"]);
 	await expect(Array.fromAsync(follow({ prompt: "a cat" }, { url }))).rejects.toThrow(LostError);
 	expect(seen.length).toBe(5);
+});
+
+it("comes back to a job that is there where the edge is full, and takes its no for anything else", async () => {
+	let asked = 0;
+	const full = JSON.stringify({ error: { message: "No room.", code: "overloaded", type: "server_error", param: null } });
+	const url = await edge((_, response) => {
+		const status = [503, 429, 200, 404][asked++];
+		if (status === 200) response.writeHead(status, STREAM).end(`retry: 10\n\n${scale}${final(3)}`);
+		else response.writeHead(status, { "content-type": "application/json", "retry-after": "0" }).end(full);
+	});
+	const events = await Array.fromAsync(follow({ job: "j" }, { url }));
+	expect(events.map(({ type }) => type)).toEqual(["scale", "final"]);
+	await expect(Array.fromAsync(follow({ job: "j" }, { url }))).rejects.toThrow(RefusedError);
+	expect(asked).toBe(4);
+	asked = 0;
+	await expect(Array.fromAsync(follow({ prompt: "a cat" }, { url }))).rejects.toThrow(RefusedError);
+	expect(asked).toBe(1);
 });
 
 it("sends a broken request again where it is done once all the same", async () => {

@@ -109,6 +109,8 @@ export async function* follow(what: Ask | { job: string }, options: ClientOption
 	const { retries = 5, signal } = options;
 	const address = "job" in what ? eventsUrl(options.url, what.job) : previewUrl(options.url, what);
 	let last: EventId | null = null;
+	/** Whether there is a job to come back to. */
+	const there = () => last !== null || "job" in what;
 	let retryMs = RETRY_MS;
 	for (let idle = 0; ; idle++) {
 		const before: EventId | null = last;
@@ -139,14 +141,14 @@ export async function* follow(what: Ask | { job: string }, options: ClientOption
 			if (error instanceof LostError) throw error;
 			if (error instanceof RefusedError) {
 				// A picture that is being made is worth coming back for; only a new one may be turned away.
-				if (last === null || !(error.status === 429 || error.status >= 500)) throw error;
+				if (!there() || !(error.status === 429 || error.status >= 500)) throw error;
 				later = error.retryAfter ?? 0;
 			}
 			problem = (error as Error).message;
 		}
 		problem = problem.replace(/\.$/, "");
-		// Without an id there is nothing to go on from: another request would be another picture.
-		if (last === null && !("job" in what)) throw new LostError(`The picture cannot be followed: ${problem}.`);
+		// There is nothing to go on from: another request would be another picture.
+		if (!there()) throw new LostError(`The picture cannot be followed: ${problem}.`);
 		if (last !== before) idle = 0;
 		if (idle >= retries) throw new LostError(`The picture was lost after event ${last?.n ?? "none"}: ${problem}.`);
 		await pause(Math.max(retryMs * (0.5 + Math.random() / 2), later * 1000), signal);

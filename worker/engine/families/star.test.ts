@@ -85,6 +85,10 @@ it("refuses text of another size, and goes on working", async () => {
 	);
 	await expect(given({ "text.feats": new Float32Array(2 * 7 * 48) })).rejects.toThrow(/672 floats with a mask of 16/);
 	await expect(given({ "text.pool": new Float32Array(48) })).rejects.toThrow(/pooled text is 48 floats/);
+	for (const missing of ["text.mask", "text.pool"]) {
+		const rest = new Map([...draws].filter(([name]) => name !== missing));
+		await expect(ask(plans[0], 1, { draws: rest })).rejects.toThrow(/come with their text\.mask and .* text\.pool/);
+	}
 	expect(codes(await ask(plans[0], 1, { until: 0 }))).toHaveLength(1);
 });
 

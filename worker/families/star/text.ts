@@ -70,7 +70,8 @@ function checkText({ textChannels, textMaxTokens, textEncoder }: StarConfig, { i
 	const most = Math.min(textMaxTokens, textEncoder?.maxTokens ?? Infinity);
 	if (features === undefined && ids.length > most)
 		throw new RangeError(`The text has ${ids.length} tokens; this model takes ${most}.`);
-	// Without a mask none of them is read.
+	if (features !== undefined && (mask === undefined || pooled === undefined))
+		throw new RangeError("Text features (text.feats) come with their text.mask and with the pooled text, text.pool.");
 	if (mask !== undefined && (mask % ROWS !== 0 || mask > ROWS * textMaxTokens || features !== mask * textChannels))
 		throw new RangeError(
 			`The text features are ${features ?? 0} floats with a mask of ${mask} tokens; this model takes up to ` +
