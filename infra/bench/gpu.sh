@@ -33,7 +33,9 @@ part() {
 	if [ "$limit" -lt 5 ]; then
 		rc=skipped
 	else
-		timeout -k 5 "$limit" "$@" >"$out/$name.out" 2>"$out/$name.log"
+		timeout -k 5 "$limit" "$@" >"$out/$name.out" 2>"$out/$name.log" &
+		running=$!
+		wait $running
 		rc=$?
 		if [ -e "$out/$name.json" ]; then cat "$out/$name.out" >>"$out/$name.log" && rm "$out/$name.out"
 		else mv "$out/$name.out" "$out/$name.json"; fi
@@ -44,6 +46,9 @@ part() {
 		>>"$out/parts.jsonl"
 	echo "$name: $([ "$rc" = 0 ] && echo done || echo "FAILED ($rc)"), $((SECONDS - at)) s"
 }
+# `timeout` has a group of its own, which no Ctrl-C reaches.
+running=
+trap 'kill $running 2>/dev/null; echo "Interrupted: $out has the parts that were done." >&2; exit 130' INT TERM
 firstlight() { echo $node infra/cli/cli.ts "$@"; }
 
 if command -v nvidia-smi >/dev/null; then

@@ -5,7 +5,7 @@ import { openModel } from "../../worker/engine/open.ts";
 import { decoderFlops, transformerFlops } from "../../worker/engine/paper/flops.ts";
 import type { ModelFolder } from "../../worker/families/folder.ts";
 import { policies } from "../../worker/policies/index.ts";
-import type { Stage } from "../../worker/protocol/plan.ts";
+import type { Stage, StagePlan } from "../../worker/protocol/plan.ts";
 import { median } from "../median.ts";
 import type { Watch } from "./measure.ts";
 
@@ -44,6 +44,8 @@ export interface PicturesReport {
 }
 
 interface Sample {
+	/** As it was settled. */
+	plan: StagePlan;
 	transformer: number[];
 	preview: number[];
 	first: number;
@@ -79,14 +81,16 @@ export async function benchPictures(
 	progress?.(done, pictures * plans.length);
 	for (let seed = 0; seed < pictures; seed++) {
 		for (const plan of plans) {
-			const sample: Sample = { transformer: [], preview: [], first: 0, total: 0 };
+			const sample: Sample = { plan, transformer: [], preview: [], first: 0, total: 0 };
 			const begun = performance.now();
 			for await (const result of model.generate({ plan, prompt: PROMPT, seed, previews: "all", signal })) {
 				if (result.kind === "scale") {
 					sample.first ||= performance.now() - begun;
 					sample.transformer[result.index] = result.milliseconds.transformer;
 					sample.preview[result.index] = result.milliseconds.preview;
-				} else if (result.kind === "final") {
+				} else if (result.kind === "revision") {
+					sample.plan = result.plan;
+				} else {
 					sample.total = result.milliseconds.total;
 				}
 			}
@@ -97,19 +101,24 @@ export async function benchPictures(
 
 	const reports = plans.map((plan): PolicyReport => {
 		const taken = samples.get(plan.policy) as Sample[];
-		const flops = transformerFlops(folder, schedule, plan, TEXT_TOKENS);
+		const flops = taken.map(({ plan }) => transformerFlops(folder, schedule, plan, TEXT_TOKENS));
 		const scales = plan.steps.flatMap((step, scale): PictureScale[] => {
-			if (step.kind === "skip") return [];
+			// What a picture decided to leave out has no time.
+			const ran = taken.flatMap(({ transformer, preview }, i) =>
+				transformer[scale] === undefined
+					? []
+					: [{ transformer: transformer[scale], preview: preview[scale], flops: flops[i][scale] }],
+			);
+			if (step.kind === "skip" || ran.length === 0) return [];
 			const [height, width] = schedule.grids[scale];
-			const transformer = median(taken.map((s) => s.transformer[scale]));
-			const preview = median(taken.map((s) => s.preview[scale]));
+			const preview = median(ran.map((sample) => sample.preview));
 			return [
 				{
 					scale,
 					grid: `${height}x${width}`,
 					stage: step.stage,
-					transformer_ms: transformer,
-					transformer_gflops: flops[scale] / transformer / 1e6,
+					transformer_ms: median(ran.map(({ transformer }) => transformer)),
+					transformer_gflops: median(ran.map(({ flops, transformer }) => flops / transformer)) / 1e6,
 					preview_ms: preview,
 					preview_gflops: decoderFlops(folder, height, width) / preview / 1e6,
 				},

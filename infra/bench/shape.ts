@@ -10,7 +10,8 @@ import { infinity } from "../../worker/families/infinity/index.ts";
 import { configOf } from "../../worker/families/model.ts";
 import type { Dtype } from "../../worker/families/shared/weights.ts";
 import { policies } from "../../worker/policies/index.ts";
-import type { Stage, StagePlan, Step } from "../../worker/protocol/plan.ts";
+import type { ModelInfo } from "../../worker/protocol/model-info.ts";
+import { type Stage, type StagePlan, type Step, settle } from "../../worker/protocol/plan.ts";
 import { median } from "../median.ts";
 import type { Watch } from "./measure.ts";
 import { INFINITY_2B, INFINITY_8B, INFINITY_125M, randomFloats, randomInfinity } from "./random-model.ts";
@@ -92,19 +93,36 @@ export async function benchShape(
 	signal?.throwIfAborted();
 	const deadline = performance.now() + maxSeconds * 1000;
 	const samples = new Map<string, number[][]>(names.map((name) => [name, []]));
-	const time = (name: string, last: number) => timeScales(model, features, planOf(name, last), deadline, signal);
+	const findings = new Map<string, number>();
+	const time = async (name: string, last: number) => {
+		const timed = await timeScales(model, features, planOf(name, last), deadline, signal);
+		if (timed.measured !== null) findings.set(name, timed.measured);
+		return timed.times;
+	};
 	await time("exact", Math.min(to, WARM_SCALE));
 	for (let round = 0; round < rounds && performance.now() < deadline; round++) {
 		for (const name of names) samples.get(name)?.push(await time(name, to));
 	}
 	model.destroy();
 	const whole = folder(depth);
+	/** With what an open plan found in its picture, which is the same in every round. */
+	const settledOf = (name: string) => (info: ModelInfo) => {
+		const plan = policies[name].plan(info, {});
+		const found = findings.get(name);
+		return found === undefined ? plan : settle(plan, found);
+	};
 	const times = new Map(names.map((name) => [name, mediansByScale(samples.get(name) as number[][], from)]));
-	const rates = names.flatMap((name) => shownRate(part, name, times.get(name) as (number | null)[]) ?? []);
+	const rates = names.flatMap((name) => shownRate(part, settledOf(name), times.get(name) as (number | null)[]) ?? []);
 	const reports = names.map((policy) => ({
 		policy,
 		rounds: samples.get(policy)?.filter((sample) => sample[from] !== undefined).length ?? 0,
-		...extrapolate(part, whole, policy, times.get(policy) as (number | null)[], Math.max(0, ...rates) || null),
+		...extrapolate(
+			part,
+			whole,
+			settledOf(policy),
+			times.get(policy) as (number | null)[],
+			Math.max(0, ...rates) || null,
+		),
 	}));
 	return { shape: shapeName, blocks, depth, policies: reports };
 }
@@ -116,17 +134,19 @@ async function timeScales(
 	plan: StagePlan,
 	deadline: number,
 	signal?: AbortSignal,
-): Promise<number[]> {
+): Promise<{ times: number[]; measured: number | null }> {
 	const times: number[] = [];
-	if (performance.now() > deadline) return times;
+	let measured: number | null = null;
+	if (performance.now() > deadline) return { times, measured };
 	const draws = new Map([["text.feats", features]]);
 	for await (const result of model.generate({ plan, prompt: "", seed: 1, previews: "none", draws, signal })) {
-		if (result.kind === "revision") continue;
+		if (result.kind === "revision") ({ measured } = result);
 		if (result.kind === "final") break;
+		if (result.kind !== "scale") continue;
 		times[result.index] = result.milliseconds.transformer;
 		if (performance.now() > deadline || result.step === result.steps) break;
 	}
-	return times;
+	return { times, measured };
 }
 
 function mediansByScale(samples: readonly number[][], from: number): (number | null)[] {
@@ -142,9 +162,12 @@ const upTo = (plan: StagePlan, last: number): StagePlan => ({
 	steps: plan.steps.map((step, scale): Step => (scale <= last ? step : { kind: "skip" })),
 });
 
+/** The plan that a policy makes for a model. */
+type PlanOf = (info: ModelInfo) => StagePlan;
+
 /** Operations a millisecond at the best of the scales that ran and are large enough to tell; null where none is. */
-function shownRate(part: ModelFolder, policy: string, times: readonly (number | null)[]): number | null {
-	const flops = flopsByScale(part, policy);
+function shownRate(part: ModelFolder, planOf: PlanOf, times: readonly (number | null)[]): number | null {
+	const flops = flopsByScale(part, planOf);
 	const { grids } = part.manifest.schedules[part.info.defaultSchedule];
 	const rates = times.flatMap((time, scale) =>
 		time && grids[scale][0] * grids[scale][1] >= TELLING_TOKENS ? flops[scale] / time : [],
@@ -159,13 +182,13 @@ function shownRate(part: ModelFolder, policy: string, times: readonly (number | 
 export function extrapolate(
 	part: ModelFolder,
 	whole: ModelFolder,
-	policy: string,
+	planOf: PlanOf,
 	times: readonly (number | null)[],
 	rate: number | null,
 ): { scales: ShapeScale[]; total_ms: number | null } {
-	const plan = policies[policy].plan(whole.info, {});
+	const plan = planOf(whole.info);
 	const { grids } = whole.manifest.schedules[plan.schedule];
-	const [ran, all] = [flopsByScale(part, policy), flopsByScale(whole, policy)];
+	const [ran, all] = [flopsByScale(part, planOf), flopsByScale(whole, planOf)];
 	const scales = plan.steps.flatMap((step, scale): ShapeScale[] => {
 		if (step.kind === "skip") return [];
 		const time = times[scale] ?? null;
@@ -188,7 +211,7 @@ export function extrapolate(
 	};
 }
 
-function flopsByScale(model: ModelFolder, policy: string): number[] {
-	const plan = policies[policy].plan(model.info, {});
+function flopsByScale(model: ModelFolder, planOf: PlanOf): number[] {
+	const plan = planOf(model.info);
 	return transformerFlops(model, model.info.schedules[plan.schedule], plan, TEXT_TOKENS);
 }

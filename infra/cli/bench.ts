@@ -27,6 +27,7 @@ import {
 	patternOption,
 	policiesOption,
 	positive,
+	requireHeard,
 } from "./options.ts";
 import { OutputFile, outputFile } from "./output.ts";
 import type { Define } from "./program.ts";
@@ -35,6 +36,26 @@ import { UsageError } from "./usage.ts";
 const MANY = 100_000;
 /** Of a shape. */
 const BLOCKS = 2;
+
+/** What measures by itself, with what it heeds. */
+const ALONE = {
+	profile: ["model", "shape", "blocks", "dtype", "policies", "pictures", "host"],
+	decoder: ["limits"],
+	growth: ["svg"],
+	compile: ["model", "policies"],
+	loading: ["model", "dtype"],
+};
+/** What says more of one of others. */
+const BESIDE = {
+	blocks: ["shape"],
+	scales: ["shape"],
+	dtype: ["shape", "profile", "loading"],
+	rows: ["peers"],
+	runtimes: ["peers"],
+	maxSeconds: ["shape", "peers"],
+	limits: ["decoder"],
+	host: ["profile"],
+};
 
 /**
  * Times of the model's policies (the default), of peers on the same adapter, of several pictures in one batch, of int8
@@ -90,11 +111,7 @@ export const define: Define = (command, terminal) =>
 			const wanted = SHAPES.find(({ name }) => name === options.shape);
 			if (options.blocks !== undefined && wanted && options.blocks > wanted.depth)
 				throw new UsageError(`--blocks ${options.blocks}: ${wanted.name} has ${wanted.depth}.`);
-			if (options.host && !options.profile)
-				throw new UsageError("--host says whose profile: give --profile beside it.");
-			if (options.limits && options.decoder === undefined)
-				throw new UsageError("--limits says what a decoder has: give --decoder N beside it.");
-			requireAlone(options);
+			requireHeard(command, { alone: ALONE, beside: BESIDE });
 			const json = typeof options.json === "string" ? await outputFile("--json", options.json) : undefined;
 			const finish = async (report: object) => {
 				await json?.write(JSON.stringify(report, null, "\t"));
@@ -212,18 +229,6 @@ export const define: Define = (command, terminal) =>
 			for (const [i, svg] of svgs.entries()) await svg.write(await timeByScale(drawn[i]));
 			await finish(report);
 		});
-
-/** What measures by itself, and would silently leave out what is asked for beside it. */
-function requireAlone(options: { [name: string]: unknown }): void {
-	const [mode, ...modes] = named(options, ["profile", "decoder", "growth", "compile", "loading"]);
-	if (mode === undefined) return;
-	const others = ["peers", "together", "precision"];
-	if (mode !== "growth") others.push("svg");
-	if (mode !== "profile") others.push("shape");
-	const beside = [...modes, ...named(options, others)];
-	if (beside.length > 0)
-		throw new UsageError(`--${mode} measures alone: leave ${beside.map((name) => `--${name}`).join(", ")} out.`);
-}
 
 const named = (options: { [name: string]: unknown }, names: readonly string[]): string[] =>
 	names.filter((name) => options[name] !== undefined);

@@ -23,7 +23,16 @@ import { evaluateMemory, evaluateTimes } from "../eval/timing.ts";
 import { tradesOf, writeTrades } from "../eval/trades.ts";
 import { openAdapter } from "./open-adapter.ts";
 import { openFolder } from "./open-folder.ts";
-import { count, fileNamed, given, jsonOption, modelOption, policiesOption, scheduleOption } from "./options.ts";
+import {
+	count,
+	fileNamed,
+	given,
+	jsonOption,
+	modelOption,
+	policiesOption,
+	requireHeard,
+	scheduleOption,
+} from "./options.ts";
 import { OutputFile, outputFile } from "./output.ts";
 import { readPlan } from "./plan.ts";
 import type { Define } from "./program.ts";
@@ -35,6 +44,8 @@ const BASELINE = "exact";
 const TEXT_TOKENS = 8;
 const PROMPTS = 120;
 const SHEET_ROWS = 12;
+/** By what was measured before. */
+const HEEDED = ["model", "policies", "schedule", "prompts", "besides", "report", "plot", "writeTrades"];
 /** Prompts of the whole list. */
 const ALL = Infinity;
 
@@ -73,8 +84,7 @@ export const define: Define = (command, terminal) =>
 		.option("--write-trades", `put scores and speeds into the model's ${POLICIES_FILE}`)
 		.addOption(jsonOption())
 		.action(async (options) => {
-			if (options.from !== undefined && (options.out !== undefined || options.sheet !== undefined))
-				throw new UsageError("--from reads what was measured and runs nothing: it goes without --out and --sheet.");
+			requireHeard(command, { alone: { from: HEEDED } });
 			const report = await outputFile("--report", options.report);
 			const plot = await outputFile("--plot", options.plot);
 			const sheet = await outputFile("--sheet", options.sheet);
@@ -86,7 +96,10 @@ export const define: Define = (command, terminal) =>
 					? await measure({ ...options, prompts: options.prompts ?? PROMPTS }, sheet, terminal)
 					: Records.read(options.from, await judgedOf(options));
 			const { head } = records;
-			const summaries = summarise(records);
+			const some = options.from !== undefined && command.getOptionValueSource("policies") === "cli";
+			const summaries = summarise(records).filter(
+				({ policy }) => !some || options.policies.some(({ name }) => name === policy),
+			);
 			const text = markdownOf(head, summaries);
 			terminal.print(text);
 			await report?.write(text);

@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
-import { readFile, rm } from "node:fs/promises";
+import { readFile, realpath, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
-import { MANIFEST_FILE, type Manifest, manifestDigest } from "../../model-shards/format/manifest.ts";
+import { MANIFEST_FILE, type Manifest, manifestDigest, parseManifest } from "../../model-shards/format/manifest.ts";
 import { POLICIES_FILE, PoliciesFile } from "../../model-shards/format/policies.ts";
 import { PRECISIONS } from "../../model-shards/format/precision.ts";
 import { readJson } from "../../model-shards/format/source/files.ts";
@@ -47,7 +47,11 @@ export const define: Define = (command, terminal) =>
 		.addOption(jsonOption())
 		.addHelpText("after", () => `\nPublished sizes:\n${sizesText()}`)
 		.action(async (from, { out, check, group, dtype, ...wishes }) => {
+			if (command.getOptionValueSource("group") === "cli" && dtype !== "int8" && dtype !== "int4")
+				throw new UsageError("--group is of whole numbers: give --dtype int8 or int4 beside it.");
 			const { original, write } = await importer(from, wishes);
+			if (check && original && existsSync(out) && (await realpath(out)) === (await realpath(original.dir)))
+				throw new UsageError("--check needs the original, which the new model would replace: give another --out.");
 			using staged = await StagedFolder.at("--out", out);
 			using bar = terminal.progress("{bar} {percentage} %, {eta_formatted} left");
 			const errors: RoundTrip[] = [];
@@ -64,8 +68,7 @@ export const define: Define = (command, terminal) =>
 			});
 			bar[Symbol.dispose]();
 			const digest = await manifestDigest(await readFile(join(staged.path, MANIFEST_FILE)));
-			await keepMeasured(out, staged.path, digest);
-			staged.commit(MANIFEST_FILE);
+			staged.commit(MANIFEST_FILE, await outlived(out, staged.path, digest));
 			for (const error of errors) terminal.print(errorText(error));
 			const { name, tensors, shards } = manifest;
 			terminal.print(`Imported ${name}: ${tensors.length} tensors in ${shards.length} shards to ${out}`);
@@ -131,12 +134,19 @@ async function modelFolder(where: string): Promise<ModelFolder | null> {
 		: null;
 }
 
-/** What was measured of this very model stays; of another that was there before, it would make this one unreadable. */
-async function keepMeasured(out: string, staged: string, digest: string): Promise<void> {
-	const path = join(out, POLICIES_FILE);
-	if (!existsSync(path)) return;
-	const held = PoliciesFile.safeParse(await readJson(path).catch(() => null));
-	await rm(held.data?.model === digest ? join(staged, POLICIES_FILE) : path, { force: true });
+/**
+ * Files in the place of the new model that go as it comes: the shards of another that was there, and what was measured
+ * of it, which would make this one unreadable. What was measured of this very model stays, in place of what comes along.
+ */
+async function outlived(out: string, staged: string, digest: string): Promise<string[]> {
+	const there = await readFile(join(out, MANIFEST_FILE), "utf8")
+		.then((text) => parseManifest(text))
+		.catch(() => null);
+	const files = [...(there?.shards ?? []), ...(there?.tokenizer ? [there.tokenizer] : [])].map(({ file }) => file);
+	const held = PoliciesFile.safeParse(await readJson(join(out, POLICIES_FILE)).catch(() => null));
+	if (held.data?.model === digest) await rm(join(staged, POLICIES_FILE), { force: true });
+	else files.push(POLICIES_FILE);
+	return files;
 }
 
 /**

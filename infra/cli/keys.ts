@@ -24,6 +24,12 @@ export const define: Define = (command, terminal) =>
 		.addOption(jsonOption())
 		.addHelpText("after", SECRET_HELP)
 		.action(async (action, name, { url, scopes, days, perMinute, concurrent, perDay, weight }) => {
+			const ofNew = command.options.filter(
+				(option) =>
+					option.description.startsWith("mint:") && command.getOptionValueSource(option.attributeName()) === "cli",
+			);
+			if (action !== "mint" && ofNew.length > 0)
+				throw new UsageError(`${ofNew[0].long} is of a new key: keys ${action} does not take it.`);
 			const ask = asker(url, terminal.signal);
 			if (action === "list") {
 				const list = KeyList.parse(await ask("GET", "/keys"));

@@ -17,7 +17,7 @@ import { capacityText, compareText, liveText, summaryText } from "../load/texts.
 import { settleUsable } from "../load/usable.ts";
 import { versionsOf } from "../load/watch.ts";
 import { FILES, writeRun } from "../load/write.ts";
-import { choice, count, given, jsonOption, positive } from "./options.ts";
+import { choice, count, given, jsonOption, positive, requireHeard } from "./options.ts";
 import { outputFolder } from "./output.ts";
 import type { Define } from "./program.ts";
 import type { Terminal } from "./terminal.ts";
@@ -26,6 +26,16 @@ import { versionText } from "./version.ts";
 
 /** Pictures are kept of about so many requests a run, to tell when they were usable. */
 const KEPT = 100;
+
+/** What says more of one of others. */
+const BESIDE = {
+	to: ["rate"],
+	burst: ["rate"],
+	arrivals: ["rate", "findCapacity"],
+	burstiness: ["arrivals"],
+	maxInFlight: ["rate", "findCapacity"],
+	think: ["concurrency"],
+};
 
 /**
  * Requests to an edge as its readers would make them, and what became of every one. Exit code 1 when a stream had a
@@ -71,11 +81,12 @@ export const define: Define = (command, terminal) =>
 		.addOption(new Option("--compare <files...>", "two summary.json, side by side; nothing is sent"))
 		.addOption(jsonOption())
 		.action(async (url, options) => {
+			requireHeard(command, { alone: { compare: [] }, beside: BESIDE });
 			if (options.compare) return await compareFiles(options.compare, terminal);
 			const models = [options.rate, options.concurrency, options.findCapacity].filter((each) => each !== undefined);
 			if (models.length !== 1) throw new UsageError("Give one of --rate, --concurrency and --find-capacity.");
-			if (options.rate === undefined && (options.to !== undefined || options.burst))
-				throw new UsageError("--to and --burst change a rate: give --rate beside them.");
+			if (command.getOptionValueSource("burstiness") === "cli" && options.arrivals !== "gamma")
+				throw new UsageError("--burstiness is of gamma: give --arrivals gamma beside it.");
 			if (options.to !== undefined && options.burst) throw new UsageError("Give --to or --burst, not both.");
 			if (options.findCapacity && !options.goodput)
 				throw new UsageError("--find-capacity needs to know what is good.", 'Give such as --goodput "final:2000".');
@@ -108,7 +119,8 @@ export const define: Define = (command, terminal) =>
 				const made = await watched(planOf(model), target, terminal);
 				// Interrupted, it says what it has, within the moment that is left to it.
 				if (!made.interrupted) await settleUsable(made.samples, options.usable, terminal.signal);
-				return { made, summary: summaryOf(made, about) };
+				const known = { ...made, interrupted: terminal.signal.aborted };
+				return { made: known, summary: summaryOf(known, about) };
 			};
 			const model = modelOf(options, seconds);
 			if (options.findCapacity) {
@@ -117,7 +129,7 @@ export const define: Define = (command, terminal) =>
 				const capacity = await findCapacity(search, async (rate) => {
 					terminal.say(`${rate.toFixed(2)} a second`);
 					const probe = await measure(atRate(model, rate, seconds));
-					terminal.signal.throwIfAborted();
+					if (probe.made.interrupted) return null;
 					const { valid, reasons, rates, counts } = probe.summary;
 					const attainment = rates.attainment ?? 0;
 					const holds = attainment >= search.share;
@@ -132,12 +144,14 @@ export const define: Define = (command, terminal) =>
 					await writeRun(folder, holding.made, holding.summary);
 					terminal.say(`The run at the rate that it holds is in ${join(folder, FILES.page)}`);
 				}
+				if (terminal.signal.aborted) return;
 				if (capacity.rate === 0 || capacity.probes.some(({ doubt }) => doubt !== null)) process.exitCode = 1;
 				return;
 			}
 			const { made, summary } = await measure(model);
-			if (folder !== undefined) await writeRun(folder, made, summary);
+			// Printed first: an interrupt may leave no time for all files.
 			terminal.print(summaryText(summary));
+			if (folder !== undefined) await writeRun(folder, made, summary);
 			if (folder !== undefined) terminal.say(`Written to ${join(folder, FILES.page)}`);
 			terminal.result(summary);
 			if (!made.interrupted && (!summary.valid || summary.counts.faulty > 0)) process.exitCode = 1;

@@ -78,6 +78,30 @@ export const count = (option: string, low: number, high: number) => (text: strin
 export const counts = (option: string, low: number, high: number) => (text: string) =>
 	text.split(",").map((each) => whole(option, each.trim(), low, high));
 
+/**
+ * Throws UsageError for an option that would be taken and say nothing. `alone`: what works by itself, with the options
+ * that it heeds, the first that was given counting. `beside`: by what an option says something, one of which it needs.
+ */
+export function requireHeard(
+	command: { options: readonly Pick<Option, "attributeName">[]; getOptionValueSource(name: string): unknown },
+	{ alone = {}, beside = {} }: Partial<Record<"alone" | "beside", Readonly<Record<string, readonly string[]>>>>,
+): void {
+	const given = command.options
+		.map((option) => option.attributeName())
+		.filter((name) => name !== "json" && command.getOptionValueSource(name) === "cli");
+	const mode = Object.keys(alone).find((name) => given.includes(name));
+	const unheard = mode === undefined ? [] : given.filter((name) => name !== mode && !alone[mode].includes(name));
+	if (unheard.length > 0)
+		throw new UsageError(`${flags(unheard, "and")} would say nothing beside --${mode}: leave it out.`);
+	for (const [name, others] of Object.entries(beside))
+		if (given.includes(name) && !others.some((other) => given.includes(other)))
+			throw new UsageError(`${flags([name], "")} says nothing by itself: give ${flags(others, "or")} beside it.`);
+}
+
+/** `maxSeconds` is `--max-seconds`. */
+const flags = (names: readonly string[], word: string): string =>
+	names.map((name) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`).join(` ${word} `);
+
 /** A number above zero. */
 export const positive =
 	(option: string) =>

@@ -10,7 +10,7 @@ import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { fileKey, manifestHash, nameKey, POLICIES_FILE, policiesKey } from "../../worker/protocol/model-files.ts";
 import { defaultStateDir, stateFolder } from "../start/state.ts";
 import { temporaryFolder } from "../temporary.ts";
-import { given, jsonOption, modelName } from "./options.ts";
+import { given, jsonOption, modelName, requireHeard } from "./options.ts";
 import { outputFolder } from "./output.ts";
 import type { Define } from "./program.ts";
 import { UsageError } from "./usage.ts";
@@ -30,6 +30,8 @@ export const define: Define = (command, terminal) =>
 		.option("--bucket <name>", "the bucket's name", bucketName, "firstlight-models")
 		.addOption(jsonOption())
 		.action(async (model, { remote, bucket }) => {
+			// The edge of npm start has one bucket.
+			requireHeard(command, { beside: { bucket: ["remote"] } });
 			const dir = findModel(model);
 			const state = stateFolder(resolve(process.env.STATE_DIR || defaultStateDir()), "edge");
 			const where = remote ? ["--remote"] : ["--local", "--persist-to", await outputFolder("STATE_DIR", state)];

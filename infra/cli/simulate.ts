@@ -40,7 +40,9 @@ export const define: Define = (command, terminal) =>
 				.argParser(given("like"))
 				.conflicts(["rate", "seconds", "service", "spread", "policies", "chaos", "runs", "sweep"]),
 		)
-		.addOption(choice("sweep", "the same at several loads, or with several numbers of workers", SWEEPS))
+		.addOption(
+			choice("sweep", "the same at several loads, or with several numbers of workers", SWEEPS).conflicts(["runs"]),
+		)
 		.option("--out <file>", "of a sweep: a page with its charts", fileNamed("out", ".html"))
 		.addOption(jsonOption())
 		.action(async (options) => {

@@ -64,6 +64,9 @@ export async function bundle(folder: string, models: readonly string[], nodePath
 	const people = [["root", 0] as const, ["nobody", 65534] as const];
 	const lines = people.map(([name, id]) => `${name}:x:${id}:${id}::/tmp:/bin/false\n`);
 	await writeFile(join(folder, "etc", "passwd"), lines.join(""));
+	// And names to look up; whose server answers for them is the machine's to say, in etc/resolv.conf.
+	await writeFile(join(folder, "etc", "hosts"), "127.0.0.1 localhost\n::1 localhost\n");
+	await writeFile(join(folder, "etc", "nsswitch.conf"), "passwd: files\nhosts: files dns\n");
 	const names = models.map((model) => `/models/${basename(model)}`);
 	await writeFile(join(folder, "firstlight-worker"), startScript(names), { mode: 0o755 });
 	return { folder, bytes: { all: await sizeOf(folder), models: await sizeOf(join(folder, "models")) } };

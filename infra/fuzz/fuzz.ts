@@ -7,6 +7,7 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
 import { openGpu } from "../../kernels/gpu/native/open.ts";
+import { interruptSignal } from "../cli/interrupt.ts";
 import { temporaryFolder } from "../temporary.ts";
 import { verifySet } from "../verify/verify.ts";
 import { writeDrawn } from "./drawn.ts";
@@ -21,10 +22,11 @@ const { values } = parseArgs({
 });
 const { kind, seed, count, python } = values;
 const generator = join(import.meta.dirname, "generate.py");
+const signal = interruptSignal();
 using folder = await temporaryFolder("firstlight-fuzz-");
 const args = [generator, "--kind", kind, "--seed", seed, "--count", count, "--out", folder.path];
 console.log(`Making ${count} of ${kind} from seed ${seed}`);
-const { stdout } = await promisify(execFile)(python, args);
+const { stdout } = await promisify(execFile)(python, args, { signal });
 
 const gpu = await openGpu();
 console.log(`Adapter: ${gpu.facts.name}`);

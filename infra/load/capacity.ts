@@ -29,14 +29,22 @@ export interface Search {
 	precision: number;
 }
 
-/** Doubles until it holds no more, then halves the interval. `attained` makes a run at a rate. */
+/**
+ * Doubles until it holds no more, then halves the interval. `attained` makes a run at a rate; null ends the search with
+ * what is known until then.
+ */
 export async function findCapacity(
 	{ share, from, most, precision }: Search,
-	attained: (rate: number) => Promise<Attained>,
+	attained: (rate: number) => Promise<Attained | null>,
 ): Promise<Capacity> {
 	const probes: Probe[] = [];
+	let over = false;
 	const holds = async (rate: number) => {
 		const probe = await attained(rate);
+		if (probe === null) {
+			over = true;
+			return false;
+		}
 		const holds = probe.attainment >= share;
 		probes.push({ rate, ...probe, holds });
 		return holds;
@@ -44,7 +52,7 @@ export async function findCapacity(
 	let [low, high] = [0, from];
 	while (high <= most && (await holds(high))) [low, high] = [high, high * 2];
 	if (high > most) return { rate: low, probes };
-	while (high - low > precision * high && high > from / 64) {
+	while (!over && high - low > precision * high && high > from / 64) {
 		const middle = low === 0 ? high / 2 : (low + high) / 2;
 		if (await holds(middle)) low = middle;
 		else high = middle;

@@ -103,6 +103,10 @@ it("the capacity found is the one there is", async () => {
 	expect(rate).toBeLessThanOrEqual(14.45);
 	expect(rate).toBeGreaterThan(14.45 * 0.94);
 	expect(probes.length).toBeLessThan(12);
+	let runs = 0;
+	const stopped = async () => (++runs > 3 ? null : { attainment: 1, doubt: null });
+	const known = await findCapacity({ share: 0.9, from: 1, most: 1000, precision: 0.05 }, stopped);
+	expect([known.rate, known.probes.map(({ rate }) => rate), runs]).toEqual([4, [1, 2, 4], 4]);
 	const none = async () => ({ attainment: 0, doubt: "The client lagged." });
 	const { rate: nothing, probes: doubted } = await findCapacity(
 		{ share: 0.9, from: 1, most: 1000, precision: 0.05 },

@@ -75,6 +75,40 @@ it("a scale is late by what it took longer than it says; of OpenAI's, which say 
 	expect(isGood(late("raw"), {})).toBe(false);
 });
 
+it("a picture whose plan is revised has as many steps as its last scale says, and no other one is excused", () => {
+	const faults = (said: readonly (readonly [step: number, steps: number])[]) =>
+		traced({}, 0, (trace, at) => {
+			trace.answered(200, { "content-type": "text/event-stream" });
+			const told: Partial<FrameTrace>[] = [
+				{ type: "plan", plan: { policy: "skipvar", seed: 1 } },
+				...said.map(([step, steps]) => ({ scale: { index: step - 1, step, steps, milliseconds: 1 }, picture })),
+				{ type: "final", final: { seed: 1, milliseconds: 9, sha256: "a", numerics: "n", adapter: "" }, picture },
+			];
+			trace.frames.push(...told.map((of, n) => frame({ at: n, id: { job: "j", n }, ...of })));
+			at(told.length);
+		}).judgement.faults.map(({ class: fault, detail }) => `${fault}: ${detail}`);
+	expect(
+		faults([
+			[1, 4],
+			[2, 4],
+			[3, 3],
+		]),
+	).toEqual([]);
+	expect(
+		faults([
+			[1, 4],
+			[2, 4],
+			[3, 4],
+		]),
+	).toEqual(["event_lost: step 4 of 4"]);
+	expect(
+		faults([
+			[1, 4],
+			[3, 3],
+		]),
+	).toEqual(["event_lost: step 2 of 3"]);
+});
+
 it("what goes on for a reader who left is counted from all who left, whatever they had seen", () => {
 	const left = (at: number) =>
 		traced({ reader: { kind: "cancel", afterMs: at } }, 0, (trace, now) => {

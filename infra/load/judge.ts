@@ -185,7 +185,9 @@ const openaiNumber = ({ scale }: FrameTrace): number | undefined => scale?.index
 function orderFaults({ frames, asked }: Trace, final: FrameTrace | undefined): Fault[] {
 	const faults: Fault[] = [];
 	if (asked.transport === "openai") return faults;
-	const steps = new Map<number, number>();
+	const steps = new Set<number>();
+	// As the last scale says it: a revision of the plan may have left some out.
+	let most = 0;
 	let [index, connected, ended, planned] = [-1, 0, false, false];
 	for (const { type, scale, id, connection } of frames) {
 		if (connection !== connected) [index, connected] = [-1, connection];
@@ -199,12 +201,12 @@ function orderFaults({ frames, asked }: Trace, final: FrameTrace | undefined): F
 		// The same event again is told by its id.
 		if (scale.index < index) faults.push({ class: "event_misordered", detail: `scale ${scale.index} after ${index}` });
 		index = Math.max(index, scale.index);
-		steps.set(scale.step, scale.steps);
+		steps.add(scale.step);
+		most = scale.steps;
 	}
 	if (!final) return faults;
 	// What its number, or its form, has told already is not told again.
 	if (hasGap(frames) || frames.some(({ malformed }) => malformed !== null)) return faults;
-	const most = Math.max(0, ...steps.values());
 	for (let step = 1; step <= most; step++)
 		if (!steps.has(step)) faults.push({ class: "event_lost", detail: `step ${step} of ${most}` });
 	return faults;

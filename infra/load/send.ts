@@ -10,6 +10,7 @@ import {
 	previewUrl,
 	RefusedError,
 	retryAfter,
+	under,
 } from "../../worker/protocol/client.ts";
 import type { Trace } from "./trace.ts";
 import { type Answer, LeftError, type Wire } from "./wire.ts";
@@ -170,7 +171,7 @@ function requestOf(trace: Trace, target: Target, after: EventId | null) {
 	}
 	const { prompt, class: label, model, policy, seed, format: output_format } = asked;
 	return {
-		url: new URL("/v1/images/generations", target.url).href,
+		url: under(target.url, "v1/images/generations").href,
 		method: "POST" as const,
 		headers: { ...headers, "content-type": "application/json" },
 		body: JSON.stringify({

@@ -6,12 +6,12 @@ import type { Sample } from "./run.ts";
 
 /**
  * Of the requests that kept their pictures; the others know nothing of it. A picture that no decoder takes is a fault,
- * whole as it may look. `threshold` is an SSIM.
+ * whole as it may look. `threshold` is an SSIM. Interrupted, it leaves the rest as they are.
  */
 export async function settleUsable(samples: readonly Sample[], threshold: number, signal: AbortSignal): Promise<void> {
 	for (const { trace, judgement } of samples) {
 		if (!trace.keep) continue;
-		signal.throwIfAborted();
+		if (signal.aborted) return;
 		const shown = trace.frames.flatMap(({ at, type, picture }) =>
 			picture?.kept && picture.problem === null ? [{ at, type, bytes: picture.kept }] : [],
 		);

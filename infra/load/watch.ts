@@ -1,6 +1,7 @@
 /** Looks at the edge's health while a run goes on: what it works on beside what the run still waits for. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
+import { under } from "../../worker/protocol/client.ts";
 import type { Target } from "./send.ts";
 
 export interface HealthSample {
@@ -45,6 +46,8 @@ export class Watch {
 		while (!signal.aborted) {
 			try {
 				const health = await healthOf(target, signal);
+				// Another's word for it, as a proxy's: the edge may be away for a moment.
+				if (health === null && this.samples.length > 0) throw new Error("no health was told");
 				if (health === null) return;
 				const sum = (of: "busy" | "slots") => health.workers.reduce((total, worker) => total + worker[of], 0);
 				this.samples.push({
@@ -55,7 +58,7 @@ export class Watch {
 					workers: health.workers.length,
 				});
 			} catch {
-				// It may be away for a moment; a hole in the series says so.
+				// A hole in the series says so.
 			}
 			await sleep(EVERY_MS, undefined, { signal }).catch(() => {});
 		}
@@ -63,7 +66,7 @@ export class Watch {
 }
 
 async function healthOf({ url, keys }: Target, signal: AbortSignal): Promise<z.infer<typeof Health> | null> {
-	const answer = await fetch(new URL("/healthz", url), { headers: authorization(keys), signal });
+	const answer = await fetch(under(url, "healthz"), { headers: authorization(keys), signal });
 	const parsed = Health.safeParse(await answer.json().catch(() => null));
 	return parsed.success ? parsed.data : null;
 }
@@ -71,7 +74,7 @@ async function healthOf({ url, keys }: Target, signal: AbortSignal): Promise<z.i
 /** What serves: adapters and model digests, where the target tells. */
 export async function versionsOf({ url, keys }: Target, signal: AbortSignal): Promise<Versions> {
 	const health = await healthOf({ url, keys, timeoutMs: 0 }, signal).catch(() => null);
-	const models = await fetch(new URL("/v1/models", url), { headers: authorization(keys), signal })
+	const models = await fetch(under(url, "v1/models"), { headers: authorization(keys), signal })
 		.then(async (answer) => Models.safeParse(await answer.json()))
 		.catch(() => null);
 	return {

@@ -91,7 +91,9 @@ it("comes back where a connection breaks before it is answered, but not with a n
 
 it("comes back to a job that is there where the edge is full, and takes its no for anything else", async () => {
 	let asked = 0;
-	const full = JSON.stringify({ error: { message: "No room.", code: "overloaded", type: "server_error", param: null } });
+	const full = JSON.stringify({
+		error: { message: "No room.", code: "overloaded", type: "server_error", param: null },
+	});
 	const url = await edge((_, response) => {
 		const status = [503, 429, 200, 404][asked++];
 		if (status === 200) response.writeHead(status, STREAM).end(`retry: 10\n\n${scale}${final(3)}`);

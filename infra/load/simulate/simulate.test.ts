@@ -38,6 +38,15 @@ it("no worker is busier than all of the time, though the warm-up ends within a s
 	expect(utilization).toBeLessThanOrEqual(1);
 });
 
+it("what comes into the empty house, before all counts, is in no figure", async () => {
+	// A minute of warm-up, of twenty seconds a picture; one of what counts.
+	const args = ["--workers", "40", "--service", "20000", "--seconds", "60", "--rate", "1.5"];
+	const { requests, refused, completed } = (await simulated(...args)) as Outcome;
+	expect(requests).toBeGreaterThan(60);
+	expect(requests).toBeLessThan(130);
+	expect(completed + refused).toBe(requests);
+});
+
 it("auto thins its pictures under overload, as the edge does, and so holds more", async () => {
 	const asked = (policies: string) =>
 		simulated("--model", "emoji-256", "--workers", "2", "--service", "6000", "--rate", "1", "--policies", policies);

@@ -19,7 +19,7 @@ export interface Scenario {
 	requests: readonly Asked[];
 	/** How long requests come that count. */
 	seconds: number;
-	/** Before them, as many of which rates, use and cost say nothing: an empty house is no fair one. */
+	/** Before them, as many that nothing but what is broken is told of: an empty house is no fair one. */
 	warmupSeconds: number;
 	/** What the workers offer. */
 	model: ModelInfo;
@@ -163,7 +163,7 @@ export async function simulate(scenario: Scenario, signal?: AbortSignal): Promis
 		const status = await pool.status();
 		const held = status.queue + status.workers.reduce((sum, { busy }) => sum + busy, 0);
 		for (const worker of workers) worker.leave();
-		return summed(reads, {
+		return summed(reads, from, {
 			broken: [...broken(reads), ...(held > 0 ? [`${held} jobs are still queued or leased`] : [])],
 			throughput: inTime / scenario.seconds,
 			utilization: usedMs / paidMs,
@@ -255,7 +255,9 @@ type Sums = Pick<
 	"broken" | "throughput" | "utilization" | "waste" | "costPerThousand" | "queueMost" | "thrown" | "virtualSeconds"
 >;
 
-function summed(reads: readonly Read[], sums: Sums): Outcome {
+/** Of what was asked for after the warm-up. */
+function summed(all: readonly Read[], from: number, sums: Sums): Outcome {
+	const reads = all.filter(({ asked }) => asked >= from);
 	const stayed = reads.filter(({ left }) => !left);
 	const ends = stayed.flatMap(({ events, asked }) => {
 		const final = events.find(({ type }) => type === "final");

@@ -2,6 +2,7 @@
  * `npm run bench:stream`: how long a scale takes from a worker's send to a client's receive, and what a crowd of
  * readers of one job, a fifth of them slow or stopped, does to the others and to the edge's memory.
  */
+import { interruptSignal } from "../../cli/interrupt.ts";
 import { distributionOf } from "../distribution.ts";
 import { type Crowd, crowd } from "./crowd.ts";
 import { delays } from "./delay.ts";
@@ -17,6 +18,8 @@ const ms = (values: readonly number[]): string => {
 	return `p50 ${at("p50")} ms, p95 ${at("p95")} ms, most ${max?.toFixed(1)} ms (${values.length})`;
 };
 
+// With the process end the edge and its state.
+interruptSignal();
 {
 	await using edge = await ownEdge();
 	console.log(`send to receive, tiny: ${ms(await delays(edge, PICTURES, PAUSE_MS))}`);

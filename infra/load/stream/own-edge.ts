@@ -23,6 +23,8 @@ export async function ownEdge(): Promise<OwnEdge> {
 		stdio: ["ignore", "pipe", "inherit"],
 	});
 	const exited = once(child, "exit");
+	const end = () => child.kill("SIGINT");
+	process.once("exit", end);
 	for await (const line of createInterface({ input: child.stdout })) if (line.includes("is ready on")) break;
 	if (child.exitCode !== null) throw new Error(`the edge ended with ${child.exitCode}`);
 	const secret = readFileSync(join(state.path, "edge.env"), "utf8").trim().split("=")[1];
@@ -31,7 +33,8 @@ export async function ownEdge(): Promise<OwnEdge> {
 		secret,
 		memory: () => memoryBelow(child.pid as number),
 		async [Symbol.asyncDispose]() {
-			child.kill("SIGINT");
+			process.off("exit", end);
+			end();
 			await exited;
 			state[Symbol.dispose]();
 		},
