@@ -14,6 +14,7 @@ import { NetworkPolicy } from "kubernetes-models/networking.k8s.io/v1/NetworkPol
 import { PodDisruptionBudget } from "kubernetes-models/policy/v1/PodDisruptionBudget";
 import { ConfigMap } from "kubernetes-models/v1/ConfigMap";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { unstable_readConfig } from "wrangler";
 import { parse, parseAllDocuments } from "yaml";
 import { WRANGLER_ENV, wrangler } from "../cli/wrangler.ts";
 
@@ -160,6 +161,15 @@ describe("Cloudflare", () => {
 			expect(said).toContain(binding);
 		expect(said).not.toMatch(/warning/i);
 		expect(existsSync(join(dir, environment, "index.js"))).toBe(true);
+	});
+
+	it.each(["staging", "production"])("%s keeps every line of the edge's, and no address with its prompt", (env) => {
+		const { observability } = unstable_readConfig({ config: join(root, "wrangler.toml"), env });
+		expect(observability).toEqual({
+			redact_query_string: true,
+			logs: { enabled: true, invocation_logs: false, head_sampling_rate: 1 },
+			traces: { enabled: false },
+		});
 	});
 
 	it("an environment has every binding that the top has, and none of another's buckets", async () => {

@@ -40,4 +40,4 @@ export function readStartSettings(environment: Environment): StartSettings & { o
 }
 
 /** In place of what `start` itself will tell the workers. */
-const WORKER_STAND_INS = { EDGE_URL: undefined, WORKER_SECRET: "not known before the start", WORKER_ID: undefined };
+const WORKER_STAND_INS = { EDGE_URL: undefined, WORKER_SECRET: "not-known-before-the-start", WORKER_ID: undefined };

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { LoadedModel } from "../../worker/engine/types.ts";
 import { ENDED } from "../../worker/gpu/exit.ts";
+import { Metrics } from "../../worker/gpu/metrics.ts";
 import { readSettings, SettingsError } from "../../worker/gpu/settings.ts";
 import { GpuWorker } from "../../worker/gpu/worker.ts";
 import { Firstlight, type SseEvent, sse } from "./firstlight.ts";
@@ -20,6 +21,17 @@ const logged = async (text: string | RegExp, times = 1) => {
 	while (log.filter((line) => line.match(text)).length < times) await new Promise((resolve) => setTimeout(resolve, 20));
 };
 
+/** Of an admitted worker: ends when it calls itself ready, and says whether it did so all the time since. */
+function readiness({ look }: Metrics): () => Promise<boolean> {
+	let always = true;
+	const watch = setInterval(() => (always &&= look?.ready() === true), 5);
+	return async () => {
+		while (!look?.ready()) await new Promise((resolve) => setTimeout(resolve, 20));
+		clearInterval(watch);
+		return always;
+	};
+}
+
 it("says that no worker is there", async () => {
 	expect((await fetch(`${firstlight.url}/healthz`)).status).toBe(503);
 	const response = await preview(1);
@@ -28,8 +40,11 @@ it("says that no worker is there", async () => {
 });
 
 it("a lost device hands its picture back, is opened again and finishes it; drained, the worker ends", async () => {
-	const worker = await GpuWorker.start(readSettings(firstlight.workerSettings()), (line) => log.push(line));
+	const metrics = new Metrics();
+	const settings = readSettings(firstlight.workerSettings());
+	const worker = await GpuWorker.start(settings, (line) => log.push(line), metrics);
 	await logged(/admitted/);
+	const ready = readiness(metrics);
 	const whole = await Array.fromAsync(sse(await preview(5)));
 	const events: SseEvent[] = [];
 	for await (const event of sse(await preview(5))) {
@@ -37,6 +52,7 @@ it("a lost device hands its picture back, is opened again and finishes it; drain
 		if (events.length === 3) worker.device.gpu.device.destroy();
 	}
 	expect(log.some((line) => line.includes("the GPU device was lost"))).toBe(true);
+	expect(await ready()).toBe(false);
 	expect(events.map(({ event }) => event)).toEqual(["plan", "scale", "scale", "scale", "scale", "final"]);
 	expect((events.at(-1) as SseEvent).data.sha256).toBe((whole.at(-1) as SseEvent).data.sha256);
 
@@ -73,10 +89,11 @@ it("a worker with slots makes several pictures at once, each as it is alone", as
 it("a cut connection costs nothing, and a worker told to stop meanwhile finishes first", async () => {
 	log.length = 0;
 	const wire = await Wire.to(firstlight.url);
-	const worker = await GpuWorker.start(readSettings({ ...firstlight.workerSettings(), EDGE_URL: wire.url }), (line) =>
-		log.push(line),
-	);
+	const metrics = new Metrics();
+	const settings = readSettings({ ...firstlight.workerSettings(), EDGE_URL: wire.url });
+	const worker = await GpuWorker.start(settings, (line) => log.push(line), metrics);
 	await logged(/admitted/);
+	const ready = readiness(metrics);
 	const whole = (await Array.fromAsync(sse(await preview(8)))).at(-1) as SseEvent;
 	const events: SseEvent[] = [];
 	for await (const event of sse(await preview(8))) {
@@ -86,6 +103,7 @@ it("a cut connection costs nothing, and a worker told to stop meanwhile finishes
 	expect(events.map(({ event }) => event)).toEqual(["plan", "scale", "scale", "scale", "scale", "final"]);
 	expect(events.at(-1)?.data.sha256).toBe(whole.data.sha256);
 	await logged(/admitted/, 2);
+	expect(await ready()).toBe(false);
 	expect(log.filter((line) => /handed-back|told to stop/.test(line))).toEqual([]);
 
 	while (!(await fetch(`${firstlight.url}/healthz`)).ok) await new Promise((resolve) => setTimeout(resolve, 50));

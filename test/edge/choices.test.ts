@@ -113,4 +113,8 @@ it("OpenAI's quality is a wish of its own, jobs choose as the preview route does
 	const { data } = (await made.json()) as { data: { id: string }[] };
 	expect((await getJob(data[0].id, options)).policy).toBe("stagevar");
 	await peer.finish(await peer.next("lease"));
+	const saver = { "content-type": "application/json", "save-data": "on" };
+	const refined = await post({ policy: "auto" }, saver, `/v1/jobs/${data[0].id}/refine`);
+	expect(refined.headers.get("firstlight-policy")).toBe("stagevar-released; reason=save-data");
+	await peer.finish(await peer.next("lease"));
 });

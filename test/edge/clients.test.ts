@@ -120,16 +120,16 @@ describe("clients with their defaults", () => {
 		);
 	});
 
-	it("ten pictures are a request like any other, where so many may wait", () => {
-		const settings = { ...settingsOf(env as unknown as Env), QUEUE_LIMIT: 10 };
-		const parse = (n: number) => parseBody({ prompt: "x", n }, new Warnings(settings), settings).n;
+	it("ten pictures are a request like any other, where so many may wait or begin", async () => {
+		const parse = (n: number) => parseBody({ prompt: "x", n }, new Warnings({ STRICT: false })).n;
 		expect(parse(10)).toBe(10);
 		expect(() => parse(11)).toThrow(/^n: must be at most 10$/);
-		settings.QUEUE_LIMIT = 4;
-		expect(() => parse(5)).toThrow(/^n: must be at most 4,/);
-		// Where nobody may wait, the pool says what fits.
-		settings.QUEUE_LIMIT = 0;
-		expect(parse(10)).toBe(10);
+		const draw = (n: number) => post({ prompt: "x", n });
+		await Peer.join({ automatic: true });
+		const { error } = (await (await draw(5)).json()) as { error: { message: string; param: string } };
+		expect([error.param, error.message]).toEqual(["n", expect.stringMatching(/^n: must be at most 4: /)]);
+		await Peer.join({ worker: "wide", slots: 10, automatic: true });
+		expect((await draw(10)).status).toBe(200);
 	});
 
 	/** Fields, qualities and models that the client's types have: a newer client's would not pass the type check. */

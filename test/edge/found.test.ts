@@ -1,5 +1,10 @@
 /** Pictures that were made before are found again, by who asked for them, for as long as they are kept. */
+import { runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
 import { afterEach, expect, it } from "vitest";
+import app from "../../worker/edge/index.ts";
+import type { NewJob } from "../../worker/edge/objects.ts";
+import type { Env } from "../../worker/edge/settings.ts";
 import { policies } from "../../worker/policies/index.ts";
 import { createJobs, getJob, removeJob } from "../../worker/protocol/job-client.ts";
 import { post } from "./client.ts";
@@ -53,6 +58,42 @@ it("nor is a job kept longer by it than it is said: deleted, it is found no more
 	expect((await made(peer, query))[0].data.cached).toBeUndefined();
 	await pause(2500);
 	expect((await made(peer, query))[0].data.cached).toBeUndefined();
+});
+
+it("is made anew where its copy dies half done, which ends by itself if nobody tidies up", async () => {
+	const peer = await Peer.join();
+	const query = { seed: `${seed++}` };
+	await made(peer, query);
+	const { JOB } = env as unknown as Env;
+	let alarm: number | null = null;
+	const get = (id: DurableObjectId) => {
+		const copy = async (job: NewJob, finished: string) => {
+			await runInDurableObject(JOB.get(id) as never, (object: { env: Env }, state) => {
+				const bucket = object.env.PICTURE_BUCKET!;
+				const put = async () => {
+					await pause(50);
+					object.env.PICTURE_BUCKET = bucket;
+					state.abort("the power went");
+				};
+				object.env.PICTURE_BUCKET = { get: (key: string) => bucket.get(key), put } as unknown as R2Bucket;
+			});
+			await JOB.get(id)
+				.copy(job, finished)
+				.finally(async () => {
+					alarm = await runInDurableObject(JOB.get(id) as never, (_, { storage }) => storage.getAlarm());
+				});
+		};
+		type Calls = Record<string, (...args: unknown[]) => unknown>;
+		return new Proxy(JOB.get(id) as unknown as Calls, {
+			get: (stub, name: string) => (name === "copy" ? copy : (...args: unknown[]) => stub[name](...args)),
+		});
+	};
+	const jobs = { newUniqueId: () => JOB.newUniqueId(), idFromString: (id: string) => JOB.idFromString(id), get };
+	const answer = app.fetch(new Request(`${ORIGIN}${path(query)}`), { ...env, JOB: jobs } as never);
+	await peer.finish(await peer.next("lease"));
+	const events = await new Reader(await answer).rest();
+	expect([events[0].data.cached, events.at(-1)!.event]).toEqual([undefined, "final"]);
+	expect(alarm).toBeGreaterThan(0);
 });
 
 it.each<[string, Record<string, string>, Record<string, string>]>([

@@ -28,6 +28,24 @@ const look = (job: { id: string }) => getJob(job.id, options);
 const gone = async ({ id }: { id: string }) => (await edge(`/v1/jobs/${id}`)).status === 404;
 const json = { "content-type": "application/json" };
 
+const settings = env as unknown as Env;
+/** The same binding, where these calls of its objects fail for as long as `fails` says so. */
+function failing<Binding extends object>(binding: Binding, calls: readonly string[], fails = () => true): Binding {
+	const get = (id: DurableObjectId) =>
+		new Proxy((binding as unknown as { get(id: DurableObjectId): object }).get(id), {
+			get: (stub, name: string) => (calls.includes(name) && fails() ? failed : Reflect.get(stub, name)),
+		});
+	const failed = () => Promise.reject(new Error("out of reach"));
+	return new Proxy(binding, {
+		get(target, name) {
+			const value = Reflect.get(target, name);
+			return name === "get" ? get : typeof value === "function" ? value.bind(target) : value;
+		},
+	});
+}
+const askOf = async (edge: Env, path: string, init?: RequestInit): Promise<Response> =>
+	app.fetch(new Request(`${ORIGIN}${path}`, init), edge as never);
+
 describe("a job", () => {
 	it("is where its address says, behind a path too", async () => {
 		await Peer.join({ automatic: true });
@@ -41,6 +59,18 @@ describe("a job", () => {
 			() => look({ id }),
 			({ state }) => state === "done",
 		);
+	});
+
+	it("is shown as far as it knows itself where its pool does not answer", async () => {
+		const peer = await Peer.join();
+		const half = { ...settings, POOL: failing(settings.POOL, ["standing"]) };
+		const answer = await askOf(half, "/v1/jobs", { method: "POST", headers: json, body: JSON.stringify(ask()) });
+		expect(answer.status).toBe(201);
+		const [{ id, ...job }] = ((await answer.json()) as { data: JobResource[] }).data;
+		expect(job).toMatchObject({ place: null, estimate_seconds: null, scales: { made: 0 } });
+		expect((await askOf(half, `/v1/jobs/${id}`)).status).toBe(200);
+		await peer.finish(await peer.next("lease"));
+		expect((await look({ id })).state).toBe("done");
 	});
 
 	it("that may take longer than others says how long that was", async () => {
@@ -206,6 +236,11 @@ describe("what is wrong with a request is said, and nothing is queued", () => {
 		["a webhook of this house's neighbours", { webhook: { url: "https://10.0.0.1/" } }, "webhook.url"],
 		["a webhook with nothing to sign with", { webhook: { url: "https://example.com/" } }, "webhook.secret"],
 		["a secret that is none", { webhook: { url: "https://example.com/", secret: "whsec_short" } }, "webhook.secret"],
+		[
+			"a secret that is no base64",
+			{ webhook: { url: "https://example.com/", secret: `whsec_${"A".repeat(33)}` } },
+			"webhook.secret",
+		],
 	])("%s", async (_, fields, param) => {
 		const peer = await Peer.join();
 		const response = await post({ ...ask(), ...fields }, json, "/v1/jobs");
@@ -223,6 +258,12 @@ describe("what is wrong with a request is said, and nothing is queued", () => {
 describe("Idempotency-Key", () => {
 	const send = (body: object, key: string, more: Record<string, string> = {}) =>
 		post(body, { ...json, "idempotency-key": key, ...more }, "/v1/jobs");
+
+	/** Jobs of this request that a worker has got, once it has all of them. */
+	const leased = async (peer: Peer, { seed }: JobAsk) => {
+		await pause(50);
+		return peer.inbox.flatMap((one) => (one.type === "lease" && one.request.seed === seed ? one.job : []));
+	};
 
 	it("does the same request once, and answers it alike", async () => {
 		const peer = await Peer.join({ slots: 4 });
@@ -258,6 +299,33 @@ describe("Idempotency-Key", () => {
 		expect(new Set(by.get(201)!.map(({ headers }) => headers.get("location"))).size).toBe(1);
 		expect(by.get(409)?.[0].headers.get("retry-after") ?? "1").toBe("1");
 		expect((await send(bodies[1], "k".repeat(256))).status).toBe(400);
+	});
+
+	it("stands for what was queued, also where nothing can be said of that yet", async () => {
+		const peer = await Peer.join({ slots: 4 });
+		let gone = true;
+		const edge = { ...settings, JOB: failing(settings.JOB, ["facts"], () => gone) };
+		const body = ask();
+		const init = { method: "POST", headers: { ...json, "idempotency-key": "three" }, body: JSON.stringify(body) };
+		const send = () => askOf(edge, "/v1/jobs", init);
+		expect([(await send()).status, (await send()).status]).toEqual([500, 500]);
+		gone = false;
+		const [told, again] = [await send(), await send()];
+		expect([told.status, told.headers.get("idempotent-replayed")]).toEqual([201, "true"]);
+		const list = (await told.json()) as { data: JobResource[] };
+		expect(told.headers.get("location")).toBe(list.data[0].links.self);
+		expect([again.headers.get("location"), await again.json()]).toEqual([told.headers.get("location"), list]);
+		expect(await leased(peer, body)).toEqual(list.data.map(({ id }) => id));
+	});
+
+	it("is in use, and nothing is done twice, where the answer could not be kept", async () => {
+		const peer = await Peer.join({ slots: 4 });
+		const edge = { ...settings, CLAIM: failing(settings.CLAIM, ["keep"]) };
+		const body = ask();
+		const init = { method: "POST", headers: { ...json, "idempotency-key": "four" }, body: JSON.stringify(body) };
+		const answers = [await askOf(edge, "/v1/jobs", init), await askOf(settings, "/v1/jobs", init)];
+		expect(answers.map(({ status }) => status)).toEqual([201, 409]);
+		expect(await leased(peer, body)).toHaveLength(1);
 	});
 
 	it("is held for as long as its answer may take by the edge's settings", async () => {

@@ -233,6 +233,12 @@ describe("without a key", () => {
 		expect((await from("2001:db8:1:2::1")).status).toBe(200);
 		expect((await from("2001:db8:1:2:ffff::9")).status).toBe(200);
 		expect((await from("2001:db8:1:2::3")).status).toBe(429);
+		// However it is written; what is left of an IPv4 address in it is that address.
+		for (const address of ["2001:db8::7", "2001:DB8:0:0:8::9"]) expect((await from(address)).status).toBe(200);
+		expect((await from("2001:0db8::1:0:0:7")).status).toBe(429);
+		for (const address of ["::ffff:192.0.2.3", "192.0.2.3"]) expect((await from(address)).status).toBe(200);
+		expect((await from("::ffff:c000:203")).status).toBe(429);
+		expect((await from("::ffff:192.0.2.4")).status).toBe(200);
 		expect((await from("192.0.2.2", "/v1/admin/keys")).status).toBe(403);
 		expect((await ask("/v1/models", newKey().key, {}, more)).status).toBe(401);
 	});
@@ -260,6 +266,22 @@ describe("a ticket", () => {
 		expect((await ask(`/v1/models?ticket=${reads}`)).status).toBe(200);
 		expect((await ask(`/v1/images/preview?prompt=x&ticket=${reads}`)).status).toBe(403);
 		expect((await send(`/v1/images/generations?ticket=${ticket}`, undefined, { prompt: "x" })).status).toBe(401);
+	});
+
+	it("stands in for an address without a key, too, and for nothing where the admin's secret asks", async () => {
+		await Peer.join({ automatic: true });
+		const more = { ANONYMOUS_PER_DAY: 1 };
+		const ip = { "cf-connecting-ip": "192.0.2.50" };
+		const { ticket } = (await (await send("/v1/tickets", undefined, {}, more, ip)).json()) as { ticket: string };
+		const draw = (more: object) => ask(`/v1/images/preview?prompt=x&ticket=${ticket}`, undefined, {}, more);
+		expect((await new Reader(await draw(more)).rest()).at(-1)!.event).toBe("final");
+		expect(await codeOf(await draw(more))).toEqual([429, "insufficient_quota"]);
+		expect(await codeOf(await ask(`/v1/models?ticket=${ticket}`, undefined, {}, more))).toEqual([
+			403,
+			"insufficient_permissions",
+		]);
+		expect(await codeOf(await draw({}))).toEqual([401, "invalid_api_key"]);
+		expect(await codeOf(await send("/v1/tickets", ADMIN, {}))).toEqual([403, "insufficient_permissions"]);
 	});
 
 	it("is no better than its key", async () => {

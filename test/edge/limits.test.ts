@@ -1,9 +1,10 @@
 /** What a key may take, at the door and in the queue. */
+import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it } from "vitest";
 import app from "../../worker/edge/index.ts";
-import { accountNamed } from "../../worker/edge/objects.ts";
-import type { Env } from "../../worker/edge/settings.ts";
+import { accountNamed, poolNamed } from "../../worker/edge/objects.ts";
+import { type Env, settingsOf } from "../../worker/edge/settings.ts";
 import { DEFAULT_LIMITS, keyId, type MintedKey } from "../../worker/protocol/api-key.ts";
 import { CONNECT_PATH } from "../../worker/protocol/messages.ts";
 import { ADMIN, Peer, workerToken } from "./peer.ts";
@@ -141,10 +142,48 @@ describe("pictures", () => {
 		await Peer.join();
 		expect(await refusal(await jobs(key, { n: 9 }))).toEqual([400, "invalid_value", "invalid_request_error"]);
 		expect((await jobs(key, { n: 1 })).status).toBe(201);
-		const full = await jobs(key, { n: 4 });
-		expect(full.headers.get("x-ratelimit-remaining-images")).toBe("8");
+		expect((await jobs(key, { n: 2 })).status).toBe(201);
+		const full = await jobs(key, { n: 2 });
+		expect(full.headers.get("x-ratelimit-remaining-images")).toBe("6");
 		expect(await refusal(full)).toEqual([503, "queue_full", "server_error"]);
-		expect((await jobs(key, { n: 1 })).headers.get("x-ratelimit-remaining-images")).toBe("7");
+		expect((await jobs(await mint(), { n: 1 })).headers.get("x-ratelimit-remaining-images")).toBe("999");
+	});
+
+	const never = async (response: Response) => {
+		const { error } = (await response.json()) as { error: { message: string; param: string } };
+		return [response.status, error.param, error.message.split(": more")[0]];
+	};
+
+	it("that can never wait together are told so, and how many can", async () => {
+		const key = await mint({ concurrent: 9 });
+		await Peer.join();
+		// Of four places one key may have two at a time.
+		for (const n of [3, 9]) expect(await never(await jobs(key, { n }))).toEqual([400, "n", "n: must be at most 2"]);
+	});
+
+	it("that are more than can wait begin where a slot is free for each, and come again where one is not", async () => {
+		const key = await mint({ concurrent: 9 });
+		await Peer.join({ slots: 3 });
+		expect((await jobs(key, { n: 3 })).status).toBe(201);
+		expect(await refusal(await jobs(key, { n: 3 }))).toEqual([503, "queue_full", "server_error"]);
+		expect(await never(await jobs(key, { n: 4 }))).toEqual([400, "n", "n: must be at most 3"]);
+	});
+
+	it("are no more than there are slots where nobody may wait", async () => {
+		const key = await mint({ concurrent: 9 });
+		await Peer.join({ slots: 2 });
+		const limit = (jobs: number) =>
+			runInDurableObject(poolNamed(settings, "default") as never, (object: { env: Env }) => {
+				settingsOf(object.env).QUEUE_LIMIT = jobs;
+			});
+		await limit(0);
+		try {
+			expect(await never(await jobs(key, { n: 3 }))).toEqual([400, "n", "n: must be at most 2"]);
+			expect((await jobs(key, { n: 2 })).status).toBe(201);
+			expect(await refusal(await jobs(key, { n: 1 }))).toEqual([503, "queue_full", "server_error"]);
+		} finally {
+			await limit(settingsOf(settings).QUEUE_LIMIT);
+		}
 	});
 
 	it("at once are counted over all pools", async () => {

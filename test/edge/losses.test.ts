@@ -3,6 +3,7 @@ import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, expect, it } from "vitest";
 import { follow } from "../../worker/edge/job/follow.ts";
+import { poolNamed } from "../../worker/edge/objects.ts";
 import type { Env } from "../../worker/edge/settings.ts";
 import type { Lease } from "../../worker/protocol/messages.ts";
 import { delivered, edge, finalEvent, health, Peer, scaleEvent } from "./peer.ts";
@@ -49,6 +50,46 @@ it("a worker that is back too late keeps what nobody else took, without a furthe
 	await back.finish(lease);
 	expect(await scales(reader)).toEqual(WHOLE);
 	expect(back.inbox).toEqual([]);
+});
+
+it.each([
+	["in time", false],
+	["when its picture waits again", true],
+])("what a picture took counts from its lease, though its worker was away, and is back %s", async (_, late) => {
+	const options = { worker: `away-${late}`, instance: "one" };
+	const first = await Peer.join(options);
+	const reader = await open();
+	const lease = await first.next("lease");
+	await pause(700);
+	first.cut();
+	if (late) await until(health, ({ queue }) => queue === 1);
+	const back = await Peer.join({ ...options, holding: holding(lease) });
+	back.jobs.set(lease.job, lease.attempt);
+	await back.finish(lease);
+	expect(await scales(reader)).toEqual(WHOLE);
+	const next = await open("&seed=2");
+	const { job } = (await next.next())!.data;
+	const running = await back.next("lease");
+	const standing = await poolNamed(env as unknown as Env, "default").standing(job);
+	expect(standing!.milliseconds).toBeGreaterThan(400);
+	await back.finish(running);
+	await next.rest();
+});
+
+it("a heartbeat from before a worker came back takes nothing away that it came back with", async () => {
+	const options = { worker: "a", instance: "one" };
+	const first = await Peer.join(options);
+	const reader = await open();
+	const lease = await first.next("lease");
+	await pause(700);
+	first.cut();
+	const back = await Peer.join({ ...options, holding: holding(lease) });
+	back.heartbeat();
+	back.jobs.set(lease.job, lease.attempt);
+	await pause(500);
+	expect(leases(back)).toEqual([]);
+	await back.finish(lease);
+	expect(await scales(reader)).toEqual(WHOLE);
 });
 
 it("what went to another meanwhile is cancelled, and fills the slot until it is let go", async () => {

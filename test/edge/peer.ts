@@ -142,7 +142,7 @@ export async function newKey(): Promise<string> {
 	return ((await response.json()) as { key: string }).key;
 }
 
-interface PeerOptions {
+export interface PeerOptions {
 	worker?: string;
 	/** Of the process; another one each time. */
 	instance?: string;

@@ -2,7 +2,8 @@ import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it } from "vitest";
 import { signToken } from "../../worker/edge/auth/token.ts";
-import { poolNamed } from "../../worker/edge/objects.ts";
+import app from "../../worker/edge/index.ts";
+import { type NewJob, poolNamed } from "../../worker/edge/objects.ts";
 import type { Env } from "../../worker/edge/settings.ts";
 import { CONNECT_PATH, type Lease, LOADING_PATH, VERSIONS } from "../../worker/protocol/messages.ts";
 import {
@@ -20,7 +21,7 @@ import {
 	scaleEvent,
 	workerToken,
 } from "./peer.ts";
-import { everybodyLeaves, Reader, until } from "./reader.ts";
+import { everybodyLeaves, pause, Reader, until } from "./reader.ts";
 
 const open = (query = "") => Reader.open(`/v1/images/preview?prompt=x${query}`);
 const queueLength = async () => (await health()).queue;
@@ -399,6 +400,77 @@ describe("the queue", () => {
 		await until(queueLength, (n) => n === 0);
 	});
 
+	/** In a pool without alarms a first job, on whose object `before` is played as soon as it is there, and a second. */
+	const two = async (before: (job: never) => unknown) => {
+		const { JOB, POOL } = env as unknown as Env;
+		const pool = poolNamed({ POOL }, "default");
+		await runInDurableObject(pool as never, (object: { alarm?: () => Promise<void> }) => {
+			object.alarm = async () => {};
+		});
+		let first: DurableObjectId | undefined;
+		const get = (id: DurableObjectId) => {
+			const stub = JOB.get(id);
+			const create = async (job: NewJob) => {
+				await stub.create(job);
+				if (first) return;
+				first = id;
+				void before(stub as never);
+			};
+			return { create, discard: () => stub.discard(), facts: (owner: null) => stub.facts(owner) };
+		};
+		const jobs = { newUniqueId: () => JOB.newUniqueId(), idFromString: (id: string) => JOB.idFromString(id), get };
+		const ask = async () => {
+			const init = { method: "POST", headers: { "content-type": "application/json" }, body: '{"prompt":"x"}' };
+			return app.fetch(new Request("http://localhost/v1/jobs", init), { ...env, JOB: jobs } as never);
+		};
+		const asked = [ask()];
+		await until(
+			async () => first,
+			(id) => id !== undefined,
+		);
+		await until(
+			() => pool.offer(),
+			({ load }) => load === 1,
+		);
+		asked.push(ask());
+		await until(
+			() => pool.offer(),
+			({ load }) => load === 2,
+		);
+		return {
+			pool,
+			first: String(first),
+			end: async () => {
+				await runInDurableObject(pool as never, (object: { alarm?: () => Promise<void> }) => delete object.alarm);
+				for (const answer of await Promise.all(asked)) {
+					const { data } = (await answer.json()) as { data: { id: string }[] };
+					await edge(`/v1/jobs/${data[0].id}`, { method: "DELETE" });
+				}
+			},
+		};
+	};
+
+	it("gives the slot of a lease on its way to the next one where its job is cancelled", async () => {
+		const peer = await Peer.join();
+		const { pool, first, end } = await two((job) =>
+			runInDurableObject(job, (_, state) => state.blockConcurrencyWhile(() => pause(1000))),
+		);
+		await pool.cancel(first);
+		expect((await peer.next("lease")).job).not.toBe(first);
+		await end();
+	});
+
+	it("gives the slot to the next one where a job does not answer with its lease", async () => {
+		const peer = await Peer.join();
+		const { first, end } = await two((job) =>
+			runInDurableObject(job, (object: { lease?: unknown }) => {
+				object.lease = () => Promise.reject(new Error("out of reach"));
+			}),
+		);
+		expect((await peer.next("lease")).job).not.toBe(first);
+		await end();
+	});
+
 	it("gives nothing to a draining worker, which finishes what it has", async () => {
 		const first = await Peer.join({ worker: "first", slots: 2 });
 		const reader = await open();
@@ -422,8 +494,7 @@ describe("the queue", () => {
 
 describe("without a worker secret", () => {
 	it("/internal fails closed", async () => {
-		const { default: app } = await import("../../worker/edge/index.ts");
-		for (const WORKER_SECRET of [undefined, "", "short"]) {
+		for (const WORKER_SECRET of [undefined, "", "short", "a secret with spaces", "sch\u00f6n-gross-und-lang"]) {
 			for (const secret of ["", "short"]) {
 				const request = new Request(`http://localhost${CONNECT_PATH}`, {
 					headers: { upgrade: "websocket", authorization: `Bearer ${secret}` },

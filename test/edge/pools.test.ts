@@ -5,8 +5,9 @@ import app from "../../worker/edge/index.ts";
 import { poolNamed } from "../../worker/edge/objects.ts";
 import { poolOfWorker } from "../../worker/edge/pool/router.ts";
 import { type Env, settingsOf } from "../../worker/edge/settings.ts";
-import { CONNECT_PATH, REGISTER_PATH } from "../../worker/protocol/messages.ts";
-import { ADMIN, deliver, MODEL, ORIGIN, OTHER_MODEL, Peer, SECRET, workerToken } from "./peer.ts";
+import { CONNECT_PATH, LOADING_PATH, REGISTER_PATH } from "../../worker/protocol/messages.ts";
+import type { ModelInfo } from "../../worker/protocol/model-info.ts";
+import { ADMIN, deliver, MODEL, ORIGIN, OTHER_MODEL, Peer, type PeerOptions, SECRET, workerToken } from "./peer.ts";
 import { everybodyLeaves, Reader, until } from "./reader.ts";
 
 const { POOL } = env as unknown as Env;
@@ -34,11 +35,15 @@ afterEach(async () => {
 const asked = (edge: Env, path: string, init?: RequestInit & { cf?: object }) =>
 	Promise.resolve(app.fetch(new Request(`${ORIGIN}${path}`, init), edge));
 
-async function join(edge: Env, worker: string, { region = "", models = [MODEL], slots = 1 } = {}): Promise<Peer> {
+async function join(
+	edge: Env,
+	worker: string,
+	{ region = "", models = [MODEL], ...more }: { region?: string; models?: ModelInfo[] } & PeerOptions = {},
+): Promise<Peer> {
 	const query = new URLSearchParams({ region, models: models.map(({ id }) => id).join(",") });
 	const headers = { upgrade: "websocket", authorization: `Bearer ${await workerToken(worker)}` };
 	const { webSocket } = await asked(edge, `${CONNECT_PATH}?${query}`, { headers });
-	const peer = new Peer(webSocket!, { worker, models, slots });
+	const peer = new Peer(webSocket!, { worker, models, ...more });
 	peer.send(peer.hello());
 	await peer.next("welcome");
 	return peer;
@@ -80,6 +85,56 @@ it("a picture goes to the region of its reader, elsewhere where that has no room
 	const { workers, queue } = (await (await asked(REGIONS, "/healthz")).json()) as { workers: object[]; queue: number };
 	expect([workers.length, queue]).toEqual([2, 4]);
 	expect((await deliver(first, { type: "error", code: "x", message: "m" })).status).toBe(200);
+});
+
+it("a picture that goes on from another is made near its reader, too", async () => {
+	const eu = await join(REGIONS, "w1", { region: "EU" });
+	const us = await join(REGIONS, "w2", { region: "NA" });
+	const headers = { "content-type": "application/json" };
+	const post = async (path: string, body: object) => {
+		const init = { method: "POST", headers, body: JSON.stringify(body), cf: { continent: "SA" } };
+		const { data } = (await (await asked(REGIONS, path, init)).json()) as { data: { id: string }[] };
+		return data[0].id;
+	};
+	const job = await post("/v1/jobs", { prompt: "x", cache: false });
+	await us.finish(await us.next("lease"));
+	for (const [kin, body] of [
+		["refine", {}],
+		["branch", { from: 1 }],
+	] as const) {
+		const id = await post(`/v1/jobs/${job}/${kin}`, body);
+		const lease = await us.next("lease");
+		expect(lease.job).toBe(id);
+		await us.finish(lease);
+	}
+	expect(eu.inbox).toEqual([]);
+});
+
+it("a pool that is full is what a request hears of, whatever the others cannot do", async () => {
+	await join(REGIONS, "w1", { region: "EU" });
+	await join(REGIONS, "w2", { region: "NA", capabilities: ["webp"] });
+	for (let i = 0; i < 5; i++) {
+		await ask(REGIONS, "EU");
+		await ask(REGIONS, "NA", "&format=webp");
+	}
+	// With a seed it might have been there already, and is sent on to the pools themselves.
+	const refused = await asked(REGIONS, "/v1/images/preview?prompt=x&seed=3", { cf: { continent: "EU" } });
+	expect([refused.status, await refused.json()]).toMatchObject([503, { error: { code: "queue_full" } }]);
+});
+
+it("a worker that loads is known to the pool that it will dial, and is loading no more once it has", async () => {
+	const names = Array.from({ length: 20 }, (_, i) => `loads-${i}`);
+	const worker = names.find((worker) => poolOfWorker(REGIONS, { worker, models: [] }) === "eu")!;
+	const said = await asked(REGIONS, `${LOADING_PATH}?region=NA`, {
+		method: "POST",
+		headers: { "content-type": "application/json", authorization: `Bearer ${await workerToken(worker)}` },
+		body: JSON.stringify({ worker, model: MODEL.id, part: "weights", done: 0.5 }),
+	});
+	expect(said.status).toBe(204);
+	const loading = async () => ((await (await asked(REGIONS, "/healthz")).json()) as { loading: object[] }).loading;
+	expect(await loading()).toEqual([{ model: MODEL.id, part: "weights", done: 0.5 }]);
+	await join(REGIONS, worker, { region: "NA" });
+	expect(await loading()).toEqual([]);
 });
 
 it("pools of one kind share workers, each always in the same one, and pictures by what they have to do", async () => {

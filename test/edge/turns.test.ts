@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { later, leftOf, nothingTaken, spend, take } from "../../worker/edge/admission/bucket.ts";
 import { duration, limitHeaders } from "../../worker/edge/admission/headers.ts";
-import { mayWait, Turns } from "../../worker/edge/pool/turns.ts";
+import { mayWait, mostTogether, Turns } from "../../worker/edge/pool/turns.ts";
 import { DEFAULT_LIMITS } from "../../worker/protocol/api-key.ts";
 
 interface Asked {
@@ -110,6 +110,18 @@ describe("places to wait", () => {
 		expect(fill("c", first + second)).toBeGreaterThan(2);
 		expect(fill("d", 63)).toBe(1);
 		expect(fill("d", 64)).toBe(0);
+	});
+
+	it("where nobody else waits, so many of one's come in together as it is told", () => {
+		for (let limit = 0; limit <= 100; limit++)
+			for (const owner of [null, "a"])
+				for (let more = 1; more <= 100; more++)
+					expect([limit, owner, more, mayWait(owner, { mine: 0, more, queued: 0, limit })]).toEqual([
+						limit,
+						owner,
+						more,
+						more <= mostTogether(owner, limit),
+					]);
 	});
 });
 

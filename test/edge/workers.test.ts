@@ -4,7 +4,7 @@ import { afterEach, expect, it } from "vitest";
 import { signClaims } from "../../worker/edge/auth/claims.ts";
 import { signModelToken, signWorkerToken } from "../../worker/edge/auth/worker-token.ts";
 import app from "../../worker/edge/index.ts";
-import type { Env } from "../../worker/edge/settings.ts";
+import { type Env, settingsOf } from "../../worker/edge/settings.ts";
 import { CONNECT_PATH, LOADING_PATH, REGISTER_PATH } from "../../worker/protocol/messages.ts";
 import { ADMIN, edge, health, Peer, registered, SECRET, workerToken } from "./peer.ts";
 import { everybodyLeaves, Reader, until } from "./reader.ts";
@@ -156,6 +156,13 @@ it("two secrets are good while one takes over from the other", async () => {
 	];
 	for (const [more, old, next] of steps)
 		expect([(await register(SECRET, more)).status, (await register(NEXT, more)).status]).toEqual([old, next]);
+});
+
+it.each(["ADMIN_SECRET", "WORKER_SECRET_NEXT"])("a wrong %s is refused, and does not count as none", async (name) => {
+	for (const secret of ["", "short", "a secret with spaces", "sch\u00f6n-gross-und-lang", "x".repeat(513)]) {
+		expect(() => settingsOf({ ...settings, [name]: secret })).toThrow(new RegExp(`must [^]*${name}$`));
+		expect((await edgeWith({ [name]: secret })("/v1/models", {})).status).toBe(500);
+	}
 });
 
 it("a worker that is revoked is dropped, its picture goes on elsewhere, and it does not come back", async () => {

@@ -230,8 +230,11 @@ export interface Wanted {
 	needs?: readonly string[];
 	by?: Customer;
 }
-/** `unable`: the model is offered, and by nobody who can do what is needed. */
-export type Enqueued = "queued" | "full" | "no-worker" | "unable";
+/**
+ * `unable`: the model is offered, and by nobody who can do what is needed. `most`: so many can be taken together with
+ * nothing else to do, and these are more.
+ */
+export type Enqueued = "queued" | "full" | "no-worker" | "unable" | { most: number };
 
 export interface PoolStatus extends PoolOffer {
 	workers: WorkerStatus[];

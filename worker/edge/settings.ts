@@ -4,6 +4,7 @@ import type { SecureHeadersVariables } from "hono/secure-headers";
 import type { TimingVariables } from "hono/timing";
 import { z } from "zod";
 import { OperatorSettings } from "../protocol/operator-settings.ts";
+import { BearerSecret } from "../protocol/secret.ts";
 import type { Caller } from "./auth/caller.ts";
 import type { Objects } from "./objects.ts";
 
@@ -23,12 +24,15 @@ export interface App {
 }
 
 const Settings = z.object({
-	/** Shared with the GPU workers. Absent or too short: /internal refuses everything. */
-	WORKER_SECRET: z.string().min(16).max(512).optional().catch(undefined),
+	/** Shared with the GPU workers. Absent, or none that a worker could send: /internal refuses everything. */
+	WORKER_SECRET: BearerSecret.optional().catch(undefined),
 	/** The secret that will come after it: both are good, while workers change over. */
-	WORKER_SECRET_NEXT: z.string().min(16).max(512).optional().catch(undefined),
-	/** Mints and revokes keys, and signs tickets and addresses of pictures. Absent: only a key with `admin` may. */
-	ADMIN_SECRET: z.string().min(16).max(512).optional().catch(undefined),
+	WORKER_SECRET_NEXT: BearerSecret.optional(),
+	/**
+	 * Mints and revokes keys, and signs tickets and addresses of pictures. Absent: only a key with `admin` may, and what
+	 * workers know signs. One that is wrong is no absent one.
+	 */
+	ADMIN_SECRET: BearerSecret.optional(),
 	...OperatorSettings.shape,
 });
 export type Settings = z.infer<typeof Settings>;
@@ -41,7 +45,7 @@ export function settingsOf(env: Env): Settings {
 	if (!settings) {
 		const result = Settings.safeParse(env);
 		if (!result.success)
-			throw new Error(`Bad settings; see worker/protocol/operator-settings.ts:\n${z.prettifyError(result.error)}`);
+			throw new Error(`Bad settings; see worker/edge/settings.ts:\n${z.prettifyError(result.error)}`);
 		settings = result.data;
 		parsed.set(env, settings);
 	}

@@ -84,6 +84,9 @@ const unable = () =>
 const queueFull = (seconds: number) =>
 	unavailable("queue_full", "There is no room for more pictures at the moment. Try again in a few seconds.", seconds);
 
+const tooMany = (param: string, most: number) =>
+	invalid(param, `${param}: must be at most ${most}: more is never taken at once here. Ask for fewer at a time.`);
+
 /** Where nothing was measured, and at most: by then other workers may have come. */
 const RETRY_SECONDS = { otherwise: 10, most: 60 };
 
@@ -233,6 +236,8 @@ async function found(
 		return before !== null && (await env.JOB.get(id).copy(job, before)) ? id : null;
 	} catch (error) {
 		notReached(id.toString(), error);
+		// It may have begun, and would be in the way of the picture that is made now.
+		await Promise.allSettled([env.JOB.get(id).discard()]);
 		return null;
 	}
 }
@@ -245,9 +250,15 @@ interface Planned {
 
 /**
  * A job for every seed, all of them or none: one that cannot be created or queued leaves nothing behind, and what is
- * queued was counted before. A pool that does not take them passes them on to the next best.
+ * queued was counted before. A pool that does not take them passes them on to the next best. `param`: the field of the
+ * request that says how many.
  */
-export async function startJobs(env: Env, input: Omit<JobInput, "seed">, seeds: readonly number[]): Promise<Started[]> {
+export async function startJobs(
+	env: Env,
+	input: Omit<JobInput, "seed">,
+	seeds: readonly number[],
+	param = "n",
+): Promise<Started[]> {
 	const { caller, model, continent, subject, retrySeconds = RETRY_SECONDS.otherwise } = input;
 	await requireAllowed(env, subject.prompt);
 	const pools = await poolsFor(env, model.digest, continent);
@@ -259,7 +270,7 @@ export async function startJobs(env: Env, input: Omit<JobInput, "seed">, seeds: 
 	try {
 		const until = Date.now() + (deadlineSeconds(input, settingsOf(env)) + SLACK_SECONDS) * 1000;
 		await charge(env, caller, ids, { until, retrySeconds });
-		if (fresh.length > 0) await queue(env, pools, input, fresh);
+		if (fresh.length > 0) await queue(env, pools, input, fresh, param);
 	} catch (error) {
 		await Promise.allSettled(all.map(({ id }) => env.JOB.get(id).discard()));
 		await giveBack(env, caller, ids);
@@ -277,8 +288,9 @@ async function queue(
 	pools: readonly string[],
 	{ model, plan, format, until, cost, caller, retrySeconds = RETRY_SECONDS.otherwise }: Omit<JobInput, "seed">,
 	jobs: readonly Planned[],
+	param: string,
 ): Promise<void> {
-	let refused: Exclude<Enqueued, "queued"> = "no-worker";
+	const refusals: Exclude<Enqueued, "queued">[] = [];
 	const needs = needsOf({ plan, format, until, trunk: jobs[0].job.request.trunk });
 	const ids = jobs.map(({ id }) => id.toString());
 	for (const pool of pools) {
@@ -288,10 +300,13 @@ async function queue(
 		const by = customerOf(caller);
 		const answer = await poolNamed(env, pool).enqueue(ids, model.digest, { cost, needs, by });
 		if (answer === "queued") return given(env, pool, ids.length);
-		refused = answer;
+		refusals.push(answer);
 	}
-	if (refused === "full") throw queueFull(retrySeconds);
-	throw refused === "unable" ? unable() : noWorkers();
+	// One that is full may take them later, whatever the others say.
+	if (refusals.includes("full")) throw queueFull(retrySeconds);
+	const most = Math.max(...refusals.map((refused) => (typeof refused === "object" ? refused.most : 0)));
+	if (most > 0) throw tooMany(param, most);
+	throw refusals.includes("unable") ? unable() : noWorkers();
 }
 
 function jobOf(input: Omit<JobInput, "seed">, seed: number, pool: string): NewJob {

@@ -37,6 +37,7 @@ async function dial(
 	noToken?: Error,
 ) {
 	const seen: string[] = [];
+	let admitted = false;
 	let tokens = 0;
 	let changed = () => {};
 	const see = (what: string) => {
@@ -93,7 +94,13 @@ async function dial(
 		{
 			hello: () => hello,
 			holding: () => [],
-			admitted: () => see("admitted"),
+			admitted: () => {
+				admitted = true;
+				see("admitted");
+			},
+			parted: () => {
+				admitted = false;
+			},
 			refused: (reason) => see(`refused ${reason}`),
 			leased: () => see("leased"),
 			unreadable: ({ job, attempt }: Holding) => see(`unreadable ${job} ${attempt}`),
@@ -102,7 +109,7 @@ async function dial(
 		},
 	);
 	connection.dial();
-	return { seen, until };
+	return { seen, until, admitted: () => admitted };
 }
 
 /** The text of one masked frame of less than 64 KiB; "" of any other. */
@@ -124,6 +131,24 @@ test("an edge that falls silent on an open connection is dialled again", async (
 		"dialled",
 		"admitted",
 	]);
+});
+
+test("a worker is admitted no longer than its connection lasts, and again after the next welcome", async () => {
+	let [dials, rest] = [0, () => {}];
+	const { until, admitted } = await dial((say) => {
+		const welcomes = () => say({ ...welcome, heartbeatSeconds: dials > 1 ? 10 : 0.1 });
+		if (++dials === 1) welcomes();
+		else rest = welcomes;
+	});
+	await until("admitted");
+	expect(admitted()).toBe(true);
+	await until("dialled", 2);
+	expect(admitted()).toBe(false);
+	rest();
+	await until("admitted", 2);
+	expect(admitted()).toBe(true);
+	connection?.close();
+	expect(admitted()).toBe(false);
 });
 
 test("a secret that is refused is said in the edge's words, and is not tried again", async () => {

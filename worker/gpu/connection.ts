@@ -18,6 +18,8 @@ export interface ConnectionEvents {
 	/** Leases in hand, for heartbeats. */
 	holding(): Holding[];
 	admitted(): void;
+	/** The connection is lost or left: nothing is leased until the next `admitted`. May come again. */
+	parted(): void;
 	/** For good: what the edge said. */
 	refused(reason: string): void;
 	leased(lease: Lease): void;
@@ -121,6 +123,7 @@ export class Connection {
 		clearTimeout(this.#renewal);
 		clearInterval(this.#heartbeat);
 		this.#socket?.close(1000, "worker stops");
+		this.#on.parted();
 	}
 
 	#sendText(text: string): boolean {
@@ -204,6 +207,7 @@ export class Connection {
 		// Its own close may never come: the other side is gone.
 		this.#socket = undefined;
 		socket.close();
+		this.#on.parted();
 		this.#again(why);
 	}
 

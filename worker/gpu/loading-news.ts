@@ -19,6 +19,7 @@ export class LoadingNews {
 		this.#settings = settings;
 		this.#credential = credentialOf(settings);
 		this.#url = edgeUrl(settings.EDGE_URL, LOADING_PATH);
+		if (settings.REGION) this.#url.searchParams.set("region", settings.REGION);
 	}
 
 	/** `done`: so much of `total`. */

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { byteLog } from "./progress-log.ts";
 import { modelAt, modelHeaders } from "./registration.ts";
-import { edgeUrl, readSettings } from "./settings.ts";
+import { edgeUrl, readSettings, SettingsError } from "./settings.ts";
 
 const WORKER_SECRET = "0123456789abcdef";
 
@@ -26,6 +26,12 @@ it.each<[string, string, boolean]>([
 	expect(await modelHeaders(where, { EDGE_URL })).toEqual({});
 	expect(await modelHeaders(where, { WORKER_SECRET })).toEqual({});
 	if (!goes) expect(await modelHeaders(where, { EDGE_URL, WORKER_SECRET })).toEqual({});
+});
+
+it("a secret that would not arrive as it is is refused", () => {
+	const said = "WORKER_SECRET: must be letters, digits and signs of ASCII, without spaces";
+	for (const secret of ["a secret with spaces", "sch\u00f6n-gross-und-lang"])
+		expect(() => readSettings({ WORKER_SECRET: secret })).toThrow(new SettingsError(said));
 });
 
 it("an edge may lie behind a path", () => {

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { DEFAULT_MODEL } from "../../model-shards/open.ts";
 import { parseBytes } from "../protocol/bytes.ts";
 import { WorkerName } from "../protocol/messages.ts";
+import { BearerSecret } from "../protocol/secret.ts";
 import { numberFrom, wholeNumber } from "../protocol/setting-numbers.ts";
 
 const Settings = z.object({
@@ -10,10 +11,7 @@ const Settings = z.object({
 	EDGE_URL: z
 		.url({ protocol: /^https?$/, error: "must be an http or https address, such as http://localhost:8787" })
 		.default("http://localhost:8787"),
-	WORKER_SECRET: z
-		.string("must be the edge's secret")
-		.min(16, "must have at least 16 characters")
-		.max(512, "must have at most 512 characters"),
+	WORKER_SECRET: BearerSecret,
 	/** Bundled model names, folders or URLs of folders, the default one first. */
 	MODELS: z
 		.string()

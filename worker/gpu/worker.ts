@@ -62,8 +62,10 @@ export class GpuWorker {
 					// A connection that was away when the worker began to stop.
 					if (this.#draining) this.#connection.send({ type: "draining" });
 				},
-				refused: (reason) => {
+				parted: () => {
 					this.#admitted = false;
+				},
+				refused: (reason) => {
 					log(`refused by the edge: ${reason}`, { level: "error" });
 					this.#hands.abortAll("refused");
 					this.#finish(ENDED.misconfigured);

@@ -1,12 +1,8 @@
 /** What an operator says of how the edge works: `npm start` checks it and passes it on. */
 import { z } from "zod";
 import { Digest } from "./plan.ts";
+import { WebhookSecret } from "./secret.ts";
 import { numberFrom, wholeNumber } from "./setting-numbers.ts";
-
-/** As Standard Webhooks writes a key. */
-export const WebhookSecret = z
-	.string()
-	.regex(/^whsec_[A-Za-z0-9+/]{32,88}={0,2}$/, "must be whsec_ and base64 of 24 to 64 bytes");
 
 const seconds = (least: number, most: number, otherwise: number) => numberFrom(least, most).default(otherwise);
 
@@ -105,7 +101,12 @@ export const OperatorSettings = z.object({
 		.string()
 		.max(4096)
 		.default("")
-		.transform((names) => names.split(",").filter(Boolean)),
+		.transform((names) =>
+			names
+				.split(",")
+				.map((name) => name.trim())
+				.filter(Boolean),
+		),
 	/** Signs messages to webhooks that came without a secret: `whsec_` and base64 of 24 to 64 bytes. */
 	WEBHOOK_SECRET: WebhookSecret.optional(),
 	/** Whether a webhook may be http://127.0.0.1 as well: on a machine of one's own. */

@@ -28,6 +28,15 @@ export const forbidden = (scope: string): ApiError =>
 		headers: { "x-should-retry": "false" },
 	});
 
+/** The admin's secret is nobody's account, and a ticket is somebody's. */
+export const noTicket = (): ApiError =>
+	new ApiError(
+		403,
+		"insufficient_permissions",
+		"A ticket stands for a key, and ADMIN_SECRET is none: mint a key with POST /v1/admin/keys, and ask with that.",
+		{ headers: { "x-should-retry": "false" } },
+	);
+
 /** `wait`: milliseconds. */
 const after = (wait: number): string => String(Math.max(1, Math.ceil(wait / 1000)));
 

@@ -7,7 +7,7 @@ import { limitHeaders } from "../admission/headers.ts";
 import { forbidden, noKey, tooMany, wrongKey } from "../admission/refusals.ts";
 import { log } from "../log.ts";
 import { accountNamed, type Owner, type Pass } from "../objects.ts";
-import { type App, settingsOf } from "../settings.ts";
+import { type App, type Settings, settingsOf } from "../settings.ts";
 import { ticketOf } from "./ticket.ts";
 import { bearer, sameSecret } from "./token.ts";
 
@@ -75,7 +75,8 @@ async function callerOf(c: Context<App>, begins: boolean): Promise<Known> {
 	if (ticket !== undefined) {
 		const { owner, scope } = await ticketOf(c.env, ticket);
 		if (owner === null) return needsNoKey(c) ? uncounted([scope]) : refuse(c, wrongKey());
-		return enter(c, owner, { ticket: true }, begins, [scope]);
+		const pass = isAddress(owner) ? anonymous(settings) : { ticket: true as const };
+		return enter(c, owner, pass ?? refuse(c, wrongKey()), begins, [scope]);
 	}
 	const token = bearer(c.req.raw);
 	if (token !== "" && settings.ADMIN_SECRET !== undefined && (await sameSecret(settings.ADMIN_SECRET, token)))
@@ -85,13 +86,17 @@ async function callerOf(c: Context<App>, begins: boolean): Promise<Known> {
 	// What clients send where they were told of none, such as "unused", is no try at a key.
 	if (needsNoKey(c) && !token.startsWith("fl_")) return uncounted(["generate", "read"]);
 	if (c.req.header("authorization") !== undefined) return refuse(c, wrongKey());
-	if (settings.ANONYMOUS_PER_DAY === 0) return refuse(c, noKey());
-	const limits = { ...ANONYMOUS, per_day: settings.ANONYMOUS_PER_DAY };
-	return enter(c, await addressOf(c), { limits, scopes: ["generate", "read"] }, begins);
+	return enter(c, await addressOf(c), anonymous(settings) ?? refuse(c, noKey()), begins);
+}
+
+/** What an address may that has no key; null where it may nothing. */
+function anonymous({ ANONYMOUS_PER_DAY }: Settings): Pass | null {
+	if (ANONYMOUS_PER_DAY === 0) return null;
+	return { limits: { ...ANONYMOUS, per_day: ANONYMOUS_PER_DAY }, scopes: ["generate", "read"] };
 }
 
 /** Only who speaks to this machine as itself: a name that leads here from elsewhere is in the request's own address. */
-function needsNoKey(c: Context<App>): boolean {
+export function needsNoKey(c: Context<App>): boolean {
 	const { hostname } = new URL(c.req.url);
 	return (
 		settingsOf(c.env).API_KEYS === "none" &&
@@ -124,10 +129,27 @@ function refuse(c: Context<App>, error: Error): never {
 	throw error;
 }
 
-/** The account of an address, whose name does not tell it. Of IPv6 a subscriber has a /64 at least. */
+/** Of an account that is an address's and no key's. */
+const ADDRESS = "address ";
+const isAddress = (owner: string): boolean => owner.startsWith(ADDRESS);
+
+/** The account of an address, whose name does not tell it. */
 async function addressOf(c: Context<App>): Promise<string> {
 	const header = settingsOf(c.env).CLIENT_ADDRESS_HEADER;
 	const address = (header && c.req.header(header)?.slice(0, 64)) || "unknown";
-	const subscriber = address.includes(":") ? address.split(":").slice(0, 4).join(":") : address;
-	return `address ${(await keyHash(`firstlight address 1\n${subscriber}`)).slice(0, 32)}`;
+	return ADDRESS + (await keyHash(`firstlight address 1\n${subscriberOf(address)}`)).slice(0, 32);
+}
+
+/** Of IPv6 a subscriber has a /64 at least, however it is written; IPv4 in its clothes is IPv4. */
+function subscriberOf(address: string): string {
+	if (!URL.canParse(`http://[${address}]`)) return address;
+	// As URL writes it: small letters, no leading zeros, no dots, and `::` once at most.
+	const [head, tail = ""] = new URL(`http://[${address}]`).hostname.slice(1, -1).split("::");
+	const [first, last] = [head, tail].map((groups) => groups.split(":").filter(Boolean));
+	const groups = [...first, ...Array<string>(8 - first.length - last.length).fill("0"), ...last];
+	if (groups.slice(0, 6).join(":") !== "0:0:0:0:0:ffff") return groups.slice(0, 4).join(":");
+	return groups
+		.slice(6)
+		.flatMap((group) => [Number.parseInt(group, 16) >> 8, Number.parseInt(group, 16) & 255])
+		.join(".");
 }

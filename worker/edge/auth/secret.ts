@@ -10,7 +10,8 @@ function secretOf(env: Env): string {
 		throw new ApiError(
 			503,
 			"no_worker_secret",
-			"This edge takes no GPU workers: its WORKER_SECRET is not set, or shorter than 16 characters.",
+			"This edge takes no GPU workers: its WORKER_SECRET is not set, or not 16 to 512 letters, digits and signs of " +
+				"ASCII without spaces.",
 			{ headers: { "x-should-retry": "false" } },
 		);
 	}

@@ -2,6 +2,7 @@
 import type { Context } from "hono";
 import { signingSecret } from "../auth/secret.ts";
 import { signText } from "../auth/token.ts";
+import { logError } from "../log.ts";
 import { type App, settingsOf } from "../settings.ts";
 import { ApiError, invalid } from "./errors.ts";
 import { outlasting } from "./outlast.ts";
@@ -13,26 +14,54 @@ export interface Made {
 	headers: Record<string, string>;
 }
 
-/**
- * What `make` gives; under a key that was used for the same request before, what it gave then. Throws a 409 while that
- * one is being made, a 422 where the key stands for another request. A request that fails leaves the key free.
- */
-export async function once(c: Context<App>, body: unknown, make: () => Promise<Made>): Promise<Response> {
-	const key = c.req.header("idempotency-key");
-	if (key === undefined) return answer(await outlasting(make()));
-	if (!/^[\x21-\x7e]{1,255}$/.test(key))
-		throw invalid("Idempotency-Key", "Idempotency-Key: must be 1 to 255 visible ASCII characters, as a UUID is.");
-	return outlasting(claimed(c, key, body, make));
+/** `act` does what is asked for, and `tell` answers with what came of it, as JSON can have it. */
+export interface Deed<Done> {
+	act(): Promise<Done>;
+	tell(done: Done): Promise<Made>;
 }
 
-async function claimed(c: Context<App>, key: string, body: unknown, make: () => Promise<Made>): Promise<Response> {
+/**
+ * What a deed is answered with; under a key that was used for the same request before, what was answered then. Throws a
+ * 409 while that one is being made, a 422 where the key stands for another request. A request that fails leaves the key
+ * free, unless it was done by then: one that could not be told of is told of when it comes again.
+ */
+export async function once<Done>(c: Context<App>, body: unknown, deed: Deed<Done>): Promise<Response> {
+	const key = c.req.header("idempotency-key");
+	if (key === undefined) return answer(await outlasting(deed.act().then(deed.tell)));
+	if (!/^[\x21-\x7e]{1,255}$/.test(key))
+		throw invalid("Idempotency-Key", "Idempotency-Key: must be 1 to 255 visible ASCII characters, as a UUID is.");
+	return outlasting(claimed(c, key, body, deed));
+}
+
+async function claimed<Done>(c: Context<App>, key: string, body: unknown, deed: Deed<Done>): Promise<Response> {
 	const secret = signingSecret(c.env);
 	const named = JSON.stringify([c.var.caller.owner, key]);
 	const name = await signText(secret, `firstlight idempotency 1\n${named}`);
 	const asked = JSON.stringify([c.req.method, c.req.path, body]);
 	const claim = c.env.CLAIM.get(c.env.CLAIM.idFromName(name));
 	const taken = await claim.take(await signText(secret, `firstlight request 1\n${asked}`));
-	if (taken.is === "kept") return answer(JSON.parse(taken.value) as Made, { "idempotent-replayed": "true" });
+	/** What cannot be kept is done nonetheless: then the key is in use until its time is over. */
+	const keep = async (value: Made | { done: Done }): Promise<void> => {
+		try {
+			await claim.keep(JSON.stringify(value), Date.now() + settingsOf(c.env).IDEMPOTENCY_SECONDS * 1000);
+		} catch (error) {
+			logError("answer not kept", { request: c.var.requestId, message: String(error) });
+		}
+	};
+	const told = async (done: Done): Promise<Made> => {
+		try {
+			const made = await deed.tell(done);
+			await keep(made);
+			return made;
+		} catch (error) {
+			await keep({ done });
+			throw error;
+		}
+	};
+	if (taken.is === "kept") {
+		const kept = JSON.parse(taken.value) as Made | { done: Done };
+		return answer("done" in kept ? await told(kept.done) : kept, { "idempotent-replayed": "true" });
+	}
 	if (taken.is === "busy")
 		throw new ApiError(
 			409,
@@ -47,14 +76,14 @@ async function claimed(c: Context<App>, key: string, body: unknown, make: () => 
 			"This Idempotency-Key was used for another request. Use a new key for a new request.",
 			{ param: "Idempotency-Key", headers: { "x-should-retry": "false" } },
 		);
+	let done: Done;
 	try {
-		const made = await make();
-		await claim.keep(JSON.stringify(made), Date.now() + settingsOf(c.env).IDEMPOTENCY_SECONDS * 1000);
-		return answer(made);
+		done = await deed.act();
 	} catch (error) {
 		await claim.drop();
 		throw error;
 	}
+	return answer(await told(done));
 }
 
 function answer({ status, json, headers }: Made, more: Record<string, string> = {}): Response {

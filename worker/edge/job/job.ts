@@ -79,6 +79,8 @@ export class Job extends DurableObject<Env> implements JobObject {
 		const final = last?.type === "final" ? await withPicture(this.env, finished, last) : null;
 		if (!events || !final) return false;
 		this.#state.begin({ ...job, event: { ...job.event, cached: true } }, final.numerics);
+		// Where it dies before its end nobody else may know of it. No sooner: nobody reads it yet.
+		this.#alarm.by(this.#state.record!.deadline);
 		this.#append(this.#state.planEvent());
 		for (const each of events) {
 			if (each.type === "revision") this.#state.save(settled(this.#state.record!, each, Date.now()));

@@ -2,6 +2,7 @@
  * A message to whoever asked to be told of a job's end, in the form of Standard Webhooks (standardwebhooks.com): signed
  * by HMAC-SHA-256 over id, time and body, so that nobody else's passes for it, nor an old one for a new one.
  */
+import { webhookKey } from "../../protocol/secret.ts";
 import type { WebhookTarget } from "../objects.ts";
 
 /** How it stands with one. */
@@ -71,8 +72,9 @@ export async function send({ url, id }: Hook, secret: string, body: string): Pro
 
 /** Base64 of the text's HMAC-SHA-256 under the bytes of a `whsec_` secret. */
 async function signature(secret: string, text: string): Promise<string> {
-	const bytes = Uint8Array.from(atob(secret.slice("whsec_".length)), (char) => char.charCodeAt(0));
-	const key = await crypto.subtle.importKey("raw", bytes, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+	const key = await crypto.subtle.importKey("raw", webhookKey(secret), { name: "HMAC", hash: "SHA-256" }, false, [
+		"sign",
+	]);
 	const mac = await crypto.subtle.sign("HMAC", key, new TextEncoder().encode(text));
 	return btoa(String.fromCharCode(...new Uint8Array(mac)));
 }

@@ -81,7 +81,7 @@ export class Attendance {
 			software: hello.adapter.software,
 			models: hello.models.map(({ info }) => info.id),
 		});
-		for (const digest of member.offers.keys()) this.#shared.dispatcher.dispatch(digest);
+		this.#shared.dispatcher.fill(member);
 	}
 
 	/** Takes a worker's new token, before the one that it came with ends. */

@@ -7,6 +7,7 @@ import { type Env, type Settings, settingsOf } from "../settings.ts";
 import { FreeSlots } from "./choose.ts";
 import type { Cause, Entry, Ledger, Lent } from "./ledger.ts";
 import type { Member, Roster } from "./roster.ts";
+import { beats } from "./shared.ts";
 import type { Books } from "./standing.ts";
 import { Tally } from "./tally.ts";
 
@@ -53,13 +54,13 @@ export class Dispatcher {
 		return outcome;
 	}
 
-	/** Back into the queue, or to its end when it has come back too often. */
-	takeBack(entry: Entry, cause: Cause | null): void {
+	/** Back into the queue, for a pause at least, or to its end when it has come back too often. */
+	takeBack(entry: Entry, cause: Cause | null, pauseMs = 0): void {
 		if (cause !== null) {
 			log("lease lost", { job: entry.job, attempt: entry.attempt, worker: entry.held?.worker, cause });
 			this.tally.count("firstlight_leases_lost_total", { cause });
 		}
-		this.#ledger.requeue(entry, cause);
+		this.#ledger.requeue(entry, cause, pauseMs);
 		if (this.exhausted(entry)) this.#later(this.fail(entry));
 		else if (entry.notBefore > Date.now()) this.#alarm.by(entry.notBefore);
 	}
@@ -105,6 +106,11 @@ export class Dispatcher {
 		}
 	}
 
+	/** The same for all that this worker can take: it has a free slot. */
+	fill({ offers }: Member): void {
+		for (const digest of offers.keys()) this.dispatch(digest);
+	}
+
 	/** Free slots of workers that can do what is needed of a model. */
 	free(digest: string, needs: readonly string[]): number {
 		this.#count();
@@ -134,7 +140,9 @@ export class Dispatcher {
 	}
 
 	/** Takes the slot at once, then asks the job for its lease; by the answer the worker or the reader may be gone. */
-	async #grant(entry: Entry, { seat: { session }, socket, hello, offers }: Member): Promise<void> {
+	async #grant(entry: Entry, member: Member): Promise<void> {
+		const { seat, socket, hello, offers } = member;
+		const { session } = seat;
 		const { job, digest } = entry;
 		const { worker, instance } = hello;
 		const numerics = offers.get(digest)!;
@@ -145,14 +153,16 @@ export class Dispatcher {
 			lease = await this.#job(job).lease(numerics);
 		} catch (error) {
 			notReached(job, error);
-			// Tried again at the next alarm.
-			if (granted()) this.takeBack(entry, null);
+			if (!granted()) return;
+			// It is tried again, and what waits behind it does not wait for that.
+			this.takeBack(entry, null, beats(this.#settings, 1));
+			this.fill(member);
 			return;
 		}
 		if (!granted()) return;
 		if (lease === null) {
 			this.#ledger.end(job);
-			this.dispatch(digest);
+			this.fill(member);
 			return;
 		}
 		this.#ledger.begin(job, lease.attempt);

@@ -30,8 +30,7 @@ export class Hands {
 			const ended = await this.#shared.dispatcher.lost(entry as Lent, cause);
 			if (made && ended === "done") this.#made(entry as Lent, made);
 		}
-		if (this.#shared.roster.member(seat.session)?.socket !== socket) return;
-		for (const digest of member.offers.keys()) this.#shared.dispatcher.dispatch(digest);
+		if (this.#shared.roster.member(seat.session)?.socket === socket) this.#shared.dispatcher.fill(member);
 	}
 
 	/** A finished picture is one line, and one of each metric. */
@@ -57,16 +56,16 @@ export class Hands {
 	}
 
 	/**
-	 * A heartbeat names the jobs in hand. One that it should hold and does not is lost; fresh leases may have crossed it.
+	 * A heartbeat names the jobs in hand. One that it should hold and does not is lost; leases that it was just given, or
+	 * came back with, may have crossed it.
 	 */
 	reconcile(member: Member, holding: readonly Holding[]): void {
 		const holds = ({ job, attempt }: Holding) => holding.some((held) => held.job === job && held.attempt === attempt);
 		const before = Date.now() - beats(this.#shared.settings, 2);
 		for (const entry of [...this.#shared.ledger.heldBy(member.seat.session)])
-			if (entry.attempt > 0 && entry.held.granted < before && !holds(entry))
+			if (entry.attempt > 0 && Math.max(entry.held.granted, entry.held.adopted) < before && !holds(entry))
 				this.#shared.later(this.#shared.dispatcher.lost(entry, "failed"));
-		if (this.#letGo(member, (held) => !holds(held)))
-			for (const digest of member.offers.keys()) this.#shared.dispatcher.dispatch(digest);
+		if (this.#letGo(member, (held) => !holds(held))) this.#shared.dispatcher.fill(member);
 	}
 
 	#letGo(member: Member, gone: (held: Holding) => boolean): boolean {

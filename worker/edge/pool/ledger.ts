@@ -16,7 +16,10 @@ const Held = z.object({
 	worker: z.string(),
 	instance: z.string(),
 	numerics: z.string(),
+	/** When its lease was given. */
 	granted: z.number(),
+	/** When the worker was back with it and kept it; 0 where it never was away. */
+	adopted: z.number().default(0),
 	/** Since when its worker's connection is lost; null while it is there. */
 	absent: z.number().nullable(),
 });
@@ -41,9 +44,10 @@ const Row = z.object({
 	attempt: z.number(),
 	/** Who holds it; null while it waits. */
 	held: Held.nullable(),
-	/** Numerics id and name of the worker that had it last. */
+	/** Numerics id and name of the worker that had it last, and when it was given that lease. */
 	numerics: z.string().nullable(),
 	last: z.string().nullable(),
+	begun: z.number().nullable().default(null),
 	/** How often it came back, by cause. */
 	lost: z.object({ failed: z.number(), stalled: z.number(), preempted: z.number() }),
 	/** When it came back last, and before when it is not tried again. */
@@ -166,6 +170,7 @@ export class Ledger {
 				held: null,
 				numerics: null,
 				last: null,
+				begun: null,
 				lost: { failed: 0, stalled: 0, preempted: 0 },
 				returned: 0,
 				notBefore: 0,
@@ -181,7 +186,7 @@ export class Ledger {
 		this.#turns.given(turn);
 		this.#change(job, (entry) => {
 			entry.attempt = 0;
-			entry.held = { ...to, granted: Date.now(), absent: null };
+			entry.held = { ...to, granted: Date.now(), adopted: 0, absent: null };
 		});
 	}
 
@@ -202,17 +207,19 @@ export class Ledger {
 	/** It is still in the hand of this worker, which is there again. */
 	adopt({ job }: Entry, by: { session: string; worker: string; instance: string; numerics: string }): void {
 		this.#change(job, (entry) => {
-			entry.held = { granted: Date.now(), ...by, absent: null };
+			const now = Date.now();
+			entry.held = { ...by, granted: entry.held?.granted ?? entry.begun ?? now, adopted: now, absent: null };
 		});
 	}
 
-	/** Back to its old place in the queue; without a cause where no worker has begun it. */
-	requeue({ job }: Entry, cause: Cause | null): void {
+	/** Back to its old place in the queue, for a pause at least; without a cause where no worker has begun it. */
+	requeue({ job }: Entry, cause: Cause | null, pauseMs = 0): void {
 		this.#change(job, (entry) => {
 			if (!entry.held) return;
 			const now = Date.now();
-			[entry.numerics, entry.last, entry.held] = [entry.held.numerics, entry.held.worker, null];
-			[entry.returned, entry.notBefore, entry.orphaned] = [now, now, null];
+			const { numerics, worker, granted } = entry.held;
+			[entry.numerics, entry.last, entry.begun, entry.held] = [numerics, worker, granted, null];
+			[entry.returned, entry.notBefore, entry.orphaned] = [now, now + pauseMs, null];
 			if (cause === null) return;
 			entry.lost[cause] += 1;
 			if (cause !== "preempted") {

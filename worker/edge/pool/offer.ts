@@ -29,6 +29,14 @@ export class Offers {
 		return (this.#abilities.get(digest) ?? []).some((capabilities) => able(capabilities, needs));
 	}
 
+	/** Slots of all workers that take leases, offer a model and can do all of this. */
+	slots(digest: string, needs: readonly string[]): number {
+		let slots = 0;
+		for (const { seat, hello, capabilities } of this.#roster.offering(digest))
+			if (!seat.draining && able(capabilities, needs)) slots += hello.slots;
+		return slots;
+	}
+
 	#count(): void {
 		if (this.#edition === this.#roster.edition) return;
 		this.#edition = this.#roster.edition;

@@ -34,7 +34,7 @@ import { readMessage } from "./seat.ts";
 import { beats, type Shared } from "./shared.ts";
 import { type Books, outlookOf, standingOf } from "./standing.ts";
 import type { Seen } from "./tally.ts";
-import { mayWait } from "./turns.ts";
+import { mayWait, mostTogether } from "./turns.ts";
 
 const GRANT_MILLISECONDS = 30_000;
 /** Where no key is asked for. */
@@ -107,7 +107,12 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		if (!version) return "no-worker";
 		if (!this.#offers.able(digest, needs)) return "unable";
 		const { owner, weight } = by;
-		if (!this.#mayWait(jobs.length, owner) && !this.#begin(jobs.length, digest, needs)) return "full";
+		if (!this.#mayWait(jobs.length, owner) && !this.#begin(jobs.length, digest, needs)) {
+			const wait = mostTogether(owner, this.#settings.QUEUE_LIMIT);
+			if (jobs.length <= wait) return "full";
+			const most = Math.max(wait, this.#offers.slots(digest, needs));
+			return jobs.length <= most ? "full" : { most };
+		}
 		this.#ledger.enqueue(jobs, { digest, model: version.info.id, cost, needs: [...needs], owner, weight });
 		this.#dispatcher.dispatch(digest);
 		this.#alarm.by(Date.now() + beats(this.#settings, 1));
@@ -137,8 +142,11 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		const entry = this.#ledger.get(job);
 		if (!entry) return;
 		this.#dispatcher.tally.count("firstlight_cancelled_total", { reason });
+		const member = entry.held && this.#roster.member(entry.held.session);
 		this.#hands.takeAway(entry, false);
 		this.#ledger.end(job);
+		// Of a lease that was on its way the slot is free at once.
+		if (member) this.#dispatcher.fill(member);
 	}
 
 	/** Nothing came of a lease for too long. The job goes on elsewhere; the worker gets nothing until it has let go. */

@@ -50,3 +50,8 @@ export function mayWait(
 	const left = limit - queued - more;
 	return left >= 0 && (owner === null || mine + more <= Math.max(1, SHARE * left));
 }
+
+/** How many of an owner's jobs may wait that come together, where nobody else's do. */
+export function mostTogether(owner: string | null, limit: number): number {
+	return owner === null ? limit : Math.max(Math.min(1, limit), Math.floor((SHARE * limit) / (SHARE + 1)));
+}

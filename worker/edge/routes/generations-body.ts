@@ -5,8 +5,6 @@ import { MAX_IMAGES_PER_REQUEST, MAX_PARTIAL_IMAGES } from "../../protocol/limit
 import { ApiError, invalid, invalidInput } from "../http/errors.ts";
 import { Class, MaxMs, Name, Prompt, requireOneWay, requireSubject, Seed, whole } from "../http/input.ts";
 import type { Warnings } from "../http/warnings.ts";
-import type { Settings } from "../settings.ts";
-import { requireQueue } from "./jobs-body.ts";
 
 /** OpenAI's qualities, older and newer ones, in ours. */
 const QUALITIES: Readonly<Record<string, Quality>> = {
@@ -73,7 +71,7 @@ export const Body = z.strictObject({
 export type Body = z.infer<typeof Body>;
 
 /** The request with nulls as absent, which is how OpenAI's API takes them, and what cannot be made refused. */
-export function parseBody(json: unknown, warnings: Warnings, settings: Settings): Body {
+export function parseBody(json: unknown, warnings: Warnings): Body {
 	if (json === null || typeof json !== "object" || Array.isArray(json))
 		throw new ApiError(400, "invalid_value", "The body must be a JSON object with at least a prompt.");
 	const parsed = Body.safeParse(Object.fromEntries(Object.entries(json).filter(([, value]) => value !== null)), {
@@ -90,7 +88,6 @@ export function parseBody(json: unknown, warnings: Warnings, settings: Settings)
 		);
 	if (body.stream && body.n > 1)
 		throw invalid("n", "n: a stream carries one picture. Use n 1 with stream, or stream false.");
-	requireQueue("n", body.n, settings);
 	warnOf(body, warnings);
 	return body;
 }

@@ -70,7 +70,7 @@ export async function generations(c: Context<App>): Promise<Response> {
 	startTime(c, "admission");
 	const settings = settingsOf(c.env);
 	const warnings = new Warnings(settings);
-	const body = parseBody(await readJson(c.req.raw, MAX_REQUEST_BYTES, settings.BODY_SECONDS), warnings, settings);
+	const body = parseBody(await readJson(c.req.raw, MAX_REQUEST_BYTES, settings.BODY_SECONDS), warnings);
 	const order = await asAsked(c, body, warnings);
 	return body.stream ? streamed(c, order) : whenDone(c, order, body);
 }

@@ -17,7 +17,7 @@ import { type App, type Env, settingsOf } from "../settings.ts";
 
 type C = Context<App>;
 
-/** Of a worker that dials: what its pool follows from beside its name. One of an older release says nothing. */
+/** Of a worker: what its pool follows from beside its name. One of an older release says nothing. */
 const Dial = z.object({
 	region: z.string().max(32).optional(),
 	models: z.string().max(8192).optional(),
@@ -33,9 +33,7 @@ export async function connect(c: C): Promise<Response> {
 			headers: { upgrade: "websocket", connection: "upgrade" },
 		});
 	}
-	const dial = Dial.safeParse(c.req.query(), { reportInput: true });
-	if (!dial.success) throw invalidInput(dial.error);
-	const { region, models } = dial.data;
+	const { region, models } = dialOf(c);
 	const pool = poolFor(c.env, { worker, region, models: models ? models.split(",") : [] });
 	const request = new Request(c.req.raw);
 	request.headers.set(WORKER_HEADERS.name, worker);
@@ -43,6 +41,12 @@ export async function connect(c: C): Promise<Response> {
 	const { webSocket } = await pool.fetch(request);
 	// The pool's own answer takes no headers of ours.
 	return new Response(null, { status: 101, webSocket });
+}
+
+function dialOf(c: C): z.infer<typeof Dial> {
+	const dial = Dial.safeParse(c.req.query(), { reportInput: true });
+	if (!dial.success) throw invalidInput(dial.error);
+	return dial.data;
 }
 
 function poolFor(env: Env, worker: Parameters<typeof poolOfWorker>[1]): DurableObjectStub<PoolObject> {
@@ -60,8 +64,8 @@ export async function loading(c: C): Promise<Response> {
 	if (!parsed.success) throw invalidInput(parsed.error);
 	const { worker, model } = parsed.data;
 	if (worker !== known.worker) throw invalid("worker", `worker: the token is for ${known.worker}.`);
-	// Whichever pool keeps it: it is told of all of them together.
-	await poolFor(c.env, { worker, models: [model] }).loading(parsed.data);
+	// The one that it will dial, as far as its models are known by now: that one forgets it then.
+	await poolFor(c.env, { worker, region: dialOf(c).region, models: [model] }).loading(parsed.data);
 	return new Response(null, { status: 204 });
 }
 

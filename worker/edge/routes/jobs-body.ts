@@ -3,8 +3,8 @@ import { z } from "zod";
 import { Previews } from "../../protocol/job.ts";
 import { JobMode } from "../../protocol/jobs.ts";
 import { MAX_IMAGES_PER_BATCH } from "../../protocol/limits.ts";
-import { WebhookSecret } from "../../protocol/operator-settings.ts";
 import { MAX_SCALES } from "../../protocol/plan.ts";
+import { WebhookSecret } from "../../protocol/secret.ts";
 import { invalid, invalidInput } from "../http/errors.ts";
 import { Class, JobId, MaxMs, Name, Prompt, Quality, Seed, whole } from "../http/input.ts";
 import { type Keeping, QUALITY, type Wish } from "../job/order.ts";
@@ -89,12 +89,6 @@ export function parsed<S extends typeof JobBody | typeof RefineBody | typeof Bra
 	const result = schema.safeParse(given, { reportInput: true });
 	if (!result.success) throw invalidInput(result.error);
 	return result.data as z.infer<S>;
-}
-
-export function requireQueue(param: string, jobs: number, { QUEUE_LIMIT }: Settings): void {
-	// Where nobody may wait, as many as there are free slots.
-	if (QUEUE_LIMIT > 0 && jobs > QUEUE_LIMIT)
-		throw invalid(param, `${param}: must be at most ${QUEUE_LIMIT}, as many as this edge queues.`);
 }
 
 export function keepingOf(

@@ -5,16 +5,17 @@ import { MAX_REQUEST_BYTES } from "../../protocol/limits.ts";
 import { baseOf } from "../auth/picture-url.ts";
 import { readJson } from "../http/body.ts";
 import { invalid } from "../http/errors.ts";
-import { type Made, once } from "../http/once.ts";
+import { type Deed, once } from "../http/once.ts";
 import { siblingSeed } from "../http/seeds.ts";
 import { Warnings } from "../http/warnings.ts";
 import { resourceOf } from "../job/facts.ts";
 import { jobGone, jobId } from "../job/follow.ts";
 import { hintsOf, type Order, orderOf, ownedBy } from "../job/order.ts";
-import { poolNamed } from "../objects.ts";
-import { type App, settingsOf } from "../settings.ts";
+import { log } from "../log.ts";
+import { poolNamed, type Standing } from "../objects.ts";
+import { type App, type Env, settingsOf } from "../settings.ts";
 import { startJobs } from "../start.ts";
-import { JobBody, keepingOf, parsed, requireQueue, wished } from "./jobs-body.ts";
+import { JobBody, keepingOf, parsed, wished } from "./jobs-body.ts";
 
 type C = Context<App>;
 
@@ -25,30 +26,42 @@ export async function createJobs(c: C): Promise<Response> {
 	const { prompt, class: label, model, n, seed, schedule, size, from, scales } = body;
 	if (schedule !== undefined && size !== undefined)
 		throw invalid("size", "size: stands in place of a schedule; give one of them.");
-	requireQueue("n", n, settings);
 	const keeping = { ...keepingOf(body, originOf(c), settings), ...ownedBy(c, body.cache) };
 	const hints = hintsOf(c.req.raw);
 	const wish = { prompt, class: label, model, seed, schedule, size, from, scales, hints, ...wished(body) };
-	return once(c, json, async () => {
-		const warnings = new Warnings(settings);
+	const ordered = async (warnings: Warnings) => {
 		const order = await orderOf(c.env, wish, keeping, warnings);
-		const seeds = Array.from({ length: n }, (_, i) => siblingSeed(order.input.seed, i));
-		return made(c, order, seeds, warnings);
-	});
+		return { order, seeds: Array.from({ length: n }, (_, i) => siblingSeed(order.input.seed, i)) };
+	};
+	return once(c, json, jobsOf(c, "n", ordered));
 }
 
-/** Queues the order for every seed, all or none. */
-export async function made(
+/** Jobs that are queued, and what is said of them beside. */
+interface Queued {
+	jobs: string[];
+	headers: Record<string, string>;
+}
+
+/** Queues the order for every seed, all or none, and shows the jobs. `param`: the field that says how many. */
+export function jobsOf(
 	c: C,
-	{ input, headers }: Order,
-	seeds: readonly number[],
-	warnings: Warnings,
-): Promise<Made> {
-	const jobs = await startJobs(c.env, input, seeds);
-	const data = await Promise.all(jobs.map(({ id }) => resource(c, id)));
-	const location = `${baseOf(c.env, originOf(c))}/v1/jobs/${jobs[0].id}`;
-	const json: JobList = { object: "list", data: data.filter((one) => one !== null) };
-	return { status: 201, json, headers: { location, ...headers, ...warnings.headers() } };
+	param: string,
+	ordered: (warnings: Warnings) => Promise<{ order: Order; seeds: readonly number[] }>,
+): Deed<Queued> {
+	return {
+		async act() {
+			const warnings = new Warnings(settingsOf(c.env));
+			const { order, seeds } = await ordered(warnings);
+			const jobs = await startJobs(c.env, order.input, seeds, param);
+			return { jobs: jobs.map(({ id }) => id), headers: { ...order.headers, ...warnings.headers() } };
+		},
+		async tell({ jobs, headers }) {
+			const data = await Promise.all(jobs.map((id) => resource(c, id)));
+			const location = `${baseOf(c.env, originOf(c))}/v1/jobs/${jobs[0]}`;
+			const json: JobList = { object: "list", data: data.filter((one) => one !== null) };
+			return { status: 201, json, headers: { location, ...headers } };
+		},
+	};
 }
 
 export async function job(c: C): Promise<Response> {
@@ -70,8 +83,18 @@ async function resource(c: C, job: string): Promise<JobResource | null> {
 	const id = jobId(env, job);
 	const facts = id && (await env.JOB.get(id).facts(c.var.caller.owner));
 	if (!facts) return null;
-	const standing = facts.outcome === null ? await poolNamed(env, facts.pool).standing(job) : null;
+	const standing = facts.outcome === null ? await standingOf(env, facts.pool, job) : null;
 	return resourceOf(env, originOf(c), facts, standing);
+}
+
+/** Null also where the pool does not answer: the job is there without it. */
+async function standingOf(env: Env, pool: string, job: string): Promise<Standing | null> {
+	try {
+		return await poolNamed(env, pool).standing(job);
+	} catch (error) {
+		log("pool not reached", { pool, message: String(error) });
+		return null;
+	}
 }
 
 export const originOf = (c: C): string => new URL(c.req.url).origin;

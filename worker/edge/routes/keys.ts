@@ -11,8 +11,8 @@ import {
 	newKey,
 } from "../../protocol/api-key.ts";
 import { MAX_REQUEST_BYTES } from "../../protocol/limits.ts";
-import { forbidden } from "../admission/refusals.ts";
-import { may } from "../auth/caller.ts";
+import { forbidden, noTicket } from "../admission/refusals.ts";
+import { may, needsNoKey } from "../auth/caller.ts";
 import { signTicket, TicketScope } from "../auth/ticket.ts";
 import { readJson } from "../http/body.ts";
 import { ApiError, invalidInput } from "../http/errors.ts";
@@ -79,6 +79,7 @@ export async function makeTicket(c: C): Promise<Response> {
 	const { scope } = await bodyOf(c, NewTicket);
 	const { caller } = c.var;
 	if (!may(caller, scope)) throw forbidden(scope);
+	if (caller.owner === null && !needsNoKey(c)) throw noTicket();
 	const ticket = await signTicket(c.env, caller.owner, scope);
 	const expires = Math.ceil(Date.now() / 1000 + settingsOf(c.env).TICKET_SECONDS);
 	return c.json({ ticket, scope, expires }, 201, { "cache-control": "no-store" });

@@ -7,12 +7,12 @@ import { MAX_REQUEST_BYTES } from "../../protocol/limits.ts";
 import { readJson } from "../http/body.ts";
 import { once } from "../http/once.ts";
 import { siblingSeed } from "../http/seeds.ts";
-import { Warnings } from "../http/warnings.ts";
-import { orderOf, type Wish } from "../job/order.ts";
+import type { Warnings } from "../http/warnings.ts";
+import { hintsOf, orderOf, ownedBy, type Wish } from "../job/order.ts";
 import { trunkOf } from "../job/trunk.ts";
 import { type App, settingsOf } from "../settings.ts";
-import { made, originOf } from "./jobs.ts";
-import { BranchBody, keepingOf, type Manner, parsed, RefineBody, requireQueue, wished } from "./jobs-body.ts";
+import { jobsOf, originOf } from "./jobs.ts";
+import { BranchBody, keepingOf, type Manner, parsed, RefineBody, wished } from "./jobs-body.ts";
 
 type C = Context<App>;
 
@@ -25,7 +25,6 @@ export async function refine(c: C): Promise<Response> {
 export async function branch(c: C): Promise<Response> {
 	const json = await bodyOf(c);
 	const { from, count, seed: first, ...manner } = parsed(BranchBody, json);
-	requireQueue("count", count, settingsOf(c.env));
 	return goOn(c, json, manner, from, ({ seed }) =>
 		Array.from({ length: count }, (_, i) => (first === undefined ? siblingSeed(seed, i + 1) : siblingSeed(first, i))),
 	);
@@ -38,12 +37,11 @@ async function goOn(
 	scales: number | "most",
 	seedsOf: (job: { seed: number }) => number[],
 ): Promise<Response> {
-	const settings = settingsOf(c.env);
-	const { caller } = c.var;
-	const keeping = { ...keepingOf(manner, originOf(c), settings), caller };
+	// What others began is never found again, nor given again.
+	const keeping = { ...keepingOf(manner, originOf(c), settingsOf(c.env)), ...ownedBy(c, false) };
 	const job = c.req.param("job") ?? "";
-	return once(c, json, async () => {
-		const { request } = await trunkOf(c.env, caller.owner, { job, scales: 0, param: "job" });
+	const ordered = async (warnings: Warnings) => {
+		const { request } = await trunkOf(c.env, c.var.caller.owner, { job, scales: 0, param: "job" });
 		const { format, ...how } = wished(manner);
 		const wish: Wish = {
 			prompt: request.prompt,
@@ -53,14 +51,15 @@ async function goOn(
 			seed: request.seed,
 			from: job,
 			scales,
+			hints: hintsOf(c.req.raw),
 			format: { ...format, size: request.format.size },
 			...how,
 			// Whoever says nothing wants it finished well.
 			quality: how.quality ?? ((how.policy ?? how.plan ?? how.maxMs) ? undefined : "high"),
 		};
-		const warnings = new Warnings(settings);
-		return made(c, await orderOf(c.env, wish, keeping, warnings), seedsOf(request), warnings);
-	});
+		return { order: await orderOf(c.env, wish, keeping, warnings), seeds: seedsOf(request) };
+	};
+	return once(c, json, jobsOf(c, "count", ordered));
 }
 
 /** None at all is an empty one. */
