@@ -1,4 +1,4 @@
-import { afterAll, expect, test } from "vitest";
+import { afterAll, beforeEach, expect, test } from "vitest";
 import { keptTuning, loadTuning } from "./choices.ts";
 import { sharedGpu } from "./gpu/native/testing.ts";
 import type { TuningStore } from "./gpu/tuning-store.ts";
@@ -6,6 +6,7 @@ import type { Tuning } from "./gpu/variants.ts";
 
 const gpu = await sharedGpu();
 const { tuning, tuningStore } = gpu;
+beforeEach(() => Object.assign(gpu, { tuning: {} }));
 afterAll(() => Object.assign(gpu, { tuning, tuningStore }));
 
 const SHAPES = { matmul: [{ m: 1, k: 8, n: 8 }], conv: [], attention: [] };
@@ -30,11 +31,25 @@ test("a software adapter is measured only on demand; then only what is missing, 
 	const [[adapter]] = store.kept;
 	expect(adapter).toContain(gpu.facts.driver);
 	store.kept.set(adapter, { "matmul 8x8 m1": "tile 16x8" });
+	gpu.tuning = {};
 	const more = { ...SHAPES, matmul: [...SHAPES.matmul, { m: 2, k: 8, n: 8 }] };
 	expect(Object.keys(await loadTuning(gpu, more, { measure: "missing" }))).toEqual(["matmul 8x8 m2"]);
 	expect(gpu.tuning["matmul 8x8 m1"]).toBe("tile 16x8");
 	expect(Object.keys(gpu.tuning)).toEqual(["matmul 8x8 m1", "matmul 8x8 m2"]);
 	expect(keptTuning(gpu)).toEqual(gpu.tuning);
+});
+
+test("what is in use stays, whatever another process keeps: a model that is open has its bits by it", async () => {
+	const store = memory();
+	gpu.tuningStore = store;
+	const [order, variant] = ["order matmul f16 8x8", "matmul 8x8 m1"];
+	gpu.tuning = { [order]: "matrix" };
+	await loadTuning(gpu, SHAPES, { measure: "missing" });
+	expect(gpu.tuning).toEqual({ [order]: "matrix", [variant]: expect.any(String) });
+	const [[adapter]] = store.kept;
+	store.kept.set(adapter, { [order]: "plain" });
+	await loadTuning(gpu, SHAPES);
+	expect(gpu.tuning[order]).toBe("matrix");
 });
 
 test("what was measured before it was stopped is kept, and not measured again", async () => {

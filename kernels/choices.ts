@@ -21,16 +21,17 @@ export interface LoadTuning {
 }
 
 /**
- * Sets `gpu.tuning` to what was kept, after measuring the shapes it lacks, and returns what was measured. Each choice
- * is kept as soon as it is made. By default not on a CPU, where it would take minutes of the first start: there
- * `firstlight tune` does it, and until then the operators' own choices run.
+ * Adds to `gpu.tuning` what was kept, after measuring the shapes it lacks, and returns what was measured. What is in
+ * use stays: by it an open model has said what its bits are. Each choice is kept as soon as it is made. By default not
+ * on a CPU, where it would take minutes of the first start: there `firstlight tune` does it, and until then the
+ * operators' own choices run.
  */
 export async function loadTuning(
 	gpu: Gpu,
 	shapes: Shapes,
 	{ measure = "missing, unless software", progress }: LoadTuning = {},
 ): Promise<Tuning> {
-	const kept = keptTuning(gpu);
+	const kept = { ...keptTuning(gpu), ...gpu.tuning };
 	gpu.tuning = kept;
 	if (measure === "missing, unless software" && (gpu.facts.software || !gpu.tuningStore)) return {};
 	let so: Tuning = kept;

@@ -8,7 +8,9 @@ import { type ConvShape, conv3x3, convTunable } from "./image/conv.ts";
 import { resize } from "./image/interpolate.ts";
 import { pixelShuffle, pixelUnshuffle } from "./image/pixel-shuffle.ts";
 import { matmulTunable } from "./matmul/matmul.ts";
+import { layerNorm } from "./norm/layer-norm.ts";
 import { blend } from "./pointwise/blend.ts";
+import { codeValues } from "./sample/bits.ts";
 import { PURPOSE, philox } from "./sample/random.ts";
 import { Bench } from "./testing.ts";
 import { drawProjection, project } from "./tokens/project.ts";
@@ -62,6 +64,30 @@ test("pixelShuffle and back", async () => {
 		pixelUnshuffle(pass, { x: y, y: back, ...shape, label: "unshuffle" });
 	});
 	expect(tail).toEqual([-3, -2, -1].map((i) => (MANY + i) % 1000));
+});
+
+test("norms whose tokens have 64 lanes each", async () => {
+	using bench = new Bench(gpu);
+	const tokens = 65_536 + 2;
+	const x = bench.put(new Float32Array(4 * tokens).map((_, i) => i % 4)).tensor;
+	const y = bench.empty(tokens, 4);
+	const [weight, bias] = [1, 0].map((value) => bench.put(new Float32Array(4).fill(value)).tensor);
+	const tail = await last(y, 8, (pass) =>
+		layerNorm(pass, { x, y, weight, bias, tokens, width: 4, eps: 0, lanes: 64, label: "norm" }),
+	);
+	const row = [-1.5, -0.5, 0.5, 1.5].map((value) => expect.closeTo(value / Math.sqrt(1.25), 5));
+	expect(tail).toEqual([...row, ...row]);
+});
+
+test("codeValues", async () => {
+	using bench = new Bench(gpu);
+	const tokens = MANY / 32 + 1;
+	const codes = bench.put(new Uint32Array(tokens).fill(0x8000_0001)).tensor;
+	const values = bench.empty(tokens, 32);
+	const tail = await last(values, 32, (pass) =>
+		codeValues(pass, { codes, values, bits: 32, sphere: 1, tokens, label: "values" }),
+	);
+	expect(tail).toEqual([1, ...new Array(30).fill(-1), 1]);
 });
 
 test("gatherSelected", async () => {

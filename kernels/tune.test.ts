@@ -101,6 +101,11 @@ describe("variants give one another's bits", () => {
 	});
 });
 
+test("what is larger than a binding is not tried: the usual choice runs", async () => {
+	const small = Object.create(gpu, { bindingBytes: { value: 16 } });
+	expect(await tune(small, SHAPES)).toEqual({});
+});
+
 describe("choosing", () => {
 	test("the fastest variant that is right", () => {
 		const of = (variant: string, milliseconds: number, right = true) => ({
@@ -110,7 +115,8 @@ describe("choosing", () => {
 			right,
 			row: new Uint32Array(1),
 		});
-		expect(fastest([of("a", 3), of("b", 1, false), of("c", 2), of("d", 2.5)])).toBe("c");
+		expect(fastest([of("a", 3), of("b", 1, false), of("c", 2), of("d", 2.5)], "a")).toBe("c");
+		expect(fastest([of("b", 1, false)], "a")).toBe("a");
 		expect(fastest([of("a", 2.09), of("c", 2)], "a")).toBe("a");
 		expect(fastest([of("a", 2.2), of("c", 2)], "a")).toBe("c");
 		expect(fastest([of("a", 1, false), of("c", 2)], "a")).toBe("c");

@@ -150,6 +150,10 @@ interface TuneOptions {
 	progress?: (done: number, total: number) => void;
 }
 
+/** What is larger than a binding is cut where it is used, and is not made for a trial: the usual choice stays. */
+const boundWhole = ({ bindingBytes }: Gpu, { inputs, outputs }: Trial): boolean =>
+	4 * outputs <= bindingBytes && inputs.every(({ size, dtype }) => size * (dtype === "f16" ? 2 : 4) <= bindingBytes);
+
 /**
  * The fastest right variant of each shape class not `known`; the first shape of a class speaks for it. Of several
  * orders of sums, the one that is faster over all row counts of its weight.
@@ -164,7 +168,7 @@ export async function tune(
 			.reverse()
 			.map((trial) => [trial.key, trial]),
 	);
-	const missing = [...classes.values()].reverse().filter(({ key }) => !(key in known));
+	const missing = [...classes.values()].reverse().filter((trial) => !(trial.key in known) && boundWhole(gpu, trial));
 	const tuning: Record<string, string> = {};
 	let done = 0;
 	progress?.(0, missing.length);
@@ -214,14 +218,15 @@ export function fastestOrder(trials: readonly Measurement[][]): string {
  */
 const MARGIN = 0.05;
 
-/** The fastest right variant. */
-export function fastest(measurements: readonly Measurement[], usual?: string): string {
+/** The fastest right variant; where none is, the usual one. */
+export function fastest(measurements: readonly Measurement[], usual: string): string {
 	const right = measurements.filter((each) => each.right);
+	if (right.length === 0) return usual;
 	const best = right.reduce((best, next) => (next.milliseconds < best.milliseconds ? next : best));
 	return right.some(
 		({ variant, milliseconds }) => variant === usual && milliseconds * (1 - MARGIN) <= best.milliseconds,
 	)
-		? (usual as string)
+		? usual
 		: best.variant;
 }
 

@@ -136,7 +136,8 @@ async function modelFolder(where: string): Promise<ModelFolder | null> {
 
 /**
  * Files in the place of the new model that go as it comes: the shards of another that was there, and what was measured
- * of it, which would make this one unreadable. What was measured of this very model stays, in place of what comes along.
+ * of it, which would make this one unreadable. What was measured of this very model stays, in place of what comes
+ * along.
  */
 async function outlived(out: string, staged: string, digest: string): Promise<string[]> {
 	const there = await readFile(join(out, MANIFEST_FILE), "utf8")

@@ -92,8 +92,8 @@ export class StagedFolder implements Disposable {
 	}
 
 	/**
-	 * Moves the files, `last` after all others: whoever finds it finds the rest. It is taken away first, and with it those
-	 * of the `outlived` that none comes in place of. In one go, so that no interrupt comes between.
+	 * Moves the files, `last` after all others: whoever finds it finds the rest. It is taken away first, and with it
+	 * those of the `outlived` that none comes in place of. In one go, so that no interrupt comes between.
 	 */
 	commit(last: string, outlived: readonly string[] = []): void {
 		const files = readdirSync(this.path).filter((file) => file !== last);

@@ -10,6 +10,8 @@ export const flatGroups = (threads: number): [number, number] => [
 	Math.min(groups(threads), MOST),
 	Math.ceil(groups(threads) / MOST),
 ];
+/** WGSL of such a workgroup's index. */
+export const FLAT_GROUP = `(group.y * ${MOST}u + group.x)`;
 /** Whether an adapter takes so many in each dimension. */
 export const dispatchable = ({ device }: Gpu, groups: readonly number[]): boolean =>
 	groups.every((count) => count <= device.limits.maxComputeWorkgroupsPerDimension);

@@ -1,4 +1,5 @@
 import type { Gpu } from "../gpu/gpu.ts";
+import { FLAT_GROUP, flatGroups } from "../gpu/workgroups.ts";
 
 /**
  * Invocations that share a token: 64 on a GPU, where there are more of them than tokens, 1 where a few lanes are all
@@ -8,8 +9,8 @@ export type Lanes = 1 | 64;
 
 export const lanesOf = ({ facts }: Gpu): Lanes => (facts.software ? 1 : 64);
 
-/** How many workgroups of 64 share `tokens` so. */
-export const laneGroups = (tokens: number, lanes: Lanes): number => Math.ceil((tokens * lanes) / 64);
+/** The workgroups of 64 that share `tokens` so. */
+export const laneGroups = (tokens: number, lanes: Lanes): [number, number] => flatGroups(tokens * lanes);
 
 /** WGSL `total(part, lane)`: the sum over the lanes that share a token, in the order of a tree. */
 export const total = (lanes: Lanes): string =>
@@ -31,6 +32,6 @@ fn total(part: vec4f, lane: u32) -> f32 {
 export const main = (lanes: Lanes): string => `
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) index: u32) {
-	let t = ${lanes === 1 ? "group.x * 64u + index" : "group.x"};
+	let t = ${lanes === 1 ? `${FLAT_GROUP} * 64u + index` : FLAT_GROUP};
 	let lane = ${lanes === 1 ? "0u" : "index"};
 	if (t >= p.tokens) { return; }`;

@@ -48,7 +48,7 @@ export function layerNorm(pass: Pass, op: LayerNorm): void {
 			options: { lanes },
 			params: { tokens, width4: width / 4, eps },
 			bindings: { x, y, weight, bias },
-			groups: [laneGroups(tokens, lanes)],
+			groups: laneGroups(tokens, lanes),
 		}),
 	);
 }

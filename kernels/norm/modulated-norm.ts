@@ -96,6 +96,6 @@ function normalise(pass: Pass, op: ModulatedNorm): void {
 			token: rows?.from,
 		},
 		bindings: { x, y, modulation: table, weight, bias, tokenRow: rows?.tokenRow, rows: rows?.table },
-		groups: [laneGroups(tokens, lanes)],
+		groups: laneGroups(tokens, lanes),
 	});
 }

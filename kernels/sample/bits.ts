@@ -1,7 +1,7 @@
 import { kernel, optional, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { groups } from "../gpu/workgroups.ts";
+import { FLAT, flatGroups, groups } from "../gpu/workgroups.ts";
 import { PHILOX, PURPOSE } from "./random.ts";
 import { logitParts, SAMPLE_ROW, type SampleRow } from "./row.ts";
 
@@ -87,12 +87,13 @@ const spreading = kernel({
 	bindings: { codes: read("u32"), values: write("f32") },
 	code: ({ words }: { words: number }) => `
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-	if (id.x >= p.stride * p.tokens) { return; }
-	let token = id.x / p.stride;
-	let b = id.x % p.stride;
-	if (b >= p.bits) { values[id.x] = 0.0; return; }
+	let i = ${FLAT};
+	if (i >= p.stride * p.tokens) { return; }
+	let token = i / p.stride;
+	let b = i % p.stride;
+	if (b >= p.bits) { values[i] = 0.0; return; }
 	let bit = (codes[token * ${words}u + b / 32u] >> (b % 32u)) & 1u;
-	values[id.x] = (f32(bit) * 2.0 - 1.0) / sqrt(f32(p.sphere));
+	values[i] = (f32(bit) * 2.0 - 1.0) / sqrt(f32(p.sphere));
 }`,
 });
 
@@ -110,6 +111,6 @@ export function codeValues(
 		options: { words: Math.ceil(bits / 32) },
 		params: { bits, stride, tokens, sphere },
 		bindings: { codes, values },
-		groups: [groups(stride * tokens)],
+		groups: flatGroups(stride * tokens),
 	});
 }

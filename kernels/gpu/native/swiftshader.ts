@@ -2,7 +2,7 @@
  * SwiftShader out of the npm package `@sparticuz/chromium`, so that a machine with neither GPU nor system packages
  * still runs every kernel.
  */
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { constants, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
@@ -49,7 +49,7 @@ function loadLibrary(path: string): boolean {
 }
 
 /** Undefined where the package is not installed: the engine as a library does without it. */
-function archiveOfChromium(): string | undefined {
+export function archiveOfChromium(): string | undefined {
 	try {
 		const entry = fileURLToPath(import.meta.resolve("@sparticuz/chromium"));
 		return join(dirname(entry), "..", "bin", "swiftshader.tar.br");
@@ -58,26 +58,55 @@ function archiveOfChromium(): string | undefined {
 	}
 }
 
-/** Unpacks SwiftShader once a machine, into the folder of temporary files; returns the folder. */
-async function unpackSwiftShader(archive: string): Promise<string> {
-	const folder = join(tmpdir(), `firstlight-swiftshader-${versionBeside(archive)}-${process.getuid?.() ?? 0}`);
-	const done = join(folder, "unpacked");
-	if (existsSync(done)) return folder;
+/** Of what is unpacked: what is loaded, or names it. */
+const NEEDED = ["libvk_swiftshader.so", "vk_swiftshader_icd.json", "libvulkan.so.1"];
+
+/** Unpacks SwiftShader once a machine and user, into the folder of temporary files; returns the folder. */
+export async function unpackSwiftShader(archive: string): Promise<string> {
+	const folder = join(tmpdir(), `firstlight-swiftshader-${versionBeside(archive)}-${userId()}`);
+	if (isWhole(folder)) return folder;
 	// Into a folder of our own first, so that two processes starting together never see half a library.
-	const own = `${folder}.${process.pid}`;
-	mkdirSync(own, { recursive: true, mode: 0o700 });
-	const { extract } = await import("tar-fs");
-	await pipeline(Readable.from([readFileSync(archive)]), createBrotliDecompress(), extract(own));
-	writeFileSync(join(own, "unpacked"), "");
+	const own = mkdtempSync(`${folder}.`);
 	try {
-		renameSync(own, folder);
-	} catch {
+		const { extract } = await import("tar-fs");
+		await pipeline(Readable.from([readFileSync(archive)]), createBrotliDecompress(), extract(own));
+		moveInto(folder, own);
+	} catch (error) {
+		if (error instanceof DeviceError) throw error;
+		throw new DeviceError(`SwiftShader could not be unpacked to ${folder}: ${(error as Error).message}.`);
+	} finally {
 		rmSync(own, { recursive: true, force: true });
-		if (!existsSync(done))
-			throw new DeviceError(`SwiftShader could not be unpacked to ${folder}. Delete that folder and start again.`);
 	}
 	return folder;
 }
+
+/** Another process may have been faster; a folder that has lost files since then goes. */
+function moveInto(folder: string, own: string): void {
+	try {
+		renameSync(own, folder);
+	} catch {
+		if (isWhole(folder)) return;
+		rmSync(folder, { recursive: true, force: true });
+		renameSync(own, folder);
+	}
+}
+
+/**
+ * Whether all is there that is needed. Throws DeviceError for what others can write: it would be loaded into this
+ * process.
+ */
+function isWhole(folder: string): boolean {
+	const found = lstatSync(folder, { throwIfNoEntry: false });
+	if (!found) return false;
+	if (!found.isDirectory() || found.uid !== userId() || (found.mode & 0o022) !== 0)
+		throw new DeviceError(
+			`${folder} is no folder of this user alone, so SwiftShader is not loaded from there. ` +
+				"Delete it, or set TMPDIR to a folder of your own.",
+		);
+	return NEEDED.every((file) => existsSync(join(folder, file)));
+}
+
+const userId = (): number => process.getuid?.() ?? 0;
 
 function versionBeside(archive: string): string {
 	const manifest = join(dirname(archive), "..", "package.json");

@@ -71,7 +71,9 @@ async function readHeld(
 		await utimes(path, new Date(), new Date()).catch(() => {});
 		progress?.(bytes.byteLength);
 		return bytes;
-	} catch {
+	} catch (error) {
+		// What could not be read may be sound.
+		if (!(error instanceof ModelFormatError)) throw error;
 		await rm(path, { force: true });
 		return null;
 	}
@@ -79,7 +81,7 @@ async function readHeld(
 
 /** The part of an earlier download, or a new one, as a destination. It is hashed while it comes. */
 async function partFile(path: string, size: number): Promise<Destination & { close(): Promise<void> }> {
-	const handle = await open(path, "a+");
+	const handle = await open(path, "a+").catch(unwritable);
 	try {
 		const etagPath = `${path}.etag`;
 		const { size: found } = await handle.stat();
@@ -143,7 +145,7 @@ async function lock(path: string): Promise<(() => Promise<void>) | null> {
 				await unlink(path);
 			};
 		} catch (error) {
-			if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+			if ((error as NodeJS.ErrnoException).code !== "EEXIST") unwritable(error as Error);
 			if (await isHeld(path)) return null;
 			await rm(path, { force: true });
 		}
