@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { expect, it } from "vitest";
 import { findModel } from "../../model-shards/open.ts";
+import { freePort } from "../start/free-port.ts";
 import { temporaryFolder } from "../temporary.ts";
 import { bundle, bundledNode } from "./bundle.ts";
 
@@ -17,8 +18,14 @@ it.skipIf(!canChangeRoot)("a worker opens its device and its model in an empty r
 	const child = spawn(
 		"/usr/sbin/chroot",
 		[`--userspec=${NOBODY}:${NOBODY}`, folder.path, "/bin/node", "/app/worker.mjs"],
-		// Port 9 is nobody's: it dials in vain, which is all that is left to do, by a name that it has looked up.
-		{ env: { MODELS: "/models/tiny", EDGE_URL: "http://localhost:9", WORKER_SECRET: "a-secret-of-the-test" } },
+		// It dials in vain, which is all that is left to do, by a name that it has looked up.
+		{
+			env: {
+				MODELS: "/models/tiny",
+				EDGE_URL: `http://localhost:${await freePort()}`,
+				WORKER_SECRET: "a-secret-of-the-test",
+			},
+		},
 	);
 	const lines: string[] = [];
 	try {

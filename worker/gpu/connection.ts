@@ -78,7 +78,7 @@ export class Connection {
 			(token) => current() && this.#open({ authorization: `Bearer ${token}` }, renewing),
 			(error: Error) => {
 				if (!current()) return;
-				if (!(error instanceof RegistrationRefused)) return this.#again(error.message);
+				if (!(error instanceof RegistrationRefused)) return this.#again(reasonOf(error));
 				this.close();
 				this.#on.refused(error.message);
 			},
@@ -193,7 +193,7 @@ export class Connection {
 				const token = await this.#credential.renewed();
 				if (socket === this.#socket) this.send({ type: "renew", token });
 			} catch (error) {
-				this.#on.log(`the token could not be renewed (${(error as Error).message})`);
+				this.#on.log(`the token could not be renewed (${reasonOf(error)})`);
 				const again = !(error instanceof RegistrationRefused) && socket === this.#socket && !this.#closed;
 				if (again) this.#renewWithin(seconds - wait);
 			}
@@ -237,9 +237,15 @@ export class Connection {
 			}
 			return said;
 		} catch (error) {
-			return (error as Error).message;
+			return reasonOf(error);
 		}
 	}
+}
+
+/** What the system says, such as ECONNREFUSED, where Node says no more than "fetch failed". */
+function reasonOf(error: unknown): string {
+	const { message, cause } = error as Error;
+	return cause instanceof Error ? ((cause as NodeJS.ErrnoException).code ?? cause.message) : message;
 }
 
 function safeJson(text: string): unknown {
