@@ -6,6 +6,7 @@
 import { DeviceError, KernelError, OutOfMemoryError, SlowAdapterError } from "./errors.ts";
 import type { AdapterFacts } from "./facts.ts";
 import type { Program } from "./kernel.ts";
+import { MemoryTurns } from "./memory-turns.ts";
 import { ARENA_BYTES, type Dispatch, Pass, type Recorded } from "./pass.ts";
 import type { Profiler, Submission } from "./profile.ts";
 import { type CompileProgress, Programs } from "./programs.ts";
@@ -34,6 +35,8 @@ export class Gpu {
 	profiler: Profiler | undefined;
 	/** Bytes of every live buffer made here. */
 	bytes = 0;
+	/** Of those who try out what there is (`room`) and take it then. */
+	readonly memoryTurns = new MemoryTurns();
 	/** Settles when the device is gone, with the reason. */
 	readonly lost: Promise<string>;
 	#tuning: Tuning = {};
@@ -159,7 +162,10 @@ export class Gpu {
 		this.#assertAlive();
 	}
 
-	/** Whether so many bytes more can be had now, in tensors of at most `each`: takes them and gives them back. */
+	/**
+	 * Whether so many bytes more can be had now, in tensors of at most `each`: takes them and gives them back. In one of
+	 * the `memoryTurns`, which lasts until they are taken for good.
+	 */
 	async room(bytes: number, each = 2 ** 28): Promise<boolean> {
 		await this.reclaim();
 		const most = Math.min(each, this.device.limits.maxBufferSize);

@@ -62,7 +62,7 @@ export class DeviceModel implements LoadedModel {
 		checkPlan(plan, this.info);
 		const grids = this.#grids(plan);
 		const ids = this.#ids({ prompt, label }, draws);
-		checkCodes(rest.forcedCodes, grids, this.info.bitsPerToken);
+		checkCodes(rest.forcedCodes, grids, this.#parts.folder.facts.codes);
 		const taps = new Taps(this.#parts.gpu, tap);
 		taps.give("text.ids", [ids.length], () => Int32Array.from(ids));
 		return this.#explainingAll(walk(this.#rounds, { plan, grids, seed, ids, draws, taps, ...rest }));

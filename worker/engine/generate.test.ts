@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { policies } from "../policies/index.ts";
+import type { RunStep } from "../protocol/plan.ts";
 import { openModel } from "./open.ts";
 import type { FinalResult, GenerateOptions, GenerateResult, LoadedModel, ScaleResult } from "./types.ts";
 
@@ -113,6 +114,42 @@ it("refuses text of another size than the model's, and goes on working", async (
 	await expect(given("text.feats", new Float32Array(100))).rejects.toThrow(/features are 100 floats/);
 	await expect(given("text.ids", new Int32Array(33))).rejects.toThrow(/has 33 tokens; this model takes 32/);
 	expect(scales(await collect({ until: 0 }))).toHaveLength(1);
+});
+
+it.each([
+	["beyond its table of words", Int32Array.of(3, 205)],
+	["below 0", Int32Array.of(-1)],
+	["no whole number", Float32Array.of(2.5)],
+])("refuses a token %s, and goes on working", async (_, ids) => {
+	const given = (ids: Float32Array | Int32Array) => collect({ until: 0, draws: new Map([["text.ids", ids]]) });
+	await expect(given(ids)).rejects.toThrow(/a token [-\d.]+; this model takes whole numbers from 0 to 204/);
+	expect(scales(await given(Int32Array.of(204)))).toHaveLength(1);
+});
+
+it("refuses draws that the plan does not take, and goes on working", async () => {
+	const plan = policies.stagevar.plan(model.info, {});
+	const scale = plan.steps.findIndex((step) => step.kind === "run" && step.reduce.length > 0);
+	const { rows, reduce } = plan.steps[scale] as RunStep;
+	const [{ blocks, count }] = reduce;
+	const [height, width] = model.info.schedules[plan.schedule].grids[scale];
+	const [places, tokens] = [(rows === "both" ? 2 : 1) * count, height * width];
+	const name = `s${scale}.${model.names.span(blocks[0])}`;
+	const given = async (of: string, data: Float32Array | Int32Array) =>
+		scales(await collect({ plan, until: scale, draws: new Map([[`${name}.${of}`, data]]) })).at(-1)?.codes;
+	await expect(given("Q", new Float32Array(places * tokens - 1))).rejects.toThrow(
+		`The draws ${name}.Q are ${places * tokens - 1} numbers; this plan takes ${places * tokens}.`,
+	);
+	await expect(given("rep_idx", new Int32Array(places + 1))).rejects.toThrow(`this plan takes ${places}.`);
+	const kinds = `this plan takes positions, whole numbers from 0 to ${tokens - 1}.`;
+	for (const beyond of [-1, tokens])
+		await expect(given("rep_idx", new Int32Array(places).fill(beyond))).rejects.toThrow(kinds);
+	await expect(given("rep_idx", new Float32Array(places))).rejects.toThrow(kinds);
+	await expect(given("Q", new Int32Array(places * tokens))).rejects.toThrow("this plan takes floats.");
+	const positions = Int32Array.from({ length: places }, (_, i) => tokens - 1 - (i % count));
+	const own = scales(await collect({ plan, until: scale })).at(-1)?.codes;
+	expect(await given("rep_idx", positions)).not.toEqual(own);
+	// Of a scale that the plan does not reduce: nobody reads it.
+	expect(scales(await collect({ plan, until: 0, draws: new Map([["s0.c0.Q", new Float32Array(1)]]) }))).toHaveLength(1);
 });
 
 it("refuses a plan that the model cannot run", async () => {

@@ -20,7 +20,10 @@ import { kernelShapes } from "./shapes.ts";
 import type { LoadedModel } from "./types.ts";
 
 export interface OpenOptions {
-	/** Pictures that can be made at once, or as many of them as one buffer has room for; further ones wait. Default 1. */
+	/**
+	 * Pictures that can be made at once, or as many of them, of the default schedule, as one buffer has room for; further
+	 * ones wait. Default 1.
+	 */
 	slots?: number;
 	/** Default f32. f16 needs an adapter with shader-f16 (else DeviceError). */
 	dtype?: Dtype;
@@ -33,7 +36,9 @@ export interface OpenOptions {
 	/**
 	 * Bytes on the device that the model and its pictures of any schedule may take: to keep within them the decoder
 	 * stores less and computes more, the text encoder is there for new texts alone, and last, keys and values are kept in
-	 * as many bits as there is room for. Where they do not do, an OutOfMemoryError says what would.
+	 * as many bits as there is room for. Where they do not do, an OutOfMemoryError says what would. Reckoned for exact
+	 * plans and prompts of 32 tokens: not counted are further keys of longer prompts, activations of plans that need more
+	 * than they save in keys, given draws, what is read back, and 8 MiB that the device has once.
 	 */
 	memory?: number;
 	/** Bytes of weights read so far and in all. */
@@ -42,25 +47,29 @@ export interface OpenOptions {
 
 /** How a model would be opened within a budget, and what that takes. Throws OutOfMemoryError where nothing would do. */
 function planned(
-	{ device, bindingBytes, bufferBytes }: Gpu,
+	gpu: Gpu,
 	folder: ModelFolder,
 	{ slots: asked = 1, dtype = "f32", cacheDtype = "f32", memory }: OpenOptions,
 ): { slots: number; setting: MemorySetting; within: Partial<Within>; need: MemoryNeed } {
+	const { bindingBytes, bufferBytes } = gpu;
 	const textTokens = folder.info.maxPromptTokens;
 	const slots = slotsWithin(folder, { cacheDtype, slots: asked, textTokens }, bufferBytes);
 	const setting: MemorySetting = { dtype, cacheDtype, slots, bindingBytes };
 	if (memory === undefined) return { slots, setting, within: {}, need: memoryNeed(folder, setting) };
 	// Whoever asks for a picture chooses its schedule.
 	const most: MemorySetting = { ...setting, schedule: longestSchedule(folder.manifest.schedules) };
-	const halves = device.features.has("shader-f16");
-	const kept = within(folder, most, memory, halves ? PRECISIONS : PRECISIONS.filter((kind) => kind !== "f16"));
-	if (!kept) throw new OutOfMemoryError(`The ${memory} bytes that are given do not do. ${adviceFor(folder, most)}`);
+	const kept = within(folder, most, memory, precisionsOn(gpu));
+	if (!kept)
+		throw new OutOfMemoryError(`The ${memory} bytes that are given do not do. ${adviceFor(gpu, folder, most)}`);
 	return { slots, setting: most, ...kept };
 }
 
+const precisionsOn = ({ device }: Gpu): readonly Precision[] =>
+	device.features.has("shader-f16") ? PRECISIONS : PRECISIONS.filter((kind) => kind !== "f16");
+
 /** As where every binding is large enough: what is too small for a tensor has been said. */
-const adviceFor = (folder: ModelFolder, setting: MemorySetting): string =>
-	memoryAdvice(folder, { ...setting, bindingBytes: undefined });
+const adviceFor = (gpu: Gpu, folder: ModelFolder, setting: MemorySetting): string =>
+	memoryAdvice(folder, { ...setting, bindingBytes: undefined }, precisionsOn(gpu));
 
 /**
  * What a model opened so is reckoned to take on the device with its pictures, and, where `memory` is given, what it
@@ -90,7 +99,8 @@ function tokenizerOf({ dir, tokenizer, facts, info }: ModelFolder): PromptTokeni
 
 /**
  * Puts a model folder on the device. Throws ModelFormatError for a damaged folder, DeviceError when it does not fit: an
- * OutOfMemoryError says what would. Nothing is left on the device then.
+ * OutOfMemoryError says what would. Nothing is left on the device then. One model is loaded at a time, and pictures of
+ * others are opened before or after it; those that are open go on.
  */
 export async function openModel(gpu: Gpu, folder: ModelFolder, options: OpenOptions = {}): Promise<LoadedModel> {
 	const { dtype = "f32", progress } = options;
@@ -102,11 +112,14 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, options: OpenOpti
 	const textEncoder = facts.text?.encoder;
 	const visiting = stay === "visits" && textEncoder;
 	const explained = (error: unknown): unknown =>
-		error instanceof OutOfMemoryError ? new OutOfMemoryError(`${error.message} ${adviceFor(folder, setting)}`) : error;
-	try {
+		error instanceof OutOfMemoryError
+			? new OutOfMemoryError(`${error.message} ${adviceFor(gpu, folder, setting)}`)
+			: error;
+	const load = async (tried: () => void): Promise<LoadedModel> => {
 		using made = new DisposableStack();
-		if (!(await gpu.room(need.weights + need.decoder + (visiting ? 0 : need.encoder))))
-			throw new OutOfMemoryError(`There is not enough memory on ${gpu.facts.name}.`);
+		const fits = await gpu.room(need.weights + need.decoder + (visiting ? 0 : need.encoder));
+		tried();
+		if (!fits) throw new OutOfMemoryError(`There is not enough memory on ${gpu.facts.name}.`);
 		const source = visiting ? partOf(folder, (name) => !isText(name)) : folder;
 		const weights = made.adopt(await Weights.load(gpu, source, progress, dtype), (weights) => weights.destroy());
 		const shapes = kernelShapes(folder, dtype);
@@ -127,6 +140,9 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, options: OpenOpti
 			tiles: need.exact ? undefined : [gpu.bindingBytes, stored as number],
 		});
 		return new DeviceModel({ gpu, folder, tokenizer, model, numerics, explained, owned: made.move() });
+	};
+	try {
+		return await gpu.memoryTurns.take(load);
 	} catch (error) {
 		throw explained(error);
 	}

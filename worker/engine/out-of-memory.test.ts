@@ -76,7 +76,7 @@ say(await gpu.room(300 * 2 ** 20));`,
 });
 
 test.runIf(limits)("a model that does not fit is not begun, and the error says what would take less", async () => {
-	const [said] = await starved(
+	const [said, halves] = await starved(
 		700,
 		`
 import { plannedModel } from ${here("worker/families/planned.ts")};
@@ -86,7 +86,8 @@ const model = plannedModel("infinity", "2b");
 const tensors = () => { throw new Error("begun"); };
 const folder = { ...model, dir: "", digest: "", info: modelInfo(model, ""), tokenizer: null, tensors };
 LEAVE;
-say(await openModel(gpu, folder, { slots: 4 }).then(() => "none", (error) => error.name + ": " + error.message));`,
+say(await openModel(gpu, folder, { slots: 4 }).then(() => "none", (error) => error.name + ": " + error.message));
+say(gpu.device.features.has("shader-f16"));`,
 	);
 	const [now, lighter] = said.split(" It would take, with ");
 	expect(now).toMatch(
@@ -96,10 +97,12 @@ say(await openModel(gpu, folder, { slots: 4 }).then(() => "none", (error) => err
 	const gib = String.raw`[\d.]+ GiB`;
 	expect(lighter).toMatch(
 		new RegExp(
-			`^weights as f16 ${gib}; .*weights imported as int4 ${gib}; keys and values as f16 ${gib}; .*` +
-				`1 slot ${gib}; keys and values as int4 ${gib}; all of it ${gib}\\.$`,
+			`^weights .*weights imported as int4 ${gib}; .*1 slot ${gib}; ` +
+				`keys and values as int4 ${gib}; all of it ${gib}\\.$`,
 		),
 	);
+	const f16 = ["weights", "keys and values"].map((what) => lighter.includes(`${what} as f16 `));
+	expect(f16).toEqual([halves, halves].map((has) => has === "true"));
 });
 
 test.runIf(limits)("a picture there is no memory for is refused while another runs, which goes on", async () => {

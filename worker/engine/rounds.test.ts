@@ -20,6 +20,8 @@ afterEach(() => vi.restoreAllMocks());
 
 const tiny = () => openModelFolder(findModel("tiny"));
 const never = new AbortController().signal;
+/** Of the tiny model. */
+const WIDTH = 64;
 
 /** The tiny model without what `openModel` puts around it. */
 async function openTiny(slots: number) {
@@ -276,4 +278,85 @@ test("a scale waits for its own kernels and for no other's; whoever goes meanwhi
 	await new Promise((resolve) => setTimeout(resolve, 50));
 	for (const { resolve } of kernels) resolve();
 	expect(await whole).toEqual(schedule.grids.map((_, i) => i));
+});
+
+test("a picture whose text is of another length than that of the one before grows keys by it alone", async () => {
+	using tiny = await openTiny(2);
+	const { rounds, options } = tiny;
+	const open = (tokens: number) => rounds.open({ ...options(), ids: Array(tokens).fill(3) }, never);
+	const [first, second] = [await open(4), await open(4)];
+	const before = gpu.bytes;
+	rounds.close(first);
+	const third = await open(6);
+	// By 12 keys a block, of both guidance rows' texts, and not by the 14 that a row has.
+	expect(gpu.bytes - before).toBe(4 * 12 * 2 * WIDTH * 4);
+	expect(third.keys).toEqual(Array(4).fill([14, 14, 12]));
+	for (const picture of [second, third]) rounds.close(picture);
+});
+
+test("models on one device try out what there is, and take it, one after the other; loading, too", async () => {
+	using one = await openTiny(1);
+	using other = await openTiny(1);
+	const tried = Promise.withResolvers<boolean>();
+	const room = vi.spyOn(gpu, "room").mockReturnValueOnce(tried.promise).mockResolvedValue(true);
+	const openings = [one, other].map(({ rounds, options }) => rounds.open(options(), never));
+	const loading = openModel(gpu, await tiny());
+	await vi.waitFor(() => expect(room).toHaveBeenCalled());
+	await new Promise((resolve) => setTimeout(resolve, 50));
+	expect(room).toHaveBeenCalledOnce();
+	tried.resolve(true);
+	const pictures = await Promise.all(openings);
+	(await loading).destroy();
+	expect(room).toHaveBeenCalledTimes(3);
+	one.rounds.close(pictures[0]);
+	other.rounds.close(pictures[1]);
+});
+
+test("while another model is loaded, pictures go on, and who waits to begin one may leave", async () => {
+	using opened = await openTiny(2);
+	const { rounds, options } = opened;
+	const picture = await rounds.open(options(), never);
+	const folder = await tiny();
+	const came = Promise.withResolvers<void>();
+	const asked = Promise.withResolvers<void>();
+	const slow = {
+		...folder,
+		async *tensors(...args: Parameters<typeof folder.tensors>) {
+			asked.resolve();
+			await came.promise;
+			yield* folder.tensors(...args);
+		},
+	};
+	const loading = openModel(gpu, slow);
+	await asked.promise;
+	const run = (scale: number) => rounds.run({ picture, scale, sample: true, pictures: [] }, never);
+	expect((await run(0)).codes).toBeInstanceOf(Uint8Array);
+	const left = new AbortController();
+	const leaving = rounds.open(options(), left.signal);
+	const staying = rounds.open(options(), never);
+	expect((await run(1)).codes).toBeInstanceOf(Uint8Array);
+	left.abort(new Error("left"));
+	await expect(leaving).rejects.toThrow("left");
+	came.resolve();
+	(await loading).destroy();
+	rounds.close(await staying);
+	rounds.close(picture);
+});
+
+test("rounds wait while another model tries out whether it has room, and no longer", async () => {
+	using opened = await openTiny(1);
+	const { model, rounds, options } = opened;
+	const picture = await rounds.open(options(), never);
+	const tried = Promise.withResolvers<boolean>();
+	const room = vi.spyOn(gpu, "room").mockReturnValue(tried.promise);
+	const round = vi.spyOn(model, "round");
+	const loading = openModel(gpu, await tiny());
+	await vi.waitFor(() => expect(room).toHaveBeenCalled());
+	const run = rounds.run({ picture, scale: 0, sample: true, pictures: [] }, never);
+	await new Promise((resolve) => setTimeout(resolve, 50));
+	expect(round).not.toHaveBeenCalled();
+	tried.resolve(false);
+	await expect(loading).rejects.toThrow(/There is not enough memory on/);
+	expect((await run).codes).toBeInstanceOf(Uint8Array);
+	rounds.close(picture);
 });

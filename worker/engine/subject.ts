@@ -11,7 +11,7 @@ export interface Subject {
 
 /**
  * Token ids of a prompt, or the class alone; those given in `draws` where there are any. Throws PromptError when this
- * model does not draw such a thing.
+ * model does not draw such a thing, RangeError for given ids that its encoder does not know.
  */
 export function subjectIds(
 	facts: Facts,
@@ -30,7 +30,15 @@ export function subjectIds(
 	if (!facts.text?.encoder && !draws.has("text.feats"))
 		throw new PromptError("This model has no text encoder: give its text features in `draws` as text.feats.");
 	const ids = draws.get("text.ids");
+	// Beside features they are encoded by nobody.
+	if (ids && !draws.has("text.feats")) checkIds(ids, facts.text?.encoder?.vocabulary ?? 0);
 	if (ids || draws.has("text.feats")) return [...(ids ?? [])];
 	if (prompt === undefined || !tokenizer) throw new PromptError("This model draws text: give a prompt.");
 	return tokenizer.encode(prompt);
+}
+
+function checkIds(ids: Float32Array | Int32Array, vocabulary: number): void {
+	const wrong = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabulary);
+	if (wrong === undefined) return;
+	throw new RangeError(`The text has a token ${wrong}; this model takes whole numbers from 0 to ${vocabulary - 1}.`);
 }

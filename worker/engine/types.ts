@@ -18,7 +18,10 @@ export interface GenerateOptions {
 	prompt?: string;
 	label?: number;
 	seed: number;
-	/** In place of the generator's own: `text.feats`, `s4.c0.Q`, `s4.c0.rep_idx`. */
+	/**
+	 * In place of the generator's own: `text.feats`, `s4.c0.Q`, `s4.c0.rep_idx`. RangeError for those of another size or
+	 * kind than the plan takes.
+	 */
 	draws?: Draws;
 	/** Packed codes of the first scales. By default they are replayed (no head, no sampling, not yielded). */
 	forcedCodes?: readonly Uint8Array[];

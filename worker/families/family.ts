@@ -315,6 +315,8 @@ export interface Graph {
 	 * What the latent has beyond its codes, token by token of the last scale: [tokens, channels], until the next call.
 	 */
 	residual?(pass: Pass, op: ResidualInput): Tensor;
+	/** What `residual` reads of given draws, for so many guidance rows and tokens: their names, and floats of each. */
+	residualDraws?(rows: number, tokens: number): readonly { name: string; length: number }[];
 	/** Frees what the graph allocated. */
 	destroy(): void;
 }

@@ -50,23 +50,34 @@ export const codeWords = (bits: number): number => Math.ceil(bits / 32);
 /** Bytes of packed codes. */
 const packedLength = (tokens: number, bits: number): number => Math.ceil((tokens * bits) / 8);
 
-/** Throws RangeError for codes of another model or scale, before they can spoil a round that others share. */
+/**
+ * Throws RangeError for codes of another model or scale, before they can spoil a round that others share. `choices`,
+ * `alternatives`: of a token; where it is one of a vocabulary, its bits may name more than there are.
+ */
 export function checkCodes(
 	codes: readonly Uint8Array[] | undefined,
 	grids: readonly (readonly [number, number])[],
-	bits: number,
+	{ bits, choices, alternatives }: { bits: number; choices: number; alternatives: number },
 ): void {
 	if (codes && codes.length > grids.length)
 		throw new RangeError(
 			`Codes of ${codes.length} scales were given; the schedule has ${grids.length}. ` +
 				"They belong to another model or schedule.",
 		);
-	for (const [scale, { length }] of (codes ?? []).entries()) {
-		const expected = packedLength(grids[scale][0] * grids[scale][1], bits);
-		if (length !== expected)
+	for (const [scale, bytes] of (codes ?? []).entries()) {
+		const tokens = grids[scale][0] * grids[scale][1];
+		const expected = packedLength(tokens, bits);
+		if (bytes.length !== expected)
 			throw new RangeError(
-				`The codes of scale ${scale} take ${expected} bytes, got ${length}. ` +
+				`The codes of scale ${scale} take ${expected} bytes, got ${bytes.length}. ` +
 					"They belong to another model or schedule.",
+			);
+		if (choices > 1 || alternatives === 2 ** bits) continue;
+		const wrong = unpackCodes(bytes, tokens, bits).find((code) => code >= alternatives);
+		if (wrong !== undefined)
+			throw new RangeError(
+				`The codes of scale ${scale} name ${wrong}; this model's are from 0 to ${alternatives - 1}. ` +
+					"They belong to another model.",
 			);
 	}
 }

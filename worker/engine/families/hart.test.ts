@@ -168,3 +168,14 @@ it("refuses text of another size, and goes on working", async () => {
 	);
 	expect(codes(await ask(plans.exact, 1, { until: 0 }))).toHaveLength(1);
 });
+
+it("refuses noise of another size, and takes its own", async () => {
+	const given = (name: string, floats: number) =>
+		ask(plans.exact, 1, { draws: new Map([...text, [name, new Float32Array(floats)]]) });
+	// 36 tokens of 16 numbers, and both guidance rows of them.
+	await expect(given("diff.noise_init", 36 * 16 - 1)).rejects.toThrow(
+		"The draws diff.noise_init are 575 numbers; this plan takes 576.",
+	);
+	await expect(given("diff.step2.noise", 36 * 16)).rejects.toThrow(/diff\.step2\.noise are 576 .* takes 1152\./);
+	expect(made(await given("diff.step2.noise", 2 * 36 * 16)).at(-1)).not.toEqual(made(await ask(plans.exact, 1)).at(-1));
+});

@@ -1,6 +1,9 @@
 /** What the generator promises of VAR, on the recorded model's small random weights. */
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { SMALL_HEAD } from "../../../model-shards/testing.ts";
+import { randomModel } from "../../families/testing/random-model.ts";
 import { policies } from "../../policies/index.ts";
+import { openModel } from "../open.ts";
 import type { GenerateResult, LoadedModel } from "../types.ts";
 import { type Ask, codes, made, type Opened, openSet, sampled } from "./testing.ts";
 
@@ -91,4 +94,39 @@ it("decodes a latent of its own size and smaller, and refuses others", async () 
 	expect(await model.decode(new Float32Array(16 * 4 * 7), [4, 7])).toMatchObject({ height: 64, width: 112 });
 	await expect(model.decode(new Float32Array(16 * 7 * 7), [7, 7])).rejects.toThrow(/larger than the model's largest/);
 	await expect(model.decode(new Float32Array(16), [2, 2])).rejects.toThrow(/has 64 floats, not 16/);
+});
+
+it("refuses a code that is none of a vocabulary that is no power of two, and takes its last one", async () => {
+	const config = {
+		depth: 1,
+		width: 16,
+		heads: 2,
+		ffn: 32,
+		classes: 3,
+		adaln: "block",
+		normalised: false,
+		normEps: 1e-6,
+		scales: 2,
+		tokens: 5,
+		codebook: { vocabulary: 10, channels: 4, phis: 1 },
+		vae: { baseChannels: 8, multipliers: [1, 2], residualBlocks: 1, normGroups: 4, normEps: 1e-6 },
+	};
+	const { folder } = randomModel({ ...SMALL_HEAD, family: "var", config }, 1);
+	const model = await openModel(opened.gpu, folder);
+	const plan = policies.exact.plan(model.info, {});
+	// Four bits a token, of one token and of four.
+	const given = async (...forcedCodes: number[][]) =>
+		await Array.fromAsync(
+			model.generate({
+				plan,
+				label: 0,
+				seed: 1,
+				previews: "none",
+				forcedCodes: forcedCodes.map((bytes) => Uint8Array.from(bytes)),
+			}),
+		);
+	await expect(given([10])).rejects.toThrow("The codes of scale 0 name 10; this model's are from 0 to 9.");
+	await expect(given([9], [0x99, 0xf9])).rejects.toThrow("The codes of scale 1 name 15; this model's are from 0 to 9.");
+	expect(await given([9], [0x99, 0x99])).toHaveLength(1);
+	model.destroy();
 });

@@ -73,8 +73,15 @@ function lowerKeys(
 	return [cacheDtype, ...possible];
 }
 
-/** Settings that take less than this one, with what to do for each; the smallest saving first, all together last. */
-export function lighter(model: Model, setting: MemorySetting): { advice: string; total: number }[] {
+/**
+ * Settings that take less than this one, of precisions that the device has, with what to do for each; the smallest
+ * saving first, all together last.
+ */
+function lighter(
+	model: Model,
+	setting: MemorySetting,
+	precisions: readonly Precision[],
+): { advice: string; total: number }[] {
 	const { manifest } = model;
 	const now = memoryNeed(model, setting).total;
 	const quantised = manifest.tensors.some(({ quantization }) => quantization);
@@ -89,13 +96,13 @@ export function lighter(model: Model, setting: MemorySetting): { advice: string;
 		["the text encoder there for new texts alone", { encoder: "visits" }],
 		["1 slot", { slots: 1 }],
 	];
+	if (!quantised && precisions.includes("f16")) changes.push(["weights as f16", { precision: "f16", dtype: "f16" }]);
 	if (!quantised)
 		changes.push(
-			["weights as f16", { precision: "f16", dtype: "f16" }],
 			["weights imported as int8", { precision: "int8" }],
 			["weights imported as int4", { precision: "int4" }],
 		);
-	for (const cacheDtype of lowerKeys(model, setting, PRECISIONS).slice(1))
+	for (const cacheDtype of lowerKeys(model, setting, precisions).slice(1))
 		changes.push([`keys and values as ${cacheDtype}`, { cacheDtype }]);
 	changes.push(["all of it", Object.assign({}, ...changes.map(([, change]) => change))]);
 	return changes
@@ -104,11 +111,11 @@ export function lighter(model: Model, setting: MemorySetting): { advice: string;
 		.sort((a, b) => b.total - a.total);
 }
 
-/** What is needed and what would fit, for the one who has too little. */
-export function memoryAdvice(model: Model, setting: MemorySetting): string {
+/** What is needed and what would fit, for the one who has too little, of precisions that the device has. */
+export function memoryAdvice(model: Model, setting: MemorySetting, precisions: readonly Precision[]): string {
 	const { weights, encoder, decoder, keys, activations, phases, total } = memoryNeed(model, setting);
 	const opening = phases.opening - phases.picture;
-	const less = lighter(model, setting).map(({ advice, total }) => `${advice} ${gibibytes(total)}`);
+	const less = lighter(model, setting, precisions).map(({ advice, total }) => `${advice} ${gibibytes(total)}`);
 	const all = { weights, "text encoder": encoder, "keys and values": keys, activations, opening, decoder };
 	const parts = Object.entries(all).flatMap(([name, bytes]) => (bytes > 0 ? [`${name} ${gibibytes(bytes)}`] : []));
 	const instead = less.length > 0 ? `It would take, with ${less.join("; ")}.` : "Use another GPU.";

@@ -2,9 +2,9 @@
 import { copy, subtractFrom } from "../../../kernels/tokens/gather.ts";
 import { squaredNorms } from "../../../kernels/tokens/project.ts";
 import { cellTokens, type Layout, type Place, tokensIn } from "./layout.ts";
-import { reduce, restore, sublayerAt } from "./reduce.ts";
+import { reduce, restore } from "./reduce.ts";
 import type { RoundContext } from "./round.ts";
-import { type Span, skipsOthers } from "./spans.ts";
+import { type Span, skipsOthers, sublayerAt } from "./spans.ts";
 
 /** A place that gets other tokens: how many a row, in which span, and what writes them from token `to` on. */
 interface Change {

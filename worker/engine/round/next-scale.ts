@@ -51,8 +51,6 @@ export class NextScaleModel implements Disposable {
 	#work: Workspace | undefined;
 	/** Keys and values grow block by block alone. */
 	#slowly: boolean;
-	/** The last of those that are being opened, one after the other. */
-	#opening: Promise<unknown> = Promise.resolve();
 	#owned: DisposableStack;
 
 	/**
@@ -113,22 +111,19 @@ export class NextScaleModel implements Disposable {
 	 * Allocates a picture. Throws OutOfMemoryError when it does not fit beside those that are open, which go on as they
 	 * were, RangeError when all slots are taken, the signal's reason before anything is allocated.
 	 */
-	open(options: PictureOptions, signal?: AbortSignal): Promise<Picture> {
-		const opened = this.#opening.then(() => this.#open(options, signal));
-		this.#opening = opened.catch(() => {});
-		return opened;
+	async open(options: PictureOptions, signal?: AbortSignal): Promise<Picture> {
+		return await this.#model.gpu.memoryTurns.take(() => this.#open(options), signal);
 	}
 
 	/**
-	 * Settles when none is being opened: what is then allocated at once, by a round or beside it, does not meet what an
-	 * opening tries out.
+	 * Settles when no picture is being opened, nor tried out whether another model has room on the device: what is then
+	 * allocated at once, by a round or beside it, does not meet what is tried out.
 	 */
 	get opened(): Promise<unknown> {
-		return this.#opening;
+		return this.#model.gpu.memoryTurns.quiet;
 	}
 
-	async #open(options: PictureOptions, signal?: AbortSignal): Promise<Picture> {
-		signal?.throwIfAborted();
+	async #open(options: PictureOptions): Promise<Picture> {
 		const { gpu, graph, store } = this.#model;
 		const slot = this.#pictures.indexOf(undefined);
 		if (slot === -1) throw new RangeError(`All ${this.slots} slots of the model are taken.`);

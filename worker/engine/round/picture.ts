@@ -9,6 +9,7 @@ import type { Schedule } from "../../protocol/model-info.ts";
 import { outcomesOf, type StagePlan, type Step } from "../../protocol/plan.ts";
 import { kindOf } from "../../protocol/reductions/index.ts";
 import type { Detail } from "./detail.ts";
+import { checkDraws } from "./draws.ts";
 import type { KeyCounts, KeyValueStore } from "./key-value-store.ts";
 import { COND, lastScaleOf, ROWS, rowsOf, storedKeys, UNCOND } from "./kv-plan.ts";
 import type { Planned } from "./room.ts";
@@ -42,13 +43,19 @@ export interface PictureNeeds extends PictureOptions {
 	storesLast: boolean;
 	/** Keys of the text that cross attention sees, by guidance row; 0 where there is no text. */
 	textKeys: readonly number[];
-	/** In every block: of the text, then of each guidance row over all scales. */
+	/**
+	 * In every block: of each guidance row over all scales, then of the text. A text of another length than the one that
+	 * has left then takes no row's place.
+	 */
 	keys: KeyCounts;
 	/** What later spans fill from, with the shape of each. */
 	sources: readonly { source: Source; planned: Planned }[];
 	/** Of its largest round. */
 	work: WorkspaceNeed;
 }
+
+/** Where the text stands in `keys`: behind the guidance rows. */
+const TEXT = ROWS;
 
 /** Cached keys of one guidance row in one block. */
 interface KeyRange {
@@ -76,7 +83,7 @@ export interface Picture extends PictureNeeds {
 	owned: Scope;
 }
 
-/** What a picture will need. Throws RangeError for text that the graph does not take. */
+/** What a picture will need. Throws RangeError for text that the graph does not take, and for draws of another plan. */
 export function pictureNeeds(graph: Graph, schedule: Schedule, options: PictureOptions): PictureNeeds {
 	const { plan, branches = [] } = options;
 	const { depth, width } = graph.shape;
@@ -84,6 +91,7 @@ export function pictureNeeds(graph: Graph, schedule: Schedule, options: PictureO
 	const tokens = codes.map((count, scale) => (scale === 0 ? graph.startTokens : count));
 	const sublayers = graph.sublayers.length;
 	const outcomes = outcomesOf(plan);
+	checkDraws(graph, options.draws, outcomes, tokens);
 	const textKeys = graph.contextKeys(options);
 	const storesLast = tapsLastKeys(options, depth);
 	const byRow = [COND, UNCOND].map((row) =>
@@ -108,8 +116,8 @@ export function pictureNeeds(graph: Graph, schedule: Schedule, options: PictureO
 		storesLast,
 		textKeys,
 		keys: Array.from({ length: depth }, (_, block) => [
-			sumOf(textKeys),
 			...byRow.map((stored) => Math.max(...stored.map((keys) => keys[block]))),
+			sumOf(textKeys),
 		]),
 		sources: [...new Map(sources.map((source) => [sourceKey(source), source]))].map(([key, source]) => ({
 			source,
@@ -172,10 +180,10 @@ export function openPicture(gpu: Gpu, store: KeyValueStore, slot: number, needs:
 	return {
 		...needs,
 		slot,
-		context: { keys: starts.map(([text]) => text), counts: needs.textKeys },
+		context: { keys: starts.map((start) => start[TEXT]), counts: needs.textKeys },
 		begun: false,
 		ranges: [COND, UNCOND].map((row) =>
-			starts.map((start, block) => ({ start: start[1 + row], capacity: needs.keys[block][1 + row], used: 0 })),
+			starts.map((start, block) => ({ start: start[row], capacity: needs.keys[block][row], used: 0 })),
 		),
 		retained: new Map(retained),
 		details: new Map(),
@@ -209,6 +217,6 @@ export function releaseKeys(picture: Picture, store: KeyValueStore, scale: numbe
 /** Gives back all that `openPicture` took. */
 export function closePicture(picture: Picture, store: KeyValueStore): void {
 	releaseKeys(picture, store, picture.grids.length);
-	picture.context.keys.forEach((start, block) => store.give(block, start, picture.keys[block][0]));
+	picture.context.keys.forEach((start, block) => store.give(block, start, picture.keys[block][TEXT]));
 	picture.owned[Symbol.dispose]();
 }

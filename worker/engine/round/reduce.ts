@@ -13,10 +13,11 @@ import { gatherSelected, scatterRows } from "../../../kernels/tokens/selected.ts
 import type { Graph } from "../../families/family.ts";
 import type { Gathering, Projection } from "../../protocol/plan.ts";
 import { byScore, detailByToken } from "./detail.ts";
+import { matricesName, positionsName, spanName } from "./draws.ts";
 import type { Layout, Place } from "./layout.ts";
 import type { Part } from "./parts.ts";
 import type { RoundContext } from "./round.ts";
-import { passesOthers, type Span, skipsOthers, sourceKey, sourceOf } from "./spans.ts";
+import { passesOthers, type Span, skipsOthers, sourceKey, sourceOf, sublayerAt } from "./spans.ts";
 
 /** The span's input to few tokens a row, from token `to` of the next layout on, and the positions they stand for. */
 export function reduce(context: RoundContext, layout: Layout, place: Place, span: Span, to: number): void {
@@ -49,8 +50,8 @@ function projectTokens(
 	const { picture, scale, tokens, first } = part;
 	const { width } = graph.shape;
 	const rows = part.rows.length;
-	const name = `s${scale}.${graph.names.span(sublayerAt(graph, span.from).block)}`;
-	const [Q, positions] = [picture.drawn.get(`${name}.Q`), picture.drawn.get(`${name}.rep_idx`)];
+	const name = spanName(graph, scale, span);
+	const [Q, positions] = [matricesName(name), positionsName(name)].map((drawn) => picture.drawn.get(drawn));
 	const matrixRows = reducedRows(graph, part, span, at, to, (i) => i * tokens * count);
 	picture.taps.keep(pass, `${name}.${graph.names.spanInput}`, x, [rows, tokens, width], { from: at * width });
 	picture.taps.keep(pass, `${name}.prob`, work.norms, [at + rows * tokens], {
@@ -162,11 +163,6 @@ function fillFromEarlier(
 		to: rows.map((_, i) => image(scale, to + i * tokens)),
 		label: `${label} rest`,
 	});
-}
-
-/** Block and name of a sublayer, counted from the first block's first on. */
-export function sublayerAt({ sublayers }: Graph, at: number): { block: number; name: string } {
-	return { block: Math.floor(at / sublayers.length), name: sublayers[at % sublayers.length].name };
 }
 
 /** `token`: the part's first token at full length, `out`: reduced; `draw`: where a row's own draws begin. */

@@ -1,5 +1,6 @@
 /** Reduced spans: stretches of sublayers on few tokens, which is what the reductions of a step come down to. */
 import type { Tensor } from "../../../kernels/gpu/tensor.ts";
+import type { Graph } from "../../families/family.ts";
 import type { Reduction, RunStep, StagePlan } from "../../protocol/plan.ts";
 
 /** A stretch of sublayers, counted from the first block's first on, that runs on few tokens. */
@@ -23,6 +24,11 @@ function spansOf({ reduce }: RunStep, sublayers: number): Span[] {
 			reduction,
 		}));
 	});
+}
+
+/** Block and name of a sublayer, counted from the first block's first on. */
+export function sublayerAt({ sublayers }: Pick<Graph, "sublayers">, at: number): { block: number; name: string } {
+	return { block: Math.floor(at / sublayers.length), name: sublayers[at % sublayers.length].name };
 }
 
 /** What a span needs of an earlier scale: the residual stream at `to`, or its change since `from`. */

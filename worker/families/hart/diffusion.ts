@@ -85,6 +85,18 @@ export function residualDiffusion(
 	};
 }
 
+const FIRST_NOISE = "diff.noise_init";
+const stepName = (step: number): string => `diff.step${step}`;
+const noiseName = (step: number): string => `${stepName(step)}.noise`;
+
+/** As a graph's `residualDraws`: the first noise is every row's. */
+export const noiseDraws =
+	({ steps }: ResidualConfig, channels: number) =>
+	(rows: number, tokens: number): { name: string; length: number }[] => [
+		{ name: FIRST_NOISE, length: tokens * channels },
+		...Array.from({ length: steps }, (_, step) => ({ name: noiseName(step), length: rows * tokens * channels })),
+	];
+
 /** The condition, and the same first noise for every row. */
 function begin(
 	pass: Pass,
@@ -94,7 +106,7 @@ function begin(
 	const { x, input, noise, condition } = work;
 	const sides = { m: rows * tokens, k: from, n: config.width };
 	matmul(pass, { x: z, y: condition, ...weights.linear(`${NET}.cond_embed`), ...sides, label: "residual cond_embed" });
-	const given = drawn.get("diff.noise_init");
+	const given = drawn.get(FIRST_NOISE);
 	const draw = { y: noise, to: 0, tokens, channels, seed, stream: 0, step: 0 };
 	if (!given) drawNormals(pass, { ...draw, label: "residual first noise" });
 	const count = tokens * channels;
@@ -112,11 +124,11 @@ function denoiseStep(
 	const { x, input, noise, out } = work;
 	const step = diffusion.schedule[index];
 	const m = rows * tokens;
-	const name = `diff.step${index}`;
+	const name = stepName(index);
 	taps.give(`${name}.t`, [1], () => Int32Array.of(step.time));
 	taps.keep(pass, `${name}.x`, x, [m, channels]);
 	network(pass, diffusion, m, index);
-	const recorded = drawn.get(`${name}.noise`);
+	const recorded = drawn.get(noiseName(index));
 	if (!recorded && step.noise)
 		for (let stream = 0; stream < rows; stream++) {
 			const draw = { y: noise, to: stream * tokens, tokens, channels, seed, stream, step: index + 1 };

@@ -7,6 +7,7 @@ import { latentCells, type Schedules } from "../shared/schedules.ts";
 import { vectorQuantiser } from "../shared/vector-quantiser.ts";
 import { hartSublayers } from "./blocks.ts";
 import type { HartConfig } from "./config.ts";
+import { noiseDraws } from "./diffusion.ts";
 import { residualOf } from "./residual.ts";
 import { hartRotary } from "./rotary.ts";
 import { checkText, hartText, maskOf, textsOf } from "./text.ts";
@@ -48,6 +49,7 @@ export function hartGraph(input: GraphInput<HartConfig>): Graph {
 		sublayers: hartSublayers({ ...input, shape: facts.shape, modulation: tables.modulation, halves: rotary.halves }),
 		head: (pass, op) => adaLnHead(pass, weights, facts, tables.head, headNorm, op),
 		residual: residualOf(scope, input, cells),
+		residualDraws: noiseDraws(config.residual, codebook.channels),
 	});
 }
 

@@ -44,8 +44,10 @@ export function visitingEncoder(
 ): VisitingEncoder {
 	return {
 		config,
-		async visit(): Promise<TextEncoder & Disposable> {
-			if (!(await gpu.room(bytes)))
+		async visit(tried): Promise<TextEncoder & Disposable> {
+			const fits = await gpu.room(bytes);
+			tried();
+			if (!fits)
 				throw new OutOfMemoryError(
 					`There is no device memory for the text encoder: ${bytes} bytes beside the ${gpu.bytes} in use ` +
 						`(${gpu.facts.name}).`,

@@ -166,10 +166,14 @@ test("an encoder that visits comes for texts that are not kept, all at once, and
 		]),
 	).toHaveLength(2);
 	expect(() => prompts.record(gpu.pass("too early"), [5, 1])).toThrow(/was not encoded/);
-	await prompts.encode([
+	const encoded = prompts.encode([
 		[5, 1],
 		[7, 1],
 	]);
+	// What is tried out meanwhile is tried out when the encoder has gone.
+	const beside = gpu.memoryTurns.take(async () => gpu.bytes);
+	await encoded;
+	expect(await beside).toBe(held);
 	expect(
 		prompts.missing([
 			[5, 1],

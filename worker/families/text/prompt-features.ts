@@ -20,8 +20,8 @@ export interface TextEncoder {
 }
 /** One that is on the device only while texts are encoded. */
 export interface VisitingEncoder extends Pick<TextEncoder, "config"> {
-	/** Puts it there. Throws what loading throws, with nothing left allocated. */
-	visit(): Promise<TextEncoder & Disposable>;
+	/** Puts it there, in a turn at the device's memory. Throws what loading throws, with nothing left allocated. */
+	visit(tried: () => void): Promise<TextEncoder & Disposable>;
 }
 
 interface Kept {
@@ -69,8 +69,14 @@ export class PromptFeatures {
 
 	/** Has the encoder come and encode these texts: all are kept until the next visit. Throws what the visit throws. */
 	async encode(texts: readonly (readonly number[])[]): Promise<void> {
-		if ("record" in this.#encoder) return;
-		using encoder = await this.#encoder.visit();
+		const encoder = this.#encoder;
+		if ("record" in encoder) return;
+		// Until it has gone: nobody is refused for what is there for a moment.
+		await this.#gpu.memoryTurns.take((tried) => this.#encodeBy(encoder, texts, tried));
+	}
+
+	async #encodeBy(visiting: VisitingEncoder, texts: readonly (readonly number[])[], tried: () => void): Promise<void> {
+		using encoder = await visiting.visit(tried);
 		const pass = this.#gpu.pass("prompt features");
 		for (const ids of texts) this.#record(pass, encoder, ids);
 		try {
