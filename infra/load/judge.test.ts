@@ -7,6 +7,7 @@ import type { Asked } from "./mix.ts";
 import type { Run, Sample } from "./run.ts";
 import { summaryOf } from "./summary.ts";
 import { type FrameTrace, Trace } from "./trace.ts";
+import { settleUsable } from "./usable.ts";
 
 const asked = (of: Partial<Asked> = {}): Asked => ({
 	index: 0,
@@ -170,4 +171,17 @@ it("attainment is a share of those who meant to stay: whoever would have left co
 	const about = { url: "", goodput: { final: 500 }, judged, versions: { adapters: [], models: [] }, version: "" };
 	const { counts, rates } = summaryOf(run, about);
 	expect([counts.good, rates.attainment]).toEqual([3, 2 / 3]);
+});
+
+it("what was kept to be decoded is left where the run is interrupted, and no error", async () => {
+	const sample = traced({}, 0, (trace, at) => {
+		trace.frames.push(frame({ at: 5, id: { job: "j", n: 0 }, picture: { ...picture, kept: Buffer.from("none") } }));
+		at(9);
+	});
+	const kept = { ...sample, trace: Object.assign(sample.trace, { keep: true }) };
+	await settleUsable([kept], 0.9, AbortSignal.abort());
+	expect(kept.judgement.faults.map((fault) => fault.class)).not.toContain("picture_damaged");
+	expect(kept.trace.frames[0].picture?.kept).not.toBeNull();
+	await settleUsable([kept], 0.9, new AbortController().signal);
+	expect(kept.judgement.faults).toContainEqual({ class: "picture_damaged", detail: "scale: no decoder takes it" });
 });
