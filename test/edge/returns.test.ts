@@ -69,6 +69,24 @@ it("a full queue says when to come again, by what pictures take here", async () 
 	const soon = await refused();
 	expect(soon).toBeGreaterThanOrEqual(1);
 	expect(soon).toBeLessThan(10);
+
+	// There is room as soon as the one in hand is done, however many wait.
+	const next = async () => {
+		const { models } = await poolNamed({ POOL }, "default").offer();
+		const version = models.flatMap(({ versions }) => versions).find(({ info }) => info.digest === model.digest);
+		return version?.nextMs ?? null;
+	};
+	expect(await next()).toBeNull();
+	const readers = await Promise.all([1, 2].map(() => Reader.open("/v1/images/preview?prompt=x")));
+	const lease = await peer.next("lease");
+	const begun = (await next()) as number;
+	await pause(100);
+	const later = (await next()) as number;
+	expect(begun).toBeGreaterThan(100);
+	expect(later).toBeLessThanOrEqual(begun - 90);
+	await peer.finish(lease);
+	await peer.finish(await peer.next("lease"));
+	for (const reader of readers) await reader.rest();
 });
 
 it("a reader that takes nothing is there, also when its job is reset meanwhile", async () => {

@@ -199,6 +199,8 @@ export interface Outlook {
 	free: number;
 	/** Until it begins; null where its workers have made nothing to tell by. */
 	waitMs: number | null;
+	/** Until the first of what its workers have in hand is done; null where nothing is, or nothing tells. */
+	nextMs: number | null;
 	/** Milliseconds a unit of cost (worker/policies/cost.ts) on the worker that will have it. */
 	pace: number | null;
 }

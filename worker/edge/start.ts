@@ -90,10 +90,11 @@ const tooMany = (param: string, most: number) =>
 /** Where nothing was measured, and at most: by then other workers may have come. */
 const RETRY_SECONDS = { otherwise: 10, most: 60 };
 
-/** When there is room: as soon as one that waits is begun, or one is done where none may wait, by its workers' pace. */
-function retryAfter({ waiting, slots, waitMs }: Offered): number {
+/** When there is room: as soon as the next one is done, and one that waits is begun, by its workers' pace. */
+function retryAfter({ waiting, slots, waitMs, nextMs }: Offered): number {
 	if (waitMs === null) return RETRY_SECONDS.otherwise;
-	return Math.min(RETRY_SECONDS.most, Math.max(1, Math.ceil(waitMs / Math.max(1, waiting || slots) / 1000)));
+	const milliseconds = nextMs ?? waitMs / Math.max(1, waiting || slots);
+	return Math.min(RETRY_SECONDS.most, Math.max(1, Math.ceil(milliseconds / 1000)));
 }
 
 /** The model of this name or alias, out of those offered; the first for none, "auto", and a model of OpenAI's. */

@@ -148,6 +148,7 @@ function both(a: Offered, b: Offered): Offered {
 		waiting: a.waiting + b.waiting,
 		free: a.free + b.free,
 		waitMs: sooner.waitMs,
+		nextMs: a.nextMs === null || b.nextMs === null ? (a.nextMs ?? b.nextMs) : Math.min(a.nextMs, b.nextMs),
 		pace: sooner.pace ?? a.pace ?? b.pace,
 		queued: a.queued + b.queued,
 		places: a.places + b.places,

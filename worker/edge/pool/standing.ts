@@ -19,8 +19,9 @@ interface Crew {
 	pace: number | null;
 	/** Of those that take leases. */
 	slots: number;
-	/** Milliseconds until what they have in hand is done. */
+	/** Milliseconds until what they have in hand is done, and until the first of it is; null where nothing is. */
 	inHand: number;
+	next: number | null;
 }
 
 export function standingOf(entry: Entry, books: Books): Standing {
@@ -45,9 +46,10 @@ export function outlookOf(digest: string, books: Books, slotsOf: (member: Member
 		if (its > most) [next, most] = [member, its];
 	}
 	const { pace, wait } = progress(waiting, digest, books);
-	if (next === null || waiting.length > 0) return { waiting: waiting.length, free, pace, waitMs: wait };
+	const nextMs = crewOf(digest, books).next;
+	if (next === null || waiting.length > 0) return { waiting: waiting.length, free, pace, waitMs: wait, nextMs };
 	const its = books.paces.of(next.hello.worker, digest) ?? pace;
-	return { waiting: 0, free, pace: its, waitMs: its === null ? null : 0 };
+	return { waiting: 0, free, pace: its, waitMs: its === null ? null : 0, nextMs };
 }
 
 /** Milliseconds a unit of cost, and until all of these and what is in hand is done; null where nothing was measured. */
@@ -67,11 +69,15 @@ function crewOf(digest: string, books: Books): Crew {
 	const kept = books.crews.get(digest);
 	if (kept && now - kept.at < books.recountMs) return kept;
 	const pace = books.paces.among(workersOf(digest, books), digest);
-	const crew: Crew = { at: now, pace, slots: 0, inHand: 0 };
+	const crew: Crew = { at: now, pace, slots: 0, inHand: 0, next: null };
 	for (const { seat, hello } of books.roster.offering(digest)) {
 		if (!seat.draining) crew.slots += hello.slots;
 		if (pace === null) continue;
-		for (const held of books.ledger.heldBy(seat.session)) crew.inHand += left(held, pace);
+		for (const held of books.ledger.heldBy(seat.session)) {
+			const rest = left(held, pace);
+			crew.inHand += rest;
+			crew.next = Math.min(crew.next ?? rest, rest);
+		}
 	}
 	books.crews.set(digest, crew);
 	return crew;
