@@ -1,7 +1,7 @@
 import { Argument } from "@commander-js/extra-typings";
 import { KeyDescription, KeyList, MintedKey, Scope } from "../../worker/protocol/api-key.ts";
 import { asker, SECRET_HELP } from "./admin.ts";
-import { count, jsonOption, positive } from "./options.ts";
+import { count, flags, givenOptions, jsonOption, positive } from "./options.ts";
 import type { Define } from "./program.ts";
 import { oneOf, UsageError } from "./usage.ts";
 
@@ -24,12 +24,9 @@ export const define: Define = (command, terminal) =>
 		.addOption(jsonOption())
 		.addHelpText("after", SECRET_HELP)
 		.action(async (action, name, { url, scopes, days, perMinute, concurrent, perDay, weight }) => {
-			const ofNew = command.options.filter(
-				(option) =>
-					option.description.startsWith("mint:") && command.getOptionValueSource(option.attributeName()) === "cli",
-			);
+			const ofNew = givenOptions(command).filter((option) => option !== "url");
 			if (action !== "mint" && ofNew.length > 0)
-				throw new UsageError(`${ofNew[0].long} is of a new key: keys ${action} does not take it.`);
+				throw new UsageError(`keys ${action} makes no new key: leave ${flags(ofNew, "and")} out.`);
 			const ask = asker(url, terminal.signal);
 			if (action === "list") {
 				const list = KeyList.parse(await ask("GET", "/keys"));

@@ -83,12 +83,10 @@ export const counts = (option: string, low: number, high: number) => (text: stri
  * that it heeds, the first that was given counting. `beside`: by what an option says something, one of which it needs.
  */
 export function requireHeard(
-	command: { options: readonly Pick<Option, "attributeName">[]; getOptionValueSource(name: string): unknown },
+	command: Asked,
 	{ alone = {}, beside = {} }: Partial<Record<"alone" | "beside", Readonly<Record<string, readonly string[]>>>>,
 ): void {
-	const given = command.options
-		.map((option) => option.attributeName())
-		.filter((name) => name !== "json" && command.getOptionValueSource(name) === "cli");
+	const given = givenOptions(command);
 	const mode = Object.keys(alone).find((name) => given.includes(name));
 	const unheard = mode === undefined ? [] : given.filter((name) => name !== mode && !alone[mode].includes(name));
 	if (unheard.length > 0)
@@ -98,8 +96,19 @@ export function requireHeard(
 			throw new UsageError(`${flags([name], "")} says nothing by itself: give ${flags(others, "or")} beside it.`);
 }
 
+interface Asked {
+	options: readonly Pick<Option, "attributeName">[];
+	getOptionValueSource(name: string): unknown;
+}
+
+/** Names of the options that were given, but for `--json`, which every command heeds. */
+export const givenOptions = (command: Asked): string[] =>
+	command.options
+		.map((option) => option.attributeName())
+		.filter((name) => name !== "json" && command.getOptionValueSource(name) === "cli");
+
 /** `maxSeconds` is `--max-seconds`. */
-const flags = (names: readonly string[], word: string): string =>
+export const flags = (names: readonly string[], word: string): string =>
 	names.map((name) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`).join(` ${word} `);
 
 /** A number above zero. */

@@ -124,7 +124,7 @@ describe("a usage error is one message and one hint", () => {
 		],
 		[["load", "--concurrency", "2", "--to", "5"], /^--to says nothing by itself: give --rate beside/, help("load")],
 		[["load", "--compare", file, file, "--rate", "1"], /^--rate would say nothing beside --compare/, help("load")],
-		[["keys", "list", "--days", "3"], /^--days is of a new key: keys list does not take it\.$/, help("keys")],
+		[["keys", "list", "--days", "3"], /^keys list makes no new key: leave --days out\.$/, help("keys")],
 		[["import", "tiny", "--out", dir, "--group", "64"], /^--group is of whole numbers: give --dtype/, help("import")],
 		[["publish", "tiny", "--bucket", "another"], /^--bucket says .*: give --remote beside it\.$/, help("publish")],
 		[["simulate", "--sweep", "load", "--runs", "2"], /^Option '--sweep <sweep>' cannot be used/, help("simulate")],

@@ -46,23 +46,19 @@ export class Watch {
 		while (!signal.aborted) {
 			try {
 				const health = await healthOf(target, signal);
-				// Another's word for it, as a proxy's: the edge may be away for a moment.
-				if (health === null && this.samples.length > 0) throw new Error("no health was told");
-				if (health === null) return;
-				const sum = (of: "busy" | "slots") => health.workers.reduce((total, worker) => total + worker[of], 0);
-				this.samples.push({
-					at: clock(),
-					busy: sum("busy"),
-					queue: health.queue,
-					slots: sum("slots"),
-					workers: health.workers.length,
-				});
+				if (health !== null) this.samples.push(sampleOf(health, clock()));
+				else if (this.samples.length === 0) return;
 			} catch {
-				// A hole in the series says so.
+				// It may be away for a moment, or a proxy answers in its place; a hole in the series says so.
 			}
 			await sleep(EVERY_MS, undefined, { signal }).catch(() => {});
 		}
 	}
+}
+
+function sampleOf({ workers, queue }: z.infer<typeof Health>, at: number): HealthSample {
+	const sum = (of: "busy" | "slots") => workers.reduce((total, worker) => total + worker[of], 0);
+	return { at, busy: sum("busy"), queue, slots: sum("slots"), workers: workers.length };
 }
 
 async function healthOf({ url, keys }: Target, signal: AbortSignal): Promise<z.infer<typeof Health> | null> {

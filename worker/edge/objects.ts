@@ -199,7 +199,7 @@ export interface Outlook {
 	free: number;
 	/** Until it begins; null where its workers have made nothing to tell by. */
 	waitMs: number | null;
-	/** Until the first of what its workers have in hand is done; null where nothing is, or nothing tells. */
+	/** Until the first of what its workers have in hand leaves its slot; null where nothing will, or nothing tells. */
 	nextMs: number | null;
 	/** Milliseconds a unit of cost (worker/policies/cost.ts) on the worker that will have it. */
 	pace: number | null;

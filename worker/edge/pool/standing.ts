@@ -19,8 +19,9 @@ interface Crew {
 	pace: number | null;
 	/** Of those that take leases. */
 	slots: number;
-	/** Milliseconds until what they have in hand is done, and until the first of it is; null where nothing is. */
+	/** Milliseconds until what they have in hand is done. */
 	inHand: number;
+	/** Until the first of it leaves a slot for another; null where nothing will. */
 	next: number | null;
 }
 
@@ -76,7 +77,7 @@ function crewOf(digest: string, books: Books): Crew {
 		for (const held of books.ledger.heldBy(seat.session)) {
 			const rest = left(held, pace);
 			crew.inHand += rest;
-			crew.next = Math.min(crew.next ?? rest, rest);
+			if (!seat.draining) crew.next = Math.min(crew.next ?? rest, rest);
 		}
 	}
 	books.crews.set(digest, crew);
