@@ -5,6 +5,7 @@ import { tokenizerConfig } from "../../worker/families/infinity/published.ts";
 import { ConvDecoder } from "../../worker/families/shared/conv-decoder.ts";
 import { decoderFloats, decoderOperations, decoderTensors, wrappedDecoder } from "../../worker/families/shared/vae.ts";
 import { Weights } from "../../worker/families/shared/weights.ts";
+import type { Watch } from "./measure.ts";
 import { randomFloats, randomTensors } from "./random-model.ts";
 
 export interface DecoderReport {
@@ -28,8 +29,11 @@ export interface DecoderReport {
 
 const CHANNELS = 32;
 
-/** Decodes one random latent of `cells` x `cells`. Throws OutOfMemoryError where the device holds too little. */
-export async function benchDecoder(gpu: Gpu, cells: number): Promise<DecoderReport> {
+/**
+ * Decodes one random latent of `cells` x `cells`; `progress` counts submissions. Throws OutOfMemoryError where the
+ * device holds too little, and what `progress` throws.
+ */
+export async function benchDecoder(gpu: Gpu, cells: number, { progress }: Watch = {}): Promise<DecoderReport> {
 	const source = wrappedDecoder(tokenizerConfig("d32"));
 	const wanted = decoderTensors(source, CHANNELS);
 	const tensors = wanted.map(({ name, shape }) => ({
@@ -52,12 +56,18 @@ export async function benchDecoder(gpu: Gpu, cells: number): Promise<DecoderRepo
 	await gpu.allocated();
 	const held = gpu.bytes - loaded;
 	const begun = performance.now();
-	const { pass, pictures } = decoder.record(gpu.pass("decoder"), latents, [{ pixel: 0, height: cells, width: cells }]);
-	const data = await pass.submit(
+	const grid = { pixel: 0, height: cells, width: cells };
+	const parts: Promise<void>[] = [];
+	let done = 0;
+	const sent = () =>
+		parts.push(gpu.device.queue.onSubmittedWorkDone().then(() => progress?.(++done, parts.length + 1)));
+	const { pass, pictures } = decoder.record(gpu.pass("decoder"), latents, [grid], undefined, sent);
+	const read = pass.submit(
 		pictures.flatMap(({ rgba }) =>
 			rgba.map(({ rect, x, from }) => ({ ...x, offset: 4 * from, bytes: 4 * rect.height * rect.width })),
 		),
 	);
+	const [data] = await Promise.all([read, ...parts]);
 	const seconds = (performance.now() - begun) / 1000;
 	const bytes = data.map((part) => new Uint8Array(part));
 	const count = bytes.reduce((sum, { length }) => sum + length, 0);

@@ -130,7 +130,9 @@ export const define: Define = (command, terminal) =>
 			if (options.decoder !== undefined) {
 				const { benchDecoder } = await import("../bench/decoder.ts");
 				const gpu = await openAdapter(terminal, options.limits);
-				const report = await benchDecoder(gpu, options.decoder);
+				using bar = terminal.progress("{bar} {value}/{total} parts of the work, {eta_formatted} left");
+				const report = await benchDecoder(gpu, options.decoder, { progress: bar.report });
+				bar[Symbol.dispose]();
 				terminal.print(`${gpu.facts.name} (${gpu.facts.driver})\n\n${decoderText(report)}`);
 				return await finish({ adapter: gpu.facts, decoder: report });
 			}

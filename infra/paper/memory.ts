@@ -140,6 +140,7 @@ function budgetTable(rows: readonly BudgetRow[]): string[] {
 		"keys as",
 		"text encoder",
 		"decoder stores",
+		"decoder TFLOP",
 		"keys",
 		"while a text is encoded",
 		"while a picture is made",
@@ -152,7 +153,8 @@ function budgetTable(rows: readonly BudgetRow[]): string[] {
 		gib(memory),
 		within.cacheDtype,
 		within.encoder,
-		gib(within.stored),
+		`${gib(within.stored.bytes)}${within.stored.packed ? " as f16" : ""}`,
+		(need.decoding / 1e12).toPrecision(3),
 		...[need.keys, need.phases.text, need.phases.picture, further].map((bytes) => gib(bytes)),
 	]);
 	return table(head, cells);

@@ -137,7 +137,7 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, options: OpenOpti
 			shapes,
 			dtype,
 			cacheDtype,
-			tiles: need.exact ? undefined : [gpu.bindingBytes, stored as number],
+			tiles: need.exact ? undefined : { bindingBytes: gpu.bindingBytes, ...stored },
 		});
 		return new DeviceModel({ gpu, folder, tokenizer, model, numerics, explained, owned: made.move() });
 	};

@@ -10,7 +10,7 @@ import { randomModel } from "../families/testing/random-model.ts";
 import { policies } from "../policies/index.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { openModel, reckoned } from "./open.ts";
-import { within } from "./paper/budget.ts";
+import { STORES, within } from "./paper/budget.ts";
 import { memoryNeed } from "./paper/memory.ts";
 import { features, unevenModel } from "./testing.ts";
 import type { GenerateOptions, LoadedModel } from "./types.ts";
@@ -124,7 +124,8 @@ it("a budget takes bits from keys no sooner than it has to, and no more than it 
 	const { schedules } = large.manifest;
 	schedules.large.grids = [1, 24, 24, 24, 24].map((side) => [side, side]);
 	const setting = { schedule: "large" };
-	const total = (cacheDtype: "f32" | "int8" | "int4") => memoryNeed(large, { ...setting, cacheDtype, stored: 0 }).total;
+	const total = (cacheDtype: "f32" | "int8" | "int4") =>
+		memoryNeed(large, { ...setting, cacheDtype, stored: STORES.at(-1) }).total;
 	const kept = (memory: number) => within(large, setting, memory, ["f32", "int8", "int4"])?.within.cacheDtype;
 	expect([total("f32"), total("f32") - 1, total("int8"), total("int8") - 1, total("int4")].map(kept)).toEqual([
 		"f32",
@@ -175,7 +176,7 @@ it("keys whose rows cannot be cut apart are not packed", async () => {
 	const narrow = unevenModel(24, { depth: 8 });
 	narrow.manifest.schedules.large.grids = [1, 24, 24, 24, 24].map((side) => [side, side]);
 	const setting = { schedule: "large" };
-	const least = memoryNeed(narrow, { ...setting, cacheDtype: "f16", stored: 0 }).total;
+	const least = memoryNeed(narrow, { ...setting, cacheDtype: "f16", stored: STORES.at(-1) }).total;
 	expect(within(narrow, setting, least)?.within.cacheDtype).toBe("f16");
 	expect(within(narrow, setting, least - 1)).toBeUndefined();
 });

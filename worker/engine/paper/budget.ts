@@ -1,7 +1,7 @@
 /** What a model does to keep within so many bytes of a device, and what would take less. */
 import { PRECISIONS, type Precision } from "../../../model-shards/format/precision.ts";
 import type { Model } from "../../families/model.ts";
-import { type DecoderSize, STORED_BYTES } from "../../families/shared/decoder-size.ts";
+import { type DecoderSize, type DecoderStore, STORED_BYTES } from "../../families/shared/decoder-size.ts";
 import { keepsKeys } from "../round/key-value-store.ts";
 import { decoderNeed, type MemoryNeed, type MemorySetting, memoryNeed } from "./memory.ts";
 
@@ -17,12 +17,22 @@ export function slotsWithin(model: Model, setting: MemorySetting, bufferBytes: n
 /** What a budget settles. */
 export type Within = Required<Pick<MemorySetting, "cacheDtype" | "encoder" | "stored">>;
 
-const SHARES = [1, 3 / 4, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 0];
+/** What a decoder may store, most memory first; of as much, what is computed again more often last. */
+export const STORES: readonly DecoderStore[] = [
+	...[1, 3 / 4].map((share) => ({ bytes: share * STORED_BYTES, packed: false })),
+	...[3 / 4, 1 / 2, 3 / 8, 1 / 4, 3 / 16, 5 / 32, 3 / 32, 1 / 32, 0].map((share) => ({
+		bytes: share * STORED_BYTES,
+		packed: true,
+	})),
+];
+/** A decoder that computes this many times what it has to takes about as long as Infinity's transformer. */
+const SLOW = 5;
 
 /**
- * How a model keeps within `memory` bytes, by what costs least. What changes no picture comes first: the decoder stores
- * less between layers and computes more, then the text encoder comes for each new text and goes. Then keys and values
- * are kept in fewer bits, no fewer than have to be, of those that are `kept` at all. Undefined where nothing would do.
+ * How a model keeps within `memory` bytes, by what costs least. What leaves the codes as they are comes first: the
+ * decoder stores less between layers and computes more, then the text encoder comes for each new text and goes. Then
+ * keys and values are kept in fewer bits, no fewer than have to be, of those that are `kept` at all. Last comes a
+ * decoder that computes everything many times over. Undefined where nothing would do.
  */
 export function within(
 	model: Model,
@@ -31,16 +41,27 @@ export function within(
 	kept: readonly Precision[] = PRECISIONS,
 ): { within: Within; need: MemoryNeed } | undefined {
 	const stays = model.facts.text?.encoder ? (["stays", "visits"] as const) : (["stays"] as const);
-	const decoders = new Map<number, DecoderSize>();
-	for (const cacheDtype of lowerKeys(model, setting, kept))
-		for (const encoder of stays)
-			for (const share of SHARES) {
-				const within = { cacheDtype, encoder, stored: share * STORED_BYTES };
-				const decoder = decoders.get(share) ?? decoderNeed(model, { ...setting, ...within });
-				decoders.set(share, decoder);
-				const need = memoryNeed(model, { ...setting, ...within }, decoder);
-				if (need.total <= memory) return { within, need };
-			}
+	const sizes = new Map<DecoderStore, DecoderSize>();
+	const sizeOf = (stored: DecoderStore) => {
+		const size = sizes.get(stored) ?? decoderNeed(model, { ...setting, stored });
+		sizes.set(stored, size);
+		return size;
+	};
+	const slow = (stored: DecoderStore) => sizeOf(stored).operations > SLOW * sizeOf(STORES[0]).operations;
+	const keys = lowerKeys(model, setting, kept);
+	const decoders = function* (wanted: boolean) {
+		for (const stored of STORES) if (slow(stored) === wanted) yield stored;
+	};
+	const ways = function* (): Generator<Within> {
+		for (const cacheDtype of keys)
+			for (const encoder of stays) for (const stored of decoders(false)) yield { cacheDtype, encoder, stored };
+		for (const stored of decoders(true))
+			for (const cacheDtype of keys) for (const encoder of stays) yield { cacheDtype, encoder, stored };
+	};
+	for (const within of ways()) {
+		const need = memoryNeed(model, { ...setting, ...within }, sizeOf(within.stored));
+		if (need.total <= memory) return { within, need };
+	}
 	return undefined;
 }
 
@@ -57,7 +78,7 @@ export function withinText(
 	const kept = [
 		`keys and values as ${cacheDtype}`,
 		text,
-		`the decoder stores at most ${gibibytes(stored)} between layers`,
+		`the decoder stores at most ${gibibytes(stored.bytes)}${stored.packed ? " of f16" : ""} between layers`,
 	];
 	return `${manifest.name} takes about ${gibibytes(total)}: ${kept.filter(Boolean).join(", ")}`;
 }

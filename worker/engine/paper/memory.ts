@@ -3,7 +3,7 @@ import { residentBytes } from "../../../model-shards/format/layout.ts";
 import type { Precision } from "../../../model-shards/format/precision.ts";
 import { plannedTensors } from "../../../model-shards/format/stored.ts";
 import { type Model, modelInfo } from "../../families/model.ts";
-import { type DecoderSize, decoderSize } from "../../families/shared/decoder-size.ts";
+import { type DecoderSize, type DecoderStore, decoderSize } from "../../families/shared/decoder-size.ts";
 import { latentCells, latentGrids, type Schedules } from "../../families/shared/schedules.ts";
 import type { EncoderStay } from "../../families/text/device-encoder.ts";
 import { isText } from "../../families/text/tensors.ts";
@@ -32,8 +32,8 @@ export interface MemorySetting {
 	textTokens?: number;
 	/** That all pictures are made by; left out: the exact one of the schedule, which takes most. */
 	plan?: StagePlan;
-	/** What the decoder stores between layers at a time, at most; left out: as much as is worth it. */
-	stored?: number;
+	/** What the decoder stores between layers; left out: as much as is worth it. */
+	stored?: DecoderStore;
 	/** Whether the text encoder is there all the time, as by default, or before a picture alone. */
 	encoder?: EncoderStay;
 	/** The most that a binding of the device holds; left out: that of most GPUs. */
@@ -61,6 +61,8 @@ export interface MemoryNeed {
 	total: number;
 	/** Pictures have the bits of those that are decoded whole, whatever is stored. */
 	exact: boolean;
+	/** Floating-point operations of decoding the picture that takes most. */
+	decoding: number;
 	/**
 	 * The largest tensor that one binding must hold: matrices, convolutions and tables of words are cut where it does
 	 * not, activations and keys are bound by windows. And the largest of these that grows with the slots, which one
@@ -147,6 +149,7 @@ export function memoryNeed(
 		phases,
 		total: Math.max(...Object.values(phases)),
 		exact: pictures.exact,
+		decoding: pictures.operations,
 		largest: { name: largest.name, bytes: largest.bytes },
 		shared,
 	};

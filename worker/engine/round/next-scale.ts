@@ -1,6 +1,7 @@
 import type { Gpu } from "../../../kernels/gpu/gpu.ts";
 import type { Precision } from "../../../model-shards/format/precision.ts";
 import type { Graph } from "../../families/family.ts";
+import type { DecoderStore } from "../../families/shared/decoder-size.ts";
 import { latentGrids } from "../../families/shared/schedules.ts";
 import type { Taps } from "../../families/shared/taps.ts";
 import type { Weights } from "../../families/shared/weights.ts";
@@ -66,7 +67,7 @@ export class NextScaleModel implements Disposable {
 		weights: Weights,
 		slots: number,
 		keys: Precision,
-		{ prompts, stored, slowly = false }: { prompts?: PromptFeatures; stored?: number; slowly?: boolean } = {},
+		{ prompts, stored, slowly = false }: { prompts?: PromptFeatures; stored?: DecoderStore; slowly?: boolean } = {},
 	) {
 		using made = new DisposableStack();
 		made.defer(() => graph.destroy());

@@ -6,7 +6,7 @@ import type { ImageShape } from "../../../kernels/image/images.ts";
 import { resize } from "../../../kernels/image/interpolate.ts";
 import type { Graph } from "../../families/family.ts";
 import { ConvDecoder, type Piece } from "../../families/shared/conv-decoder.ts";
-import type { LatentGrid } from "../../families/shared/decoder-size.ts";
+import type { DecoderStore, LatentGrid } from "../../families/shared/decoder-size.ts";
 import { channelsFirst, type Taps } from "../../families/shared/taps.ts";
 import type { Rect } from "../../families/shared/tiles.ts";
 import { padRows, type Weights } from "../../families/shared/weights.ts";
@@ -34,8 +34,8 @@ export class PictureDecoder implements Disposable {
 	#resized: Tensor;
 	#owned: Scope;
 
-	/** `grids`: of the largest latents. `stored`: bytes that the decoder keeps between layers, at most. */
-	constructor(gpu: Gpu, weights: Weights, graph: Graph, grids: readonly LatentGrid[], stored?: number) {
+	/** `grids`: of the largest latents. `stored`: what the decoder keeps between layers. */
+	constructor(gpu: Gpu, weights: Weights, graph: Graph, grids: readonly LatentGrid[], stored?: DecoderStore) {
 		using made = new Scope(gpu);
 		this.#gpu = gpu;
 		this.#graph = graph;

@@ -82,25 +82,28 @@ export function textTokens(
 /** For one prompt; prompts of one pass use it in turn. */
 function workspace(scope: Scope, { width, textChannels, textMaxTokens: most }: InfinityConfig): TextWork {
 	const make = (label: string, rows: number, columns: number) => scope.long(label, [rows, columns]);
+	// No two of a pair are needed at a time: features until they are normed, keys of the pool until it is pooled.
+	const features = make("text features, kv hidden", ROWS * most, Math.max(textChannels, width));
+	const kv = make("pool kv, text kv", ROWS * most, 2 * width);
 	return {
-		features: make("text features", ROWS * most, textChannels),
+		features,
 		normed: make("text norm", ROWS * most, textChannels),
-		poolKv: make("pool kv", ROWS * most, 2 * width),
+		poolKv: kv,
 		query: make("pool query", ROWS, width),
 		pooled: make("pooled", ROWS, width),
 		sos: make("text sos", ROWS, width),
-		hidden: make("text kv hidden", ROWS * most, width),
+		hidden: features,
 		source: make("text kv source", ROWS * most, width),
 		activated: make("silu cond", ROWS, width),
 		shared: make("shared_ada_lin", ROWS, 6 * width),
 		head: make("head ada_lin", ROWS, 2 * width),
-		textKv: make("text kv", ROWS * most, 2 * width),
+		textKv: kv,
 	};
 }
 
 /** Floats of that workspace. */
 export const textFloats = ({ width, textChannels, textMaxTokens }: InfinityConfig): number =>
-	ROWS * (textMaxTokens * (2 * textChannels + 6 * width) + 12 * width);
+	ROWS * (textMaxTokens * (Math.max(textChannels, width) + textChannels + 3 * width) + 12 * width);
 
 function linear(
 	pass: Pass,

@@ -8,7 +8,7 @@ import type { ImageShape } from "../../../kernels/image/images.ts";
 import { packRgb } from "../../../kernels/tokens/gather.ts";
 import type { CodeShape } from "../family.ts";
 import { DecoderOps, pixelsOf } from "./decoder-ops.ts";
-import { type DecoderSize, decoderSize, type LatentGrid, storedFor } from "./decoder-size.ts";
+import { type DecoderSize, type DecoderStore, decoderSize, type LatentGrid, storedFor } from "./decoder-size.ts";
 import { decodeTiles } from "./tiled-decoder.ts";
 import { DeviceBuffers, type Rect, type Source } from "./tiles.ts";
 import { type DecoderLayer, type DecoderSource, decoderLayers, pixelsPerCell } from "./vae.ts";
@@ -62,17 +62,17 @@ export class ConvDecoder {
 	/** Floats between layers, by grid. */
 	#stored = new Map<string, number>();
 
-	/** `grids`: of the largest latents. `storedBytes`: what it keeps between layers of larger pictures, at most. */
+	/** `grids`: of the largest latents. `store`: what it keeps between layers of larger pictures, at most. */
 	constructor(
 		gpu: Gpu,
 		weights: Weights,
 		source: DecoderSource,
 		latent: Pick<CodeShape, "numbers" | "channels">,
 		grids: readonly LatentGrid[],
-		storedBytes?: number,
+		store?: DecoderStore,
 	) {
 		using scope = new Scope(gpu);
-		this.size = decoderSize(source, latent.channels, grids, gpu.bindingBytes, storedBytes);
+		this.size = decoderSize(source, latent.channels, grids, gpu.bindingBytes, store);
 		this.patch = pixelsPerCell(source.config);
 		this.#gpu = gpu;
 		this.#ops = new DecoderOps(source, weights);
@@ -97,20 +97,22 @@ export class ConvDecoder {
 
 	/**
 	 * latents: [cells, channels], cut into `grids` -> a picture of each, every side `patch` times as long, until the next
-	 * call. Goes on recording in the pass that it returns, which is `pass` but for large latents.
+	 * call. Goes on recording in the pass that it returns, which is `pass` but for large latents: some work of
+	 * those it submits before, and tells `sent`.
 	 */
 	record(
 		pass: Pass,
 		latents: Tensor,
 		grids: readonly ImageShape[],
 		tap: DecoderTap = () => {},
+		sent: () => void = () => {},
 	): { pass: Pass; pictures: Decoded[] } {
 		if (pixelsOf(grids) <= this.size.cells) return { pass, pictures: this.#recordWhole(pass, latents, grids, tap) };
 		const [grid, ...more] = grids;
 		const { tiled } = this.size;
 		if (more.length > 0 || !tiled)
 			throw new RangeError(`The decoder takes ${this.size.cells} cells, or one latent, at a time.`);
-		const tiling = new DeviceBuffers(this.#gpu, this.#buffers, tiled.floats, pass);
+		const tiling = new DeviceBuffers(this.#gpu, this.#buffers, tiled, pass, sent);
 		const picture = this.#recordTiles(tiling, latents, grid, tap);
 		return { pass: tiling.pass, pictures: [picture] };
 	}

@@ -2,14 +2,15 @@
  * The picture decoder over images that no single tensor holds: layer by layer, each stored in tiles of which the next
  * one computes rectangles, with as many neighbours as its convolutions see. A norm needs statistics of all of its input
  * first: what it reads is computed once more then, unless there is room to store it. So memory does not grow with the
- * picture beyond `stored`; what is computed does.
- * The bits are those of the whole image's decoder, but for statistics in windows that hold none of their slices.
+ * picture beyond `stored`; what is computed does: of all layers in a row that are not stored, once for each of them.
+ * The bits are those of the whole image's decoder, but for statistics in windows that hold none of their slices, and
+ * for what is stored as f16.
  */
 import { pixelAttention } from "../../../kernels/attention/pixel-attention.ts";
 import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { joinSlices, SLICES, sumRectangle, sumSlicesOfWindow } from "../../../kernels/norm/group-norm.ts";
 import { packRgb } from "../../../kernels/tokens/gather.ts";
-import type { DecoderOps } from "./decoder-ops.ts";
+import { type Convolution, type DecoderOps, pixelsOf } from "./decoder-ops.ts";
 import {
 	buffersOf,
 	giveUp,
@@ -52,7 +53,7 @@ export interface DecodedTile {
 /** Decodes one latent. */
 export function decodeTiles(decoder: TiledDecoder, latent: Source, layers: readonly DecoderLayer[]): DecodedTile[] {
 	const { tiling } = decoder;
-	const room = roomOf(latent, layers, tiling.floats, decoder.stored);
+	const room = Math.floor(decoder.stored / tiling.floats);
 	let x = latent;
 	for (const [i, layer] of layers.entries()) {
 		const statistics = decoder.statistics.slice(i * NORMS, (i + 1) * NORMS);
@@ -72,44 +73,35 @@ export function decodeTiles(decoder: TiledDecoder, latent: Source, layers: reado
 function layerOf(decoder: TiledDecoder, layer: DecoderLayer, x: Source, room: number): Source {
 	const { tiling } = decoder;
 	const { kind, name, to, taps } = layer;
+	// Others read these.
+	const whole = { last: true, ...((taps || kind === "finish") && { packed: false }) };
 	switch (kind) {
 		case "convolution":
-			return stored(tiling, convolved(decoder, x, name, to, { side: layer.side }), true);
+			return stored(tiling, convolved(decoder, x, name, to, { side: layer.side }), whole);
 		case "enlarge":
 			return enlarged(decoder, x, name, to);
 		case "residual": {
 			const sum = residual(decoder, x, name, to, room);
-			return taps ? stored(tiling, sum, true) : inPlace(tiling, sum, room);
+			return taps ? stored(tiling, sum, whole) : inPlace(tiling, sum, room);
 		}
 		case "attention":
-			return attention(decoder, x, name);
+			return attention(decoder, x, name, whole.packed);
 		case "finish": {
 			const normed = normOf(decoder, x, `${name}norm_out`, 0);
-			return stored(tiling, convolved(decoder, normed, `${name}conv_out`, Math.ceil(to / 4) * 4), true);
+			return stored(tiling, convolved(decoder, normed, `${name}conv_out`, Math.ceil(to / 4) * 4), whole);
 		}
 	}
 }
 
-/** Buffers of the largest layer, or as many as `stored` floats take. */
-function roomOf(latent: Source, layers: readonly DecoderLayer[], floats: number, stored: number): number {
-	let { height, width } = latent;
-	const all = layers.map(({ kind, to }) => {
-		if (kind !== "enlarge") return buffersOf({ height, width, channels: Math.ceil(to / 4) * 4 }, floats);
-		[height, width] = [2 * height, 2 * width];
-		return 0;
-	});
-	return Math.min(Math.max(...all), Math.floor(stored / floats));
-}
-
 /** Stored where there is room for it in place of what it is computed from, else computed wherever it is asked for. */
 const inPlace = (tiling: Tiling, from: Source, room: number): Source =>
-	buffersOf(from, tiling.floats) <= room ? stored(tiling, from, true) : from;
+	buffersOf(from, tiling) <= room ? stored(tiling, from, { last: true }) : from;
 
 /** The same beside what it is computed from. */
 function beside(tiling: Tiling, from: Source, room: number): Source {
 	const planes = new Set(from.needs(0).map(([plane]) => plane));
 	const held = [...planes].reduce((sum, { buffers }) => sum + buffers, 0);
-	return held + buffersOf(from, tiling.floats) <= room ? stored(tiling, from) : from;
+	return held + buffersOf(from, tiling) <= room ? stored(tiling, from) : from;
 }
 
 /** Its sum is not stored yet. */
@@ -141,22 +133,16 @@ function fused({ tiling, ops, statistics }: TiledDecoder, from: Source, name: st
 			const [a, b] = [tiling.take(), tiling.take()];
 			const shortcut = from.channels !== channels;
 			const sum = shortcut ? b : x;
-			tiling.record((pass) => {
-				const [first, second] = statistics;
-				ops.applyNorm(pass, `${name}.norm1`, { x, y: a, scratch: first, images, channels: from.channels });
-				ops.convolution(pass, `${name}.conv1`, { x: a, y: b, images, from: from.channels, to: channels });
-				ops.applyNorm(pass, `${name}.norm2`, { x: b, y: a, scratch: second, images, channels });
-				if (shortcut)
-					ops.convolution(pass, `${name}.nin_shortcut`, {
-						x,
-						y: b,
-						images,
-						from: from.channels,
-						to: channels,
-						side: 1,
-					});
-				ops.convolution(pass, `${name}.conv2`, { x: a, y: sum, images, from: channels, to: channels, add: true });
-			});
+			const convolve = convolver({ tiling, ops });
+			const [first, second] = statistics;
+			const input = { images, from: from.channels, to: channels };
+			tiling.record((pass) =>
+				ops.applyNorm(pass, `${name}.norm1`, { x, y: a, scratch: first, images, channels: from.channels }),
+			);
+			convolve(`${name}.conv1`, { x: a, y: b, ...input });
+			tiling.record((pass) => ops.applyNorm(pass, `${name}.norm2`, { x: b, y: a, scratch: second, images, channels }));
+			if (shortcut) convolve(`${name}.nin_shortcut`, { x, y: b, ...input, side: 1 });
+			convolve(`${name}.conv2`, { x: a, y: sum, images, from: channels, to: channels, add: true });
 			move(tiling, channels, { rect: wide, tensor: sum }, { rect, tensor: to });
 			for (const buffer of [x, a, b]) tiling.give(buffer);
 		},
@@ -165,7 +151,12 @@ function fused({ tiling, ops, statistics }: TiledDecoder, from: Source, name: st
 }
 
 /** Over all pixels of the coarsest level, which buffers hold whole. */
-function attention({ tiling, ops, statistics: [scratch] }: TiledDecoder, x: Source, name: string): Plane {
+function attention(
+	{ tiling, ops, statistics: [scratch] }: TiledDecoder,
+	x: Source,
+	name: string,
+	packed: boolean | undefined,
+): Plane {
 	const { height, width, channels } = x;
 	const all = { top: 0, left: 0, height, width };
 	const images = [{ pixel: 0, height, width }];
@@ -173,14 +164,14 @@ function attention({ tiling, ops, statistics: [scratch] }: TiledDecoder, x: Sour
 	const [sum, a, qkv, scores] = [tiling.take(), tiling.take(), tiling.take(), tiling.take()];
 	x.fill(tiling, all, sum);
 	giveUp(tiling, x, Infinity);
-	tiling.record((pass) => {
-		ops.applyNorm(pass, `${name}.norm`, { x: sum, y: a, scratch, images, channels, plain: true });
-		ops.convolution(pass, `${name}.qkv`, { x: a, y: qkv, images, from: channels, to: 3 * channels, side: 1 });
-		pixelAttention(pass, { qkv, y: a, scores, images, channels, label: name });
-		const out = { x: a, y: sum, images, from: channels, to: channels, side: 1, add: true } as const;
-		ops.convolution(pass, `${name}.proj_out`, out);
-	});
-	const plane = new Plane(x, tiling.floats);
+	const convolve = convolver({ tiling, ops });
+	tiling.record((pass) =>
+		ops.applyNorm(pass, `${name}.norm`, { x: sum, y: a, scratch, images, channels, plain: true }),
+	);
+	convolve(`${name}.qkv`, { x: a, y: qkv, images, from: channels, to: 3 * channels, side: 1 });
+	tiling.record((pass) => pixelAttention(pass, { qkv, y: a, scores, images, channels, label: name }));
+	convolve(`${name}.proj_out`, { x: a, y: sum, images, from: channels, to: channels, side: 1, add: true });
+	const plane = new Plane(x, tiling, packed);
 	plane.put(tiling, all, sum);
 	for (const buffer of [sum, a, qkv, scores]) tiling.give(buffer);
 	return plane;
@@ -291,7 +282,7 @@ function convolved(
 			const y = exact ? to : tiling.take();
 			beside?.fill(tiling, wide, y);
 			const op = { x, y, images: [imageOf(wide)], from: from.channels, to: channels, side, add: beside !== undefined };
-			tiling.record((pass) => ops.convolution(pass, name, op));
+			convolver({ tiling, ops })(name, op);
 			tiling.give(x);
 			if (exact) return;
 			move(tiling, channels, { rect: wide, tensor: y }, { rect, tensor: to });
@@ -330,7 +321,7 @@ function enlarged({ tiling, ops }: TiledDecoder, from: Source, name: string, cha
 			from.fill(tiling, low, x);
 			const y = tiling.take();
 			const op = { x, y, images: [imageOf(high)], from: from.channels, to: channels, upsample: true };
-			tiling.record((pass) => ops.convolution(pass, name, op));
+			convolver({ tiling, ops })(name, op);
 			move(tiling, channels, { rect: high, tensor: y }, { rect, tensor: to });
 			tiling.give(x);
 			tiling.give(y);
@@ -338,6 +329,15 @@ function enlarged({ tiling, ops }: TiledDecoder, from: Source, name: string, cha
 		needs: (top) => from.needs(top === Infinity ? top : Math.max(0, Math.floor((top - 1) / 2))),
 	};
 }
+
+/** Records a convolution, and what it takes. */
+const convolver =
+	({ tiling, ops }: Pick<TiledDecoder, "tiling" | "ops">) =>
+	(name: string, op: Convolution): void =>
+		tiling.record(
+			(pass) => ops.convolution(pass, name, op),
+			2 * pixelsOf(op.images) * op.from * op.to * (op.side ?? 3) ** 2,
+		);
 
 const sizeOf = ({ height, width, channels }: Size): Size => ({ height, width, channels });
 const imageOf = ({ height, width }: Rect) => ({ pixel: 0, height, width });

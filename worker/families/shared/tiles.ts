@@ -21,11 +21,13 @@ export interface Rect {
 export interface Tiling {
 	/** Floats of a buffer. */
 	readonly floats: number;
+	/** Planes are stored as f16, two numbers in the room of a float; all else is computed in floats. */
+	readonly packed: boolean;
 	/** A buffer, whatever is in it. */
 	take(): Tensor;
 	give(buffer: Tensor): void;
-	/** What runs next on the device. */
-	record(work: (pass: Pass) => void): void;
+	/** What runs next on the device, and how many floating-point operations of convolutions that is. */
+	record(work: (pass: Pass) => void, operations?: number): void;
 	/** Told where statistics are summed by rectangles, whose bits are others than those of the whole image. */
 	rectangles(): void;
 }
@@ -36,19 +38,29 @@ const RECORDS = 64;
 /** Buffers on the device. */
 export class DeviceBuffers implements Tiling {
 	readonly floats: number;
+	readonly packed: boolean;
 	#gpu: Gpu;
 	#all: readonly Tensor[];
 	#free: Tensor[] = [];
 	#pass: Pass;
+	#sent: () => void;
 	#records = 0;
 
-	/** Buffers of so many floats, all free. What is recorded goes on after `pass`. */
-	constructor(gpu: Gpu, buffers: readonly Tensor[], floats: number, pass: Pass) {
+	/** All buffers are free. What is recorded goes on after `pass`. `sent`: told of what was submitted. */
+	constructor(
+		gpu: Gpu,
+		buffers: readonly Tensor[],
+		{ floats, packed }: Pick<Tiling, "floats" | "packed">,
+		pass: Pass,
+		sent: () => void,
+	) {
 		this.floats = floats;
+		this.packed = packed;
 		this.#gpu = gpu;
 		this.#all = buffers;
 		this.#free = [...buffers];
 		this.#pass = pass;
+		this.#sent = sent;
 	}
 
 	take(): Tensor {
@@ -64,6 +76,7 @@ export class DeviceBuffers implements Tiling {
 	record(work: (pass: Pass) => void): void {
 		if (++this.#records % RECORDS === 0) {
 			this.#pass.submit();
+			this.#sent();
 			this.#pass = this.#gpu.pass(this.#pass.label);
 		}
 		work(this.#pass);
@@ -77,17 +90,20 @@ export class DeviceBuffers implements Tiling {
 	}
 }
 
-/** Counts how many buffers are taken at once, and records nothing. */
+/** Counts how many buffers are taken at once and what is computed, and records nothing. */
 export class CountedBuffers implements Tiling {
 	readonly floats: number;
+	readonly packed: boolean;
 	/** At once. */
 	most = 0;
+	operations = 0;
 	/** Statistics were summed by rectangles. */
 	inexact = false;
 	#taken = 0;
 
-	constructor(floats: number) {
+	constructor({ floats, packed }: Pick<Tiling, "floats" | "packed">) {
 		this.floats = floats;
+		this.packed = packed;
 	}
 
 	take(): Tensor {
@@ -99,7 +115,9 @@ export class CountedBuffers implements Tiling {
 		this.#taken--;
 	}
 
-	record(): void {}
+	record(_: (pass: Pass) => void, operations = 0): void {
+		this.operations += operations;
+	}
 
 	rectangles(): void {
 		this.inexact = true;
@@ -169,9 +187,12 @@ function cut({ height, width }: Omit<Size, "channels">, down: number, across: nu
 	return all;
 }
 
+/** Numbers that a buffer holds of a plane. */
+const numbersOf = ({ floats }: Pick<Tiling, "floats">, packed: boolean): number => (packed ? 2 : 1) * floats;
+
 /** The tiles of a plane: whole rows where a buffer holds one, else squares. */
-function tilesOf(size: Size, floats: number): Rect[] {
-	const pixels = Math.floor(floats / size.channels);
+function tilesOf(size: Size, numbers: number): Rect[] {
+	const pixels = Math.floor(numbers / size.channels);
 	const rows = Math.floor(pixels / size.width);
 	if (rows > 0) return cut(size, Math.min(rows, size.height), size.width);
 	const side = Math.floor(Math.sqrt(pixels));
@@ -179,7 +200,8 @@ function tilesOf(size: Size, floats: number): Rect[] {
 }
 
 /** Buffers of a plane. */
-export const buffersOf = (size: Size, floats: number): number => tilesOf(size, floats).length;
+export const buffersOf = (size: Size, tiling: Pick<Tiling, "floats" | "packed">): number =>
+	tilesOf(size, numbersOf(tiling, tiling.packed)).length;
 
 /** The rectangle `by` pixels larger on all sides, within the image. */
 export function grown({ top, left, height, width }: Rect, by: number, within: Omit<Size, "channels">): Rect {
@@ -197,13 +219,16 @@ export class Plane implements Source {
 	readonly height: number;
 	readonly width: number;
 	readonly channels: number;
+	/** What is stored is f16: values beyond its range become the largest of it. */
+	readonly packed: boolean;
 	#tiles: { rect: Rect; tensor: Tensor | undefined }[];
 
-	constructor({ height, width, channels }: Size, floats: number) {
+	constructor({ height, width, channels }: Size, tiling: Pick<Tiling, "floats" | "packed">, packed = tiling.packed) {
 		this.height = height;
 		this.width = width;
 		this.channels = channels;
-		this.#tiles = tilesOf(this, floats).map((rect) => ({ rect, tensor: undefined }));
+		this.packed = packed;
+		this.#tiles = tilesOf(this, numbersOf(tiling, packed)).map((rect) => ({ rect, tensor: undefined }));
 	}
 
 	/** What is stored, row by row. */
@@ -225,13 +250,15 @@ export class Plane implements Source {
 		for (const tile of this.#tiles) {
 			if (!meet(tile.rect, rect)) continue;
 			tile.tensor ??= tiling.take();
-			move(tiling, this.channels, { rect, tensor: x }, { rect: tile.rect, tensor: tile.tensor });
+			const { packed } = this;
+			move(tiling, this.channels, { rect, tensor: x }, { rect: tile.rect, tensor: tile.tensor, packed });
 		}
 	}
 
 	fill(tiling: Tiling, rect: Rect, to: Tensor): void {
 		for (const { rect: from, tensor } of this.tiles)
-			if (meet(from, rect)) move(tiling, this.channels, { rect: from, tensor }, { rect, tensor: to });
+			if (meet(from, rect))
+				move(tiling, this.channels, { rect: from, tensor, packed: this.packed }, { rect, tensor: to });
 	}
 
 	needs(top: number): [Plane, number][] {
@@ -254,6 +281,7 @@ const meet = (a: Rect, b: Rect): boolean =>
 interface Placed {
 	rect: Rect;
 	tensor: Tensor;
+	packed?: boolean;
 }
 
 /** Copies what two rectangles have in common. */
@@ -262,9 +290,10 @@ export function move(tiling: Tiling, channels: number, from: Placed, to: Placed)
 	const left = Math.max(from.rect.left, to.rect.left);
 	const height = Math.min(from.rect.top + from.rect.height, to.rect.top + to.rect.height) - top;
 	const width = Math.min(from.rect.left + from.rect.width, to.rect.left + to.rect.width) - left;
-	const corner = ({ rect }: Placed) => ({
+	const corner = ({ rect, packed }: Placed) => ({
 		pixel: (top - rect.top) * rect.width + left - rect.left,
 		stride: rect.width,
+		packed,
 	});
 	tiling.record((pass) =>
 		crop(pass, {
@@ -280,9 +309,16 @@ export function move(tiling: Tiling, channels: number, from: Placed, to: Placed)
 	);
 }
 
-/** Computes a source piece by piece into a plane. `last`: what it is computed from is given up on the way. */
-export function stored(tiling: Tiling, from: Source, last = false): Plane {
-	const plane = new Plane(from, tiling.floats);
+/**
+ * Computes a source piece by piece into a plane. `last`: what it is computed from is given up on the way. `packed`: as
+ * planes are, unless it says false.
+ */
+export function stored(
+	tiling: Tiling,
+	from: Source,
+	{ last = false, packed = tiling.packed }: { last?: boolean; packed?: boolean } = {},
+): Plane {
+	const plane = new Plane(from, tiling, packed);
 	for (const rect of piecesOf(from, tiling.floats)) {
 		const x = tiling.take();
 		from.fill(tiling, rect, x);

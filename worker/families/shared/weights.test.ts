@@ -159,7 +159,7 @@ it("a budget is kept by storing less in the decoder; where that does not do, wha
 	const { total } = memoryNeed(large, setting);
 	const same = within(large, setting, total);
 	const less = within(large, setting, total - 2 ** 27);
-	expect(less?.within.stored).toBeLessThan(same?.within.stored as number);
+	expect(less?.within.stored.bytes).toBeLessThan(same?.within.stored.bytes as number);
 	expect(less?.need.total).toBeLessThan(total - 2 ** 27);
 	expect(within(large, setting, total / 2)).toBeUndefined();
 	// A card of 8 GiB.

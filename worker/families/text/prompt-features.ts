@@ -5,7 +5,7 @@ import type { Tensor } from "../../../kernels/gpu/tensor.ts";
 import { Ranges } from "../shared/ranges.ts";
 import type { TextEncoderConfig } from "./config.ts";
 
-const DEFAULT_BYTES = 64 << 20;
+const DEFAULT_BYTES = 24 << 20;
 /**
  * Room in prompts of full length: no more than this many, and at least so many that a new one finds a gap beside the
  * last.
