@@ -6,6 +6,7 @@ import { openDevice } from "../../kernels/gpu/native/open.ts";
 import { openModel } from "../../worker/engine/open.ts";
 import type { ModelFolder } from "../../worker/families/folder.ts";
 import { policies } from "../../worker/policies/index.ts";
+import { canPlan } from "../../worker/policies/validate.ts";
 import type { Watch } from "./measure.ts";
 
 export interface CompiledOperator {
@@ -50,18 +51,20 @@ class OneByOne extends Gpu {
 
 /**
  * Compiles what pictures by these policies need, all of their previews included, on the best adapter. What a driver has
- * in a cache of its own is read from there.
+ * in a cache of its own is read from there. No names: every policy that can plan, as a worker's start compiles.
  */
 export async function benchCompile(
 	folder: ModelFolder,
-	names: readonly string[],
+	names: readonly string[] | undefined,
 	{ progress }: Watch = {},
 ): Promise<CompileReport> {
 	const { device, facts } = await openDevice();
 	const gpu = new OneByOne(device, facts);
 	gpu.progress = progress;
 	const model = await openModel(gpu, folder);
-	await model.compile(names.map((name) => policies[name].plan(model.info, {})));
+	const by =
+		names?.map((name) => policies[name]) ?? Object.values(policies).filter((each) => canPlan(each, model.info));
+	await model.compile(by.map((policy) => policy.plan(model.info, {})));
 	model.destroy();
 	gpu.destroy();
 	const byOperator = Map.groupBy(gpu.times, ({ program }) => program.name);
@@ -75,5 +78,5 @@ export async function benchCompile(
 		}),
 	);
 	operators.sort((a, b) => b.cpu_ms - a.cpu_ms);
-	return { model: folder.manifest.name, adapter: facts, policies: names, operators };
+	return { model: folder.manifest.name, adapter: facts, policies: by.map(({ name }) => name), operators };
 }

@@ -22,6 +22,7 @@ import {
 	count,
 	counts,
 	given,
+	givenOptions,
 	limitsOption,
 	modelOption,
 	patternOption,
@@ -68,7 +69,7 @@ export const define: Define = (command, terminal) =>
 		.addOption(
 			policiesOption().default(
 				[policies.exact, policies.stagevar, policies["stagevar-released"]],
-				"exact,stagevar,stagevar-released",
+				"exact,stagevar,stagevar-released; of --compile, all of the model",
 			),
 		)
 		.option("--pictures <number>", "of each policy (default: 3, of --precision 5)", count("pictures", 1, MANY))
@@ -160,7 +161,8 @@ export const define: Define = (command, terminal) =>
 			if (options.compile) {
 				const { benchCompile } = await import("../bench/compile.ts");
 				using bar = terminal.progress("{bar} {value}/{total} kernels compiled");
-				const report = await benchCompile(await openFolder(model, terminal), names, { progress: bar.report });
+				const asked = givenOptions(command).includes("policies") ? names : undefined;
+				const report = await benchCompile(await openFolder(model, terminal), asked, { progress: bar.report });
 				bar[Symbol.dispose]();
 				terminal.print(`${report.adapter.name} (${report.adapter.driver})\n\n${compileText(report)}`);
 				return await finish({ compile: report });

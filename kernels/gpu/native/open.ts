@@ -66,7 +66,7 @@ export async function openReady<T>(
 		const other = gpuOf(await openDevice(SWIFTSHADER).catch(() => openDevice()));
 		say(
 			`${error.message} ${other.facts.name} computes in its place this time; what was compiled is kept, and ` +
-				"`npx firstlight bench --compile` compiles the rest.",
+				"`VK_DRIVER_FILES=.../lvp_icd.json npx firstlight bench --compile --model NAME` compiles the rest.",
 		);
 		return await prepare(other);
 	}
