@@ -1,4 +1,7 @@
-/** What an operator can set, parsed once. Production needs WORKER_SECRET and ADMIN_SECRET. */
+/**
+ * The secrets of a deployment, and what an operator can set (worker/protocol/operator-settings.ts), parsed once.
+ * Production needs WORKER_SECRET and ADMIN_SECRET.
+ */
 import type { RequestIdVariables } from "hono/request-id";
 import type { SecureHeadersVariables } from "hono/secure-headers";
 import type { TimingVariables } from "hono/timing";
@@ -45,7 +48,7 @@ export function settingsOf(env: Env): Settings {
 	if (!settings) {
 		const result = Settings.safeParse(env);
 		if (!result.success)
-			throw new Error(`Bad settings; see worker/edge/settings.ts:\n${z.prettifyError(result.error)}`);
+			throw new Error(`Bad settings; see worker/protocol/operator-settings.ts:\n${z.prettifyError(result.error)}`);
 		settings = result.data;
 		parsed.set(env, settings);
 	}
