@@ -13,7 +13,9 @@ const Time = z.int().describe("Seconds since 1970.");
 
 export const JobResource = z.object({
 	object: z.literal("job"),
-	id: z.string().describe("Whoever knows it may read, cancel and delete the job."),
+	id: z
+		.string()
+		.describe("Where no key is asked for, whoever knows it may read, end and delete the job; else its key alone."),
 	state: JobState,
 	mode: JobMode.describe("interactive: ended where nobody reads its events; background: made and kept in any case."),
 	created_at: Time,
