@@ -86,12 +86,16 @@ async function asked(url: URL, init: RequestInit = {}): Promise<Response> {
 	}
 }
 
-/** Throws Refusal, as where no key is given. */
+/** Throws Refusal, as where no key is given, Lost for an answer of something between, and what fetch throws. */
 export async function catalog(): Promise<Catalog> {
 	const [models, policies] = await Promise.all(
-		["v1/models", "v1/policies"].map(async (path) => (await asked(at(path))).json()),
+		["v1/models", "v1/policies"].map(async (path) => {
+			const answer = await asked(at(path));
+			if (!answer.ok) throw await refusalOf(answer);
+			return (await answer.json()).data;
+		}),
 	);
-	return { models: models.data ?? [], policies: policies.data ?? [] };
+	return { models, policies };
 }
 
 /** Null when the edge cannot be reached. */
@@ -118,8 +122,11 @@ export async function standing(job: string): Promise<Pick<JobResource, "state" |
 	}
 }
 
+/** Whether it is the id of a job of the edge: not anything else that a link may hold, nor a picture made here. */
+export const isJob = (text: string | null | undefined): text is string => /^[0-9a-f]{64}$/.test(text ?? "");
+
 /** Of any job, from its beginning. */
-export const jobAddress = (job: string): URL => at(`v1/images/preview?lastEventId=${job}`);
+export const jobAddress = (job: string): URL => at(`v1/images/preview?lastEventId=${encodeURIComponent(job)}`);
 export const askAddress = (ask: Ask): URL => {
 	const given = Object.entries(ask).filter(([, value]) => value !== undefined);
 	return at(`v1/images/preview?${new URLSearchParams(Object.fromEntries(given))}`);

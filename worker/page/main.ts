@@ -3,7 +3,7 @@ import { Choices } from "./choices.ts";
 import { openDialogs } from "./dialogs.ts";
 import { $, setText } from "./dom.ts";
 import { acceptPictures } from "./drop.ts";
-import { type Ask, type Catalog, catalog as fetchCatalog, type Health, health, type Model } from "./edge.ts";
+import { type Ask, type Catalog, catalog as fetchCatalog, type Health, health, isJob, type Model } from "./edge.ts";
 import { ready } from "./follow.ts";
 import { Form } from "./form.ts";
 import { Gallery } from "./gallery.ts";
@@ -116,7 +116,7 @@ async function start(): Promise<void> {
 	}
 	studio.waiting(null);
 	const job = link.get("job");
-	if (job && !studio.running) showShared(job, link);
+	if (isJob(job) && !studio.running) showShared(job, link);
 }
 
 async function loadCatalog(wanted = new URLSearchParams()): Promise<void> {

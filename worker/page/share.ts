@@ -1,5 +1,5 @@
 /** A picture taken along: as a file, a link, a copy, or the code that makes it again. */
-import type { Ask } from "./edge.ts";
+import { type Ask, isJob } from "./edge.ts";
 import { animated, exifOf, withExif } from "./picture-file.ts";
 import { type Run, subjectOf } from "./run.ts";
 
@@ -62,7 +62,8 @@ export function linkOf({ ask, job, trunk }: Pick<Run, "ask" | "job" | "trunk">):
 		seed,
 		policy,
 		...(trunk && { trunk: trunk.seed, scales: String(trunk.scales) }),
-		job,
+		// A picture that was made in this browser is nowhere else.
+		job: isJob(job) ? job : undefined,
 	};
 	const url = new URL(location.pathname, location.href);
 	for (const [name, value] of Object.entries(fields)) if (value !== undefined) url.searchParams.set(name, value);
