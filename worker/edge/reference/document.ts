@@ -6,7 +6,9 @@ type Json = Record<string, unknown>;
 
 const bearer = (description: string): Json => ({ type: "http", scheme: "bearer", description });
 const securitySchemes: Record<SecurityName, Json> = {
-	key: bearer("An API key, `fl_...`; none is needed on the machine that runs the edge."),
+	key: bearer(
+		"An API key, `fl_...`. None is needed at a loopback address of an edge with API_KEYS=none, or within ANONYMOUS_PER_DAY.",
+	),
 	ticket: { type: "apiKey", in: "query", name: "ticket", description: "Of POST /v1/tickets." },
 	admin: bearer("The edge's ADMIN_SECRET, or a key with the scope `admin`."),
 	worker: bearer("A token for that model, of POST /internal/workers/token."),

@@ -1,7 +1,7 @@
 /** What the routes take and give, as data, out of the schemas that they parse with. */
 import { z } from "zod";
 import { KeyDescription, KeyList, MintedKey, NewKey } from "../../protocol/api-key.ts";
-import { FinalEvent, PlanEvent, RevisionEvent, ScaleEvent } from "../../protocol/job.ts";
+import { ErrorEvent, FinalEvent, PlanEvent, RevisionEvent, ScaleEvent } from "../../protocol/job.ts";
 import { JobList, JobResource, WebhookMessage } from "../../protocol/jobs.ts";
 import { StagePlan } from "../../protocol/plan.ts";
 import { ErrorBody } from "../http/errors.ts";
@@ -27,6 +27,7 @@ export const schemas = {
 	ScaleEvent: ScaleEvent.omit({ codes: true }),
 	RevisionEvent,
 	FinalEvent,
+	ErrorEvent,
 	StagePlan,
 	Model: ModelDescription,
 	Models: z.strictObject({ object: z.literal("list"), data: z.array(ModelDescription) }),
@@ -71,7 +72,10 @@ export interface Operation {
 
 const json = (name: SchemaName, description: string): Content => ({ description, json: name });
 const wrong = json("Error", "A value is wrong; `param` names it.");
-const busy = json("Error", "No worker, or a full queue; `retry-after` says when to come again.");
+const busy = json(
+	"Error",
+	"No worker, a full queue, or prompts cannot be checked; `retry-after` says when to come again.",
+);
 const noEntry = json("Error", "No key, a wrong one, or one that is not good any more.");
 const tooMuch = json("Error", "More than the key may have; `retry-after` says when to come again.");
 /** Of all routes that look at who asks. */
@@ -81,11 +85,24 @@ const once = {
 	"Idempotency-Key":
 		"1 to 255 visible characters: the same request under the same key is done once, and answered alike.",
 };
+/** Of routes that read a body. */
+const ofBody = {
+	408: json("Error", "The body did not come."),
+	413: json("Error", "The body is too large."),
+	415: json("Error", "The body is not JSON, or packed in a way that is not read here."),
+};
+/** Of event streams: how a reader goes on. */
+const resumed = { "Last-Event-ID": "`<job>.<n>`: goes on after that event." };
+const lastEventId = z
+	.string()
+	.optional()
+	.describe("As Last-Event-ID, for who can set no header; a job's id alone reads it from its beginning.");
 const job = { job: "As its plan event, or the answer that made it, names it." };
 const created = {
 	201: json("Jobs", "They are queued; `location` is the first one's address."),
 	400: wrong,
 	409: json("Error", "The request with this Idempotency-Key is still being answered."),
+	...ofBody,
 	422: json("Error", "The Idempotency-Key was used for another request."),
 	503: busy,
 };
@@ -106,9 +123,10 @@ export const operations: readonly Operation[] = [
 			200: json("GenerationAnswer", "The pictures, or with `stream` text/event-stream."),
 			400: wrong,
 			404: unknownModel,
-			413: json("Error", "The body is too large."),
-			415: json("Error", "The body is not JSON, or packed in a way that is not read here."),
+			...ofBody,
+			502: json("Error", "Workers were lost too often."),
 			503: busy,
+			504: json("Error", "The picture was not finished by its deadline."),
 		},
 	},
 	{
@@ -117,15 +135,16 @@ export const operations: readonly Operation[] = [
 		summary: "A picture scale by scale, as server-sent events",
 		description:
 			"Events are `plan` (PlanEvent), `scale` (ScaleEvent), `revision` (RevisionEvent), `final` (FinalEvent) and " +
-			"`error`. A GET with Last-Event-ID goes on after that event.",
-		query: Query,
+			"`error` (ErrorEvent), with which it ends. With Last-Event-ID or lastEventId the rest is not looked at.",
+		headers: resumed,
+		query: Query.extend({ lastEventId }),
 		needs: ["key", "ticket"],
 		answers: {
 			...admission,
 			200: { description: "The events.", type: "text/event-stream" },
 			204: { description: "The job has ended and all of it was seen." },
 			400: wrong,
-			404: unknownModel,
+			404: json("Error", "No such model is offered, or no such job is kept."),
 			503: busy,
 		},
 	},
@@ -143,8 +162,6 @@ export const operations: readonly Operation[] = [
 			...admission,
 			...created,
 			404: unknownModel,
-			413: json("Error", "The body is too large."),
-			415: json("Error", "The body is not JSON, or packed in a way that is not read here."),
 		},
 	},
 	{
@@ -161,8 +178,8 @@ export const operations: readonly Operation[] = [
 		summary: "The events of a job from its beginning, then as they come",
 		description: "As the preview route's; also of a job that has ended, for as long as it is kept.",
 		parameters: job,
-		headers: { "Last-Event-ID": "`<job>.<n>`: goes on after that event." },
-		query: z.object({ lastEventId: z.string().optional().describe("The same, for who can set no header.") }),
+		headers: resumed,
+		query: z.object({ lastEventId }),
 		needs: ["key", "ticket"],
 		answers: {
 			...admission,
@@ -182,6 +199,7 @@ export const operations: readonly Operation[] = [
 		}),
 		answers: {
 			200: { description: "The picture.", type: "image/*" },
+			304: { description: "It is what If-None-Match names." },
 			403: json("Error", "The address is not complete, or its hour is over."),
 			404: json("Error", "The picture is not kept any more."),
 		},
@@ -238,13 +256,18 @@ export const operations: readonly Operation[] = [
 		method: "get",
 		path: "/v1/models/{model}/files/{file}",
 		summary: "A file of a published model, for GPU workers, and for browsers where it is public",
-		parameters: { model: "Its name or digest.", file: "manifest.json, or a file that it lists." },
+		description: "Of a model that PUBLIC_MODELS names no token is needed.",
+		parameters: { model: "Its name or digest.", file: "manifest.json, policies.json, or a file that it lists." },
 		needs: ["worker"],
 		answers: {
 			200: { description: "The file.", type: "application/octet-stream" },
 			206: { description: "The range that was asked for.", type: "application/octet-stream" },
+			304: { description: "It is what If-None-Match names." },
 			401: json("Error", "The token is missing, wrong, or for another model."),
 			404: json("Error", "No such model or file is published."),
+			416: json("Error", "The file has no such range."),
+			500: json("Error", "What is published is damaged."),
+			503: json("Error", "This edge has no bucket of models."),
 		},
 	},
 	{
@@ -258,10 +281,11 @@ export const operations: readonly Operation[] = [
 		method: "post",
 		path: "/v1/tickets",
 		summary: "A ticket, for an EventSource, which cannot send a key",
-		description: "Sent as `?ticket=` in place of a key, by GET. Good for two minutes and for one scope.",
+		description:
+			"Sent as `?ticket=` in place of a key, by GET and HEAD. Good for TICKET_SECONDS (120) and for one scope.",
 		body: "TicketRequest",
 		needs: ["key"],
-		answers: { ...admission, 201: json("Ticket", "The ticket."), 400: wrong },
+		answers: { ...admission, 201: json("Ticket", "The ticket."), 400: wrong, ...ofBody },
 	},
 	{
 		method: "post",
@@ -269,7 +293,7 @@ export const operations: readonly Operation[] = [
 		summary: "A new API key",
 		body: "KeyRequest",
 		needs: ["admin"],
-		answers: { ...admission, 201: json("MintedKey", "The key, shown this once."), 400: wrong },
+		answers: { ...admission, 201: json("MintedKey", "The key, shown this once."), 400: wrong, ...ofBody },
 	},
 	{
 		method: "get",
