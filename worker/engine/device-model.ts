@@ -22,6 +22,8 @@ interface DeviceModelParts {
 	tokenizer: PromptTokenizer | null;
 	model: NextScaleModel;
 	numerics: string;
+	/** The text encoder is on the device for a text alone. */
+	visited: boolean;
 	/** An error with what to do about it. */
 	explained(error: unknown): unknown;
 	/** Its memory. */
@@ -33,6 +35,7 @@ export class DeviceModel implements LoadedModel {
 	readonly info: ModelInfo;
 	readonly names: TapNames;
 	readonly slots: number;
+	readonly apart: number;
 	readonly numerics: string;
 	#parts: DeviceModelParts;
 	#rounds: Rounds;
@@ -41,6 +44,7 @@ export class DeviceModel implements LoadedModel {
 		this.info = parts.folder.info;
 		this.names = parts.folder.facts.names;
 		this.slots = parts.model.slots;
+		this.apart = parts.visited ? 1 : parts.model.slots;
 		this.numerics = parts.numerics;
 		this.#parts = parts;
 		this.#rounds = new Rounds(parts.model);

@@ -22,6 +22,7 @@ export interface Generation extends PictureOptions {
 	sampleForced?: boolean;
 	until?: number;
 	signal?: AbortSignal;
+	waits?: (waits: boolean) => void;
 	/** Go on from there: the scales before it do not run and are not yielded. */
 	after?: Snapshot;
 }
@@ -45,7 +46,7 @@ export async function* walk(rounds: Rounds, generation: Generation): AsyncGenera
 	// Ends the scale that runs ahead, too, when the caller leaves.
 	const left = new AbortController();
 	const signal = AbortSignal.any([left.signal, ...(generation.signal ? [generation.signal] : [])]);
-	const picture = await rounds.open(generation, signal);
+	const picture = await rounds.open(generation, signal, generation.waits);
 	const asked: Promise<unknown>[] = [];
 	try {
 		if (generation.after) model.restore(picture, generation.after);

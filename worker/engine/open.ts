@@ -139,7 +139,8 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, options: OpenOpti
 			cacheDtype,
 			tiles: need.exact ? undefined : { bindingBytes: gpu.bindingBytes, ...stored },
 		});
-		return new DeviceModel({ gpu, folder, tokenizer, model, numerics, explained, owned: made.move() });
+		const visited = Boolean(visiting);
+		return new DeviceModel({ gpu, folder, tokenizer, model, numerics, visited, explained, owned: made.move() });
 	};
 	try {
 		return await gpu.memoryTurns.take(load);

@@ -41,10 +41,12 @@ export class Rounds {
 
 	/**
 	 * Opens a picture as soon as one of the model's slots is free. Close it with `close`. Throws the signal's reason when
-	 * it comes first, at once and with nothing opened, and OutOfMemoryError when the picture does not fit.
+	 * it comes first, at once and with nothing opened, and OutOfMemoryError when the picture does not fit. `waits`: told
+	 * while it has no slot, or its text is encoded.
 	 */
-	async open(options: PictureOptions, signal: AbortSignal): Promise<Picture> {
-		await this.#takeSlot(options, signal);
+	async open(options: PictureOptions, signal: AbortSignal, waits = (_: boolean): void => {}): Promise<Picture> {
+		waits(true);
+		await this.#takeSlot(options, signal).finally(() => waits(false));
 		try {
 			return await this.model.open(options, signal);
 		} catch (error) {
@@ -63,17 +65,31 @@ export class Rounds {
 			const encodes = model.encodes(options);
 			await this.#slots.take(signal, encodes ? model.slots : 1);
 			if (encodes) {
-				await model.encode(options).catch((error) => {
-					this.#slots.give(model.slots);
-					throw error;
-				});
-				this.#slots.give(model.slots - 1);
+				await this.#encode(options, signal);
 				return;
 			}
 			// Another text may have taken the place of its own meanwhile.
 			if (!model.encodes(options)) return;
 			this.#slots.give();
 		}
+	}
+
+	/** In all slots, of which it keeps one. Whoever leaves meanwhile leaves the encoder to its end, and the slots to it. */
+	async #encode(options: PictureOptions, signal: AbortSignal): Promise<void> {
+		const { model } = this;
+		const { promise: left, reject } = Promise.withResolvers<never>();
+		const leave = () => reject(signal.reason);
+		signal.addEventListener("abort", leave, { once: true });
+		const encoded = model.encode(options);
+		try {
+			await Promise.race([encoded, left]);
+		} catch (error) {
+			encoded.catch(() => {}).finally(() => this.#slots.give(model.slots));
+			throw error;
+		} finally {
+			signal.removeEventListener("abort", leave);
+		}
+		this.#slots.give(model.slots - 1);
 	}
 
 	/** Opens pictures one after the other in one slot, which nobody gets in between, and closes each after its use. */

@@ -35,10 +35,15 @@ export interface GenerateOptions {
 	previews: Previews;
 	signal?: AbortSignal;
 	tap?: Tap;
+	/** Told when it begins to wait for its place or for its text encoder, and when it does so no more. */
+	waits?: (waits: boolean) => void;
 }
 
 export interface BranchOptions
-	extends Omit<GenerateOptions, "model" | "plan" | "tap" | "forcedCodes" | "sampleForced" | "until" | "previews"> {
+	extends Omit<
+		GenerateOptions,
+		"model" | "plan" | "tap" | "forcedCodes" | "sampleForced" | "until" | "previews" | "waits"
+	> {
 	plans: readonly StagePlan[];
 }
 
@@ -78,6 +83,8 @@ export interface LoadedModel {
 	names: TapNames;
 	/** Pictures it makes at once, in one batch; further ones wait. */
 	slots: number;
+	/** Those of them that do not wait for each other's texts: one where the text encoder comes for a text. */
+	apart: number;
 	/** Identifies bit-equal results: engine version, model digest, adapter and driver, kernel variants. */
 	numerics: string;
 	/**

@@ -131,3 +131,44 @@ test("of several slots, who needs the encoder waits for the others; pictures com
 	model.destroy();
 	expect(gpu.bytes).toBe(bare);
 });
+
+test("who leaves while the encoder comes is told at once, and the encoder comes to its end; that wait is said", async () => {
+	const { folder } = made(...CONFIGS[0]);
+	let gate: PromiseWithResolvers<void> | undefined;
+	const slow: ModelFolder = {
+		...folder,
+		async *tensors(wants) {
+			await gate?.promise;
+			yield* folder.tensors(wants);
+		},
+	};
+	const memory = memoryNeed(folder, { encoder: "visits", slots: 3 }).total;
+	const model = await openModel(gpu, slow, { memory, slots: 3 });
+	expect([model.slots, model.apart]).toEqual([3, 1]);
+	gate = Promise.withResolvers();
+	const plan = policies.exact.plan(model.info, {});
+	const left = new AbortController();
+	const waits: boolean[] = [];
+	const leaving = Array.fromAsync(
+		model.generate({
+			plan,
+			seed: 1,
+			draws: new Map([["text.ids", Int32Array.of(9, 2)]]),
+			previews: "none",
+			signal: left.signal,
+			waits: (begins) => waits.push(begins),
+		}),
+	);
+	await new Promise((resolve) => setTimeout(resolve, 20));
+	expect(waits).toEqual([true]);
+	left.abort(new Error("left"));
+	await expect(leaving).rejects.toThrow("left");
+	expect(waits).toEqual([true, false]);
+	gate.resolve();
+	const drawn = await Promise.all([draw(model, 4, 2), draw(model, 9, 2)]);
+	const alone = await openModel(gpu, folder);
+	expect(alone.apart).toBe(1);
+	expect(drawn).toEqual([await draw(alone, 4, 2), await draw(alone, 9, 2)]);
+	alone.destroy();
+	model.destroy();
+});

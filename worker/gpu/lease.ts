@@ -32,8 +32,9 @@ export interface Bench {
 	watchdogSeconds: number;
 }
 
-/** Reason of an abort that returns the lease instead of dropping it. */
+/** Reasons of an abort that returns the lease instead of dropping it: the worker stops, or its device is gone. */
 export const HAND_BACK = "hand back";
+export const DEVICE_LOST = "device lost";
 
 /**
  * Makes a leased picture: replays the codes logged before, delivers every further scale and the final picture, and
@@ -50,6 +51,7 @@ export async function runLease(lease: Lease, bench: Bench, signal: AbortSignal):
 	let { plan } = lease.request;
 	const scales: Made["scales"] = [];
 	let first: number | null = null;
+	let waited = Number.NEGATIVE_INFINITY;
 	/** The plan as it is by now: a picture made after it was settled says so, whoever settled it. */
 	const metadata = () => ({
 		...(label === undefined ? { prompt } : { class: label }),
@@ -84,9 +86,16 @@ export async function runLease(lease: Lease, bench: Bench, signal: AbortSignal):
 		// The scale that a sketch ends with is sampled again if need be: its picture is the one that is asked for.
 		const forcedCodes = lease.codes.slice(0, until).map((codes) => Uint8Array.from(Buffer.from(codes, "base64")));
 		const needed = previewsFor(lease.request);
-		const results = model.generate({ plan, prompt, label, seed, previews: needed, forcedCodes, until, signal });
+		const waits = (begins: boolean) => {
+			waited = begins ? Number.POSITIVE_INFINITY : performance.now();
+		};
+		const results = model.generate({ plan, prompt, label, seed, previews: needed, forcedCodes, until, signal, waits });
 		const limits = new Limits(lease, bench);
-		for await (const result of watched(results, () => limits.next(plan))) {
+		for await (const result of watched(
+			results,
+			() => limits.next(plan),
+			() => waited,
+		)) {
 			if (result.kind === "scale") {
 				limits.came(result.index);
 				const { index, grid, stage, step, steps, codes, preview, milliseconds } = result;
@@ -141,11 +150,12 @@ function previewsFor({ plan, previews, until }: JobRequest): Previews {
 	return Math.max(previews === "none" ? 0 : previews, leftOut);
 }
 
-/** Of a lease that somebody ended. */
-export const abortedOutcome = ({ reason }: AbortSignal): Outcome =>
-	reason === HAND_BACK
-		? { outcome: "handed-back", cause: "preempted", reason: "the worker is stopping" }
-		: { outcome: "done", reason: String(reason) };
+/** Of a lease that somebody ended. A picture may be what its device was lost by: that is not tried without end. */
+export function abortedOutcome({ reason }: AbortSignal): Outcome {
+	if (reason === HAND_BACK) return { outcome: "handed-back", cause: "preempted", reason: "the worker is stopping" };
+	if (reason === DEVICE_LOST) return { outcome: "handed-back", cause: "failed", reason: "the GPU device was lost" };
+	return { outcome: "done", reason: String(reason) };
+}
 
 /** Of one that may go well elsewhere, or at another time. */
 export function failedOutcome(error: unknown): Outcome {

@@ -17,7 +17,7 @@ import { type Settings, SettingsError } from "./settings.ts";
 /** One open device with the models on it. */
 export interface Device {
 	gpu: Gpu;
-	/** Pictures made at once, by each model in one batch. */
+	/** Pictures made at once, by each model in one batch: as many as each of them makes. */
 	slots: number;
 	models: ResidentModels;
 	close(): void;
@@ -38,6 +38,8 @@ async function loadModels(gpu: Gpu, settings: Settings, log: Log, news: LoadingN
 	// A GPU has room for several pictures at once; on a CPU they would only slow each other.
 	const slots = settings.SLOTS ?? (gpu.facts.software ? 1 : 4);
 	const models = new ResidentModels(settings.MEMORY);
+	// What would only wait here may be another worker's.
+	let together = slots;
 	for (const where of settings.MODELS) {
 		const begun = performance.now();
 		const folder = await openFolder(where, settings, log).catch((error: unknown) => {
@@ -58,6 +60,7 @@ async function loadModels(gpu: Gpu, settings: Settings, log: Log, news: LoadingN
 			load: () =>
 				openModel(gpu, folder, { ...options, progress: (done, total) => news.say(id, "weights", done, total) }),
 		});
+		together = Math.min(together, model.apart);
 		await model.compile(plansOf(model.info));
 		// A first small picture: what a driver puts off until a kernel runs is done by now.
 		for await (const _ of model.generate({
@@ -71,7 +74,7 @@ async function loadModels(gpu: Gpu, settings: Settings, log: Log, news: LoadingN
 	}
 	return {
 		gpu,
-		slots,
+		slots: together,
 		models,
 		close() {
 			models.destroy();

@@ -4,7 +4,7 @@ import { type Hello, type Lease, VERSIONS } from "../protocol/messages.ts";
 import { Connection } from "./connection.ts";
 import { ENDED, type ExitCode } from "./exit.ts";
 import { Hands } from "./hands.ts";
-import { abortedOutcome, failedOutcome, HAND_BACK, type Outcome, runLease } from "./lease.ts";
+import { abortedOutcome, DEVICE_LOST, failedOutcome, HAND_BACK, type Outcome, runLease } from "./lease.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import { type Device, openDevice } from "./models.ts";
@@ -164,7 +164,9 @@ export class GpuWorker {
 		device.gpu.lost.then(async (reason) => {
 			if (this.#draining) return;
 			this.#log(`the GPU device was lost (${reason}); opening it again`, { level: "warn" });
-			this.#hands.abortAll(HAND_BACK);
+			// Nothing new until it dials again.
+			this.#connection.send({ type: "draining" });
+			this.#hands.abortAll(DEVICE_LOST);
 			await this.#hands.idle();
 			this.#connection.close();
 			try {
