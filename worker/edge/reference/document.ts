@@ -7,7 +7,7 @@ type Json = Record<string, unknown>;
 const bearer = (description: string): Json => ({ type: "http", scheme: "bearer", description });
 const securitySchemes: Record<SecurityName, Json> = {
 	key: bearer(
-		"An API key, `fl_...`. None is needed at a loopback address of an edge with API_KEYS=none, or within ANONYMOUS_PER_DAY.",
+		"An API key, `fl_...`. None is needed with API_KEYS=none at a loopback address, or within ANONYMOUS_PER_DAY.",
 	),
 	ticket: { type: "apiKey", in: "query", name: "ticket", description: "Of POST /v1/tickets." },
 	admin: bearer("The edge's ADMIN_SECRET, or a key with the scope `admin`."),
