@@ -29,7 +29,7 @@ import { type Dtype, Weights } from "../../worker/families/shared/weights.ts";
 import type { StarConfig } from "../../worker/families/star/config.ts";
 import { starConfigFromReference } from "../../worker/families/star/official.ts";
 import { relativeBuckets } from "../../worker/families/text/relative.ts";
-import { TextTransformer } from "../../worker/families/text/transformer.ts";
+import { PADDING, TextTransformer } from "../../worker/families/text/transformer.ts";
 import { policies } from "../../worker/policies/index.ts";
 
 const reference = (name: string) => join(import.meta.dirname, "..", "reference", name);
@@ -117,7 +117,12 @@ async function encoder(head: Described, textEncoder: string, dtype?: Dtype) {
 		async encode(ids: Int32Array): Promise<Float32Array> {
 			const features: Tensor = gpu.tensor("features", [ids.length, WIDTH]);
 			const pass = gpu.pass("encode");
-			transformer.record(pass, [...ids], features);
+			const padId = config.kind === "qwen2" ? config.padId : undefined;
+			transformer.record(
+				pass,
+				Array.from(ids, (id) => (id === padId ? PADDING : id)),
+				features,
+			);
 			const [data] = await pass.submit([features]);
 			gpu.free(features);
 			return new Float32Array(data, 0, ids.length * WIDTH);

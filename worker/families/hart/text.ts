@@ -12,6 +12,7 @@ import { condOf, ROWS } from "../shared/guidance.ts";
 import type { Weights } from "../shared/weights.ts";
 import type { Qwen2Config } from "../text/config.ts";
 import type { PromptFeatures } from "../text/prompt-features.ts";
+import { PADDING } from "../text/transformer.ts";
 import type { HartConfig } from "./config.ts";
 
 interface Text {
@@ -177,7 +178,7 @@ export function checkText({ textMaxTokens, textChannels }: HartConfig, { ids, dr
 /** Whether each token of the text is one, or padding. Of given features without a mask all are. */
 export function maskOf(config: HartConfig, { ids, draws }: Subject): boolean[] {
 	const { textEncoder, textMaxTokens } = config;
-	if (textEncoder && !draws.has("text.feats")) return padded(config, ids).map((id) => id !== textEncoder.padId);
+	if (textEncoder && !draws.has("text.feats")) return padded(config, ids).map((id) => id !== PADDING);
 	const mask = draws.get("text.mask");
 	return Array.from({ length: textMaxTokens }, (_, token) => mask === undefined || mask[token] !== 0);
 }
@@ -196,7 +197,7 @@ const instructed = (instructions: readonly number[], config: HartConfig, ids: re
 
 /** The prompt's token ids and the padding beside them. */
 function padded({ textEncoder, textMaxTokens }: HartConfig, ids: readonly number[]): number[] {
-	const { padId, padSide } = textEncoder as Qwen2Config;
-	const padding = Array<number>(textMaxTokens - ids.length).fill(padId);
+	const { padSide } = textEncoder as Qwen2Config;
+	const padding = Array<number>(textMaxTokens - ids.length).fill(PADDING);
 	return padSide === "left" ? [...padding, ...ids] : [...ids, ...padding];
 }

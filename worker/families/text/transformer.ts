@@ -14,6 +14,9 @@ import type { TextEncoderConfig } from "./config.ts";
 import { relativeBuckets } from "./relative.ts";
 import { TEXT_PREFIX } from "./tensors.ts";
 
+/** In place of a token id: nobody attends to it. A prompt may itself have the token that is read there. */
+export const PADDING = -1;
+
 /** A text encoder of any kind: embeddings, pre-norm layers, final norm. One text at a time. */
 export class TextTransformer {
 	readonly config: TextEncoderConfig;
@@ -48,7 +51,7 @@ export class TextTransformer {
 				: scope.upload("text angles", [2, maxTokens, headDim / 2], ropeTable(maxTokens, headDim, ropeTheta));
 	}
 
-	/** Token ids, at most the model's, -> features [tokens, width] from row `to` on. */
+	/** Token ids and `PADDING`, at most the model's, -> features [tokens, width] from row `to` on. */
 	record(pass: Pass, ids: readonly number[], features: Tensor, { to = 0 }: { to?: number } = {}): void {
 		const { width, layers } = this.config;
 		const { tokens: table, positions, relative, layer, final } = this.#anatomy;
@@ -59,7 +62,8 @@ export class TextTransformer {
 				`A text of ${tokens} tokens does not fit the encoder, which takes ${this.config.maxTokens}.`,
 			);
 		const w = (name: string) => this.#weights.get(`${TEXT_PREFIX}${name}.weight`);
-		const seen = seenIn(this.config, ids);
+		const seen = seenIn(ids);
+		const words = this.config.kind === "qwen2" ? padded(ids, this.config.padId) : ids;
 		const extra =
 			positions === undefined ? undefined : { table: w(positions), index: pass.table(ids.map((_, i) => i)) };
 		const bias = relative && {
@@ -67,7 +71,7 @@ export class TextTransformer {
 			index: pass.table(relativeBuckets(tokens, relative.buckets, relative.distance)),
 		};
 
-		gatherRows(pass, { x: w(table), index: pass.table(ids), y: x, count: tokens, width, extra, label: "text embed" });
+		gatherRows(pass, { x: w(table), index: pass.table(words), y: x, count: tokens, width, extra, label: "text embed" });
 		for (let index = 0; index < layers; index++) {
 			const names = layer(index);
 			this.#norm(pass, names.norm1, x, h, tokens);
@@ -197,8 +201,10 @@ function workColumns(config: TextEncoderConfig): Record<WorkName, number> {
 export const textWorkFloats = (config: TextEncoderConfig): number =>
 	config.maxTokens * Object.values(workColumns(config)).reduce((sum, count) => sum + count, 0);
 
+const padded = (ids: readonly number[], padId: number): readonly number[] =>
+	ids.includes(PADDING) ? ids.map((id) => (id === PADDING ? padId : id)) : ids;
+
 /** Places of the tokens that are no padding; undefined where a text has none. */
-function seenIn(config: TextEncoderConfig, ids: readonly number[]): number[] | undefined {
-	if (config.kind !== "qwen2" || !ids.includes(config.padId)) return undefined;
-	return ids.flatMap((id, place) => (id === config.padId ? [] : [place]));
+function seenIn(ids: readonly number[]): number[] | undefined {
+	return ids.includes(PADDING) ? ids.flatMap((id, place) => (id === PADDING ? [] : [place])) : undefined;
 }
