@@ -12,6 +12,7 @@ import type { Ask } from "./edge.ts";
 import type { FromEngine, ToEngine } from "./engine-messages.ts";
 import { cachedInBrowser } from "./model-cache.ts";
 import { exifOfSettings, withExif } from "./picture-file.ts";
+import { type Trunk, trunkOf } from "./run.ts";
 
 interface Opened {
 	gpu: Gpu;
@@ -22,10 +23,9 @@ const say = (message: FromEngine) => postMessage(message);
 /** By the URL of its files; one at a time, since a visitor's GPU is small. */
 let opened: { files: string; engine: Promise<Opened> } | undefined;
 /** Scales of the newest pictures made here, for others to go on from; an older one's are made anew. */
-const made = new Map<string, { seed: number; scales: ScaleEvent[] }>();
+const made = new Map<string, { seed: string; trunk?: Trunk; scales: ScaleEvent[] }>();
 const KEPT = 24;
 const stops = new Map<number, AbortController>();
-let jobs = 0;
 
 addEventListener("message", async ({ data }: MessageEvent<ToEngine>) => {
 	if (data.kind === "stop") return stops.get(data.id)?.abort();
@@ -85,13 +85,17 @@ async function* picture({ gpu, model }: Opened, ask: Ask, signal: AbortSignal): 
 	let plan = policy.plan(info, { schedule: ask.schedule });
 	const seed = Number(ask.seed);
 	const { grids, image } = info.schedules[plan.schedule];
-	const job = `here-${++jobs}`;
+	const from = ask.from === undefined ? undefined : made.get(ask.from);
+	if (ask.from !== undefined && !from) throw new Gone("The picture to go on from is not here any more.");
+	const scales = from?.scales.slice(0, Number(ask.scales)) ?? [];
+	const first = from && trunkOf(from, scales.length);
+	// Scales of the picture's own seed are its own.
+	const trunk = first?.seed === String(seed) ? first.before : first;
+	// The page keeps the name for longer than this engine lives: no other one may ever give it again.
+	const job = `here-${crypto.randomUUID()}`;
 	const { width, height } = image;
 	yield { type: "plan", job, model: info.id, policy: plan.policy, seed, width, height, plan, grids };
-	const trunk = ask.from === undefined ? undefined : made.get(ask.from);
-	if (ask.from !== undefined && !trunk) throw new Gone("The picture to go on from is not here any more.");
-	const scales = trunk?.scales.slice(0, Number(ask.scales)) ?? [];
-	made.set(job, { seed, scales: [...scales] });
+	made.set(job, { seed: String(seed), trunk, scales: [...scales] });
 	for (const old of [...made.keys()].slice(0, -KEPT)) made.delete(old);
 	for (const scale of scales) yield scale;
 	const begun = performance.now();
@@ -106,7 +110,7 @@ async function* picture({ gpu, model }: Opened, ask: Ask, signal: AbortSignal): 
 			model: info.id,
 			digest: info.digest,
 			numerics,
-			...(trunk && trunk.seed !== seed && { trunk: { seed: trunk.seed, scales: scales.length } }),
+			...(trunk && { trunk: { seed: Number(trunk.seed), scales: trunk.scales } }),
 		});
 	const final = async (image: RgbImage): Promise<JobEvent> => {
 		const bytes = withExif(await png(image), about());

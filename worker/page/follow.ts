@@ -1,6 +1,17 @@
 /** One picture from the edge, whatever happens on the way: waits for a worker, and comes back to a cut stream. */
 import type { JobEvent } from "../protocol/job.ts";
-import { type Ask, askAddress, cancel, events, health, jobAddress, Lost, type Progress, Refusal } from "./edge.ts";
+import {
+	type Ask,
+	askAddress,
+	cancel,
+	events,
+	health,
+	isJob,
+	jobAddress,
+	Lost,
+	type Progress,
+	Refusal,
+} from "./edge.ts";
 
 /** What a person should know while no event comes. */
 export type Waiting =
@@ -27,6 +38,8 @@ export async function* follow(
 	signal: AbortSignal,
 	waiting: (state: Waiting) => void,
 ): AsyncGenerator<JobEvent, void, undefined> {
+	if (!("job" in what) && what.from !== undefined && !isJob(what.from))
+		throw new Refusal("The picture to go on from was made in a browser.", "job_not_found");
 	const url = "job" in what ? jobAddress(what.job) : askAddress(what);
 	let lastId = "";
 	let ended = false;

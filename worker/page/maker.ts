@@ -2,7 +2,7 @@
 import type { JobEvent } from "../protocol/job.ts";
 import { type Ask, Refusal } from "./edge.ts";
 import { follow, type Waiting } from "./follow.ts";
-import { type Run, take } from "./run.ts";
+import { type Run, type Trunk, take } from "./run.ts";
 
 export interface Watch {
 	/** The run has taken an event. */
@@ -46,13 +46,17 @@ async function* branch(
 		yield* source(ask, signal, waiting);
 	} catch (error) {
 		if (!(error instanceof Refusal) || error.code !== "job_not_found") throw error;
-		const seed = trunk?.seed ?? ask.seed;
 		const { from: _, scales, ...bare } = ask;
 		// A sketch that is finished was exact as far as it went.
 		const policy = trunk ? ask.policy : "exact";
-		const first: Ask = { ...bare, seed, policy, until: String(Number(scales) - 1) };
-		let job: string | undefined;
-		for await (const event of source(first, signal, waiting)) if (event.type === "plan") job = event.job;
-		yield* source({ ...ask, from: job }, signal, waiting);
+		const again = async ({ seed, scales, before }: Trunk): Promise<string | undefined> => {
+			const begun = before && { from: await again(before), scales: String(before.scales) };
+			const first: Ask = { ...bare, ...begun, seed, policy, until: String(scales - 1) };
+			let job: string | undefined;
+			for await (const event of source(first, signal, waiting)) if (event.type === "plan") job = event.job;
+			return job;
+		};
+		const from = await again(trunk ?? { seed: ask.seed, scales: Number(scales) });
+		yield* source({ ...ask, from }, signal, waiting);
 	}
 }

@@ -16,10 +16,17 @@ export type RunState = "waiting" | "running" | "done" | "failed" | "stopped";
 /** Facts of the finished picture; the picture itself is `Run.picture`. */
 export type Facts = Omit<FinalEvent, "type" | "base64">;
 
+/** First scales, so many: the last of them of this seed, and those of `before` in front of them. */
+export interface Trunk {
+	seed: string;
+	scales: number;
+	before?: Trunk;
+}
+
 export interface Run {
 	ask: Ask;
-	/** Seed of the picture that gave the first scales, where it is another one's. */
-	trunk?: { seed: string; scales: number };
+	/** Whose the first scales are, where they are another picture's. */
+	trunk?: Trunk;
 	/** Made beside others, so that its times are not its own. */
 	together?: boolean;
 	state: RunState;
@@ -47,6 +54,20 @@ export interface Run {
 export function newRun(ask: Ask, trunk?: Run["trunk"]): Run {
 	const now = performance.now();
 	return { ask, trunk, state: "waiting", grids: [], width: 1, height: 1, frames: [], begun: now, at: now };
+}
+
+/** So many first scales of a picture, for another one to begin with. */
+export function trunkOf({ seed, trunk }: { seed: string; trunk?: Trunk }, scales: number): Trunk {
+	if (!trunk) return { seed, scales };
+	return trunk.scales >= scales
+		? trunkOf({ seed: trunk.seed, trunk: trunk.before }, scales)
+		: { seed, scales, before: trunk };
+}
+
+export function trunkInWords({ seed, scales, before }: Trunk): string {
+	return before
+		? `${trunkInWords(before)}, then up to ${scales} of seed ${seed}`
+		: `the first ${scales} of seed ${seed}`;
 }
 
 /** Takes an event of the job's log into the run. */

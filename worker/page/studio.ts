@@ -5,7 +5,7 @@ import type { Ask, Model } from "./edge.ts";
 import { STAGES } from "./filmstrip.ts";
 import type { Waiting } from "./follow.ts";
 import { make, type Source, type Watch } from "./maker.ts";
-import { current, newRun, type Run } from "./run.ts";
+import { current, newRun, type Run, trunkOf } from "./run.ts";
 import { linkOf } from "./share.ts";
 import { announce, finishedInWords, sayQueue, sayWaiting, setState } from "./status.ts";
 import type { Tiles } from "./tiles.ts";
@@ -127,12 +127,9 @@ export class Studio {
 
 	/** More pictures that share so many first scales with this one, and differ in what comes after. */
 	siblings(run: Run, scales: number, signal: AbortSignal): Promise<void> {
-		const seed = run.trunk && run.trunk.scales >= scales ? run.trunk.seed : run.ask.seed;
+		const trunk = trunkOf({ seed: run.ask.seed, trunk: run.trunk }, scales);
 		const others = Array.from({ length: SIBLINGS }, () =>
-			newRun(
-				{ ...askedAgain(run.ask), seed: String(randomSeed()), from: run.job, scales: String(scales) },
-				{ seed, scales },
-			),
+			newRun({ ...askedAgain(run.ask), seed: String(randomSeed()), from: run.job, scales: String(scales) }, trunk),
 		);
 		return this.#many(others, signal);
 	}

@@ -4,7 +4,7 @@ import { $, el, setText } from "./dom.ts";
 import type { Model } from "./edge.ts";
 import { Filmstrip } from "./filmstrip.ts";
 import { Paper } from "./paper.ts";
-import { current, executed, type Run, sizeName, subjectOf } from "./run.ts";
+import { current, executed, type Run, sizeName, subjectOf, trunkInWords } from "./run.ts";
 import { type Reference, TimeCard } from "./time-card.ts";
 import { clock, seconds } from "./units.ts";
 
@@ -163,7 +163,7 @@ export class Viewer {
 		$("facts").dataset.of = facts.sha256;
 		const all = {
 			seed: facts.seed,
-			...(trunk && { "first scales": `the first ${trunk.scales} of seed ${trunk.seed}` }),
+			...(trunk && { "first scales": trunkInWords(trunk) }),
 			policy: run.plan?.policy ?? ask.policy,
 			model: run.model,
 			size: `${facts.width}×${facts.height}`,

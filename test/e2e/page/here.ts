@@ -73,6 +73,32 @@ it("computes in this browser, with the codes of the engine elsewhere", async () 
 	});
 });
 
+it("a picture's name is never given again, by another engine neither", async () => {
+	await withGpu(async (page) => {
+		await open({}, page);
+		const names = await page.evaluate(
+			([files, prompt]) =>
+				Promise.all(
+					[1, 2].map(
+						() =>
+							new Promise<string>((resolve, reject) => {
+								const engine = new Worker("engine.js", { type: "module" });
+								engine.onmessage = ({ data }) => {
+									if (data.kind === "event" && data.event.type === "plan") resolve(data.event.job);
+									if (data.kind === "failed") reject(new Error(data.message));
+								};
+								const ask = { prompt, seed: "7", policy: "exact", until: "0", format: "png" };
+								engine.postMessage({ kind: "make", id: 1, files: new URL(files, location.href).href, ask });
+							}),
+					),
+				),
+			[TINY, THREE_WORDS],
+		);
+		expect(names.every((name) => name.startsWith("here-"))).toBe(true);
+		expect(new Set(names).size).toBe(2);
+	});
+});
+
 it("opens another device where the one it had is lost, and leaves none behind", async () => {
 	await withGpu(async (page) => {
 		await open({}, page);
