@@ -44,11 +44,14 @@ export const isUrl = (where: string): boolean => /^https?:\/\//.test(where);
 
 /**
  * The same of a bundled model's name, a folder's path, or the http(s) URL of a folder, whose shards are cached on disk.
- * `headers` go with every request.
+ * `headers` go with every request, as long as tensors are read; a function is asked again once they are refused.
  */
 export async function openModelAt(
 	where: string,
-	{ headers, ...options }: FolderOptions & { headers?: Record<string, string> } = {},
+	{
+		headers,
+		...options
+	}: FolderOptions & { headers?: Record<string, string> | (() => Promise<Record<string, string>>) } = {},
 ): Promise<ModelFolder> {
 	if (!isUrl(where)) return await openModelFolder(findModel(where), options);
 	const folder = await openModelSource(cachedSource(httpSource(where, { headers }), defaultCache()), options);

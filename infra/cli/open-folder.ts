@@ -1,4 +1,4 @@
-import { isUrl, openModelAt } from "../../model-shards/open.ts";
+import { openModelAt } from "../../model-shards/open.ts";
 import type { ModelFolder } from "../../worker/families/folder.ts";
 import { modelHeaders } from "../../worker/gpu/registration.ts";
 import type { Terminal } from "./terminal.ts";
@@ -17,7 +17,7 @@ export async function openFolder(where: string, terminal: Terminal): Promise<Mod
 			if (done < total) bar.report(done, total);
 			else bar[Symbol.dispose]();
 		},
-		...(isUrl(where) && { headers: await modelHeaders(where, process.env) }),
+		headers: () => modelHeaders(where, process.env),
 	});
 	const total = folder.manifest.shards.reduce((sum, shard) => sum + shard.bytes, 0);
 	return folder;

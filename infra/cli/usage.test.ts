@@ -270,6 +270,15 @@ describe("a failure is told without a stack or a class", () => {
 		expect(await failure(...args)).toEqual({ text: `There is no ${join(dir, "none.json")}.`, exitCode: 1 });
 	});
 
+	it.each(["http://", "https://a b/models/x"])("an address that is none: %s", async (address) => {
+		const hint = "Give the address of a model folder, as https://host/models/name.";
+		const text = `${address} is not an http or https URL. ${hint}`;
+		expect(await failure("inspect", address)).toEqual({ text, exitCode: 1 });
+		vi.stubEnv("EDGE_URL", "http://127.0.0.1:9");
+		expect(await failure("inspect", address)).toEqual({ text, exitCode: 1 });
+		vi.unstubAllEnvs();
+	});
+
 	it("an edge that is not there is no fault of ours", async () => {
 		vi.stubEnv("ADMIN_SECRET", "admin-secret-0123456789");
 		const { text, exitCode } = await failure("keys", "list", "--url", "http://127.0.0.1:9");

@@ -203,13 +203,65 @@ describe("httpSource", () => {
 		garbage.close();
 	});
 
+	it("asks for other headers once a server refuses those it has, and for no third ones", async () => {
+		const given: string[] = [];
+		const headers = async () => {
+			given.push(`token ${given.length}`);
+			return { authorization: given[given.length - 1] };
+		};
+		let good = "token 0";
+		const guarded: Answer = (request, response) =>
+			(request.headers.authorization === good ? serve(content) : status(401))(request, response);
+		answers = [guarded];
+		const source = httpSource(base, { ...quick, headers });
+		for (let i = 0; i < 3; i++) await source.verified(entry);
+		expect(given).toEqual(["token 0"]);
+		good = "token 1";
+		for (let i = 0; i < 2; i++) expect(Buffer.from(await source.verified(entry)).equals(content)).toBe(true);
+		expect(given).toEqual(["token 0", "token 1"]);
+		good = "none";
+		await expect(source.verified(entry)).rejects.toThrow(/the server answers 401 Unauthorized/);
+		expect(given).toHaveLength(3);
+		const refusal = new Error("the edge knows no such secret");
+		await expect(httpSource(base, { headers: () => Promise.reject(refusal) }).verified(entry)).rejects.toBe(refusal);
+	});
+
+	it("leaves nothing of its chunks on the signal of a whole load", async () => {
+		answers = [
+			async (_, response) => {
+				for (let at = 0; at < content.length; at += 5000) {
+					response.write(content.subarray(at, at + 5000));
+					await new Promise((resolve) => setTimeout(resolve, 1));
+				}
+				response.end();
+			},
+		];
+		const { signal } = new AbortController();
+		const [any, add, remove] = [
+			vi.spyOn(AbortSignal, "any"),
+			vi.spyOn(signal, "addEventListener"),
+			vi.spyOn(signal, "removeEventListener"),
+		];
+		let chunks = 0;
+		await httpSource(base, quick).verified(entry, { signal, progress: () => chunks++ });
+		expect(chunks).toBeGreaterThan(10);
+		expect(any.mock.calls.length).toBeLessThan(3);
+		expect(add.mock.calls.length).toBe(remove.mock.calls.length);
+		any.mockRestore();
+	});
+
 	it("stops when told to, and refuses what is no http", async () => {
 		answers = [(_, response) => void response.writeHead(200).write("x")];
 		const abort = new AbortController();
 		const reading = httpSource(base).verified(entry, { signal: abort.signal });
 		setTimeout(() => abort.abort(), 50);
 		await expect(reading).rejects.toThrow(/abort/i);
-		expect(() => httpSource("file:///etc")).toThrow(/not an http or https URL/);
+		for (const none of ["file:///etc", "http://", "https://a b/models"])
+			expect(() => httpSource(none)).toThrow(
+				new ModelFormatError(
+					`${none} is not an http or https URL. Give the address of a model folder, as https://host/models/name.`,
+				),
+			);
 	});
 });
 

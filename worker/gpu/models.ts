@@ -10,9 +10,9 @@ import type { StagePlan } from "../protocol/plan.ts";
 import { LoadingNews } from "./loading-news.ts";
 import type { Log } from "./log.ts";
 import { byteLog, countLog } from "./progress-log.ts";
-import { modelHeaders, RegistrationRefused } from "./registration.ts";
+import { modelAt, modelHeaders, RegistrationRefused } from "./registration.ts";
 import { ResidentModels } from "./resident-models.ts";
-import { type Settings, SettingsError } from "./settings.ts";
+import { edgeUrl, type Settings, SettingsError } from "./settings.ts";
 
 /** One open device with the models on it. */
 export interface Device {
@@ -93,13 +93,16 @@ function reckonedOf(...args: Parameters<typeof reckoned>): ReturnType<typeof rec
 }
 
 /** Its shards are read while it is loaded; those of a URL say how far they are. */
-async function openFolder(where: string, settings: Settings, log: Log): Promise<ModelFolder> {
+export async function openFolder(where: string, settings: Settings, log: Log): Promise<ModelFolder> {
 	if (!isUrl(where)) return await openModelAt(where);
 	let came = (_bytes: number): void => {};
-	const folder = await openModelAt(where, {
-		headers: await modelHeaders(where, settings),
-		progress: (bytes) => came(bytes),
-	});
+	const open = (at: string) =>
+		openModelAt(at, { headers: () => modelHeaders(at, settings), progress: (bytes) => came(bytes) });
+	const named = await open(where);
+	// Its shards are read again as long as the worker lives, when the name may stand for another model.
+	const edge = settings.EDGE_URL;
+	const fixed = [undefined, named.digest].includes(modelAt(where, edge));
+	const folder = fixed ? named : await open(edgeUrl(edge, `/v1/models/${named.digest}/files`).href);
 	came = byteLog(
 		`model ${folder.info.id}`,
 		folder.manifest.shards.reduce((sum, { bytes }) => sum + bytes, 0),
@@ -111,7 +114,8 @@ async function openFolder(where: string, settings: Settings, log: Log): Promise<
 /** Whether a model that cannot be opened will not be so at the next start. What comes over a network may. */
 function lasting(error: unknown, where: string): boolean {
 	if (error instanceof RegistrationRefused) return true;
-	return error instanceof MissingFileError || (error instanceof ModelFormatError && !isUrl(where));
+	const overNetwork = isUrl(where) && URL.canParse(where);
+	return error instanceof MissingFileError || (error instanceof ModelFormatError && !overNetwork);
 }
 
 /** The default schedule under every policy that can plan it. */

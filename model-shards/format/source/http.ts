@@ -26,15 +26,22 @@ export interface HttpOptions {
 	pauseMs?: number;
 	/** Longest silence of a server. */
 	silenceMs?: number;
-	headers?: Record<string, string>;
+	/** Those of every request. A function's are kept until the server refuses them (401), and then asked for once more. */
+	headers?: RequestHeaders | (() => Promise<RequestHeaders>);
 }
+
+export type RequestHeaders = Record<string, string>;
 
 export interface HttpSource extends ModelSource {
 	download(entry: FileEntry, to: Destination, options?: ReadOptions): Promise<void>;
 }
 
+/** A 401: what the headers say of us is good no longer. */
+class Refused extends ModelFormatError {}
+
 /** Server errors that come again however often one asks: not implemented, no such version of HTTP. */
 const FAILURES: Readonly<Record<number, typeof ModelFormatError>> = {
+	401: Refused,
 	403: WithheldFileError,
 	404: MissingFileError,
 	410: MissingFileError,
@@ -61,26 +68,40 @@ export function httpSource(
 	base: string,
 	{ attempts = 6, pauseMs = 250, silenceMs = 30_000, headers = {} }: HttpOptions = {},
 ): HttpSource {
-	const root = new URL(base);
-	if (!/^https?:$/.test(root.protocol)) throw new ModelFormatError(`${base} is not an http or https URL.`);
+	const root = URL.parse(base);
+	if (!root || !/^https?:$/.test(root.protocol))
+		throw new ModelFormatError(
+			`${base} is not an http or https URL. Give the address of a model folder, as https://host/models/name.`,
+		);
 	const urlOf = (file: string): URL => {
 		const url = new URL(root);
 		url.pathname = `${url.pathname.replace(/\/$/, "")}/${file}`;
 		return url;
 	};
 
+	let known: RequestHeaders | undefined = typeof headers === "function" ? undefined : headers;
+
 	/** Tries until `once` succeeds. An attempt that came further than all before does not count, so that it ends. */
 	const persist = async <T>(
 		url: URL,
 		signal: AbortSignal | undefined,
 		held: () => number,
-		once: () => Promise<T>,
+		once: (headers: RequestHeaders) => Promise<T>,
 	): Promise<T> => {
+		let renewed = false;
 		for (let failed = 0, furthest = held(); ; ) {
+			// Not tried again here: whoever gives them knows what helps.
+			const own = (known ??= typeof headers === "function" ? await headers() : headers);
 			try {
-				return await once();
+				return await once(own);
 			} catch (error) {
 				signal?.throwIfAborted();
+				if (error instanceof Refused && typeof headers === "function" && !renewed) {
+					renewed = true;
+					// Another download may have asked for newer ones by now.
+					if (known === own) known = undefined;
+					continue;
+				}
 				if (error instanceof ModelFormatError) throw error;
 				if (held() === 0 && isHopeless(error))
 					throw new ModelFormatError(`${bare(url)} cannot be downloaded: ${reason(error)}. Check the address.`, {
@@ -100,8 +121,8 @@ export function httpSource(
 		}
 	};
 
-	const get = async (url: URL, range: Record<string, string>, signal: AbortSignal): Promise<Response> => {
-		const response = await fetch(url, { headers: { ...headers, "Accept-Encoding": "identity", ...range }, signal });
+	const get = async (url: URL, headers: RequestHeaders, signal: AbortSignal): Promise<Response> => {
+		const response = await fetch(url, { headers: { ...headers, "Accept-Encoding": "identity" }, signal });
 		if (response.status === 200 || response.status === 206) return response;
 		await response.body?.cancel();
 		if (response.status === 416) throw new Retry("it has no such range", { fresh: true });
@@ -124,10 +145,10 @@ export function httpSource(
 				url,
 				signal,
 				() => 0,
-				async () => {
+				async (headers) => {
 					const chunks: Uint8Array<ArrayBuffer>[] = [];
 					let bytes = 0;
-					const { body } = await within(silenceMs, signal, (signal) => get(url, {}, signal));
+					const { body } = await within(silenceMs, signal, (signal) => get(url, headers, signal));
 					for await (const chunk of chunksOf(body, silenceMs)) {
 						if ((bytes += chunk.byteLength) > maxBytes)
 							throw new ModelFormatError(`${bare(url)} has more than ${maxBytes} bytes.`);
@@ -149,9 +170,10 @@ export function httpSource(
 				progress?.(-to.have);
 				await to.restart(etag);
 			};
-			const once = async (): Promise<void> => {
+			const once = async (headers: RequestHeaders): Promise<void> => {
 				if (to.have < entry.bytes) {
-					const response = await within(silenceMs, signal, (signal) => get(url, rangeOf(to), signal));
+					const asked = { ...headers, ...rangeOf(to) };
+					const response = await within(silenceMs, signal, (signal) => get(url, asked, signal));
 					const problem = rangeProblem(response, to, entry);
 					if (problem || response.status === 200) await restart(response.headers.get("ETag"));
 					if (problem) {
@@ -174,9 +196,9 @@ export function httpSource(
 					url,
 					signal,
 					() => to.have,
-					async () => {
+					async (headers) => {
 						try {
-							await once();
+							await once(headers);
 						} catch (error) {
 							if (error instanceof Retry && error.fresh) await restart(null);
 							throw error;
@@ -218,7 +240,7 @@ const HOPELESS_WORDS = new RegExp(
 );
 
 /** Headers that ask for the rest; a weak ETag may not stand in If-Range. */
-function rangeOf({ have, etag }: Destination): Record<string, string> {
+function rangeOf({ have, etag }: Destination): RequestHeaders {
 	if (have === 0) return {};
 	const range = { Range: `bytes=${have}-` };
 	return etag && !etag.startsWith("W/") ? { ...range, "If-Range": etag } : range;
@@ -285,23 +307,27 @@ async function* chunksOf(
 ): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
 	if (!body) return;
 	const reader = body.getReader();
+	let stopped: { reason: unknown } | undefined;
+	// Ends a read that waits. One listener for the whole body: a signal keeps all that was ever made of it.
+	const stop = (reason: unknown): void => {
+		stopped ??= { reason };
+		reader.cancel(reason).catch(() => {});
+	};
+	const abort = () => stop(signal?.reason);
+	signal?.addEventListener("abort", abort);
 	try {
 		for (;;) {
-			const { value, done } = await within(silenceMs, signal, (signal) =>
-				Promise.race([reader.read(), aborted(signal)]),
-			);
+			signal?.throwIfAborted();
+			const timer = setTimeout(() => stop(new Retry(`it is silent for ${silenceMs} ms`)), silenceMs);
+			const { value, done } = await reader.read().finally(() => clearTimeout(timer));
+			if (stopped) throw stopped.reason;
 			if (done) return;
 			yield value;
 		}
 	} finally {
+		signal?.removeEventListener("abort", abort);
 		await reader.cancel().catch(() => {});
 	}
-}
-
-function aborted(signal: AbortSignal): Promise<never> {
-	const { promise, reject } = Promise.withResolvers<never>();
-	signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-	return promise;
 }
 
 /** Rejects with the signal's reason when it comes first. */
