@@ -66,7 +66,9 @@ export function inspectionText(model: Model, digest: string): string {
 			`${size(picture.activations)} of activations, ${size(picture.decoder)} of decoder`,
 		...(picture.encoder > 0 ? [encoderText(model, picture)] : []),
 		`largest tensor that is bound whole: ${picture.largest.name}, ${size(picture.largest.bytes)}; ` +
-			"an adapter must bind as much",
+			(picture.largest.name.startsWith("decoder")
+				? "where an adapter binds less, pictures are decoded by tiles"
+				: "an adapter must bind as much"),
 		"",
 		...table(
 			["imported as", "stored", "on device", `over ${size(BINDING_BYTES)}`, "with a picture"],

@@ -1,6 +1,6 @@
 /** Jobs as a client has them: made, looked at, told to end. Their events are client.ts's. Needs fetch alone. */
 import type { z } from "zod";
-import { type ClientOptions, refusal, under } from "./client.ts";
+import { type ClientOptions, pause, refusal, under } from "./client.ts";
 import { JobList, type JobMode, JobResource } from "./jobs.ts";
 
 /** How a job's picture is made, kept and told of. */
@@ -79,6 +79,9 @@ export async function removeJob(job: string, options: Options): Promise<void> {
 
 const pathOf = (job: string): string => `v1/jobs/${encodeURIComponent(job)}`;
 
+/** How often what was cut off is asked for, while the edge still works on it. */
+const TRIES = 15;
+
 async function send(
 	method: string,
 	path: string,
@@ -91,11 +94,21 @@ async function send(
 	if (once !== undefined) headers["idempotency-key"] = once;
 	if (body !== undefined) headers["content-type"] = "application/json";
 	const ask = () => fetch(under(url, path).href, { method, headers, signal, body: JSON.stringify(body) });
+	const again = async (): Promise<Response> => {
+		for (let tries = 1; ; tries++) {
+			const response = await ask();
+			if (response.status !== 409 || tries === TRIES) return response;
+			const refused = await refusal(response);
+			// The first sending is still being worked on; its answer is this one's.
+			if (refused.code !== "idempotency_key_in_use") throw refused;
+			await pause(1000 * (refused.retryAfter ?? 1), signal);
+		}
+	};
 	const response = await ask().catch((error: unknown) => {
 		signal?.throwIfAborted();
 		// A kept connection may break as it is used again. What is done once however often it is sent is sent again.
 		if (method !== "GET" && once === undefined) throw error;
-		return ask();
+		return again();
 	});
 	if (!response.ok) throw await refusal(response);
 	return response;
