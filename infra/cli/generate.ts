@@ -1,12 +1,23 @@
 import { extname, join } from "node:path";
 import { openModel, reckoned } from "../../worker/engine/open.ts";
+import { DTYPES } from "../../worker/families/shared/weights.ts";
 import { encodeImage } from "../../worker/gpu/encode.ts";
 import { policies } from "../../worker/policies/index.ts";
 import type { ImageFormat } from "../../worker/protocol/job.ts";
 import { MAX_CLASSES, MAX_PROMPT_CHARS, MAX_SEED } from "../../worker/protocol/limits.ts";
 import { openReadyAdapter } from "./open-adapter.ts";
 import { openFolder } from "./open-folder.ts";
-import { bytes, count, fileNamed, given, jsonOption, modelOption, policyOption, scheduleOption } from "./options.ts";
+import {
+	bytes,
+	choice,
+	count,
+	fileNamed,
+	given,
+	jsonOption,
+	modelOption,
+	policyOption,
+	scheduleOption,
+} from "./options.ts";
 import { OutputFile, outputFolder, writeWhole } from "./output.ts";
 import { policiesText, readPlan } from "./plan.ts";
 import type { Define } from "./program.ts";
@@ -40,6 +51,9 @@ export const define: Define = (command, terminal) =>
 			"on the device, for the model and its picture, such as 6GiB (default: as much as is worth it)",
 			(text) => bytes("memory", text),
 		)
+		.addOption(
+			choice("dtype", "of weights that are stored as floats, and of keys and values", DTYPES).default("f32" as const),
+		)
 		.option("--scales-dir <folder>", "keep the picture of every scale there", given("scales-dir"))
 		.addOption(jsonOption())
 		.addHelpText("after", `\nPolicies:\n${policiesText()}`)
@@ -62,10 +76,11 @@ export const define: Define = (command, terminal) =>
 					? (policy ?? policies.exact).plan(folder.info, { schedule })
 					: await readPlan(options.plan, folder.info, schedule);
 			const { gpu, model } = await openReadyAdapter(terminal, async (gpu) => {
-				const { memory } = options;
-				const { kept } = reckoned(gpu, folder, { memory });
+				const { memory, dtype } = options;
+				const how = { memory, dtype, cacheDtype: dtype };
+				const { kept } = reckoned(gpu, folder, how);
 				if (kept) terminal.say(kept);
-				const model = await openModel(gpu, folder, { memory });
+				const model = await openModel(gpu, folder, how);
 				// Scales run beside the compiling of what later ones need, but where a slow driver may have to give way.
 				if (!gpu.facts.late) gpu.compiling = undefined;
 				const compiled = model.compile([plan]);

@@ -35,6 +35,8 @@ export async function openDevice(settings: Settings, log: Log): Promise<Device> 
 
 async function loadModels(gpu: Gpu, settings: Settings, log: Log, news: LoadingNews): Promise<Device> {
 	log(`adapter: ${gpu.facts.name}`);
+	if (settings.DTYPE === "f16" && !gpu.device.features.has("shader-f16"))
+		throw new SettingsError(`DTYPE: ${gpu.facts.name} has no f16. Use f32, or another GPU.`);
 	// A GPU has room for several pictures at once; on a CPU they would only slow each other.
 	const slots = settings.SLOTS ?? (gpu.facts.software ? 1 : 4);
 	const models = new ResidentModels(settings.MEMORY);
@@ -51,7 +53,7 @@ async function loadModels(gpu: Gpu, settings: Settings, log: Log, news: LoadingN
 			compiled(done, total);
 			news.say(id, "kernels", done, total);
 		};
-		const options = { slots, memory: settings.MEMORY };
+		const options = { slots, dtype: settings.DTYPE, cacheDtype: settings.DTYPE, memory: settings.MEMORY };
 		const { bytes, kept } = reckonedOf(gpu, folder, options);
 		if (kept) log(kept);
 		const model = await models.add({

@@ -50,6 +50,9 @@ it("names what is wrong with a setting, and not its value", () => {
 	expect(() => readSettings({ WORKER_SECRET, EDGE_URL: "ftp://x" })).toThrow(/^EDGE_URL: must be an http or https/);
 	for (const SLOTS of ["x", "0", "65", "1.5", "NaN"])
 		expect(() => readSettings({ WORKER_SECRET, SLOTS })).toThrow(/^SLOTS: must be a whole number from 1 to 64$/);
+	expect(readSettings({ WORKER_SECRET }).DTYPE).toBe("f32");
+	expect(readSettings({ WORKER_SECRET, DTYPE: "f16" }).DTYPE).toBe("f16");
+	expect(() => readSettings({ WORKER_SECRET, DTYPE: "fp16" })).toThrow(/^DTYPE: must be f32 or f16$/);
 	expect(() => readSettings({ SLOTS: "x" })).toThrow(/^WORKER_SECRET: .*; SLOTS: .*$/);
 	expect(readSettings({ WORKER_SECRET, SLOTS: "", EDGE_URL: "" })).toMatchObject({ EDGE_URL: "http://localhost:8787" });
 });

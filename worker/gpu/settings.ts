@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
 import { z } from "zod";
 import { DEFAULT_MODEL } from "../../model-shards/open.ts";
+import { DTYPES } from "../families/shared/weights.ts";
 import { parseBytes } from "../protocol/bytes.ts";
 import { WorkerName } from "../protocol/messages.ts";
 import { BearerSecret } from "../protocol/secret.ts";
@@ -25,6 +26,8 @@ const Settings = z.object({
 		.refine((list) => list.length > 0, "names no model"),
 	/** Pictures made at once; by default 4 on a GPU, 1 on a software adapter. */
 	SLOTS: wholeNumber(1, 64).optional(),
+	/** Of weights that are stored as floats, and of keys and values. */
+	DTYPE: z.enum(DTYPES, "must be f32 or f16").default("f32"),
 	/** Bytes on the device for all models and their pictures: those that do not fit together take turns. */
 	MEMORY: z
 		.string()

@@ -36,7 +36,9 @@ export const Manner = z.strictObject({
 			url: z
 				.string()
 				.max(2048)
-				.describe("Where the job's end is told, in the form of standardwebhooks.com. HTTPS only."),
+				.describe(
+					"Where the job's end is told, in the form of standardwebhooks.com. HTTPS, or http://127.0.0.1 with WEBHOOK_LOCAL.",
+				),
 			secret: WebhookSecret.optional().describe("Signs the message; left out, the operator's."),
 		})
 		.optional(),
