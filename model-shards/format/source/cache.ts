@@ -3,14 +3,16 @@
  * a path. The least recently used go when the limit is passed. A cut download stays as `.part` and goes on in the next
  * process.
  */
-import { createHash, type Hash } from "node:crypto";
-import { mkdir, open, readdir, readFile, rename, rm, stat, unlink, utimes, writeFile } from "node:fs/promises";
+import { createHash, type Hash, randomUUID } from "node:crypto";
+import { constants } from "node:fs";
+import { mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { cacheFolder, cacheLimit } from "../../../kernels/gpu/native/cache-settings.ts";
 import { ModelFormatError } from "../errors.ts";
 import type { FileEntry } from "../manifest.ts";
-import { readVerified } from "./files.ts";
+import { isAbsent, readVerified } from "./files.ts";
 import type { Destination, HttpSource } from "./http.ts";
 import type { ModelSource, ReadOptions } from "./source.ts";
 
@@ -40,21 +42,37 @@ export function cachedSource(http: HttpSource, { dir, limit }: CacheOptions): Mo
 			// Another process is at it: a second download is better than waiting for what may never come.
 			if (!unlock) return await http.verified(entry, options);
 			try {
-				const part = await partFile(join(dir, `${entry.sha256}.part`), entry.bytes);
-				try {
-					await http.download(entry, part, options);
-				} finally {
-					await part.close();
-				}
-				await rename(join(dir, `${entry.sha256}.part`), join(dir, entry.sha256));
-				await rm(join(dir, `${entry.sha256}.part.etag`), { force: true });
+				// Whoever was at it until now may have brought it.
+				const brought = await readHeld(dir, stored, options);
+				if (brought) return brought;
+				await download(http, entry, dir, options);
 				await evict(dir, limit, entry.sha256);
-				return await readVerified(dir, stored);
+				const { signal, progress } = options;
+				const made = await readHeld(dir, stored, { signal });
+				if (made) return made;
+				// Somebody cleared the cache, or wrote into the same part.
+				progress?.(-entry.bytes);
+				return await http.verified(entry, options);
 			} finally {
 				await unlock();
 			}
 		},
 	};
+}
+
+/** Into the part, and the part to its place. */
+async function download(http: HttpSource, entry: FileEntry, dir: string, options: ReadOptions): Promise<void> {
+	const path = join(dir, `${entry.sha256}.part`);
+	const part = await partFile(path, entry.bytes);
+	try {
+		await http.download(entry, part, options);
+	} finally {
+		await part.close();
+	}
+	await rename(path, join(dir, entry.sha256)).catch((error: Error) => {
+		if (!isAbsent(error)) unwritable(error);
+	});
+	await rm(`${path}.etag`, { force: true });
 }
 
 /** The file if it is there and sound. A damaged one is taken away. */
@@ -72,16 +90,32 @@ async function readHeld(
 		progress?.(bytes.byteLength);
 		return bytes;
 	} catch (error) {
-		// What could not be read may be sound.
-		if (!(error instanceof ModelFormatError)) throw error;
+		const reason = systemError(error);
+		// What could not be read may be sound; what somebody else took away is only not there.
+		if (reason && !isAbsent(reason))
+			throw new ModelFormatError(
+				`${path}, a file of the cache, cannot be read: ${reason.message}. Mend that, remove the file, or set ` +
+					"FIRSTLIGHT_CACHE to another folder.",
+				{ cause: error },
+			);
+		if (!reason && !(error instanceof ModelFormatError)) throw error;
 		await rm(path, { force: true });
 		return null;
 	}
 }
 
-/** The part of an earlier download, or a new one, as a destination. It is hashed while it comes. */
+/** The failed call to the system behind an error; undefined where there is none. */
+const systemError = (error: unknown): NodeJS.ErrnoException | undefined =>
+	[error, (error as Error).cause].find((each) => (each as NodeJS.ErrnoException | undefined)?.syscall) as
+		| NodeJS.ErrnoException
+		| undefined;
+
+/**
+ * The part of an earlier download, or a new one, as a destination. It is hashed while it comes. Bytes are written to
+ * their places, so that two who take each other for dead write the same ones.
+ */
 async function partFile(path: string, size: number): Promise<Destination & { close(): Promise<void> }> {
-	const handle = await open(path, "a+").catch(unwritable);
+	const handle = await open(path, constants.O_RDWR | constants.O_CREAT).catch(unwritable);
 	try {
 		const etagPath = `${path}.etag`;
 		const { size: found } = await handle.stat();
@@ -102,7 +136,11 @@ async function partFile(path: string, size: number): Promise<Destination & { clo
 			),
 			async write(bytes) {
 				hash.update(bytes);
-				await handle.appendFile(bytes).catch(unwritable);
+				for (let done = 0; done < bytes.byteLength; ) {
+					const left = bytes.byteLength - done;
+					const { bytesWritten } = await handle.write(bytes, done, left, part.have + done).catch(unwritable);
+					done += bytesWritten;
+				}
 				part.have += bytes.byteLength;
 			},
 			async restart(etag) {
@@ -129,38 +167,55 @@ function unwritable(error: Error): never {
 	);
 }
 
-/** Those that this process has. Another of its number may have left one: a container is started again with the same. */
+/** Tokens of those that this process has. */
 const locks = new Set<string>();
-/** Nobody knows whether one of another container lives, at the same folder: for so long it may write nothing. */
+/** As often a holder shows that it lives, by the lock's time. */
+const BEAT_MS = 500;
+/** A holder that may live but was silent for so long does not. */
 const SILENT_MS = 120_000;
 
 /** Takes the lock and gives what frees it; null where a living process holds it. */
 async function lock(path: string): Promise<(() => Promise<void>) | null> {
+	const token = randomUUID();
 	for (;;) {
 		try {
-			await writeFile(path, `${process.pid} ${hostname()}`, { flag: "wx" });
-			locks.add(path);
-			return async () => {
-				locks.delete(path);
-				await unlink(path);
-			};
+			await writeFile(path, `${process.pid} ${hostname()} ${token}`, { flag: "wx" });
+			break;
 		} catch (error) {
 			if ((error as NodeJS.ErrnoException).code !== "EEXIST") unwritable(error as Error);
 			if (await isHeld(path)) return null;
-			await rm(path, { force: true });
+			await rm(path, { force: true }).catch(unwritable);
 		}
 	}
+	locks.add(token);
+	const beat = setInterval(() => void utimes(path, new Date(), new Date()).catch(() => {}), BEAT_MS).unref();
+	return async () => {
+		clearInterval(beat);
+		locks.delete(token);
+		// By now it may be gone, or another's. What was downloaded is good whatever becomes of the lock.
+		const owner = await readFile(path, "utf8").catch(() => "");
+		if (owner.endsWith(token)) await rm(path, { force: true }).catch(() => {});
+	};
 }
 
 /** Whether whoever wrote the lock may still be at it. */
 async function isHeld(path: string): Promise<boolean> {
-	const [owner, host = hostname()] = (await readFile(path, "utf8").catch(() => "0")).split(" ");
-	if (host === hostname()) return Number(owner) === process.pid ? locks.has(path) : alive(Number(owner));
-	const written = await Promise.all(
-		[path, path.replace(/\.lock$/, ".part")].map(async (file) => (await stat(file).catch(() => null))?.mtimeMs ?? 0),
-	);
-	return Date.now() - Math.max(...written) < SILENT_MS;
+	const text = await readFile(path, "utf8").catch(() => "");
+	const [owner, host = hostname(), token = ""] = text.split(" ");
+	if (locks.has(token)) return true;
+	const another = host !== hostname() || (Number(owner) !== process.pid && alive(Number(owner)));
+	// A number may be another process's by now.
+	if (another) return Date.now() - Math.max(await changed(path), await changed(partOf(path))) < SILENT_MS;
+	// It ended, or is being written, or is a container's with our name, where numbers are others: that one would beat.
+	const before = await changed(path);
+	await sleep(4 * BEAT_MS);
+	return (await changed(path)) > before;
 }
+
+const partOf = (lock: string): string => lock.replace(/\.lock$/, ".part");
+
+/** When the file was last written, in milliseconds since 1970; 0 where it is not there. */
+const changed = async (path: string): Promise<number> => (await stat(path).catch(() => null))?.mtimeMs ?? 0;
 
 function alive(pid: number): boolean {
 	if (!(pid > 0)) return false;
