@@ -17,13 +17,11 @@ export function slotsWithin(model: Model, setting: MemorySetting, bufferBytes: n
 /** What a budget settles. */
 export type Within = Required<Pick<MemorySetting, "cacheDtype" | "encoder" | "stored">>;
 
-/** What a decoder may store, most memory first; of as much, what is computed again more often last. */
+const MIB = 2 ** 20;
+/** What a decoder may store, most memory first, and what leaves its bits as they are before all else. */
 export const STORES: readonly DecoderStore[] = [
-	...[1, 3 / 4].map((share) => ({ bytes: share * STORED_BYTES, packed: false })),
-	...[3 / 4, 1 / 2, 3 / 8, 1 / 4, 3 / 16, 5 / 32, 3 / 32, 1 / 32, 0].map((share) => ({
-		bytes: share * STORED_BYTES,
-		packed: true,
-	})),
+	...[STORED_BYTES, 896 * MIB, 768 * MIB].map((bytes) => ({ bytes, packed: false })),
+	...[576, 432, 320, 176, 144, 96, 32, 0].map((mebibytes) => ({ bytes: mebibytes * MIB, packed: true })),
 ];
 /** A decoder that computes this many times what it has to takes about as long as Infinity's transformer. */
 const SLOW = 5;

@@ -222,7 +222,7 @@ test("Infinity's decoder takes two fifths of what whole tensors would and comput
 		expect(size(64).exact).toBe(true);
 		expect(size(128).bytes).toBeLessThan(1.4 * 2 ** 30);
 		expect(size(64).largest.bytes).toBeLessThanOrEqual(2 ** 25);
-		const quarter = size(64, { bytes: (3 / 4) * STORED_BYTES, packed: false });
+		const quarter = size(64, { bytes: 3 * 2 ** 28, packed: false });
 		expect(quarter.bytes).toBeLessThan(0.8 * 2 ** 30);
 		expect(quarter.exact).toBe(true);
 	}
