@@ -33,7 +33,12 @@ export function subjectIds(
 	// Beside features they are encoded by nobody.
 	if (ids && !draws.has("text.feats")) checkIds(ids, facts.text?.encoder?.vocabulary ?? 0);
 	if (ids || draws.has("text.feats")) return [...(ids ?? [])];
-	if (prompt === undefined || !tokenizer) throw new PromptError("This model draws text: give a prompt.");
+	if (prompt === undefined) throw new PromptError("This model draws text: give a prompt.");
+	if (!tokenizer)
+		throw new PromptError(
+			"This model has no tokenizer for the prompt: import it again with --tokenizer, or give the prompt's tokens in " +
+				"`draws` as text.ids.",
+		);
 	return tokenizer.encode(prompt);
 }
 

@@ -37,7 +37,8 @@ export const Manner = z.strictObject({
 				.string()
 				.max(2048)
 				.describe(
-					"Where the job's end is told, in the form of standardwebhooks.com. HTTPS, or http://127.0.0.1 with WEBHOOK_LOCAL.",
+					"Where the job's end is told, in the form of standardwebhooks.com. HTTPS, or with WEBHOOK_LOCAL " +
+						"http://127.0.0.1.",
 				),
 			secret: WebhookSecret.optional().describe("Signs the message; left out, the operator's."),
 		})
