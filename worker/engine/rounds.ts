@@ -74,7 +74,7 @@ export class Rounds {
 		}
 	}
 
-	/** In all slots, of which it keeps one. Whoever leaves meanwhile leaves the slots to the encoder, until it is done. */
+	/** In all slots, of which it keeps one. Whoever leaves meanwhile leaves the slots to the encoder until it goes. */
 	async #encode(options: PictureOptions, signal: AbortSignal): Promise<void> {
 		const { model } = this;
 		const { promise: left, reject } = Promise.withResolvers<never>();

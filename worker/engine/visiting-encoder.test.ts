@@ -132,7 +132,7 @@ test("of several slots, who needs the encoder waits for the others; pictures com
 	expect(gpu.bytes).toBe(bare);
 });
 
-test("who leaves while the encoder comes is told at once, and the encoder comes to its end; who waits says so", async () => {
+test("who leaves while the encoder comes is told at once, and it comes to its end; the wait is said", async () => {
 	const { folder } = made(...CONFIGS[0]);
 	let gate: PromiseWithResolvers<void> | undefined;
 	const slow: ModelFolder = {
