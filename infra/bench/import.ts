@@ -88,6 +88,7 @@ export async function benchImport(
 		dry ? Object.values(sourcesOf(family, size)) : ["weights", "vae"].map((name) => join(dir.path, `${name}.pth`)),
 		{
 			licence: "random numbers",
+			tokenizer: null,
 			textEncoder: text === undefined ? undefined : textEncoderIn(textSource(published[text]), published[text]),
 			out: dry ? nowhere : (out ?? join(dir.path, "model")),
 			dtype,

@@ -28,10 +28,13 @@ export type Dtype = keyof typeof DTYPE_BITS;
 export const Quantization = z.strictObject({
 	/** Neighbours along k that share a scale. */
 	group: z.literal([32, 64]),
-	/** The F16 tensor [n, k / group] of scales. */
+	/** The F16 tensor [n, k / group] of scales: `scalesOf` the matrix, whose part of the model it is in by its name. */
 	scales: z.string().min(1).max(256),
 });
 export type Quantization = z.infer<typeof Quantization>;
+
+/** The name of a matrix's scales. */
+export const scalesOf = (matrix: string): string => `${matrix}.scales`;
 
 export const TensorEntry = z.strictObject({
 	name: z.string().min(1).max(256),
@@ -145,9 +148,9 @@ function quantizationProblems(
 		return [`tensor ${name}: [${shape}] does not divide into groups of ${group} along its second side`];
 	const of = byName.get(scales);
 	const expected = [shape[0], shape[1] / group];
-	return of?.dtype === "F16" && of.shape.join() === expected.join()
-		? []
-		: [`tensor ${name}: its scales ${scales} are not F16 [${expected}]`];
+	if (of?.dtype !== "F16" || of.shape.join() !== expected.join())
+		return [`tensor ${name}: its scales ${scales} are not F16 [${expected}]`];
+	return scales === scalesOf(name) ? [] : [`tensor ${name}: its scales are named ${scales}, not ${scalesOf(name)}`];
 }
 
 /** `sha256:…` of the manifest's bytes: the model's identity, since the manifest holds the hash of every shard. */

@@ -1,6 +1,6 @@
 /** How a tensor of a model is stored in a precision. */
 import type { Stored } from "./layout.ts";
-import type { Dtype, Quantization } from "./manifest.ts";
+import { type Dtype, type Quantization, scalesOf } from "./manifest.ts";
 import type { Precision } from "./precision.ts";
 import type { TensorShape } from "./tensor-shapes.ts";
 
@@ -24,7 +24,7 @@ export function storedAs(
 			return { dtype: "F16" };
 		default:
 			if (matmul && shape[1] % group === 0)
-				return { dtype: precision === "int8" ? "I8" : "I4", quantization: { group, scales: `${name}.scales` } };
+				return { dtype: precision === "int8" ? "I8" : "I4", quantization: { group, scales: scalesOf(name) } };
 			return { dtype: shape.filter((side) => side > 1).length > 1 ? "F16" : "F32" };
 	}
 }

@@ -1,4 +1,5 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { cp, mkdir, mkdtemp, readdir, readFile, readlink, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,11 +12,12 @@ import { infinityTensors } from "../../worker/families/infinity/tensors.ts";
 import { parseManifest } from "../format/manifest.ts";
 import { plannedTensors } from "../format/stored.ts";
 import { openModelFolder } from "../open.ts";
-import { SMALL, SMALL_HEAD } from "../testing.ts";
+import { SMALL, SMALL_HEAD, writeSafetensors } from "../testing.ts";
 import { openSafetensors } from "./formats/safetensors.ts";
 import { importPublished, type PublishedOptions } from "./published.ts";
 import type { RoundTrip } from "./round-trip.ts";
 import { syntheticSource } from "./synthetic.ts";
+import { openTextEncoder } from "./text-encoder.ts";
 
 const dir = await mkdtemp(join(tmpdir(), "published-"));
 afterAll(() => rm(dir, { recursive: true }));
@@ -106,8 +108,46 @@ describe("importPublished", () => {
 		expect(broken((tensor) => (tensor.quantization.group = 48))).toThrow(/quantization\.group/);
 		expect(broken((tensor) => (tensor.quantization.scales = "nothing"))).toThrow(/its scales nothing are not/);
 		expect(
+			broken((tensor, all) => {
+				const scales = all.find(({ name }) => name === tensor.quantization.scales);
+				tensor.quantization.scales = scales.name = "text_encoder.scales";
+			}),
+		).toThrow(/its scales are named text_encoder\.scales, not transformer\..*\.scales/);
+		expect(
 			broken((_, all) => (all.find(({ dtype }) => dtype === "F16").quantization = { group: 32, scales: "x" })),
 		).toThrow(/F16 has no quantization/);
+	});
+});
+
+describe("a text encoder", () => {
+	const t5 = fileURLToPath(new URL("../../test/reference/t5-tiny", import.meta.url));
+	const textual: Family<InfinityConfig> = {
+		...family,
+		published: {
+			sizes: ["small"],
+			describe: () => ({ head: { ...SMALL_HEAD, config: { ...SMALL, textChannels: 32 } } }),
+		},
+	};
+
+	it("without a tokenizer is refused before anything is read, but where that is meant", async () => {
+		const imported = (tokenizer?: null) =>
+			importPublished(textual, "small", [weights, vae], { out: join(dir, "text"), textEncoder: t5, tokenizer });
+		await expect(imported()).rejects.toThrow(
+			/^There is no tokenizer beside the text encoder .*t5-tiny.* \(tokenizer\.json, .*Name it with --tokenizer FILE\.$/,
+		);
+		// By then it is the picture model that does not fit.
+		await expect(imported(null)).rejects.toThrow(/does not fit the configuration/);
+	});
+
+	it.runIf(existsSync("/proc/self/fd"))("that is none leaves no file open", async () => {
+		const folder = join(dir, "twice");
+		await mkdir(folder);
+		await cp(join(t5, "config.json"), join(folder, "config.json"));
+		const one = { dtype: "F32", shape: [1], bytes: new Uint8Array(4) };
+		await writeSafetensors(join(folder, "model.safetensors"), { a: one, "_orig_mod.a": one });
+		await expect(openTextEncoder(folder)).rejects.toThrow(/holds both a and _orig_mod\.a/);
+		const open = (await readdir("/proc/self/fd")).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => ""));
+		expect((await Promise.all(open)).filter((path) => path.startsWith(folder))).toEqual([]);
 	});
 });
 

@@ -11,7 +11,7 @@ import type { TensorShape } from "../format/tensor-shapes.ts";
 import { openCheckpoint } from "./checkpoint.ts";
 import { clip, stateDict, type TensorSource } from "./formats/tensor-source.ts";
 import { type Found, importTensors, type WriteOptions } from "./tensors.ts";
-import { openTextEncoder, type PublishedTextEncoder } from "./text-encoder.ts";
+import { openTextEncoder, type PublishedTextEncoder, TOKENIZERS } from "./text-encoder.ts";
 
 /** Prefixes of the model's names, one for each file it was published as. */
 const PARTS = ["transformer.", "vae."] as const;
@@ -37,7 +37,7 @@ export interface PublishedOptions extends WriteOptions {
 	licence?: string;
 	/**
 	 * Path of the text tokenizer: `tokenizer.json`, SentencePiece's `.model`, or `merges.txt`. Left out: the text
-	 * encoder's.
+	 * encoder's, which has to have one. Null: none, and texts are given as token ids.
 	 */
 	tokenizer?: string | null;
 	/**
@@ -57,6 +57,12 @@ export async function importPublished(
 	const published = family.published.describe(size);
 	await using resources = new AsyncDisposableStack();
 	const text = typeof textEncoder === "string" ? resources.use(await openTextEncoder(textEncoder)) : textEncoder;
+	const ofText = tokenizer === undefined ? text?.tokenizer : tokenizer;
+	if (text && ofText === null && tokenizer === undefined)
+		throw new ModelFormatError(
+			`There is no tokenizer beside the text encoder ${text.label} (${TOKENIZERS.join(", ")}), and without one no ` +
+				"prompt could be drawn. Name it with --tokenizer FILE.",
+		);
 	const sources: TensorSource[] = [];
 	for (const from of checkpoints)
 		sources.push(typeof from === "string" ? resources.use(await openCheckpoint(from)) : from);
@@ -75,7 +81,7 @@ export async function importPublished(
 			found,
 			unused: either(either(family.unused, published.unused), text && UNUSED_TEXT),
 			label: [...sources, ...(text ? [text] : [])].map((source) => source.label).join(" and "),
-			tokenizer: tokenizer ?? text?.tokenizer,
+			tokenizer: ofText,
 		},
 		options,
 	);

@@ -22,7 +22,7 @@ export interface PublishedTextEncoder {
 
 /** Names that the library gives its files, in the order they are looked for. */
 const CHECKPOINTS = ["model.safetensors.index.json", "model.safetensors"];
-const TOKENIZERS = ["tokenizer.json", "spiece.model", "merges.txt"];
+export const TOKENIZERS: readonly string[] = ["tokenizer.json", "spiece.model", "merges.txt"];
 
 /** The encoder in an open checkpoint, wherever in it the state_dict is. */
 export function textEncoderIn(
@@ -58,9 +58,12 @@ export async function openTextEncoder(path: string): Promise<PublishedTextEncode
 		where,
 		padding === null ? undefined : await readJson(padding),
 	);
-	const source = await openCheckpoint(path === dir ? ((await first([dir], CHECKPOINTS)) ?? dir) : path);
 	const tokenizer = await first(folders, TOKENIZERS);
-	return { ...textEncoderIn(source, config, tokenizer), [Symbol.asyncDispose]: () => source[Symbol.asyncDispose]() };
+	await using opened = new AsyncDisposableStack();
+	const source = opened.use(await openCheckpoint(path === dir ? ((await first([dir], CHECKPOINTS)) ?? dir) : path));
+	const encoder = textEncoderIn(source, config, tokenizer);
+	const owned = opened.move();
+	return { ...encoder, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 async function first(folders: readonly string[], files: readonly string[]): Promise<string | null> {

@@ -90,7 +90,7 @@ const SMALL: Schedules = {
 };
 
 /** Imports a picture model with the encoder of `textEncoder`, as `firstlight import --text-encoder` does. */
-async function imported(head: Described, textEncoder: string) {
+async function imported(head: Described, textEncoder: string, tokenizer?: null) {
 	const of = familyOf(head.family);
 	const family: Family = { ...of, published: { sizes: ["tiny"], describe: () => ({ head }) } };
 	const out = await mkdtemp(join(dir, "model-"));
@@ -98,14 +98,14 @@ async function imported(head: Described, textEncoder: string) {
 		family,
 		"tiny",
 		publishedTensors(family, "tiny").map((tensors, i) => syntheticSource(`file ${i}`, tensors, "F32")),
-		{ textEncoder, out },
+		{ textEncoder, tokenizer, out },
 	);
 	return await openModelFolder(out);
 }
 
 /** The encoder alone: features of each text, by the imported weights. */
 async function encoder(head: Described, textEncoder: string, dtype?: Dtype) {
-	const folder = await imported(head, textEncoder);
+	const folder = await imported(head, textEncoder, null);
 	const config = folder.facts.text?.encoder;
 	if (!config) throw new Error("imported without its text encoder");
 	const weights = await Weights.load(gpu, folder, undefined, dtype);
@@ -259,7 +259,7 @@ describe("pictures of prompts", () => {
 
 	it("Infinity's features are T5's; a second picture of a prompt runs no encoder and is the same", async () => {
 		const recorded = await golden("t5-tiny");
-		const model = await openModel(gpu, await imported(await infinityHead(), reference("t5-tiny")));
+		const model = await openModel(gpu, await imported(await infinityHead(), reference("t5-tiny"), null));
 		try {
 			const ids = { "text.ids": recorded["6.ids"] };
 			const first = await draw(model, ids);
@@ -275,7 +275,7 @@ describe("pictures of prompts", () => {
 	it("STAR's features and pooled text are CLIP's, of the prompt and of the empty one", async () => {
 		const recorded = await golden("clip-tiny");
 		const before = gpu.bytes;
-		const model = await openModel(gpu, await imported(await starHead(), reference("clip-tiny")));
+		const model = await openModel(gpu, await imported(await starHead(), reference("clip-tiny"), null));
 		try {
 			expect(model.info.maxPromptTokens).toBe(77);
 			const ids = { "text.ids": recorded["9.ids"] };
@@ -300,7 +300,7 @@ describe("pictures of prompts", () => {
 
 	it("STAR computes the same from CLIP's states, padded and masked, as from its encoder", async () => {
 		const recorded = await golden("clip-tiny");
-		const model = await openModel(gpu, await imported(await starHead(), reference("clip-tiny")));
+		const model = await openModel(gpu, await imported(await starHead(), reference("clip-tiny"), null));
 		try {
 			const { taken } = await draw(model, { "text.ids": recorded["9.ids"] });
 			const features = new Float32Array(2 * 77 * WIDTH);
