@@ -110,7 +110,10 @@ export class StagedFolder implements Disposable {
 /** `.name.PID.part.ext` in the same folder: the ending stays, for whoever goes by it. */
 function beside(path: string): Temporary {
 	const ending = extname(path);
-	return new Temporary(join(dirname(path), `.${basename(path, ending)}.${process.pid}.part${ending}`));
+	const half = join(dirname(path), `.${basename(path, ending)}.${process.pid}.part${ending}`);
+	// A killed process of our number may have left one: a container is started again with the same.
+	rmSync(half, { recursive: true, force: true });
+	return new Temporary(half);
 }
 
 /** Makes the folder of `target`, and in it for a moment the file that will become it. */
