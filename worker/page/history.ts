@@ -2,6 +2,7 @@
 import { type DBSchema, type IDBPDatabase, openDB } from "idb";
 import type { StagePlan } from "../protocol/plan.ts";
 import type { Run } from "./run.ts";
+import { allowed } from "./storage.ts";
 import { isExact } from "./work.ts";
 
 /** A finished run, as it is stored. */
@@ -30,22 +31,21 @@ interface Shelf extends DBSchema {
 const MOST = 60;
 
 export class History {
-	#db: Promise<IDBPDatabase<Shelf>>;
+	/** Undefined where the browser keeps nothing, as in a private window: what is made is shown all the same. */
+	#db: Promise<IDBPDatabase<Shelf> | undefined>;
 	/** Newest first. */
 	kept: Kept[] = [];
 
 	constructor() {
-		this.#db = openDB<Shelf>("firstlight", 1, {
-			upgrade: (db) => {
-				db.createObjectStore("pictures", { keyPath: "id", autoIncrement: true }).createIndex("when", "when");
-			},
-		});
-		// A browser that keeps nothing (a private window) shows what is made all the same.
-		this.#db.catch(() => {});
+		const upgrade = (db: IDBPDatabase<Shelf>) => {
+			db.createObjectStore("pictures", { keyPath: "id", autoIncrement: true }).createIndex("when", "when");
+		};
+		const opening = allowed(() => openDB<Shelf>("firstlight", 1, { upgrade }));
+		this.#db = Promise.resolve(opening).catch(() => undefined);
 	}
 
 	async load(): Promise<void> {
-		const db = await this.#open();
+		const db = await this.#db;
 		if (db) this.kept = (await db.getAllFromIndex("pictures", "when")).reverse();
 	}
 
@@ -55,7 +55,7 @@ export class History {
 		const { ask, trunk, together, job, model, plan, grids, width, height, frames, facts, picture, unknown } = run;
 		const of = { ask, trunk, together, job, model, plan, grids, width, height, frames, facts, picture, unknown };
 		const record = { ...of, when: Date.now(), took: run.took ?? 0 };
-		const db = await this.#open();
+		const db = await this.#db;
 		let id = -Date.now();
 		try {
 			if (db) id = await db.add("pictures", record as Kept);
@@ -70,12 +70,12 @@ export class History {
 
 	async delete(id: number): Promise<void> {
 		this.kept = this.kept.filter((kept) => kept.id !== id);
-		await (await this.#open())?.delete("pictures", id);
+		await (await this.#db)?.delete("pictures", id);
 	}
 
 	async clear(): Promise<void> {
 		this.kept = [];
-		await (await this.#open())?.clear("pictures");
+		await (await this.#db)?.clear("pictures");
 	}
 
 	/** Milliseconds by scale of exact, the median of what was seen here of this model, schedule and adapter. */
@@ -95,10 +95,6 @@ export class History {
 			const times = latest.map(({ frames }) => frames[index].milliseconds).sort((a, b) => a - b);
 			return times[times.length >> 1];
 		});
-	}
-
-	async #open(): Promise<IDBPDatabase<Shelf> | undefined> {
-		return await this.#db.catch(() => undefined);
 	}
 }
 

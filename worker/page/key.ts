@@ -3,10 +3,11 @@
  * tab is closed. It goes to the edge in a header alone, and is never in an address, in history or in what is copied.
  */
 import { $ } from "./dom.ts";
+import { store, stored } from "./storage.ts";
 
 const STORED = "api-key";
 
-let held = sessionStorage.getItem(STORED) ?? undefined;
+let held = stored("sessionStorage", STORED);
 /** What is being asked for, once for all who want it. */
 let asking: Promise<boolean> | undefined;
 /** Whether the person would rather not: nothing asks again by itself. */
@@ -49,7 +50,7 @@ async function opened(why: string): Promise<boolean> {
 	const [field, kept] = [$<HTMLInputElement>("key"), $<HTMLInputElement>("key-kept")];
 	$("key-why").textContent = why;
 	$("key-forget").hidden = held === undefined;
-	kept.checked = sessionStorage.getItem(STORED) !== null;
+	kept.checked = stored("sessionStorage", STORED) !== undefined;
 	dialog.returnValue = "";
 	dialog.showModal();
 	field.focus();
@@ -66,6 +67,5 @@ async function opened(why: string): Promise<boolean> {
 
 function hold(given: string | undefined, keep: boolean): void {
 	held = given;
-	if (given !== undefined && keep) sessionStorage.setItem(STORED, given);
-	else sessionStorage.removeItem(STORED);
+	store("sessionStorage", STORED, keep ? given : undefined);
 }

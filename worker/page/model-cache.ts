@@ -1,6 +1,7 @@
 /** A model's files in the browser's cache, by their hashes: read from there the next time, and checked again. */
 import { sha256 } from "../../model-shards/format/sha256.ts";
 import type { ModelSource } from "../../model-shards/format/source/source.ts";
+import { allowed } from "./storage.ts";
 
 const CACHE = "firstlight-models";
 
@@ -9,7 +10,7 @@ export function cachedInBrowser(source: ModelSource): ModelSource {
 	return {
 		...source,
 		async verified(entry, options) {
-			const cache = await caches.open(CACHE).catch(() => undefined);
+			const cache = await allowed(() => caches.open(CACHE))?.catch(() => undefined);
 			const address = `/firstlight-models/${entry.sha256}`;
 			const found = await cache?.match(address);
 			if (found) {
