@@ -24,7 +24,14 @@ export function el<K extends keyof HTMLElementTagNameMap>(
 	return element;
 }
 
-/** Sets text only where it changes, so that a live region does not say it twice. */
-export function setText(element: Element, text: string): void {
-	if (element.textContent !== text) element.textContent = text;
+/** Sets text, parts of which may be elements, only where it changes, so that a live region does not say it twice. */
+export function setText(element: Element, ...parts: (string | Element)[]): void {
+	const text = parts.map((part) => (typeof part === "string" ? part : part.textContent)).join("");
+	if (element.textContent !== text) element.replaceChildren(...parts);
+}
+
+/** Whether the key is part of a word that is still being put together, as with an input method. */
+export function composing({ isComposing, keyCode }: KeyboardEvent): boolean {
+	// Safari ends the composition before the key that ended it, and tells it by this code alone.
+	return isComposing || keyCode === 229;
 }

@@ -1,9 +1,10 @@
 /** The question: what to draw, with which seed, in which shape and how many. */
 
-import { $, el } from "./dom.ts";
+import { MAX_PROMPT_CHARS, MAX_SEED } from "../protocol/limits.ts";
+import { $, composing, el, setText } from "./dom.ts";
 import type { Ask, Model } from "./edge.ts";
 import { sizeName } from "./run.ts";
-import { randomSeed, seedOf } from "./units.ts";
+import { fits, randomSeed, seedOf, wholeOf } from "./units.ts";
 import { unknownIn, wordsOf } from "./vocabulary.ts";
 
 /** What a person asks for, without the choice of a policy. */
@@ -26,7 +27,8 @@ const SURPRISES = [
 	"a photo of a potted plant",
 	"a photo of an orange skateboard",
 ];
-const LARGEST_SEED = 0xffff_ffff;
+const WRONG_SEED = `A seed is a whole number from 0 to ${MAX_SEED}.`;
+const TOO_LONG = `A prompt has at most ${MAX_PROMPT_CHARS} characters.`;
 
 export class Form {
 	readonly prompt = $<HTMLTextAreaElement>("prompt");
@@ -44,7 +46,7 @@ export class Form {
 			on.generate();
 		});
 		this.prompt.addEventListener("keydown", (event) => {
-			if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+			if (event.key !== "Enter" || event.shiftKey || composing(event)) return;
 			event.preventDefault();
 			on.generate();
 		});
@@ -132,8 +134,8 @@ export class Form {
 
 	/** The same while it is being typed: whatever is there, or nothing. */
 	glance(): Question | undefined {
-		const blank = this.classes !== undefined || this.prompt.value.trim() === "";
-		if (blank || !this.#model) return undefined;
+		const { prompt } = this.#subject();
+		if (!prompt || !fits(prompt) || !this.#model) return undefined;
 		const words = wordsOf(this.prompt.value);
 		if (this.#known && unknownIn(this.prompt.value, this.#known).length === words.length) return undefined;
 		const seed = String(seedOf(this.#seed.value) ?? 1);
@@ -146,9 +148,9 @@ export class Form {
 		const seedWrong = this.#seed.value.trim() !== "" && seedOf(this.#seed.value) === undefined;
 		this.#seed.toggleAttribute("aria-invalid", false);
 		if (seedWrong) this.#seed.setAttribute("aria-invalid", "true");
-		const text = problem ?? (seedWrong ? `A seed is a whole number from 0 to ${LARGEST_SEED}.` : undefined);
+		const text = problem ?? (seedWrong ? WRONG_SEED : this.#tooLong() ? TOO_LONG : undefined);
 		line.dataset.kind = text ? "problem" : "note";
-		line.replaceChildren(...(text ? [text] : this.#about()));
+		setText(line, ...(text ? [text] : this.#about()));
 	}
 
 	#about(): (string | HTMLElement)[] {
@@ -175,17 +177,21 @@ export class Form {
 	}
 
 	#subject(): Pick<Ask, "prompt" | "class"> {
-		return this.classes === undefined ? { prompt: this.prompt.value.trim() } : { class: this.#label.value };
+		return this.classes === undefined ? { prompt: this.prompt.value.trim() } : { class: this.#label.value.trim() };
+	}
+
+	#tooLong(): boolean {
+		return !fits(this.#subject().prompt ?? "");
 	}
 
 	#problem(): { text: string; field: HTMLElement } | undefined {
 		if (this.classes === undefined && this.prompt.value.trim() === "")
 			return { text: "Say what the picture should show, or choose an example.", field: this.prompt };
-		const label = Number(this.#label.value);
-		if (this.classes !== undefined && !(Number.isInteger(label) && label >= 0 && label < this.classes))
+		if (this.#tooLong()) return { text: TOO_LONG, field: this.prompt };
+		if (this.classes !== undefined && wholeOf(this.#label.value, this.classes - 1) === undefined)
 			return { text: `A class is a whole number from 0 to ${this.classes - 1}.`, field: this.#label };
 		if (this.#seed.value.trim() !== "" && seedOf(this.#seed.value) === undefined)
-			return { text: `A seed is a whole number from 0 to ${LARGEST_SEED}.`, field: this.#seed };
+			return { text: WRONG_SEED, field: this.#seed };
 		return undefined;
 	}
 

@@ -68,6 +68,14 @@ it("frames become an animation that others can read", async () => {
 	expect(second).toEqual(await sharp(frames[1].bytes).removeAlpha().raw().toBuffer());
 });
 
+it("a prompt is as long as the edge takes it, counted as people count", async () => {
+	const of = async (prompt: string) =>
+		settingsIn(withExif(await bare("png"), exifOfSettings({ prompt, seed: 1 })))?.prompt;
+	const longest = "🍎".repeat(2000);
+	expect(await of(longest)).toBe(longest);
+	expect(await of(`${longest}.`)).toBeUndefined();
+});
+
 it("hostile files have no settings, and break nothing", async () => {
 	const png = await ours("png");
 	for (let cut = 0; cut < png.length; cut += 37) settingsIn(png.slice(0, cut));

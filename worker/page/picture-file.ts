@@ -1,4 +1,5 @@
 /** Picture files as bytes: the settings that lie in their EXIF, and EXIF put into a file that a canvas wrote. */
+import { fits } from "./units.ts";
 
 /** What a picture says of how it was made. */
 export interface Settings {
@@ -12,7 +13,6 @@ export interface Settings {
 	trunk?: { seed: string; scales: number };
 }
 
-const MAX_TEXT = 2000;
 const EXIF_MARK = "Exif\0\0";
 
 /** The settings in a picture's bytes; undefined for a picture that was not made here. */
@@ -29,7 +29,7 @@ export function settingsIn(bytes: Uint8Array<ArrayBuffer>): Settings | undefined
 
 /** Only what has the form we write; a picture may come from anywhere. */
 function settingsOf(json: Record<string, unknown>): Settings | undefined {
-	const text = (value: unknown) => (typeof value === "string" && value.length <= MAX_TEXT ? value : undefined);
+	const text = (value: unknown) => (typeof value === "string" && fits(value) ? value : undefined);
 	const whole = (value: unknown) =>
 		typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff ? value : undefined;
 	const seed = whole(json.seed);

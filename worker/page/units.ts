@@ -1,4 +1,5 @@
-/** Numbers as people read them. */
+/** Numbers as people read and write them. */
+import { MAX_PROMPT_CHARS, MAX_SEED } from "../protocol/limits.ts";
 
 /** In a sentence. */
 export function seconds(milliseconds: number): string {
@@ -23,10 +24,19 @@ export function signed(value: number): string {
 	return `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(3)}`;
 }
 
-/** A whole number from 0 to 4294967295 as it stands in the form; undefined for anything else. */
-export function seedOf(text: string): number | undefined {
+/** A whole number from 0 to `most` as it stands in the form; undefined for anything else. */
+export function wholeOf(text: string, most: number): number | undefined {
 	const value = text.trim();
-	return /^\d{1,10}$/.test(value) && Number(value) <= 0xffff_ffff ? Number(value) : undefined;
+	return /^\d{1,10}$/.test(value) && Number(value) <= most ? Number(value) : undefined;
+}
+
+export function seedOf(text: string): number | undefined {
+	return wholeOf(text, MAX_SEED);
+}
+
+/** Whether a prompt may be as long as it is, in what people count as characters: many an emoji is two of `length`. */
+export function fits(prompt: string): boolean {
+	return prompt.length <= MAX_PROMPT_CHARS || [...prompt].length <= MAX_PROMPT_CHARS;
 }
 
 export function randomSeed(): number {

@@ -74,3 +74,61 @@ it("sketches what is typed, the one before cancelled, and says which words are n
 	expect(await page.textContent("#model-words")).toContain("umbrella");
 	expect(await findings(page)).toEqual([]);
 });
+
+/** What the hint has been, one after the other. */
+type Said = typeof globalThis & { said: (string | null)[] };
+
+it("keys of a word that is put together are not the page's; the hint is said once; what is too long is not cut", async () => {
+	await open();
+	const queries = asked();
+	/** A key within a composition, as Chromium and Firefox tell it and as Safari does. */
+	const composed = (key: string) =>
+		page.evaluate((key) => {
+			for (const how of [{ isComposing: true }, { keyCode: 229 }])
+				document
+					.querySelector("#prompt")
+					?.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true, ...how }));
+		}, key);
+	await page.evaluate(() => {
+		const hint = document.querySelector("#hint") as HTMLElement;
+		const said = ((globalThis as Said).said = [hint.textContent]);
+		new MutationObserver(() => said.push(hint.textContent)).observe(hint, { childList: true });
+	});
+	await page.locator("#prompt").pressSequentially("a red apple");
+	const said = await page.evaluate(() => (globalThis as Said).said);
+	expect(said.filter((text, i) => text === said[i - 1])).toEqual([]);
+	await composed("Enter");
+	expect([queries.length, await page.getAttribute("body", "data-state")]).toEqual([0, "idle"]);
+	parts.halt();
+	await page.click("#go");
+	await state("running");
+	await composed("Escape");
+	await new Promise((resolve) => setTimeout(resolve, 200));
+	expect(await page.getAttribute("body", "data-state")).toBe("running");
+	await page.keyboard.press("Escape");
+	await state("idle");
+	parts.goOn();
+
+	// Two thousand characters are two thousand, whatever they take in JavaScript.
+	const longest = "\u{1f34e}".repeat(2000);
+	await page.fill("#prompt", "");
+	await page.focus("#prompt");
+	await page.keyboard.insertText(longest);
+	expect(await page.inputValue("#prompt")).toBe(longest);
+	expect(await page.getAttribute("#hint", "data-kind")).toBe("note");
+	queries.splice(0);
+	await page.keyboard.insertText("!");
+	await page.press("#prompt", "Enter");
+	expect(await page.textContent("#hint")).toBe("A prompt has at most 2000 characters.");
+	expect(queries).toEqual([]);
+
+	await page.click("#settings summary");
+	await page.selectOption("#model", "var-tiny");
+	await page.keyboard.press("Escape");
+	for (const wrong of ["", "1e0", "10"]) {
+		await page.fill("#class", wrong);
+		await page.click("#go");
+		expect(await page.textContent("#hint")).toBe("A class is a whole number from 0 to 9.");
+	}
+	expect(queries).toEqual([]);
+});
