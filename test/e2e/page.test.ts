@@ -4,6 +4,7 @@ import "./page/picture.ts";
 import "./page/kept.ts";
 import "./page/comparison.ts";
 import "./page/question.ts";
+import "./page/dialogs.ts";
 import "./page/several.ts";
 import "./page/looks.ts";
 import "./page/here.ts";

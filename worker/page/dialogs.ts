@@ -27,7 +27,11 @@ export function openDialogs(model: () => Model | undefined, wanted: () => Wanted
 		for (const tab of document.querySelectorAll<HTMLElement>("[data-code]"))
 			tab.setAttribute("aria-pressed", String(tab.dataset.code === code));
 	};
-	document.addEventListener("click", ({ target }) => {
+	/** The dialog beside which the press began that a click ends. */
+	let pressed: HTMLDialogElement | undefined;
+	document.addEventListener("pointerdown", (event) => (pressed = dialogBeside(event)));
+	document.addEventListener("click", (event) => {
+		const { target } = event;
 		if (!(target instanceof Element)) return;
 		const name = target.closest<HTMLElement>("[data-dialog]")?.dataset.dialog;
 		if (name) {
@@ -40,16 +44,32 @@ export function openDialogs(model: () => Model | undefined, wanted: () => Wanted
 			code = tab as Code;
 			drawCode();
 		}
-		// A click beside a dialog closes it, as one beside a menu does.
-		if (target instanceof HTMLDialogElement) target.close();
+		// A click beside a dialog closes it, as one beside a menu does; but not with a key that was typed into it.
+		const beside = dialogBeside(event);
+		const typed = beside?.contains($("key")) && $<HTMLInputElement>("key").value !== "";
+		if (beside && beside === pressed && !typed) beside.close();
 		for (const menu of document.querySelectorAll<HTMLDetailsElement>("details.menu[open]"))
 			if (!menu.contains(target) || target.closest(".sheet > button")) menu.open = false;
 	});
 	$("copy-code").addEventListener("click", async () => {
-		await navigator.clipboard.writeText($("code").textContent ?? "");
-		$("copy-code").textContent = "Copied";
+		try {
+			await navigator.clipboard.writeText($("code").textContent ?? "");
+			$("copy-code").textContent = "Copied";
+		} catch {
+			// Not over plain http, where there is no clipboard: then it can be copied by hand.
+			getSelection()?.selectAllChildren($("code"));
+			$("copy-code").textContent = "Not allowed: copy it by hand";
+		}
 		setTimeout(() => ($("copy-code").textContent = "Copy"), 1500);
 	});
+}
+
+/** Of a press or click beside a dialog's box, on what lies around it, the dialog. */
+function dialogBeside({ target, clientX, clientY }: MouseEvent): HTMLDialogElement | undefined {
+	if (!(target instanceof HTMLDialogElement)) return undefined;
+	const { left, right, top, bottom } = target.getBoundingClientRect();
+	const within = clientX >= left && clientX <= right && clientY >= top && clientY <= bottom;
+	return within ? undefined : target;
 }
 
 function drawModel(model: Model | undefined): void {
