@@ -1,7 +1,7 @@
 /** The page: its parts put together, and what a person does handed on. */
 import { Choices } from "./choices.ts";
 import { openDialogs } from "./dialogs.ts";
-import { $, setText } from "./dom.ts";
+import { $, composing, setText } from "./dom.ts";
 import { acceptPictures } from "./drop.ts";
 import { type Ask, type Catalog, catalog as fetchCatalog, type Health, health, isJob, type Model } from "./edge.ts";
 import { ready } from "./follow.ts";
@@ -14,6 +14,7 @@ import { shared } from "./maker.ts";
 import type { Settings } from "./picture-file.ts";
 import type { Run } from "./run.ts";
 import { announce, finishedInWords, setState } from "./status.ts";
+import { store, stored } from "./storage.ts";
 import { address, askedAgain, Studio } from "./studio.ts";
 import { offerTakeaway } from "./takeaway.ts";
 import { Tiles } from "./tiles.ts";
@@ -69,7 +70,10 @@ acceptPictures((found) => (typeof found === "string" ? announce(found) : restore
 offerTakeaway(() => viewer.runs.at(-1));
 for (const id of ["model", "schedule"]) select(id).addEventListener("change", () => modelChosen());
 $("stop").addEventListener("click", () => studio.stop());
-$("back").addEventListener("click", () => tiles.show());
+$("back").addEventListener("click", () => {
+	viewer.show();
+	tiles.show();
+});
 $("another").addEventListener("click", () => {
 	const run = viewer.run;
 	if (!run) return;
@@ -84,8 +88,9 @@ $("siblings").addEventListener("click", () => {
 	const run = viewer.run;
 	if (run) studio.begin((signal) => studio.siblings(run, scalesToShare(run), signal));
 });
-addEventListener("keydown", ({ key }) => {
-	if (key !== "Escape") return;
+addEventListener("keydown", (event) => {
+	// Within a word that is being put together Escape takes back what is put together.
+	if (event.key !== "Escape" || composing(event)) return;
 	const open = document.querySelectorAll<HTMLDetailsElement>("details.menu[open]");
 	if (open.length === 0 && !document.querySelector("dialog[open]")) studio.stop();
 	for (const menu of open) menu.open = false;
@@ -93,8 +98,8 @@ addEventListener("keydown", ({ key }) => {
 setInterval(() => studio.busy && viewer.tick(), TICK_MS);
 
 const live = $<HTMLInputElement>("live");
-live.checked = localStorage.getItem("live") !== "no";
-live.addEventListener("change", () => localStorage.setItem("live", live.checked ? "yes" : "no"));
+live.checked = stored("localStorage", "live") !== "no";
+live.addEventListener("change", () => store("localStorage", "live", live.checked ? "yes" : "no"));
 
 start();
 
@@ -188,7 +193,8 @@ function scalesToShare({ frames }: Run): number {
 }
 
 function showKept(one: Kept): void {
-	studio.stop();
+	clearTimeout(typing);
+	studio.leave();
 	const run = runOf(one);
 	tiles.forget();
 	viewer.show(run);

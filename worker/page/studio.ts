@@ -55,6 +55,14 @@ export class Studio {
 		this.#running?.abort();
 	}
 
+	/** Ends whatever is being made and says nothing more of it: something else is shown. */
+	leave(): void {
+		this.stop();
+		this.stopSketch();
+		this.#running = undefined;
+		this.waiting(null);
+	}
+
 	/** Does one piece of work, once a worker and its models are there. */
 	async begin(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
 		this.stop();

@@ -4,7 +4,21 @@ import { promisify } from "node:util";
 import sharp from "sharp";
 import { expect } from "vitest";
 import { faintControls, findings } from "../browser.ts";
-import { asked, done, download, facts, film, it, newPage, open, page, state } from "./setup.ts";
+import {
+	asked,
+	done,
+	download,
+	facts,
+	film,
+	it,
+	newPage,
+	open,
+	page,
+	parts,
+	state,
+	status,
+	THREE_WORDS,
+} from "./setup.ts";
 
 it("is remembered, shared, dropped and made again from code", async () => {
 	await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
@@ -76,4 +90,58 @@ it("is remembered, shared, dropped and made again from code", async () => {
 	await done(friend);
 	expect((await facts(friend))["SHA-256"]).toBe(sha);
 	await friend.context().close();
+});
+
+it("opened while another picture or a sketch is made, it stays on the table", async () => {
+	await open({ prompt: THREE_WORDS });
+	await page.click("#go");
+	await done();
+	const { "SHA-256": sha } = await facts();
+	const kept = async () => {
+		await page.click("#history li:first-child button");
+		await done();
+		// What was being made has its last word, if it has one.
+		await new Promise((resolve) => setTimeout(resolve, 500));
+		await done();
+		expect(await status()).toMatch(/^Picture finished in/);
+		expect((await facts())["SHA-256"]).toBe(sha);
+	};
+	parts.halt();
+	await page.click("#another");
+	await page.waitForSelector('#film > li[data-state="now"]');
+	// Nothing is measured yet, so nothing is told of times.
+	expect(await page.textContent("#bar-time")).toBe("");
+	await kept();
+	parts.goOn();
+
+	await page.click("#settings summary");
+	await page.check("#live");
+	await page.keyboard.press("Escape");
+	const queries = asked();
+	await page.fill("#prompt", "a photo of a red apple");
+	await kept();
+	expect(queries).toEqual([]);
+});
+
+it("is made and shown by a browser that blocks what sites keep", async () => {
+	await page.addInitScript(() => {
+		for (const place of ["localStorage", "sessionStorage", "indexedDB"])
+			Object.defineProperty(window, place, {
+				get: () => {
+					throw new DOMException("Blocked.", "SecurityError");
+				},
+			});
+	});
+	await open({ prompt: THREE_WORDS });
+	await page.click("#go");
+	await done();
+	expect(await page.isVisible("#history li:first-child button")).toBe(true);
+	await page.click("#settings summary");
+	await page.click("#key-open");
+	await page.fill("#key", "fl_some");
+	await page.check("#key-kept");
+	await page.press("#key", "Enter");
+	await page.waitForSelector("#key-dialog:not([open])", { state: "attached" });
+	await page.click("#history li:first-child .remove", { force: true });
+	await page.waitForSelector("#history-card", { state: "hidden" });
 });

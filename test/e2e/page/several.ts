@@ -85,3 +85,26 @@ it("a job of a sketch is told as a plan, its scales and a picture of that size",
 	expect(await refused({ from: "0".repeat(64), scales: "1" })).toEqual([404, "from"]);
 	expect((await fetch(`${parts.url}/v1/jobs/${job}`, { method: "DELETE" })).status).toBe(204);
 });
+
+it("the others can be had back while one is open, after Stop too", async () => {
+	await open({ prompt: THREE_WORDS });
+	await page.selectOption("#count", "4");
+	parts.halt();
+	await page.click("#go");
+	await state("running");
+	const shown = "#tiles button:not(:disabled)";
+	await parts.slice(async () => (await page.$(shown)) !== null);
+	await page.click(shown);
+	for (const stop of [false, true]) {
+		if (stop) {
+			await page.click("#stop");
+			await state("idle");
+		}
+		await page.click("#back");
+		expect([await page.isVisible("#tiles"), await page.isVisible("#papers")]).toEqual([true, false]);
+		expect([await page.isVisible("#back"), await page.isVisible("#actions")]).toEqual([false, false]);
+		await page.click(shown);
+		expect(await page.isVisible("#tiles")).toBe(false);
+	}
+	expect(await page.isVisible("#back")).toBe(true);
+});
