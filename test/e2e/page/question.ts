@@ -78,7 +78,7 @@ it("sketches what is typed, the one before cancelled, and says which words are n
 /** What the hint has been, one after the other. */
 type Said = typeof globalThis & { said: (string | null)[] };
 
-it("keys of a word that is put together are not the page's; the hint is said once; what is too long is not cut", async () => {
+it("keys of a word in the making are not the page's; the hint is said once; a long prompt is not cut", async () => {
 	await open();
 	const queries = asked();
 	/** A key within a composition, as Chromium and Firefox tell it and as Safari does. */
