@@ -3,8 +3,9 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
 import { ModelFormatError } from "../../model-shards/format/errors.ts";
-import { MANIFEST_FILE } from "../../model-shards/format/manifest.ts";
+import { type FileEntry, MANIFEST_FILE, type Manifest, type TensorEntry } from "../../model-shards/format/manifest.ts";
 import { readVerified } from "../../model-shards/format/source/files.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
 import { fileKey, manifestHash, nameKey, POLICIES_FILE, policiesKey } from "../../worker/protocol/model-files.ts";
@@ -38,15 +39,27 @@ export const define: Define = (command, terminal) =>
 			const { manifest, digest } = await openModelFolder(dir);
 			const { name, shards, tokenizer } = manifest;
 			const files = [...shards, ...(tokenizer ? [tokenizer] : [])];
-			for (const entry of files) {
-				if (entry.bytes > MAX_PUT_BYTES)
-					throw new ModelFormatError(
-						`${entry.file} has ${entry.bytes} bytes; wrangler puts at most ${MAX_PUT_BYTES}. Import the model again ` +
-							`into smaller shards, or put the file as ${fileKey(entry.sha256)} with an S3 client.`,
-					);
-				terminal.signal.throwIfAborted();
-				await readVerified(dir, entry);
+			const hash = manifestHash(digest);
+			const objects = [
+				...files.map(({ file, sha256 }) => ({ key: fileKey(sha256), file })),
+				{ key: fileKey(hash), file: MANIFEST_FILE },
+			];
+			if (existsSync(join(dir, POLICIES_FILE))) objects.push({ key: policiesKey(hash), file: POLICIES_FILE });
+			const pointer = JSON.stringify({ digest });
+			const large = files.find(({ bytes }) => bytes > MAX_PUT_BYTES);
+			if (large) {
+				const named = { key: nameKey(name), file: `a file with ${pointer}` };
+				const way = remote ? byHand([...objects, named]) : `Let the workers read the folder itself: MODELS=${dir}.`;
+				throw new ModelFormatError(`${tooLarge(large, manifest)} ${way}`);
 			}
+			using bar = terminal.progress("{bar} {percentage} % of the model checked, {eta_formatted} left");
+			const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
+			bar.start(total);
+			for (const entry of files) {
+				await readVerified(dir, entry);
+				bar.add(entry.bytes);
+			}
+			bar[Symbol.dispose]();
 			using scratch = await temporaryFolder("firstlight-publish-");
 			const put = async (list: string, objects: { key: string; file: string }[]) => {
 				await writeFile(list, JSON.stringify(objects));
@@ -55,16 +68,11 @@ export const define: Define = (command, terminal) =>
 					cwd: remote ? join(import.meta.dirname, "..", "..") : scratch.path,
 					log: scratch.path,
 					signal: terminal.signal,
+					say: (line) => terminal.say(line),
 				});
 			};
 			const nameFile = join(scratch.path, "name.json");
-			await writeFile(nameFile, JSON.stringify({ digest }));
-			const hash = manifestHash(digest);
-			const objects = [
-				...files.map(({ file, sha256 }) => ({ key: fileKey(sha256), file })),
-				{ key: fileKey(hash), file: MANIFEST_FILE },
-			];
-			if (existsSync(join(dir, POLICIES_FILE))) objects.push({ key: policiesKey(hash), file: POLICIES_FILE });
+			await writeFile(nameFile, pointer);
 			terminal.say(`Putting ${objects.length} files into ${bucket}`);
 			await put(
 				join(scratch.path, "files"),
@@ -84,14 +92,30 @@ function bucketName(text: string): string {
 	throw new UsageError(`--bucket ${text} is no bucket's name.`, "Small letters, digits and dashes, 3 to 63 of them.");
 }
 
+/** Shards are cut between tensors, so that it is one tensor that makes a shard as large. */
+function tooLarge({ file, bytes }: FileEntry, { tensors, shards }: Manifest): string {
+	const within = tensors.filter(({ shard }) => shards[shard].file === file);
+	const largest = within.reduce<TensorEntry | undefined>((a, b) => (a && a.bytes >= b.bytes ? a : b), undefined);
+	return (
+		`${file} has ${bytes} bytes, and wrangler puts at most ${MAX_PUT_BYTES}` +
+		`${largest ? `: tensor ${largest.name} alone has ${largest.bytes}` : ""}.`
+	);
+}
+
+const byHand = (objects: readonly { key: string; file: string }[]): string =>
+	"Put all of it into the bucket with an S3 client, which R2 takes too, under these keys and the last one last:\n" +
+	objects.map(({ key, file }) => `  ${key}  ${file}`).join("\n");
+
 interface Run {
 	cwd: string;
 	/** Where wrangler keeps its own log. */
 	log: string;
 	signal: AbortSignal;
+	/** Gets a line as wrangler writes it. */
+	say: (line: string) => void;
 }
 
-async function run([command, ...args]: string[], { cwd, log, signal }: Run): Promise<void> {
+async function run([command, ...args]: string[], { cwd, log, signal, say }: Run): Promise<void> {
 	const child = spawn(command, args, {
 		cwd,
 		env: { ...process.env, ...WRANGLER_ENV, WRANGLER_LOG_PATH: log },
@@ -100,6 +124,7 @@ async function run([command, ...args]: string[], { cwd, log, signal }: Run): Pro
 	});
 	let said = "";
 	for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (said += data));
+	createInterface({ input: child.stdout }).on("line", (line) => line.trim() && say(`wrangler: ${line}`));
 	const [code] = await once(child, "close");
 	if (code !== 0) throw new Error(`wrangler could not put the files (${code}):\n${said.trim().slice(-2000)}`);
 }
