@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
 import { readFile, realpath, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { openGpu } from "../../kernels/gpu/native/open.ts";
 import { MANIFEST_FILE, type Manifest, manifestDigest, parseManifest } from "../../model-shards/format/manifest.ts";
 import { POLICIES_FILE, PoliciesFile } from "../../model-shards/format/policies.ts";
 import { PRECISIONS } from "../../model-shards/format/precision.ts";
@@ -18,10 +17,12 @@ import type { ModelFolder } from "../../worker/families/folder.ts";
 import { families } from "../../worker/families/index.ts";
 import { exact } from "../../worker/policies/exact.ts";
 import { difference, type ModelDifference, type Subject } from "../verify/against.ts";
+import { openAdapter } from "./open-adapter.ts";
 import { choice, given, jsonOption } from "./options.ts";
 import { StagedFolder } from "./output.ts";
 import type { Define } from "./program.ts";
 import { sizesText } from "./sizes.ts";
+import type { Terminal } from "./terminal.ts";
 import { oneOf, UsageError } from "./usage.ts";
 
 /**
@@ -54,25 +55,27 @@ export const define: Define = (command, terminal) =>
 				throw new UsageError("--check needs the original, which the new model would replace: give another --out.");
 			using staged = await StagedFolder.at("--out", out);
 			using bar = terminal.progress("{bar} {percentage} %, {eta_formatted} left");
+			using checks = terminal.progress("{bar} {value}/{total} tensors read back and compared");
 			const errors: RoundTrip[] = [];
 			const manifest = await write(staged.path, {
 				dtype,
 				group: Number(group) as Group,
 				progress: bar.report,
 				...(check && {
-					checked: (error: RoundTrip) => {
-						terminal.signal.throwIfAborted();
+					checked: (error: RoundTrip, done: number, total: number) => {
+						bar[Symbol.dispose]();
+						checks.report(done, total);
 						errors.push(error);
 					},
 				}),
 			});
-			bar[Symbol.dispose]();
+			for (const done of [bar, checks]) done[Symbol.dispose]();
 			const digest = await manifestDigest(await readFile(join(staged.path, MANIFEST_FILE)));
 			staged.commit(MANIFEST_FILE, await outlived(out, staged.path, digest));
 			for (const error of errors) terminal.print(errorText(error));
 			const { name, tensors, shards } = manifest;
 			terminal.print(`Imported ${name}: ${tensors.length} tensors in ${shards.length} shards to ${out}`);
-			const compared = check && original ? await compare(original, await openModelFolder(out)) : undefined;
+			const compared = check && original ? await compare(original, await openModelFolder(out), terminal) : undefined;
 			if (compared !== undefined) terminal.print(comparisonText(compared));
 			terminal.result({
 				name,
@@ -154,15 +157,22 @@ async function outlived(out: string, staged: string, digest: string): Promise<st
  * Both models on the reference inputs: one prompt and seed, the new model with the codes of the original, and on its
  * own.
  */
-async function compare(original: ModelFolder, made: ModelFolder): Promise<ModelDifference | null> {
+async function compare(original: ModelFolder, made: ModelFolder, terminal: Terminal): Promise<ModelDifference | null> {
 	const { classes, maxPromptTokens } = original.info;
 	const prompt = original.tokenizer && maxPromptTokens > 0 ? { prompt: CHECKED_PROMPT } : null;
 	const subject: Subject | null = classes !== undefined ? { label: 0 } : prompt;
 	if (!subject) return null;
-	const gpu = await openGpu();
-	const [reference, model] = [await openModel(gpu, original), await openModel(gpu, made)];
+	const gpu = await openAdapter(terminal);
+	const loaded = async (folder: ModelFolder, which: string) => {
+		using bar = terminal.progress(`{bar} {percentage} % of the ${which} model loaded, {eta_formatted} left`);
+		return await openModel(gpu, folder, { progress: bar.report });
+	};
+	const [reference, model] = [await loaded(original, "original"), await loaded(made, "new")];
 	// Beforehand, so that nothing keeps an interrupt waiting.
 	for (const each of [reference, model]) await each.compile([exact.plan(each.info, {})]);
+	terminal.say(
+		"Three pictures are drawn: by the original, by the new model with its codes, and by the new one freely.",
+	);
 	return await difference(reference, model, exact.plan(original.info, {}), subject, 1);
 }
 

@@ -53,8 +53,8 @@ export interface WriteOptions {
 	group?: Group;
 	/** Gets bytes of the checkpoint read so far and in all. */
 	progress?: (done: number, total: number) => void;
-	/** Gets the error of every tensor, read back from `out`, which must be a folder. */
-	checked?: (error: RoundTrip) => void;
+	/** Gets the error of every tensor, read back from `out`, which must be a folder; which it is, and of how many. */
+	checked?: (error: RoundTrip, done: number, total: number) => void;
 }
 
 /**
@@ -83,8 +83,10 @@ export async function importTensors(
 		...rest,
 		tokenizer: text && (await writer.addFile("tokenizer.json", text)),
 	});
-	if (options.checked && typeof options.out === "string")
-		for await (const error of roundTrip(options.out, manifest, found)) options.checked(error);
+	if (options.checked && typeof options.out === "string") {
+		let read = 0;
+		for await (const error of roundTrip(options.out, manifest, found)) options.checked(error, ++read, wanted.length);
+	}
 	return manifest;
 }
 
