@@ -44,8 +44,8 @@ it("says what can be done with a model that wrangler cannot put", async () => {
 	);
 	await expect(publish(dir, "--remote")).rejects.toThrow(
 		new ModelFormatError(
-			`${what} Put all of it into the bucket with an S3 client, which R2 takes too, under these keys and the last one ` +
-				`last:\n  files/${manifest.shards[0].sha256}  shard-000.bin\n  files/${digest.slice(7)}  manifest.json\n` +
+			`${what} Put all of it into the bucket with an S3 client, which R2 takes too, under these keys and the last ` +
+				`one last:\n  files/${manifest.shards[0].sha256}  shard-000.bin\n  files/${digest.slice(7)}  manifest.json\n` +
 				`  models/tiny.json  a file with {"digest":"${digest}"}`,
 		),
 	);

@@ -133,7 +133,7 @@ describe("a text encoder", () => {
 		const imported = (tokenizer?: null) =>
 			importPublished(textual, "small", [weights, vae], { out: join(dir, "text"), textEncoder: t5, tokenizer });
 		await expect(imported()).rejects.toThrow(
-			/^There is no tokenizer beside the text encoder .*t5-tiny.* \(tokenizer\.json, .*Name it with --tokenizer FILE\.$/,
+			/^There is no tokenizer beside the text encoder .*t5-tiny.* \(tokenizer\.json, .*Name it with --tokenizer FILE\./,
 		);
 		// By then it is the picture model that does not fit.
 		await expect(imported(null)).rejects.toThrow(/does not fit the configuration/);

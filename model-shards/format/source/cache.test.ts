@@ -1,7 +1,8 @@
 /** The cache of downloads among other processes, and on a disk that fails. */
 import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import fs, { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { createServer, type ServerResponse } from "node:http";
+import { syncBuiltinESMExports } from "node:module";
 import type { AddressInfo } from "node:net";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,23 +10,6 @@ import { afterAll, beforeEach, expect, it, vi } from "vitest";
 import { ModelFormatError } from "../errors.ts";
 import { cachedSource } from "./cache.ts";
 import { httpSource } from "./http.ts";
-
-const [opening, reading] = vi.hoisted(() => [vi.fn(), vi.fn()]);
-vi.mock("node:fs/promises", async (original) => {
-	const real = await original<typeof import("node:fs/promises")>();
-	const open: typeof real.open = async (path, flags) => {
-		opening(path, flags);
-		const handle = await real.open(path, flags);
-		const read = handle.read.bind(handle) as (...args: unknown[]) => unknown;
-		return Object.assign(handle, {
-			read: async (...args: unknown[]) => {
-				reading(path);
-				return await read(...args);
-			},
-		});
-	};
-	return { ...real, open };
-});
 
 const content = Buffer.from(Uint8Array.from({ length: 50_000 }, (_, i) => (i * 7919) >> 3));
 const sha256 = createHash("sha256").update(content).digest("hex");
@@ -60,8 +44,6 @@ beforeEach(async () => {
 	await mkdir(dir);
 	asked = 0;
 	between = async () => {};
-	opening.mockReset();
-	reading.mockReset();
 });
 const read = async () =>
 	Buffer.from(
@@ -117,23 +99,37 @@ it("goes on with a part that another process writes as well, and both write the 
 	expect(asked).toBe(1);
 });
 
-const failing = (code: string, path: string) => (at: string) => {
-	const error = new Error(`${code}: it fails`);
-	if (at === path) throw Object.assign(error, { code, syscall: "read", path });
-};
+/** Has the system fail in one of its calls for a file, until it is called to stop. */
+function failing(call: "open" | "read", code: string, file: string): () => void {
+	const fail = () => {
+		throw Object.assign(new Error(`${code}: it fails`), { code, syscall: call, path: file });
+	};
+	const { open } = fs;
+	const spied = vi.spyOn(fs, "open").mockImplementation(async (path, ...how) => {
+		if (path === file && call === "open") fail();
+		const handle = await open(path, ...how);
+		return path === file ? Object.assign(handle, { read: fail }) : handle;
+	});
+	syncBuiltinESMExports();
+	return () => {
+		spied.mockRestore();
+		syncBuiltinESMExports();
+	};
+}
+
 it.each([
-	["may not be opened", opening, "EACCES"],
-	["the disk does not give", reading, "EIO"],
-])("keeps a file that %s, and says what to do", async (_, call, code) => {
+	["may not be opened", "open", "EACCES"],
+	["the disk does not give", "read", "EIO"],
+] as const)("keeps a file that %s, and says what to do", async (_, call, code) => {
 	expect(await read()).toBe(true);
-	call.mockImplementation(failing(code, kept));
+	const mend = failing(call, code, kept);
 	await expect(read()).rejects.toThrow(
 		new ModelFormatError(
 			`${kept}, a file of the cache, cannot be read: ${code}: it fails. Mend that, remove the file, or set ` +
 				"FIRSTLIGHT_CACHE to another folder.",
 		),
 	);
-	call.mockReset();
+	mend();
 	expect(await read()).toBe(true);
 	expect(asked).toBe(1);
 });

@@ -26,7 +26,7 @@ export interface HttpOptions {
 	pauseMs?: number;
 	/** Longest silence of a server. */
 	silenceMs?: number;
-	/** Those of every request. A function's are kept until the server refuses them (401), and then asked for once more. */
+	/** Of every request. Those of a function are kept until the server refuses them (401), and asked for once more. */
 	headers?: RequestHeaders | (() => Promise<RequestHeaders>);
 }
 
