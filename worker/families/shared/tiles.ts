@@ -32,8 +32,12 @@ export interface Tiling {
 	rectangles(): void;
 }
 
-/** Dispatches go to the device after so many records: none keeps it from others for long. */
+/**
+ * Dispatches go to the device after so many records or operations: a driver takes a submission of seconds for a hang,
+ * and a slow adapter shows how far it is.
+ */
 const RECORDS = 64;
+const OPERATIONS = 2 ** 38;
 
 /** Buffers on the device. */
 export class DeviceBuffers implements Tiling {
@@ -45,6 +49,7 @@ export class DeviceBuffers implements Tiling {
 	#pass: Pass;
 	#sent: () => void;
 	#records = 0;
+	#operations = 0;
 
 	/** All buffers are free. What is recorded goes on after `pass`. `sent`: told of what was submitted. */
 	constructor(
@@ -73,12 +78,15 @@ export class DeviceBuffers implements Tiling {
 		this.#free.push(buffer);
 	}
 
-	record(work: (pass: Pass) => void): void {
-		if (++this.#records % RECORDS === 0) {
+	record(work: (pass: Pass) => void, operations = 0): void {
+		if (this.#records >= RECORDS || this.#operations + operations > OPERATIONS) {
 			this.#pass.submit();
 			this.#sent();
 			this.#pass = this.#gpu.pass(this.#pass.label);
+			[this.#records, this.#operations] = [0, 0];
 		}
+		this.#records++;
+		this.#operations += operations;
 		work(this.#pass);
 	}
 
