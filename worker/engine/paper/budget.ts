@@ -23,7 +23,7 @@ export const STORES: readonly DecoderStore[] = [
 	...[STORED_BYTES, 896 * MIB, 768 * MIB].map((bytes) => ({ bytes, packed: false })),
 	...[576, 432, 320, 176, 144, 96, 32, 0].map((mebibytes) => ({ bytes: mebibytes * MIB, packed: true })),
 ];
-/** A decoder that computes this many times what it has to takes about as long as Infinity's transformer. */
+/** Operations of a decoder, over those of the one with most room: half of the transformer's for Infinity-2B. */
 const SLOW = 5;
 
 /**
@@ -67,7 +67,7 @@ export function within(
 export function withinText(
 	{ manifest, facts }: Pick<Model, "manifest" | "facts">,
 	{ cacheDtype, encoder, stored }: Within,
-	{ phases, total }: MemoryNeed,
+	{ phases, total, decoding }: MemoryNeed,
 ): string {
 	const visits =
 		`the text encoder comes for new prompts and goes (${gibibytes(phases.text)} while one is encoded, ` +
@@ -76,7 +76,8 @@ export function withinText(
 	const kept = [
 		`keys and values as ${cacheDtype}`,
 		text,
-		`the decoder stores at most ${gibibytes(stored.bytes)}${stored.packed ? " of f16" : ""} between layers`,
+		`the decoder stores at most ${gibibytes(stored.bytes)}${stored.packed ? " of f16" : ""} between layers ` +
+			`and computes ${(decoding / 1e9).toFixed(1)} GFLOP for a picture`,
 	];
 	return `${manifest.name} takes about ${gibibytes(total)}: ${kept.filter(Boolean).join(", ")}`;
 }
