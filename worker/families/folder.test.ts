@@ -56,9 +56,16 @@ it.each<[string, (manifest: Manifest) => void, RegExp]>([
 			const [rows, width] = words.shape;
 			const { shard, offset } = words;
 			const bytes = rows * width;
-			Object.assign(words, { dtype: "I8", bytes, quantization: { group: 32, scales: "scales" } });
+			Object.assign(words, { dtype: "I8", bytes, quantization: { group: 32, scales: `${words.name}.scales` } });
 			const shape = [rows, width / 32];
-			m.tensors.push({ name: "scales", dtype: "F16", shape, shard, offset: offset + bytes, bytes: bytes / 16 });
+			m.tensors.push({
+				name: `${words.name}.scales`,
+				dtype: "F16",
+				shape,
+				shard,
+				offset: offset + bytes,
+				bytes: bytes / 16,
+			});
 		},
 		/text_encoder\.tok_embed\.weight has type I8; F32, F16 can be read there/,
 	],
