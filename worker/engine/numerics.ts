@@ -19,7 +19,7 @@ interface NumericsSetting {
 	dtype: Dtype;
 	cacheDtype: Precision;
 	/** What the decoder's tiles follow from, where its pictures have not the bits of whole ones. */
-	tiles?: { bindingBytes: number } & Partial<DecoderStore>;
+	tiles?: { bindingBytes: number } & DecoderStore;
 }
 
 /** 32 hex digits: of engine version, kernel variants in use, types, model, adapter and driver. */

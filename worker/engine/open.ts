@@ -5,6 +5,7 @@ import { Scope } from "../../kernels/gpu/scope.ts";
 import { ModelFormatError } from "../../model-shards/format/errors.ts";
 import { PRECISIONS, type Precision } from "../../model-shards/format/precision.ts";
 import type { ModelFolder } from "../families/folder.ts";
+import { ROOMY } from "../families/shared/decoder-size.ts";
 import { longestSchedule } from "../families/shared/schedules.ts";
 import { type Dtype, Weights } from "../families/shared/weights.ts";
 import { partOf, residentPrompts, visitingEncoder } from "../families/text/device-encoder.ts";
@@ -35,7 +36,7 @@ export interface OpenOptions {
 	cacheDtype?: Precision;
 	/**
 	 * Bytes on the device that the model and its pictures of any schedule may take: to keep within them the decoder
-	 * stores less and computes more, the text encoder is there for new texts alone, and last, keys and values are kept in
+	 * stores less, as f16, and computes more, the text encoder is there for new texts alone, and last, keys and values are kept in
 	 * as many bits as there is room for. Where they do not do, an OutOfMemoryError says what would. Reckoned for exact
 	 * plans and prompts of 32 tokens: not counted are further keys of longer prompts, activations of plans that need more
 	 * than they save in keys, given draws, what is read back, and 8 MiB that the device has once.
@@ -73,12 +74,17 @@ const adviceFor = (gpu: Gpu, folder: ModelFolder, setting: MemorySetting): strin
 
 /**
  * What a model opened so is reckoned to take on the device with its pictures, and, where `memory` is given, what it
- * does to keep within that, in words. Throws OutOfMemoryError where nothing would do.
+ * does to keep within that, in words; whether its text encoder comes and goes for that. Throws OutOfMemoryError where nothing would do.
  */
-export function reckoned(gpu: Gpu, folder: ModelFolder, options: OpenOptions = {}): { bytes: number; kept?: string } {
+export function reckoned(
+	gpu: Gpu,
+	folder: ModelFolder,
+	options: OpenOptions = {},
+): { bytes: number; visits: boolean; kept?: string } {
 	const { within, need } = planned(gpu, folder, options);
 	return {
 		bytes: need.total,
+		visits: within.encoder === "visits",
 		...(within.stored !== undefined && { kept: withinText(folder, within as Within, need) }),
 	};
 }
@@ -137,7 +143,7 @@ export async function openModel(gpu: Gpu, folder: ModelFolder, options: OpenOpti
 			shapes,
 			dtype,
 			cacheDtype,
-			tiles: need.exact ? undefined : { bindingBytes: gpu.bindingBytes, ...stored },
+			tiles: need.exact ? undefined : { bindingBytes: gpu.bindingBytes, ...(stored ?? ROOMY) },
 		});
 		const visited = Boolean(visiting);
 		return new DeviceModel({ gpu, folder, tokenizer, model, numerics, visited, explained, owned: made.move() });

@@ -41,15 +41,21 @@ export class Rounds {
 
 	/**
 	 * Opens a picture as soon as one of the model's slots is free. Close it with `close`. Throws the signal's reason when
-	 * it comes first, at once and with nothing opened, and OutOfMemoryError when the picture does not fit. `waits`: told
-	 * while it has no slot, or its text is encoded.
+	 * it comes first, with nothing opened, and OutOfMemoryError when the picture does not fit: at once, but that a text
+	 * encoder on its way comes to its end. `waits`: told while it has no slot, no encoder, or no turn at the memory.
 	 */
 	async open(options: PictureOptions, signal: AbortSignal, waits = (_: boolean): void => {}): Promise<Picture> {
 		waits(true);
-		await this.#takeSlot(options, signal).finally(() => waits(false));
 		try {
-			return await this.model.open(options, signal);
+			await this.#takeSlot(options, signal);
 		} catch (error) {
+			waits(false);
+			throw error;
+		}
+		try {
+			return await this.model.open(options, signal, () => waits(false));
+		} catch (error) {
+			waits(false);
 			this.#slots.give();
 			throw error;
 		}
@@ -65,31 +71,17 @@ export class Rounds {
 			const encodes = model.encodes(options);
 			await this.#slots.take(signal, encodes ? model.slots : 1);
 			if (encodes) {
-				await this.#encode(options, signal);
+				await model.encode(options).catch((error) => {
+					this.#slots.give(model.slots);
+					throw error;
+				});
+				this.#slots.give(model.slots - 1);
 				return;
 			}
 			// Another text may have taken the place of its own meanwhile.
 			if (!model.encodes(options)) return;
 			this.#slots.give();
 		}
-	}
-
-	/** In all slots, of which it keeps one. Whoever leaves meanwhile leaves the slots to the encoder until it goes. */
-	async #encode(options: PictureOptions, signal: AbortSignal): Promise<void> {
-		const { model } = this;
-		const { promise: left, reject } = Promise.withResolvers<never>();
-		const leave = () => reject(signal.reason);
-		signal.addEventListener("abort", leave, { once: true });
-		const encoded = model.encode(options);
-		try {
-			await Promise.race([encoded, left]);
-		} catch (error) {
-			encoded.catch(() => {}).finally(() => this.#slots.give(model.slots));
-			throw error;
-		} finally {
-			signal.removeEventListener("abort", leave);
-		}
-		this.#slots.give(model.slots - 1);
 	}
 
 	/** Opens pictures one after the other in one slot, which nobody gets in between, and closes each after its use. */

@@ -132,7 +132,7 @@ test("of several slots, who needs the encoder waits for the others; pictures com
 	expect(gpu.bytes).toBe(bare);
 });
 
-test("who leaves while the encoder comes is told at once, and it comes to its end; the wait is said", async () => {
+test("who leaves while the encoder comes is told when it has come; that wait is said", async () => {
 	const { folder } = made(...CONFIGS[0]);
 	let gate: PromiseWithResolvers<void> | undefined;
 	const slow: ModelFolder = {
@@ -162,9 +162,9 @@ test("who leaves while the encoder comes is told at once, and it comes to its en
 	await new Promise((resolve) => setTimeout(resolve, 20));
 	expect(waits).toEqual([true]);
 	left.abort(new Error("left"));
+	gate.resolve();
 	await expect(leaving).rejects.toThrow("left");
 	expect(waits).toEqual([true, false]);
-	gate.resolve();
 	const drawn = await Promise.all([draw(model, 4, 2), draw(model, 9, 2)]);
 	const alone = await openModel(gpu, folder);
 	expect(alone.apart).toBe(1);

@@ -52,6 +52,7 @@ export async function runLease(lease: Lease, bench: Bench, signal: AbortSignal):
 	const scales: Made["scales"] = [];
 	let first: number | null = null;
 	let waited = Number.NEGATIVE_INFINITY;
+	let hang: HungError | undefined;
 	/** The plan as it is by now: a picture made after it was settled says so, whoever settled it. */
 	const metadata = () => ({
 		...(label === undefined ? { prompt } : { class: label }),
@@ -91,11 +92,14 @@ export async function runLease(lease: Lease, bench: Bench, signal: AbortSignal):
 		};
 		const results = model.generate({ plan, prompt, label, seed, previews: needed, forcedCodes, until, signal, waits });
 		const limits = new Limits(lease, bench);
-		for await (const result of watched(
-			results,
-			() => limits.next(plan),
-			() => waited,
-		)) {
+		const watch = {
+			limit: () => limits.next(plan),
+			waited: () => waited,
+			hung: (error: HungError) => {
+				hang = error;
+			},
+		};
+		for await (const result of watched(results, watch)) {
 			if (result.kind === "scale") {
 				limits.came(result.index);
 				const { index, grid, stage, step, steps, codes, preview, milliseconds } = result;
@@ -130,7 +134,8 @@ export async function runLease(lease: Lease, bench: Bench, signal: AbortSignal):
 		const made = { first, whole: performance.now() - begun, scales, memory: bench.memory(), ...about };
 		return { outcome: "done", reason: "", made };
 	} catch (error) {
-		if (signal.aborted && !(error instanceof HungError)) return abortedOutcome(signal);
+		if (hang) return failedOutcome(hang);
+		if (signal.aborted) return abortedOutcome(signal);
 		const answer = permanent(error, model.info.id, adapter);
 		if (answer) {
 			await deliver({ type: "error", ...answer }).catch(() => {});

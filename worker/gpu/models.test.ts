@@ -6,9 +6,12 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it, vi } from "vitest";
+import { sharedGpu } from "../../kernels/gpu/native/testing.ts";
 import { findModel, openModelFolder } from "../../model-shards/open.ts";
+import { reckoned } from "../engine/open.ts";
+import { memoryNeed } from "../engine/paper/memory.ts";
 import { REGISTER_PATH } from "../protocol/messages.ts";
-import { openFolder } from "./models.ts";
+import { openFolder, settledOf } from "./models.ts";
 import { readSettings } from "./settings.ts";
 
 it("reads the shards that a name stood for, by tokens that end, whatever is published under it later", async () => {
@@ -50,4 +53,23 @@ it("reads the shards that a name stood for, by tokens that end, whatever is publ
 		edge.close();
 		await rm(cache, { recursive: true });
 	}
+});
+
+it("where pictures of new texts would wait for each other, a budget is settled for one at a time", async () => {
+	const gpu = await sharedGpu();
+	const folder = await openModelFolder(findModel("emoji-128"));
+	const { bindingBytes } = gpu;
+	const setting = { slots: 4, bindingBytes };
+	const memory = memoryNeed(folder, { ...setting, encoder: "visits" }).total;
+	const asked = { slots: 4, memory };
+	expect(reckoned(gpu, folder, asked).visits).toBe(true);
+	const { options, bytes } = settledOf(gpu, folder, asked);
+	expect(options).toEqual({ slots: 1, memory });
+	expect(bytes).toBeLessThanOrEqual(memory);
+	expect(reckoned(gpu, folder, options).visits).toBe(false);
+	// All of them, where there is room; one, where there is none for more.
+	expect(settledOf(gpu, folder, { slots: 4 }).options.slots).toBe(4);
+	const one = memoryNeed(folder, { slots: 1, bindingBytes }).total;
+	expect(settledOf(gpu, folder, { slots: 64, memory: one }).options.slots).toBe(1);
+	expect(() => settledOf(gpu, folder, { slots: 4, memory: 1000 })).toThrow(/^MEMORY: The 1000 bytes that are given/);
 });

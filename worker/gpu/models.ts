@@ -1,8 +1,9 @@
+import { OutOfMemoryError } from "../../kernels/gpu/errors.ts";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { openReady } from "../../kernels/gpu/native/open.ts";
 import { MissingFileError, ModelFormatError } from "../../model-shards/format/errors.ts";
 import { isUrl, openModelAt } from "../../model-shards/open.ts";
-import { openModel, reckoned } from "../engine/open.ts";
+import { type OpenOptions, openModel, reckoned } from "../engine/open.ts";
 import type { ModelFolder } from "../families/folder.ts";
 import { PlanError, policies } from "../policies/index.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
@@ -53,9 +54,13 @@ async function loadModels(gpu: Gpu, settings: Settings, log: Log, news: LoadingN
 			compiled(done, total);
 			news.say(id, "kernels", done, total);
 		};
-		const options = { slots, dtype: settings.DTYPE, cacheDtype: settings.DTYPE, memory: settings.MEMORY };
-		const { bytes, kept } = reckonedOf(gpu, folder, options);
-		if (kept) log(kept);
+		const { options, bytes, kept } = settledOf(gpu, folder, {
+			slots,
+			dtype: settings.DTYPE,
+			cacheDtype: settings.DTYPE,
+			memory: settings.MEMORY,
+		});
+		if (kept) log(options.slots < slots ? `${kept}, one picture at a time` : kept);
 		const model = await models.add({
 			id,
 			bytes,
@@ -85,12 +90,32 @@ async function loadModels(gpu: Gpu, settings: Settings, log: Log, news: LoadingN
 	};
 }
 
-/** A budget that does not do will not do at the next start. */
-function reckonedOf(...args: Parameters<typeof reckoned>): ReturnType<typeof reckoned> {
+/**
+ * How a model is opened within a budget. Where its text encoder would come and go, pictures of new texts wait for each
+ * other: then it is settled for one at a time, which may leave it there. What does not do will not do at the next start.
+ */
+export function settledOf(
+	gpu: Gpu,
+	folder: ModelFolder,
+	options: OpenOptions & { slots: number },
+): { options: typeof options; bytes: number; kept?: string } {
+	const one = { ...options, slots: 1 };
 	try {
-		return reckoned(...args);
+		const settled = reckonedOr(() => reckoned(gpu, folder, options));
+		if (settled && !(settled.visits && options.slots > 1)) return { options, ...settled };
+		return { options: one, ...reckoned(gpu, folder, one) };
 	} catch (error) {
 		throw new SettingsError(`MEMORY: ${(error as Error).message}`, { cause: error });
+	}
+}
+
+/** Undefined where nothing would do. */
+function reckonedOr<T>(reckon: () => T): T | undefined {
+	try {
+		return reckon();
+	} catch (error) {
+		if (error instanceof OutOfMemoryError) return undefined;
+		throw error;
 	}
 }
 

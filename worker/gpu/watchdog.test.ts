@@ -13,7 +13,7 @@ test("what comes in time is passed on, and what does not is a hang", async () =>
 	})();
 	const came: number[] = [];
 	const all = async () => {
-		for await (const result of watched(results, () => 200)) came.push(result);
+		for await (const result of watched(results, { limit: () => 200 })) came.push(result);
 	};
 	await expect(all()).rejects.toThrow(new HungError("the GPU gave nothing for 0.2 s"));
 	expect(came).toEqual([1, 2]);
@@ -28,7 +28,7 @@ test("a device that hangs while whoever leaves waits for what runs ahead hangs, 
 		}
 	})();
 	const first = async () => {
-		for await (const _ of watched(results, () => 50)) return "told to stop";
+		for await (const _ of watched(results, { limit: () => 50 })) return "told to stop";
 	};
 	await expect(first()).rejects.toThrow(HungError);
 });
@@ -42,11 +42,31 @@ test("waiting for something else than the device is no hang; what comes after it
 		yield 1;
 		await forever();
 	})();
-	const seen = watched(
-		results,
-		() => 100,
-		() => waited,
-	);
+	const seen = watched(results, { limit: () => 100, waited: () => waited });
 	expect(await seen.next()).toEqual({ done: false, value: 1 });
 	await expect(seen.next()).rejects.toThrow(HungError);
+});
+
+test("a hang is told though the loop's body threw before it; who waits without end waits for a hang", async () => {
+	const results = (async function* () {
+		try {
+			yield 1;
+		} finally {
+			await forever();
+		}
+	})();
+	let hang: HungError | undefined;
+	const hung = (error: HungError) => {
+		hang = error;
+	};
+	const failing = async () => {
+		for await (const _ of watched(results, { limit: () => 50, hung })) throw new Error("not delivered");
+	};
+	await expect(failing()).rejects.toThrow("not delivered");
+	expect(hang?.message).toBe("the GPU gave nothing for 0.1 s");
+	const never = (async function* () {
+		yield await forever();
+	})();
+	const waiting = watched(never, { limit: () => 20, waited: () => Number.POSITIVE_INFINITY, longestWait: 60 });
+	await expect(waiting.next()).rejects.toThrow(HungError);
 });

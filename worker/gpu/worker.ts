@@ -31,6 +31,8 @@ export class GpuWorker {
 	#instance = randomUUID();
 	#hands = new Hands();
 	#draining = false;
+	/** Its device is gone, and no other one there yet. */
+	#lost = false;
 	#connection: Connection;
 
 	/** Opens the adapter and the models, then dials. Throws what opening throws. */
@@ -59,8 +61,8 @@ export class GpuWorker {
 				admitted: () => {
 					this.#admitted = true;
 					log(`admitted by ${settings.EDGE_URL}, ready for pictures`);
-					// A connection that was away when the worker began to stop.
-					if (this.#draining) this.#connection.send({ type: "draining" });
+					// A connection that was away when the worker began to stop, or lost its device.
+					if (this.#draining || this.#lost) this.#connection.send({ type: "draining" });
 				},
 				parted: () => {
 					this.#admitted = false;
@@ -165,6 +167,7 @@ export class GpuWorker {
 			if (this.#draining) return;
 			this.#log(`the GPU device was lost (${reason}); opening it again`, { level: "warn" });
 			// Nothing new until it dials again.
+			this.#lost = true;
 			this.#connection.send({ type: "draining" });
 			this.#hands.abortAll(DEVICE_LOST);
 			await this.#hands.idle();
@@ -175,6 +178,7 @@ export class GpuWorker {
 				this.#log(`it cannot be opened again: ${(error as Error).message}`, { level: "error" });
 				return this.#finish(ENDED.failed);
 			}
+			this.#lost = false;
 			this.#watch(this.device);
 			this.#connection.dial();
 		});

@@ -1,7 +1,7 @@
 /** What a model does to keep within so many bytes of a device, and what would take less. */
 import { PRECISIONS, type Precision } from "../../../model-shards/format/precision.ts";
 import type { Model } from "../../families/model.ts";
-import { type DecoderSize, type DecoderStore, STORED_BYTES } from "../../families/shared/decoder-size.ts";
+import { type DecoderSize, type DecoderStore, ROOMY } from "../../families/shared/decoder-size.ts";
 import { keepsKeys } from "../round/key-value-store.ts";
 import { decoderNeed, type MemoryNeed, type MemorySetting, memoryNeed } from "./memory.ts";
 
@@ -18,19 +18,20 @@ export function slotsWithin(model: Model, setting: MemorySetting, bufferBytes: n
 export type Within = Required<Pick<MemorySetting, "cacheDtype" | "encoder" | "stored">>;
 
 const MIB = 2 ** 20;
-/** What a decoder may store, most memory first, and what leaves its bits as they are before all else. */
+/** What a decoder may store, what leaves its bits as they are first. The smallest ones gain in some decoders alone. */
 export const STORES: readonly DecoderStore[] = [
-	...[STORED_BYTES, 896 * MIB, 768 * MIB].map((bytes) => ({ bytes, packed: false })),
+	ROOMY,
+	...[896, 768].map((mebibytes) => ({ bytes: mebibytes * MIB, packed: false })),
 	...[576, 432, 320, 176, 144, 96, 32, 0].map((mebibytes) => ({ bytes: mebibytes * MIB, packed: true })),
 ];
 /** Operations of a decoder, over those of the one with most room: half of the transformer's for Infinity-2B. */
 const SLOW = 5;
 
 /**
- * How a model keeps within `memory` bytes, by what costs least. What leaves the codes as they are comes first: the
- * decoder stores less between layers and computes more, then the text encoder comes for each new text and goes. Then
- * keys and values are kept in fewer bits, no fewer than have to be, of those that are `kept` at all. Last comes a
- * decoder that computes everything many times over. Undefined where nothing would do.
+ * How a model keeps within `memory` bytes, by what costs least. What leaves codes as they are comes first, but of plans
+ * that look at previews: the decoder stores less between layers and computes more, then the text encoder comes for each
+ * new text and goes. Then keys and values are kept in fewer bits, no fewer than have to be, of those that are `kept` at
+ * all. Last comes a decoder that computes everything many times over. Undefined where nothing would do.
  */
 export function within(
 	model: Model,

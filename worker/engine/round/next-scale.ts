@@ -110,10 +110,14 @@ export class NextScaleModel implements Disposable {
 
 	/**
 	 * Allocates a picture. Throws OutOfMemoryError when it does not fit beside those that are open, which go on as they
-	 * were, RangeError when all slots are taken, the signal's reason before anything is allocated.
+	 * were, RangeError when all slots are taken, the signal's reason before anything is allocated. `begun`: told when its
+	 * turn at the device's memory has come.
 	 */
-	async open(options: PictureOptions, signal?: AbortSignal): Promise<Picture> {
-		return await this.#model.gpu.memoryTurns.take(() => this.#open(options), signal);
+	async open(options: PictureOptions, signal?: AbortSignal, begun = (): void => {}): Promise<Picture> {
+		return await this.#model.gpu.memoryTurns.take(() => {
+			begun();
+			return this.#open(options);
+		}, signal);
 	}
 
 	/**

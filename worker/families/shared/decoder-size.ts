@@ -10,11 +10,12 @@ const MAX_PICTURES = 64;
 /** What a buffer takes where a binding holds as much: the larger, the fewer neighbours are computed twice. */
 const BUFFER_BYTES = 2 ** 25;
 /**
- * What is stored between layers at a time, at most; whole pictures are decoded in three tensors of that together. With
- * a quarter less, Infinity's decoder computes two fifths more than it has to for a picture of 1024 pixels, in place of
+ * What is stored between layers at a time, at most. With a quarter less, Infinity's decoder computes two fifths more than it has to for a picture of 1024 pixels, in place of
  * a tenth.
  */
 export const STORED_BYTES = 9 * 2 ** 27;
+/** What a tensor of pictures that are decoded whole takes at most: more would be one long submission. */
+const WHOLE_BYTES = 2 ** 28;
 /** Where less is to be stored buffers are smaller, too: so many take it, and as many are computed in. At least this. */
 const STORED_BUFFERS = 32;
 const LEAST_BUFFER_BYTES = 2 ** 22;
@@ -52,6 +53,8 @@ export interface DecoderStore {
 	/** Half as exact as what is computed, and twice as much in as many bytes. */
 	packed: boolean;
 }
+/** As much as is worth it. */
+export const ROOMY: DecoderStore = { bytes: STORED_BYTES, packed: false };
 
 /**
  * Of a decoder for latents of these grids at most, `latent` channels a cell. Throws OutOfMemoryError where a binding
@@ -62,7 +65,7 @@ export function decoderSize(
 	latent: number,
 	grids: readonly LatentGrid[],
 	bindingBytes: number,
-	{ bytes: storedBytes, packed }: DecoderStore = { bytes: STORED_BYTES, packed: false },
+	{ bytes: storedBytes, packed }: DecoderStore = ROOMY,
 ): DecoderSize {
 	const groups = mostGroups(source.config);
 	const pictures = Math.min(MAX_PICTURES, Math.floor(bindingBytes / 4 / groupNormScratch(1, groups)));
@@ -75,7 +78,8 @@ export function decoderSize(
 	const all = Math.max(...grids.map(([height, width]) => height * width));
 	const { work, scores, pixels } = decoderFloats(source, latent, all);
 	// What is no larger than a buffer of tiles gains nothing by being cut.
-	const most = Math.min(bindingBytes, Math.max(storedBytes / 3, LEAST_BUFFER_BYTES)) / 4;
+	const whole = Math.min(WHOLE_BYTES, Math.max(storedBytes / 3, LEAST_BUFFER_BYTES));
+	const most = Math.min(bindingBytes, whole) / 4;
 	if (Math.max(work, scores, 4 * pixels) <= most) {
 		return {
 			pictures,
