@@ -7,7 +7,7 @@ import type { DecoderStore } from "../families/shared/decoder-size.ts";
 import type { Dtype } from "../families/shared/weights.ts";
 
 /** Raised whenever a kernel or the graph changes what it computes, down to the last bit. */
-export const ENGINE_VERSION = 3;
+export const ENGINE_VERSION = 4;
 
 /** What else decides the bits, beside engine, kernels and adapter. */
 interface NumericsSetting {

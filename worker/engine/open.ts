@@ -36,10 +36,10 @@ export interface OpenOptions {
 	cacheDtype?: Precision;
 	/**
 	 * Bytes on the device that the model and its pictures of any schedule may take: to keep within them the decoder
-	 * stores less, as f16, and computes more, the text encoder is there for new texts alone, and last, keys and values are kept in
-	 * as many bits as there is room for. Where they do not do, an OutOfMemoryError says what would. Reckoned for exact
-	 * plans and prompts of 32 tokens: not counted are further keys of longer prompts, activations of plans that need more
-	 * than they save in keys, given draws, what is read back, and 8 MiB that the device has once.
+	 * stores less, as f16, and computes more, the text encoder is there for new texts alone, and last, keys and values
+	 * are kept in as many bits as there is room for. Where they do not do, an OutOfMemoryError says what would. Reckoned
+	 * for exact plans and prompts of 32 tokens: not counted are further keys of longer prompts, activations of plans that
+	 * need more than they save in keys, given draws, what is read back, and 8 MiB that the device has once.
 	 */
 	memory?: number;
 	/** Bytes of weights read so far and in all. */
@@ -74,7 +74,8 @@ const adviceFor = (gpu: Gpu, folder: ModelFolder, setting: MemorySetting): strin
 
 /**
  * What a model opened so is reckoned to take on the device with its pictures, and, where `memory` is given, what it
- * does to keep within that, in words; whether its text encoder comes and goes for that. Throws OutOfMemoryError where nothing would do.
+ * does to keep within that, in words; and whether its text encoder comes and goes for that. Throws OutOfMemoryError
+ * where nothing would do.
  */
 export function reckoned(
 	gpu: Gpu,

@@ -92,7 +92,8 @@ async function loadModels(gpu: Gpu, settings: Settings, log: Log, news: LoadingN
 
 /**
  * How a model is opened within a budget. Where its text encoder would come and go, pictures of new texts wait for each
- * other: then it is settled for one at a time, which may leave it there. What does not do will not do at the next start.
+ * other: then it is settled for one at a time, which may leave it there. What does not do will not do at the next
+ * start: SettingsError.
  */
 export function settledOf(
 	gpu: Gpu,

@@ -10,8 +10,8 @@ const MAX_PICTURES = 64;
 /** What a buffer takes where a binding holds as much: the larger, the fewer neighbours are computed twice. */
 const BUFFER_BYTES = 2 ** 25;
 /**
- * What is stored between layers at a time, at most. With a quarter less, Infinity's decoder computes two fifths more than it has to for a picture of 1024 pixels, in place of
- * a tenth.
+ * What is stored between layers at a time, at most. With a quarter less, Infinity's decoder computes two fifths more
+ * than it has to for a picture of 1024 pixels, in place of a tenth.
  */
 export const STORED_BYTES = 9 * 2 ** 27;
 /** What a tensor of pictures that are decoded whole takes at most: more would be one long submission. */
