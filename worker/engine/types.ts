@@ -35,7 +35,7 @@ export interface GenerateOptions {
 	previews: Previews;
 	signal?: AbortSignal;
 	tap?: Tap;
-	/** Told when it begins to wait for its place or for its text encoder, and when it does so no more. */
+	/** Told when it begins to wait for its place, its text encoder or other openings, and when it does so no more. */
 	waits?: (waits: boolean) => void;
 }
 

@@ -3,6 +3,14 @@ import { HungError, watched } from "./watchdog.ts";
 
 const forever = () => new Promise<never>(() => {});
 const after = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+/** Gives one result, and hangs where it is left. */
+async function* hangsAtItsEnd(): AsyncGenerator<number, void, undefined> {
+	try {
+		yield 1;
+	} finally {
+		await forever();
+	}
+}
 
 test("what comes in time is passed on, and what does not is a hang", async () => {
 	const results = (async function* () {
@@ -20,15 +28,8 @@ test("what comes in time is passed on, and what does not is a hang", async () =>
 });
 
 test("a device that hangs while whoever leaves waits for what runs ahead hangs, too", async () => {
-	const results = (async function* () {
-		try {
-			yield 1;
-		} finally {
-			await forever();
-		}
-	})();
 	const first = async () => {
-		for await (const _ of watched(results, { limit: () => 50 })) return "told to stop";
+		for await (const _ of watched(hangsAtItsEnd(), { limit: () => 50 })) return "told to stop";
 	};
 	await expect(first()).rejects.toThrow(HungError);
 });
@@ -48,19 +49,12 @@ test("waiting for something else than the device is no hang; what comes after it
 });
 
 test("a hang is told though the loop's body threw before it; who waits without end waits for a hang", async () => {
-	const results = (async function* () {
-		try {
-			yield 1;
-		} finally {
-			await forever();
-		}
-	})();
 	let hang: HungError | undefined;
 	const hung = (error: HungError) => {
 		hang = error;
 	};
 	const failing = async () => {
-		for await (const _ of watched(results, { limit: () => 50, hung })) throw new Error("not delivered");
+		for await (const _ of watched(hangsAtItsEnd(), { limit: () => 50, hung })) throw new Error("not delivered");
 	};
 	await expect(failing()).rejects.toThrow("not delivered");
 	expect(hang?.message).toBe("the GPU gave nothing for 0.1 s");

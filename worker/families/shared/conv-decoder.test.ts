@@ -188,7 +188,7 @@ test("where a binding holds no row, statistics are summed otherwise: within roun
 test.each([
 	{ name: "Infinity's", source: wrappedDecoder(CONFIG), grid: [12, 14] as const },
 	{ name: "VAR's", source: attentiveDecoder(CONFIG), grid: [12, 14] as const },
-])("$name: what is stored as f16 is half as much, and off by no more than f16 is", async ({ source, grid }) => {
+])("$name: what is stored as f16 takes fewer buffers, and is off by no more than f16 is", async ({ source, grid }) => {
 	const whole = await decode(gpu, source, grid);
 	const store = { bytes: 2 ** 20, packed: true };
 	const tiled = await decode(lesser(64 * 1024), source, grid, store);
