@@ -111,7 +111,7 @@ it("a worker gets nothing that it cannot do, and what only a later one can does 
 
 it("what a plan asks of a worker has a name that this release's workers say", () => {
 	const format = { type: "png", quality: 90, size: { width: 64, height: 64 } } as const;
-	const more = { format, until: 1, trunk: { seed: 1, scales: 1 } };
+	const more = { format, until: 1, trunk: { seed: 1, scales: 2, before: { seed: 2, scales: 1 } } };
 	const plans = Object.values(policies).map((policy) => policy.plan(MODEL, {}));
 	const needs = new Set(plans.flatMap((plan) => needsOf({ plan, ...more })));
 	expect([...needs].filter((need) => !CAPABILITIES.includes(need))).toEqual([]);

@@ -1,6 +1,7 @@
 /** Pictures that end early, and those that go on from another one's first scales. */
 import { afterEach, expect, it } from "vitest";
 import { policies } from "../../worker/policies/index.ts";
+import { CAPABILITIES } from "../../worker/protocol/capabilities.ts";
 import { branchJob, createJobs, getJob, refineJob, removeJob } from "../../worker/protocol/job-client.ts";
 import { deliver, delivered, edge, finalEvent, MODEL, ORIGIN, Peer, scaleEvent } from "./peer.ts";
 import { everybodyLeaves, Reader } from "./reader.ts";
@@ -149,6 +150,35 @@ it("branch makes siblings of other seeds that share first scales, and they know 
 	const [chosen] = await branchJob(job.id, { from: 2, seed: 9 }, options);
 	expect(chosen.seed).toBe(9);
 	await peer.finish(await peer.next("lease"));
+});
+
+it("a sibling of a sibling says whose each of its first scales are", async () => {
+	const peer = await Peer.join({ capabilities: CAPABILITIES });
+	const { job } = await sketch(peer);
+	const branched = async (id: string, from: number, seed: number) => {
+		const [{ id: sibling }] = await branchJob(id, { from, seed }, options);
+		const { request, ...lease } = await peer.next("lease");
+		await peer.finish({ request, ...lease });
+		return { id: sibling, trunk: request.trunk };
+	};
+	const first = await branched(job.id, 1, 5);
+	expect(first.trunk).toEqual({ seed: 3, scales: 1 });
+	const second = await branched(first.id, 2, 7);
+	expect(second.trunk).toEqual({ seed: 5, scales: 2, before: { seed: 3, scales: 1 } });
+	const third = await branched(second.id, 3, 9);
+	expect(third.trunk).toEqual({ seed: 7, scales: 3, before: { seed: 5, scales: 2, before: { seed: 3, scales: 1 } } });
+	// Of what they share with one further up, that one is named; of a seed's own scales nobody is.
+	expect((await branched(third.id, 1, 11)).trunk).toEqual({ seed: 3, scales: 1 });
+	expect((await branched(third.id, 2, 5)).trunk).toEqual({ seed: 3, scales: 1 });
+});
+
+it("siblings wait for a worker that can make every one of them", async () => {
+	const peer = await Peer.join();
+	const { job } = await sketch(peer);
+	peer.leave();
+	await Peer.join({ worker: "early", slots: 2, capabilities: ["png", "webp", "jpeg"] });
+	// The first one would be the picture's own.
+	await expect(branchJob(job.id, { from: 1, count: 2, seed: 3 }, options)).rejects.toThrow(/worker/);
 });
 
 it.each<[string, string, object, string]>([

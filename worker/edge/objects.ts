@@ -79,7 +79,7 @@ export function keyringOf(objects: Pick<Objects, "KEYRING">): DurableObjectStub<
 }
 
 /** The first scales of a picture, for another one to go on from. */
-export interface TrunkOf {
+export interface KeptTrunk {
 	request: JobRequest;
 	/** As a job keeps it (job/record.ts). */
 	madeUnder: string | null;
@@ -96,7 +96,7 @@ export interface NewJob {
 	pool: string;
 	bitsPerToken: number;
 	/** First scales that are there already, of another picture, and under which numerics they were made. */
-	trunk?: Omit<TrunkOf, "request">;
+	trunk?: Omit<KeptTrunk, "request">;
 	event: Omit<PlanEvent, "type" | "job">;
 	/** Interactive where it is left out. */
 	mode?: JobMode;
@@ -162,7 +162,7 @@ export interface JobObject {
 	 */
 	replan(model: ModelInfo): Promise<string[] | null>;
 	/** What another picture needs to go on from the first scales of this one; null when the job is unknown. */
-	trunk(owner: Owner, scales: number): Promise<TrunkOf | null>;
+	trunk(owner: Owner, scales: number): Promise<KeptTrunk | null>;
 	/**
 	 * Nobody wants the picture any more: ended, and stopped where it runs. One that has ended is deleted. False where it
 	 * is not theirs.

@@ -8,6 +8,7 @@ import type { ImageFormat, Previews } from "../protocol/job.ts";
 import type { JobMode } from "../protocol/jobs.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
+import { trunkFor } from "../protocol/trunk.ts";
 import { charge, giveBack } from "./admission/charge.ts";
 import { requireAllowed } from "./admission/moderation.ts";
 import type { Caller } from "./auth/caller.ts";
@@ -17,7 +18,7 @@ import type { Warnings } from "./http/warnings.ts";
 import { wholeSize } from "./job/checks.ts";
 import { findPicture } from "./job/found.ts";
 import { deadlineSeconds } from "./job/record.ts";
-import { type Branch, trunkFor } from "./job/trunk.ts";
+import type { Branch } from "./job/trunk.ts";
 import { notReached } from "./log.ts";
 import {
 	type Customer,
@@ -287,12 +288,13 @@ const SLACK_SECONDS = 60;
 async function queue(
 	env: Env,
 	pools: readonly string[],
-	{ model, plan, format, until, cost, caller, retrySeconds = RETRY_SECONDS.otherwise }: Omit<JobInput, "seed">,
+	{ model, cost, caller, retrySeconds = RETRY_SECONDS.otherwise }: Omit<JobInput, "seed">,
 	jobs: readonly Planned[],
 	param: string,
 ): Promise<void> {
 	const refusals: Exclude<Enqueued, "queued">[] = [];
-	const needs = needsOf({ plan, format, until, trunk: jobs[0].job.request.trunk });
+	// Of several, one may have the seed of the scales that all begin with.
+	const needs = [...new Set(jobs.flatMap(({ job }) => needsOf(job.request)))].sort();
 	const ids = jobs.map(({ id }) => id.toString());
 	for (const pool of pools) {
 		if (pool !== pools[0]) await Promise.all(jobs.map(({ id }) => env.JOB.get(id).discard()));
@@ -315,7 +317,7 @@ function jobOf(input: Omit<JobInput, "seed">, seed: number, pool: string): NewJo
 	const { caller, mode, ttlSeconds, webhook, base, findable } = input;
 	const { owner, traceparent, requestId } = caller;
 	const { grids } = model.schedules[plan.schedule];
-	const trunk = branch && trunkFor(branch, seed);
+	const trunk = branch && trunkFor(branch.first, seed);
 	const request = { model: model.id, ...subject, seed, plan, previews, format, until, trunk };
 	const { width, height } = wholeSize(model, request);
 	return {

@@ -7,12 +7,12 @@ import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import { httpSource } from "../../model-shards/format/source/http.ts";
 import { type LoadedModel, openGpu, openModel, policies, type RgbImage } from "../engine/browser.ts";
 import { openModelSource } from "../families/folder.ts";
-import type { JobEvent, ScaleEvent } from "../protocol/job.ts";
+import type { JobEvent, ScaleEvent, Trunk } from "../protocol/job.ts";
+import { trunkFor, trunkOf } from "../protocol/trunk.ts";
 import type { Ask } from "./edge.ts";
 import type { FromEngine, ToEngine } from "./engine-messages.ts";
 import { cachedInBrowser } from "./model-cache.ts";
 import { exifOfSettings, withExif } from "./picture-file.ts";
-import { type Trunk, trunkOf } from "./run.ts";
 
 interface Opened {
 	gpu: Gpu;
@@ -23,7 +23,7 @@ const say = (message: FromEngine) => postMessage(message);
 /** By the URL of its files; one at a time, since a visitor's GPU is small. */
 let opened: { files: string; engine: Promise<Opened> } | undefined;
 /** Scales of the newest pictures made here, for others to go on from; an older one's are made anew. */
-const made = new Map<string, { seed: string; trunk?: Trunk; scales: ScaleEvent[] }>();
+const made = new Map<string, { seed: number; trunk?: Trunk; scales: ScaleEvent[] }>();
 const KEPT = 24;
 const stops = new Map<number, AbortController>();
 
@@ -88,14 +88,12 @@ async function* picture({ gpu, model }: Opened, ask: Ask, signal: AbortSignal): 
 	const from = ask.from === undefined ? undefined : made.get(ask.from);
 	if (ask.from !== undefined && !from) throw new Gone("The picture to go on from is not here any more.");
 	const scales = from?.scales.slice(0, Number(ask.scales)) ?? [];
-	const first = from && trunkOf(from, scales.length);
-	// Scales of the picture's own seed are its own.
-	const trunk = first?.seed === String(seed) ? first.before : first;
+	const trunk = from && trunkFor(trunkOf(from, scales.length), seed);
 	// The page keeps the name for longer than this engine lives: no other one may ever give it again.
 	const job = `here-${crypto.randomUUID()}`;
 	const { width, height } = image;
 	yield { type: "plan", job, model: info.id, policy: plan.policy, seed, width, height, plan, grids };
-	made.set(job, { seed: String(seed), trunk, scales: [...scales] });
+	made.set(job, { seed, trunk, scales: [...scales] });
 	for (const old of [...made.keys()].slice(0, -KEPT)) made.delete(old);
 	for (const scale of scales) yield scale;
 	const begun = performance.now();
@@ -110,7 +108,7 @@ async function* picture({ gpu, model }: Opened, ask: Ask, signal: AbortSignal): 
 			model: info.id,
 			digest: info.digest,
 			numerics,
-			...(trunk && { trunk: { seed: Number(trunk.seed), scales: trunk.scales } }),
+			...(trunk && { trunk }),
 		});
 	const final = async (image: RgbImage): Promise<JobEvent> => {
 		const bytes = withExif(await png(image), about());

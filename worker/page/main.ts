@@ -12,7 +12,8 @@ import { History, type Kept, runOf } from "./history.ts";
 import { askAgain, offerKey } from "./key.ts";
 import { shared } from "./maker.ts";
 import type { Settings } from "./picture-file.ts";
-import type { Run } from "./run.ts";
+import { type Run, trunkInWords } from "./run.ts";
+import { trunkIn } from "./share.ts";
 import { announce, finishedInWords, setState } from "./status.ts";
 import { store, stored } from "./storage.ts";
 import { address, askedAgain, Studio } from "./studio.ts";
@@ -207,19 +208,19 @@ function showKept(one: Kept): void {
 /** A picture by its job, while it is kept; afterwards its settings are there to make it again. */
 function showShared(job: string, link: URLSearchParams): void {
 	const { seed = "", ...fields } = fieldsOf(link);
-	const trunk = link.get("trunk");
+	const trunk = trunkIn(link);
 	studio.begin(async (signal) => {
 		const ask: Ask = { ...fields, seed, policy: link.get("policy") ?? "exact", format: formatOf() };
 		try {
-			const of = trunk ? { seed: trunk, scales: Number(link.get("scales")) } : undefined;
-			await studio.single(ask, signal, of, shared(job));
+			await studio.single(ask, signal, trunk, shared(job));
 		} catch (error) {
 			// What has taken its place lies on the table.
 			signal.throwIfAborted();
 			viewer.show();
-			throw new Error("This picture is not kept any more. Generate makes it again from the same settings.", {
-				cause: error,
-			});
+			const again = trunk
+				? "It took its first scales from another one: Generate makes the picture of its seed alone."
+				: "Generate makes it again from the same settings.";
+			throw new Error(`This picture is not kept any more. ${again}`, { cause: error });
 		}
 	});
 }
@@ -242,7 +243,7 @@ function restore({ prompt, class: label, seed, schedule, policy, model: name, ..
 	form.fill({ prompt, class: label, seed });
 	choices.want(policy);
 	const trunk = "trunk" in rest ? rest.trunk : undefined;
-	const shares = trunk ? ` Its first ${trunk.scales} scales were those of seed ${trunk.seed}.` : "";
+	const shares = trunk ? ` Its first scales were ${trunkInWords(trunk)}.` : "";
 	announce(`The picture's settings are in the form.${shares}`);
 }
 

@@ -1,9 +1,10 @@
 /** What is asked for a picture that goes on from another one, by answers that a test makes up. */
 import { afterAll, expect, it, vi } from "vitest";
 import type { JobEvent } from "../protocol/job.ts";
+import { trunkOf } from "../protocol/trunk.ts";
 import type { Ask } from "./edge.ts";
 import type { Source } from "./maker.ts";
-import { newRun, type Trunk, trunkInWords, trunkOf } from "./run.ts";
+import { newRun, type Trunk, trunkInWords } from "./run.ts";
 
 // What the page has around it as it is loaded.
 vi.stubGlobal("document", { baseURI: "http://edge.test/" });

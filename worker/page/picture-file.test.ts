@@ -39,8 +39,10 @@ describe.each(["png", "webp", "jpeg"] as const)("%s", (type) => {
 	});
 
 	it("has settings that were written in a browser", async () => {
-		const after = withExif(await bare(type), exifOfSettings({ ...metadata, trunk: { seed: 5, scales: 3 } }));
-		expect(settingsIn(after)).toMatchObject({ ...settings, trunk: { seed: "5", scales: 3 } });
+		const trunk = { seed: 5, scales: 3, before: { seed: 4, scales: 1 } };
+		const after = withExif(await bare(type), exifOfSettings({ ...metadata, trunk }));
+		const said = { seed: "5", scales: 3, before: { seed: "4", scales: 1 } };
+		expect(settingsIn(after)).toMatchObject({ ...settings, trunk: said });
 		expect(await readMetadata(after)).toMatchObject({ prompt: metadata.prompt });
 		expect((await sharp(after).metadata()).width).toBe(24);
 	});

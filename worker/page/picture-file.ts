@@ -1,4 +1,5 @@
 /** Picture files as bytes: the settings that lie in their EXIF, and EXIF put into a file that a canvas wrote. */
+import type { Trunk } from "../protocol/trunk.ts";
 import { fits } from "./units.ts";
 
 /** What a picture says of how it was made. */
@@ -9,8 +10,8 @@ export interface Settings {
 	policy?: string;
 	model?: string;
 	schedule?: string;
-	/** Of a picture that took its first scales from another one: that one's seed, and how many. */
-	trunk?: { seed: string; scales: number };
+	/** Of a picture that took its first scales from another one: whose. */
+	trunk?: Trunk<string>;
 }
 
 const EXIF_MARK = "Exif\0\0";
@@ -30,14 +31,10 @@ export function settingsIn(bytes: Uint8Array<ArrayBuffer>): Settings | undefined
 /** Only what has the form we write; a picture may come from anywhere. */
 function settingsOf(json: Record<string, unknown>): Settings | undefined {
 	const text = (value: unknown) => (typeof value === "string" && fits(value) ? value : undefined);
-	const whole = (value: unknown) =>
-		typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff ? value : undefined;
 	const seed = whole(json.seed);
 	const label = whole(json.class);
 	if (seed === undefined) return undefined;
-	const plan = (typeof json.plan === "object" && json.plan !== null ? json.plan : {}) as Record<string, unknown>;
-	const trunk = (typeof json.trunk === "object" && json.trunk !== null ? json.trunk : {}) as Record<string, unknown>;
-	const [trunkSeed, scales] = [whole(trunk.seed), whole(trunk.scales)];
+	const plan = fieldsOf(json.plan);
 	return {
 		prompt: text(json.prompt),
 		class: label === undefined ? undefined : String(label),
@@ -45,9 +42,22 @@ function settingsOf(json: Record<string, unknown>): Settings | undefined {
 		policy: text(plan.policy),
 		model: text(json.model),
 		schedule: text(plan.schedule),
-		trunk: trunkSeed !== undefined && scales !== undefined ? { seed: String(trunkSeed), scales } : undefined,
+		trunk: trunkIn(json.trunk),
 	};
 }
+
+function trunkIn(json: unknown): Trunk<string> | undefined {
+	const { seed, scales, before } = fieldsOf(json);
+	const [by, count] = [whole(seed), whole(scales)];
+	return by !== undefined && count !== undefined
+		? { seed: String(by), scales: count, before: trunkIn(before) }
+		: undefined;
+}
+
+const fieldsOf = (json: unknown) => (typeof json === "object" && json !== null ? json : {}) as Record<string, unknown>;
+
+const whole = (value: unknown) =>
+	typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff ? value : undefined;
 
 /** The EXIF block (TIFF header and on) of a PNG, WebP or JPEG; undefined where there is none. */
 export function exifOf(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> | undefined {

@@ -1,6 +1,7 @@
 /** A picture as the page knows it: what was asked, every scale so far, and the finished picture. */
 import type { FinalEvent, JobEvent } from "../protocol/job.ts";
 import type { Stage, StagePlan } from "../protocol/plan.ts";
+import type * as protocol from "../protocol/trunk.ts";
 import type { Ask } from "./edge.ts";
 
 export interface Frame {
@@ -16,12 +17,7 @@ export type RunState = "waiting" | "running" | "done" | "failed" | "stopped";
 /** Facts of the finished picture; the picture itself is `Run.picture`. */
 export type Facts = Omit<FinalEvent, "type" | "base64">;
 
-/** First scales, so many: the last of them of this seed, and those of `before` in front of them. */
-export interface Trunk {
-	seed: string;
-	scales: number;
-	before?: Trunk;
-}
+export type Trunk = protocol.Trunk<string>;
 
 export interface Run {
 	ask: Ask;
@@ -54,14 +50,6 @@ export interface Run {
 export function newRun(ask: Ask, trunk?: Run["trunk"]): Run {
 	const now = performance.now();
 	return { ask, trunk, state: "waiting", grids: [], width: 1, height: 1, frames: [], begun: now, at: now };
-}
-
-/** So many first scales of a picture, for another one to begin with. */
-export function trunkOf({ seed, trunk }: { seed: string; trunk?: Trunk }, scales: number): Trunk {
-	if (!trunk) return { seed, scales };
-	return trunk.scales >= scales
-		? trunkOf({ seed: trunk.seed, trunk: trunk.before }, scales)
-		: { seed, scales, before: trunk };
 }
 
 export function trunkInWords({ seed, scales, before }: Trunk): string {

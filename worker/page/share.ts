@@ -1,7 +1,7 @@
 /** A picture taken along: as a file, a link, a copy, or the code that makes it again. */
 import { type Ask, isJob } from "./edge.ts";
 import { animated, exifOf, withExif } from "./picture-file.ts";
-import { type Run, subjectOf } from "./run.ts";
+import { type Run, subjectOf, type Trunk } from "./run.ts";
 
 export type FileType = "png" | "webp" | "jpeg";
 export type Code = "curl" | "typescript" | "python";
@@ -61,14 +61,26 @@ export function linkOf({ ask, job, trunk }: Pick<Run, "ask" | "job" | "trunk">):
 		schedule,
 		seed,
 		policy,
-		...(trunk && { trunk: trunk.seed, scales: String(trunk.scales) }),
 		// A picture that was made in this browser is nowhere else.
 		job: isJob(job) ? job : undefined,
 	};
 	const url = new URL(location.pathname, location.href);
 	for (const [name, value] of Object.entries(fields)) if (value !== undefined) url.searchParams.set(name, value);
+	for (const { seed, scales } of inOrder(trunk)) {
+		url.searchParams.append("trunk", seed);
+		url.searchParams.append("scales", String(scales));
+	}
 	return url;
 }
+
+/** Whose the first scales are, as a link says it. */
+export function trunkIn(link: URLSearchParams): Trunk | undefined {
+	const scales = link.getAll("scales").map(Number);
+	const seeds = link.getAll("trunk");
+	return seeds.reduce<Trunk | undefined>((before, seed, i) => ({ seed, scales: scales[i], before }), undefined);
+}
+
+const inOrder = (trunk: Trunk | undefined): Trunk[] => (trunk ? [...inOrder(trunk.before), trunk] : []);
 
 /**
  * What asks this edge for the same picture from elsewhere. `size`: of the picture, which tells its shape; `keyed`: with

@@ -1,11 +1,12 @@
 /** Where pictures are made: one piece of work at a time, which Stop stops and a further one takes the place of. */
 import type { JobEvent } from "../protocol/job.ts";
+import { trunkOf } from "../protocol/trunk.ts";
 import { compare } from "./comparison.ts";
 import type { Ask, Model } from "./edge.ts";
 import { STAGES } from "./filmstrip.ts";
 import type { Waiting } from "./follow.ts";
 import { make, type Source, type Watch } from "./maker.ts";
-import { current, newRun, type Run, trunkOf } from "./run.ts";
+import { current, newRun, type Run } from "./run.ts";
 import { linkOf } from "./share.ts";
 import { announce, finishedInWords, sayQueue, sayWaiting, setState } from "./status.ts";
 import type { Tiles } from "./tiles.ts";

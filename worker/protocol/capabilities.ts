@@ -21,7 +21,7 @@ export const FIRST_CAPABILITIES = [
 ] as const;
 
 /** What a worker of this release can do. */
-export const CAPABILITIES: readonly string[] = [...FIRST_CAPABILITIES];
+export const CAPABILITIES: readonly string[] = [...FIRST_CAPABILITIES, "trunk-before"];
 
 /** What a worker must be able to do to make a picture, whatever its plan turns out to be. */
 export function needsOf({ plan, format, until, trunk }: Pick<JobRequest, "plan" | "format" | "until" | "trunk">) {
@@ -29,6 +29,7 @@ export function needsOf({ plan, format, until, trunk }: Pick<JobRequest, "plan" 
 	if (format.size) needs.add("size");
 	if (until !== undefined) needs.add("until");
 	if (trunk) needs.add("trunk");
+	if (trunk?.before) needs.add("trunk-before");
 	if (plan.decide) needs.add(`decide-${plan.decide.measure}`);
 	for (const step of outcomesOf(plan).flatMap(({ steps }) => steps)) {
 		if (step.kind !== "run") continue;

@@ -9,6 +9,7 @@ import {
 	MAX_SEED,
 } from "./limits.ts";
 import { Digest, MAX_SCALES, Stage, StagePlan } from "./plan.ts";
+import type * as trunk from "./trunk.ts";
 
 export const Seed = z.int().min(0).max(MAX_SEED);
 
@@ -31,8 +32,16 @@ const ScaleIndex = z
 	.int()
 	.min(0)
 	.max(MAX_SCALES - 1);
-const Trunk = z.strictObject({ seed: Seed, scales: z.int().min(1).max(MAX_SCALES) });
-export type Trunk = z.infer<typeof Trunk>;
+export type Trunk = trunk.Trunk<number>;
+const Trunk: z.ZodType<Trunk> = z
+	.strictObject({
+		seed: Seed,
+		scales: z.int().min(1).max(MAX_SCALES),
+		get before() {
+			return Trunk.optional();
+		},
+	})
+	.refine(({ scales, before }) => !before || before.scales < scales, "before: has to be fewer scales");
 
 /** Everything a worker needs to make the picture. */
 export const JobRequest = z
@@ -55,7 +64,7 @@ export const JobRequest = z
 		format: ImageFormat,
 		/** The last scale to run: the picture is what there is after it, at that scale's size. Absent: all of the plan. */
 		until: ScaleIndex.optional(),
-		/** Where the first scales are those of another picture: its seed, and how many. The seed draws what comes after. */
+		/** Where the first scales are those of another picture: whose. The seed draws what comes after. */
 		trunk: Trunk.optional(),
 	})
 	.refine(({ prompt, label }) => (prompt === undefined) !== (label === undefined), "needs a prompt or a label");

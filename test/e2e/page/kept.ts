@@ -142,7 +142,7 @@ it("is made and shown by a browser that blocks what sites keep", async () => {
 	await page.check("#key-kept");
 	await page.press("#key", "Enter");
 	// It is held and sent, and this edge knows no such key.
-	await page.waitForSelector('#key-dialog[open] >> text=/The key is wrong/');
+	await page.waitForSelector("#key-dialog[open] >> text=/The key is wrong/");
 	await page.keyboard.press("Escape");
 	await page.hover("#history li:first-child");
 	await page.click("#history li:first-child .remove");

@@ -16,11 +16,11 @@ import {
 	accountNamed,
 	type JobFacts,
 	type JobObject,
+	type KeptTrunk,
 	type NewJob,
 	type Outcome,
 	type Owner,
 	poolNamed,
-	type TrunkOf,
 } from "../objects.ts";
 import { type Env, settingsOf } from "../settings.ts";
 import { plannedAnew } from "../start.ts";
@@ -229,7 +229,7 @@ export class Job extends DurableObject<Env> implements JobObject {
 	}
 
 	/** What another picture needs to go on from the first scales of this one; null when the job is unknown. */
-	async trunk(owner: Owner, scales: number): Promise<TrunkOf | null> {
+	async trunk(owner: Owner, scales: number): Promise<KeptTrunk | null> {
 		if (!this.#state.record || !this.#state.knownTo(owner)) return null;
 		const { request, madeUnder } = this.#state.record;
 		return { request, madeUnder, scales: this.#state.log.scales(scales) };

@@ -1,25 +1,25 @@
 /** A picture that goes on from the first scales of another one, whose job is still kept. */
 import type { ScaleEvent, Trunk } from "../../protocol/job.ts";
 import type { StagePlan } from "../../protocol/plan.ts";
+import { trunkOf } from "../../protocol/trunk.ts";
 import { invalid } from "../http/errors.ts";
-import type { Owner, TrunkOf } from "../objects.ts";
+import type { KeptTrunk, Owner } from "../objects.ts";
 import type { Env } from "../settings.ts";
 import { jobGone, jobId } from "./follow.ts";
 
 export interface Branch {
 	scales: ScaleEvent[];
 	madeUnder: string | null;
-	/** The seed that drew the last of them, and what that one's picture had begun with. */
-	seed: number;
-	before?: Trunk;
+	/** Whose they are. */
+	first: Trunk;
 }
 
 /** What there is of a job for another to begin with: its first scales, as many as that. Throws a 404. */
-export async function trunkOf(
+export async function keptTrunk(
 	env: Env,
 	owner: Owner,
 	{ job, scales, param }: { job: string; scales: number; param: string },
-): Promise<TrunkOf> {
+): Promise<KeptTrunk> {
 	const id = jobId(env, job);
 	const found = id && (await env.JOB.get(id).trunk(owner, scales));
 	if (!found) throw jobGone(param);
@@ -42,7 +42,7 @@ export async function branchOf(
 		request,
 		madeUnder,
 		scales: made,
-	} = await trunkOf(env, owner, {
+	} = await keptTrunk(env, owner, {
 		job: from,
 		scales: count,
 		param: "from",
@@ -57,15 +57,9 @@ export async function branchOf(
 	if (made.length < (scales === "most" ? 1 : count))
 		throw invalid("scales", `scales: that picture has ${made.length} so far; ask for no more, or later.`);
 	const steps = plan.steps.filter(({ kind }) => kind === "run").length;
-	const trunk = request.trunk;
 	return {
 		madeUnder,
 		scales: made.map((scale) => ({ ...scale, steps })),
-		...(trunk && trunk.scales >= made.length ? { seed: trunk.seed } : { seed: request.seed, before: trunk }),
+		first: trunkOf(request, made.length),
 	};
-}
-
-/** What a picture of this seed says of its first scales; nothing where they are its own. */
-export function trunkFor({ seed, before, scales }: Branch, own: number): Trunk | undefined {
-	return own === seed ? before : { seed, scales: scales.length };
 }

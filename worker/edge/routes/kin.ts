@@ -9,7 +9,7 @@ import { once } from "../http/once.ts";
 import { siblingSeed } from "../http/seeds.ts";
 import type { Warnings } from "../http/warnings.ts";
 import { hintsOf, orderOf, ownedBy, type Wish } from "../job/order.ts";
-import { trunkOf } from "../job/trunk.ts";
+import { keptTrunk } from "../job/trunk.ts";
 import { type App, settingsOf } from "../settings.ts";
 import { jobsOf, originOf } from "./jobs.ts";
 import { BranchBody, keepingOf, type Manner, parsed, RefineBody, wished } from "./jobs-body.ts";
@@ -41,7 +41,7 @@ async function goOn(
 	const keeping = { ...keepingOf(manner, originOf(c), settingsOf(c.env)), ...ownedBy(c, false) };
 	const job = c.req.param("job") ?? "";
 	const ordered = async (warnings: Warnings) => {
-		const { request } = await trunkOf(c.env, c.var.caller.owner, { job, scales: 0, param: "job" });
+		const { request } = await keptTrunk(c.env, c.var.caller.owner, { job, scales: 0, param: "job" });
 		const { format, ...how } = wished(manner);
 		const wish: Wish = {
 			prompt: request.prompt,
