@@ -7,7 +7,7 @@ import type { ModelFolder } from "../../worker/families/folder.ts";
 import { policies } from "../../worker/policies/index.ts";
 import type { Stage, StagePlan } from "../../worker/protocol/plan.ts";
 import { median } from "../median.ts";
-import type { Watch } from "./measure.ts";
+import { drawnBy, type Watch } from "./measure.ts";
 
 export interface PictureScale {
 	scale: number;
@@ -52,7 +52,6 @@ interface Sample {
 	total: number;
 }
 
-const PROMPT = "a photo of a red apple";
 const TEXT_TOKENS = 7;
 
 /** `pictures` of every policy named. Figures are medians. */
@@ -65,12 +64,13 @@ export async function benchPictures(
 ): Promise<PicturesReport> {
 	const model = await openModel(gpu, folder);
 	const loaded = performance.now();
+	const drawn = drawnBy(model.info);
 	const schedule = folder.manifest.schedules[folder.info.defaultSchedule];
 	const plans = names.map((name) => policies[name].plan(model.info, {}));
 	const compiled = model.compile([plans[0]]);
 	compiled.catch(() => {});
 	let coldPreview = 0;
-	for await (const _ of model.generate({ plan: plans[0], prompt: PROMPT, seed: 0, previews: "all", signal }))
+	for await (const _ of model.generate({ plan: plans[0], ...drawn, seed: 0, previews: "all", signal }))
 		coldPreview ||= performance.now();
 	const warm = performance.now();
 	await compiled;
@@ -83,7 +83,7 @@ export async function benchPictures(
 		for (const plan of plans) {
 			const sample: Sample = { plan, transformer: [], preview: [], first: 0, total: 0 };
 			const begun = performance.now();
-			for await (const result of model.generate({ plan, prompt: PROMPT, seed, previews: "all", signal })) {
+			for await (const result of model.generate({ plan, ...drawn, seed, previews: "all", signal })) {
 				if (result.kind === "scale") {
 					sample.first ||= performance.now() - begun;
 					sample.transformer[result.index] = result.milliseconds.transformer;

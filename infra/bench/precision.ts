@@ -11,9 +11,10 @@ import { type OpenOptions, openModel } from "../../worker/engine/open.ts";
 import type { LoadedModel } from "../../worker/engine/types.ts";
 import type { ModelFolder } from "../../worker/families/folder.ts";
 import { exact } from "../../worker/policies/exact.ts";
+import type { ModelInfo } from "../../worker/protocol/model-info.ts";
 import { median } from "../median.ts";
 import { temporaryFolder } from "../temporary.ts";
-import { difference, type ModelDifference } from "../verify/against.ts";
+import { difference, type ModelDifference, type Subject } from "../verify/against.ts";
 import type { Watch } from "./measure.ts";
 
 export interface PrecisionRow {
@@ -38,12 +39,15 @@ const PROMPTS = [
 	"a photo of a cake above a chair",
 ];
 
+const subjectsOf = ({ classes }: ModelInfo): Subject[] =>
+	PROMPTS.map((prompt, i) => (classes === undefined ? { prompt } : { label: i % classes }));
+
 /** `rounds` pictures of each, in turns. The copies are made in a temporary folder. */
 export async function benchPrecision(
 	gpu: Gpu,
 	modelName: string,
 	rounds: number,
-	{ signal }: Watch = {},
+	{ signal, progress }: Watch = {},
 ): Promise<PrecisionRow[]> {
 	using dir = await temporaryFolder("precision-");
 	const original = await openModelFolder(findModel(modelName));
@@ -55,13 +59,20 @@ export async function benchPrecision(
 	for (const cacheDtype of ["int8", "int4"] as const) folders.push([`keys as ${cacheDtype}`, original, { cacheDtype }]);
 	const models: LoadedModel[] = [];
 	for (const [, folder, options] of folders) models.push(await openModel(gpu, folder, options));
-	const times = await timesOf(models, rounds, signal);
+	const compared = (models.length - 1) * PROMPTS.length;
+	const pictures = models.length * (rounds + 1) + compared;
+	let done = 0;
+	const made = () => progress?.(++done, pictures);
+	progress?.(done, pictures);
+	const times = await timesOf(models, rounds, made, signal);
 	const rows: PrecisionRow[] = [];
 	for (const [i, [precision, { manifest, wanted }]] of folders.entries()) {
 		const differences: ModelDifference[] = [];
 		if (i > 0)
-			for (const [seed, prompt] of PROMPTS.entries())
-				differences.push(await difference(models[0], models[i], exact.plan(models[0].info, {}), { prompt }, seed));
+			for (const [seed, subject] of subjectsOf(models[0].info).entries()) {
+				differences.push(await difference(models[0], models[i], exact.plan(models[0].info, {}), subject, seed));
+				made();
+			}
 		const scales = differences.flatMap(({ scales }) => scales);
 		const mean = (values: number[]) =>
 			values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
@@ -82,20 +93,26 @@ export async function benchPrecision(
 }
 
 /** After one picture of each for compiling. */
-async function timesOf(models: readonly LoadedModel[], rounds: number, signal?: AbortSignal): Promise<number[][]> {
+async function timesOf(
+	models: readonly LoadedModel[],
+	rounds: number,
+	made: () => void,
+	signal?: AbortSignal,
+): Promise<number[][]> {
 	const times = models.map((): number[] => []);
 	for (const model of models) await model.compile([exact.plan(model.info, {})]);
 	for (let round = -1; round < rounds; round++) {
 		for (const [i, model] of models.entries()) {
 			for await (const result of model.generate({
 				plan: exact.plan(model.info, {}),
-				prompt: PROMPTS[0],
+				...subjectsOf(model.info)[0],
 				seed: 1,
 				previews: "none",
 				signal,
 			})) {
 				if (result.kind === "final" && round >= 0) times[i].push(result.milliseconds.total);
 			}
+			made();
 		}
 	}
 	return times;

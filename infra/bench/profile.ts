@@ -12,7 +12,7 @@ import type { Dtype } from "../../worker/families/shared/weights.ts";
 import { policies } from "../../worker/policies/index.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
 import { median } from "../median.ts";
-import type { Watch } from "./measure.ts";
+import { drawnBy, type Watch } from "./measure.ts";
 import { emptyFolder, openNullGpu } from "./null-backend.ts";
 import { randomFloats } from "./random-model.ts";
 
@@ -131,11 +131,9 @@ const TEXT_TOKENS = 24;
 
 function maker(gpu: Gpu, { tokenizer, facts }: ModelFolder, model: LoadedModel, signal?: AbortSignal) {
 	const subject =
-		model.info.classes !== undefined
-			? { label: 0 }
-			: tokenizer !== null
-				? { prompt: "a photo of a red apple" }
-				: { draws: new Map([["text.feats", randomFloats(TEXT_TOKENS * (facts.text?.channels ?? 0), 2)]]) };
+		model.info.classes !== undefined || tokenizer !== null
+			? drawnBy(model.info)
+			: { draws: new Map([["text.feats", randomFloats(TEXT_TOKENS * (facts.text?.channels ?? 0), 2)]]) };
 	return async (plan: StagePlan, clock: DeviceClock): Promise<Made> => {
 		const profiler = new Profiler(gpu.device, clock);
 		gpu.profiler = profiler;

@@ -6,7 +6,7 @@ import type { LoadedModel } from "../../worker/engine/types.ts";
 import type { ModelFolder } from "../../worker/families/folder.ts";
 import { policies } from "../../worker/policies/index.ts";
 import { median } from "../median.ts";
-import type { Watch } from "./measure.ts";
+import { drawnBy, type Watch } from "./measure.ts";
 
 export interface TogetherRow {
 	policy: string;
@@ -33,20 +33,31 @@ export async function benchTogether(
 	folder: ModelFolder,
 	sizes: readonly number[],
 	policyNames: readonly string[],
-	{ signal }: Watch = {},
+	{ signal, progress }: Watch = {},
 ): Promise<TogetherRow[]> {
 	const most = Math.max(...sizes);
 	const model = await openModel(gpu, folder, { slots: most });
 	await model.compile(policyNames.map((name) => policies[name].plan(model.info, {})));
 	const rows: TogetherRow[] = [];
+	const pictures = policyNames.length * (1 + 2 * most + sizes.reduce((sum, jobs) => sum + jobs, 0));
+	let done = 0;
+	const all = async (policy: string, jobs: number) => {
+		const made = await Promise.all(Array.from({ length: jobs }, (_, seed) => make(model, policy, seed, signal)));
+		progress?.((done += jobs), pictures);
+		return made;
+	};
+	progress?.(done, pictures);
 	for (const policy of policyNames) {
 		// Compiles what they need.
-		for (const jobs of [1, most]) await all(model, policy, jobs, signal);
+		for (const jobs of [1, most]) await all(policy, jobs);
 		const alone: Made[] = [];
-		for (let seed = 0; seed < most; seed++) alone.push(await make(model, policy, seed, signal));
+		for (let seed = 0; seed < most; seed++) {
+			alone.push(await make(model, policy, seed, signal));
+			progress?.(++done, pictures);
+		}
 		for (const jobs of sizes) {
 			const begun = performance.now();
-			const batch = await all(model, policy, jobs, signal);
+			const batch = await all(policy, jobs);
 			const together = performance.now() - begun;
 			const apart = alone.slice(0, jobs).reduce((sum, { total }) => sum + total, 0);
 			rows.push({
@@ -64,16 +75,13 @@ export async function benchTogether(
 	return rows;
 }
 
-const all = (model: LoadedModel, policy: string, jobs: number, signal?: AbortSignal) =>
-	Promise.all(Array.from({ length: jobs }, (_, seed) => make(model, policy, seed, signal)));
-
 async function make(model: LoadedModel, policy: string, seed: number, signal?: AbortSignal): Promise<Made> {
 	const begun = performance.now();
 	const hash = createHash("sha256");
 	let first = 0;
 	for await (const result of model.generate({
 		plan: policies[policy].plan(model.info, {}),
-		prompt: "a photo of a red apple",
+		...drawnBy(model.info),
 		seed,
 		previews: "all",
 		signal,

@@ -112,6 +112,12 @@ export const define: Define = (command, terminal) =>
 			const wanted = SHAPES.find(({ name }) => name === options.shape);
 			if (options.blocks !== undefined && wanted && options.blocks > wanted.depth)
 				throw new UsageError(`--blocks ${options.blocks}: ${wanted.name} has ${wanted.depth}.`);
+			if (options.scales !== undefined && wanted) {
+				const { manifest, info } = wanted.folder(1);
+				const last = manifest.schedules[info.defaultSchedule].grids.length - 1;
+				if (options.scales[1] > last)
+					throw new UsageError(`--scales ${options.scales.join("..")}: ${wanted.name} has 0..${last}.`);
+			}
 			requireHeard(command, { alone: ALONE, beside: BESIDE });
 			const json = typeof options.json === "string" ? await outputFile("--json", options.json) : undefined;
 			const finish = async (report: object) => {
@@ -199,12 +205,14 @@ export const define: Define = (command, terminal) =>
 			if (together && folder) {
 				const { benchTogether } = await import("../bench/together.ts");
 				const rows = await benchTogether(gpu, folder, together, names, watch);
+				bar[Symbol.dispose]();
 				terminal.print(togetherText(rows));
 				report.together = rows;
 			}
 			if (precision) {
 				const { benchPrecision } = await import("../bench/precision.ts");
 				const rows = await benchPrecision(gpu, model, pictures ?? 5, watch);
+				bar[Symbol.dispose]();
 				terminal.print(precisionText(rows));
 				report.precision = rows;
 			}

@@ -1,3 +1,4 @@
+import { basename, resolve } from "node:path";
 import { findModel, isUrl } from "../../model-shards/open.ts";
 import { Temporary } from "../temporary.ts";
 import { given, jsonOption, modelName } from "./options.ts";
@@ -16,6 +17,10 @@ export const define: Define = (command, terminal) =>
 				if (isUrl(model)) throw new UsageError(`${model} is a URL.`, "Give a bundled model's name or a folder.");
 				return findModel(modelName(model));
 			});
+			const names = folders.map((path) => basename(resolve(path)));
+			const twice = names.find((name, i) => names.indexOf(name) < i);
+			if (twice !== undefined)
+				throw new UsageError(`Two models are named ${twice}.`, "Give folders of different names; each keeps its own.");
 			const folder = await emptyFolder("--out", out);
 			const { bundle, bundledNode } = await import("../deploy/bundle.ts");
 			// Half a bundle is none.

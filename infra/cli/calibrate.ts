@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { POLICIES_FILE, policiesText } from "../../model-shards/format/policies.ts";
 import { heldPolicies } from "../../model-shards/held-policies.ts";
 import { isUrl } from "../../model-shards/open.ts";
-import { openModel } from "../../worker/engine/open.ts";
+import { openModel, requireDrawn } from "../../worker/engine/open.ts";
 import type { RgbImage } from "../../worker/engine/types.ts";
 import { policies } from "../../worker/policies/index.ts";
 import type { ScaleMeans, ScaleObservation } from "../../worker/policies/measurements/measurement.ts";
@@ -24,6 +24,8 @@ import type { Define } from "./program.ts";
 import type { Terminal } from "./terminal.ts";
 import { UsageError } from "./usage.ts";
 
+/** Prompts, where nobody says how many. */
+const COUNT = 48;
 /** Pictures whose ranks are measured: an eigenvalue problem a chunk and scale. */
 const RANKED = 8;
 const MAX_LINES = 100_000;
@@ -35,7 +37,11 @@ export const define: Define = (command, terminal) =>
 	command
 		.addOption(modelOption())
 		.addOption(scheduleOption())
-		.option("--count <number>", "prompts, as many of each kind as possible", count("count", 1, MAX_LINES), 48)
+		.option(
+			"--count <number>",
+			`prompts, as many of each kind as possible (default: ${COUNT}, or all that there are)`,
+			count("count", 1, MAX_LINES),
+		)
 		.option("--judge", "also find the temperature at which the judge finds most of what was asked")
 		.option("--prompts <file>", "a prompt a line (default: GenEval's)", given("prompts"))
 		.option("--out <folder>", `where ${POLICIES_FILE} and its plots go (default: the model's folder)`, given("out"))
@@ -47,12 +53,13 @@ export const define: Define = (command, terminal) =>
 				throw new UsageError(`${where} is no folder of this machine; give --out DIR for its ${POLICIES_FILE}.`);
 			if (out !== undefined) await outputFolder("--out", out);
 			const prompts = promptsFile ? await readLines(promptsFile) : await readPrompts();
-			if (count > prompts.length)
+			if (count !== undefined && count > prompts.length)
 				throw new UsageError(`--count ${count} is more than the ${prompts.length} prompts that there are.`);
-			const chosen = stratified(prompts, count);
+			const chosen = stratified(prompts, count ?? Math.min(COUNT, prompts.length));
 			const folder = await openFolder(where, terminal);
 			const { info } = folder;
 			if (info.classes !== undefined) throw new UsageError(`${info.id} draws classes; calibrate runs prompts.`);
+			requireDrawn(folder, chosen);
 			const at = (name: string) => OutputFile.at("--out", join(out ?? folder.dir, name));
 			const file = await at(POLICIES_FILE);
 			const [settling, tokens] = [await at("calibration-settling.svg"), await at("calibration-tokens.svg")];

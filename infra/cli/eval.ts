@@ -3,7 +3,7 @@ import { Option } from "@commander-js/extra-typings";
 import type { FormatEnum } from "sharp";
 import { POLICIES_FILE } from "../../model-shards/format/policies.ts";
 import { isUrl } from "../../model-shards/open.ts";
-import { openModel } from "../../worker/engine/open.ts";
+import { openModel, requireDrawn } from "../../worker/engine/open.ts";
 import type { ModelFolder } from "../../worker/families/folder.ts";
 import { findPolicy, policies as known, type Policy } from "../../worker/policies/index.ts";
 import type { StagePlan } from "../../worker/protocol/plan.ts";
@@ -43,6 +43,7 @@ const BASELINE = "exact";
 /** Of GenEval's prompts, "a photo of a red apple" and the like. */
 const TEXT_TOKENS = 8;
 const PROMPTS = 120;
+const DIVERSE = 6;
 const SHEET_ROWS = 12;
 /** By what was measured before. */
 const HEEDED = ["model", "policies", "schedule", "prompts", "besides", "report", "plot", "writeTrades"];
@@ -73,7 +74,11 @@ export const define: Define = (command, terminal) =>
 		)
 		.option("--seeds <number>", "pictures of each prompt", count("seeds", 1, 100), 1)
 		.option("--timings <number>", "pictures that are timed, of each policy", count("timings", 0, 100), 3)
-		.option("--diversity <number>", "prompts that are drawn four times", count("diversity", 0, 1000), 6)
+		.option(
+			"--diversity <number>",
+			`prompts that are drawn four times (default: ${DIVERSE})`,
+			count("diversity", 0, 1000),
+		)
 		.option("--together <number>", "prompts at once (default: 4, on a CPU 1)", count("together", 1, 64))
 		.option("--second-judge", "also ask a detector of photographs which objects are there")
 		.option("--out <file.jsonl>", "what is measured; a file that is there is gone on with", given("out"))
@@ -89,11 +94,15 @@ export const define: Define = (command, terminal) =>
 			const plot = await outputFile("--plot", options.plot);
 			const sheet = await outputFile("--sheet", options.sheet);
 			await outputFile("--out", options.out);
+			// Judged and timed is what is written: what is not kept anywhere would be measured for nothing.
+			for (const option of ["prompts", "timings"] as const)
+				if (options.writeTrades && options.from === undefined && options.out === undefined && options[option] === 0)
+					throw new UsageError(`--write-trades takes scores and times: leave --${option} 0 out.`);
 			const traded = options.writeTrades ? await tradedFolder(options.model, options.schedule, terminal) : undefined;
 
 			const records =
 				options.from === undefined
-					? await measure({ ...options, prompts: options.prompts ?? PROMPTS }, sheet, terminal)
+					? await measure(options, sheet, terminal)
 					: Records.read(options.from, await judgedOf(options));
 			const { head } = records;
 			const some = options.from !== undefined && command.getOptionValueSource("policies") === "cli";
@@ -102,6 +111,7 @@ export const define: Define = (command, terminal) =>
 			);
 			const text = markdownOf(head, summaries);
 			terminal.print(text);
+			terminal.result({ ...head, policies: summaries });
 			await report?.write(text);
 			const points = summaries.filter((summary): summary is Point => summary.quality !== null);
 			const prompts = Math.min(...points.map(({ quality }) => quality.prompts));
@@ -127,7 +137,6 @@ export const define: Define = (command, terminal) =>
 				await writeTrades(path, traded.digest, trades);
 				terminal.say(`The trades are in ${path}.`);
 			}
-			terminal.result({ ...head, policies: summaries });
 		});
 
 /** Where the trades go, once it is sure that they can. */
@@ -159,11 +168,11 @@ interface Wishes {
 	policies: readonly Policy[];
 	plan: readonly OwnPlan[];
 	schedule?: string;
-	prompts: number;
+	prompts?: number;
 	besides: number;
 	seeds: number;
 	timings: number;
-	diversity: number;
+	diversity?: number;
 	together?: number;
 	secondJudge?: true;
 	out?: string;
@@ -177,17 +186,21 @@ async function judgedOf({ prompts, besides: not }: { prompts?: number; besides: 
 
 async function measure(wishes: Wishes, sheet: OutputFile | undefined, terminal: Terminal): Promise<Records> {
 	const all = besides(await readPrompts(), wishes.besides);
-	for (const [option, wanted] of Object.entries({ prompts: wishes.prompts, diversity: wishes.diversity }))
-		if (wanted !== ALL && wanted > all.length)
+	const some = (option: "prompts" | "diversity", usual: number) => {
+		const wanted = wishes[option];
+		if (wanted !== undefined && wanted !== ALL && wanted > all.length)
 			throw new UsageError(`--${option} ${wanted} is more than the ${all.length} prompts that there are.`);
+		return stratified(all, Math.min(wanted ?? usual, all.length));
+	};
 	const { seeds, schedule } = wishes;
-	const prompts = stratified(all, Math.min(wishes.prompts, all.length));
+	const prompts = some("prompts", PROMPTS);
 	const timed = stratified(all, wishes.timings);
-	const diverse = stratified(all, wishes.diversity);
+	const diverse = some("diversity", DIVERSE);
 	const folder = await openFolder(wishes.model, terminal);
 	const { id, digest, classes } = folder.info;
 	if (classes !== undefined)
 		throw new UsageError(`${id} draws classes; GenEval's prompts need a model that draws text.`);
+	requireDrawn(folder, all);
 	const plans = await plansOf(folder, wishes, schedule);
 
 	const judge = await Judge.open();

@@ -1,10 +1,10 @@
 import { extname, join } from "node:path";
-import { openModel, reckoned } from "../../worker/engine/open.ts";
+import { openModel, reckoned, requireDrawn } from "../../worker/engine/open.ts";
 import { DTYPES } from "../../worker/families/shared/weights.ts";
 import { encodeImage } from "../../worker/gpu/encode.ts";
 import { policies } from "../../worker/policies/index.ts";
 import type { ImageFormat } from "../../worker/protocol/job.ts";
-import { MAX_CLASSES, MAX_PROMPT_CHARS, MAX_SEED } from "../../worker/protocol/limits.ts";
+import { fitsPrompt, MAX_CLASSES, MAX_PROMPT_CHARS, MAX_SEED } from "../../worker/protocol/limits.ts";
 import { openReadyAdapter } from "./open-adapter.ts";
 import { openFolder } from "./open-folder.ts";
 import {
@@ -71,6 +71,7 @@ export const define: Define = (command, terminal) =>
 			const scalesDir = options.scalesDir && (await outputFolder("--scales-dir", options.scalesDir));
 
 			const folder = await openFolder(options.model, terminal);
+			requireDrawn(folder, [subject]);
 			let plan =
 				options.plan === undefined
 					? (policy ?? policies.exact).plan(folder.info, { schedule })
@@ -88,14 +89,15 @@ export const define: Define = (command, terminal) =>
 				else compiled.catch(() => {});
 				return { gpu, model };
 			});
-			const metadata = {
+			/** The plan as it is by now: a picture made after it was settled says so. */
+			const metadata = () => ({
 				...(label === undefined ? { prompt } : { class: label }),
 				seed,
 				plan,
 				model: folder.info.id,
 				digest: folder.digest,
 				numerics: model.numerics,
-			};
+			});
 			const scales: Record<string, unknown>[] = [];
 			const run = () => plan.steps.filter(({ kind }) => kind === "run").length;
 			using bar = terminal.progress("{bar} scale {value}/{total} {grid} {stage} {ms} ms");
@@ -111,7 +113,7 @@ export const define: Define = (command, terminal) =>
 					const { step, index, grid, stage, milliseconds, preview } = result;
 					bar.update(step, { grid: grid.join("x"), stage, ms: Math.round(milliseconds.transformer) });
 					const file = scalesDir && preview && join(scalesDir, `scale-${String(index).padStart(2, "0")}.${type}`);
-					if (file) await writeWhole(file, await encodeImage(preview, format, metadata));
+					if (file) await writeWhole(file, await encodeImage(preview, format, metadata()));
 					scales.push({ scale: index, grid, stage, milliseconds, ...(file && { file }) });
 				} else if (result.kind === "revision") {
 					plan = result.plan;
@@ -119,7 +121,7 @@ export const define: Define = (command, terminal) =>
 				} else {
 					bar[Symbol.dispose]();
 					const { image, milliseconds } = result;
-					await out.write(await encodeImage(image, format, metadata));
+					await out.write(await encodeImage(image, format, metadata()));
 					const { width, height } = image;
 					const seconds = (milliseconds.total / 1000).toFixed(2);
 					terminal.print(`${out.path}: ${width}x${height}, seed ${seed}, ${seconds} s`);
@@ -127,8 +129,7 @@ export const define: Define = (command, terminal) =>
 						out: out.path,
 						width,
 						height,
-						...metadata,
-						plan,
+						...metadata(),
 						adapter: gpu.facts.name,
 						milliseconds: milliseconds.total,
 						scales,
@@ -139,9 +140,9 @@ export const define: Define = (command, terminal) =>
 
 function promptText(text: string): string {
 	if (text.trim() === "") throw new UsageError("The prompt is empty.", "Say in a few words what to draw.");
-	if (text.length > MAX_PROMPT_CHARS)
+	if (!fitsPrompt(text))
 		throw new UsageError(
-			`The prompt has ${text.length} characters; at most ${MAX_PROMPT_CHARS} are allowed.`,
+			`The prompt has ${[...text].length} characters; at most ${MAX_PROMPT_CHARS} are allowed.`,
 			"Say it shorter.",
 		);
 	return text;

@@ -2,6 +2,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import { readMetadata } from "../../worker/gpu/encode.ts";
 import { FaultyServer } from "../load/testing/faulty-server.ts";
 import { COMMANDS } from "./program.ts";
 import { firstlight } from "./testing.ts";
@@ -28,6 +29,14 @@ it("what the commands wrote is whole", async () => {
 			.split("\n")
 			.map((line) => JSON.parse(line).kind),
 	).toEqual(["evaluation", "policy", "picture", "picture"]);
+});
+
+it("a picture whose plan was settled on the way says how, in its file as in the document", async () => {
+	const out = join(dir, "settled.png");
+	const args = ["generate", "a cat", ...tiny, "--policy", "skipvar", "--seed", "3", "--out", out, "--json", "--quiet"];
+	const { plan } = JSON.parse((await firstlight(args)).stdout);
+	expect(plan).not.toHaveProperty("decide");
+	expect((await readMetadata(await readFile(out)))?.plan).toEqual(plan);
 });
 
 it("what a command finds wrong is its exit code too, by a pipe as well", async () => {

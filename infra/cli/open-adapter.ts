@@ -1,5 +1,5 @@
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
-import { openGpu, openReady } from "../../kernels/gpu/native/open.ts";
+import { openFastest, openGpu, openReady } from "../../kernels/gpu/native/open.ts";
 import type { Limits } from "../../kernels/gpu/request.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -9,6 +9,9 @@ import type { Terminal } from "./terminal.ts";
  */
 export const openAdapter = async (terminal: Terminal, limits?: Limits): Promise<Gpu> =>
 	withBar(await openGpu(limits), terminal);
+
+/** The adapter that workers and `generate` begin with, however long its driver takes, with such a bar. */
+export const openFastestAdapter = async (terminal: Terminal): Promise<Gpu> => withBar(await openFastest(), terminal);
 
 /** What `prepare` makes of the best adapter that is ready in reasonable time, said and with such a bar. */
 export const openReadyAdapter = <T>(terminal: Terminal, prepare: (gpu: Gpu) => Promise<T>): Promise<T> =>

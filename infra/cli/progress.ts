@@ -73,6 +73,8 @@ export class Progress implements Disposable {
 		this.#bar?.stop();
 		if (drawn === this.#bar) drawn = undefined;
 		this.#bar = undefined;
+		// What is reported after it begins anew.
+		this.#total = 0;
 	}
 
 	#log(): void {

@@ -2,14 +2,14 @@ import { loadTuning } from "../../kernels/choices.ts";
 import { cacheFolder } from "../../kernels/gpu/native/cache-settings.ts";
 import { kernelShapes } from "../../worker/engine/shapes.ts";
 import { DTYPES } from "../../worker/families/shared/weights.ts";
-import { openAdapter } from "./open-adapter.ts";
+import { openFastestAdapter } from "./open-adapter.ts";
 import { openFolder } from "./open-folder.ts";
 import { choice, jsonOption, modelOption } from "./options.ts";
 import { outputFolder } from "./output.ts";
 import type { Define } from "./program.ts";
 
 /**
- * Measures kernel variants at a model's shapes on this adapter, a CPU included, and keeps the choices for whatever
+ * Measures kernel variants at a model's shapes on the adapter that workers use, a CPU included, and keeps the choices for whatever
  * starts next.
  */
 export const define: Define = (command, terminal) =>
@@ -21,7 +21,7 @@ export const define: Define = (command, terminal) =>
 		.action(async ({ model, dtype, again }) => {
 			const cache = await outputFolder("The cache", cacheFolder());
 			const folder = await openFolder(model, terminal);
-			const gpu = await openAdapter(terminal);
+			const gpu = await openFastestAdapter(terminal);
 			terminal.print(`${model} on ${gpu.facts.name}`);
 			using bar = terminal.progress("{bar} {value}/{total} shapes, {eta_formatted} left");
 			const measured = await loadTuning(gpu, kernelShapes(folder, dtype), {

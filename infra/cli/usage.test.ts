@@ -15,6 +15,8 @@ import { didYouMean } from "./usage.ts";
 const dir = await mkdtemp(join(tmpdir(), "usage-"));
 const file = join(dir, "file");
 await writeFile(file, "");
+const oneLine = join(dir, "prompts.txt");
+await writeFile(oneLine, "a cat\n");
 afterAll(() => rm(dir, { recursive: true }));
 const terminal = new Terminal(new AbortController().signal);
 
@@ -67,6 +69,7 @@ describe("a usage error is one message and one hint", () => {
 		[["generate", "x", "--class", "1"], /^generate takes one prompt/, help("generate")],
 		[["generate", " "], /^The prompt is empty\.$/, "Say in a few words what to draw."],
 		[["generate", "x".repeat(2001)], /^The prompt has 2001 characters/, "Say it shorter."],
+		[["generate", "🍎".repeat(2001)], /^The prompt has 2001 characters/, "Say it shorter."],
 		[["generate", "a", "cat"], /^Too many arguments for 'generate'/, "Put an argument with spaces into quotes."],
 		[
 			["generate", "x", "--seed", "-1"],
@@ -84,6 +87,8 @@ describe("a usage error is one message and one hint", () => {
 		[["import", "x.pth", "--out", "x", "--family", "var"], /^--family var needs --size: d16,/, help("import")],
 		[["eval", "--prompts", "many"], /^--prompts must be a whole number/, help("eval")],
 		[["eval", "--prompts", "554"], /^--prompts 554 is more than the 553 prompts that there are\.$/, help("eval")],
+		[["eval", "--write-trades", "--timings", "0"], /^--write-trades takes scores and times/, help("eval")],
+		[["eval", "--write-trades", "--prompts", "0"], /: leave --prompts 0 out\.$/, help("eval")],
 		[["eval", "--from", "x", "--out", "y"], /^--out would say nothing beside --from: leave it out\.$/, help("eval")],
 		[["eval", "--from", "x", "--seeds", "2"], /^--seeds would say nothing beside --from/, help("eval")],
 		[["calibrate", "--judge", "--prompts", "x"], /^--judge knows what GenEval's prompts ask/, help("calibrate")],
@@ -91,6 +96,11 @@ describe("a usage error is one message and one hint", () => {
 		[["bench", "--max-seconds", "0"], /^--max-seconds must be a number above 0, not 0\.$/, help("bench")],
 		[["bench", "--together", "1,x"], /^--together must be a whole number/, help("bench")],
 		[["bench", "--scales", "4..1"], /^--scales 4\.\.1: give the first and the last/, help("bench")],
+		[
+			["bench", "--shape", "infinity-2b", "--scales", "0..13"],
+			/^--scales 0\.\.13: infinity-2b has 0\.\.12/,
+			help("bench"),
+		],
 		[["bench", "--rows", "("], /^--rows \( is no regular expression/, help("bench")],
 		[["bench", "--svg", "x.svg", "--together", "2"], /^--svg draws times by scale/, help("bench")],
 		[["bench", "--host"], /^--host says nothing by itself: give --profile beside it\.$/, help("bench")],
@@ -132,6 +142,12 @@ describe("a usage error is one message and one hint", () => {
 			["simulate", "--like", dir, "--policies", "exact"],
 			/^Option '--like <folder>' cannot be used with option '--policies/,
 			help("simulate"),
+		],
+		[["calibrate", "--count", "2", "--prompts", oneLine], /^--count 2 is more than the 1 prompts/, help("calibrate")],
+		[
+			["bundle", "tiny", "tiny", "--out", join(dir, "bundle")],
+			/^Two models are named tiny\.$/,
+			"Give folders of different names; each keeps its own.",
 		],
 		[["soak", "tiny", "3"], /^3 pictures are too few: at least two by every policy/, help("soak")],
 		[

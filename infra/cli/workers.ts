@@ -6,8 +6,9 @@ import type { Define } from "./program.ts";
 import { oneOf, UsageError } from "./usage.ts";
 
 const ACTIONS = ["list", "revoke", "admit"] as const;
-const Workers = z.object({
-	data: z.array(z.object({ worker: z.string(), state: z.string(), adapter: z.string().optional() })),
+/** What is shown here, and whatever else the edge says, for `--json`. */
+const Workers = z.looseObject({
+	data: z.array(z.looseObject({ worker: z.string(), state: z.string(), adapter: z.string().optional() })),
 });
 
 /** Looks after an edge's GPU workers: one that is revoked is dropped and not let in, until it is admitted again. */

@@ -16,6 +16,8 @@ export interface Probe extends Attained {
 export interface Capacity {
 	/** Requests a second; 0 where not even the lowest held. */
 	rate: number;
+	/** It ended before it knew: it holds as much as `rate`, or more. */
+	interrupted: boolean;
 	probes: Probe[];
 }
 
@@ -38,11 +40,11 @@ export async function findCapacity(
 	attained: (rate: number) => Promise<Attained | null>,
 ): Promise<Capacity> {
 	const probes: Probe[] = [];
-	let over = false;
+	let interrupted = false;
 	const holds = async (rate: number) => {
 		const probe = await attained(rate);
 		if (probe === null) {
-			over = true;
+			interrupted = true;
 			return false;
 		}
 		const holds = probe.attainment >= share;
@@ -51,13 +53,13 @@ export async function findCapacity(
 	};
 	let [low, high] = [0, from];
 	while (high <= most && (await holds(high))) [low, high] = [high, high * 2];
-	if (high > most) return { rate: low, probes };
-	while (!over && high - low > precision * high && high > from / 64) {
+	if (high > most) return { rate: low, interrupted: false, probes };
+	while (!interrupted && high - low > precision * high && high > from / 64) {
 		const middle = low === 0 ? high / 2 : (low + high) / 2;
 		if (await holds(middle)) low = middle;
 		else high = middle;
 	}
-	return { rate: low, probes };
+	return { rate: low, interrupted, probes };
 }
 
 /** The same load at another, steady rate. */

@@ -7,6 +7,7 @@ import { distributionOf, hdrLog, histogramOf, percentile, valuesOf } from "./dis
 import { parseGoodput } from "./goodput.ts";
 import { randomOf } from "./random.ts";
 import type { Summary } from "./summary.ts";
+import { capacityText } from "./texts.ts";
 
 it("percentiles are within the histogram's three digits, and too few samples have none", () => {
 	const values = Array.from({ length: 1000 }, (_, i) => i + 1);
@@ -92,7 +93,7 @@ it("every recorded value comes back from a summary", () => {
 });
 
 it("the capacity found is the one there is", async () => {
-	const { rate, probes } = await findCapacity(
+	const { rate, interrupted, probes } = await findCapacity(
 		{ share: 0.9, from: 1, most: 1000, precision: 0.05 },
 		async (offered) => ({
 			attainment: Math.min(1, 13 / offered),
@@ -102,11 +103,14 @@ it("the capacity found is the one there is", async () => {
 	// Nine of ten are good up to 13 / 0.9.
 	expect(rate).toBeLessThanOrEqual(14.45);
 	expect(rate).toBeGreaterThan(14.45 * 0.94);
-	expect(probes.length).toBeLessThan(12);
+	expect([interrupted, probes.length < 12]).toEqual([false, true]);
 	let runs = 0;
 	const stopped = async () => (++runs > 3 ? null : { attainment: 1, doubt: null });
 	const known = await findCapacity({ share: 0.9, from: 1, most: 1000, precision: 0.05 }, stopped);
 	expect([known.rate, known.probes.map(({ rate }) => rate), runs]).toEqual([4, [1, 2, 4], 4]);
+	expect(capacityText(known)).toMatch(/\nInterrupted: It holds 4\.00 requests a second, and may hold more\.$/);
+	const atOnce = await findCapacity({ share: 0.9, from: 1, most: 1000, precision: 0.05 }, async () => null);
+	expect([atOnce.interrupted, capacityText(atOnce)]).toEqual([true, "Interrupted: nothing is known."]);
 	const none = async () => ({ attainment: 0, doubt: "The client lagged." });
 	const { rate: nothing, probes: doubted } = await findCapacity(
 		{ share: 0.9, from: 1, most: 1000, precision: 0.05 },

@@ -1,6 +1,6 @@
 /** What is asked for, and by what kind of reader: a file of weights, drawn from with a seed. */
 import { z } from "zod";
-import { MAX_CLASSES, MAX_PROMPT_CHARS, MAX_SEED } from "../../worker/protocol/limits.ts";
+import { fitsPrompt, MAX_CLASSES, MAX_PROMPT_CHARS, MAX_SEED } from "../../worker/protocol/limits.ts";
 import { one, type Random, randomOf, weighted } from "./random.ts";
 
 const Weight = z.number().gt(0).max(1e6).default(1);
@@ -8,6 +8,7 @@ const Milliseconds = z.number().min(0).max(3_600_000);
 /** A value, or the bounds of a uniform draw. */
 const Range = z.union([Milliseconds, z.tuple([Milliseconds, Milliseconds])]);
 const Name = z.string().min(1).max(64);
+const Prompt = z.string().min(1).refine(fitsPrompt, `is longer than ${MAX_PROMPT_CHARS} characters`);
 const oneOrMany = <T extends z.ZodType>(type: T) =>
 	z
 		.union([type, z.array(type).min(1).max(10_000)])
@@ -21,7 +22,7 @@ const Question = z.strictObject({
 	weight: Weight,
 	transport: Transport.default("client"),
 	/** Left out: the mix's own. */
-	prompts: oneOrMany(z.string().min(1).max(MAX_PROMPT_CHARS)).optional(),
+	prompts: oneOrMany(Prompt).optional(),
 	/** Of a model that draws classes, in place of prompts. */
 	classes: oneOrMany(
 		z
@@ -59,7 +60,7 @@ export const Reader = z.discriminatedUnion("kind", [
 export type Reader = z.infer<typeof Reader>;
 
 export const Mix = z.strictObject({
-	prompts: z.array(z.string().min(1).max(MAX_PROMPT_CHARS)).min(1).max(100_000).optional(),
+	prompts: z.array(Prompt).min(1).max(100_000).optional(),
 	requests: z
 		.array(Question)
 		.min(1)

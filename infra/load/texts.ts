@@ -66,16 +66,16 @@ const OUTCOMES = [
 const countsOf = (counts: Record<string, number>) =>
 	Object.fromEntries(OUTCOMES.map((name) => [name, counts[name] ?? 0]));
 
-export function capacityText({ rate, probes }: Capacity): string {
+export function capacityText({ rate, interrupted, probes }: Capacity): string {
 	const rows = probes.map(
 		({ rate, attainment, holds, doubt }) =>
 			`${rate.toFixed(2).padStart(9)}/s  ${percent(attainment).padStart(7)} good  ` +
 			`${holds ? "holds" : "does not hold"}${doubt === null ? "" : `, NOT VALID: ${doubt}`}`,
 	);
-	return [
-		...rows,
-		rate > 0 ? `It holds ${rate.toFixed(2)} requests a second.` : "It holds at none of these rates.",
-	].join("\n");
+	const held = `It holds ${rate.toFixed(2)} requests a second`;
+	const found = rate > 0 ? `${held}.` : "It holds at none of these rates.";
+	const sofar = rate > 0 ? `${held}, and may hold more` : "nothing is known";
+	return [...rows, interrupted ? `Interrupted: ${sofar}.` : found].join("\n");
 }
 
 export function compareText(doubts: readonly string[], differences: readonly Difference[]): string {

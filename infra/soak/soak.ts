@@ -34,6 +34,7 @@ export async function soak(
 	pictures: number,
 	{ by = Object.values(policies), progress }: SoakOptions = {},
 ): Promise<SoakReport> {
+	const { classes } = model.info;
 	const plans = by.map((policy) => policy.plan(model.info, {}));
 	if (pictures < 2 * plans.length)
 		throw new RangeError(`${pictures} pictures are too few: at least two by every policy, ${2 * plans.length}.`);
@@ -45,7 +46,9 @@ export async function soak(
 		const things = i < plans.length ? THINGS - 1 : i % THINGS;
 		for await (const _ of model.generate({
 			plan: plans[i % plans.length],
-			prompt: `a photo of a cat ${"and a dog ".repeat(things)}`,
+			...(classes === undefined
+				? { prompt: `a photo of a cat ${"and a dog ".repeat(things)}` }
+				: { label: things % classes }),
 			seed: i,
 			previews: "all",
 		}));

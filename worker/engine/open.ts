@@ -18,6 +18,7 @@ import { memoryAdvice, slotsWithin, type Within, within, withinText } from "./pa
 import { type MemoryNeed, type MemorySetting, memoryNeed } from "./paper/memory.ts";
 import { NextScaleModel } from "./round/next-scale.ts";
 import { kernelShapes } from "./shapes.ts";
+import { type Subject, subjectIds } from "./subject.ts";
 import type { LoadedModel } from "./types.ts";
 
 export interface OpenOptions {
@@ -102,6 +103,12 @@ function tokenizerOf({ dir, tokenizer, facts, info }: ModelFolder): PromptTokeni
 				"Import the model again with the tokenizer that belongs to it.",
 		);
 	return made;
+}
+
+/** Throws PromptError for the first of the subjects that a model does not draw: before it is loaded. */
+export function requireDrawn(folder: ModelFolder, subjects: readonly Subject[]): void {
+	const tokenizer = tokenizerOf(folder);
+	for (const subject of subjects) subjectIds(folder.facts, folder.info, tokenizer, subject, new Map());
 }
 
 /**

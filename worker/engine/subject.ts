@@ -28,7 +28,10 @@ export function subjectIds(
 		return [label];
 	}
 	if (!facts.text?.encoder && !draws.has("text.feats"))
-		throw new PromptError("This model has no text encoder: give its text features in `draws` as text.feats.");
+		throw new PromptError(
+			"This model has no text encoder: import it again with --text-encoder, or give its text features in `draws` as " +
+				"text.feats.",
+		);
 	const ids = draws.get("text.ids");
 	// Beside features they are encoded by nobody.
 	if (ids && !draws.has("text.feats")) checkIds(ids, facts.text?.encoder?.vocabulary ?? 0);

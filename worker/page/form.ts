@@ -1,10 +1,10 @@
 /** The question: what to draw, with which seed, in which shape and how many. */
 
-import { MAX_PROMPT_CHARS, MAX_SEED } from "../protocol/limits.ts";
+import { fitsPrompt, MAX_PROMPT_CHARS, MAX_SEED } from "../protocol/limits.ts";
 import { $, composing, el, setText } from "./dom.ts";
 import type { Ask, Model } from "./edge.ts";
 import { sizeName } from "./run.ts";
-import { fits, randomSeed, seedOf, wholeOf } from "./units.ts";
+import { randomSeed, seedOf, wholeOf } from "./units.ts";
 import { unknownIn, wordsOf } from "./vocabulary.ts";
 
 /** What a person asks for, without the choice of a policy. */
@@ -135,7 +135,7 @@ export class Form {
 	/** The same while it is being typed: whatever is there, or nothing. */
 	glance(): Question | undefined {
 		const { prompt } = this.#subject();
-		if (!prompt || !fits(prompt) || !this.#model) return undefined;
+		if (!prompt || !fitsPrompt(prompt) || !this.#model) return undefined;
 		const words = wordsOf(this.prompt.value);
 		if (this.#known && unknownIn(this.prompt.value, this.#known).length === words.length) return undefined;
 		const seed = String(seedOf(this.#seed.value) ?? 1);
@@ -181,7 +181,7 @@ export class Form {
 	}
 
 	#tooLong(): boolean {
-		return !fits(this.#subject().prompt ?? "");
+		return !fitsPrompt(this.#subject().prompt ?? "");
 	}
 
 	#problem(): { text: string; field: HTMLElement } | undefined {

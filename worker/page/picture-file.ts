@@ -1,6 +1,6 @@
 /** Picture files as bytes: the settings that lie in their EXIF, and EXIF put into a file that a canvas wrote. */
+import { fitsPrompt } from "../protocol/limits.ts";
 import type { Trunk } from "../protocol/trunk.ts";
-import { fits } from "./units.ts";
 
 /** What a picture says of how it was made. */
 export interface Settings {
@@ -30,7 +30,7 @@ export function settingsIn(bytes: Uint8Array<ArrayBuffer>): Settings | undefined
 
 /** Only what has the form we write; a picture may come from anywhere. */
 function settingsOf(json: Record<string, unknown>): Settings | undefined {
-	const text = (value: unknown) => (typeof value === "string" && fits(value) ? value : undefined);
+	const text = (value: unknown) => (typeof value === "string" && fitsPrompt(value) ? value : undefined);
 	const seed = whole(json.seed);
 	const label = whole(json.class);
 	if (seed === undefined) return undefined;

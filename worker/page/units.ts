@@ -1,5 +1,5 @@
 /** Numbers as people read and write them. */
-import { MAX_PROMPT_CHARS, MAX_SEED } from "../protocol/limits.ts";
+import { MAX_SEED } from "../protocol/limits.ts";
 
 /** In a sentence. */
 export function seconds(milliseconds: number): string {
@@ -32,11 +32,6 @@ export function wholeOf(text: string, most: number): number | undefined {
 
 export function seedOf(text: string): number | undefined {
 	return wholeOf(text, MAX_SEED);
-}
-
-/** Whether a prompt may be as long as it is, in what people count as characters: many an emoji is two of `length`. */
-export function fits(prompt: string): boolean {
-	return prompt.length <= MAX_PROMPT_CHARS || [...prompt].length <= MAX_PROMPT_CHARS;
 }
 
 export function randomSeed(): number {

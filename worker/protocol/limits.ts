@@ -1,6 +1,8 @@
 /** Size limits of everything that comes from outside, in one place. */
-/** Code points: what people count as characters, whatever their script. */
+/** Code points: what people count as characters, whatever their script; many an emoji is two of `length`. */
 export const MAX_PROMPT_CHARS = 2000;
+export const fitsPrompt = (text: string): boolean =>
+	text.length <= MAX_PROMPT_CHARS || [...text].length <= MAX_PROMPT_CHARS;
 export const MAX_CLASSES = 1_000_000;
 export const MAX_REQUEST_BYTES = 64 * 1024;
 /** Of a body that nobody asked for: so much is read and thrown away, so that its sender gets the answer. */

@@ -11,15 +11,22 @@ interface Timer {
 	live: boolean;
 }
 
-const real = { setImmediate: globalThis.setImmediate };
+const real = {
+	setImmediate: globalThis.setImmediate,
+	setTimeout: globalThis.setTimeout,
+	setInterval: globalThis.setInterval,
+	clearTimeout: globalThis.clearTimeout,
+	clearInterval: globalThis.clearInterval,
+};
+const [realDate, realNow] = [Date.now, performance.now];
 
-export class VirtualClock {
+export class VirtualClock implements Disposable {
 	/** Milliseconds since the epoch. */
 	now: number;
 	readonly #heap: Timer[] = [];
 	#order = 0;
 
-	/** Takes over `Date.now`, `performance.now` and all timers of this process. */
+	/** Takes over `Date.now`, `performance.now` and all timers of this process, until it is disposed of. */
 	constructor(startsAt = Date.UTC(2026, 0, 1)) {
 		this.now = startsAt;
 		Date.now = () => this.now;
@@ -39,6 +46,13 @@ export class VirtualClock {
 			clearTimeout: clear,
 			clearInterval: clear,
 		});
+	}
+
+	/** Gives the process its own time back; what is set here never comes. */
+	[Symbol.dispose](): void {
+		Object.assign(globalThis, real);
+		Date.now = realDate;
+		performance.now = realNow;
 	}
 
 	/** Resolves so many virtual milliseconds later. */

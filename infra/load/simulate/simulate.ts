@@ -103,7 +103,7 @@ export async function simulate(scenario: Scenario, signal?: AbortSignal): Promis
 	const { model, trouble, restartMs, networkMs } = scenario;
 	const random = (purpose: string) => randomOf(scenario.seed, purpose);
 	const edge = await loadEdge(random("ids"));
-	const clock = new VirtualClock();
+	using clock = new VirtualClock();
 	const begun = clock.now;
 	const host = new ObjectHost(clock, random("weather"), scenario.weather);
 	host.env.WORKER_SECRET = "simulated-secret-0123456789";

@@ -52,10 +52,8 @@ export async function openReady<T>(
 	say: (line: string) => void,
 	patience?: number,
 ): Promise<T> {
-	// Deno has one choice a process; a driver that somebody named is the one, and waited for.
-	const others = !deno && !process.env.VK_DRIVER_FILES && !process.env.VK_ICD_FILENAMES;
-	const gpu = others ? await openFastest() : await openGpu();
-	gpu.patience = patience ?? (gpu.facts.late && others ? PATIENCE_MS : undefined);
+	const gpu = await openFastest();
+	gpu.patience = patience ?? (gpu.facts.late && !driverNamed() ? PATIENCE_MS : undefined);
 	try {
 		const prepared = await prepare(gpu);
 		gpu.patience = undefined;
@@ -72,15 +70,22 @@ export async function openReady<T>(
 	}
 }
 
-/** Of software adapters Mesa's, where the system lists it: it takes half of SwiftShader's time (docs/operating.md). */
-async function openFastest(): Promise<Gpu> {
+/**
+ * The best adapter, and of software adapters Mesa's, where the system lists it: it takes half of SwiftShader's time
+ * (docs/operating.md).
+ */
+export async function openFastest(): Promise<Gpu> {
 	const gpu = await openGpu();
-	if (!gpu.facts.name.includes(SWIFTSHADER) || !hasLlvmpipe()) return gpu;
+	if (driverNamed() || !gpu.facts.name.includes(SWIFTSHADER) || !hasLlvmpipe()) return gpu;
 	const mesa = await openDevice(LLVMPIPE).catch(() => undefined);
 	if (!mesa) return gpu;
 	gpu.destroy();
 	return gpuOf(mesa);
 }
+
+/** Deno has one choice a process; a driver that somebody named is the one, and waited for. */
+const driverNamed = (): boolean =>
+	deno !== undefined || Boolean(process.env.VK_DRIVER_FILES || process.env.VK_ICD_FILENAMES);
 
 function gpuOf({ device, facts }: OpenDevice, { binding = Infinity, buffer = Infinity }: Limits = {}): Gpu {
 	const bufferBytes = Math.min(buffer, device.limits.maxBufferSize);

@@ -1,6 +1,6 @@
 /** What the routes that make pictures take alike. */
 import { z } from "zod";
-import { MAX_PROMPT_CHARS, MAX_SEED } from "../../protocol/limits.ts";
+import { fitsPrompt, MAX_PROMPT_CHARS, MAX_SEED } from "../../protocol/limits.ts";
 import type { ModelInfo } from "../../protocol/model-info.ts";
 import { notUtf8 } from "./body.ts";
 import { ApiError, invalid } from "./errors.ts";
@@ -24,10 +24,7 @@ export const Seed = z
 
 export const Prompt = z
 	.string("must be a string")
-	.refine(
-		(prompt) => prompt.length <= MAX_PROMPT_CHARS || [...prompt].length <= MAX_PROMPT_CHARS,
-		`is longer than ${MAX_PROMPT_CHARS} characters`,
-	)
+	.refine(fitsPrompt, `is longer than ${MAX_PROMPT_CHARS} characters`)
 	.refine((prompt) => prompt.trim() !== "", "is empty; say what the picture should show")
 	// Half a surrogate pair is no text: it becomes U+FFFD here, once, and not differently in every tokenizer.
 	.transform((prompt) => prompt.toWellFormed());
