@@ -4,8 +4,9 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 const common = {
 	pool: "forks" as const,
-	testTimeout: 120_000,
-	hookTimeout: 120_000,
+	// Of what hangs: the longest tests take over a minute of a slow machine.
+	testTimeout: 300_000,
+	hookTimeout: 300_000,
 	// What Node made of the sources, kept: each process that a test starts would strip and compile them again.
 	env: { NODE_COMPILE_CACHE: join(import.meta.dirname, "node_modules", ".cache", "node") },
 };

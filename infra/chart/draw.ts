@@ -36,7 +36,11 @@ export async function draw({ title, subtitle, ...chart }: Drawing): Promise<stri
 		title: { text: title, subtitle, anchor: "start", frame: "bounds", offset: 16, subtitlePadding: 6 },
 		config: CONFIG,
 	};
-	const svg = await new View(parse(spec), { renderer: "none" }).toSVG();
+	const exact = await new View(parse(spec), { renderer: "none" }).toSVG();
+	// Hundredths of a pixel are seen by nobody.
+	const svg = exact.replace(/ (?:d|transform|width|height|[xy][12]?)="[^"]*"/g, (place) =>
+		place.replace(/\d+\.\d{3,}/g, (number) => Number(number).toFixed(2)),
+	);
 	const dark = Object.entries(ON_DARK).map(
 		([light, dark]) => `[fill="${light}"] { fill: ${dark}; } [stroke="${light}"] { stroke: ${dark}; }`,
 	);

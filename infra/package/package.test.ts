@@ -126,7 +126,7 @@ async function inBrowser(query: string): Promise<unknown[]> {
 		});
 		const page = await browser.newPage();
 		await page.goto(`http://localhost:${(server.address() as AddressInfo).port}/browser.html${query}`);
-		await page.waitForFunction(() => document.title !== "working", undefined, { timeout: 100_000 });
+		await page.waitForFunction(() => document.title !== "working", undefined, { timeout: 200_000 });
 		const text = (await page.textContent("pre")) ?? "";
 		if ((await page.title()) !== "done") throw new Error(text);
 		return scales(text);

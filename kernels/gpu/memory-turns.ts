@@ -38,10 +38,11 @@ export class MemoryTurns {
 	}
 }
 
-async function orAborted(before: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
+/** Settles as the promise does; rejects with the signal's reason when it comes first. */
+export async function orAborted(promise: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
 	const { promise: aborted, reject } = Promise.withResolvers<never>();
 	const leave = () => reject(signal?.reason);
 	signal?.addEventListener("abort", leave, { once: true });
-	await Promise.race([before, aborted]).finally(() => signal?.removeEventListener("abort", leave));
+	await Promise.race([promise, aborted]).finally(() => signal?.removeEventListener("abort", leave));
 	signal?.throwIfAborted();
 }

@@ -11,7 +11,7 @@ import { Firstlight, type SseEvent, sse } from "./firstlight.ts";
 
 let firstlight: Firstlight;
 beforeAll(async () => {
-	firstlight = await Firstlight.start({ RETURN_SECONDS: "30" });
+	firstlight = await Firstlight.start({ RETURN_SECONDS: "60" });
 });
 afterAll(() => firstlight?.stop());
 

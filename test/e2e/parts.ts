@@ -105,7 +105,7 @@ export class Parts {
 		const pid = this.#worker?.pid as number;
 		while (!(await there())) {
 			process.kill(pid, "SIGCONT");
-			await new Promise((resolve) => setTimeout(resolve, 15));
+			await new Promise((resolve) => setTimeout(resolve, 3));
 			process.kill(pid, "SIGSTOP");
 		}
 	}

@@ -132,11 +132,9 @@ it("a model that cannot be used is no reason to start again", async () => {
 
 it("a worker whose GPU hangs ends, and its picture goes on elsewhere", async () => {
 	log.length = 0;
-	const start = (WORKER_ID: string) =>
-		GpuWorker.start(readSettings({ ...firstlight.workerSettings(), WORKER_ID, WATCHDOG_SECONDS: "1" }), (line) =>
-			log.push(line),
-		);
-	const hung = await start("hung");
+	const start = (WORKER_ID: string, more: Record<string, string> = {}) =>
+		GpuWorker.start(readSettings({ ...firstlight.workerSettings(), WORKER_ID, ...more }), (line) => log.push(line));
+	const hung = await start("hung", { WATCHDOG_SECONDS: "1" });
 	const { models } = hung.device;
 	const use = models.use.bind(models);
 	const never = async function* () {

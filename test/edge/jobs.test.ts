@@ -331,14 +331,48 @@ describe("Idempotency-Key", () => {
 	it("is held for as long as its answer may take by the edge's settings", async () => {
 		const objects = env as unknown as Env;
 		const claim = objects.CLAIM.get(objects.CLAIM.idFromName("slow"));
-		expect(await claim.take("request")).toEqual({ is: "new" });
+		const taken = await claim.take("request");
+		if (taken.is !== "new") throw new Error(`The name is ${taken.is}.`);
 		const held = await runInDurableObject(
 			claim as never,
 			(_, { storage }) => storage.kv.get<{ until: number }>("kept")!.until - Date.now(),
 		);
 		const { RETURN_SECONDS, MODERATION_SECONDS } = settingsOf(objects);
 		expect(held).toBeGreaterThan(1000 * (29 + RETURN_SECONDS + MODERATION_SECONDS));
-		await claim.drop();
+		await claim.drop(taken.hold);
+		expect(await claim.take("request")).toMatchObject({ is: "new" });
+	});
+
+	it("is the next one's where whoever took it comes back too late, and still stands for its request", async () => {
+		const { CLAIM } = env as unknown as Env;
+		const claim = CLAIM.get(CLAIM.idFromName("late"));
+		const take = async () => {
+			const taken = await claim.take("request");
+			if (taken.is !== "new") throw new Error(`The name is ${taken.is}.`);
+			return taken.hold;
+		};
+		const late = () =>
+			runInDurableObject(claim as never, (_, { storage }) =>
+				storage.kv.put("kept", { ...storage.kv.get<object>("kept"), until: 1 }),
+			);
+		const later = Date.now() + 60_000;
+		const first = await take();
+		await late();
+		const second = await take();
+		await claim.keep("of the first", later, first);
+		await claim.drop(first);
+		expect(await claim.take("request")).toEqual({ is: "busy" });
+		await claim.keep("of the second", later, second);
+		expect(await claim.take("request")).toEqual({ is: "kept", value: "of the second" });
+		// Nobody else came meanwhile.
+		await claim.drop("of the second");
+		const alone = await take();
+		await late();
+		await claim.keep("late", later, alone);
+		expect([await claim.take("request"), await claim.take("another")]).toEqual([
+			{ is: "kept", value: "late" },
+			{ is: "other" },
+		]);
 	});
 });
 

@@ -200,9 +200,7 @@ describe("pictures", () => {
 		]) {
 			const headers = { upgrade: "websocket", authorization: `Bearer ${await workerToken(worker)}` };
 			const dial = new Request(`https://edge.example${CONNECT_PATH}?region=${region}`, { headers });
-			const peer = new Peer((await app.fetch(dial, twoPools as never)).webSocket!, { worker, slots: 4 });
-			peer.send(peer.hello());
-			await peer.next("welcome");
+			await new Peer((await app.fetch(dial, twoPools as never)).webSocket!, { worker, slots: 4 }).admitted();
 		}
 		const first = await from("EU", key);
 		const [id] = await idsOf(first);

@@ -1,18 +1,20 @@
 /** Workers whose connection, process or GPU is lost, and what becomes of their pictures. */
-import { runInDurableObject } from "cloudflare:test";
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, expect, it } from "vitest";
 import { follow } from "../../worker/edge/job/follow.ts";
 import { poolNamed } from "../../worker/edge/objects.ts";
 import type { Env } from "../../worker/edge/settings.ts";
+import { createJobs, getJob } from "../../worker/protocol/job-client.ts";
 import type { Lease } from "../../worker/protocol/messages.ts";
-import { delivered, edge, finalEvent, health, Peer, scaleEvent } from "./peer.ts";
+import { delivered, edge, finalEvent, health, ORIGIN, Peer, scaleEvent } from "./peer.ts";
 import { everybodyLeaves, pause, Reader, until } from "./reader.ts";
 
 afterEach(everybodyLeaves);
 
 const open = (query = "") => Reader.open(`/v1/images/preview?prompt=x&cache=false${query}`);
 const holding = ({ job, attempt }: Lease) => [{ job, attempt }];
+const options = { url: ORIGIN, fetch: (url: string, init: RequestInit) => edge(url.replace(ORIGIN, ""), init) };
 const scales = async (reader: Reader) => (await reader.rest()).map(({ data }) => data.index ?? data.code ?? data.type);
 const WHOLE = ["plan", 0, 1, 2, 3, "final"];
 const leases = (peer: Peer) => peer.inbox.filter(({ type }) => type === "lease");
@@ -89,6 +91,49 @@ it("a heartbeat from before a worker came back takes nothing away that it came b
 	await pause(500);
 	expect(leases(back)).toEqual([]);
 	await back.finish(lease);
+	expect(await scales(reader)).toEqual(WHOLE);
+});
+
+it("a job that its edge could not queue any more ends a minute later, and one that only waits does not", async () => {
+	const peer = await Peer.join();
+	await open("&seed=1");
+	await peer.next("lease");
+	const { JOB } = env as unknown as Env;
+	const pool = poolNamed(env as unknown as Env, "default");
+	const states: string[] = [];
+	for (const placed of [true, false]) {
+		const [{ id }] = await createJobs({ prompt: "x", cache: false }, options);
+		if (!placed) {
+			await runInDurableObject(pool as never, (_, { storage }) =>
+				storage.sql.exec("DELETE FROM book WHERE job = ?", id),
+			);
+			await evictDurableObject(pool as never);
+		}
+		const job = JOB.get(JOB.idFromString(id));
+		await runInDurableObject(job as never, (_, { storage }) => {
+			const record = storage.kv.get<{ created: number }>("job")!;
+			storage.kv.put("job", { ...record, created: record.created - 61_000 });
+		});
+		await evictDurableObject(job as never);
+		await runDurableObjectAlarm(job as never);
+		states.push((await getJob(id, options)).state);
+	}
+	expect(states).toEqual(["queued", "failed"]);
+});
+
+it("a cancel that crosses the worker's own word leaves no slot taken", async () => {
+	const peer = await Peer.join();
+	const pool = poolNamed(env as unknown as Env, "default");
+	for (let seed = 1; seed <= 4; seed++) {
+		await open(`&seed=${seed}`);
+		const lease = await peer.next("lease");
+		// Both at once: the pool asks the job in between.
+		peer.release(lease, "handed-back", "preempted");
+		await Promise.all([pool.cancel(lease.job), pool.cancel(lease.job)]);
+	}
+	await until(health, ({ workers }) => workers[0].busy === 0);
+	const reader = await open("&seed=9");
+	await peer.finish(await peer.next("lease"));
 	expect(await scales(reader)).toEqual(WHOLE);
 });
 

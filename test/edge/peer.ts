@@ -167,6 +167,8 @@ export class Peer {
 	readonly #options: PeerOptions;
 	readonly #instance: string = crypto.randomUUID();
 	#waiting: (() => void)[] = [];
+	/** Whether something was in hand at the last heartbeat. */
+	#busy = false;
 	#heart: ReturnType<typeof setInterval> | undefined;
 
 	/** A socket to the pool, before `hello`. */
@@ -179,11 +181,15 @@ export class Peer {
 
 	/** An admitted worker. */
 	static async join(options: PeerOptions = {}): Promise<Peer> {
-		const peer = await Peer.dial(options);
-		peer.send(peer.hello());
-		const { heartbeatSeconds } = await peer.next("welcome");
-		peer.#heart = setInterval(() => peer.heartbeat(), heartbeatSeconds * 500);
-		return peer;
+		return await (await Peer.dial(options)).admitted();
+	}
+
+	/** Says hello, and from its welcome on that it is there. */
+	async admitted(): Promise<this> {
+		this.send(this.hello());
+		const { heartbeatSeconds } = await this.next("welcome");
+		this.#heart = setInterval(() => this.heartbeat(), heartbeatSeconds * 500);
+		return this;
 	}
 
 	constructor(socket: WebSocket, options: PeerOptions) {
@@ -227,9 +233,12 @@ export class Peer {
 		this.#socket.send(bytes);
 	}
 
+	/** Empty hands are told once, as a worker does. */
 	heartbeat(): void {
 		this.send(PING);
-		this.send({ type: "heartbeat", holding: [...this.jobs].map(([job, attempt]) => ({ job, attempt })) });
+		const holding = [...this.jobs].map(([job, attempt]) => ({ job, attempt }));
+		if (holding.length > 0 || this.#busy) this.send({ type: "heartbeat", holding });
+		this.#busy = holding.length > 0;
 	}
 
 	/** Stops the heartbeat but keeps the socket, as a hung process does. */

@@ -234,14 +234,17 @@ describe("a job that loses its worker", () => {
 	});
 
 	it("is taken up again when a worker's heartbeats no longer name it", async () => {
-		const peer = await Peer.join();
+		const peer = await Peer.join({ slots: 2 });
 		const reader = await open();
 		const lease = await peer.next("lease");
+		// One that is in hand, so that there are heartbeats.
+		const beside = await open();
+		const other = await peer.next("lease");
 		peer.jobs.delete(lease.job);
 		const second = await peer.next("lease");
-		expect(second.attempt).toBe(2);
-		await peer.finish(second);
-		await expectWhole(reader);
+		expect([second.job, second.attempt]).toEqual([lease.job, 2]);
+		for (const each of [second, other]) await peer.finish(each);
+		for (const each of [reader, beside]) await expectWhole(each);
 	});
 
 	it("ends with worker_lost after three attempts", async () => {

@@ -43,10 +43,7 @@ async function join(
 	const query = new URLSearchParams({ region, models: models.map(({ id }) => id).join(",") });
 	const headers = { upgrade: "websocket", authorization: `Bearer ${await workerToken(worker)}` };
 	const { webSocket } = await asked(edge, `${CONNECT_PATH}?${query}`, { headers });
-	const peer = new Peer(webSocket!, { worker, models, ...more });
-	peer.send(peer.hello());
-	await peer.next("welcome");
-	return peer;
+	return await new Peer(webSocket!, { worker, models, ...more }).admitted();
 }
 
 async function ask(edge: Env, continent: string | undefined, query = ""): Promise<Reader> {

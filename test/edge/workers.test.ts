@@ -6,8 +6,8 @@ import { signModelToken, signWorkerToken } from "../../worker/edge/auth/worker-t
 import app from "../../worker/edge/index.ts";
 import { type Env, settingsOf } from "../../worker/edge/settings.ts";
 import { CONNECT_PATH, LOADING_PATH, REGISTER_PATH } from "../../worker/protocol/messages.ts";
-import { ADMIN, edge, health, Peer, registered, SECRET, workerToken } from "./peer.ts";
-import { everybodyLeaves, Reader, until } from "./reader.ts";
+import { ADMIN, delivered, edge, health, Peer, registered, SECRET, scaleEvent, workerToken } from "./peer.ts";
+import { everybodyLeaves, pause, Reader, until } from "./reader.ts";
 
 const NEXT = "the-next-secret-0123456789";
 const settings = env as unknown as Env;
@@ -113,6 +113,9 @@ it("a worker stays while its token is good: it renews it, or dials again and has
 	const reader = await Reader.open("/v1/images/preview?prompt=x&cache=false");
 	const lease = await goes.next("lease");
 	const stays = await brief("stays");
+	// A sign of its picture, which nothing else comes of until it is back.
+	await pause(900);
+	await delivered(lease, scaleEvent(lease, 0));
 	stays.send({ type: "renew", token: await workerToken("stays") });
 	expect((await stays.next("renewed")).renewSeconds).toBeGreaterThan(500);
 	const beat = setInterval(() => [goes, stays].map((peer) => peer.heartbeat()), 100);
@@ -125,7 +128,7 @@ it("a worker stays while its token is good: it renews it, or dials again and has
 	expect(stays.closed).toBeNull();
 	const { job, attempt } = lease;
 	const back = await Peer.join({ worker: "goes", instance: "one", holding: [{ job, attempt }] });
-	await back.finish(lease);
+	await back.finish({ ...lease, codes: [""] });
 	expect((await reader.rest()).at(-1)!.event).toBe("final");
 	expect([back.inbox, stays.inbox]).toEqual([[], []]);
 });
@@ -190,6 +193,22 @@ it("a worker that is revoked is dropped, its picture goes on elsewhere, and it d
 	]);
 	expect((await admin("/bad", "POST")).status).toBe(204);
 	expect((await registered("bad")).status).toBe(200);
+});
+
+it("what a revoked worker had in hand it cannot deliver any more, though nobody else has it yet", async () => {
+	const bad = await Peer.join({ worker: "bad" });
+	const reader = await Reader.open("/v1/images/preview?prompt=x&cache=false");
+	const lease = await bad.next("lease");
+	await delivered(lease, scaleEvent(lease, 0));
+	await revoke("bad");
+	await until(health, ({ queue }) => queue === 1);
+	expect((await delivered(lease, scaleEvent(lease, 1))).go).toBe("stop");
+	const good = await Peer.join({ worker: "good" });
+	const next = await good.next("lease");
+	expect(next.codes).toEqual([scaleEvent(lease, 0).codes]);
+	await good.finish(next);
+	expect((await reader.rest()).map(({ event }) => event)).toEqual(["plan", ...Array(4).fill("scale"), "final"]);
+	await admin("/bad", "POST");
 });
 
 it("only who looks after them may", async () => {

@@ -19,6 +19,8 @@ export class Worker {
 	/** Told for good that it may not stay: an older process of its name, or one that spoke nonsense. */
 	refused = false;
 	#lives = 0;
+	/** Whether something was in hand when it was told last. */
+	#busy = false;
 	#told = Number.NEGATIVE_INFINITY;
 	readonly #world: World;
 	readonly #leased: (lease: Lease) => void;
@@ -68,7 +70,10 @@ export class Worker {
 		if (!this.link.open) this.link = null;
 		else if (this.#world.now() - this.#told >= this.#world.times.heartbeat / 2) {
 			this.#told = this.#world.now();
-			this.link.send({ type: "heartbeat", holding: this.#holding() });
+			// Empty hands are told once.
+			const holding = this.#holding();
+			if (holding.length > 0 || this.#busy) this.link.send({ type: "heartbeat", holding });
+			this.#busy = holding.length > 0;
 		}
 	}
 

@@ -150,6 +150,8 @@ export interface JobObject {
 	lease(numerics: string): Promise<Lease | null>;
 	/** How it ended; a forgotten one counts as cancelled. Null while something is left to do. */
 	outcome(): Outcome | null;
+	/** The same; and what this attempt delivers from now on is refused. */
+	disown(attempt: number): Promise<Outcome | null>;
 	/** Null where there is no such job, or none any more. */
 	ended(): boolean | null;
 	/** What its resource shows; null when the job is unknown. */
@@ -288,14 +290,20 @@ export interface PoolObject {
 }
 
 /** What was found under a name. `other`: it was taken for something else. `busy`: what it stands for is being made. */
-export type Taken = { is: "new" | "busy" | "other" } | { is: "kept"; value: string };
+export type Taken = { is: "new"; hold: Hold } | { is: "busy" } | { is: "other" } | { is: "kept"; value: string };
+
+/** Of whoever took a name: what it was taken for, and who they are. */
+export interface Hold {
+	fingerprint: string;
+	by: string;
+}
 
 /** What a name stands for, for a time (claim/claim.ts). */
 export interface ClaimObject {
 	take(fingerprint: string): Promise<Taken>;
 	/** `until`, in milliseconds since 1970. */
-	keep(value: string, until: number): Promise<void>;
-	drop(value?: string): Promise<void>;
+	keep(value: string, until: number, hold?: Hold): Promise<void>;
+	drop(of: string | Hold): Promise<void>;
 	value(): Promise<string | null>;
 }
 

@@ -37,10 +37,10 @@ export interface OpenOptions {
 	cacheDtype?: Precision;
 	/**
 	 * Bytes on the device that the model and its pictures of any schedule may take: to keep within them the decoder
-	 * stores less, as f16, and computes more, the text encoder is there for new texts alone, and last, keys and values
-	 * are kept in as many bits as there is room for. Where they do not do, an OutOfMemoryError says what would. Reckoned
-	 * for exact plans and prompts of 32 tokens: not counted are further keys of longer prompts, activations of plans that
-	 * need more than they save in keys, given draws, what is read back, and 8 MiB that the device has once.
+	 * stores less, as f16, and computes more, the text encoder is there for new texts alone, and keys and values are kept
+	 * in as many bits as there is room for. Where they do not do, an OutOfMemoryError says what would. Reckoned for exact
+	 * plans and prompts of 32 tokens: not counted are further keys of longer prompts, activations of plans that need more
+	 * than they save in keys, given draws, what is read back, and 8 MiB that the device has once.
 	 */
 	memory?: number;
 	/** Bytes of weights read so far and in all. */
@@ -74,17 +74,18 @@ const adviceFor = (gpu: Gpu, folder: ModelFolder, setting: MemorySetting): strin
 	memoryAdvice(folder, { ...setting, bindingBytes: undefined }, precisionsOn(gpu));
 
 /**
- * What a model opened so is reckoned to take on the device with its pictures, and, where `memory` is given, what it
- * does to keep within that, in words; and whether its text encoder comes and goes for that. Throws OutOfMemoryError
- * where nothing would do.
+ * What a model opened so is reckoned to take on the device with its pictures, how many it makes at once, and, where
+ * `memory` is given, what it does to keep within that, in words; and whether its text encoder comes and goes for that.
+ * Throws OutOfMemoryError where nothing would do.
  */
 export function reckoned(
 	gpu: Gpu,
 	folder: ModelFolder,
 	options: OpenOptions = {},
-): { bytes: number; visits: boolean; kept?: string } {
-	const { within, need } = planned(gpu, folder, options);
+): { slots: number; bytes: number; visits: boolean; kept?: string } {
+	const { slots, within, need } = planned(gpu, folder, options);
 	return {
+		slots,
 		bytes: need.total,
 		visits: within.encoder === "visits",
 		...(within.stored !== undefined && { kept: withinText(folder, within as Within, need) }),

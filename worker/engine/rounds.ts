@@ -47,7 +47,7 @@ export class Rounds {
 	async open(options: PictureOptions, signal: AbortSignal, waits = (_: boolean): void => {}): Promise<Picture> {
 		waits(true);
 		try {
-			await this.#takeSlot(options, signal);
+			await this.#takeSlot(options, signal, waits);
 		} catch (error) {
 			waits(false);
 			throw error;
@@ -65,13 +65,13 @@ export class Rounds {
 	 * One slot for a picture whose text is encoded. An encoder that has to come for that comes while no picture is open,
 	 * when what pictures take is free.
 	 */
-	async #takeSlot(options: PictureOptions, signal: AbortSignal): Promise<void> {
+	async #takeSlot(options: PictureOptions, signal: AbortSignal, waits: (begins: boolean) => void): Promise<void> {
 		const { model } = this;
 		for (;;) {
 			const encodes = model.encodes(options);
 			await this.#slots.take(signal, encodes ? model.slots : 1);
 			if (encodes) {
-				await model.encode(options).catch((error) => {
+				await model.encode(options, signal, waits).catch((error) => {
 					this.#slots.give(model.slots);
 					throw error;
 				});

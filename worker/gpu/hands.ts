@@ -32,8 +32,11 @@ export class Hands {
 		return [...this.#inHand.values()].map(({ lease: { job, attempt } }) => ({ job, attempt }));
 	}
 
-	cancel(holding: Holding): void {
-		this.#inHand.get(keyOf(holding))?.abort.abort("cancelled");
+	/** False where it is not in hand. */
+	cancel(holding: Holding): boolean {
+		const held = this.#inHand.get(keyOf(holding));
+		held?.abort.abort("cancelled");
+		return held !== undefined;
 	}
 
 	abortAll(reason: string): void {

@@ -13,7 +13,7 @@ import type { JobRequest, WorkerEvent } from "../protocol/job.ts";
 import type { Lease } from "../protocol/messages.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { readMetadata } from "./encode.ts";
-import { runLease } from "./lease.ts";
+import { DEVICE_LOST, runLease } from "./lease.ts";
 
 // Of its own: it is lost in the end.
 const gpu = await openGpu();
@@ -49,7 +49,7 @@ const MADE = {
 	requestId: undefined,
 };
 type Given = Partial<Lease> & { plan?: StagePlan; ask?: Partial<JobRequest> };
-const run = async (given: Given = {}, watchdogSeconds = 60, on = model) => {
+const run = async (given: Given = {}, watchdogSeconds = 60, on = model, signal = new AbortController().signal) => {
 	events = [];
 	const lease: Lease = {
 		type: "lease",
@@ -71,7 +71,7 @@ const run = async (given: Given = {}, watchdogSeconds = 60, on = model) => {
 		pace: null,
 	};
 	const bench = { model: on, adapter: gpu.facts.name, edge, memory: () => 1234, watchdogSeconds };
-	const outcome = await runLease(lease, bench, new AbortController().signal);
+	const outcome = await runLease(lease, bench, signal);
 	return { outcome, types: events.map(({ type }) => type) };
 };
 
@@ -98,6 +98,23 @@ test("a refused kernel fails the job for good, saying what and where, and the wo
 	expect(next.outcome).toEqual({ outcome: "done", reason: "", made: MADE });
 	expect(next.types.at(-1)).toBe("final");
 	gpu.free(y);
+});
+
+test("a lost device is held against a picture that did not come on, and against no other", async () => {
+	const lost = async (after: number) => {
+		const loss = new AbortController();
+		statusOf = () => {
+			if (events.length === after) loss.abort(DEVICE_LOST);
+			return 200;
+		};
+		if (after === 0) loss.abort(DEVICE_LOST);
+		const { outcome } = await run({}, 60, model, loss.signal);
+		statusOf = () => 200;
+		return outcome;
+	};
+	const handed = { outcome: "handed-back", reason: "the GPU device was lost" };
+	expect(await lost(0)).toEqual({ ...handed, cause: "failed" });
+	expect(await lost(2)).toEqual({ ...handed, cause: "preempted" });
 });
 
 const finals = () => events.filter((event) => event.type === "final");

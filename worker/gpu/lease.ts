@@ -135,7 +135,7 @@ export async function runLease(lease: Lease, bench: Bench, signal: AbortSignal):
 		return { outcome: "done", reason: "", made };
 	} catch (error) {
 		if (hang) return failedOutcome(hang);
-		if (signal.aborted) return abortedOutcome(signal);
+		if (signal.aborted) return abortedOutcome(signal, scales.length > 0);
 		const answer = permanent(error, model.info.id, adapter);
 		if (answer) {
 			await deliver({ type: "error", ...answer }).catch(() => {});
@@ -155,10 +155,14 @@ function previewsFor({ plan, previews, until }: JobRequest): Previews {
 	return Math.max(previews === "none" ? 0 : previews, leftOut);
 }
 
-/** Of a lease that somebody ended. A picture may be what its device was lost by: that is not tried without end. */
-export function abortedOutcome({ reason }: AbortSignal): Outcome {
+/**
+ * Of a lease that somebody ended. A picture may be what its device was lost by: that is not tried without end. One that
+ * came on meanwhile ends by itself, and was rather beside such a one.
+ */
+export function abortedOutcome({ reason }: AbortSignal, cameOn = false): Outcome {
 	if (reason === HAND_BACK) return { outcome: "handed-back", cause: "preempted", reason: "the worker is stopping" };
-	if (reason === DEVICE_LOST) return { outcome: "handed-back", cause: "failed", reason: "the GPU device was lost" };
+	if (reason === DEVICE_LOST)
+		return { outcome: "handed-back", cause: cameOn ? "preempted" : "failed", reason: "the GPU device was lost" };
 	return { outcome: "done", reason: String(reason) };
 }
 

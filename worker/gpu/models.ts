@@ -38,36 +38,37 @@ async function loadModels(gpu: Gpu, settings: Settings, log: Log, news: LoadingN
 	log(`adapter: ${gpu.facts.name}`);
 	if (settings.DTYPE === "f16" && !gpu.device.features.has("shader-f16"))
 		throw new SettingsError(`DTYPE: ${gpu.facts.name} has no f16. Use f32, or another GPU.`);
+	const folders: ModelFolder[] = [];
+	for (const where of settings.MODELS)
+		folders.push(
+			await openFolder(where, settings, log).catch((error: unknown) => {
+				throw lasting(error, where) ? new SettingsError((error as Error).message, { cause: error }) : error;
+			}),
+		);
+	const { DTYPE: dtype, MEMORY: memory } = settings;
+	const settled = (folder: ModelFolder, slots: number) =>
+		settledOf(gpu, folder, { slots, dtype, cacheDtype: dtype, memory });
 	// A GPU has room for several pictures at once; on a CPU they would only slow each other.
-	const slots = settings.SLOTS ?? (gpu.facts.software ? 1 : 4);
-	const models = new ResidentModels(settings.MEMORY);
-	// What would only wait here may be another worker's.
-	let together = slots;
-	for (const where of settings.MODELS) {
+	const asked = settings.SLOTS ?? (gpu.facts.software ? 1 : 4);
+	// As many as each of the models makes: what would only wait here may be another worker's.
+	const slots = Math.min(...folders.map((folder) => settled(folder, asked).options.slots));
+	const models = new ResidentModels(memory);
+	for (const folder of folders) {
 		const begun = performance.now();
-		const folder = await openFolder(where, settings, log).catch((error: unknown) => {
-			throw lasting(error, where) ? new SettingsError((error as Error).message, { cause: error }) : error;
-		});
 		const { id } = folder.info;
 		const compiled = countLog("kernels compiled", log);
 		gpu.compiling = (done, total) => {
 			compiled(done, total);
 			news.say(id, "kernels", done, total);
 		};
-		const { options, bytes, kept } = settledOf(gpu, folder, {
-			slots,
-			dtype: settings.DTYPE,
-			cacheDtype: settings.DTYPE,
-			memory: settings.MEMORY,
-		});
-		if (kept) log(options.slots < slots ? `${kept}, one picture at a time` : kept);
+		const { options, bytes, kept } = settled(folder, slots);
+		if (kept) log(slots < asked ? `${kept}, ${slots === 1 ? "one picture" : `${slots} pictures`} at a time` : kept);
 		const model = await models.add({
 			id,
 			bytes,
 			load: () =>
 				openModel(gpu, folder, { ...options, progress: (done, total) => news.say(id, "weights", done, total) }),
 		});
-		together = Math.min(together, model.apart);
 		await model.compile(plansOf(model.info));
 		// A first small picture: what a driver puts off until a kernel runs is done by now.
 		for await (const _ of model.generate({
@@ -81,7 +82,7 @@ async function loadModels(gpu: Gpu, settings: Settings, log: Log, news: LoadingN
 	}
 	return {
 		gpu,
-		slots: together,
+		slots,
 		models,
 		close() {
 			models.destroy();
@@ -91,20 +92,25 @@ async function loadModels(gpu: Gpu, settings: Settings, log: Log, news: LoadingN
 }
 
 /**
- * How a model is opened within a budget. Where its text encoder would come and go, pictures of new texts wait for each
- * other: then it is settled for one at a time, which may leave it there. What does not do will not do at the next
- * start: SettingsError.
+ * How a model is opened within a budget: for as many pictures at once as it holds, those that are asked for at most.
+ * Where its text encoder would come and go, pictures of new texts wait for each other: then for fewer, and for one in
+ * any case. What does not do will not do at the next start: SettingsError.
  */
 export function settledOf(
 	gpu: Gpu,
 	folder: ModelFolder,
 	options: OpenOptions & { slots: number },
 ): { options: typeof options; bytes: number; kept?: string } {
-	const one = { ...options, slots: 1 };
+	const of = (slots: number) => {
+		const { slots: made, bytes, kept, visits } = reckoned(gpu, folder, { ...options, slots });
+		return { options: { ...options, slots: made }, bytes, visits, ...(kept !== undefined && { kept }) };
+	};
 	try {
-		const settled = reckonedOr(() => reckoned(gpu, folder, options));
-		if (settled && !(settled.visits && options.slots > 1)) return { options, ...settled };
-		return { options: one, ...reckoned(gpu, folder, one) };
+		for (let { slots } = options; slots > 1; slots--) {
+			const settled = reckonedOr(() => of(slots));
+			if (settled && !settled.visits) return settled;
+		}
+		return of(1);
 	} catch (error) {
 		throw new SettingsError(`MEMORY: ${(error as Error).message}`, { cause: error });
 	}

@@ -1,3 +1,4 @@
+import { orAborted } from "../../kernels/gpu/memory-turns.ts";
 import type { LoadedModel } from "../engine/types.ts";
 import type { ModelInfo } from "../protocol/model-info.ts";
 
@@ -119,14 +120,4 @@ export class ResidentModels {
 	destroy(): void {
 		for (const entry of [...this.#used]) this.#drop(entry);
 	}
-}
-
-/** Settles as the promise does; rejects with the signal's reason when it comes first. */
-async function orAborted(promise: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
-	if (!signal) return await promise;
-	signal.throwIfAborted();
-	const { promise: aborted, reject } = Promise.withResolvers<void>();
-	const leave = () => reject(signal.reason);
-	signal.addEventListener("abort", leave, { once: true });
-	await Promise.race([promise, aborted]).finally(() => signal.removeEventListener("abort", leave));
 }

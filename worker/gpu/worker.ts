@@ -78,7 +78,11 @@ export class GpuWorker {
 					log(`job ${holding.job.slice(0, 8)}: ${reason}`, { ...holding, level: "warn" });
 					this.#connection.send({ type: "release", ...holding, outcome: "handed-back", cause: "failed", reason });
 				},
-				cancelled: (holding) => this.#hands.cancel(holding),
+				cancelled: (holding) => {
+					// Let go of already, or never come: whoever counts it as in hand is told.
+					if (!this.#hands.cancel(holding))
+						this.#connection.send({ type: "release", ...holding, outcome: "done", cause: "failed", reason: "" });
+				},
 				log,
 			},
 			{
@@ -145,7 +149,8 @@ export class GpuWorker {
 	async #run(lease: Lease, signal: AbortSignal): Promise<Outcome> {
 		const { models } = this.device;
 		const id = lease.request.model;
-		if (this.#draining) return { outcome: "handed-back", cause: "preempted", reason: "the worker is stopping" };
+		const away = this.#draining ? "the worker is stopping" : this.#lost && "the GPU device was lost";
+		if (away) return { outcome: "handed-back", cause: "preempted", reason: away };
 		if (!models.has(id)) return { outcome: "handed-back", cause: "failed", reason: `${id} is not loaded` };
 		const bench = {
 			adapter: this.device.gpu.facts.name,

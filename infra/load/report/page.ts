@@ -26,6 +26,10 @@ export interface Parts {
 	after: readonly string[];
 }
 
+/** Six digits are more than a screen shows. */
+const shown = (_: string, value: unknown): unknown =>
+	typeof value === "number" ? Number(value.toPrecision(6)) : value;
+
 /** Charts with something around them, in one file. */
 export async function chartPage({ title, subtitle, before, charts, after }: Parts): Promise<string> {
 	const plots = join(dirname(createRequire(import.meta.url).resolve("uplot")), "..", "dist");
@@ -53,7 +57,7 @@ export async function chartPage({ title, subtitle, before, charts, after }: Part
 ${before.join("\n")}
 <div class="charts">${cards.join("\n")}</div>
 ${after.join("\n")}
-<script type="application/json" id="charts">${JSON.stringify(charts).replaceAll("<", "\\u003c")}</script>
+<script type="application/json" id="charts">${JSON.stringify(charts, shown).replaceAll("<", "\\u003c")}</script>
 <script>${library}</script>
 <script>${script.replaceAll("</script", "<\\/script")}</script>
 </body>

@@ -2,7 +2,7 @@
 import sharp from "sharp";
 import { expect } from "vitest";
 import { faintControls, findings, overflows } from "../browser.ts";
-import { asked, choose, done, it, open, PHONE, page, state, status, THREE_WORDS, text } from "./setup.ts";
+import { asked, choose, done, it, open, PHONE, page, parts, state, status, THREE_WORDS, text } from "./setup.ts";
 
 it("two policies make one seed, with a slider, difference and times", async () => {
 	await page.route("**/v1/models", async (route) => {
@@ -24,13 +24,15 @@ it("two policies make one seed, with a slider, difference and times", async () =
 	await choose("stagevar");
 	await page.selectOption("#compare", "exact");
 	const queries = asked();
+	// Both papers are in view while they are made, which takes a moment only.
+	parts.halt();
 	await page.click("#go");
 	await state("running");
-	// Both papers are in view while they are made.
 	for (const id of ["#print-a", "#print-b"]) {
 		const box = await (await page.$(id))?.boundingBox();
 		expect(box && box.y + box.height).toBeLessThan(768);
 	}
+	parts.goOn();
 	await done();
 	expect(queries.map((query) => query.get("policy"))).toEqual(["exact", "stagevar"]);
 	expect(queries[0].get("seed")).toBe(queries[1].get("seed"));
@@ -93,7 +95,6 @@ it("two policies make one seed, with a slider, difference and times", async () =
 	// One picture again: nothing of the second stays.
 	await page.selectOption("#compare", "");
 	await page.click("#go");
-	await state("running");
 	await done();
 	expect([await page.isVisible("#print-b"), await page.isVisible("#comparison")]).toEqual([false, false]);
 });

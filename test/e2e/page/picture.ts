@@ -78,8 +78,18 @@ it("shows every scale, where the time went, and takes a picture along", async ()
 	await shown("final");
 	await page.mouse.up();
 	await shown("0");
+	// Each lies there for a moment only.
+	await page.evaluate(() => {
+		const laid: string[] = [];
+		document.body.dataset.laid = "";
+		new MutationObserver((changes) => {
+			for (const node of changes.flatMap(({ addedNodes }) => [...addedNodes]))
+				if (node instanceof HTMLElement && node.dataset.scale) laid.push(node.dataset.scale);
+			document.body.dataset.laid = laid.join();
+		}).observe(document.querySelector("#print-a") as HTMLElement, { childList: true, subtree: true });
+	});
 	await page.click("#play");
-	for (const scale of ["1", "2", "final"]) await shown(scale);
+	await page.waitForSelector('body[data-laid="0,1,2,final"]', { state: "attached" });
 
 	// In three formats and moving, each with its settings inside.
 	const settings = { prompt: THREE_WORDS, seed: 7, model: "tiny", plan: { policy: "stagevar" } };

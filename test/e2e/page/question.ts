@@ -27,9 +27,11 @@ it("a second question takes the first one's place; Esc and Stop stop; what is wr
 	expect(queries.at(-1)?.get("prompt")).toBe("a photo of a red apple");
 	const height = () => page.$eval("#form", (form) => form.getBoundingClientRect().height);
 	const before = await height();
+	parts.halt();
 	await page.dblclick("#go");
 	await state("running");
 	expect(await height()).toBe(before);
+	parts.goOn();
 	await done();
 
 	// While the worker stands still: Enter asks for another picture, Stop and Esc for none.

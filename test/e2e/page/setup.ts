@@ -83,6 +83,8 @@ export async function state(name: string, at: Page = page): Promise<void> {
 export async function done(at: Page = page): Promise<void> {
 	await state("done", at);
 	await at.waitForSelector('#picture[data-scale="final"]');
+	// Drawn with all that is said of it, a frame later.
+	await at.waitForSelector("#actions:not([hidden])");
 }
 
 /** Opens the list of all policies where it is needed. */

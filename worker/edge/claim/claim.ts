@@ -3,12 +3,14 @@
  * made with the edge's secret, and values hold no prompt.
  */
 import { DurableObject } from "cloudflare:workers";
-import type { ClaimObject, Taken } from "../objects.ts";
+import type { ClaimObject, Hold, Taken } from "../objects.ts";
 import { type Env, type Settings, settingsOf } from "../settings.ts";
 
 interface Kept {
 	/** Of what was asked under the name. */
 	fingerprint: string;
+	/** Whoever took it; absent where nobody had to. */
+	by?: string;
 	/** Null while it is being made. */
 	value: string | null;
 	until: number;
@@ -26,20 +28,25 @@ export class Claim extends DurableObject<Env> implements ClaimObject {
 	async take(fingerprint: string): Promise<Taken> {
 		const kept = this.#kept();
 		if (!kept) {
-			await this.#put({ fingerprint, value: null, until: Date.now() + makingMs(settingsOf(this.env)) });
-			return { is: "new" };
+			const by = crypto.randomUUID();
+			await this.#put({ fingerprint, by, value: null, until: Date.now() + makingMs(settingsOf(this.env)) });
+			return { is: "new", hold: { fingerprint, by } };
 		}
 		if (kept.fingerprint !== fingerprint) return { is: "other" };
 		return kept.value === null ? { is: "busy" } : { is: "kept", value: kept.value };
 	}
 
-	async keep(value: string, until: number): Promise<void> {
-		await this.#put({ fingerprint: "", ...this.#kept(), value, until });
+	/** `hold`: of whoever took it. One who came back too late leaves it to the next, who has taken it since. */
+	async keep(value: string, until: number, hold?: Hold): Promise<void> {
+		const kept = this.#kept();
+		if (hold && kept && kept.by !== hold.by) return;
+		await this.#put({ fingerprint: "", ...kept, ...hold, value, until });
 	}
 
-	/** The name is free again; where a value is given, only if it stands for that one. */
-	async drop(value?: string): Promise<void> {
-		if (value === undefined || this.#kept()?.value === value) await this.#forget();
+	/** The name is free again, where it stands for that value, or is still held so. */
+	async drop(of: string | Hold): Promise<void> {
+		const kept = this.#kept();
+		if (typeof of === "string" ? kept?.value === of : kept?.by === of.by) await this.#forget();
 	}
 
 	async value(): Promise<string | null> {

@@ -98,6 +98,7 @@ const answerOfJobError: Readonly<Record<string, { status: number; param?: string
 	deadline: { status: 504 },
 	worker_lost: { status: 502 },
 	no_workers: { status: 503 },
+	not_queued: { status: 503 },
 };
 
 /**

@@ -40,10 +40,11 @@ async function claimed<Done>(c: Context<App>, key: string, body: unknown, deed: 
 	const asked = JSON.stringify([c.req.method, c.req.path, body]);
 	const claim = c.env.CLAIM.get(c.env.CLAIM.idFromName(name));
 	const taken = await claim.take(await signText(secret, `firstlight request 1\n${asked}`));
+	const hold = taken.is === "new" ? taken.hold : undefined;
 	/** What cannot be kept is done nonetheless: then the key is in use until its time is over. */
 	const keep = async (value: Made | { done: Done }): Promise<void> => {
 		try {
-			await claim.keep(JSON.stringify(value), Date.now() + settingsOf(c.env).IDEMPOTENCY_SECONDS * 1000);
+			await claim.keep(JSON.stringify(value), Date.now() + settingsOf(c.env).IDEMPOTENCY_SECONDS * 1000, hold);
 		} catch (error) {
 			logError("answer not kept", { request: c.var.requestId, message: String(error) });
 		}
@@ -69,7 +70,7 @@ async function claimed<Done>(c: Context<App>, key: string, body: unknown, deed: 
 			"The request with this Idempotency-Key is still being answered. Send it again in a second.",
 			{ headers: { "retry-after": "1", "x-should-retry": "true" } },
 		);
-	if (taken.is === "other")
+	if (taken.is !== "new")
 		throw new ApiError(
 			422,
 			"idempotency_key_reused",
@@ -80,7 +81,7 @@ async function claimed<Done>(c: Context<App>, key: string, body: unknown, deed: 
 	try {
 		done = await deed.act();
 	} catch (error) {
-		await claim.drop();
+		await claim.drop(taken.hold);
 		throw error;
 	}
 	return answer(await told(done));

@@ -148,6 +148,13 @@ export class Job extends DurableObject<Env> implements JobObject {
 		return this.#state.outcome();
 	}
 
+	/** The same; and what this attempt delivers from now on is refused. */
+	async disown(attempt: number): Promise<Outcome | null> {
+		const job = this.#held(attempt);
+		if (job) this.#state.save({ ...job, attempt: attempt + 1, sign: null });
+		return this.outcome();
+	}
+
 	/** Null where there is no such job, or none any more. */
 	ended(): boolean | null {
 		return this.#state.record ? this.#state.ended() : null;
@@ -214,7 +221,10 @@ export class Job extends DurableObject<Env> implements JobObject {
 		return picturesClaim(this.env, owner, { ...request, plan: asked }, madeUnder);
 	}
 
-	/** Plans the job for another version of its model; null once a scale was made, or where there is no such plan. */
+	/**
+	 * Plans the job for another version of its model, and refuses what a worker of this one may still deliver; null once
+	 * a scale was made, or where there is no such plan.
+	 */
 	async replan(model: ModelInfo): Promise<string[] | null> {
 		const job = this.#state.record;
 		if (!job || job.ended !== null || this.#state.log.lastScale() !== -1) return null;
@@ -223,7 +233,8 @@ export class Job extends DurableObject<Env> implements JobObject {
 		const request = { ...job.request, plan };
 		const { width, height } = wholeSize(model, request);
 		const event = { ...job.event, plan, grids: model.schedules[plan.schedule].grids, width, height };
-		this.#state.save({ ...job, request, event, bitsPerToken: model.bitsPerToken });
+		const attempt = job.attempt === 0 ? 0 : job.attempt + 1;
+		this.#state.save({ ...job, attempt, sign: null, request, event, bitsPerToken: model.bitsPerToken });
 		this.#append(this.#state.planEvent());
 		return needsOf(request);
 	}

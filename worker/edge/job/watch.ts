@@ -20,6 +20,13 @@ export interface Ends {
 	forget(): Promise<void>;
 }
 
+/** How long after its making a job is in its pool's books; longer than any request for it lasts. */
+const PLACED_MS = 60_000;
+
+/** When a job that no worker has had is to be in its pool's books. */
+const placedBy = ({ attempt, created }: JobRecord): number =>
+	attempt === 0 && created !== undefined ? created + PLACED_MS : Number.POSITIVE_INFINITY;
+
 export class Watch {
 	readonly #state: JobState;
 	readonly #readers: Readers;
@@ -62,6 +69,7 @@ export class Watch {
 		} else {
 			await this.#lookForReaders(now);
 			if (!this.#state.ended()) await this.#lookForSigns(now);
+			if (!this.#state.ended()) await this.#lookForPlace(now);
 		}
 		this.set();
 	}
@@ -96,6 +104,21 @@ export class Watch {
 		if (record?.attempt === attempt) this.#state.save({ ...record, sign: next });
 	}
 
+	/** Whoever was to queue it may be gone before that: then nobody has it, and it would hold its key's place. */
+	async #lookForPlace(now: number): Promise<void> {
+		const job = this.#state.record!;
+		if (now < placedBy(job)) return;
+		try {
+			if (await poolNamed(this.#env, job.pool).standing(this.#state.id)) return;
+		} catch (error) {
+			logError("pool not reached", { job: this.#state.id, message: String(error) });
+			return;
+		}
+		if (this.#state.record?.attempt !== 0 || this.#state.ended()) return;
+		const message = "The picture was not queued: the edge ended before that. Ask for it again.";
+		await this.#ends.end({ type: "error", code: "not_queued", message });
+	}
+
 	/** The webhook, where it has its time. What is not taken is tried again, until the job is deleted. */
 	async #tell(now: number): Promise<void> {
 		const job = this.#state.record!;
@@ -121,7 +144,9 @@ export class Watch {
 	#looksAt(job: JobRecord): number {
 		const absent = job.mode === "background" ? null : this.#readers.absentSince;
 		const leaves = absent === null ? Number.POSITIVE_INFINITY : absent + this.#settings.READER_GRACE_SECONDS * 1000;
-		return Math.min(job.deadline, leaves, this.#stall(job));
+		const placed = placedBy(job);
+		// Asked once, unless something else has its time.
+		return Math.min(job.deadline, leaves, this.#stall(job), placed > Date.now() ? placed : Number.POSITIVE_INFINITY);
 	}
 
 	#stall(job: JobRecord): number {

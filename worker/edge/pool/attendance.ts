@@ -47,7 +47,7 @@ export class Attendance {
 		this.#shared.roster.judge(worker, revoked);
 		if (!revoked) return;
 		for (const { hello, socket } of [...this.#shared.roster.members()])
-			if (hello.worker === worker) this.refuse(socket, REVOKED);
+			if (hello.worker === worker) this.refuse(socket, REVOKED, true);
 	}
 
 	/** Lets in, or says why not, and gives back to one that is here again what is still its own. */
@@ -101,7 +101,8 @@ export class Attendance {
 			const entry = this.#shared.ledger.get(held.job);
 			const numerics = entry && member.offers.get(entry.digest);
 			const its = entry?.held ? entry.held.instance === instance : entry?.last === worker;
-			if (entry && its && entry.attempt === held.attempt && numerics !== undefined)
+			const moves = this.#shared.ledger.moving.has(held.job);
+			if (entry && its && !moves && entry.attempt === held.attempt && numerics !== undefined)
 				this.#shared.ledger.adopt(entry, { session: member.seat.session, worker, instance, numerics });
 			else stale.push(held);
 		}
@@ -112,15 +113,15 @@ export class Attendance {
 			this.#shared.later(this.#shared.dispatcher.lost(entry, "failed"));
 	}
 
-	/** For good. */
-	refuse(socket: WebSocket, reason: string): void {
+	/** For good. `disowned`: with what it still delivers. */
+	refuse(socket: WebSocket, reason: string, disowned = false): void {
 		log("worker refused", { worker: this.#shared.roster.seat(socket).worker, reason });
 		this.#shared.roster.send(socket, { type: "refused", reason });
-		this.drop(socket, 1008, reason, false);
+		this.drop(socket, 1008, reason, false, disowned);
 	}
 
 	/** Closes a socket. A worker that may be back keeps its jobs for a moment; those of one that is gone go to others. */
-	drop(socket: WebSocket, code: number, reason: string, back: boolean): void {
+	drop(socket: WebSocket, code: number, reason: string, back: boolean, disowned = false): void {
 		const { session } = this.#shared.roster.seat(socket);
 		try {
 			socket.close(code, reason.slice(0, 100));
@@ -135,7 +136,7 @@ export class Attendance {
 		for (const entry of [...this.#shared.ledger.heldBy(session)]) {
 			if (entry.attempt === 0) this.#shared.dispatcher.takeBack(entry, null);
 			else if (back) this.#shared.ledger.miss(entry, now);
-			else this.#shared.later(this.#shared.dispatcher.lost(entry, "failed"));
+			else this.#shared.later(this.#shared.dispatcher.lost(entry, "failed", disowned));
 			this.#shared.dispatcher.dispatch(entry.digest);
 		}
 		if (this.watching()) this.#shared.alarm.by(now + this.#shared.settings.REJOIN_SECONDS * 1000);

@@ -38,13 +38,14 @@ export class Dispatcher {
 
 	/**
 	 * A worker has let go of a job, or is gone. It may have finished it before it could say so: that one keeps nobody
-	 * waiting; any other goes on elsewhere. How it ended, by this lease; null where it did not.
+	 * waiting; any other goes on elsewhere. How it ended, by this lease; null where it did not. `disowned`: what still
+	 * comes of the lease is refused.
 	 */
-	async lost(entry: Lent, cause: Cause): Promise<Outcome | null> {
+	async lost(entry: Lent, cause: Cause, disowned = false): Promise<Outcome | null> {
 		const { session, worker, granted } = entry.held;
 		const { job, attempt } = entry;
 		const taken = Date.now() - granted;
-		const outcome = await this.#outcome(job);
+		const outcome = await this.#outcome(job, disowned ? attempt : undefined);
 		if (entry.held?.session !== session || entry.attempt !== attempt || this.#ledger.get(job) !== entry) return null;
 		// What others had begun says nothing of this worker.
 		if (outcome === "done" && attempt === 1) this.#paces.note(worker, entry.digest, taken, entry.cost);
@@ -90,7 +91,7 @@ export class Dispatcher {
 		const now = Date.now();
 		const patience = this.#settings.NUMERICS_SECONDS * 1000;
 		for (const entry of [...this.#ledger.waiting(digest)]) {
-			if (this.exhausted(entry)) continue;
+			if (this.exhausted(entry) || this.#ledger.moving.has(entry.job)) continue;
 			if (entry.notBefore > now) {
 				this.#alarm.by(entry.notBefore);
 				continue;
@@ -171,9 +172,9 @@ export class Dispatcher {
 		this.#roster.send(socket, lease);
 	}
 
-	async #outcome(job: string): Promise<Outcome | null> {
+	async #outcome(job: string, disowned?: number): Promise<Outcome | null> {
 		try {
-			return await this.#job(job).outcome();
+			return await (disowned === undefined ? this.#job(job).outcome() : this.#job(job).disown(disowned));
 		} catch (error) {
 			notReached(job, error);
 			return null;

@@ -20,7 +20,8 @@ export class Hands {
 		{ job, attempt, outcome, cause, reason, made }: Extract<WorkerMessage, { type: "release" }>,
 	): Promise<void> {
 		const { seat, socket, hello } = member;
-		this.#letGo(member, (held) => held.job === job && held.attempt === attempt);
+		const its = (held: Holding) => held.job === job && held.attempt === attempt;
+		this.#letGo(member, its);
 		const entry = this.#shared.ledger.get(job);
 		// An old attempt, or one that has gone to another worker meanwhile, has been let go by now.
 		if (entry?.held?.session === seat.session && entry.attempt === attempt) {
@@ -29,6 +30,9 @@ export class Hands {
 			// "Done" with the picture missing would leave its readers waiting for ever.
 			const ended = await this.#shared.dispatcher.lost(entry as Lent, cause);
 			if (made && ended === "done") this.#made(entry as Lent, made);
+			// The job was asked in between: what was cancelled then counts as in a hand that is empty, and says so no more.
+			const now = this.#shared.roster.member(seat.session);
+			if (now) this.#letGo(now, its);
 		}
 		if (this.#shared.roster.member(seat.session)?.socket === socket) this.#shared.dispatcher.fill(member);
 	}

@@ -76,6 +76,8 @@ export class Ledger {
 	readonly #missed = new Map<string, Set<Row>>();
 	/** Sessions that hold more or less than when whoever counts them looked last; emptied there. */
 	readonly touched = new Set<string>();
+	/** Those that wait and are being planned anew: nobody gets them until that is known. */
+	readonly moving = new Set<string>();
 	/** How many of each owner's wait. */
 	readonly #owned = new Map<Owner, number>();
 	readonly #turns = new Turns();

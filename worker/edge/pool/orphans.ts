@@ -19,32 +19,46 @@ export class Orphans {
 		this.#env = env;
 	}
 
-	/** Looks after them once; the models that jobs were moved to. */
+	/** Looks after them once; the models of jobs that can be given now. */
 	async look(now: number): Promise<Set<string>> {
-		const moved = new Set<string>();
+		const found = new Set<string>();
+		const asked: Promise<void>[] = [];
 		for (const digest of this.#ledger.digests()) {
 			for (const entry of [...this.#ledger.waiting(digest)]) {
+				if (this.#ledger.moving.has(entry.job)) continue;
 				if (this.#offers.able(digest, entry.needs)) {
 					if (entry.orphaned !== null) this.#ledger.orphan(entry, null);
 				} else {
-					const to = await this.#keep(entry, now).catch((error: unknown) => notReached(entry.job, error));
-					if (to) moved.add(to);
+					const kept = this.#keep(entry, now).then((to) => void (to && found.add(to)));
+					asked.push(kept.catch((error: unknown) => notReached(entry.job, error)));
 				}
 			}
 		}
-		return moved;
+		await Promise.all(asked);
+		return found;
 	}
 
 	async #keep(entry: Entry, now: number): Promise<string | undefined> {
-		const { job, model } = entry;
+		const { job, model, digest } = entry;
 		const waits = () => this.#ledger.get(job) === entry && entry.held === null;
-		const other = this.#offers.versions().find(({ info }) => info.id === model && info.digest !== entry.digest);
+		if (!waits()) return;
+		// Where nobody can do what it needs either it only waits, and would come back.
+		const other = this.#offers
+			.versions()
+			.find(({ info }) => info.id === model && info.digest !== digest && this.#offers.able(info.digest, entry.needs));
 		if (other) {
-			const needs = await this.#job(job).replan(other.info);
-			if (needs && waits()) {
-				this.#ledger.move(entry, other.info.digest, needs);
-				return other.info.digest;
+			// A worker of its own version that is back meanwhile would get a plan that it cannot run.
+			this.#ledger.moving.add(job);
+			try {
+				const needs = await this.#job(job).replan(other.info);
+				if (needs && waits()) {
+					this.#ledger.move(entry, other.info.digest, needs);
+					return other.info.digest;
+				}
+			} finally {
+				this.#ledger.moving.delete(job);
 			}
+			if (this.#offers.able(digest, entry.needs)) return digest;
 		}
 		if (entry.orphaned === null) {
 			if (waits()) this.#ledger.orphan(entry, now);

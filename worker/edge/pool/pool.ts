@@ -53,6 +53,8 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 	#attendance: Attendance;
 	#orphans: Orphans;
 	#loading = new LoadingWorkers();
+	/** Goes on with something that nobody waits for. */
+	readonly #later = (work: Promise<unknown>): void => this.ctx.waitUntil(work);
 	#status: { at: number; status: PoolStatus } | undefined;
 	/** By digest. It is worked out from all workers of a model, and so not for every call. */
 	readonly #outlooks = new Map<string, { at: number; outlook: Outlook }>();
@@ -72,7 +74,7 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 			crews: new Map(),
 			recountMs: this.#settings.STATUS_SECONDS * 1000,
 		};
-		const later = (work: Promise<unknown>) => ctx.waitUntil(work);
+		const later = this.#later;
 		this.#dispatcher = new Dispatcher(this.#books, this.#alarm, env, later);
 		const [dispatcher, alarm, settings] = [this.#dispatcher, this.#alarm, this.#settings];
 		const shared: Shared = { ...this.#books, dispatcher, alarm, env, settings, later };
@@ -235,27 +237,27 @@ export class Pool extends DurableObject<Env> implements PoolObject {
 		// First, so that what fails below is tried again.
 		if (this.#attendance.watching()) this.#alarm.by(now + beats(this.#settings, 1));
 		this.#attendance.sweep();
-		// Jobs are asked in between, and what was held may be let go, or over, by then.
-		for (const { job } of this.#ledger.held()) {
-			const entry = this.#ledger.lent(job);
-			if (!entry) continue;
+		for (const entry of this.#ledger.held()) {
 			const { absent, granted } = entry.held;
 			if (entry.attempt === 0) {
 				if (now - granted > GRANT_MILLISECONDS) this.#dispatcher.takeBack(entry, null);
 			} else if (absent !== null) {
 				const until = absent + this.#settings.REJOIN_SECONDS * 1000;
-				if (now >= until) await this.#dispatcher.lost(entry, "failed");
+				// One job that does not answer holds up no other.
+				if (now >= until) this.#later(this.#dispatcher.lost(entry, "failed"));
 				else this.#alarm.by(until);
 			}
 		}
 		for (const digest of this.#ledger.digests()) {
-			for (const { job } of [...this.#ledger.waiting(digest)]) {
-				const entry = this.#ledger.get(job);
-				if (entry && !entry.held && this.#dispatcher.exhausted(entry)) await this.#dispatcher.fail(entry);
-			}
+			for (const entry of this.#ledger.waiting(digest))
+				if (this.#dispatcher.exhausted(entry)) this.#later(this.#dispatcher.fail(entry));
 			this.#dispatcher.dispatch(digest);
 		}
-		for (const digest of await this.#orphans.look(now)) this.#dispatcher.dispatch(digest);
+		this.#later(
+			this.#orphans.look(now).then((found) => {
+				for (const digest of found) this.#dispatcher.dispatch(digest);
+			}),
+		);
 	}
 
 	async metrics(): Promise<Seen> {

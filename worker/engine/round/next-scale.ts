@@ -56,9 +56,9 @@ export class NextScaleModel implements Disposable {
 
 	/**
 	 * Takes the graph over: it is destroyed with the model, or when this throws. The weights stay the caller's, and the
-	 * features of prompts, too. `stored`: bytes that the picture decoder keeps between layers, at most; left out: as much
-	 * as is worth it. `slowly`: keys and values grow block by block even where there is room for more at a time, as those
-	 * want it who reckon with it.
+	 * features of prompts, too. `stored`: what the picture decoder keeps between layers; left out: as much as is worth it.
+	 * `slowly`: keys and values grow block by block even where there is room for more at a time, as those want it who
+	 * reckon with it.
 	 */
 	constructor(
 		gpu: Gpu,
@@ -98,12 +98,16 @@ export class NextScaleModel implements Disposable {
 		return (this.#prompts?.missing(this.#textsOf(options)).length ?? 0) > 0;
 	}
 
-	/** Has it come. While no picture is open: what they took is given up before. Throws what the visit throws. */
-	async encode(options: PictureOptions): Promise<void> {
+	/**
+	 * Has it come. While no picture is open: what they took is given up before. Throws what the visit throws, and the
+	 * signal's reason when it comes before the encoder's turn at the memory. `waits`: told while the device encodes
+	 * nothing.
+	 */
+	async encode(options: PictureOptions, signal: AbortSignal, waits: (begins: boolean) => void): Promise<void> {
 		if (!this.encodes(options)) return;
 		this.#dropWorkspace();
 		this.#model.store.clear();
-		await this.#prompts?.encode(this.#textsOf(options));
+		await this.#prompts?.encode(this.#textsOf(options), signal, waits);
 	}
 
 	#textsOf = (options: PictureOptions) => this.#model.graph.texts?.(options) ?? [];

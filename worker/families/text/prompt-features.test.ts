@@ -166,14 +166,21 @@ test("an encoder that visits comes for texts that are not kept, all at once, and
 		]),
 	).toHaveLength(2);
 	expect(() => prompts.record(gpu.pass("too early"), [5, 1])).toThrow(/was not encoded/);
-	const encoded = prompts.encode([
+	const waits: boolean[] = [];
+	const texts = [
 		[5, 1],
 		[7, 1],
-	]);
-	// What is tried out meanwhile is tried out when the encoder has gone.
+	];
+	const encoded = prompts.encode(texts, undefined, (begins) => waits.push(begins));
+	// Whoever leaves before its turn has no encoder come; what is tried out meanwhile waits until it has gone.
+	const leaving = new AbortController();
+	const left = prompts.encode([[9, 1]], leaving.signal);
+	leaving.abort("left");
+	await expect(left).rejects.toBe("left");
 	const beside = gpu.memoryTurns.take(async () => gpu.bytes);
 	await encoded;
 	expect(await beside).toBe(held);
+	expect(waits).toEqual([false, true]);
 	expect(
 		prompts.missing([
 			[5, 1],

@@ -67,16 +67,28 @@ export class PromptFeatures {
 		return texts.filter((ids) => this.#kept.get(ids.join())?.encoding !== null);
 	}
 
-	/** Has the encoder come and encode these texts: all are kept until the next visit. Throws what the visit throws. */
-	async encode(texts: readonly (readonly number[])[]): Promise<void> {
+	/**
+	 * Has the encoder come and encode these texts: all are kept until the next visit. Throws what the visit throws, and
+	 * the signal's reason when it comes before the encoder's turn. `waits`: told when the device begins to encode, and
+	 * when it is done.
+	 */
+	async encode(
+		texts: readonly (readonly number[])[],
+		signal?: AbortSignal,
+		waits = (_: boolean): void => {},
+	): Promise<void> {
 		const encoder = this.#encoder;
 		if ("record" in encoder) return;
 		// Until it has gone: nobody is refused for what is there for a moment.
-		await this.#gpu.memoryTurns.take((tried) => this.#encodeBy(encoder, texts, tried));
+		await this.#gpu.memoryTurns.take(async (tried) => {
+			using come = await encoder.visit(tried);
+			waits(false);
+			await this.#encodeBy(come, texts);
+			waits(true);
+		}, signal);
 	}
 
-	async #encodeBy(visiting: VisitingEncoder, texts: readonly (readonly number[])[], tried: () => void): Promise<void> {
-		using encoder = await visiting.visit(tried);
+	async #encodeBy(encoder: TextEncoder, texts: readonly (readonly number[])[]): Promise<void> {
 		const pass = this.#gpu.pass("prompt features");
 		for (const ids of texts) this.#record(pass, encoder, ids);
 		try {
