@@ -9,8 +9,8 @@ import { outputFolder } from "./output.ts";
 import type { Define } from "./program.ts";
 
 /**
- * Measures kernel variants at a model's shapes on the adapter that workers use, a CPU included, and keeps the choices for whatever
- * starts next.
+ * Measures kernel variants at a model's shapes on the adapter that workers use, a CPU included, and keeps the choices
+ * for whatever starts next.
  */
 export const define: Define = (command, terminal) =>
 	command

@@ -55,10 +55,10 @@ export class NextScaleModel implements Disposable {
 	#owned: DisposableStack;
 
 	/**
-	 * Takes the graph over: it is destroyed with the model, or when this throws. The weights stay the caller's, and the
-	 * features of prompts, too. `stored`: what the picture decoder keeps between layers; left out: as much as is worth it.
-	 * `slowly`: keys and values grow block by block even where there is room for more at a time, as those want it who
-	 * reckon with it.
+	 * Takes the graph over: it is destroyed with the model, or when this throws. The weights stay the caller's, and
+	 * the features of prompts, too. `stored`: what the picture decoder keeps between layers; left out: as much as is
+	 * worth it. `slowly`: keys and values grow block by block even where there is room for more at a time, as those
+	 * want it who reckon with it.
 	 */
 	constructor(
 		gpu: Gpu,
