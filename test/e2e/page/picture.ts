@@ -84,12 +84,14 @@ it("shows every scale, where the time went, and takes a picture along", async ()
 		document.body.dataset.laid = "";
 		new MutationObserver((changes) => {
 			for (const node of changes.flatMap(({ addedNodes }) => [...addedNodes]))
-				if (node instanceof HTMLElement && node.dataset.scale) laid.push(node.dataset.scale);
+				if (node instanceof HTMLElement && node.dataset.scale && node.dataset.scale !== laid.at(-1))
+					laid.push(node.dataset.scale);
 			document.body.dataset.laid = laid.join();
 		}).observe(document.querySelector("#print-a") as HTMLElement, { childList: true, subtree: true });
 	});
 	await page.click("#play");
-	await page.waitForSelector('body[data-laid="0,1,2,final"]', { state: "attached" });
+	await page.waitForSelector('body[data-laid$="final"]', { state: "attached" });
+	expect(await page.getAttribute("body", "data-laid")).toBe("0,1,2,final");
 
 	// In three formats and moving, each with its settings inside.
 	const settings = { prompt: THREE_WORDS, seed: 7, model: "tiny", plan: { policy: "stagevar" } };
