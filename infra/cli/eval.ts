@@ -200,7 +200,7 @@ async function measure(wishes: Wishes, sheet: OutputFile | undefined, terminal: 
 	const { id, digest, classes } = folder.info;
 	if (classes !== undefined)
 		throw new UsageError(`${id} draws classes; GenEval's prompts need a model that draws text.`);
-	requireDrawn(folder, all);
+	requireDrawn(folder, [...prompts, ...timed, ...diverse]);
 	const plans = await plansOf(folder, wishes, schedule);
 
 	const judge = await Judge.open();

@@ -74,6 +74,7 @@ describe("GET /v1/images/preview", () => {
 		await until(
 			async () => reader.comments,
 			(comments) => comments >= 2,
+			1000,
 		);
 		await delivered(lease, scaleEvent(lease, 1));
 		expect((await second)!.data.index).toBe(1);

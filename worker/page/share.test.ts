@@ -19,3 +19,10 @@ it("a link says whose the first scales are, however often they changed hands", (
 	const third: Trunk = { seed: "7", scales: 3, before: { seed: "5", scales: 2, before: first } };
 	expect(linked(third)).toEqual(third);
 });
+
+it.each(["trunk=x&scales=2", "trunk=3", "trunk=3&scales=0", "trunk=3&scales=2&trunk=5", "trunk=4294967296&scales=2"])(
+	"a link that says no such thing says nothing: %s",
+	(link) => {
+		expect(trunkIn(new URLSearchParams(link))).toBeUndefined();
+	},
+);

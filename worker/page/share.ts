@@ -2,6 +2,7 @@
 import { type Ask, isJob } from "./edge.ts";
 import { animated, exifOf, withExif } from "./picture-file.ts";
 import { type Run, subjectOf, type Trunk } from "./run.ts";
+import { seedOf, wholeOf } from "./units.ts";
 
 export type FileType = "png" | "webp" | "jpeg";
 export type Code = "curl" | "typescript" | "python";
@@ -73,11 +74,16 @@ export function linkOf({ ask, job, trunk }: Pick<Run, "ask" | "job" | "trunk">):
 	return url;
 }
 
-/** Whose the first scales are, as a link says it. */
+/** Whose the first scales are, as a link says it; undefined where it says that of none, or no whole numbers. */
 export function trunkIn(link: URLSearchParams): Trunk | undefined {
-	const scales = link.getAll("scales").map(Number);
-	const seeds = link.getAll("trunk");
-	return seeds.reduce<Trunk | undefined>((before, seed, i) => ({ seed, scales: scales[i], before }), undefined);
+	const scales = link.getAll("scales");
+	let trunk: Trunk | undefined;
+	for (const [i, text] of link.getAll("trunk").entries()) {
+		const [seed, count] = [seedOf(text), wholeOf(scales[i] ?? "", Number.MAX_SAFE_INTEGER)];
+		if (seed === undefined || !count) return undefined;
+		trunk = { seed: String(seed), scales: count, before: trunk };
+	}
+	return trunk;
 }
 
 const inOrder = (trunk: Trunk | undefined): Trunk[] => (trunk ? [...inOrder(trunk.before), trunk] : []);
