@@ -7,6 +7,7 @@ import { poolNamed } from "../../worker/edge/objects.ts";
 import type { Env } from "../../worker/edge/settings.ts";
 import { createJobs, getJob } from "../../worker/protocol/job-client.ts";
 import type { Lease } from "../../worker/protocol/messages.ts";
+import { delayed } from "./delayed.ts";
 import { delivered, edge, finalEvent, health, ORIGIN, Peer, scaleEvent } from "./peer.ts";
 import { everybodyLeaves, pause, Reader, until } from "./reader.ts";
 
@@ -119,6 +120,23 @@ it("a job that its edge could not queue any more ends a minute later, and one th
 		states.push((await getJob(id, options)).state);
 	}
 	expect(states).toEqual(["queued", "failed"]);
+});
+
+it("a job that does not answer holds up no other that its worker had", async () => {
+	const lost = await Peer.join({ worker: "a", slots: 2 });
+	await open("&seed=1");
+	const stuck = await lost.next("lease");
+	const reader = await open("&seed=2");
+	await lost.next("lease");
+	const answers = await delayed("outcome", (job) => job === stuck.job);
+	lost.cut();
+	const other = await Peer.join({ worker: "b" });
+	const next = await other.next("lease");
+	expect(next.request.seed).toBe(2);
+	await answers();
+	await other.finish(next);
+	expect(await scales(reader)).toEqual(WHOLE);
+	await other.finish(await other.next("lease"));
 });
 
 it("a cancel that crosses the worker's own word leaves no slot taken", async () => {

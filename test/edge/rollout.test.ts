@@ -9,8 +9,9 @@ import { policies } from "../../worker/policies/index.ts";
 import { CAPABILITIES, needsOf } from "../../worker/protocol/capabilities.ts";
 import { VERSIONS } from "../../worker/protocol/messages.ts";
 import { ModelInfo } from "../../worker/protocol/model-info.ts";
+import { delayed } from "./delayed.ts";
 import { deliver, delivered, edge, finalEvent, health, MODEL, Peer, pictureOf, scaleEvent } from "./peer.ts";
-import { everybodyLeaves, Reader } from "./reader.ts";
+import { everybodyLeaves, Reader, until } from "./reader.ts";
 
 afterEach(everybodyLeaves);
 
@@ -59,6 +60,32 @@ it("a job that nobody has begun is planned anew for the version that is there", 
 	expect(events.at(-1)!.data.digest).toBe(NEWER.digest);
 	// One that was begun cannot go on as another model.
 	expect((await first.rest()).at(-1)).toMatchObject({ event: "error", data: { code: "no_workers" } });
+});
+
+it("a worker that is back does not go on with what is being planned anew meanwhile", async () => {
+	const options = { worker: "older", instance: "one" };
+	const older = await Peer.join(options);
+	const reader = await open();
+	const { job, attempt } = await older.next("lease");
+	let asked = false;
+	const answers = await delayed("replan", () => (asked = true));
+	older.cut();
+	const newer = await Peer.join({ worker: "newer", models: [NEWER] });
+	await until(
+		async () => asked,
+		(yes) => yes,
+	);
+	const back = await Peer.join({ ...options, holding: [{ job, attempt }] });
+	const { held } = await runInDurableObject(poolNamed(env as unknown as Env, "default") as never, (_, { storage }) =>
+		JSON.parse(storage.sql.exec<{ record: string }>("SELECT record FROM book").one().record),
+	);
+	expect(held).toBeNull();
+	expect(await back.next("cancel")).toEqual({ type: "cancel", job, attempt });
+	await answers();
+	const lease = await newer.next("lease");
+	expect([lease.job, lease.request.plan.model]).toEqual([job, NEWER.digest]);
+	await newer.finish(lease);
+	expect((await reader.rest()).at(-1)!.event).toBe("final");
 });
 
 it("a worker of a later release is admitted by the newest version that both speak", async () => {
