@@ -8,7 +8,9 @@ import { pause } from "./reader.ts";
 
 type Method = (...args: unknown[]) => unknown;
 
-/** The pool's calls of a job's `method`, where `late` is so, take until what this returns is called, or the test ends. */
+/**
+ * The pool's calls of a job's `method`, where `late` is so, take until what this returns is called, or the test ends.
+ */
 export async function delayed(method: string, late: (job: string) => boolean): Promise<() => Promise<void>> {
 	let over = false;
 	const change = (to: (jobs: Env["JOB"]) => Env["JOB"]) =>
