@@ -67,7 +67,7 @@ export async function benchPictures(
 	const drawn = drawnBy(model.info);
 	const schedule = folder.manifest.schedules[folder.info.defaultSchedule];
 	const plans = names.map((name) => policies[name].plan(model.info, {}));
-	const compiled = model.compile([plans[0]]);
+	const compiled = model.compile([plans[0]], drawn);
 	compiled.catch(() => {});
 	let coldPreview = 0;
 	for await (const _ of model.generate({ plan: plans[0], ...drawn, seed: 0, previews: "all", signal }))

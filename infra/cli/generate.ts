@@ -84,7 +84,7 @@ export const define: Define = (command, terminal) =>
 				const model = await openModel(gpu, folder, how);
 				// Scales run beside the compiling of what later ones need, but where a slow driver may have to give way.
 				if (!gpu.facts.late) gpu.compiling = undefined;
-				const compiled = model.compile([plan]);
+				const compiled = model.compile([plan], subject);
 				if (gpu.facts.late) await compiled;
 				else compiled.catch(() => {});
 				return { gpu, model };

@@ -69,8 +69,6 @@ interface Options extends Tile {
 	quad: boolean;
 	/** Pixels of a run. */
 	width: number;
-	upsample: boolean;
-	add: boolean;
 }
 
 /** What a workgroup has of the output. */
@@ -84,7 +82,8 @@ interface Tile {
 
 const convolving = kernel({
 	name: "conv 3x3",
-	params: { in4: "u32", out4: "u32", first4: "u32", width4: "u32" },
+	// `up`: input sides are shorter by a factor of 2 ** up.
+	params: { in4: "u32", out4: "u32", first4: "u32", width4: "u32", up: "u32", add: "u32" },
 	bindings: { x: read("vec4f"), y: write("vec4f"), w: read("vec4"), bias: read("vec4f"), images: read(IMAGE) },
 	enable: ({ quad }: Options) => (quad ? ["subgroups"] : []),
 	code: (options: Options, { w }) => convCode(options, w === "f16"),
@@ -109,8 +108,15 @@ export function conv3x3(pass: Pass, op: Conv): void {
 		const { columns, blockX, blockY } = tileOf(variant, own);
 		pass.run(convolving, {
 			label,
-			options: { quad, width, columns, blockX, blockY, upsample, add },
-			params: { in4: inChannels / 4, out4: own / 4, first4: first / 4, width4: outChannels / 4 },
+			options: { quad, width, columns, blockX, blockY },
+			params: {
+				in4: inChannels / 4,
+				out4: own / 4,
+				first4: first / 4,
+				width4: outChannels / 4,
+				up: upsample ? 1 : 0,
+				add: add ? 1 : 0,
+			},
 			bindings: { x, y, w: part, bias, images: table },
 			groups: groupsOf(variant, images, own),
 		});
@@ -153,11 +159,11 @@ export const convTunable: Tunable<ConvShape, ConvVariant> = {
 	variants: convVariants,
 	fits: (gpu, variant, { outChannels, ...sides }) => dispatchable(gpu, groupsOf(variant, [sides], outChannels)),
 	/**
-	 * As matmul, quads where four lanes are the whole machine; long runs on other CPUs, and with too few channels for
-	 * four lanes to share.
+	 * As matmul, quads where four lanes are the whole machine, but for too few channels for four lanes to share: there
+	 * shorter runs than on other CPUs, whose programs compile in half the time.
 	 */
 	untuned(gpu, { outChannels }) {
-		if (inQuads(gpu) && outChannels >= 16) return "quad 8x16";
+		if (inQuads(gpu)) return outChannels >= 16 ? "quad 8x16" : "tile 8x8";
 		return gpu.facts.software ? "tile 16x4" : "tile 4x8";
 	},
 	trial({ inChannels, outChannels, upsample, ...sides }) {
@@ -187,7 +193,7 @@ function trialSides({ height, width }: Sides, outChannels: number): Sides {
 	return { height, width };
 }
 
-function convCode({ quad, width, columns, blockX, blockY, upsample, add }: Options, half: boolean): string {
+function convCode({ quad, width, columns, blockX, blockY }: Options, half: boolean): string {
 	const px = range(width);
 	const c = range(columns);
 	const rotations = range(quad ? 4 : 1);
@@ -215,7 +221,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invoc
 	let inside = run < runs * image.height;
 	let row = min(i32(run / runs), height - 1);
 	let left = i32(run % runs) * ${width};
-	let source = ${upsample ? "image.pixel / 4u" : "image.pixel"};
+	let source = image.pixel >> (2u * p.up);
 	${
 		quad
 			? c.map((j) => `let i${j}_0 = bias[p.first4 + c${j}]; ${swapped(`i${j}`)}`).join("\n\t")
@@ -226,9 +232,9 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invoc
 	for (var ky = 0; ky < 3; ky++) {
 		let sy = row + ky - 1;
 		let near = clamp(sy, 0, height - 1);
-		let line = source + u32(${upsample ? "(near / 2) * (width / 2)" : "near * width"});
+		let line = source + u32((near >> p.up) * (width >> p.up));
 		${range(width + 2)
-			.map((i) => column(i, upsample))
+			.map(column)
 			.join("\n\t\t")}
 		for (var k = 0u; k < p.in4; k++) {
 			${range(width + 2)
@@ -253,18 +259,21 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invoc
 		let pixel = i / ${rotations.length * columns}u;
 		let column = ${quad ? `(i / 4u) % ${columns}u * 4u + (lane ^ (i & 3u))` : `i % ${columns}u`};
 		if (inside && left + i32(pixel) < width && first + column < p.out4) {
-			y[out + pixel * p.width4 + column] ${add ? "+=" : "="} sums[i];
+			let at = out + pixel * p.width4 + column;
+			var sum = sums[i];
+			if (p.add != 0) { sum += y[at]; }
+			y[at] = sum;
 		}
 	}
 }`;
 }
 
 /** WGSL of the i-th column of inputs that a run of outputs reads: where it is, and 0 where that is padding. */
-const column = (i: number, upsample: boolean): string =>
+const column = (i: number): string =>
 	[
 		`let sx${i} = left + ${i - 1};`,
 		`let on${i} = select(0.0, 1.0, (sy >= 0) & (sy < height) & (sx${i} >= 0) & (sx${i} < width));`,
-		`let at${i} = (line + u32(clamp(sx${i}, 0, width - 1)${upsample ? " / 2" : ""})) * p.in4;`,
+		`let at${i} = (line + u32(clamp(sx${i}, 0, width - 1) >> p.up)) * p.in4;`,
 	].join(" ");
 
 /** Official [out, in, 3, 3] to [3, 3, in padded, out padded], zeros in the padding. */

@@ -9,8 +9,14 @@ export interface MatmulVariant extends Variant {
 	 */
 	rows: number;
 	columns: number;
-	/** vec4s of k a step of the loop takes, where k has such a multiple. */
-	unroll: number;
+}
+
+/** What a program is written for beside its variant. */
+export interface BuiltFor {
+	/** vec4s of k that are staged at a time. */
+	slab: number;
+	/** Of the adapter, where it has such. */
+	matrix: MatrixShape | undefined;
 }
 
 /** How a matmul is cut up: a program text around the same loads, sums and stores. */
@@ -18,6 +24,5 @@ export interface Form {
 	enable?: readonly string[];
 	/** Workgroups for m rows and n4 vec4s of columns. */
 	groups(variant: MatmulVariant, m: number, n4: number): [number, number];
-	/** `steps`: vec4s of k a step of the loop takes; `matrix` where the adapter has such. */
-	code(variant: MatmulVariant, steps: number, matrix?: MatrixShape): string;
+	code(variant: MatmulVariant, built: BuiltFor): string;
 }

@@ -1,4 +1,3 @@
-import type { MatrixShape } from "../gpu/facts.ts";
 import { kernel, optional, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
 import type { Tensor } from "../gpu/tensor.ts";
@@ -7,10 +6,10 @@ import { boundWhole, byWindows } from "../gpu/windows.ts";
 import { dispatchable } from "../gpu/workgroups.ts";
 import { GELU } from "../pointwise/activation.ts";
 import { ROW, type RowTable, rowsAfter } from "../tokens/rows.ts";
-import type { Form, MatmulVariant } from "./form.ts";
+import type { BuiltFor, Form, MatmulVariant } from "./form.ts";
 import { matrices, matrixFits, matrixVariants } from "./matrix.ts";
 import { type Quantised, quantisedLoads } from "./quantised.ts";
-import { matmulVariants, quads, sharedMemory, tiled } from "./variants.ts";
+import { matmulVariants, quads, SLAB, sharedMemory, tiled } from "./variants.ts";
 
 /** [k, n], both padded to multiples of 4: `transposeWeight` of an official [n, k], or `quantisedWords`. */
 export interface Matrix extends Tensor {
@@ -51,17 +50,12 @@ const FORMS: Record<MatmulVariant["form"], Form> = {
 	matrix: matrices,
 };
 
-interface Options {
+interface Options extends BuiltFor {
 	variant: MatmulVariant;
-	/** vec4s of k a step of the loop takes. */
-	steps: number;
-	/** Of the adapter, where the variant is made of such. */
-	matrix: MatrixShape | undefined;
 	/** Of a quantised weight. */
 	bits: Quantised["bits"] | undefined;
 	group: number | undefined;
 	gelu: boolean;
-	add: boolean;
 }
 
 /**
@@ -79,6 +73,7 @@ const multiplying = kernel({
 		first4: "u32",
 		width4: "u32",
 		token: "u32?",
+		add: "u32",
 	},
 	bindings: {
 		x: read("vec4f"),
@@ -92,7 +87,7 @@ const multiplying = kernel({
 		rows: optional(read(ROW)),
 	},
 	enable: ({ variant }: Options) => FORMS[variant.form].enable ?? [],
-	code: ({ variant, steps, matrix, bits, group, gelu, add }: Options, { w, bias, gate }) => `
+	code: ({ variant, slab, matrix, bits, group, gelu }: Options, { w, bias, gate }) => `
 ${gelu ? GELU : ""}
 ${bits && group ? quantisedLoads(bits, group) : floatLoads(w === "f16")}
 fn loadX(at: u32) -> vec4f { return ${w === "f16" ? "vec4f(vec4h(x[at]))" : "x[at]"}; }
@@ -103,9 +98,11 @@ fn store(row: u32, column: u32, sum: vec4f) {
 	${bias ? "value += bias[to];" : ""}
 	${gelu ? "value = gelu(value);" : ""}
 	${gate ? "value *= gate[rows[tokenRow[p.token + row]].cond * p.gateStride4 + p.gateAt4 + to];" : ""}
-	y[row * p.width4 + to] ${add ? "+=" : "="} value;
+	let at = row * p.width4 + to;
+	if (p.add != 0) { value += y[at]; }
+	y[at] = value;
 }
-${FORMS[variant.form].code(variant, steps, matrix)}`,
+${FORMS[variant.form].code(variant, { slab, matrix })}`,
 });
 
 const floatLoads = (half: boolean) => `fn scaleW(k4: u32, column: u32) -> vec4f { return vec4f(1); }
@@ -148,12 +145,11 @@ function multiply(pass: Pass, op: Matmul): void {
 			label,
 			options: {
 				variant,
-				steps: (k / 4) % variant.unroll ? 1 : variant.unroll,
+				slab: variant.form === "shared" && k % (4 * SLAB) === 0 ? SLAB : 1,
 				matrix: variant.form === "matrix" ? pass.gpu.facts.matrix : undefined,
 				bits: quantised?.bits,
 				group: quantised?.group,
 				gelu,
-				add,
 			},
 			params: {
 				m,
@@ -164,6 +160,7 @@ function multiply(pass: Pass, op: Matmul): void {
 				first4: first / 4,
 				width4: n / 4,
 				token: gate?.rows.from,
+				add: add ? 1 : 0,
 			},
 			bindings: {
 				x,

@@ -228,6 +228,6 @@ describe("which matrices", () => {
 				matrixFits({ ...shape, lanes: 32, subgroups: 4 }),
 			),
 		).toEqual([true, true, true, true, false, false, false]);
-		expect(() => matrices.code(matrixVariants[0], 1)).toThrow(/no subgroup matrices/);
+		expect(() => matrices.code(matrixVariants[0], { slab: 1, matrix: undefined })).toThrow(/no subgroup matrices/);
 	});
 });

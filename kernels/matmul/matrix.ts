@@ -15,7 +15,6 @@ const matrix = (rows: number, columns: number): MatmulVariant => ({
 	form: "matrix",
 	rows,
 	columns,
-	unroll: 1,
 	order: "matrix",
 	needs: ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix" as GPUFeatureName],
 });
@@ -47,7 +46,7 @@ fn put(at: u32, sum: Sum) { subgroupMatrixStore<row_major>(&out, at, sum, ${n}u)
 export const matrices: Form = {
 	enable: ["f16", "subgroups", "chromium_experimental_subgroup_matrix"],
 	groups: ({ rows, columns }, m, n4) => [Math.ceil(n4 / (columns / 4)), Math.ceil(m / rows)],
-	code({ rows, columns }, _, shape) {
+	code({ rows, columns }, { matrix: shape }) {
 		if (!shape) throw new RangeError("This adapter has no subgroup matrices.");
 		const { m, n, k, lanes, subgroups } = shape;
 		const down = rows > SIDE ? Math.min(2, subgroups) : 1;

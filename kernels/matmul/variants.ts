@@ -3,12 +3,11 @@ import { swapped } from "../gpu/quad.ts";
 import { range } from "../gpu/variants.ts";
 import type { Form, MatmulVariant } from "./form.ts";
 
-const quad = (rows: number, columns: number, unroll: number): MatmulVariant => ({
+const quad = (rows: number, columns: number): MatmulVariant => ({
 	name: `quad ${rows}x${columns}`,
 	form: "quad",
 	rows,
 	columns,
-	unroll,
 	needs: ["subgroups"],
 });
 const tile = (rows: number, columns: number): MatmulVariant => ({
@@ -16,15 +15,16 @@ const tile = (rows: number, columns: number): MatmulVariant => ({
 	form: "tile",
 	rows,
 	columns,
-	unroll: 1,
 });
 const shared = (rows: number, columns: number): MatmulVariant => ({
 	name: `shared ${rows}x${columns}`,
 	form: "shared",
 	rows,
 	columns,
-	unroll: 4,
 });
+
+/** vec4s of k that a shared one stages at a time, where k has such a multiple. */
+export const SLAB = 4;
 
 /** The plainest first. */
 export const matmulVariants: readonly MatmulVariant[] = [
@@ -32,12 +32,12 @@ export const matmulVariants: readonly MatmulVariant[] = [
 	tile(4, 16),
 	tile(8, 16),
 	tile(16, 16),
-	quad(4, 16, 2),
-	quad(8, 16, 2),
-	quad(16, 16, 2),
-	quad(32, 16, 2),
-	quad(32, 32, 1),
-	quad(16, 32, 2),
+	quad(4, 16),
+	quad(8, 16),
+	quad(16, 16),
+	quad(32, 16),
+	quad(32, 32),
+	quad(16, 32),
 	shared(32, 32),
 	shared(64, 64),
 ];
@@ -80,12 +80,12 @@ export const tiled: Form = {
 export const quads: Form = {
 	enable: ["subgroups"],
 	groups: ({ rows, columns }, m, n4) => [Math.ceil(n4 / (columns / 4)), Math.ceil(m / rows)],
-	code({ rows, columns }, steps) {
+	code({ rows, columns }) {
 		const r = range(rows / 4);
 		const c = range(columns / 16);
 		const sums = r.flatMap((i) => c.flatMap((j) => range(4).map((s) => ({ i, j, s, sum: `s${i}_${j}_${s}` }))));
-		const loadColumns = (j: number, w: number) =>
-			`let b${j}_0 = loadW(k * 4u + ${w}u, w${j}, g${j}); ${swapped(`b${j}`)}`;
+		const loadColumns = (j: number, q: number) =>
+			`let b${j}_0 = loadW(k * 4u + ${q}u, w${j}, g${j}); ${swapped(`b${j}`)}`;
 		return `
 @compute @workgroup_size(4)
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invocation: u32) {
@@ -95,20 +95,14 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invoc
 	${r.map((i) => `let x${i} = min(row + ${4 * i}u, p.m - 1u) * p.k4;`).join("\n\t")}
 	${c.map((j) => `let w${j} = min(column + ${4 * j}u + lane, p.n4 - 1u);`).join(" ")}
 	${sums.map(({ sum }) => `var ${sum} = vec4f(0);`).join(" ")}
-	for (var k = 0u; k < p.k4; k += ${steps}u) {
-		${range(steps)
+	for (var k = 0u; k < p.k4; k++) {
+		${r.map((i) => `let a${i} = loadX(x${i} + k);`).join(" ")}
+		${c.map((j) => `let g${j} = scaleW(k, w${j});`).join(" ")}
+		${range(4)
 			.map(
-				(u) => `{
-			${r.map((i) => `let a${i} = loadX(x${i} + k + ${u}u);`).join(" ")}
-			${c.map((j) => `let g${j} = scaleW(k + ${u}u, w${j});`).join(" ")}
-			${range(4)
-				.map(
-					(q) => `{
-				${c.map((j) => loadColumns(j, 4 * u + q)).join("\n\t\t\t\t")}
-				${sums.map(({ i, j, s, sum }) => `${sum} = fma(vec4f(a${i}[${q}]), b${j}_${s}, ${sum});`).join(" ")}
-			}`,
-				)
-				.join("")}
+				(q) => `{
+			${c.map((j) => loadColumns(j, q)).join("\n\t\t\t")}
+			${sums.map(({ i, j, s, sum }) => `${sum} = fma(vec4f(a${i}[${q}]), b${j}_${s}, ${sum});`).join(" ")}
 		}`,
 			)
 			.join("")}
@@ -125,7 +119,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invoc
 /** Workgroup memory: 8 x 8 invocations stage a slab of x and of W for a tile of rows x columns, then sum from there. */
 export const sharedMemory: Form = {
 	groups: ({ rows, columns }, m, n4) => [Math.ceil(n4 / (columns / 4)), Math.ceil(m / rows)],
-	code({ rows, columns }, slab) {
+	code({ rows, columns }, { slab }) {
 		const r = range(rows / 8);
 		const c = range(columns / 32);
 		const columns4 = columns / 4;

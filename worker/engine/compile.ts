@@ -8,24 +8,40 @@ import type { Rounds } from "./rounds.ts";
 
 type Programs = Map<Program, string>;
 
+/** Token ids of texts, or classes: at least one. */
+export type Texts = readonly [readonly number[], ...(readonly number[])[]];
+
 /**
- * Compiles every kernel that a picture by one of these plans needs, with all of its previews and whatever the plan
- * turns out to be, those of the first plan's first scales first. Waits for a slot, makes no picture. Pictures by these
- * plans that are asked for meanwhile run each scale as soon as its kernels are there.
+ * Compiles every kernel that a picture by one of these plans, of one of these texts, needs, with all of its previews
+ * and whatever the plan turns out to be: those of the first text and the first plan's first scales first, those of the
+ * other texts last. Waits for a slot, makes no picture. Pictures by these plans that are asked for meanwhile run each
+ * scale as soon as its kernels are there. `texts`: ids, of which only the number counts.
  */
-export async function compilePlans(gpu: Gpu, rounds: Rounds, plans: readonly StagePlan[]): Promise<void> {
+export async function compilePlans(
+	gpu: Gpu,
+	rounds: Rounds,
+	plans: readonly StagePlan[],
+	[text, ...others]: Texts,
+): Promise<void> {
 	const scales = new Map(plans.map((plan) => [plan, plan.steps.map((): Programs => new Map())]));
-	const outcomes = plans.flatMap((plan) => outcomesOf(plan).map((outcome) => ({ plan, outcome })));
-	const common = { seed: 0, ids: [0], draws: new Map(), taps: new Taps(gpu, undefined) };
+	const further: Programs = new Map();
+	const rehearsals = [
+		...plans.flatMap((plan) =>
+			outcomesOf(plan).map((outcome) => ({ plan: outcome, ids: text, into: scales.get(plan) as Programs[] })),
+		),
+		// The text is the first scale's.
+		...others.map((ids) => ({ plan: plans[0], ids, into: [further] })),
+	];
+	const common = { seed: 0, draws: new Map(), taps: new Taps(gpu, undefined) };
 	await rounds.tryOut(
-		outcomes.map(({ outcome }) => ({ ...common, plan: outcome })),
+		rehearsals.map(({ plan, ids }) => ({ ...common, plan, ids })),
 		(picture, i) => {
-			for (const [scale, programs] of (scales.get(outcomes[i].plan) as Programs[]).entries())
+			for (const [scale, programs] of rehearsals[i].into.entries())
 				for (const [program, label] of gpu.rehearse(() => rehearse(rounds.model, picture, scale)))
 					programs.set(program, label);
 		},
 	);
-	const all = gpu.compile(new Map([...scales.values()].flat().flatMap((programs) => [...programs])));
+	const all = gpu.compile(new Map([...scales.values(), further].flat().flatMap((programs) => [...programs])));
 	const there = (programs: Programs) => gpu.compiled(programs.keys());
 	rounds.compiling.begin(new Map([...scales].map(([plan, byScale]) => [plan, byScale.map(there)])), all);
 	await all;
