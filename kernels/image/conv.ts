@@ -160,10 +160,11 @@ export const convTunable: Tunable<ConvShape, ConvVariant> = {
 	fits: (gpu, variant, { outChannels, ...sides }) => dispatchable(gpu, groupsOf(variant, [sides], outChannels)),
 	/**
 	 * As matmul, quads where four lanes are the whole machine, but for too few channels for four lanes to share: there
-	 * shorter runs than on other CPUs, whose programs compile in half the time.
+	 * shorter runs than on other CPUs, whose programs compile in half the time. Short ones for the first previews, too,
+	 * which are no longer.
 	 */
-	untuned(gpu, { outChannels }) {
-		if (inQuads(gpu)) return outChannels >= 16 ? "quad 8x16" : "tile 8x8";
+	untuned(gpu, { width, outChannels }) {
+		if (inQuads(gpu)) return outChannels < 16 ? "tile 8x8" : width <= 4 ? "quad 2x16" : "quad 8x16";
 		return gpu.facts.software ? "tile 16x4" : "tile 4x8";
 	},
 	trial({ inChannels, outChannels, upsample, ...sides }) {

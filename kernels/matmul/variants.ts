@@ -42,14 +42,22 @@ export const matmulVariants: readonly MatmulVariant[] = [
 	shared(64, 64),
 ];
 
+/** Invocations of a tiled one by columns and rows: where it is for so few rows that one takes them all, none idles. */
+const blockOf = ({ rows }: MatmulVariant): [number, number] => (rows <= 2 ? [32, 1] : [8, 8]);
+
 /** Register tiles: an invocation computes rows x columns outputs from its own loads. */
 export const tiled: Form = {
-	groups: ({ rows, columns }, m, n4) => [Math.ceil(n4 / (columns / 4) / 8), Math.ceil(m / rows / 8)],
-	code({ rows, columns }) {
+	groups(variant, m, n4) {
+		const { rows, columns } = variant;
+		const [across, down] = blockOf(variant);
+		return [Math.ceil(n4 / (columns / 4) / across), Math.ceil(m / rows / down)];
+	},
+	code(variant) {
+		const { rows, columns } = variant;
 		const r = range(rows);
 		const c = range(columns / 4);
 		return `
-@compute @workgroup_size(8, 8) fn main(@builtin(global_invocation_id) id: vec3u) {
+@compute @workgroup_size(${blockOf(variant)}) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let column = id.x * ${c.length}u;
 	let row = id.y * ${rows}u;
 	if (column >= p.n4 || row >= p.m) { return; }
