@@ -25,12 +25,9 @@ export interface Attention {
 	variant?: AttentionVariant;
 }
 
-/**
- * `tokens` of an invocation; quads share the keys and values they load among four lanes. A rolled one is a smaller
- * program, which takes less compiling and runs longer.
- */
+/** `tokens` of an invocation; quads share the keys and values they load among four lanes. */
 interface AttentionVariant extends Variant {
-	form: "token" | "rolled" | "quad";
+	form: "token" | "quad";
 	tokens: number;
 }
 const variant = (form: AttentionVariant["form"], tokens: number): AttentionVariant => ({
@@ -42,7 +39,6 @@ const variant = (form: AttentionVariant["form"], tokens: number): AttentionVaria
 /** The plainest first: what the tuner checks the others against. */
 export const attentionVariants: readonly AttentionVariant[] = [
 	...[1, 2, 4, 8].map((tokens) => variant("token", tokens)),
-	...[1, 2, 4, 8].map((tokens) => variant("rolled", tokens)),
 	...[1, 2, 4].map((tokens) => variant("quad", tokens)),
 ];
 
@@ -55,7 +51,7 @@ interface Options {
 }
 
 const programOf = ({ form, tokens }: AttentionVariant, d4: number, sources: readonly Source[], share: Share) =>
-	form === "quad" ? quadCode(tokens, d4, sources, share) : tokenCode(tokens, d4, sources, share, form === "rolled");
+	(form === "quad" ? quadCode : tokenCode)(tokens, d4, sources, share);
 
 const attending = kernel({
 	name: "attention",
@@ -180,15 +176,15 @@ export const attentionTunable: Tunable<AttentionShape, AttentionVariant> = {
 	variants: attentionVariants,
 	fits: (_, { form }, { headDim }) => form !== "quad" || headDim % 16 === 0,
 	/**
-	 * Quads where four lanes are the whole machine, as in matmul, many tokens an invocation on other CPUs. Where a driver
-	 * takes the square of a program's branches to compile it (Mesa's llvmpipe, whose programs are LLVM's coroutines) the
-	 * one that it is rolled up in. Two variants else, since a large one compiles for as long as a scale runs: it is left
-	 * to where there are many keys as well as tokens.
+	 * Quads where four lanes are the whole machine, as in matmul, many tokens an invocation on other CPUs. One for all
+	 * where a driver takes the square of a program's branches to compile it (Mesa's llvmpipe, whose programs are LLVM's
+	 * coroutines): of half as many tokens, which runs nearly as fast. Two variants else, since a large one compiles for as
+	 * long as a scale runs: it is left to where there are many keys as well as tokens.
 	 */
 	untuned(gpu, { tokens, keys, headDim }) {
 		const large = tokens > 8 && keys > 32;
 		if (inQuads(gpu)) return headDim % 16 ? "token 1" : large ? "quad 4" : "quad 1";
-		if (gpu.facts.late) return "rolled 4";
+		if (gpu.facts.late) return "token 4";
 		if (!gpu.facts.software) return "token 1";
 		return large ? "token 8" : "token 2";
 	},

@@ -54,17 +54,8 @@ const softmax = (i: number) => `
 		top_${i} = top${i};
 		total${i} = fma(total${i}, shrink${i}, dot(weight${i}, vec4f(1)));`;
 
-/**
- * One invocation is a head of `tokens` tokens of a row, which share the keys and values it loads. `rolled`: its loops
- * are as long as only the device knows, so that no compiler repeats what is in them.
- */
-export function tokenCode(
-	tokens: number,
-	d4: number,
-	sources: readonly Source[],
-	share: Share,
-	rolled: boolean,
-): string {
+/** One invocation is a head of `tokens` tokens of a row, which share the keys and values it loads. */
+export function tokenCode(tokens: number, d4: number, sources: readonly Source[], share: Share): string {
 	const d = range(d4);
 	const t = range(tokens);
 	const dot = (c: number) => each(t, (i) => `sum${i} = fma(q${i}_${c}, k, sum${i});`);
@@ -72,9 +63,8 @@ export function tokenCode(
 	const loop = (s: Source) => `
 	for (var key = 0u; key < ${s.keys}; key += 4u) {
 		let valid = vec4u(key) + vec4u(0, 1, 2, 3) < vec4u(${s.keys});
-		let four = ${rolled ? `min(4u, ${s.keys} - key)` : "4u"};
 		${each(t, (i) => `var dots${i} = vec4f(0);`)}
-		for (var j = 0u; j < four; j++) {
+		for (var j = 0u; j < 4u; j++) {
 			let at = (${s.first} + min(key + j, ${s.keys} - 1u)) * ${s.stride} + ${s.key} + head;
 			let one = vec4u(j) == vec4u(0, 1, 2, 3);
 			${each(t, (i) => `var sum${i} = vec4f(0);`)}
@@ -87,24 +77,16 @@ export function tokenCode(
 		${softmax(i)}
 		${each(d, (c) => `o${i}_${c} *= shrink${i};`)}`,
 		)}
-		for (var j = 0u; j < four; j++) {
+		for (var j = 0u; j < 4u; j++) {
 			let at = (${s.first} + min(key + j, ${s.keys} - 1u)) * ${s.stride} + ${s.value} + head;
 			${each(t, (i) => `let w${i} = vec4f(weight${i}[j]);`)}
 			${each(d, (c) => `{ let v = ${s.load}(at + ${c}u); ${add(c)} }`)}
 		}
 	}`;
 	const out = (i: number, c: number) => (pauses(share) ? `o${i}_${c}` : `o${i}_${c} / total${i}`);
-	const keep = (i: number) => `sums[t${i} * heads + id.y] = vec2f(top_${i}, total${i});`;
-	const store = (i: number) => `if (first + ${i}u < row.tokens) {
-		${each(d, (c) => `y[t${i} * width4 + head + ${c}u] = ${out(i, c)};`)}
-		${pauses(share) ? keep(i) : ""}
-	}`;
-	const shares = each(t, (i) => each(d, (c) => out(i, c), ", "), ", ");
-	const storing = `${pauses(share) ? each(t, (i) => `if (first + ${i}u < row.tokens) { ${keep(i)} }`) : ""}
-	let outs = array<vec4f, ${tokens * d4}>(${shares});
-	for (var i = 0u; i < min(${tokens}u, row.tokens - first) * ${d4}u; i++) {
-		y[(row.token + first + i / ${d4}u) * width4 + head + i % ${d4}u] = outs[i];
-	}`;
+	const keep = (i: number) =>
+		`if (first + ${i}u < row.tokens) { sums[t${i} * heads + id.y] = vec2f(top_${i}, total${i}); }`;
+	const outs = each(t, (i) => each(d, (c) => out(i, c), ", "), ", ");
 	return `
 @compute @workgroup_size(${LANES}) fn main(@builtin(global_invocation_id) id: vec3u) {
 	let row = rows[id.z];
@@ -122,7 +104,13 @@ export function tokenCode(
 			: `var top_${i} = LEAST; var total${i} = 0.0;`,
 	)}
 	${each(sources, loop)}
-	${rolled ? storing : each(t, store)}
+	${pauses(share) ? each(t, keep) : ""}
+	// A loop, so that the store is compiled once.
+	var outs = array<vec4f, ${tokens * d4}>(${outs});
+	for (var i = 0u; i < ${tokens * d4}u; i++) {
+		let token = first + i / ${d4}u;
+		if (token < row.tokens) { y[(row.token + token) * width4 + head + i % ${d4}u] = outs[i]; }
+	}
 }`;
 }
 

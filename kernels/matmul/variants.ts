@@ -43,7 +43,7 @@ export const matmulVariants: readonly MatmulVariant[] = [
 ];
 
 /** Invocations of a tiled one by columns and rows: where it is for so few rows that one takes them all, none idles. */
-const blockOf = ({ rows }: MatmulVariant): [number, number] => (rows <= 2 ? [32, 1] : [8, 8]);
+const blockOf = ({ rows }: MatmulVariant): [number, number] => (rows <= 2 ? [32, 1] : [8, 4]);
 
 /** Register tiles: an invocation computes rows x columns outputs from its own loads. */
 export const tiled: Form = {
@@ -75,7 +75,11 @@ export const tiled: Form = {
 			)
 			.join("")}
 	}
-	${r.flatMap((i) => c.map((j) => `store(row + ${i}u, column + ${j}u, s${i}_${j});`)).join("\n\t")}
+	// A loop, so that the store is compiled once.
+	var sums = array<vec4f, ${rows * c.length}>(${r.flatMap((i) => c.map((j) => `s${i}_${j}`)).join(", ")});
+	for (var i = 0u; i < ${rows * c.length}u; i++) {
+		store(row + i / ${c.length}u, column + i % ${c.length}u, sums[i]);
+	}
 }`;
 	},
 };
