@@ -1,3 +1,4 @@
+import { OutOfMemoryError } from "../../kernels/gpu/errors.ts";
 import type { Gpu } from "../../kernels/gpu/gpu.ts";
 import type { Program } from "../../kernels/gpu/kernel.ts";
 import { Taps } from "../families/shared/taps.ts";
@@ -8,39 +9,49 @@ import type { Rounds } from "./rounds.ts";
 
 type Programs = Map<Program, string>;
 
-/** Token ids of texts, or classes: at least one. */
-export type Texts = readonly [readonly number[], ...(readonly number[])[]];
-
 /**
  * Compiles every kernel that a picture by one of these plans, of one of these texts, needs, with all of its previews
  * and whatever the plan turns out to be: those of the first text and the first plan's first scales first, those of the
  * other texts last. Waits for a slot, makes no picture. Pictures by these plans that are asked for meanwhile run each
- * scale as soon as its kernels are there. `texts`: ids, of which only the number counts.
+ * scale as soon as its kernels are there. `texts`: ids, of which only the number counts. Throws OutOfMemoryError where
+ * there is no room for a picture of any of them.
  */
 export async function compilePlans(
 	gpu: Gpu,
 	rounds: Rounds,
 	plans: readonly StagePlan[],
-	[text, ...others]: Texts,
+	texts: readonly (readonly number[])[],
 ): Promise<void> {
 	const scales = new Map(plans.map((plan) => [plan, plan.steps.map((): Programs => new Map())]));
 	const further: Programs = new Map();
-	const rehearsals = [
-		...plans.flatMap((plan) =>
-			outcomesOf(plan).map((outcome) => ({ plan: outcome, ids: text, into: scales.get(plan) as Programs[] })),
-		),
-		// The text is the first scale's.
-		...others.map((ids) => ({ plan: plans[0], ids, into: [further] })),
-	];
 	const common = { seed: 0, draws: new Map(), taps: new Taps(gpu, undefined) };
-	await rounds.tryOut(
-		rehearsals.map(({ plan, ids }) => ({ ...common, plan, ids })),
-		(picture, i) => {
-			for (const [scale, programs] of rehearsals[i].into.entries())
-				for (const [program, label] of gpu.rehearse(() => rehearse(rounds.model, picture, scale)))
-					programs.set(program, label);
-		},
+	/** Of pictures of a text by these plans, adds what each scale needs. */
+	const rehearsed = async (ids: readonly number[], by: readonly (readonly [StagePlan, Programs[]])[]) =>
+		await rounds.tryOut(
+			by.map(([plan]) => ({ ...common, plan, ids })),
+			(picture, i) => {
+				for (const [scale, programs] of by[i][1].entries())
+					for (const [program, label] of gpu.rehearse(() => rehearse(rounds.model, picture, scale)))
+						programs.set(program, label);
+			},
+		);
+	const outcomes = plans.flatMap((plan) =>
+		outcomesOf(plan).map((outcome) => [outcome, scales.get(plan) as Programs[]] as const),
 	);
+	let short: OutOfMemoryError | undefined;
+	let first = true;
+	for (const ids of texts) {
+		try {
+			// The text is the first scale's.
+			await rehearsed(ids, first ? outcomes : [[plans[0], [further]]]);
+			first = false;
+		} catch (error) {
+			// Nobody draws what there is no room for.
+			if (!(error instanceof OutOfMemoryError)) throw error;
+			short = error;
+		}
+	}
+	if (first) throw short;
 	const all = gpu.compile(new Map([...scales.values(), further].flat().flatMap((programs) => [...programs])));
 	const there = (programs: Programs) => gpu.compiled(programs.keys());
 	rounds.compiling.begin(new Map([...scales].map(([plan, byScale]) => [plan, byScale.map(there)])), all);

@@ -8,7 +8,7 @@ import { checkCodes } from "../protocol/codes.ts";
 import type { ModelInfo, Schedule } from "../protocol/model-info.ts";
 import type { StagePlan } from "../protocol/plan.ts";
 import { type Branch, growBranches } from "./branches.ts";
-import { compilePlans, type Texts } from "./compile.ts";
+import { compilePlans } from "./compile.ts";
 import { walk } from "./generate.ts";
 import type { NextScaleModel } from "./round/next-scale.ts";
 import { Rounds } from "./rounds.ts";
@@ -16,7 +16,7 @@ import { type Subject, subjectIds } from "./subject.ts";
 import type { BranchOptions, Draws, GenerateOptions, GenerateResult, LoadedModel, RgbImage, Tap } from "./types.ts";
 
 /** Those of most prompts, then of others. */
-const PROMPT_TOKENS = [8, 4, 16, 32];
+const PROMPT_TOKENS = [8, 4, 16, 32, 2, 1];
 
 /** What a model on the device is made of. */
 interface DeviceModelParts {
@@ -54,16 +54,14 @@ export class DeviceModel implements LoadedModel {
 	}
 
 	async compile(plans: readonly StagePlan[], subject?: Subject): Promise<void> {
-		const texts: Texts = subject ? [this.#ids(subject, new Map())] : this.#anyTexts();
+		const texts = subject ? [this.#ids(subject, new Map())] : this.#anyTexts();
 		await this.#explaining(compilePlans(this.#parts.gpu, this.#rounds, plans, texts));
 	}
 
 	/** One of each size that kernels differ by, most prompts' first. */
-	#anyTexts(): Texts {
+	#anyTexts(): number[][] {
 		const most = this.info.classes === undefined ? Math.max(1, this.info.maxPromptTokens) : 1;
-		const text = (tokens: number) => new Array<number>(Math.min(tokens, most)).fill(0);
-		const [first, ...others] = PROMPT_TOKENS;
-		return [text(first), ...others.filter((tokens) => tokens < most).map(text)];
+		return PROMPT_TOKENS.filter((tokens) => tokens <= most).map((tokens) => new Array<number>(tokens).fill(0));
 	}
 
 	generate({

@@ -93,6 +93,27 @@ test("pictures that begin together run together, scale by scale", async () => {
 	expect(sizes).toEqual([2, 2, 2, 2]);
 });
 
+test.for([
+	["a short round has the next one behind it, and no third, before its codes are there", 256, [0, 1, "0", 2, "1", 3]],
+	["a longer one does not", 0, [0, "0", 1, "1", 2, "2", 3]],
+] as const)("%s", async ([, shortRound, order]) => {
+	using tiny = await openTiny(1);
+	const { model, options } = tiny;
+	const seen: (number | string)[] = [];
+	const round = model.round.bind(model);
+	model.round = (requests) => {
+		const { scale } = requests[0];
+		seen.push(scale);
+		const running = round(requests);
+		running.codes.then(() => seen.push(`${scale}`));
+		return running;
+	};
+	const { grids } = tiny.schedule;
+	const rounds = new Rounds(model, shortRound);
+	await Array.fromAsync(walk(rounds, { ...options(), grids, previews: "none" }));
+	expect(seen.slice(0, order.length)).toEqual(order);
+});
+
 test("a first scale that is shown waits for the round that runs, not for the others' next one", async () => {
 	using tiny = await openTiny(3);
 	const { model, rounds, options } = tiny;

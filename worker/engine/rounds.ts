@@ -19,10 +19,14 @@ interface Waiting {
 	reject(error: unknown): void;
 }
 
+/** Tokens of a round that takes a GPU no longer than the host takes to record the next one. */
+const SHORT_ROUND = 256;
+
 /**
  * Runs the scales of many pictures together: what waits when a round begins is in it, one scale a picture, but that
  * first previews do not wait for later scales. So pictures join at a scale's end and leave when they are done, whatever
- * their plans, and a picture alone is a batch of one.
+ * their plans, and a picture alone is a batch of one. Behind a short round, as early scales are, the next one is
+ * submitted before its codes are there: the device does not wait for the host between the two.
  */
 export class Rounds {
 	readonly model: NextScaleModel;
@@ -30,12 +34,17 @@ export class Rounds {
 	readonly compiling = new Compiling();
 	#waiting: Waiting[] = [];
 	#running = false;
+	/** Settles when the codes of the round before are there. */
+	#before = Promise.resolve();
+	#shortRound: number;
 	/** When the device finished what was submitted last. */
 	#idleSince = 0;
 	#slots: Slots;
 
-	constructor(model: NextScaleModel) {
+	/** `shortRound`: tokens of the largest round behind which another one is submitted at once. */
+	constructor(model: NextScaleModel, shortRound = SHORT_ROUND) {
 		this.model = model;
+		this.#shortRound = shortRound;
 		this.#slots = new Slots(model.slots);
 	}
 
@@ -124,9 +133,16 @@ export class Rounds {
 			using tasks = new TaskChannel();
 			while (this.#waiting.length > 0) {
 				await this.#gather(tasks);
-				const batch = this.#next();
-				if (batch.length > 0) await this.#round(batch);
-				else await this.#change();
+				const { batch, tokens } = this.#next();
+				if (batch.length === 0) {
+					await this.#change();
+					continue;
+				}
+				const codes = this.#round(batch);
+				// No more than two are on their way: who comes would wait for all of them.
+				await this.#before;
+				this.#before = codes;
+				if (tokens > this.#shortRound) await codes;
 			}
 		} catch (error) {
 			for (const { reject } of this.#waiting.splice(0)) reject(error);
@@ -165,7 +181,7 @@ export class Rounds {
 	 * The oldest request of each picture whose kernels are there, as many as one round takes. First scales that are
 	 * shown go before all others and without them: what a reader sees first would come with the others' last ones.
 	 */
-	#next(): Waiting[] {
+	#next(): { batch: Waiting[]; tokens: number } {
 		const ready = this.#ready();
 		const firsts = ready.filter(({ waiting: { request } }) => request.scale === 0 && request.pictures.length > 0);
 		const batch: Waiting[] = [];
@@ -176,7 +192,7 @@ export class Rounds {
 			tokens += more;
 		}
 		this.#waiting = this.#waiting.filter((waiting) => !batch.includes(waiting));
-		return batch;
+		return { batch, tokens };
 	}
 
 	/** Those that could run now, and their tokens. Who has gone, or asks for what cannot be, waits no more. */
@@ -204,7 +220,8 @@ export class Rounds {
 	}
 
 	/**
-	 * Returns when the codes are there: the next round is recorded while the device still makes pictures of this one.
+	 * Submits a round; settles when its codes are there: the next one is recorded while the device still makes pictures
+	 * of this one. Never rejects.
 	 */
 	async #round(batch: readonly Waiting[]): Promise<void> {
 		const begun = performance.now();
