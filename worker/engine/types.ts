@@ -7,7 +7,6 @@ import type { ModelInfo } from "../protocol/model-info.ts";
 import type { Stage, StagePlan } from "../protocol/plan.ts";
 import type { Branch } from "./branches.ts";
 import type { RgbImage } from "./round/rgb-image.ts";
-import type { Subject } from "./subject.ts";
 
 export type { RgbImage } from "./round/rgb-image.ts";
 export type { Draws, Tap, TappedTensor };
@@ -92,7 +91,7 @@ export interface LoadedModel {
 	 * Compiles every kernel that a picture by these plans needs, those that it needs first at first, without making one;
 	 * `Gpu.compiling` is told how far that is. Of `subject`, or of any prompt of up to 32 tokens.
 	 */
-	compile(plans: readonly StagePlan[], subject?: Subject): Promise<void>;
+	compile(plans: readonly StagePlan[], subject?: Pick<GenerateOptions, "prompt" | "label">): Promise<void>;
 	generate(options: Omit<GenerateOptions, "model">): AsyncGenerator<GenerateResult, void, undefined>;
 	/**
 	 * One picture a plan of one prompt or class and seed, each as `generate` makes it; steps that a plan begins with like
