@@ -204,7 +204,8 @@ export const matmulTunable: Tunable<MatmulShape, MatmulVariant> = {
 	untuned(gpu, { m, n }, order) {
 		const { facts } = gpu;
 		if (order === "matrix") return m > 32 ? "matrix 64x64" : "matrix 16x64";
-		const tall = m >= 9 ? 16 : m >= 5 ? 8 : 4;
+		// A dispatch has no more than 2 ** 16 groups a side.
+		const tall = m >= 2 ** 20 ? 32 : m >= 9 ? 16 : m >= 5 ? 8 : 4;
 		if (inQuads(gpu) && m > 2) return `quad ${tall}x16`;
 		// Faster than larger ones on llvmpipe, and one program for nearly all.
 		if (facts.late) return `tile ${m >= 4 ? 8 : m >= 2 ? 2 : 1}x${n % 8 ? 4 : 8}`;

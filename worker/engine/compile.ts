@@ -22,36 +22,38 @@ export async function compilePlans(
 	plans: readonly StagePlan[],
 	texts: readonly (readonly number[])[],
 ): Promise<void> {
+	if (plans.length === 0) return;
 	const scales = new Map(plans.map((plan) => [plan, plan.steps.map((): Programs => new Map())]));
 	const further: Programs = new Map();
 	const common = { seed: 0, draws: new Map(), taps: new Taps(gpu, undefined) };
-	/** Of pictures of a text by these plans, adds what each scale needs. */
-	const rehearsed = async (ids: readonly number[], by: readonly (readonly [StagePlan, Programs[]])[]) =>
-		await rounds.tryOut(
-			by.map(([plan]) => ({ ...common, plan, ids })),
-			(picture, i) => {
-				for (const [scale, programs] of by[i][1].entries())
-					for (const [program, label] of gpu.rehearse(() => rehearse(rounds.model, picture, scale)))
-						programs.set(program, label);
-			},
-		);
 	const outcomes = plans.flatMap((plan) =>
-		outcomesOf(plan).map((outcome) => [outcome, scales.get(plan) as Programs[]] as const),
+		outcomesOf(plan).map((outcome) => ({ plan: outcome, into: scales.get(plan) as Programs[] })),
 	);
-	let short: OutOfMemoryError | undefined;
-	let first = true;
-	for (const ids of texts) {
-		try {
-			// The text is the first scale's.
-			await rehearsed(ids, first ? outcomes : [[plans[0], [further]]]);
-			first = false;
-		} catch (error) {
-			// Nobody draws what there is no room for.
-			if (!(error instanceof OutOfMemoryError)) throw error;
-			short = error;
+	await rounds.tryOut(async (open) => {
+		/** Adds what each scale of pictures of a text needs. */
+		const rehearsed = async (ids: readonly number[], by: readonly { plan: StagePlan; into: Programs[] }[]) => {
+			for (const { plan, into } of by)
+				await open({ ...common, plan, ids }, (picture) => {
+					for (const [scale, programs] of into.entries())
+						for (const [program, label] of gpu.rehearse(() => rehearse(rounds.model, picture, scale)))
+							programs.set(program, label);
+				});
+		};
+		let short: OutOfMemoryError | undefined;
+		let first = true;
+		for (const ids of texts) {
+			try {
+				// The text is the first scale's.
+				await rehearsed(ids, first ? outcomes : [{ plan: plans[0], into: [further] }]);
+				first = false;
+			} catch (error) {
+				// Nobody draws what there is no room for.
+				if (!(error instanceof OutOfMemoryError)) throw error;
+				short = error;
+			}
 		}
-	}
-	if (first) throw short;
+		if (first) throw short;
+	});
 	const all = gpu.compile(new Map([...scales.values(), further].flat().flatMap((programs) => [...programs])));
 	const there = (programs: Programs) => gpu.compiled(programs.keys());
 	rounds.compiling.begin(new Map([...scales].map(([plan, byScale]) => [plan, byScale.map(there)])), all);

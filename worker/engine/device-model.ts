@@ -61,7 +61,8 @@ export class DeviceModel implements LoadedModel {
 	/** One of each size that kernels differ by, most prompts' first. */
 	#anyTexts(): number[][] {
 		const most = this.info.classes === undefined ? Math.max(1, this.info.maxPromptTokens) : 1;
-		return PROMPT_TOKENS.filter((tokens) => tokens <= most).map((tokens) => new Array<number>(tokens).fill(0));
+		const counts = new Set(PROMPT_TOKENS.map((tokens) => Math.min(tokens, most)));
+		return [...counts].map((tokens) => new Array<number>(tokens).fill(0));
 	}
 
 	generate({

@@ -301,6 +301,29 @@ test("a scale waits for its own kernels and for no other's; whoever goes meanwhi
 	expect(await whole).toEqual(schedule.grids.map((_, i) => i));
 });
 
+test("who comes while others wait for kernels does not wait for theirs", async () => {
+	using tiny = await openTiny(2);
+	const { rounds, options } = tiny;
+	const [waits, runs] = [options(), options()];
+	const kernels = Promise.withResolvers<void>();
+	const of = (promise: Promise<void>) => waits.plan.steps.map(() => promise);
+	rounds.compiling.begin(
+		new Map([
+			[waits.plan, of(kernels.promise)],
+			[runs.plan, of(Promise.resolve())],
+		]),
+		kernels.promise,
+	);
+	const [first, second] = [await rounds.open(waits, never), await rounds.open(runs, never)];
+	const run = (picture: typeof first) => rounds.run({ picture, scale: 0, sample: true, pictures: [] }, never);
+	const waiting = run(first);
+	await new Promise((resolve) => setTimeout(resolve, 50));
+	expect((await run(second)).codes).toBeInstanceOf(Uint8Array);
+	kernels.resolve();
+	expect((await waiting).codes).toBeInstanceOf(Uint8Array);
+	for (const picture of [first, second]) rounds.close(picture);
+});
+
 test("a picture whose text is of another length than that of the one before grows keys by it alone", async () => {
 	using tiny = await openTiny(2);
 	const { rounds, options } = tiny;

@@ -37,6 +37,8 @@ export class Rounds {
 	/** Settles when the codes of the round before are there. */
 	#before = Promise.resolve();
 	#shortRound: number;
+	/** Ends the wait of a loop in which nobody could run. */
+	#wake = (): void => {};
 	/** When the device finished what was submitted last. */
 	#idleSince = 0;
 	#slots: Slots;
@@ -93,18 +95,23 @@ export class Rounds {
 		}
 	}
 
-	/** Opens pictures one after the other in one slot, which nobody gets in between, and closes each after its use. */
-	async tryOut(options: readonly PictureOptions[], use: (picture: Picture, i: number) => void): Promise<void> {
+	/**
+	 * Pictures are opened one after the other in one slot, which nobody gets in between, and each is closed after its
+	 * use.
+	 */
+	async tryOut(
+		tries: (open: (options: PictureOptions, use: (picture: Picture) => void) => Promise<void>) => Promise<void>,
+	): Promise<void> {
 		await this.#slots.take(new AbortController().signal);
 		try {
-			for (const [i, each] of options.entries()) {
-				const picture = await this.model.open(each);
+			await tries(async (options, use) => {
+				const picture = await this.model.open(options);
 				try {
-					use(picture, i);
+					use(picture);
 				} finally {
 					this.model.close(picture);
 				}
-			}
+			});
 		} finally {
 			this.#slots.give();
 		}
@@ -122,7 +129,8 @@ export class Rounds {
 	run(request: ScaleRequest, signal: AbortSignal): Promise<ScaleOutcome> {
 		return new Promise((resolve, reject) => {
 			this.#waiting.push({ request, signal, resolve, reject });
-			if (!this.#running) this.#loop();
+			if (this.#running) this.#wake();
+			else this.#loop();
 		});
 	}
 
@@ -160,21 +168,22 @@ export class Rounds {
 		}
 	}
 
-	/** Waits until kernels are there that somebody waits for, or somebody goes. */
+	/** Waits until kernels are there that somebody waits for, or somebody comes or goes. */
 	async #change(): Promise<void> {
 		if (this.#waiting.length === 0) return;
 		using stack = new DisposableStack();
+		const { promise: come, resolve: wake } = Promise.withResolvers<void>();
+		this.#wake = wake;
 		const oldest = new Map(this.#waiting.toReversed().map((waiting) => [waiting.request.picture, waiting]));
-		await Promise.race(
-			[...oldest.values()].flatMap(({ request, signal }) => {
-				const gone = new Promise<void>((resolve) => {
-					const listen = () => resolve();
-					signal.addEventListener("abort", listen);
-					stack.defer(() => signal.removeEventListener("abort", listen));
-				});
-				return [this.compiling.missing(request) ?? Promise.resolve(), gone];
-			}),
-		);
+		const changes = [...oldest.values()].flatMap(({ request, signal }) => {
+			const gone = new Promise<void>((resolve) => {
+				const listen = () => resolve();
+				signal.addEventListener("abort", listen);
+				stack.defer(() => signal.removeEventListener("abort", listen));
+			});
+			return [this.compiling.missing(request) ?? Promise.resolve(), gone];
+		});
+		await Promise.race([come, ...changes]);
 	}
 
 	/**

@@ -128,6 +128,17 @@ test("what a pass was to encode whose work was refused is encoded again", () =>
 		expect(echo.encoded).toEqual(["3,1", "3,1", "3,1"]);
 	}));
 
+test("nobody builds on what is not known to be written: a pass behind the one that encodes encodes again", () =>
+	within(undefined, async (prompts, echo, ask) => {
+		const first = gpu.pass("first");
+		prompts.record(first, [3, 1]);
+		const written = first.submit([prompts.tensor]);
+		expect(await ask(3, 1)).toEqual([3, 1]);
+		await written;
+		expect(await ask(3, 1)).toEqual([3, 1]);
+		expect(echo.encoded).toEqual(["3,1", "3,1"]);
+	}));
+
 test("an encoder that visits comes for texts that are not kept, all at once, and has gone when they are", async () => {
 	const before = gpu.bytes;
 	using scope = new Scope(gpu);

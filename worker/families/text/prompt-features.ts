@@ -122,11 +122,13 @@ export class PromptFeatures {
 		kept.encoding = pass;
 		encoder.record(pass, ids, this.tensor, { to: kept.start });
 		pass.afterwards((read) => {
-			if (this.#gpu.rehearsing || kept.encoding !== pass) return;
-			kept.encoding = null;
-			read?.catch(() => {
-				kept.encoding = pass;
-			});
+			if (this.#gpu.rehearsing) return;
+			const written = () => {
+				if (kept.encoding === pass) kept.encoding = null;
+			};
+			// Whoever comes before that encodes it again: he would not know that this pass failed.
+			if (read) read.then(written, () => {});
+			else written();
 		});
 		return kept.start;
 	}
