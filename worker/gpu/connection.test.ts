@@ -1,5 +1,4 @@
 /** The worker's side of its connection, against edges that misbehave. */
-import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -8,6 +7,7 @@ import { afterEach, expect, test } from "vitest";
 import { type Hello, type Holding, VERSIONS } from "../protocol/messages.ts";
 import { Connection } from "./connection.ts";
 import { RegistrationRefused } from "./registration.ts";
+import { accepted } from "./testing/socket.ts";
 
 let server: Server | undefined;
 let connection: Connection | undefined;
@@ -61,24 +61,8 @@ async function dial(
 		see("dialled");
 		const refused = refusal(request);
 		if (refused) return socket.end(`HTTP/1.1 ${refused.status} No\r\ncontent-length: 0\r\n\r\n`);
-		const accept = createHash("sha1")
-			.update(`${request.headers["sec-websocket-key"]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
-			.digest("base64");
-		socket.write(
-			`HTTP/1.1 101 Switching\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: ${accept}\r\n\r\n`,
-		);
-		answer(
-			(message) => {
-				const text = Buffer.from(JSON.stringify(message));
-				const length = text.length < 126 ? [text.length] : [126, text.length >> 8, text.length & 255];
-				socket.write(Buffer.concat([Buffer.from([0x81, ...length]), text]));
-			},
-			(heard) =>
-				socket.on("data", (frame: Buffer) => {
-					const message = textOf(frame);
-					if (message.startsWith("{")) heard(JSON.parse(message));
-				}),
-		);
+		const { say, hear } = accepted(request, socket);
+		answer(say, hear);
 	});
 	await once(server, "listening");
 	connection = new Connection(
@@ -110,14 +94,6 @@ async function dial(
 	);
 	connection.dial();
 	return { seen, until, admitted: () => admitted };
-}
-
-/** The text of one masked frame of less than 64 KiB; "" of any other. */
-function textOf(frame: Buffer): string {
-	if (frame[0] !== 0x81) return "";
-	const at = (frame[1] & 127) === 126 ? 4 : 2;
-	const mask = frame.subarray(at, at + 4);
-	return Buffer.from(frame.subarray(at + 4).map((byte, i) => byte ^ mask[i % 4])).toString();
 }
 
 const welcome = { type: "welcome", version: VERSIONS.max, heartbeatSeconds: 0.1 };

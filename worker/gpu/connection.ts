@@ -163,7 +163,7 @@ export class Connection {
 				this.#on.leased(message);
 				break;
 			case "cancel":
-				this.#on.cancelled(message);
+				this.#on.cancelled({ job: message.job, attempt: message.attempt });
 		}
 	}
 

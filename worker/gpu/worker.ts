@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { CAPABILITIES } from "../protocol/capabilities.ts";
-import { type Hello, type Lease, VERSIONS } from "../protocol/messages.ts";
+import { type Hello, type Holding, type Lease, VERSIONS, type WorkerMessage } from "../protocol/messages.ts";
 import { Connection } from "./connection.ts";
 import { ENDED, type ExitCode } from "./exit.ts";
 import { Hands } from "./hands.ts";
@@ -10,6 +10,8 @@ import type { Metrics } from "./metrics.ts";
 import { type Device, openDevice } from "./models.ts";
 import { credentialOf } from "./registration.ts";
 import type { Settings } from "./settings.ts";
+
+type Release = Extract<WorkerMessage, { type: "release" }>;
 
 /** A picture in hand is finished within this time of being told to stop, or handed back. */
 const DRAIN_MS = 10_000;
@@ -76,12 +78,11 @@ export class GpuWorker {
 				unreadable: (holding) => {
 					const reason = "this worker does not know all that the lease asks for";
 					log(`job ${holding.job.slice(0, 8)}: ${reason}`, { ...holding, level: "warn" });
-					this.#connection.send({ type: "release", ...holding, outcome: "handed-back", cause: "failed", reason });
+					this.#release(holding, { outcome: "handed-back", cause: "failed", reason });
 				},
 				cancelled: (holding) => {
 					// Let go of already, or never come: whoever counts it as in hand is told.
-					if (!this.#hands.cancel(holding))
-						this.#connection.send({ type: "release", ...holding, outcome: "done", cause: "failed", reason: "" });
+					if (!this.#hands.cancel(holding)) this.#release(holding, { outcome: "done", cause: "failed", reason: "" });
 				},
 				log,
 			},
@@ -140,7 +141,7 @@ export class GpuWorker {
 				});
 				this.#metrics?.ended(plan.policy, outcome, made);
 				const told = cause === "preempted" ? cause : "failed";
-				this.#connection.send({ type: "release", job, attempt, outcome, cause: told, reason, made });
+				this.#release({ job, attempt }, { outcome, cause: told, reason, made });
 				if (cause === "hung") this.#giveUp();
 			},
 		);
@@ -164,6 +165,10 @@ export class GpuWorker {
 			// It was not there, and could not be loaded, or nobody waits any more.
 			return signal.aborted ? abortedOutcome(signal) : failedOutcome(error);
 		}
+	}
+
+	#release({ job, attempt }: Holding, ending: Omit<Release, "type" | keyof Holding>): void {
+		this.#connection.send({ type: "release", job, attempt, ...ending });
 	}
 
 	/** A lost device takes its work with it: hand it back, open again, dial again as the worker it was. */
@@ -193,13 +198,7 @@ export class GpuWorker {
 	#giveUp(): void {
 		this.#log("the GPU hangs; the worker ends, so that a new one can try", { level: "error" });
 		for (const holding of this.#hands.holding())
-			this.#connection.send({
-				type: "release",
-				...holding,
-				outcome: "handed-back",
-				cause: "failed",
-				reason: "the GPU hangs",
-			});
+			this.#release(holding, { outcome: "handed-back", cause: "failed", reason: "the GPU hangs" });
 		this.#finish(ENDED.failed, false);
 	}
 

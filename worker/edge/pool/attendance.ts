@@ -107,7 +107,7 @@ export class Attendance {
 			else stale.push(held);
 		}
 		this.#shared.roster.change(member.socket, { stale: stale.map((held) => ({ ...held, stuck: false })) });
-		for (const held of stale) this.#shared.roster.send(member.socket, { type: "cancel", ...held });
+		for (const held of stale) this.#shared.roster.send(member.socket, { ...held, type: "cancel" });
 		// A process that begins anew has nothing of the one before; one that is back has let go of the rest.
 		for (const entry of this.#shared.ledger.missed(worker))
 			this.#shared.later(this.#shared.dispatcher.lost(entry, "failed"));
