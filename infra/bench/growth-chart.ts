@@ -22,9 +22,11 @@ export async function growthChart({ adapter, dimensions, growths }: GrowthReport
 	const { width, heads, depth } = dimensions;
 	return await draw({
 		title: "How a picture's time and memory grow",
-		subtitle:
-			`Infinity's blocks, ${depth} of width ${width} with ${heads} head; multiples of the smallest size's, both ` +
-			`axes logarithmic. ${adapter.name}`,
+		subtitle: [
+			`Infinity's blocks, ${depth} of width ${width} with ${heads} head; multiples of the smallest size's, both axes ` +
+				"logarithmic.",
+			adapter.name,
+		],
 		width: WIDTH,
 		height: HEIGHT,
 		data: [{ name: "points", values }],

@@ -20,8 +20,8 @@ const ON_DARK: Readonly<Record<string, string>> = {
 
 export interface Drawing extends Partial<Pick<Spec, "data" | "scales" | "axes" | "legends" | "marks" | "layout">> {
 	title: string;
-	/** Adapter, and what the figures are. */
-	subtitle: string;
+	/** Adapter, and what the figures are; in lines where one is longer than the plot is wide, which it would widen. */
+	subtitle: string | string[];
 	/** Pixels of the plot itself, or of each of its parts. */
 	width: number;
 	height: number;

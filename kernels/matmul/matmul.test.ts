@@ -1,9 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { sharedGpu } from "../gpu/native/testing.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import { choose } from "../gpu/variants.ts";
 import { Bench, maxError, randomFloats, words } from "../testing.ts";
 import { type Row, rowTable } from "../tokens/rows.ts";
-import { matmul } from "./matmul.ts";
+import { matmul, matmulTunable } from "./matmul.ts";
 import { transposeHalves, transposeWeight } from "./transpose.ts";
 
 const gpu = await sharedGpu();
@@ -73,6 +74,15 @@ async function compare({ m, k, n, bias, gelu, add, gate }: Case): Promise<number
 	});
 	return maxError(out, expected);
 }
+
+test("the built-in choice fits into one dispatch, up to two million rows", async () => {
+	const gpu = await sharedGpu();
+	const most = 2 ** 21 - 32;
+	for (const m of [1, 2, 3, 4, 8, 9, 17, 4096, 2 ** 20 - 17, 2 ** 20 - 1, 2 ** 20, most]) {
+		const shape = { m, k: 64, n: 64 };
+		expect(matmulTunable.fits?.(gpu, choose(gpu, matmulTunable, shape), shape), `${m} rows`).toBe(true);
+	}
+});
 
 describe("matmul", () => {
 	test.each([1, 2, 3, 4, 5, 6, 7, 8, 9, 67])("m = %i, at odd and even numbers of columns", async (m) => {

@@ -199,13 +199,13 @@ export const matmulTunable: Tunable<MatmulShape, MatmulVariant> = {
 	/**
 	 * Tiles as tall as there are rows. Where four lanes are the whole machine (SwiftShader) every load is a loop over the
 	 * lanes, and quads, which share what they load by swaps, take less than half the time; taller ones than 16 load less,
-	 * but their loops do not stay in the cache of instructions.
+	 * but their loops are longer, which costs more there: likely since a cache of instructions does not hold them.
 	 */
 	untuned(gpu, { m, n }, order) {
 		const { facts } = gpu;
 		if (order === "matrix") return m > 32 ? "matrix 64x64" : "matrix 16x64";
-		// A dispatch has no more than 2 ** 16 groups a side.
-		const tall = m >= 2 ** 20 ? 32 : m >= 9 ? 16 : m >= 5 ? 8 : 4;
+		const most = 16 * gpu.device.limits.maxComputeWorkgroupsPerDimension;
+		const tall = m > most ? 32 : m >= 9 ? 16 : m >= 5 ? 8 : 4;
 		if (inQuads(gpu) && m > 2) return `quad ${tall}x16`;
 		// Faster than larger ones on llvmpipe, and one program for nearly all.
 		if (facts.late) return `tile ${m >= 4 ? 8 : m >= 2 ? 2 : 1}x${n % 8 ? 4 : 8}`;

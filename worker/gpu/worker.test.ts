@@ -8,7 +8,7 @@ import { readSettings } from "./settings.ts";
 import { accepted } from "./testing/socket.ts";
 import { GpuWorker } from "./worker.ts";
 
-test("a cancel that crosses the worker's own word, and a lease that it cannot read, are answered in order", async () => {
+test("a cancel that crosses the worker's own word, and a lease that it cannot read, are answered", async () => {
 	const said: WorkerMessage[] = [];
 	const server = createServer((_, response) => {
 		const expires = Math.floor(Date.now() / 1000) + 3600;
