@@ -1,5 +1,5 @@
 /** The programs of attention: what an invocation, or four lanes, compute of a row. */
-import { swapped } from "../gpu/quad.ts";
+import { addProducts, swapped } from "../gpu/quad.ts";
 import { range } from "../gpu/variants.ts";
 
 /** Invocations of a workgroup that share nothing. */
@@ -125,33 +125,41 @@ export function quadCode(tokens: number, d4: number, sources: readonly Source[],
 	const t = range(tokens);
 	const four = range(4);
 	const around = (name: string) => `let ${name}_0 = ${name}; ${swapped(name)}`;
-	/** Sums of token i with the key, and with the weight, of lane l ^ r. */
-	const dots = (c: number) =>
-		each(t, (i) => each(four, (r) => `dots${i}_${r} = fma(q${i}_${c}, k_${r}, dots${i}_${r});`));
-	const mixes = (j: number, i: number) =>
-		each(four, (r) => each(own, (c) => `o${i}_${r}_${c} = fma(vec4f(weight${i}_${r}[${j}]), v${c}, o${i}_${r}_${c});`));
+	/** Sums of all tokens with the key, and with the weights, of lane l ^ r. */
+	const dots = (r: number) =>
+		each(t, (i) => `let dots${i}_${r} = ${d.reduce((so, c) => `fma(q${i}_${c}, k${c}_${r}, ${so})`, "vec4f(0)")};`);
+	const mixes = (c: number) =>
+		addProducts(
+			t.flatMap((i) =>
+				four.map((r) => ({
+					name: `o${i}_${r}_${c}`,
+					from: (e: string) => `o${i}_${r}_${c}.${e} * shrink${i}_${r}`,
+					by: (j: number) => `weight${i}_${r}[${j}]`,
+				})),
+			),
+			four.map((j) => `v${j}_${c}`),
+		);
 	const weigh = (i: number) => `
 		let r${i} = vec4f(${each(four, (r) => `dot(dots${i}_${r}, vec4f(1))`, ", ")});
 		let e${i} = select(r${i}, r${i}.yxwz, odd);
 		let score${i} = select(vec4f(LEAST), select(e${i}, e${i}.zwxy, high), valid);
 		${softmax(i)}
-		${around(`shrink${i}`)} ${around(`weight${i}`)}
-		${each(four, (r) => each(own, (c) => `o${i}_${r}_${c} *= shrink${i}_${r};`))}`;
+		${around(`shrink${i}`)} ${around(`weight${i}`)}`;
 	const loop = (s: Source) => `
 	for (var key = 0u; key < ${s.keys}; key += 4u) {
 		let kAt = (${s.first} + min(key + lane, ${s.keys} - 1u)) * ${s.stride} + ${s.key} + head;
-		${each(t, (i) => each(four, (r) => `var dots${i}_${r} = vec4f(0);`))}
-		${each(d, (c) => `{ let k = ${s.load}(kAt + ${c}u); ${around("k")} ${dots(c)} }`)}
+		${each(d, (c) => `let k${c}_0 = ${s.load}(kAt + ${c}u); ${swapped(`k${c}`)}`)}
+		${each(four, dots)}
 		// The score at r belongs to key lane ^ r: back into the order of the keys.
 		let valid = vec4u(key) + vec4u(0, 1, 2, 3) < vec4u(${s.keys});
 		${each(t, weigh)}
 		${each(
 			four,
-			(j) => `{
-			let vAt = (${s.first} + min(key + ${j}u, ${s.keys} - 1u)) * ${s.stride} + ${s.value} + head + lane * ${d4 / 4}u;
-			${each(own, (c) => `let v${c} = ${s.load}(vAt + ${c}u);`)}
-			${each(t, (i) => mixes(j, i))} }`,
+			(j) => `
+		let vAt${j} = (${s.first} + min(key + ${j}u, ${s.keys} - 1u)) * ${s.stride} + ${s.value} + head + lane * ${d4 / 4}u;
+		${each(own, (c) => `let v${j}_${c} = ${s.load}(vAt${j} + ${c}u);`)}`,
 		)}
+		${each(own, mixes)}
 	}`;
 	const shares = each(
 		t,

@@ -1,3 +1,25 @@
 /** WGSL of `name`_1 to `name`_3: what `name`_0 is in lanes l ^ 1, l ^ 2 and l ^ 3 of a quad. */
 export const swapped = (name: string): string =>
 	["X", "Y", "Diagonal"].map((across, i) => `let ${name}_${i + 1} = quadSwap${across}(${name}_0);`).join(" ");
+
+/** A vec4 that is summed up: WGSL of what its component `e` is so far, and what the n-th vector is multiplied by. */
+export interface QuadSum {
+	name: string;
+	from?(e: string): string;
+	by(n: number): string;
+}
+
+/**
+ * WGSL that adds the product of each of the vectors to each of the sums, one fused multiply-add after the other. Number
+ * by number, and a sum at once with all that there is for it, since SwiftShader, which quads are for, compiles what it
+ * reads in that order: so a sum stays in a register and the vectors do over all sums, and else both go through memory.
+ */
+export const addProducts = (sums: readonly QuadSum[], vectors: readonly string[]): string =>
+	[..."xyzw"]
+		.flatMap((e) =>
+			sums.map(({ name, from = () => `${name}.${e}`, by }) => {
+				const total = vectors.reduce((so, vector, n) => `fma(${by(n)}, ${vector}.${e}, ${so})`, from(e));
+				return `${name}.${e} = ${total};`;
+			}),
+		)
+		.join("\n\t\t\t");

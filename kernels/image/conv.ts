@@ -1,6 +1,6 @@
 import { kernel, read, write } from "../gpu/kernel.ts";
 import type { Pass } from "../gpu/pass.ts";
-import { swapped } from "../gpu/quad.ts";
+import { addProducts, swapped } from "../gpu/quad.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { bucket, inQuads, range, TRIAL_OUTPUTS, type Tunable, type Variant } from "../gpu/variants.ts";
 import { dispatchable } from "../gpu/workgroups.ts";
@@ -62,6 +62,7 @@ export const convVariants: readonly ConvVariant[] = [
 	quad(2, 16),
 	quad(4, 16),
 	quad(8, 16),
+	quad(16, 16),
 	quad(4, 32),
 ];
 
@@ -160,11 +161,11 @@ export const convTunable: Tunable<ConvShape, ConvVariant> = {
 	fits: (gpu, variant, { outChannels, ...sides }) => dispatchable(gpu, groupsOf(variant, [sides], outChannels)),
 	/**
 	 * As matmul, quads where four lanes are the whole machine, but for too few channels for four lanes to share: there
-	 * shorter runs than on other CPUs, whose programs compile in half the time. Short ones for the first previews, too,
-	 * which are no longer.
+	 * shorter runs than on other CPUs, whose programs compile in half the time. Short ones for small pictures, too, as
+	 * first previews are.
 	 */
 	untuned(gpu, { width, outChannels }) {
-		if (inQuads(gpu)) return outChannels < 16 ? "tile 8x8" : width <= 4 ? "quad 2x16" : "quad 8x16";
+		if (inQuads(gpu)) return outChannels < 16 ? "tile 8x8" : width <= 8 ? "quad 4x16" : "quad 16x16";
 		return gpu.facts.software ? "tile 16x4" : "tile 4x8";
 	},
 	trial({ inChannels, outChannels, upsample, ...sides }) {
@@ -194,11 +195,31 @@ function trialSides({ height, width }: Sides, outChannels: number): Sides {
 	return { height, width };
 }
 
+/** The weights of a step, in the order they are summed in: columns of the kernel, and channels of a vec4. */
+const TAPS = range(3).flatMap((kx) => range(4).map((q) => ({ kx, q, name: `w${kx}_${q}` })));
+
 function convCode({ quad, width, columns, blockX, blockY }: Options, half: boolean): string {
 	const px = range(width);
 	const c = range(columns);
 	const rotations = range(quad ? 4 : 1);
 	const sums = px.flatMap((i) => c.flatMap((j) => rotations.map((s) => ({ i, j, s, name: `s${i}_${j}_${s}` }))));
+	const load = ({ kx, q, name }: (typeof TAPS)[number], j: number) =>
+		`let ${name}_${j}_0 = loadW(weights + (${kx}u * p.in4 * 4u + ${q}u) * p.out4 + c${j});`;
+	const add = ({ i, j, name }: (typeof sums)[number], { kx, q, name: w }: (typeof TAPS)[number]) =>
+		`${name} = fma(vec4f(a${i + kx}[${q}]), ${w}_${j}_0, ${name});`;
+	const multiply = (tap: (typeof TAPS)[number]) => `{
+			${c.map((j) => load(tap, j)).join(" ")}
+			${sums.map((sum) => add(sum, tap)).join(" ")} }`;
+	const multiplyQuads = (j: number) =>
+		[
+			...TAPS.map((tap) => `${load(tap, j)} ${swapped(`${tap.name}_${j}`)}`),
+			...rotations.map((s) =>
+				addProducts(
+					px.map((i) => ({ name: `s${i}_${j}_${s}`, by: (n) => `a${i + TAPS[n].kx}[${TAPS[n].q}]` })),
+					TAPS.map(({ name }) => `${name}_${j}_${s}`),
+				),
+			),
+		].join("\n\t\t\t");
 	return `
 fn loadX(at: u32) -> vec4f { return ${half ? "vec4f(vec4h(x[at]))" : "x[at]"}; }
 fn loadW(at: u32) -> vec4f { return ${half ? "vec4f(w[at])" : "w[at]"}; }
@@ -238,19 +259,11 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invoc
 			.map(column)
 			.join("\n\t\t")}
 		for (var k = 0u; k < p.in4; k++) {
+			let weights = (u32(ky) * 3u * p.in4 + k) * 4u * p.out4;
 			${range(width + 2)
 				.map((i) => `let a${i} = loadX(at${i} + k) * on${i};`)
 				.join(" ")}
-			${range(3)
-				.flatMap((kx) =>
-					range(4).map(
-						(q) => `{
-			let wAt = ((u32(ky) * 3u + ${kx}u) * p.in4 * 4u + k * 4u + ${q}u) * p.out4;
-			${c.map((j) => `let w${j}_0 = loadW(wAt + c${j}); ${quad ? swapped(`w${j}`) : ""}`).join(" ")}
-			${sums.map(({ i, j, s, name }) => `${name} = fma(vec4f(a${i + kx}[${q}]), w${j}_${s}, ${name});`).join(" ")} }`,
-					),
-				)
-				.join("")}
+			${quad ? c.map(multiplyQuads).join("\n\t\t\t") : TAPS.map(multiply).join("")}
 		}
 	}
 	let out = (image.pixel + u32(row * width + left)) * p.width4 + p.first4 + first;

@@ -1,5 +1,5 @@
 /** The programs of a matmul on ordinary arithmetic. */
-import { swapped } from "../gpu/quad.ts";
+import { addProducts, swapped } from "../gpu/quad.ts";
 import { range } from "../gpu/variants.ts";
 import type { Form, MatmulVariant } from "./form.ts";
 
@@ -95,9 +95,15 @@ export const quads: Form = {
 	code({ rows, columns }) {
 		const r = range(rows / 4);
 		const c = range(columns / 16);
-		const sums = r.flatMap((i) => c.flatMap((j) => range(4).map((s) => ({ i, j, s, sum: `s${i}_${j}_${s}` }))));
+		const four = range(4);
+		const sums = r.flatMap((i) => c.flatMap((j) => four.map((s) => `s${i}_${j}_${s}`)));
 		const loadColumns = (j: number, q: number) =>
-			`let b${j}_0 = loadW(k * 4u + ${q}u, w${j}, g${j}); ${swapped(`b${j}`)}`;
+			`let b${q}_${j}_0 = loadW(k * 4u + ${q}u, w${j}, g${j}); ${swapped(`b${q}_${j}`)}`;
+		const multiply = (j: number, s: number) =>
+			addProducts(
+				r.map((i) => ({ name: `s${i}_${j}_${s}`, by: (q) => `a${i}[${q}]` })),
+				four.map((q) => `b${q}_${j}_${s}`),
+			);
 		return `
 @compute @workgroup_size(4)
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invocation: u32) {
@@ -106,21 +112,15 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) invoc
 	let column = id.x * ${4 * c.length}u;
 	${r.map((i) => `let x${i} = min(row + ${4 * i}u, p.m - 1u) * p.k4;`).join("\n\t")}
 	${c.map((j) => `let w${j} = min(column + ${4 * j}u + lane, p.n4 - 1u);`).join(" ")}
-	${sums.map(({ sum }) => `var ${sum} = vec4f(0);`).join(" ")}
+	${sums.map((sum) => `var ${sum} = vec4f(0);`).join(" ")}
 	for (var k = 0u; k < p.k4; k++) {
 		${r.map((i) => `let a${i} = loadX(x${i} + k);`).join(" ")}
 		${c.map((j) => `let g${j} = scaleW(k, w${j});`).join(" ")}
-		${range(4)
-			.map(
-				(q) => `{
-			${c.map((j) => loadColumns(j, q)).join("\n\t\t\t")}
-			${sums.map(({ i, j, s, sum }) => `${sum} = fma(vec4f(a${i}[${q}]), b${j}_${s}, ${sum});`).join(" ")}
-		}`,
-			)
-			.join("")}
+		${c.flatMap((j) => four.map((q) => loadColumns(j, q))).join("\n\t\t")}
+		${c.flatMap((j) => four.map((s) => multiply(j, s))).join("\n\t\t")}
 	}
 	// A loop, so that the store is compiled once.
-	var sums = array<vec4f, ${sums.length}>(${sums.map(({ sum }) => sum).join(", ")});
+	var sums = array<vec4f, ${sums.length}>(${sums.join(", ")});
 	for (var i = 0u; i < ${sums.length}u; i++) {
 		store(row + i / ${4 * c.length}u * 4u, column + (i / 4u) % ${c.length}u * 4u + (lane ^ (i & 3u)), sums[i]);
 	}
