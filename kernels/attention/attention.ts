@@ -39,7 +39,7 @@ const variant = (form: AttentionVariant["form"], tokens: number): AttentionVaria
 /** The plainest first: what the tuner checks the others against. */
 export const attentionVariants: readonly AttentionVariant[] = [
 	...[1, 2, 4, 8].map((tokens) => variant("token", tokens)),
-	...[1, 2, 4].map((tokens) => variant("quad", tokens)),
+	...[1, 2, 4, 8].map((tokens) => variant("quad", tokens)),
 ];
 
 interface Options {

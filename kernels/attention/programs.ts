@@ -1,5 +1,5 @@
 /** The programs of attention: what an invocation, or four lanes, compute of a row. */
-import { addProducts, swapped } from "../gpu/quad.ts";
+import { addProducts, sumProducts, swapped } from "../gpu/quad.ts";
 import { range } from "../gpu/variants.ts";
 
 /** Invocations of a workgroup that share nothing. */
@@ -127,7 +127,10 @@ export function quadCode(tokens: number, d4: number, sources: readonly Source[],
 	const around = (name: string) => `let ${name}_0 = ${name}; ${swapped(name)}`;
 	/** Sums of all tokens with the key, and with the weights, of lane l ^ r. */
 	const dots = (r: number) =>
-		each(t, (i) => `let dots${i}_${r} = ${d.reduce((so, c) => `fma(q${i}_${c}, k${c}_${r}, ${so})`, "vec4f(0)")};`);
+		sumProducts(
+			t.map((i) => ({ name: `dots${i}_${r}`, from: () => "0.0", by: (c, e) => `q${i}_${c}.${e}` })),
+			d.map((c) => `k${c}_${r}`),
+		);
 	const mixes = (c: number) =>
 		addProducts(
 			t.flatMap((i) =>

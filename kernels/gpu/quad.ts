@@ -2,12 +2,25 @@
 export const swapped = (name: string): string =>
 	["X", "Y", "Diagonal"].map((across, i) => `let ${name}_${i + 1} = quadSwap${across}(${name}_0);`).join(" ");
 
-/** A vec4 that is summed up: WGSL of what its component `e` is so far, and what the n-th vector is multiplied by. */
+/** A vec4 that is summed up: WGSL of what its component `e` is so far, and what the n-th vector is multiplied by there. */
 export interface QuadSum {
 	name: string;
 	from?(e: string): string;
-	by(n: number): string;
+	by(n: number, e: string): string;
 }
+
+/** WGSL of what `write` makes of each component of each sum and of its total. */
+const totals = (
+	sums: readonly QuadSum[],
+	vectors: readonly string[],
+	write: (name: string, e: string, total: string) => string,
+): string[] =>
+	[..."xyzw"].flatMap((e) =>
+		sums.map(({ name, from = () => `${name}.${e}`, by }) => {
+			const total = vectors.reduce((so, vector, n) => `fma(${by(n, e)}, ${vector}.${e}, ${so})`, from(e));
+			return write(name, e, total);
+		}),
+	);
 
 /**
  * WGSL that adds the product of each of the vectors to each of the sums, one fused multiply-add after the other. Number
@@ -15,11 +28,11 @@ export interface QuadSum {
  * reads in that order: so a sum stays in a register and the vectors do over all sums, and else both go through memory.
  */
 export const addProducts = (sums: readonly QuadSum[], vectors: readonly string[]): string =>
-	[..."xyzw"]
-		.flatMap((e) =>
-			sums.map(({ name, from = () => `${name}.${e}`, by }) => {
-				const total = vectors.reduce((so, vector, n) => `fma(${by(n)}, ${vector}.${e}, ${so})`, from(e));
-				return `${name}.${e} = ${total};`;
-			}),
-		)
-		.join("\n\t\t\t");
+	totals(sums, vectors, (name, e, total) => `${name}.${e} = ${total};`).join("\n\t\t\t");
+
+/** As `addProducts`, of sums that begin and end here: no variables, each store of which would be one under a mask. */
+export const sumProducts = (sums: readonly QuadSum[], vectors: readonly string[]): string =>
+	[
+		...totals(sums, vectors, (name, e, total) => `let ${name}${e} = ${total};`),
+		...sums.map(({ name }) => `let ${name} = vec4f(${[..."xyzw"].map((e) => name + e).join(", ")});`),
+	].join("\n\t\t\t");

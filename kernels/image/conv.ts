@@ -161,8 +161,8 @@ export const convTunable: Tunable<ConvShape, ConvVariant> = {
 	fits: (gpu, variant, { outChannels, ...sides }) => dispatchable(gpu, groupsOf(variant, [sides], outChannels)),
 	/**
 	 * As matmul, quads where four lanes are the whole machine, but for too few channels for four lanes to share: there
-	 * shorter runs than on other CPUs, whose programs compile in half the time. Short ones for small pictures, too, as
-	 * first previews are.
+	 * shorter runs than on other CPUs, whose programs compile in half the time. Long ones have the least code a product,
+	 * which counts where no cache of instructions holds it; small pictures, as first previews, have no use for them.
 	 */
 	untuned(gpu, { width, outChannels }) {
 		if (inQuads(gpu)) return outChannels < 16 ? "tile 8x8" : width <= 8 ? "quad 4x16" : "quad 16x16";
