@@ -2,24 +2,26 @@
 export const swapped = (name: string): string =>
 	["X", "Y", "Diagonal"].map((across, i) => `let ${name}_${i + 1} = quadSwap${across}(${name}_0);`).join(" ");
 
-/** A vec4 that is summed up: WGSL of what its component `e` is so far, and what the n-th vector is multiplied by there. */
+/** A vec4 that is summed up: WGSL of its component `e` so far, and of what that of the n-th vector is multiplied by. */
 export interface QuadSum {
 	name: string;
 	from?(e: string): string;
 	by(n: number, e: string): string;
 }
 
-/** WGSL of what `write` makes of each component of each sum and of its total. */
+/** WGSL of each component of each sum, product by product: nested in one another, many are too deep for a parser. */
 const totals = (
 	sums: readonly QuadSum[],
 	vectors: readonly string[],
 	write: (name: string, e: string, total: string) => string,
 ): string[] =>
 	[..."xyzw"].flatMap((e) =>
-		sums.map(({ name, from = () => `${name}.${e}`, by }) => {
-			const total = vectors.reduce((so, vector, n) => `fma(${by(n, e)}, ${vector}.${e}, ${so})`, from(e));
-			return write(name, e, total);
-		}),
+		sums.flatMap(({ name, from = () => `${name}.${e}`, by }) =>
+			vectors.map((vector, n) => {
+				const total = `fma(${by(n, e)}, ${vector}.${e}, ${n === 0 ? from(e) : `${name}${e}${n - 1}`})`;
+				return n + 1 < vectors.length ? `let ${name}${e}${n} = ${total};` : write(name, e, total);
+			}),
+		),
 	);
 
 /**
