@@ -39,7 +39,7 @@ const variant = (form: AttentionVariant["form"], tokens: number): AttentionVaria
 /** The plainest first: what the tuner checks the others against. */
 export const attentionVariants: readonly AttentionVariant[] = [
 	...[1, 2, 4, 8].map((tokens) => variant("token", tokens)),
-	...[1, 2, 4, 8].map((tokens) => variant("quad", tokens)),
+	...[1, 2, 4].map((tokens) => variant("quad", tokens)),
 ];
 
 interface Options {
@@ -179,8 +179,7 @@ export const attentionTunable: Tunable<AttentionShape, AttentionVariant> = {
 	 * Quads where four lanes are the whole machine, as in matmul, many tokens an invocation on other CPUs. One for all
 	 * where a driver takes the square of a program's branches to compile it (Mesa's llvmpipe, whose programs are LLVM's
 	 * coroutines), of half as many tokens: as fast there. Two variants else, since a large one compiles for as long as a
-	 * scale runs: it is left to where there are many keys as well as tokens. "quad 8" is a sixth faster than "quad 4" and
-	 * compiles for twice as long: only tuning finds it.
+	 * scale runs: it is left to where there are many keys as well as tokens.
 	 */
 	untuned(gpu, { tokens, keys, headDim }) {
 		const large = tokens > 8 && keys > 32;

@@ -128,7 +128,7 @@ export function quadCode(tokens: number, d4: number, sources: readonly Source[],
 	/** Sums of all tokens with the key, and with the weights, of lane l ^ r. */
 	const dots = (r: number) =>
 		sumProducts(
-			t.map((i) => ({ name: `dots${i}_${r}`, from: () => "0.0", by: (c, e) => `q${i}_${c}.${e}` })),
+			t.map((i) => ({ name: `dots${i}_${r}`, by: (c, e) => `q${i}_${c}.${e}` })),
 			d.map((c) => `k${c}_${r}`),
 		);
 	const mixes = (c: number) =>

@@ -32,9 +32,13 @@ const totals = (
 export const addProducts = (sums: readonly QuadSum[], vectors: readonly string[]): string =>
 	totals(sums, vectors, (name, e, total) => `${name}.${e} = ${total};`).join("\n\t\t\t");
 
-/** As `addProducts`, of sums that begin and end here: no variables, each store of which would be one under a mask. */
-export const sumProducts = (sums: readonly QuadSum[], vectors: readonly string[]): string =>
+/** As `addProducts`, of sums that begin here, at 0: no variables, each store of which would be one under a mask. */
+export const sumProducts = (sums: readonly Omit<QuadSum, "from">[], vectors: readonly string[]): string =>
 	[
-		...totals(sums, vectors, (name, e, total) => `let ${name}${e} = ${total};`),
+		...totals(
+			sums.map((sum) => ({ ...sum, from: () => "0.0" })),
+			vectors,
+			(name, e, total) => `let ${name}${e} = ${total};`,
+		),
 		...sums.map(({ name }) => `let ${name} = vec4f(${[..."xyzw"].map((e) => name + e).join(", ")});`),
 	].join("\n\t\t\t");

@@ -62,7 +62,6 @@ export const convVariants: readonly ConvVariant[] = [
 	quad(2, 16),
 	quad(4, 16),
 	quad(8, 16),
-	quad(16, 16),
 	quad(4, 32),
 ];
 
@@ -162,7 +161,7 @@ export const convTunable: Tunable<ConvShape, ConvVariant> = {
 	/**
 	 * As matmul, quads where four lanes are the whole machine, but for too few channels for four lanes to share: there
 	 * shorter runs than on other CPUs, whose programs compile in half the time. Short ones for the first previews, too,
-	 * which are no longer. Quads of 16 are an eighth faster than those of 8, and take twice as long to compile.
+	 * which are no longer.
 	 */
 	untuned(gpu, { width, outChannels }) {
 		if (inQuads(gpu)) return outChannels < 16 ? "tile 8x8" : width <= 4 ? "quad 2x16" : "quad 8x16";
